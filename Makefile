@@ -1,0 +1,37 @@
+# `make help` lists the targets. Each target does its own set-up.
+SHELL := /bin/sh
+PY := .venv/bin/python
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check docs bench clean lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make the virtual environment with the tools of make check and make test
+	@bin/setup dev
+
+# The first start makes an owner named "owner" and shows the password and a session token once.
+serve: ## Start everything: private PostgreSQL, migrations, web and worker
+	@bin/setup run
+	@CODERAPI_FIRST_OWNER_USERNAME=$${CODERAPI_FIRST_OWNER_USERNAME-owner} \
+		exec $(PY) manage.py server $(ARGS)
+
+check: setup ## Run the static checks
+	@bin/check
+
+test: check ## Run the static checks and every test (PG=system: on the machine's own PostgreSQL)
+	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
+
+docs: setup ## Make the generated documents anew
+	@bin/documents docs
+
+bench: setup ## Measure speed; results go to bench/results
+	@$(PY) -m bench $(ARGS)
+
+lock: ## Resolve the lock files anew (needs uv)
+	@bin/lock
+
+clean: ## Remove the virtual environment and every cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
