@@ -1,0 +1,109 @@
+"""The directory of what must survive: the private database and the secrets made on this host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+VARIABLE = "CODERAPI_DATA_DIR"
+SYSTEM_WIDE = Path("/var/lib/coderapi")
+
+# Root's PostgreSQL runs as another account, which may pass through the directory, but not list it.
+PRIVATE, PASSABLE = 0o700, 0o711
+
+
+class DataDirectoryError(Exception):
+    """The data directory cannot be used; the message says which, why, and what to do."""
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """The data directory that this environment asks for, absolute; it need not exist.
+
+    Raises: DataDirectoryError when no home directory is known to put it in.
+    """
+    if named := environ.get(VARIABLE):
+        return Path(named).expanduser().absolute()
+    if os.geteuid() == 0:
+        return SYSTEM_WIDE
+    shared = Path(environ.get("XDG_DATA_HOME", ""))
+    # The XDG specification says to ignore relative paths.
+    return (shared if shared.is_absolute() else _home() / ".local" / "share") / "coderapi"
+
+
+def ensure(path: Path) -> Path:
+    """The same directory, now existing and writable, closed to other people.
+
+    Raises: DataDirectoryError when it is no directory, or cannot be made or written.
+    """
+    mode = PASSABLE if os.geteuid() == 0 else PRIVATE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=mode)
+            path.chmod(mode)
+    except OSError as error:
+        raise DataDirectoryError(_unusable(path, f"cannot be made ({error.strerror})")) from error
+    if not path.is_dir():
+        raise DataDirectoryError(_unusable(path, "is not a directory"))
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise DataDirectoryError(_unusable(path, "cannot be written by this user"))
+    return path
+
+
+def secret(path: Path, name: str, make: Callable[[], str]) -> str:
+    """The secret kept as `name` in the directory, made by the first caller and the same for all.
+
+    Raises: DataDirectoryError when the file is empty, or cannot be read or written.
+    """
+    file = path / name
+    try:
+        if not file.exists():
+            _publish(file, make())
+        kept = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
+    if not kept:
+        raise DataDirectoryError(f"{file} is empty: remove it, and a new secret is made.")
+    return kept
+
+
+def give_to_owner(path: Path, descriptor: int) -> None:
+    """Lets the directory's owner use an open file that root has made in it."""
+    if os.geteuid() == 0:
+        owner = path.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _publish(file: Path, text: str) -> None:
+    """Puts a complete 0600 file in place unless another process was faster."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        give_to_owner(file.parent, descriptor)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        # A link fails where a rename would overwrite what another process has already handed out.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise DataDirectoryError(
+            f"No home directory is known for the data: set {VARIABLE} to a directory."
+        ) from error
+
+
+def _unusable(path: Path, why: str) -> str:
+    return (
+        f"The data directory's {path} {why}: change that, or set {VARIABLE} to another directory."
+    )
