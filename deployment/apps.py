@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class DeploymentConfig(AppConfig):
+    name = "deployment"
+
+    def ready(self) -> None:
+        from deployment import checks  # noqa: F401 - importing it registers the checks

@@ -1,0 +1,106 @@
+"""Lists of texts: one CSV record in the environment and in flags, a sequence in YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployment.values.base import ValueRefusedError, ValueType, scalar_text
+from deployment.values.nodes import Node, Sequence
+from deployment.values.rules import Rule
+
+_QUOTED = frozenset(',"\r\n')
+
+
+@dataclass(frozen=True, slots=True)
+class TextList(ValueType[list[str] | None]):
+    """A list, `None` while it is empty.
+
+    What the environment and flags say adds up; an empty flag starts anew.
+    """
+
+    rule: Rule | None = None
+    name = "string-array"
+    combines = True
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
+        each = f", each {self.rule.accepted}" if self.rule else ""
+        return f"values separated by commas{each}; double quotes around one that holds a comma"
+
+    @property
+    def zero(self) -> list[str] | None:
+        return None
+
+    def parse(self, text: str) -> list[str] | None:
+        return self._checked(parse_record(text))
+
+    def read(self, node: Node) -> list[str] | None:
+        if not isinstance(node, Sequence):
+            return self.parse(scalar_text(node))
+        return self._checked([scalar_text(item) for item in node.items] or None)
+
+    def merge(self, old: list[str] | None, new: list[str] | None) -> list[str] | None:
+        return None if new is None else [*(old or ()), *new]
+
+    def format(self, value: list[str] | None) -> str:
+        return format_record(value or [])
+
+    def _checked(self, values: list[str] | None) -> list[str] | None:
+        for value in values or ():
+            if value and self.rule and not self.rule.is_met(value):
+                raise ValueRefusedError("is not accepted", shown=value)
+        return values
+
+
+def parse_record(text: str) -> list[str] | None:
+    """The fields of the first record, None without one.
+
+    Source: Go's encoding/csv reader with its defaults.
+    """
+    rest: str | None = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
+    if not rest:
+        return None
+    fields = []
+    while rest is not None:
+        field, rest = _quoted_field(rest) if rest.startswith('"') else _bare_field(rest)
+        fields.append(field)
+    return fields
+
+
+def _bare_field(text: str) -> tuple[str, str | None]:
+    line = text.partition("\n")[0]
+    field, comma, _ = line.partition(",")
+    if '"' in field:
+        raise ValueRefusedError("has a double quote inside an unquoted value")
+    return field, text[len(field) + 1 :] if comma else None
+
+
+def _quoted_field(text: str) -> tuple[str, str | None]:
+    field = []
+    start = 1
+    while True:
+        end = text.find('"', start)
+        if end < 0:
+            raise ValueRefusedError("has a double quote that is never closed")
+        field.append(text[start:end])
+        start = end + 2
+        if text[end + 1 : start] != '"':
+            break
+        field.append('"')
+    after = text[end + 1 : end + 2]
+    if after not in {"", ",", "\n"}:
+        raise ValueRefusedError("has text after a closing double quote")
+    return "".join(field), text[end + 2 :] if after == "," else None
+
+
+def format_record(values: list[str]) -> str:
+    """The record that `parse_record` reads as these values."""
+    if values == [""]:
+        return '""'
+    return ",".join(_format_field(value) for value in values)
+
+
+def _format_field(value: str) -> str:
+    if _QUOTED.isdisjoint(value):
+        return value
+    return '"' + value.replace('"', '""') + '"'
