@@ -1,0 +1,109 @@
+"""What comes before Django's settings: Coder's flags, the private database, the secret key."""
+
+from __future__ import annotations
+
+import atexit
+import secrets
+import signal
+import sys
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import NoReturn
+
+from coderapi import datadir, own_settings
+from coderapi.postgres import PostgresError, acquire
+from deployment.configuration import ConfigurationError, load
+from deployment.sources.flags import parse_flags, unknown_flag
+
+type Flags = list[tuple[str, str | None]]
+
+PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
+SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
+
+TAKES_FLAGS = frozenset({"server", "worker", "options"})
+# What they take besides. Any other flag of theirs is refused here: argparse would repeat its value.
+DJANGO_FLAGS = frozenset(
+    {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
+    | {"--no-color", "--force-color", "--skip-checks"}
+)
+OWN_FLAGS = {"server": DJANGO_FLAGS | {"--web-only"}, "worker": DJANGO_FLAGS}
+NEEDS_NO_DATABASE = frozenset(
+    {"check", "collectstatic", "diffsettings", "help", "makemigrations", "options", "postgres"}
+    | {"spectacular", "startapp", "test", "version"}
+)
+
+_flags: Flags = []
+
+
+class StartError(Exception):
+    """The process cannot start; the message says why and what to do."""
+
+
+def server_flags() -> Flags:
+    """What Coder's flags said, (flag, value) in the order given, secret ones included."""
+    return list(_flags)
+
+
+def adopt_flags(flags: Iterable[tuple[str, str | None]]) -> None:
+    """Takes over flags that another process has read. To be called before settings load."""
+    _flags[:] = flags
+
+
+def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
+    """The arguments that are left for Django, once Coder's are read and a database is there.
+
+    Raises: StartError when a flag is wrong, or the private database cannot be had.
+    """
+    command = argv[1] if len(argv) > 1 else "help"
+    arguments = list(argv[2:])
+    try:
+        if command in TAKES_FLAGS:
+            arguments = _take_flags(command, arguments)
+        if _needs_database(command, arguments) and not _names_database(environ):
+            _open_private_database(environ)
+    except (ConfigurationError, PostgresError, datadir.DataDirectoryError) as error:
+        raise StartError(str(error)) from error
+    return [*argv[:2], *arguments]
+
+
+def _take_flags(command: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments that are none of Coder's flags, which are kept for the settings."""
+    parsed = parse_flags(arguments)
+    adopt_flags(parsed.settings)
+    if command in OWN_FLAGS:
+        for argument in parsed.rest:
+            if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]:
+                raise StartError(str(unknown_flag(argument)))
+    return list(parsed.rest)
+
+
+def _needs_database(command: str, arguments: Sequence[str]) -> bool:
+    asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
+    return command not in NEEDS_NO_DATABASE and not command.startswith("-") and not asks_for_help
+
+
+def _names_database(environ: MutableMapping[str, str]) -> bool:
+    named = own_settings.read(environ)["DATABASE_URL"]
+    return bool(named or load(environ, flags=server_flags())["pg_connection_url"])
+
+
+def _open_private_database(environ: MutableMapping[str, str]) -> None:
+    _end_like_an_exit()
+    directory = datadir.ensure(datadir.data_dir(environ))
+    handle = acquire(directory)
+    atexit.register(handle.release)
+    environ[PRIVATE_DATABASE_URL] = handle.url
+    if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
+        datadir.secret(directory, "secret_key", lambda: secrets.token_urlsafe(64))
+        # The file's name, not the key, so that no child's environment shows it.
+        environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
+
+
+def _end_like_an_exit() -> None:
+    """Lets signals that end a process run its exit handlers, which stop the private database."""
+
+    def leave(signum: int, _frame: object) -> NoReturn:
+        sys.exit(128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, leave)

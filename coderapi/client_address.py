@@ -1,0 +1,65 @@
+"""The address that a request came from, behind as many trusted proxies as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+type Address = IPv4Address | IPv6Address
+
+
+def client_address(
+    peer: str,
+    headers: Mapping[str, str],
+    *,
+    trusted_headers: Sequence[str],
+    trusted_origins: Sequence[str],
+) -> str:
+    """The client's address: the peer's, or what a trusted proxy says of whom it speaks for.
+
+    A forwarded list is read from its right end, past every trusted proxy, so that what a client
+    wrote into it is never believed.
+    """
+    if not trusted_headers or not _is_trusted(peer, trusted_origins):
+        return peer
+    for name in trusted_headers:
+        found = _first_untrusted(headers.get(name, ""), trusted_origins)
+        if found:
+            return found
+    return peer
+
+
+def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
+    for hop in reversed(value.split(",")):
+        address = parse_address(hop)
+        if address is None:
+            return None
+        if not _is_trusted(str(address), trusted_origins):
+            return str(address)
+    return None
+
+
+def parse_address(text: str) -> Address | None:
+    """The address in text, with an IPv4 one that wears IPv6's form in its own; None if none."""
+    try:
+        address = ip_address(text.strip().strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
+    address = parse_address(peer)
+    if address is None:
+        return False
+    networks = (ip_network(origin, strict=False) for origin in trusted_origins)
+    return any(address in network for network in networks)
+
+
+def rate_limit_bucket(address: str) -> str:
+    """What shares one rate limit: an IPv4 address, or an IPv6 /64, which is one customer's."""
+    parsed = parse_address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return str(parsed or address)

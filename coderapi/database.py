@@ -1,0 +1,72 @@
+"""PostgreSQL beyond the ORM: what counts as unavailable, direct connections, locks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import django.db
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+# Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
+# too many connections: the server cannot serve us now, whatever the statement was.
+UNAVAILABLE_STATES = frozenset({"57P01", "57P02", "57P03", "25006", "53300"})
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the error means that the database cannot be reached or used right now."""
+    if isinstance(error, django.db.InterfaceError):
+        return True
+    state = sqlstate(error)
+    if state is None:
+        return isinstance(error, django.db.OperationalError | psycopg.OperationalError)
+    return state in UNAVAILABLE_STATES or state.startswith("08")
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE that PostgreSQL gave with the error, or None where none was given."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def discard_pool() -> None:
+    """Close this process's pooled connections; the next use makes new ones.
+
+    A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
+    connect, so they must go.
+    """
+    wrapper: Any = connection
+    wrapper.close()
+    if wrapper.vendor == "postgresql":
+        wrapper.close_pool()
+
+
+def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
+    """A connection of its own to the direct URL, in autocommit, for LISTEN and advisory locks."""
+    database = django.db.connections.settings["default"]
+    url = settings.DIRECT_DATABASE_URL
+    name = {} if settings.DIRECT_DATABASE_URL != settings.DATABASE_URL else {"dbname": database["NAME"]}
+    return psycopg.connect(url, autocommit=True, connect_timeout=2, **name, **parameters)
+
+
+def lock_number(name: str) -> int:
+    """The advisory lock's key for a name: 64 signed bits, the same in every process."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def transaction_lock(name: str) -> Iterator[None]:
+    """Holds the named advisory lock until the surrounding transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
+    yield
+
+
+def notify(channel: str, payload: str) -> None:
+    """Sends a notification with the surrounding transaction. The payload stays under 8,000 bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])

@@ -1,0 +1,79 @@
+"""The one shape of every error: `{"message", "detail"?, "validations"?}`, and the exception that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+JSON_CONTENT_TYPE = "application/json; charset=utf-8"
+RETRY_AFTER_UNAVAILABLE = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """One refused member of a request: its name, and what was expected of it."""
+
+    field: str
+    detail: str
+
+
+@dataclass(eq=False)
+class APIError(Exception):
+    """An answer other than success. Raised anywhere below a view, rendered in one place."""
+
+    status: int
+    message: str
+    detail: str = ""
+    validations: Sequence[Validation] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """The error as a JSON object. Shape: message str, detail? str, validations? [{field, detail}]."""
+        return error_body(self.message, detail=self.detail, validations=self.validations)
+
+    def as_bytes(self) -> bytes:
+        return orjson.dumps(self.body())
+
+
+def error_body(
+    message: str, *, detail: str = "", validations: Sequence[Validation] = ()
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"message": message}
+    if detail:
+        body["detail"] = detail
+    if validations:
+        body["validations"] = [{"field": v.field, "detail": v.detail} for v in validations]
+    return body
+
+
+def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
+    """400 with one entry for each refused field."""
+    return APIError(400, message, validations=validations)
+
+
+def not_found() -> APIError:
+    """404 for an object that is missing or that the caller may not read: one answer for both."""
+    return APIError(404, "The resource was not found, or you may not see it.")
+
+
+def forbidden(detail: str = "") -> APIError:
+    return APIError(403, "Forbidden.", detail=detail)
+
+
+def unavailable(detail: str = "The database cannot be reached right now.") -> APIError:
+    return APIError(
+        503,
+        "The service is temporarily unavailable.",
+        detail=detail,
+        headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
+    )
+
+
+def crashed(request_id: str) -> APIError:
+    """500 that says nothing about the cause: that stands in the log, under the request id."""
+    return APIError(
+        500, "An internal error occurred.", detail=f"The log has it under request id {request_id}."
+    )

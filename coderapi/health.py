@@ -1,0 +1,63 @@
+"""Whether the process lives and whether it is ready to serve, for load balancers and people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse
+
+from coderapi.rendering import render_json
+
+log = logging.getLogger(__name__)
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """`OK`: the process answers."""
+    return HttpResponse("OK", content_type="text/plain; charset=utf-8")
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    return _json({"status": "ok"}, ready=True)
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when the database answers and no migration waits, else 503; with what was found."""
+    state = readiness()
+    return _json(state, ready=state["status"] == "ok")
+
+
+def _json(state: dict[str, Any], *, ready: bool) -> HttpResponse:
+    return HttpResponse(
+        render_json(state), status=200 if ready else 503, content_type="application/json"
+    )
+
+
+def readiness() -> dict[str, Any]:
+    """Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable", "migrations"?: "ok"|"pending",
+    "parts"?: what the apps report of themselves}."""
+    try:
+        pending = _pending_migrations()
+    except DatabaseError as error:
+        log.warning("not ready: the database does not answer: %s", type(error).__name__)
+        return {"status": "unready", "database": "unreachable"}
+    return {
+        "status": "unready" if pending else "ok",
+        "database": "ok",
+        "migrations": "pending" if pending else "ok",
+        "parts": {} if pending else _parts(),
+    }
+
+
+def _pending_migrations() -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _parts() -> dict[str, Any]:
+    from deployment.stats.selectors import snapshot_state
+    from jobs.selectors import jobs_state
+
+    return {"snapshot": snapshot_state(), "jobs": jobs_state()}

@@ -1,0 +1,124 @@
+"""The frame around every request: its id, its wire, the headers of every answer, the rate limit."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import cast
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+
+from coderapi import logs, wire
+from coderapi.client_address import client_address, rate_limit_bucket
+from coderapi.errors import APIError
+from coderapi.handlers import error_response
+from coderapi.identity import Identity, IdentifiedRequest
+from coderapi.rate_limit import Verdict, check
+from coderapi.rate_limits import shared_counter
+
+type GetResponse = Callable[[HttpRequest], HttpResponse]
+
+API_PREFIX = "/api/v2"
+ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+BYPASS_HEADER = "X-Coder-Bypass-Ratelimit"
+
+
+class FrameMiddleware:
+    """Outermost: gives a request its id, address and wire, and an answer its headers.
+
+    What a client sends as a request id is never taken over.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        framed = cast("IdentifiedRequest", request)
+        framed.request_id = str(uuid.uuid4())
+        framed.client_address = address_of(request)
+        with logs.request_context(framed.request_id):
+            response = self._answer(request)
+        response.headers["X-Coder-Request-Id"] = framed.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Coder-Build-Version"] = settings.BUILD_VERSION
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        try:
+            check_host(request)
+            chosen = wire.chosen(request.headers.get(wire.HEADER), default=settings.WIRE)
+        except APIError as error:
+            return error_response(error)
+        with wire.using(chosen):
+            return self.get_response(request)
+
+
+def check_host(request: HttpRequest) -> None:
+    """Raises: APIError 400 for a Host that we do not answer for; health is asked by any name."""
+    if request.path in ANY_HOST_PATHS:
+        return
+    try:
+        request.get_host()
+    except DisallowedHost:
+        raise APIError(
+            400,
+            "The Host header names a host that this service does not answer for.",
+            detail="CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL decides which ones it does.",
+        ) from None
+
+
+def address_of(request: HttpRequest) -> str:
+    return client_address(
+        request.META.get("REMOTE_ADDR", ""),
+        request.headers,
+        trusted_headers=settings.TRUSTED_PROXY_HEADERS,
+        trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
+    )
+
+
+class RateLimitMiddleware:
+    """Counts requests under /api/v2 by user, else by address, and refuses those over the limit."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        now = time.time()
+        verdict = self._verdict(cast("IdentifiedRequest", request), now)
+        if verdict is None:
+            return self.get_response(request)
+        response = _too_many(verdict) if verdict.refused else self.get_response(request)
+        for name, value in verdict.headers(now).items():
+            response.headers[name] = value
+        return response
+
+    def _verdict(self, request: IdentifiedRequest, now: float) -> Verdict | None:
+        limit = settings.API_RATE_LIMIT
+        if limit is None or not request.path.startswith(API_PREFIX):
+            return None
+        if may_bypass(request.identity, request.headers.get(BYPASS_HEADER)):
+            return None
+        bucket = bucket_of(request.identity, request.client_address)
+        return check(shared_counter(), bucket, limit=limit, now=now)
+
+
+def may_bypass(identity: Identity | None, header: str | None) -> bool:
+    """Only an owner may ask to be let through; anybody else's header is ignored."""
+    return header == "true" and identity is not None and identity.has_role("owner")
+
+
+def bucket_of(identity: Identity | None, address: str) -> str:
+    return f"user:{identity.user_id}" if identity else f"ip:{rate_limit_bucket(address)}"
+
+
+def _too_many(verdict: Verdict) -> HttpResponse:
+    return error_response(
+        APIError(
+            429,
+            "Too many requests.",
+            detail=f"The limit is {verdict.limit} requests a minute.",
+        )
+    )

@@ -1,0 +1,27 @@
+"""Whether this is a development build: a version that says so, or a checkout off a release's tag."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+GIT_TIMEOUT_SECONDS = 5
+
+
+def is_development(base_dir: Path, version: str) -> bool:
+    """True for a `-devel` version, and in a git checkout whose HEAD carries no tag."""
+    return "-devel" in version or ((base_dir / ".git").exists() and not _on_a_tag(base_dir))
+
+
+def _on_a_tag(base_dir: Path) -> bool:
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--exact-match", "--tags", "HEAD"],  # noqa: S607 - any git will do
+            cwd=base_dir,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return described.returncode == 0

@@ -1,0 +1,22 @@
+"""The base of every serializer that makes a response: it names its component and obeys the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from coderapi import wire
+
+
+class WireSerializer(serializers.Serializer[Any]):
+    """Renders the documented form, and from it the form of the current wire.
+
+    `component` is the name that the reference page gives the shape, such as `codersdk.DeploymentStats`; it is the
+    schema's name of it and its row in the wire's table.
+    """
+
+    component = ""
+
+    def to_representation(self, instance: Any) -> Any:
+        return wire.apply(self.component, super().to_representation(instance))

@@ -1,0 +1,107 @@
+"""The child that serves HTTP: granian's main process, and what each of its workers loads.
+
+It never loads Django itself. Its workers are spawned, so they start with nothing of its memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from coderapi import bootstrap
+from coderapi.server.lifeline import Orders, end_soon, take_over
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# Every open connection counts against this limit of a worker, idle ones too, so it is far above the
+# number of threads; threads limit how many requests run at once.
+CONNECTIONS = 4096
+BACKLOG = 1024
+# Also the time that an idle connection is kept.
+HEAD_MILLISECONDS = 15_000
+# Under the supervisor's own patience, over the time that a body may take.
+DRAIN_SECONDS = 20
+
+# The WSGI server copies the environment into every request, where these would pass for headers.
+REQUEST_LOOKALIKES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
+
+
+def main() -> None:
+    orders = take_over()
+    multiprocessing.set_start_method("spawn")
+    server = build(orders)
+    logging.getLogger("_granian").addFilter(_is_news)
+    server.serve(target_loader=partial(load, orders["flags"]), wrap_loader=False)
+
+
+def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> MPServer:
+    return MPServer(
+        "coderapi.wsgi:application",
+        address=orders["host"],
+        port=orders["port"],
+        interface=Interfaces.WSGI,
+        workers=orders["workers"],
+        blocking_threads=orders["threads"],
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig=orders["logging"],
+        respawn_failed_workers=True,
+        workers_kill_timeout=drain_seconds,
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not the warning about many threads: ours mostly wait, and their number was measured."""
+    return "Python threads" not in record.getMessage()
+
+
+def load(flags: bootstrap.Flags) -> WSGIApplication:
+    """The application, in a fresh worker process."""
+    threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
+    bootstrap.adopt_flags([(flag, value) for flag, value in flags])
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
+    from coderapi.wsgi import application
+
+    _prepare_worker()
+    return application
+
+
+def _prepare_worker() -> None:
+    from coderapi.stalled import SHARED_WATCH
+
+    SHARED_WATCH.when_stuck = ask_for_successors
+    for name in [name for name in os.environ if name.startswith(REQUEST_LOOKALIKES)]:
+        del os.environ[name]
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        end_soon(DRAIN_SECONDS)
+
+
+def ask_for_successors() -> None:
+    """Has granian start new workers and end the old ones, with all that they are stuck on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        os.kill(parent.pid, signal.SIGHUP)
+
+
+if __name__ == "__main__":
+    main()

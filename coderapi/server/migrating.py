@@ -1,0 +1,94 @@
+"""Brings the database up to date at a start, one process at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from django.core.management import call_command
+from django.db import connections
+
+from coderapi.database import connect_directly, discard_pool, lock_number
+from coderapi.server.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+LOCK = "coderapi.migrate"
+POLL_SECONDS = 0.25
+# A database that starts beside us, in a composition of containers, may need a while.
+DATABASE_SECONDS = 30.0
+
+CODERS_TABLES = ("api_keys", "workspace_agent_stats")
+
+
+class MigrationError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+def bring_up_to_date() -> None:
+    """Applies what migrations are missing. It leaves no connection behind.
+
+    Raises: MigrationError when the database cannot be reached, or is Coder's own.
+    """
+    with _lock():
+        call_command("migrate", interactive=False, verbosity=0)
+    connections.close_all()
+    discard_pool()
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    with _connect() as connection:
+        _refuse_coders_database(connection)
+        # Polled: one that waits within pg_advisory_lock would keep a transaction open, and an
+        # index that the lock's holder builds concurrently would wait for it for ever.
+        waited = False
+        while not _try_lock(connection):
+            if not waited:
+                logger.info("Another process migrates the database; waiting for it")
+            waited = True
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [lock_number(LOCK)]).fetchone()
+    return bool(row and row[0])
+
+
+def _connect() -> psycopg.Connection[tuple[bool]]:
+    deadline = time.monotonic() + DATABASE_SECONDS
+    backoff = Backoff(least=0.1, most=2.0)
+    while True:
+        try:
+            return connect_directly()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline or not _may_pass(error):
+                raise MigrationError(
+                    f"The database cannot be used: {_first_line(error)}"
+                ) from error
+            if not backoff.failures:
+                logger.warning("The database does not answer yet: %s", _first_line(error))
+        time.sleep(backoff.after(0))
+
+
+def _may_pass(error: psycopg.OperationalError) -> bool:
+    """Whether waiting can help: not against a wrong password or a missing database."""
+    text = str(error)
+    return "FATAL" not in text or "starting up" in text or "shutting down" in text
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _refuse_coders_database(connection: psycopg.Connection[tuple[bool]]) -> None:
+    query = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
+    row = connection.execute(query, [list(CODERS_TABLES)]).fetchone()
+    if row and row[0]:
+        raise MigrationError(
+            "The database holds Coder's own tables: name another one in DATABASE_URL."
+        )

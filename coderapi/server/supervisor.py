@@ -1,0 +1,121 @@
+"""Starts the children, starts them again when they die, and ends them in order."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from coderapi.server.address import Address
+from coderapi.server.children import Child
+from coderapi.server.lifeline import Orders
+from coderapi.server.signals import REPEAT_SECONDS, signals_into
+
+logger = logging.getLogger(__name__)
+
+# With the private database's own end this stays within 30 seconds.
+DRAIN_SECONDS = 25.0
+READY_POLL_SECONDS = 0.1
+READY_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Signalled:
+    number: int
+
+
+@dataclass(frozen=True)
+class Died:
+    child: Child
+    code: int
+
+
+class Supervisor:
+    """Lives as long as the server. All that happens reaches it as events in one queue."""
+
+    def __init__(self, address: Address, *, roles: dict[str, tuple[str, Orders]]) -> None:
+        self._address = address
+        self._events: SimpleQueue[Signalled | Died] = SimpleQueue()
+        self._children = [
+            Child(name, module=module, orders=orders, died=self._report)
+            for name, (module, orders) in roles.items()
+        ]
+
+    def run(self) -> int:
+        """The exit status: 0 when everything ended by itself, 1 when something had to be killed."""
+        with signals_into(lambda number: self._events.put(Signalled(number))):
+            stopping = threading.Event()
+            threading.Thread(
+                target=announce_ready, args=(self._address, stopping.is_set), daemon=True
+            ).start()
+            self._look_after()
+            stopping.set()
+            return self._end()
+
+    def _report(self, child: Child, code: int) -> None:
+        self._events.put(Died(child, code))
+
+    def _look_after(self) -> None:
+        """Returns at the first signal."""
+        while True:
+            self._start_due()
+            match self._next(until=min((c.due for c in self._children if c.due), default=None)):
+                case Died(child, code):
+                    child.start_again_later(code)
+                case Signalled():
+                    return
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.due is not None and child.due <= now:
+                child.start()
+
+    def _next(self, *, until: float | None) -> Signalled | Died | None:
+        try:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            return self._events.get(timeout=left)
+        except Empty:
+            return None
+
+    def _end(self) -> int:
+        logger.info("Stopping: requests and jobs under way are finished first")
+        begun = time.monotonic()
+        for child in self._children:
+            child.terminate()
+        while any(child.alive for child in self._children):
+            event = self._next(until=begun + DRAIN_SECONDS)
+            again = isinstance(event, Signalled) and time.monotonic() > begun + REPEAT_SECONDS
+            if event is None or again:
+                return self._kill()
+        logger.info("Stopped")
+        return 0
+
+    def _kill(self) -> int:
+        for child in self._children:
+            if child.alive:
+                logger.warning("The %s process is killed: it did not end in time", child.name)
+            child.kill()
+        return 1
+
+
+def announce_ready(address: Address, given_up: Callable[[], bool]) -> None:
+    """Logs once that the server answers, when it does."""
+    while not given_up():
+        connection = http.client.HTTPConnection(
+            address.reachable_host, address.port, timeout=READY_TIMEOUT_SECONDS
+        )
+        try:
+            connection.request("GET", "/healthz")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            time.sleep(READY_POLL_SECONDS)
+        else:
+            logger.info("Ready: http://%s answers", address)
+            return
+        finally:
+            connection.close()

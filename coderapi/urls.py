@@ -1,0 +1,34 @@
+"""The whole surface on one screen."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from coderapi import health
+from coderapi.views import RootView
+
+api = [
+    path("", RootView.as_view()),
+    path("/", RootView.as_view()),
+    path("/", include("deployment.urls")),
+    path("/", include("experiments.urls")),
+    path("/", include("csp.urls")),
+    path("/", include("users.urls")),
+    path("/", include("tokens.urls")),
+]
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/", permanent=False)),
+    path("healthz", health.healthz),
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+    path("api/v2", include(api)),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "coderapi.handlers.bad_request"
+handler403 = "coderapi.handlers.permission_denied"
+handler404 = "coderapi.handlers.page_not_found"
+handler500 = "coderapi.handlers.server_error"

@@ -1,0 +1,70 @@
+"""The bases of every view under /api/v2, and the API's root."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, views
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from coderapi import documents, wire
+from coderapi.schema import ResponseSerializer
+
+
+class APIView(views.APIView):
+    """One route: its wrong methods are answered 405 before anybody is asked who they are."""
+
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if (request.method or "").lower() not in self._answered():
+            raise exceptions.MethodNotAllowed(request.method or "")
+        super().initial(request, *args, **kwargs)
+
+    def _answered(self) -> set[str]:
+        return {method.lower() for method in self.allowed_methods}
+
+
+class PublicAPIView(APIView):
+    """A route that needs no token; a bad one that is sent all the same is ignored."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = []
+
+
+class DocumentView(APIView):
+    """A GET that a remembered document answers."""
+
+    document: documents.Document
+
+    def get(self, request: Request) -> HttpResponse:
+        return document_response(self.document, request._request)
+
+
+class PublicDocumentView(PublicAPIView, DocumentView):
+    """A document that needs no token."""
+
+
+def document_response(document: documents.Document, request: HttpRequest) -> HttpResponse:
+    found = documents.answer(
+        document,
+        chosen=wire.current(),
+        if_none_match=request.headers.get("If-None-Match", ""),
+        accept_encoding=request.headers.get("Accept-Encoding", ""),
+    )
+    return HttpResponse(found.body, status=found.status, headers=found.headers)
+
+
+class RootView(PublicAPIView):
+    @extend_schema(
+        operation_id="api-root-handler",
+        summary="API root handler",
+        tags=["General"],
+        description="Says that the API is here.",
+        responses={200: ResponseSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        return Response({"message": "👋"})

@@ -1,0 +1,25 @@
+"""The WSGI application of a worker process."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
+
+django_application = get_wsgi_application()
+
+
+def _application() -> object:
+    from django.conf import settings
+
+    from coderapi import listener
+    from coderapi.body import bounded
+    from coderapi.limits import cap_for
+
+    listener.start()
+    return bounded(django_application, cap_for=cap_for, build_version=settings.BUILD_VERSION)
+
+
+application = _application()

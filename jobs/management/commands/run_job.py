@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from jobs import registry
+from jobs.registry import JobError
+from jobs.services import run_job
+
+
+class Command(BaseCommand):
+    help = "Runs one job now, whether it is due or not, and records the run."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        names = ", ".join(job.name for job in registry.all_jobs())
+        parser.add_argument("name", help=f"One of {names}.")
+
+    def handle(self, *, name: str, **options: Any) -> str:
+        try:
+            run = run_job(registry.find(name), timezone.now())
+        except JobError as error:
+            raise CommandError(str(error)) from error
+        if run is None:
+            raise CommandError(f"Job {name} is running already.")
+        if run.failed:
+            raise CommandError(f"Job {name} failed: {run.error}")
+        return f"Job {name}: {'done' if run.rows is None else f'{run.rows} rows'}."

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from django.db import models
+
+
+class JobRunQuerySet(models.QuerySet["JobRun"]):
+    def of(self, job: str) -> JobRunQuerySet:
+        return self.filter(job=job)
+
+    def unfinished(self) -> JobRunQuerySet:
+        return self.filter(finished_at=None)
+
+    def newest_of_each_job(self) -> JobRunQuerySet:
+        return self.order_by("job", "-slot").distinct("job")
+
+
+class JobRun(models.Model):
+    """One run of a job. The constraint lets one worker alone begin the run of a slot."""
+
+    job = models.CharField(max_length=100)
+    slot = models.DateTimeField(help_text="The moment that the run stands for.")
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    rows = models.BigIntegerField(
+        null=True, blank=True, help_text="How many rows it wrote or removed."
+    )
+    error = models.TextField(blank=True, default="", db_default="")
+    host = models.CharField(max_length=255, help_text="Where it ran: host and process.")
+
+    objects = JobRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        constraints = [models.UniqueConstraint("job", "slot", name="jobs_one_run_a_slot")]
+        indexes = [
+            models.Index("started_at", name="jobs_run_started_at"),
+            models.Index("job", condition=models.Q(finished_at=None), name="jobs_run_unfinished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.slot:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.error)
+
+    @property
+    def state(self) -> str:
+        """running, failed or ok."""
+        if self.finished_at is None:
+            return "running"
+        return "failed" if self.failed else "ok"

@@ -1,0 +1,38 @@
+"""Reading what ran, and what is to run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from jobs import registry
+from jobs.models import JobRun
+from jobs.registry import Job
+from jobs.schedule import COUNTED_FAILURES, Run, next_slot
+
+
+def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
+    """The next slot of every enabled job, the earliest first; due are those not after now."""
+    slots = [(_next_slot(job, now), job) for job in registry.all_jobs() if job.enabled()]
+    return sorted(slots, key=lambda entry: (entry[0], entry[1].name))
+
+
+def _next_slot(job: Job, now: datetime) -> datetime:
+    newest = JobRun.objects.of(job.name).order_by("-slot")[:COUNTED_FAILURES]
+    runs = [Run(run.slot, run.finished_at, run.failed) for run in newest]
+    return next_slot(runs, every=job.interval(), now=now)
+
+
+def jobs_state() -> dict[str, Any]:
+    """How each job's newest run went.
+
+    Shape: {name: {"state": "ok"|"failed"|"running"|"never", "slot"?: time, "finished_at"?: time}}.
+    """
+    newest = {run.job: run for run in JobRun.objects.newest_of_each_job()}
+    return {job.name: _state(newest.get(job.name)) for job in registry.all_jobs()}
+
+
+def _state(run: JobRun | None) -> dict[str, Any]:
+    if run is None:
+        return {"state": "never"}
+    return {"state": run.state, "slot": run.slot, "finished_at": run.finished_at}

@@ -1,0 +1,68 @@
+"""Roles as clients: each fixture is somebody who sends requests with a real session token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from coderapi import documents, listener
+from coderapi.rate_limits import shared_counter
+from csp import writer
+from tests.client import APIClient
+from tests.factories import make_key, make_user
+from tokens.memory import memory
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database, which goes only after our own connections to it have been closed."""
+    yield
+    writer.stop()
+    listener.stop()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    """No test sees the documents, keys or request counts of the one before it."""
+    documents.forget_all()
+    memory.forget_key("")
+    yield
+    shared_counter().clear()
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    return APIClient()
+
+
+def _signed_in(*roles: str) -> APIClient:
+    user = make_user(*roles)
+    return APIClient(user=user, token=make_key(user).token)
+
+
+@pytest.fixture
+def owner(db: None) -> APIClient:
+    return _signed_in("owner")
+
+
+@pytest.fixture
+def auditor(db: None) -> APIClient:
+    return _signed_in("auditor")
+
+
+@pytest.fixture
+def user_admin(db: None) -> APIClient:
+    return _signed_in("user-admin")
+
+
+@pytest.fixture
+def template_admin(db: None) -> APIClient:
+    return _signed_in("template-admin")
+
+
+@pytest.fixture
+def member(db: None) -> APIClient:
+    return _signed_in()

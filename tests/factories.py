@@ -1,0 +1,45 @@
+"""Rows for tests, made by plain functions."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from tokens.models import APIKey
+from tokens.services import NewKey, create_api_key
+from users.models import User
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+PASSWORD = "correct-horse-battery-staple"
+
+_numbers = itertools.count(1)
+
+
+def make_user(*roles: str, **fields: Any) -> User:
+    number = next(_numbers)
+    fields.setdefault("username", f"user{number}")
+    fields.setdefault("email", f"{fields['username']}@example.com")
+    fields.setdefault("password", PASSWORD)
+    return User.objects.create_user(roles=list(roles), **fields)
+
+
+def make_key(user: User, *, used: bool = True, **fields: Any) -> NewKey:
+    """A key of the user; used moments ago unless asked otherwise, so that no use is due a write."""
+    fields.setdefault("lifetime_ns", DAY_NS)
+    now = fields.pop("now", timezone.now())
+    new = create_api_key(user, now=now, **fields)
+    if used:
+        APIKey.objects.filter(pk=new.key.pk).update(last_used=now)
+    return new
+
+
+def expire(new: NewKey, *, ago: timedelta = timedelta(minutes=1)) -> None:
+    APIKey.objects.filter(pk=new.key.pk).update(expires_at=timezone.now() - ago)
+
+
+def utc(year: int, month: int = 1, day: int = 1, *time: int) -> datetime:
+    return datetime(year, month, day, *time, tzinfo=UTC)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from csp.models import Group, IngestKey, NoiseRule, Report
+from tests.client import APIClient
+from tests.csp_reports import fresh_writer, legacy, send
+from tests.factories import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+@pytest.fixture
+def pages() -> Client:
+    """An owner's browser in the admin."""
+    client = Client()
+    client.force_login(make_user("owner"))
+    return client
+
+
+def text_of(answer: Any) -> str:
+    assert answer.status_code == 200, answer
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return str(content.decode())
+
+
+def act(pages: Client, model: str, action: str, *rows: Any) -> Any:
+    url = reverse(f"admin:csp_{model}_changelist")
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return pages.post(url, data, follow=True)
+
+
+def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) -> None:
+    send(member, legacy(blocked_uri="https://one.example.net/x.js"))
+    send(member, legacy(blocked_uri="https://two.example.net/x.js", disposition="report"))
+    url = reverse("admin:csp_report_changelist")
+    assert "one.example.net" in text_of(pages.get(url))
+    for query in ({"q": "two.example"}, {"disposition__exact": "report"}):
+        shown = text_of(pages.get(url, query))
+        assert "two.example.net" in shown
+        assert "one.example.net" not in shown
+    report = Report.objects.all()[0]
+    assert "two.example.net" in text_of(pages.get(f"{url}{report.pk}/change/"))
+
+
+def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    url = reverse("admin:csp_report_change", args=[Report.objects.get().pk])
+    assert pages.post(url, {"blocked_uri": "x"}).status_code == 403
+    assert pages.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
+
+
+def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
+    send(member, legacy())
+    for role, status in (("auditor", 200), ("user-admin", 302)):
+        client = Client()
+        client.force_login(make_user(role))
+        assert client.get(reverse("admin:csp_group_changelist")).status_code == status
+
+
+def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient) -> None:
+    for _ in range(3):
+        send(member, legacy(blocked_uri="https://narrow.example.net/"))
+    for last in range(2):
+        send(
+            member,
+            legacy(blocked_uri="https://wide.example.net/"),
+            REMOTE_ADDR=f"203.0.113.{last}",
+        )
+    send(member, legacy(blocked_uri="moz-extension"))
+    url = reverse("admin:csp_group_changelist")
+    shown = text_of(pages.get(url))
+    assert 0 < shown.index("wide.example.net") < shown.index("narrow.example.net")
+    table = shown[shown.index('id="result_list"') :]
+    assert "moz-extension" not in table[: table.index("</table>")]
+    assert "moz-extension" in text_of(pages.get(url, {"noise": "only"}))
+    assert "wide" in text_of(pages.get(url, {"blocked": "wide.example.net", "since": "2.0.0"}))
+
+
+def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APIClient) -> None:
+    send(member, legacy(script_sample="<script>alert(1)</script>", blocked_uri="<b>bold</b>"))
+    shown = text_of(pages.get(reverse("admin:csp_group_change", args=[Group.objects.get().pk])))
+    assert "<rect" in shown
+    assert "https://coder.example.com/workspaces" in shown
+    assert "<b>bold" not in shown
+    assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
+
+
+def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None:
+    send(member, legacy(blocked_uri="=cmd|' /C calc'!A0"))
+    answer = act(pages, "report", "export_csv", *Report.objects.all())
+    [row] = csv.DictReader(io.StringIO(text_of(answer)))
+    assert row["blocked_uri"].startswith("'=cmd")
+    assert "client" not in row
+
+
+def test_export_as_json_lines(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    answer = act(pages, "group", "export_json_lines", *Group.objects.all())
+    assert json.loads(text_of(answer))["blocked"] == "cdn.example.net"
+
+
+def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> None:
+    for number in range(3):
+        send(member, legacy(blocked_uri=f"https://ads{number}.example.net/"))
+        send(member, legacy(blocked_uri="https://good.example.org/"))
+    add = {
+        "name": "ads",
+        "category": "own",
+        "target": "host",
+        "pattern": "*.example.net",
+        "reason": "advertisements",
+        "enabled": "on",
+    }
+    assert pages.post(reverse("admin:csp_noiserule_add"), add).status_code == 302
+    rule = NoiseRule.objects.get(name="ads")
+    assert "would hide 3 reports of 3 groups" in text_of(act(pages, "noiserule", "dry_run", rule))
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+    act(pages, "noiserule", "hide_stored", rule)
+    assert Group.objects.filter(noise_count=1).count() == 3
+    send(member, legacy(blocked_uri="https://ads0.example.net/"))
+    assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
+    act(pages, "noiserule", "switch_off", rule)
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+    send(member, legacy(blocked_uri="https://ads0.example.net/"))
+    act(pages, "noiserule", "switch_on", rule)
+    ads = Group.objects.get(blocked="ads0.example.net")
+    assert (ads.count, ads.noise_count) == (3, 2)
+    pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+
+
+def test_ingest_key_is_made_and_its_origins_are_checked(pages: Client) -> None:
+    url = reverse("admin:csp_ingestkey_add")
+    assert "is not an origin" in text_of(pages.post(url, {"name": "a", "origins": "nonsense"}))
+    pages.post(url, {"name": "a", "origins": "https://Coder.example.com/"})
+    key = IngestKey.objects.get()
+    assert key.key.startswith("cik_")
+    assert key.origins == ["https://coder.example.com"]

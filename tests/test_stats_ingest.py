@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from deployment.stats.figures import agent_figures, workspace_figures
+from deployment.stats.ingest import ingest
+from deployment.stats.models import AgentStat, MinuteSum, WorkspaceState
+from deployment.stats.outcome import Verdicts
+from deployment.stats.partitions import AGENT_STATS
+from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_stats
+from tests.factories import utc
+from tests.stats_rows import agent_row, workspace_row
+
+NOW = utc(2026, 5, 4, 12, 34, 56)
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+def take(*rows: Any, now: Any = NOW, kind: str = "agent") -> Verdicts:
+    return ingest(enumerate(rows, 1), now=now, kind=kind)
+
+
+def counts(verdicts: Verdicts) -> tuple[int, int, int]:
+    return verdicts.accepted, verdicts.duplicate, len(verdicts.rejected)
+
+
+@pytest.mark.django_db
+def test_a_row_that_comes_again_changes_nothing() -> None:
+    row = agent_row(NOW, rx_bytes=7, connection_median_latency_ms=1)
+    assert counts(take(row, row)) == (1, 1, 0)
+    assert counts(take(row)) == (0, 1, 0)
+    assert agent_figures(NOW).rx_bytes == 7
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("together", [True, False])
+def test_the_same_id_with_another_time_is_refused(together: bool) -> None:
+    row = agent_row(NOW)
+    other = row | {"created_at": (NOW - 50 * SECOND).isoformat()}
+    verdicts = take(row, other) if together else (take(row), take(other))[1]
+    (rejection,) = verdicts.rejected
+    assert (rejection.field, "another created_at" in rejection.detail) == ("id", True)
+    assert AgentStat.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_good_rows_stay_beside_bad_ones() -> None:
+    verdicts = take(agent_row(NOW), {"id": "7"}, "no row", agent_row(NOW, usage=3))
+    assert counts(verdicts) == (1, 0, 3)
+    assert [(r.row, r.field) for r in verdicts.rejected] == [(2, "id"), (3, ""), (4, "usage")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ahead", "taken"), [(timedelta(minutes=5), 1), (timedelta(minutes=5, microseconds=1), 0)]
+)
+def test_a_row_more_than_five_minutes_ahead_is_refused(ahead: timedelta, taken: int) -> None:
+    assert take(agent_row(NOW + ahead)).accepted == taken
+
+
+@pytest.mark.django_db
+def test_rows_of_an_agent_whose_clock_is_ahead_count_when_their_time_comes() -> None:
+    rows = [agent_row(NOW + n * 30 * SECOND, session_count_ssh=n) for n in range(5)]
+    take(*rows)
+    for number in range(5):
+        at = NOW + number * 30 * SECOND
+        assert collect_snapshot(at).session_counts["ssh"] == number
+
+
+@pytest.mark.django_db
+def test_a_late_row_is_folded_once_and_not_kept() -> None:
+    row = agent_row(NOW - 26 * HOUR, rx_bytes=7, connection_median_latency_ms=1)
+    assert counts(take(row, row)) == (1, 1, 0)
+    assert counts(take(row)) == (0, 1, 0)
+    assert not AgentStat.objects.exists()
+    assert MinuteSum.objects.get().rx_bytes == 7
+
+
+@pytest.mark.django_db
+def test_a_row_older_than_what_is_kept_is_refused() -> None:
+    (rejection,) = take(agent_row(NOW - timedelta(days=401))).rejected
+    assert rejection.field == "created_at"
+
+
+@pytest.mark.django_db
+def test_a_row_of_an_hour_that_was_dropped_is_refused_lest_it_count_twice() -> None:
+    row = agent_row(NOW)
+    take(row)
+    later = NOW + 27 * HOUR
+    assert prune_stats(later) > 0
+    (rejection,) = take(row, now=later).rejected
+    assert "closed" in rejection.detail
+    assert MinuteSum.objects.get().row_count == 1
+
+
+@pytest.mark.django_db
+def test_an_hour_without_rows_stays_open_when_it_is_dropped() -> None:
+    keep_hours_ahead(NOW)
+    later = NOW + 27 * HOUR
+    prune_stats(later)
+    assert counts(take(agent_row(NOW), now=later)) == (1, 0, 0)
+
+
+@pytest.mark.django_db
+def test_hours_are_dropped_whole_and_only_when_old() -> None:
+    take(agent_row(NOW), agent_row(NOW - 2 * HOUR))
+    prune_stats(NOW + 23 * HOUR)
+    assert AgentStat.objects.count() == 1
+    assert utc(2026, 5, 4, 12) in AGENT_STATS.starts()
+    assert utc(2026, 5, 4, 10) not in AGENT_STATS.starts()
+
+
+@pytest.mark.django_db
+def test_without_a_limit_raw_rows_stay(settings: Any) -> None:
+    settings.STATS_RAW_RETENTION = settings.STATS_RETENTION = timedelta(0)
+    take(agent_row(NOW))
+    prune_stats(NOW + timedelta(days=5000))
+    assert AgentStat.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_old_snapshots_and_sums_go_after_their_time(settings: Any) -> None:
+    take(agent_row(NOW, connection_median_latency_ms=1))
+    old = collect_snapshot(NOW)
+    later = NOW + settings.STATS_RETENTION + HOUR
+    new = collect_snapshot(later)
+    prune_stats(later)
+    assert type(old).objects.get() == new
+    assert not MinuteSum.objects.exists()
+
+
+@pytest.mark.django_db
+def test_agent_rows_are_not_taken_while_usage_stats_are_off(settings: Any) -> None:
+    settings.STATS_USAGE_ENABLED = False
+    assert counts(take(agent_row(NOW))) == (0, 0, 1)
+    assert counts(take(workspace_row(1), kind="workspace")) == (1, 0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_rows_from_many_at_once_count_once() -> None:
+    keep_hours_ahead(NOW)
+    rows = [
+        agent_row(NOW - n * SECOND, agent=n, rx_bytes=1, connection_median_latency_ms=n + 1)
+        for n in range(200)
+    ]
+
+    def send(number: int) -> Verdicts:
+        try:
+            return take(*(rows if number % 2 else rows[::-1]))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(send, range(8)))
+    assert sum(each.accepted for each in verdicts) == 200
+    assert sum(each.duplicate for each in verdicts) == 7 * 200
+    assert agent_figures(NOW).rx_bytes == 200
+
+
+def state(build: int, at: str | None = None, **members: Any) -> dict[str, Any]:
+    return workspace_row(1, build_number=build, job_updated_at=at, **members)
+
+
+EARLY, LATE = "2026-05-04T12:00:00Z", "2026-05-04T12:00:01Z"
+RUNNING = {"job_started_at": EARLY, "job_completed_at": EARLY, "transition": "start"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (state(1, LATE), state(2, EARLY)),
+        (state(1, EARLY), state(1, LATE)),
+        (state(1, None), state(1, LATE)),
+        (state(1), state(1, **RUNNING)),
+        (state(1, LATE), state(1, LATE, deleted=True)),
+        (workspace_row(1, build_number=None), state(0)),
+    ],
+)
+def test_the_newest_state_of_a_workspace_wins_in_any_order(
+    older: dict[str, Any], newer: dict[str, Any], together: bool
+) -> None:
+    for first, second in ((older, newer), (newer, older)):
+        WorkspaceState.objects.all().delete()
+        for batch in [(first, second)] if together else [(first,), (second,)]:
+            take(*batch, kind="workspace")
+        known = WorkspaceState.objects.get()
+        assert known.build_number == newer["build_number"]
+        assert known.deleted == newer.get("deleted", False)
+        assert known.transition == newer.get("transition", "")
+
+
+@pytest.mark.django_db
+def test_a_workspace_without_a_build_is_pending() -> None:
+    take(workspace_row(1, build_number=None), kind="workspace")
+    assert workspace_figures().pending == 1
+
+
+@pytest.mark.django_db
+def test_each_row_may_name_its_kind() -> None:
+    rows = [
+        agent_row(NOW, kind="agent"),
+        workspace_row(1, kind="workspace"),
+        workspace_row(2, kind="cat"),
+        workspace_row(3, kind=["agent"]),
+        workspace_row(3),
+    ]
+    verdicts = ingest(enumerate(rows), now=NOW)
+    assert counts(verdicts) == (2, 0, 3)
+    assert {rejection.field for rejection in verdicts.rejected} == {"kind"}

@@ -1,0 +1,62 @@
+"""DRF's view of what the session-token middleware found."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from coderapi.errors import APIError
+from coderapi.identity import Identity, IdentifiedRequest, TokenSource
+from tokens.extraction import HEADER
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SessionTokenAuthentication(BaseAuthentication):
+    """The identity that the middleware attached. A write by cookie needs a CSRF proof besides."""
+
+    def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
+        identified = cast("IdentifiedRequest", request._request)
+        if identified.identity is None:
+            return None
+        if _needs_csrf_proof(identified):
+            enforce_csrf(identified)
+        return identified.identity, identified.identity
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="coder"'
+
+
+def _needs_csrf_proof(request: IdentifiedRequest) -> bool:
+    if request.method in SAFE_METHODS or request.presented is None:
+        return False
+    if request.presented.source is not TokenSource.COOKIE:
+        return False
+    # Another origin can make a browser send a cookie, but can neither read it nor set a header.
+    also_sent = (request.headers.get(HEADER), request.GET.get("coder_session_token"))
+    return "Authorization" not in request.headers and request.presented.token not in also_sent
+
+
+class _Check(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> str:  # type: ignore[override]
+        return reason
+
+
+def enforce_csrf(request: HttpRequest) -> None:
+    """Django's own check of the `csrf_token` cookie against the X-CSRF-TOKEN header.
+
+    Raises: APIError 400, as Coder answers.
+    """
+    check = _Check(lambda _: HttpResponse())
+    check.process_request(request)
+    reason = check.process_view(request, lambda *_: HttpResponse(), (), {})
+    if reason:
+        raise APIError(
+            400,
+            "The CSRF token is missing or wrong.",
+            detail=f"{reason} Send the csrf_token cookie's value in the X-CSRF-TOKEN header.",
+        )

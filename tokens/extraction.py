@@ -1,0 +1,37 @@
+"""Where in a request a session token is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from coderapi.identity import Presented, TokenSource
+
+COOKIE = "coder_session_token"
+HEADER = "Coder-Session-Token"
+ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no secret
+
+
+def presented_token(
+    *, cookies: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
+) -> Presented | None:
+    """The first non-empty token in Coder's order; whatever it is, no other place is tried.
+
+    Source: the contract's "who is asking".
+    """
+    places: list[tuple[TokenSource, Callable[[], str]]] = [
+        (TokenSource.COOKIE, lambda: cookies.get(COOKIE, "")),
+        (TokenSource.QUERY, lambda: query.get(COOKIE, "")),
+        (TokenSource.HEADER, lambda: headers.get(HEADER, "")),
+        (TokenSource.BEARER, lambda: _bearer(headers.get("Authorization", ""))),
+        (TokenSource.ACCESS_TOKEN, lambda: query.get(ACCESS_TOKEN, "")),
+    ]
+    for source, read in places:
+        token = read()
+        if token:
+            return Presented(token, source)
+    return None
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

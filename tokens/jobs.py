@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from jobs.registry import Job, register
+from tokens.services import prune_expired_keys
+
+
+def _prune(now: datetime) -> int:
+    return prune_expired_keys(retention=settings.API_KEYS_RETENTION, now=now)
+
+
+register(Job(name="prune_api_keys", every=timedelta(hours=1), run=_prune))

@@ -1,0 +1,107 @@
+"""Verified keys, remembered for a while so that most requests ask PostgreSQL nothing.
+
+An entry is forgotten when the key or its user changes anywhere (the tables' triggers announce it),
+when it is a minute old, and when its key's next write is due. While this process does not hear of
+changes, nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from coderapi import listener
+from coderapi.identity import Identity
+
+CAPACITY = 10_000
+MAX_AGE = timedelta(seconds=60)
+KEY_TOPIC = "key"
+USER_TOPIC = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A verified key, and until when it may be believed without asking."""
+
+    identity: Identity
+    until: datetime
+
+
+class KeyMemory:
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._entries: dict[bytes, Remembered] = {}
+        self._of_key: dict[str, bytes] = {}
+        self._generation = 0
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever anything is forgotten; read it before asking the database."""
+        return self._generation
+
+    def recall(self, token: str, *, now: datetime) -> Identity | None:
+        found = self._entries.get(_fingerprint(token)) if listener.hearing() else None
+        if found is None or found.until <= now:
+            self.misses += 1
+            return None
+        self.hits += 1
+        return found.identity
+
+    def remember(
+        self, token: str, identity: Identity, *, until: datetime, now: datetime, generation: int
+    ) -> None:
+        """Keeps the identity, unless something was forgotten since `generation` was read."""
+        fingerprint = _fingerprint(token)
+        entry = Remembered(identity, min(until, now + MAX_AGE))
+        with self._lock:
+            if generation != self._generation:
+                return
+            if len(self._entries) >= self._capacity:
+                self._forget(next(iter(self._entries)))
+            self._entries[fingerprint] = entry
+            self._of_key[identity.key_id] = fingerprint
+
+    def forget_key(self, key_id: str) -> None:
+        """Forgets one key, or everything for ""."""
+        with self._lock:
+            self._generation += 1
+            if not key_id:
+                self._entries.clear()
+                self._of_key.clear()
+            elif (fingerprint := self._of_key.get(key_id)) is not None:
+                self._forget(fingerprint)
+
+    def forget_user(self, user_id: str) -> None:
+        """Forgets every key of one user, or everything for ""."""
+        if not user_id:
+            self.forget_key("")
+            return
+        with self._lock:
+            self._generation += 1
+            of_user = [
+                fingerprint
+                for fingerprint, entry in self._entries.items()
+                if str(entry.identity.user_id) == user_id
+            ]
+            for fingerprint in of_user:
+                self._forget(fingerprint)
+
+    def _forget(self, fingerprint: bytes) -> None:
+        entry = self._entries.pop(fingerprint, None)
+        if entry is not None:
+            self._of_key.pop(entry.identity.key_id, None)
+
+
+def _fingerprint(token: str) -> bytes:
+    """What a token is remembered by, so that the memory holds no usable secret."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+memory = KeyMemory()
+listener.subscribe(KEY_TOPIC, memory.forget_key)
+listener.subscribe(USER_TOPIC, memory.forget_user)

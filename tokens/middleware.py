@@ -1,0 +1,78 @@
+"""Finds the session token of a request and attaches whose it is. It decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import cast
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from coderapi.client_address import rate_limit_bucket
+from coderapi.errors import APIError
+from coderapi.handlers import to_api_error
+from coderapi.identity import Identity, IdentifiedRequest, Presented
+from coderapi.rate_limit import WINDOW_SECONDS
+from coderapi.rate_limits import shared_counter
+from tokens import refusals, verification
+from tokens.extraction import presented_token
+
+# An address that had so many tokens refused in a minute is not listened to until it ends.
+REFUSED_LIMIT = 300
+
+
+class SessionTokenMiddleware:
+    """Attaches `identity`, or the `refusal` that a view which needs one will answer with."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        identified = cast("IdentifiedRequest", request)
+        identified.identity, identified.refusal, identified.presented = None, None, None
+        if request.path.startswith("/api/v2"):
+            attach(identified)
+        return self.get_response(request)
+
+
+def attach(request: IdentifiedRequest) -> None:
+    presented = presented_token(
+        cookies=request.COOKIES, query=request.GET.dict(), headers=request.headers
+    )
+    request.presented = presented
+    try:
+        request.identity = _identify(presented, request.client_address)
+    except APIError as refusal:
+        request.refusal = refusal
+    except DatabaseError as error:
+        request.refusal = to_api_error(error)
+        if request.refusal is None:
+            raise
+
+
+def _identify(presented: Presented | None, address: str) -> Identity:
+    if presented is None:
+        raise refusals.missing()
+    now = timezone.now()
+    remembered = verification.recall(presented.token, now=now)
+    if remembered is not None:
+        return remembered
+    return _verify_counted(presented.token, address)
+
+
+def _verify_counted(token: str, address: str) -> Identity:
+    """Verifies a token, and counts the refused ones by address.
+
+    Raises: APIError 429 once an address has had too many refused, before the database is asked.
+    """
+    bucket, now = f"refused:{rate_limit_bucket(address)}", time.time()
+    minute = int(now) // WINDOW_SECONDS
+    if shared_counter().add(bucket, minute, 0) >= REFUSED_LIMIT:
+        raise refusals.too_many_refused((minute + 1) * WINDOW_SECONDS - int(now))
+    try:
+        return verification.verify(token, now=timezone.now(), address=address)
+    except APIError:
+        shared_counter().add(bucket, minute)
+        raise

@@ -1,0 +1,48 @@
+"""The answers to a token that does not count. Each names the cause, and the token never."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from coderapi.errors import APIError
+
+EXPIRED = "You are signed out or your session has expired. Sign in again."
+
+
+def _unauthenticated(message: str, detail: str) -> APIError:
+    challenge = f'Bearer realm="coder", error="invalid_token", error_description="{detail}"'
+    return APIError(401, message, detail=detail, headers={"WWW-Authenticate": challenge})
+
+
+def missing() -> APIError:
+    return _unauthenticated(EXPIRED, "The request carries no session token.")
+
+
+def malformed() -> APIError:
+    return _unauthenticated(
+        EXPIRED,
+        "The session token has a bad format: it must be 10 letters or digits, a hyphen, "
+        "and 22 letters or digits.",
+    )
+
+
+def unknown() -> APIError:
+    """One answer for an unknown id and for a wrong secret, so that ids cannot be guessed."""
+    return _unauthenticated(EXPIRED, "The session token is unknown or was revoked.")
+
+
+def expired(at: datetime) -> APIError:
+    return _unauthenticated(EXPIRED, f"The session token expired at {at:%Y-%m-%dT%H:%M:%SZ}.")
+
+
+def suspended() -> APIError:
+    return _unauthenticated("User is not active.", "The user of this session token is suspended.")
+
+
+def too_many_refused(seconds: int) -> APIError:
+    return APIError(
+        429,
+        "Too many requests.",
+        detail="Too many session tokens from this address were refused in this minute.",
+        headers={"Retry-After": str(seconds)},
+    )

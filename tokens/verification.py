@@ -1,0 +1,110 @@
+"""Who a session token belongs to: one query, or none for a remembered key."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from coderapi.identity import Identity
+from tokens import refusals, secrets
+from tokens.memory import memory
+from tokens.models import APIKey
+from tokens.secrets import TokenParts
+from users.models import User
+
+# `last_used` and a sliding expiry are written at most about this often for one key.
+TOUCH_INTERVAL = timedelta(hours=1)
+
+
+def recall(token: str, *, now: datetime) -> Identity | None:
+    """The identity of a remembered token, without asking the database; None where unsure."""
+    return memory.recall(token, now=now)
+
+
+def verify(token: str, *, now: datetime, address: str) -> Identity:
+    """The identity that the token stands for; notes its use when an hour has passed.
+
+    A malformed token never reaches the database. Secrets are compared in constant time.
+    Raises: APIError 401 that names the cause.
+    """
+    remembered = recall(token, now=now)
+    if remembered is not None:
+        return remembered
+    parts = secrets.split(token)
+    if parts is None:
+        raise refusals.malformed()
+    generation = memory.generation
+    key = _authentic_key(parts, now)
+    identity = identity_of(key)
+    if is_touch_due(key, now):
+        touch_api_key(key, now=now, address=address)
+    until = min(key.expires_at, next_touch(key))
+    memory.remember(token, identity, until=until, now=now, generation=generation)
+    return identity
+
+
+def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
+    key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
+    stored = bytes(key.hashed_secret) if key else bytes(32)
+    if not hmac.compare_digest(stored, secrets.digest(parts.secret)) or key is None:
+        raise refusals.unknown()
+    if key.is_expired(now):
+        raise refusals.expired(key.expires_at)
+    if key.user.status == User.Status.SUSPENDED:
+        raise refusals.suspended()
+    return key
+
+
+def identity_of(key: APIKey) -> Identity:
+    return Identity(
+        user_id=key.user.id,
+        username=key.user.username,
+        roles=frozenset(key.user.roles),
+        key_id=key.id,
+        scopes=tuple(key.scopes),
+    )
+
+
+def is_touch_due(key: APIKey, now: datetime) -> bool:
+    return next_touch(key) <= now
+
+
+def next_touch(key: APIKey) -> datetime:
+    """When the key's use must next be written: an hour after the last time, or at once."""
+    never = key.last_used is None or key.user.status == User.Status.DORMANT
+    used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
+    return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
+
+
+def lifetime(key: APIKey) -> timedelta:
+    return timedelta(microseconds=key.lifetime_ns // 1000)
+
+
+def refresh_from(key: APIKey) -> datetime:
+    """From when on a use makes the key live on: its remaining life is lifetime - 1 h or less."""
+    return key.expires_at - lifetime(key) + TOUCH_INTERVAL
+
+
+def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
+    """Writes that the key was used, and its new expiry when it slides, in one statement.
+
+    A sliding expiry is never past PostgreSQL's or Python's last year: lifetimes are bounded.
+    """
+    fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
+    if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
+        fields["expires_at"] = now + lifetime(key)
+    for name, value in fields.items():
+        setattr(key, name, value)
+    APIKey.objects.filter(pk=key.pk).update(**fields)
+    _see_user(key.user, now)
+
+
+def _see_user(user: User, now: datetime) -> None:
+    """Notes that the user was here; a dormant one becomes active, a suspended one never."""
+    fields: dict[str, object] = {"last_seen_at": now}
+    if user.status == User.Status.DORMANT:
+        user.status = User.Status.ACTIVE
+        fields["status"] = user.status
+    User.objects.filter(pk=user.pk).exclude(status=User.Status.SUSPENDED).update(**fields)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from users import roles
+from users.names import MAX_LENGTH, validate_username
+
+
+class UserManager(BaseUserManager["User"]):
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username__iexact=username)
+
+    def create_user(self, *, username: str, email: str, password: str | None, **more: Any) -> User:
+        user = User(username=username, email=self.normalize_email(email), **more)
+        user.set_password(password)
+        user.full_clean()
+        user.save(using=self._db, force_insert=True)
+        return user
+
+
+class User(AbstractBaseUser):
+    """Somebody who may hold session tokens."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        DORMANT = "dormant"
+        SUSPENDED = "suspended"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    username = models.CharField(max_length=MAX_LENGTH, validators=[validate_username])
+    email = models.EmailField(max_length=254)
+    name = models.CharField(max_length=128, blank=True, default="")
+    avatar_url = models.URLField(blank=True, default="")
+    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    roles = ArrayField(
+        models.CharField(max_length=32, choices=list(roles.DISPLAY_NAMES.items())),
+        blank=True,
+        default=list,
+        help_text="Everybody is a member; these roles come on top.",
+    )
+    theme_preference = models.CharField(max_length=64, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = ["email"]
+
+    class Meta:
+        ordering = ["username"]
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="user_username_unique",
+                violation_error_message="This username is taken.",
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                name="user_email_unique",
+                violation_error_message="This e-mail address is taken.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(roles__contained_by=list(roles.DISPLAY_NAMES)),
+                name="user_roles_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=["active", "dormant", "suspended"]),
+                name="user_status_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]  # Django's is a constant
+        return self.status != self.Status.SUSPENDED
+
+    @property
+    def is_staff(self) -> bool:
+        """Who may enter the admin: owners, and auditors to read."""
+        return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Django's question for `app.action_model`: owners may all, auditors may view."""
+        if not self.is_active:
+            return False
+        return roles.OWNER in self.roles or (
+            roles.AUDITOR in self.roles and perm.partition(".")[2].startswith("view_")
+        )
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_staff
+
+
+class Organization(models.Model):
+    """The one organization that everybody belongs to: a UUID made once and kept."""
+
+    only = models.BooleanField(primary_key=True, default=True, editable=False)
+    uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(only=True), name="organization_only_one"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.uuid)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import cast
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit.services import Actor
+from coderapi.errors import APIError
+from coderapi.identity import IdentifiedRequest
+from coderapi.parsing import json_object
+from coderapi.schema import ResponseSerializer
+from coderapi.views import PublicAPIView
+from users import selectors, services
+from users.serializers import CreateFirstUserRequest, CreateFirstUserResponse
+
+
+class FirstUserView(PublicAPIView):
+    @extend_schema(
+        operation_id="check-initial-user-created",
+        summary="Check initial user created",
+        tags=["Users"],
+        description="Whether anybody has been created on this deployment yet.",
+        responses={200: ResponseSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        if not selectors.user_exists():
+            raise APIError(404, "The initial user has not been created.")
+        return Response({"message": "The initial user has been created."})
+
+    @extend_schema(
+        operation_id="create-initial-user",
+        summary="Create initial user",
+        tags=["Users"],
+        description="Creates the first user, who becomes an owner. Open until it has been called.",
+        request=CreateFirstUserRequest,
+        responses={201: CreateFirstUserResponse},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = CreateFirstUserRequest(data=json_object(request._request))
+        wanted.is_valid(raise_exception=True)
+        address = cast("IdentifiedRequest", request._request).client_address
+        user = services.create_first_user(
+            services.NewUser(**wanted.validated_data),
+            actor=Actor(name=wanted.validated_data["username"], address=address),
+            now=timezone.now(),
+        )
+        answer = {"user_id": user.id, "organization_id": services.organization_id()}
+        return Response(CreateFirstUserResponse(answer).data, status=201)
