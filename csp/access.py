@@ -1,0 +1,32 @@
+"""Who may report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from coderapi.errors import APIError
+from coderapi.identity import Identity
+from csp import ingest_keys
+from tokens import refusals
+
+
+def check(
+    query: Mapping[str, str],
+    *,
+    origin: str,
+    identity: Identity | None,
+    refusal: APIError | None,
+) -> None:
+    """Lets in who may report: with an ingest key, with a session token, or anybody.
+
+    Raises: APIError 401 with the cause, 403 for an ingest key elsewhere, 410 for a retired one.
+    """
+    key = query.get(ingest_keys.PARAMETER, "")
+    if key:
+        ingest_keys.check(key, origin=origin)
+    elif settings.CSP_ACCESS == "ingest-key":
+        raise APIError(401, "An ingest key is needed.", detail="Send it as ?key=cik_….")
+    elif settings.CSP_ACCESS != "public" and identity is None:
+        raise refusal or refusals.missing()

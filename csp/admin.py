@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils import timezone
+
+from audit.services import Actor
+from coderapi.admin_base import ReadOnlyAdmin
+from coderapi.middleware import address_of
+from csp import export, history, ingest_keys, selectors, services
+from csp.chart import Bar, bar_chart
+from csp.filters import HostFilter, NoiseFilter, VersionFilter
+from csp.models import Group, IngestKey, NoiseRule, Report
+from users.models import User
+
+CHART_HOURS = 7 * 24
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    user = cast("User", request.user)
+    return Actor(user_id=user.pk, name=user.username, address=address_of(request))
+
+
+class ExportingAdmin(ReadOnlyAdmin):
+    """Rows that may be taken away, but not changed."""
+
+    actions = ["export_csv", "export_json_lines"]
+    not_exported: tuple[str, ...] = ()
+
+    @admin.action(description="Export as CSV")
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
+        return export.as_csv(queryset, self._fields(), name=self.opts.model_name or "rows")
+
+    @admin.action(description="Export as JSON lines")
+    def export_json_lines(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> StreamingHttpResponse:
+        return export.as_json_lines(queryset, self._fields(), name=self.opts.model_name or "rows")
+
+    def _fields(self) -> list[str]:
+        return export.field_names(self.model, without=self.not_exported)
+
+
+@admin.register(Group)
+class GroupAdmin(ExportingAdmin):
+    """Findings, those that reach the most people first."""
+
+    list_display = [
+        "blocked",
+        "directive",
+        "document",
+        "disposition",
+        "client_days",
+        "pages",
+        "browsers",
+        "days",
+        "visible_count",
+        "first_seen",
+        "last_seen",
+        "first_version",
+    ]
+    list_filter = [NoiseFilter, "disposition", "directive", HostFilter, VersionFilter]
+    search_fields = ["blocked", "document", "directive"]
+    date_hierarchy = "last_seen"
+
+    @admin.display(description="reports", ordering="count")
+    def visible_count(self, group: Group) -> int:
+        return group.count - group.noise_count
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        group = self.get_object(request, object_id)
+        if group is not None and self.has_view_permission(request, group):
+            extra_context = {**(extra_context or {}), **_group_page(group)}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+
+def _group_page(group: Group) -> dict[str, Any]:
+    hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
+    bars = [Bar(f"{hour:%Y-%m-%d %H}:00", count) for hour, count in hours]
+    return {
+        "chart": bar_chart(bars, title="Reports an hour, over the last seven days"),
+        "breakdowns": [
+            ("Page", selectors.breakdown(group, "document_uri")),
+            ("Browser", selectors.breakdown(group, "browser")),
+            ("Coder version", selectors.breakdown(group, "coder_version")),
+        ],
+        "reports": selectors.newest_reports(group),
+    }
+
+
+@admin.register(Report)
+class ReportAdmin(ExportingAdmin):
+    list_display = [
+        "received_at",
+        "effective_directive",
+        "blocked_uri",
+        "document_uri",
+        "disposition",
+        "browser",
+    ]
+    list_filter = ["disposition", "shape", "received_at"]
+    search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
+    date_hierarchy = "received_at"
+    exclude = ["client"]
+    not_exported = ("client",)
+
+
+@admin.register(NoiseRule)
+class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
+    list_display = ["name", "category", "target", "pattern", "enabled", "hits_in_a_week", "shipped"]
+    list_filter = ["enabled", "category", "target", "shipped"]
+    search_fields = ["name", "pattern", "reason"]
+    readonly_fields = ["shipped", "updated_at"]
+    actions = ["dry_run", "hide_stored", "switch_on", "switch_off"]
+
+    @admin.display(description="hits in a week")
+    def hits_in_a_week(self, rule: NoiseRule) -> int:
+        return selectors.hits_since(timezone.now() - timedelta(days=7)).get(rule.pk, 0)
+
+    def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
+        services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
+        services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        for rule in queryset:
+            self.delete_model(request, rule)
+
+    @admin.action(description="Say what the rule would hide of what is stored")
+    def dry_run(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        for rule in queryset:
+            hidden = history.would_hide(rule)
+            self.message_user(request, f"{rule.name} would hide {hidden}.", messages.INFO)
+
+    @admin.action(description="Hide what is stored, too", permissions=["change"])
+    def hide_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        for rule in queryset:
+            hidden = services.hide_stored_noise(rule, actor=actor_of(request), now=timezone.now())
+            self.message_user(request, f"{rule.name} has hidden {hidden}.")
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(description="Switch off, and bring back what was hidden", permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def _switch(
+        self, request: HttpRequest, queryset: QuerySet[NoiseRule], *, enabled: bool
+    ) -> None:
+        for rule in queryset:
+            rule.enabled = enabled
+            services.save_noise_rule(rule, actor=actor_of(request), now=timezone.now())
+
+
+class IngestKeyForm(forms.ModelForm[IngestKey]):
+    class Meta:
+        model = IngestKey
+        fields = ["name", "origins", "retired_at"]
+
+    def clean_origins(self) -> list[str]:
+        try:
+            return [ingest_keys.normalised_origin(o) for o in self.cleaned_data["origins"]]
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+@admin.register(IngestKey)
+class IngestKeyAdmin(admin.ModelAdmin[IngestKey]):
+    form = IngestKeyForm
+    list_display = ["name", "key", "origins", "created_at", "retired_at"]
+    search_fields = ["name", "key"]
+    readonly_fields = ["key", "created_at"]
+
+    def save_model(self, request: HttpRequest, obj: IngestKey, form: Any, change: bool) -> None:
+        services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A key is retired and not deleted: a deleted one could not tell browsers to stop."""
+        return False

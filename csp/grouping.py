@@ -1,0 +1,99 @@
+"""What makes two reports the same finding."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from csp.coder_addresses import path_template
+from csp.masking import masked
+from csp.parsers import LONGEST_WORD, Violation
+from csp.scrub import host_of, scheme_of, split_web
+
+# Older Firefox and Safari name inline code so, or not at all.
+_INLINE_ALIASES = frozenset({"", "self"})
+DISPOSITIONS = frozenset({"enforce", "report"})
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """The four things that a group of reports has in common."""
+
+    directive: str
+    blocked: str
+    document: str
+    disposition: str
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The same in every process, so that a group needs no look-up before it is written."""
+        text = "\0".join((self.directive, self.blocked, self.document, self.disposition))
+        return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+
+
+def group_key(violation: Violation) -> GroupKey:
+    return GroupKey(
+        directive=directive_of(violation),
+        blocked=blocked_thing(violation.blocked_uri),
+        document=document_template(violation.document_uri),
+        disposition=disposition_of(violation),
+    )
+
+
+def directive_of(violation: Violation) -> str:
+    """The effective directive; of a CSP 1 or 2 browser, the first word of the violated one."""
+    text = violation.effective_directive or violation.violated_directive
+    words = text.lower().split()
+    return words[0][:LONGEST_WORD] if words else ""
+
+
+def disposition_of(violation: Violation) -> str:
+    """`enforce` or `report`, or empty where the browser does not say, as WebKit's legacy form."""
+    disposition = violation.disposition.lower()
+    return disposition if disposition in DISPOSITIONS else ""
+
+
+def blocked_thing(uri: str) -> str:
+    """The host of a web address, the scheme of any other, or the keyword."""
+    parts = split_web(uri)
+    if parts is not None:
+        return masked(host_of(parts))[:255]
+    word = scheme_of(uri) or uri.lower()[:LONGEST_WORD]
+    return "inline" if word in _INLINE_ALIASES else masked(word)
+
+
+def document_template(uri: str) -> str:
+    parts = split_web(uri)
+    if parts is None:
+        return (scheme_of(uri) or masked(uri))[:LONGEST_WORD]
+    return f"{parts.scheme}://{masked(host_of(parts))}{masked(path_template(parts.path))}"[:1024]
+
+
+def browser_of(user_agent: str) -> str:
+    """The browser's name and major version, such as `Firefox 149`; empty for an unknown one."""
+    for token, name in _BROWSERS:
+        _, found, rest = user_agent.partition(token)
+        if found:
+            return f"{name} {_digits(rest)}".strip()
+    return ""
+
+
+# The order matters: Edge and Opera also call themselves Chrome, and Chrome calls itself Safari.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Version/", "Safari"),
+)
+
+
+def _digits(text: str) -> str:
+    head = text.split(".", 1)[0].split(" ", 1)[0][:4]
+    return head if head.isascii() and head.isdecimal() else ""

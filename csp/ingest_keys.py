@@ -1,0 +1,103 @@
+"""Ingest keys: public, write-only, good for the reports of named origins and for nothing else.
+
+`cik_`, 22 random characters, and 6 that are the CRC-32 of those before, so that a mistyped or made-up key is
+refused without asking the database.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.utils import timezone
+
+from coderapi.errors import APIError
+from csp.models import IngestKey
+
+PARAMETER = "key"
+PREFIX = "cik_"
+REMEMBERED_SECONDS = 5.0
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_FORM = re.compile(r"cik_[0-9A-Za-z]{28}")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    origins: frozenset[str]
+    retired_at: datetime | None
+
+
+def new_key() -> str:
+    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(22))
+    return body + checksum(body)
+
+
+def checksum(body: str) -> str:
+    """The CRC-32 of the text in six characters of base 62."""
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def is_well_formed(key: str) -> bool:
+    return bool(_FORM.fullmatch(key)) and checksum(key[:-6]) == key[-6:]
+
+
+def normalised_origin(text: str) -> str:
+    """The origin as browsers send it. Raises: ValueError for what is none."""
+    parts = urlsplit(text.strip().lower())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{text!r} is not an origin such as https://coder.example.com")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{text!r} is more than an origin: it has scheme, host and port only")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Memory:
+    """Every ingest key, read again every few seconds."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Known] = {}
+        self._until = 0.0
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        self._until = 0.0
+
+    def find(self, key: str) -> Known | None:
+        with self._lock:
+            if time.monotonic() > self._until:
+                self._keys = {
+                    row.key: Known(frozenset(row.origins), row.retired_at)
+                    for row in IngestKey.objects.all()
+                }
+                self._until = time.monotonic() + REMEMBERED_SECONDS
+            return self._keys.get(key)
+
+
+memory = Memory()
+
+
+def check(key: str, *, origin: str) -> None:
+    """Returns if the key lets this origin report.
+
+    A request without an Origin header, as a same-origin report is in some browsers, is not held to
+    the list: the header is the browser's word, and what has no browser can write any.
+    Raises: APIError 401, 403, 410.
+    """
+    known = memory.find(key) if is_well_formed(key) else None
+    if known is None:
+        raise APIError(401, "The ingest key is unknown.", detail="Keys are cik_ and 28 characters.")
+    if known.retired_at is not None and known.retired_at <= timezone.now():
+        raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this address.")
+    if origin and origin != "null" and origin not in known.origins:
+        raise APIError(403, "Forbidden.", detail="The ingest key is not for this origin.")

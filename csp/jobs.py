@@ -1,0 +1,19 @@
+"""What of report collection runs by the clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from csp import services
+from jobs.registry import Job, register
+
+PARTITIONS = register(
+    Job(name="make_csp_partitions", every=timedelta(hours=6), run=services.make_partitions)
+)
+
+
+def _prune(now: datetime) -> int:
+    return len(services.prune_reports(now))
+
+
+PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))

@@ -1,0 +1,116 @@
+"""Whether a report is noise: rules matched on what is stored of it, so that history gives the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from csp.scrub import scheme_of, split_web
+
+# What no rule may hide: people develop on localhost, and unexplained inline code is what an attack looks like.
+LOCALHOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    id: int
+    name: str
+    target: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What of a report rules look at, as it is stored."""
+
+    blocked_uri: str
+    source_file: str
+    document_uri: str
+    user_agent: str
+
+
+@dataclass(slots=True)
+class Rules:
+    """Rules made ready for matching. The first that matches, by target, is the one that counts."""
+
+    by_scheme: dict[str, Rule] = field(default_factory=dict)
+    by_document: dict[str, Rule] = field(default_factory=dict)
+    by_host: dict[str, Rule] = field(default_factory=dict)
+    by_path: list[Rule] = field(default_factory=list)
+    by_agent: list[Rule] = field(default_factory=list)
+
+    def match(self, facts: Facts) -> Rule | None:
+        """The rule that says that the report is noise, or None."""
+        if is_never_noise(facts):
+            return None
+        for uri in (facts.blocked_uri, facts.source_file):
+            found = self._address_rule(uri)
+            if found:
+                return found
+        document = self.by_document.get(_scheme_or_word(facts.document_uri))
+        return document or self._agent_rule(facts.user_agent)
+
+    def _address_rule(self, uri: str) -> Rule | None:
+        parts = split_web(uri)
+        if parts is None:
+            return self.by_scheme.get(_scheme_or_word(uri))
+        found = self._host_rule(parts.hostname or "")
+        return found or next((r for r in self.by_path if parts.path.startswith(r.pattern)), None)
+
+    def _host_rule(self, host: str) -> Rule | None:
+        """By the host itself, else by `*.` and what it ends in, the longest first."""
+        found = self.by_host.get(host)
+        while host and not found:
+            found = self.by_host.get(f"*.{host}")
+            host = host.partition(".")[2]
+        return found
+
+    def _agent_rule(self, user_agent: str) -> Rule | None:
+        return next((r for r in self.by_agent if r.pattern in user_agent), None)
+
+
+def compiled(rules: Iterable[Rule]) -> Rules:
+    ready = Rules()
+    for rule in rules:
+        match rule.target:
+            case "scheme":
+                ready.by_scheme[normalised_scheme(rule.pattern)] = rule
+            case "document-scheme":
+                ready.by_document[normalised_scheme(rule.pattern)] = rule
+            case "host":
+                ready.by_host[rule.pattern.lower()] = rule
+            case "path":
+                ready.by_path.append(rule)
+            case _:
+                ready.by_agent.append(rule)
+    return ready
+
+
+def normalised_scheme(pattern: str) -> str:
+    """`moz-extension`, `moz-extension:` and `moz-extension://` are one and the same."""
+    return pattern.lower().removesuffix("//").removesuffix(":")
+
+
+def is_never_noise(facts: Facts) -> bool:
+    if facts.blocked_uri.lower() in CODE_KEYWORDS and not _is_foreign(facts):
+        return True
+    return _host(facts.blocked_uri) in LOCALHOSTS
+
+
+def _is_foreign(facts: Facts) -> bool:
+    """Whether the code's source file says that it is not the page's own."""
+    source = facts.source_file
+    return bool(source) and (scheme_of(source), _host(source)) != (
+        scheme_of(facts.document_uri),
+        _host(facts.document_uri),
+    )
+
+
+def _host(uri: str) -> str:
+    parts = split_web(uri)
+    return (parts.hostname or "") if parts else ""
+
+
+def _scheme_or_word(uri: str) -> str:
+    return scheme_of(uri) or uri.lower()

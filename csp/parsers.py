@@ -1,0 +1,162 @@
+"""What browsers send, told apart by shape: each report in a body becomes one `Violation`, or is counted.
+
+Four shapes are known: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and WebKit's two single
+objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from coderapi.errors import APIError, Validation, invalid
+
+MOST_REPORTS = 100
+LONGEST_URI = 2048
+LONGEST_POLICY = 8192
+LONGEST_WORD = 64
+LONGEST_SAMPLE = 256
+VIOLATION_TYPE = "csp-violation"
+
+
+class Shape(StrEnum):
+    LEGACY = "legacy"
+    REPORTING_API = "reporting-api"
+    WEBKIT_LEGACY = "webkit-legacy"
+    WEBKIT = "webkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One report in one set of names, whatever the browser. Texts are as sent, but for their length."""
+
+    shape: Shape
+    document_uri: str = ""
+    referrer: str = ""
+    blocked_uri: str = ""
+    effective_directive: str = ""
+    violated_directive: str = ""
+    original_policy: str = ""
+    disposition: str = ""
+    sample: str = ""
+    source_file: str = ""
+    user_agent: str = ""
+    status_code: int | None = None
+    line_number: int | None = None
+    column_number: int | None = None
+    age_ms: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a body held: its violations, and how many items were of other types or no report at all."""
+
+    violations: list[Violation] = field(default_factory=list)
+    other: int = 0
+    invalid: int = 0
+
+
+def parse(value: Any) -> Parsed:
+    """What the body's JSON value holds; a bad report never takes its neighbours with it.
+
+    Raises: APIError 413 for too long an array, 400 when nothing in it is a report.
+    """
+    if not isinstance(value, list):
+        return _single(value)
+    if len(value) > MOST_REPORTS:
+        raise APIError(
+            413,
+            "The request holds too many reports.",
+            detail=f"It holds {len(value)}; the limit is {MOST_REPORTS}.",
+        )
+    parsed = Parsed()
+    for item in value:
+        _add(parsed, item, Shape.REPORTING_API)
+    if not parsed.violations and not parsed.other:
+        raise invalid(Validation("[]", "must hold at least one report"))
+    return parsed
+
+
+def _single(value: Any) -> Parsed:
+    if not isinstance(value, dict):
+        raise invalid(Validation("", "must be a report object or an array of them"))
+    if "body" not in value and not isinstance(value.get("csp-report"), dict):
+        raise invalid(Validation("csp-report", "must be an object"))
+    parsed = Parsed()
+    _add(parsed, value, Shape.WEBKIT)
+    if parsed.invalid:
+        raise invalid(Validation("body", "must be an object"))
+    return parsed
+
+
+def _add(parsed: Parsed, item: Any, modern: Shape) -> None:
+    """Takes one item into account. `modern` is the shape that an object with a `body` has here."""
+    if not isinstance(item, dict):
+        parsed.invalid += 1
+    elif isinstance(item.get("csp-report"), dict):
+        shape = Shape.WEBKIT_LEGACY if "type" in item else Shape.LEGACY
+        parsed.violations.append(_violation(item["csp-report"], item, shape))
+    elif not isinstance(item.get("body"), dict):
+        parsed.invalid += 1
+    elif item.get("type", VIOLATION_TYPE) != VIOLATION_TYPE:
+        parsed.other += 1
+    else:
+        parsed.violations.append(_violation(item["body"], item, modern))
+
+
+# Each member by our name, with every spelling that a browser has for it.
+_TEXTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "document_uri": (LONGEST_URI, ("document-uri", "documentURL", "documentURI")),
+    "referrer": (LONGEST_URI, ("referrer",)),
+    "blocked_uri": (LONGEST_URI, ("blocked-uri", "blockedURL", "blockedURI")),
+    "effective_directive": (LONGEST_URI, ("effective-directive", "effectiveDirective")),
+    "violated_directive": (LONGEST_URI, ("violated-directive", "violatedDirective")),
+    "original_policy": (LONGEST_POLICY, ("original-policy", "originalPolicy")),
+    "disposition": (LONGEST_WORD, ("disposition",)),
+    "sample": (LONGEST_SAMPLE, ("script-sample", "sample")),
+    "source_file": (LONGEST_URI, ("source-file", "sourceFile")),
+}
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "status_code": ("status-code", "statusCode"),
+    "line_number": ("line-number", "lineNumber"),
+    "column_number": ("column-number", "columnNumber"),
+}
+_KNOWN = frozenset(
+    [name for _, names in _TEXTS.values() for name in names]
+    + [name for names in _NUMBERS.values() for name in names]
+)
+
+
+def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
+    texts = {ours: _text(body, names)[:most] for ours, (most, names) in _TEXTS.items()}
+    texts["document_uri"] = texts["document_uri"] or _text(envelope, ("url",))[:LONGEST_URI]
+    return Violation(
+        shape=shape,
+        user_agent=_text(envelope, ("user_agent",))[:LONGEST_SAMPLE],
+        age_ms=_number(envelope, ("age",)) or 0,
+        extra={name: value for name, value in body.items() if name not in _KNOWN},
+        **texts,
+        **{ours: _number(body, names) for ours, names in _NUMBERS.items()},
+    )
+
+
+def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = body.get(name)
+        if isinstance(value, str):
+            return value.strip()
+    return ""
+
+
+def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """A number, or a number in a string, that a PostgreSQL integer holds."""
+    for name in names:
+        value = body.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdecimal():
+            value = int(value[:12])
+        if isinstance(value, int | float) and 0 <= value < 2**31:
+            return int(value)
+    return None

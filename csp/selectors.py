@@ -1,0 +1,64 @@
+"""Reads of what was collected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, F, QuerySet, Sum
+
+from csp.models import Group, HourCount, NoiseHit, Report
+from csp.tables import REPORTS
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of a group's kept reports have a value."""
+
+    value: str
+    count: int
+
+
+def expired_partitions(now: datetime) -> list[str]:
+    """The partitions that pruning would drop now."""
+    if not settings.CSP_RETENTION:
+        return []
+    return REPORTS.older_than(now - settings.CSP_RETENTION)
+
+
+def visible_groups() -> QuerySet[Group]:
+    """The groups with reports that no enabled noise rule hides, farthest reach first."""
+    return Group.objects.filter(count__gt=F("noise_count"))
+
+
+def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
+    """Each of the last hours, oldest first, with how many reports came, noise included."""
+    this = now.replace(minute=0, second=0, microsecond=0)
+    first = this - (hours - 1) * HOUR
+    counted = dict(
+        HourCount.objects.filter(group=group, hour__gte=first)
+        .values_list("hour")
+        .annotate(total=Sum("count"))
+    )
+    return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
+
+
+def breakdown(group: Group, field: str, *, most: int = 10) -> list[Share]:
+    """The values of `field` that most of the group's kept reports have."""
+    rows = group.reports.values_list(field).annotate(n=Count("*")).order_by("-n", field)
+    return [Share(value or "(not said)", count) for value, count in rows[:most]]
+
+
+def newest_reports(group: Group, *, most: int = 20) -> Sequence[Report]:
+    """The newest of the group's kept reports."""
+    return group.reports.all()[:most]
+
+
+def hits_since(day: datetime) -> dict[int, int]:
+    """How many reports each rule has marked since the day. Shape: {rule id: count}."""
+    hits = NoiseHit.objects.filter(day__gte=day.date())
+    return dict(hits.values_list("rule_id").annotate(total=Sum("count")))

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from coderapi.serializers import WireSerializer
+
+
+class ViolationSerializer(WireSerializer):
+    """Only for the schema: what is really sent is told apart by shape, and far more than this."""
+
+    component = "coderd.cspViolation"
+
+    def get_fields(self) -> dict[str, serializers.Field]:  # type: ignore[type-arg]
+        # The member's name is no Python identifier.
+        return {
+            "csp-report": serializers.DictField(
+                required=False, help_text="The report as a browser's report-uri sends it."
+            )
+        }

@@ -1,0 +1,104 @@
+"""Writes beside the stream of reports: partitions, noise rules, ingest keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from audit.services import Actor, Target, record
+from csp import history, ingest_keys
+from csp.history import Hidden
+from csp.models import Batch, IngestKey, NoiseRule
+from csp.tables import REPORTS
+
+AHEAD = timedelta(days=3)
+# A batch is looked up within seconds of its commit, or never.
+BATCHES_KEPT = timedelta(days=1)
+
+
+def make_partitions(now: datetime) -> int:
+    """How many partitions were missing of today's and those of the days ahead; now they exist."""
+    return REPORTS.ensure(now, now + AHEAD)
+
+
+def prune_reports(now: datetime) -> list[str]:
+    """The partitions that were dropped, whole, as all their reports are past retention."""
+    Batch.objects.filter(committed_at__lt=now - BATCHES_KEPT).delete()
+    # A retention of 0 means for ever.
+    if not settings.CSP_RETENTION:
+        return []
+    return REPORTS.drop_before(now - settings.CSP_RETENTION)
+
+
+def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
+    """Writes a new or changed rule. What it has marked is hidden while it is enabled, and only then."""
+    before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
+    with history.rules_held():
+        rule.save()
+        history.count_noise(rule.id)
+        record(
+            "csp.noise_rule.save",
+            actor=actor,
+            target=Target("noise_rule", str(rule.pk), rule.name),
+            now=now,
+            before=before,
+            after=_rule_facts(rule),
+        )
+
+
+def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
+    """Deletes the rule; what it had marked is no longer hidden."""
+    before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
+    rule.enabled = False
+    with history.rules_held():
+        rule.save()
+        history.count_noise(rule.id)
+        rule.delete()
+        record("csp.noise_rule.delete", actor=actor, target=target, now=now, before=before)
+
+
+def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
+    """What was hidden of what is stored, as the rule says."""
+    with transaction.atomic():
+        hidden = history.hide(rule)
+        record(
+            "csp.noise_rule.hide_stored",
+            actor=actor,
+            target=Target("noise_rule", str(rule.pk), rule.name),
+            now=now,
+            after={"reports": hidden.reports, "groups": hidden.groups},
+        )
+    return hidden
+
+
+def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
+    if rule is None:
+        return None
+    return {"target": rule.target, "pattern": rule.pattern, "enabled": rule.enabled}
+
+
+def create_ingest_key(
+    *, name: str, origins: Sequence[str], actor: Actor, now: datetime
+) -> IngestKey:
+    """The new key, for reports of these origins. Raises: ValueError for what is no origin."""
+    key = IngestKey(name=name, origins=[ingest_keys.normalised_origin(o) for o in origins])
+    save_ingest_key(key, actor=actor, now=now)
+    return key
+
+
+def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
+    """Writes a new or changed key; a new one is given its text here."""
+    with transaction.atomic():
+        key.key = key.key or ingest_keys.new_key()
+        key.save()
+        record(
+            "csp.ingest_key.save",
+            actor=actor,
+            target=Target("ingest_key", str(key.pk), key.name),
+            now=now,
+            after={"origins": key.origins, "retired": key.retired_at is not None},
+        )
+    ingest_keys.memory.forget()

@@ -1,0 +1,77 @@
+"""JSON as browsers really send it, made fit for PostgreSQL: one value in, or a refusal."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import orjson
+
+from coderapi.errors import APIError
+
+REPLACEMENT = "\ufffd"
+MOST_DIGITS = 15
+MOST_DEPTH = 32
+
+
+def load(body: bytes) -> Any:
+    """The value in `body`, with what PostgreSQL would refuse replaced.
+
+    Bytes that are not UTF-8, NUL and lone surrogates become U+FFFD, numbers out of range become null.
+    Raises: APIError 400 for what is not JSON, or is nested too deeply.
+    """
+    if not body.strip():
+        raise _not_json("The body is empty.")
+    try:
+        return cleaned(_loads(body))
+    except RecursionError:
+        raise _not_json("It is nested too deeply.") from None
+    except ValueError as error:
+        raise _not_json(f"{str(error)[:200]}.") from None
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # orjson is strict where a browser's text may not be; the standard library's parser is not.
+        text = body.decode("utf-8-sig", errors="replace")
+        return json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= MOST_DIGITS else None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """The same value without NUL and surrogates. Raises: RecursionError past `MOST_DEPTH`."""
+    if depth > MOST_DEPTH:
+        raise RecursionError
+    if isinstance(value, str):
+        return cleaned_text(value)
+    if isinstance(value, list):
+        return [cleaned(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {cleaned_text(k): cleaned(v, depth + 1) for k, v in value.items()}
+    return value
+
+
+def cleaned_text(text: str) -> str:
+    if text.isascii():
+        return text.replace("\0", REPLACEMENT)
+    valid = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return valid.replace("\0", REPLACEMENT)
+
+
+def _not_json(detail: str) -> APIError:
+    return APIError(400, "The request body must be valid JSON.", detail=detail)

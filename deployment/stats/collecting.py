@@ -1,0 +1,65 @@
+"""Taking snapshots by the clock, apart from the worker that does so among its other jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import psycopg
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+from django.utils import timezone
+
+from coderapi.database import discard_pool
+from deployment.stats.jobs import COLLECT
+from jobs.models import JobRun
+from jobs.schedule import COUNTED_FAILURES, Run, next_slot
+from jobs.services import fail_abandoned_runs, run_job
+
+log = logging.getLogger(__name__)
+
+MOST_SECONDS = 30.0
+LEAST_SECONDS = 0.05
+
+
+def collect_in_a_loop(wait: Callable[[float], bool], *, every: timedelta) -> int:
+    """Takes a snapshot each `every`; how many were taken until `wait(seconds)` said to stop.
+
+    Slots are the worker's: any number of loops and workers take one snapshot a slot between them,
+    and a failed run is followed by the next after a growing pause. While the database is away, the
+    loop waits for it.
+    """
+    taken = 0
+    stopping = False
+    while not stopping:
+        try:
+            taken += _collect_if_due(timezone.now(), every=every)
+            seconds = _seconds_left(timezone.now(), every=every)
+        except (DatabaseError, psycopg.Error) as error:
+            log.warning("no snapshot: %s", str(error).partition("\n")[0])
+            discard_pool()
+            seconds = min(MOST_SECONDS, every.total_seconds())
+        close_old_connections()
+        stopping = wait(seconds)
+    return taken
+
+
+def _collect_if_due(now: datetime, *, every: timedelta) -> bool:
+    fail_abandoned_runs(now)
+    slot = _next(now, every=every)
+    if slot > now:
+        return False
+    run = run_job(COLLECT, now, slot=slot)
+    return run is not None and not run.failed
+
+
+def _next(now: datetime, *, every: timedelta) -> datetime:
+    newest = JobRun.objects.of(COLLECT.name).order_by("-slot")[:COUNTED_FAILURES]
+    runs = [Run(run.slot, run.finished_at, run.failed) for run in newest]
+    return next_slot(runs, every=every, now=now)
+
+
+def _seconds_left(now: datetime, *, every: timedelta) -> float:
+    left = (_next(now, every=every) - now).total_seconds()
+    return min(MOST_SECONDS, max(LEAST_SECONDS, left))

@@ -1,0 +1,80 @@
+"""Folding: a row is added once to the figures of its minute, and may become its agent's newest.
+
+A snapshot then reads a handful of minutes and one row an agent, however many rows there are.
+All statements take their locks in key order, so that two that run at once do not deadlock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connection
+
+from deployment.stats.percentiles import LOG_RATIO
+
+SESSION_COLUMNS = (
+    "session_count_vscode",
+    "session_count_jetbrains",
+    "session_count_reconnecting_pty",
+    "session_count_ssh",
+)
+_SESSIONS = ", ".join(SESSION_COLUMNS)
+# The bucket of a latency above 0; percentiles.bucket_of says the same.
+BUCKET = f"ceil(ln(connection_median_latency_ms) / {LOG_RATIO!r}::float8)::integer - 1"
+
+_ADD_TO_MINUTES = """
+INSERT INTO deployment_minutesum AS known (minute, row_count, measured_count, rx_bytes, tx_bytes)
+SELECT date_trunc('minute', created_at, 'UTC'), count(*), count(*) FILTER (WHERE measured),
+       coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
+       coalesce(sum(tx_bytes) FILTER (WHERE measured), 0)
+FROM (SELECT *, connection_median_latency_ms > 0 AS measured FROM {source}) AS arrived
+GROUP BY 1 ORDER BY 1
+ON CONFLICT (minute) DO UPDATE SET
+    row_count = known.row_count + excluded.row_count,
+    measured_count = known.measured_count + excluded.measured_count,
+    rx_bytes = known.rx_bytes + excluded.rx_bytes,
+    tx_bytes = known.tx_bytes + excluded.tx_bytes
+"""
+_ADD_TO_BUCKETS = f"""
+INSERT INTO deployment_latencybucket AS known (minute, bucket, row_count)
+SELECT date_trunc('minute', created_at, 'UTC'), {BUCKET}, count(*)
+FROM {{source}} WHERE connection_median_latency_ms > 0
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (minute, bucket) DO UPDATE SET row_count = known.row_count + excluded.row_count
+"""  # noqa: S608 - the names are constants of this package
+_RAISE_NEWEST = f"""
+INSERT INTO deployment_newestagentstat AS known (agent_id, created_at, id, {_SESSIONS})
+SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {_SESSIONS}
+FROM {{source}} WHERE created_at <= %s
+ORDER BY agent_id, created_at DESC, id DESC
+ON CONFLICT (agent_id) DO UPDATE SET
+    (created_at, id, {_SESSIONS}) =
+    (excluded.created_at, excluded.id, {", ".join(f"excluded.{c}" for c in SESSION_COLUMNS)})
+WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
+"""  # noqa: S608 - the names are constants of this package
+_SET_ASIDE = f"""
+INSERT INTO deployment_aheadagentstat (id, created_at, agent_id, {_SESSIONS})
+SELECT id, created_at, agent_id, {_SESSIONS} FROM {{source}} WHERE created_at > %s
+ORDER BY id ON CONFLICT DO NOTHING
+"""  # noqa: S608 - the names are constants of this package
+_PROMOTE = f"""
+WITH arrived AS (
+    DELETE FROM deployment_aheadagentstat WHERE created_at <= %s RETURNING *
+)
+{_RAISE_NEWEST.format(source="arrived")}
+"""  # noqa: S608 - the names are constants of this package
+
+
+def fold(source: str, *, now: datetime) -> None:
+    """Folds every row of the table `source`. None of them may have been folded before."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD_TO_MINUTES.format(source=source))
+        cursor.execute(_ADD_TO_BUCKETS.format(source=source))
+        cursor.execute(_RAISE_NEWEST.format(source=source), [now])
+        cursor.execute(_SET_ASIDE.format(source=source), [now])
+
+
+def promote(moment: datetime) -> None:
+    """Lets rows that came with a time ahead of ours count, up to that moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PROMOTE, [moment, moment])

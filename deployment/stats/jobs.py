@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from deployment.stats.selectors import refresh_interval
+from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_stats
+from jobs.registry import Job, register
+
+
+def _collect(now: datetime) -> int:
+    return collect_snapshot(now).row_count
+
+
+COLLECT = Job(name="collect_deployment_stats", every=refresh_interval, run=_collect)
+KEEP_HOURS_AHEAD = Job(
+    name="keep_stats_hours_ahead", every=timedelta(minutes=30), run=keep_hours_ahead
+)
+PRUNE = Job(name="prune_deployment_stats", every=timedelta(minutes=30), run=prune_stats)
+
+
+def register_all() -> None:
+    for job in (COLLECT, KEEP_HOURS_AHEAD, PRUNE):
+        register(job)

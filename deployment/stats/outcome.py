@@ -1,0 +1,28 @@
+"""What became of rows that came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that was not taken: its number, the member that is wrong, and why."""
+
+    row: int
+    field: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """How many rows were taken, how many told nothing new, and which were refused."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+
+    def add(self, other: Verdicts) -> None:
+        self.accepted += other.accepted
+        self.duplicate += other.duplicate
+        self.rejected += other.rejected

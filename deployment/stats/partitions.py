@@ -1,0 +1,65 @@
+"""Where raw rows are kept: hourly partitions, and which hours they are kept for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+from coderapi.database import lock_number
+from coderapi.partitions import PartitionedTable
+from deployment.stats.models import ClosedHour
+
+HOUR = timedelta(hours=1)
+AGENT_STATS = PartitionedTable("deployment_agentstat", HOUR)
+# Clocks of agents may run ahead by this much; rows further ahead are refused.
+AHEAD = timedelta(minutes=5)
+LOCK = "agent-stats-partitions"
+
+
+def hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def within(hour: datetime) -> tuple[datetime, datetime]:
+    """The first and the last moment of an hour."""
+    return hour, hour + HOUR - timedelta(microseconds=1)
+
+
+def kept_from(now: datetime, *, retention: timedelta) -> datetime:
+    """The first hour whose raw rows are still kept. A retention of 0 keeps them for ever."""
+    if not retention:
+        return datetime.min.replace(tzinfo=now.tzinfo)
+    # An hour goes when the whole of it is too old. Snapshots need the raw rows of their edges.
+    return hour_of(now - max(retention, HOUR))
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Which hours rows may go to: kept raw, folded only, or closed for good."""
+
+    kept: frozenset[datetime]
+    closed: frozenset[datetime]
+
+
+def lock_hours(*, shared: bool) -> None:
+    """Until the transaction ends, no hour is dropped (shared), or no row comes in (not shared)."""
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [lock_number(LOCK)])
+
+
+def ensure_hours(hours: Iterable[datetime], *, kept_from: datetime) -> None:
+    """Makes the missing partitions of those hours that are to be kept."""
+    for hour in sorted(set(hours)):
+        if hour >= kept_from:
+            AGENT_STATS.ensure(hour, hour)
+
+
+def look_at_hours(hours: Iterable[datetime]) -> Hours:
+    """What is so of these hours, as long as `lock_hours` holds."""
+    asked = set(hours)
+    closed = ClosedHour.objects.filter(start__in=asked).values_list("start", flat=True)
+    return Hours(kept=frozenset(asked.intersection(AGENT_STATS.starts())), closed=frozenset(closed))

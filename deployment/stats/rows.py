@@ -1,0 +1,165 @@
+"""What is fed in: the rows of agents and the states of workspaces, parsed strictly and by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+MOST_INTEGER = 2**63 - 1
+NO_LATENCY = -1.0
+MOST_LATENCY_MS = 1e12
+LONGEST_ERROR = 64 * 1024
+MOST_PROTOCOLS = 256
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_REQUIRED = object()
+
+
+class RowError(ValueError):
+    """A row that cannot be taken: which member, and why."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}" if field else detail)
+        self.field = field
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a row: its name, how it is checked, and what it is when absent."""
+
+    name: str
+    parse: Callable[[Any], Any]
+    default: Any = _REQUIRED
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def uuid_text(value: Any) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueError(f"{_shown(value)} is not a UUID")
+    return value.lower()
+
+
+def moment(value: Any) -> datetime:
+    """An RFC 3339 time with its offset, in UTC, cut to microseconds."""
+    try:
+        parsed = datetime.fromisoformat(value) if len(value) > len("2000-01-01") else None
+    except (TypeError, ValueError):
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
+        raise ValueError(f"{_shown(value)} is not a time such as 2026-01-31T12:00:00Z")
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{_shown(value)} is out of range") from None
+
+
+def count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_INTEGER:
+        raise ValueError(f"{_shown(value)} is not a whole number from 0 to 2^63-1")
+    return value
+
+
+def latency(value: Any) -> float:
+    """Milliseconds; any negative number says that none was measured."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) <= MOST_LATENCY_MS
+    ):
+        raise ValueError(f"{_shown(value)} is not a number of milliseconds up to 10^12")
+    return float(value) if value >= 0 else NO_LATENCY
+
+
+def truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{_shown(value)} is neither true nor false")
+    return value
+
+
+def protocols(value: Any) -> str:
+    """A map of protocol to count, as JSON text."""
+    if not isinstance(value, dict) or len(value) > MOST_PROTOCOLS:
+        raise ValueError(f"must be an object of at most {MOST_PROTOCOLS} counts")
+    for name, number in value.items():
+        if "\0" in name:
+            raise ValueError(f"{_shown(name)} holds a NUL")
+        count(number)
+    return orjson.dumps(value).decode()
+
+
+def transition(value: Any) -> str:
+    if value not in ("start", "stop", "delete", "", None):
+        raise ValueError(f"{_shown(value)} is not start, stop or delete")
+    return value or ""
+
+
+def error_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST_ERROR:
+        raise ValueError(f"must be a text without NUL of at most {LONGEST_ERROR} characters")
+    return value
+
+
+def optional[T](parse: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    return lambda value: None if value is None else parse(value)
+
+
+AGENT_MEMBERS = (
+    Member("id", uuid_text),
+    Member("created_at", moment),
+    Member("user_id", uuid_text),
+    Member("agent_id", uuid_text),
+    Member("workspace_id", uuid_text),
+    Member("template_id", uuid_text),
+    Member("connections_by_proto", protocols, {}),
+    Member("connection_count", count, 0),
+    Member("rx_packets", count, 0),
+    Member("rx_bytes", count, 0),
+    Member("tx_packets", count, 0),
+    Member("tx_bytes", count, 0),
+    Member("session_count_vscode", count, 0),
+    Member("session_count_jetbrains", count, 0),
+    Member("session_count_reconnecting_pty", count, 0),
+    Member("session_count_ssh", count, 0),
+    Member("connection_median_latency_ms", latency, NO_LATENCY),
+    Member("usage", truth, False),
+)
+WORKSPACE_MEMBERS = (
+    Member("workspace_id", uuid_text),
+    Member("deleted", truth, False),
+    Member("build_number", optional(count), None),
+    Member("transition", transition, ""),
+    Member("job_started_at", optional(moment), None),
+    Member("job_canceled_at", optional(moment), None),
+    Member("job_completed_at", optional(moment), None),
+    Member("job_updated_at", optional(moment), None),
+    Member("error", error_text, ""),
+)
+MEMBERS = {"agent": AGENT_MEMBERS, "workspace": WORKSPACE_MEMBERS}
+
+
+def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
+    """The row's values in the order of `members`. Raises: RowError for the first bad member."""
+    if not isinstance(value, Mapping):
+        raise RowError("", "must be a JSON object")
+    parsed = []
+    for member in members:
+        found = value.get(member.name, member.default)
+        if found is _REQUIRED:
+            raise RowError(member.name, "is missing")
+        try:
+            parsed.append(member.parse(found))
+        except ValueError as error:
+            raise RowError(member.name, str(error)) from None
+    return tuple(parsed)

@@ -1,0 +1,42 @@
+"""Reading snapshots."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from coderapi.errors import APIError
+from deployment.stats.models import Snapshot
+
+
+def refresh_interval() -> timedelta:
+    """How often snapshots are taken: Coder's option for it, cut to microseconds."""
+    return timedelta(microseconds=settings.STATS_REFRESH_NS // 1000)
+
+
+def newest_snapshot() -> Snapshot:
+    """The newest snapshot. Raises: APIError 400 before the first one."""
+    snapshot = Snapshot.objects.order_by("-collected_at").first()
+    if snapshot is None:
+        raise APIError(
+            400,
+            "Deployment stats are still processing.",
+            detail="No snapshot has been taken yet; the first one follows shortly.",
+        )
+    return snapshot
+
+
+def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
+    """How old the newest snapshot is, or None before the first one.
+
+    Shape: {"collected_at": datetime, "age_seconds": float}.
+    """
+    newest = Snapshot.objects.order_by("-collected_at").values_list("collected_at", flat=True)
+    collected_at = newest.first()
+    if collected_at is None:
+        return None
+    age = (now or timezone.now()) - collected_at
+    return {"collected_at": collected_at, "age_seconds": round(age.total_seconds(), 3)}

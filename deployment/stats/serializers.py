@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from coderapi.serializers import WireSerializer
+from deployment.stats.models import Snapshot
+from deployment.stats.selectors import refresh_interval
+
+
+class SessionCountSerializer(WireSerializer):
+    component = "codersdk.SessionCountDeploymentStats"
+
+    jetbrains = serializers.IntegerField(help_text="Sessions of JetBrains IDEs.")
+    reconnecting_pty = serializers.IntegerField(help_text="Web terminals.")
+    ssh = serializers.IntegerField(help_text="SSH sessions.")
+    vscode = serializers.IntegerField(help_text="Sessions of VS Code.")
+
+
+class ConnectionLatencySerializer(WireSerializer):
+    component = "codersdk.WorkspaceConnectionLatencyMS"
+
+    p50 = serializers.FloatField(
+        source="latency_p50", help_text="The median in milliseconds; -1 where none was measured."
+    )
+    p95 = serializers.FloatField(
+        source="latency_p95",
+        help_text="The 95th percentile in milliseconds; -1 where none was measured.",
+    )
+
+
+class WorkspacesSerializer(WireSerializer):
+    component = "codersdk.WorkspaceDeploymentStats"
+
+    building = serializers.IntegerField(help_text="Workspaces whose newest build is under way.")
+    connection_latency_ms = ConnectionLatencySerializer(
+        source="*", help_text="Latency of connections to workspaces in the window."
+    )
+    failed = serializers.IntegerField(help_text="Workspaces whose newest build ended in an error.")
+    pending = serializers.IntegerField(help_text="Workspaces whose newest build has not begun.")
+    running = serializers.IntegerField(help_text="Workspaces that were started.")
+    rx_bytes = serializers.IntegerField(help_text="Bytes received in the window.")
+    stopped = serializers.IntegerField(help_text="Workspaces that were stopped.")
+    tx_bytes = serializers.IntegerField(help_text="Bytes sent in the window.")
+
+
+class DeploymentStatsSerializer(WireSerializer):
+    component = "codersdk.DeploymentStats"
+
+    aggregated_from = serializers.DateTimeField(help_text="Where the window begins.")
+    collected_at = serializers.DateTimeField(help_text="When the figures were taken.")
+    next_update_at = serializers.SerializerMethodField(help_text="When newer figures are due.")
+    session_count = SessionCountSerializer(
+        source="session_counts", help_text="Sessions by kind, of each agent's newest report."
+    )
+    workspaces = WorkspacesSerializer(source="*", help_text="Workspaces by state, and traffic.")
+
+    @extend_schema_field(serializers.DateTimeField)
+    def get_next_update_at(self, snapshot: Snapshot) -> str:
+        due = snapshot.collected_at + refresh_interval()
+        return serializers.DateTimeField().to_representation(due)

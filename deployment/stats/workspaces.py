@@ -1,0 +1,48 @@
+"""Taking in the states of workspaces: of each, what is known of its newest build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from deployment.stats.outcome import Verdicts
+from deployment.stats.staging import WORKSPACE_COLUMNS, staged
+
+STAGE = "arriving_workspace_states"
+_COLUMNS = ", ".join(WORKSPACE_COLUMNS)
+_NEWS = ", ".join(f"excluded.{name}" for name in WORKSPACE_COLUMNS)
+
+
+def _age(table: str) -> str:
+    """What orders a workspace's states: its build, how far the job is, whether it is gone."""
+    return (
+        f"coalesce({table}.build_number, -1), coalesce({table}.job_updated_at, greatest("
+        f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), "
+        f"'-infinity'), {table}.deleted"
+    )
+
+
+_UPSERT = f"""
+INSERT INTO deployment_workspacestate AS known ({_COLUMNS})
+SELECT {_COLUMNS} FROM (
+    SELECT *, row_number() OVER (
+        PARTITION BY workspace_id
+        ORDER BY ({_age("arriving")}) DESC, row_number
+    ) AS place
+    FROM {STAGE} AS arriving
+) AS ranked
+WHERE place = 1
+ORDER BY workspace_id
+ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEWS})
+WHERE ({_age("excluded")}) > ({_age("known")})
+"""  # noqa: S608 - the names are constants of this package
+
+
+def take(rows: Sequence[tuple[Any, ...]], *, now: datetime) -> Verdicts:
+    """Takes in each state that is newer than what is known of its workspace."""
+    with staged(STAGE, columns=WORKSPACE_COLUMNS, rows=rows), connection.cursor() as cursor:
+        news = cursor.execute(_UPSERT).rowcount
+    return Verdicts(accepted=news, duplicate=len(rows) - news)
