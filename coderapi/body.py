@@ -1,4 +1,4 @@
-"""Reads a request's whole body before the application runs: counted, capped, and within a deadline."""
+"""Reads a request's whole body before the application runs: counted, capped, and in time."""
 
 from __future__ import annotations
 

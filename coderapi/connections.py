@@ -26,16 +26,25 @@ class Peer:
     local_port: int
 
 
-def unanswered() -> dict[Peer, int]:
-    """The connections on which something came since something was sent, with their descriptors."""
+@dataclass(frozen=True)
+class Waiting:
+    """A connection that waits for an answer: its descriptor, and how long ago something came."""
+
+    descriptor: int
+    silent_ms: int
+
+
+def unanswered() -> dict[Peer, Waiting]:
+    """The connections on which something came since something was sent."""
     if sys.platform != "linux":
         return {}
     found = {}
     for descriptor in _socket_descriptors():
         with _opened(descriptor) as connection:
             try:
-                if _awaits_answer(connection):
-                    found[_peer(connection)] = descriptor
+                info = _tcp_info(connection)
+                if _awaits_answer(info):
+                    found[_peer(connection)] = Waiting(descriptor, info[LAST_RECEIVED])
             except OSError:
                 # It listens, or it has been closed meanwhile.
                 continue
@@ -76,9 +85,12 @@ def _peer(connection: socket.socket) -> Peer:
     return Peer(host, port, connection.getsockname()[1])
 
 
-def _awaits_answer(connection: socket.socket) -> bool:
-    info = TCP_INFO.unpack(
+def _tcp_info(connection: socket.socket) -> tuple[int, ...]:
+    return TCP_INFO.unpack(
         connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
     )
+
+
+def _awaits_answer(info: tuple[int, ...]) -> bool:
     # Both are milliseconds ago; equal where an answer followed at once.
     return info[LAST_RECEIVED] < info[LAST_SENT] or info[BYTES_ACKED] <= INTERIM_BYTES

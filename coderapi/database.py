@@ -47,10 +47,12 @@ def discard_pool() -> None:
 
 def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
     """A connection of its own to the direct URL, in autocommit, for LISTEN and advisory locks."""
-    database = django.db.connections.settings["default"]
-    url = settings.DIRECT_DATABASE_URL
-    name = {} if settings.DIRECT_DATABASE_URL != settings.DATABASE_URL else {"dbname": database["NAME"]}
-    return psycopg.connect(url, autocommit=True, connect_timeout=2, **name, **parameters)
+    if settings.DIRECT_DATABASE_URL == settings.DATABASE_URL:
+        # Under test the connection's database is another than the URL's.
+        parameters.setdefault("dbname", connection.settings_dict["NAME"])
+    return psycopg.connect(
+        settings.DIRECT_DATABASE_URL, autocommit=True, connect_timeout=2, **parameters
+    )
 
 
 def lock_number(name: str) -> int:
@@ -67,6 +69,6 @@ def transaction_lock(name: str) -> Iterator[None]:
 
 
 def notify(channel: str, payload: str) -> None:
-    """Sends a notification with the surrounding transaction. The payload stays under 8,000 bytes."""
+    """Sends a notification, under 8,000 bytes, with the surrounding transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])

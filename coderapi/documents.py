@@ -1,8 +1,9 @@
 """Answers that seldom change, rendered once into bytes and served from memory.
 
-A document is rendered through its serializer, once for each wire, into bytes with an ETag and a gzip
-form. One that stands on the database names a topic: it is remembered only while this process hears
-of changes, and forgotten when the topic is announced. `answer` is a plain function of plain values.
+A document is rendered through its serializer, once for each wire, into bytes with an ETag and a
+gzip form. One that stands on the database names a topic: it is remembered only while this process
+hears of changes, and forgotten when the topic is announced. `answer` is a plain function of plain
+values.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class Document:
         self._remembered: dict[Wire, Rendered] = {}
         _all.append(self)
         if topic:
-            listener.subscribe(topic, lambda _: self.forget())
+            listener.subscribe(topic, self.on_announcement)
+
+    def on_announcement(self, _argument: str) -> None:
+        self.forget()
 
     def forget(self) -> None:
         with self._lock:
@@ -83,6 +87,12 @@ class Document:
             if generation == self._generation:
                 self._remembered[chosen] = made
         return made
+
+
+def discard(document: Document) -> None:
+    """Ends a document: it hears of nothing any more."""
+    _all.remove(document)
+    listener.unsubscribe(document.topic, document.on_announcement)
 
 
 def forget_all() -> None:

@@ -1,4 +1,4 @@
-"""The one shape of every error: `{"message", "detail"?, "validations"?}`, and the exception that carries it."""
+"""The one shape of every error, `{"message", "detail"?, "validations"?}`, and what carries it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class APIError(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """The error as a JSON object. Shape: message str, detail? str, validations? [{field, detail}]."""
+        """The error as a JSON object.
+
+        Shape: message str, detail? str, validations? [{field str, detail str}].
+        """
         return error_body(self.message, detail=self.detail, validations=self.validations)
 
     def as_bytes(self) -> bytes:

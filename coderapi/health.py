@@ -36,8 +36,11 @@ def _json(state: dict[str, Any], *, ready: bool) -> HttpResponse:
 
 
 def readiness() -> dict[str, Any]:
-    """Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable", "migrations"?: "ok"|"pending",
-    "parts"?: what the apps report of themselves}."""
+    """What was found.
+
+    Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
+    "migrations"?: "ok"|"pending", "parts"?: what the apps report of themselves}.
+    """
     try:
         pending = _pending_migrations()
     except DatabaseError as error:

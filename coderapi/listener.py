@@ -38,6 +38,11 @@ def subscribe(topic: str, callback: Callback) -> None:
     _subscribers.setdefault(topic, []).append(callback)
 
 
+def unsubscribe(topic: str, callback: Callback) -> None:
+    if callback in _subscribers.get(topic, ()):
+        _subscribers[topic].remove(callback)
+
+
 def announce(topic: str, argument: str = "") -> None:
     """Tells every process, with the surrounding transaction's commit, that something changed.
 

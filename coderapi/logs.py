@@ -71,9 +71,9 @@ class HumanFormatter(logging.Formatter):
 def configuration(*, human: str, json: str, verbose: bool) -> dict[str, Any]:
     """Django's LOGGING: a human and a JSON log, each to a file, /dev/stderr or nowhere ("")."""
     outputs = {"human": human, "json": json}
-    handlers = {
-        name: _handler(path, formatter=name) for name, path in outputs.items() if path
-    } or {"none": {"class": "logging.NullHandler"}}
+    handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {
+        "none": {"class": "logging.NullHandler"}
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,

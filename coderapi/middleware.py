@@ -15,7 +15,7 @@ from coderapi import logs, wire
 from coderapi.client_address import client_address, rate_limit_bucket
 from coderapi.errors import APIError
 from coderapi.handlers import error_response
-from coderapi.identity import Identity, IdentifiedRequest
+from coderapi.identity import IdentifiedRequest, Identity
 from coderapi.rate_limit import Verdict, check
 from coderapi.rate_limits import shared_counter
 

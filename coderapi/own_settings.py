@@ -1,4 +1,4 @@
-"""Our own environment variables, as data: Django's settings read them, `.env.example` is held to them."""
+"""Our own environment variables, as data; `.env.example` is held to them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import environ
 import semver
-from environ.fileaware_mapping import FileAwareMapping
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
+from coderapi.durations import parse_duration
 from coderapi.wire import Wire
-from deployment.values.durations import parse_duration
 
 # Handed from the supervisor to its children; nobody sets them by hand.
 INTERNAL = ("CODERAPI_SERVER_FLAGS", "CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_SUPERVISED")
@@ -75,7 +75,7 @@ def count(least: int, most: int) -> Callable[[str], int]:
 
 
 def span(text: str) -> timedelta:
-    """A length of time in Go's notation with d and w, such as 90d; not negative, 0 means for ever."""
+    """A length of time such as 90d, in Go's notation with d and w; 0 means for ever."""
     nanoseconds = parse_duration(text)
     if nanoseconds < 0:
         raise ValueError("must not be negative")
@@ -134,9 +134,7 @@ SETTINGS: tuple[OwnSetting, ...] = (
         None,
         "Where to listen; wins over CODER_HTTP_ADDRESS, for a host that has Coder's environment.",
     ),
-    OwnSetting(
-        "CODERAPI_CODER_VERSION", version, "2.29.0", "The Coder release that we speak for."
-    ),
+    OwnSetting("CODERAPI_CODER_VERSION", version, "2.29.0", "The Coder release that we speak for."),
     OwnSetting(
         "CODERAPI_WIRE",
         one_of(*Wire),

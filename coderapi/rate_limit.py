@@ -112,7 +112,7 @@ class SharedCounter:
 
 
 class RedisCounter:
-    """Counts on a Redis-protocol server, for several hosts. It fails open, and says so once a minute."""
+    """Counts on a Redis-protocol server, for several hosts. Fails open, saying so once a minute."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)

@@ -16,7 +16,7 @@ from coderapi.rate_limit import RedisCounter, SharedCounter
 
 @cache
 def shared_counter() -> SharedCounter | RedisCounter:
-    """Redis where CACHE_URL names it, else a file shared by this host's processes of one service."""
+    """Redis where CACHE_URL names it, else a file that this host's processes share."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
     return SharedCounter(_private_directory() / f"rate-limits-{_service()}")

@@ -1,4 +1,4 @@
-"""Whether this is a development build: a version that says so, or a checkout off a release's tag."""
+"""Whether this is a development build: its version says so, or it is a checkout off a tag."""
 
 from __future__ import annotations
 

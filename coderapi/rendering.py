@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -38,10 +38,11 @@ def _has_no_body(context: Mapping[str, Any] | None) -> bool:
 class AlwaysJSON(BaseContentNegotiation):
     """Coder's API has one representation: neither Accept nor Content-Type is looked at."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
-        return parsers[0]
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
 
-    def select_renderer(  # type: ignore[override]  # the stubs want a list, DRF passes a list
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)

@@ -12,8 +12,8 @@ from coderapi import wire
 class WireSerializer(serializers.Serializer[Any]):
     """Renders the documented form, and from it the form of the current wire.
 
-    `component` is the name that the reference page gives the shape, such as `codersdk.DeploymentStats`; it is the
-    schema's name of it and its row in the wire's table.
+    `component` is the reference page's name of the shape, such as `codersdk.DeploymentStats`: the
+    schema's name of it, and its row in the wire's table.
     """
 
     component = ""

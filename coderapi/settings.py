@@ -1,4 +1,7 @@
-"""The one settings module. Coder's options come through `deployment.configuration`, ours through `own_settings`."""
+"""The one settings module.
+
+Coder's options come through `deployment.configuration`, ours through `coderapi.own_settings`.
+"""
 
 from __future__ import annotations
 
@@ -186,9 +189,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = None  # coderapi.body caps and counts before Djang
 # --- What this service keeps and answers ------------------------------------------------------
 
 EXPERIMENTS = CONFIGURATION["experiments"] or []
-CSP_ACCESS = OWN["CODERAPI_CSP_ACCESS"] or (
-    "public" if WIRE is Wire.CODERD else "authenticated"
-)
+CSP_ACCESS = OWN["CODERAPI_CSP_ACCESS"] or ("public" if WIRE is Wire.CODERD else "authenticated")
 CSP_RETENTION = OWN["CODERAPI_CSP_RETENTION"]
 STATS_RAW_RETENTION = OWN["CODERAPI_STATS_RAW_RETENTION"]
 STATS_RETENTION = OWN["CODERAPI_STATS_RETENTION"]

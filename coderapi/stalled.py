@@ -1,10 +1,10 @@
 """Frees threads from request bodies that do not come.
 
-The HTTP server's `read(n)` waits for n bytes or the end, for ever, and cannot be interrupted; while it
-waits, not even another thread can answer the request (tried: the whole process hangs). But when
-the kernel is told that the client may say no more, it returns, and the client still gets its answer. Which
-connection that is, the server does not tell, so it is found by its client's address and by how long it
-has been waiting for an answer.
+The HTTP server's `read(n)` waits for n bytes or the end, for ever, and cannot be interrupted; while
+it waits, not even another thread can answer the request (tried: the whole process hangs). But when
+the kernel is told that the client may say no more, it returns, and the client still gets its
+answer. Which connection that is, the server does not tell, so it is found by its client's address
+and by how long it has been waiting for an answer.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from coderapi import connections
-from coderapi.connections import Peer
+from coderapi.connections import Peer, Waiting
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
+
+# A client's address, and the port that it came to.
+type Client = tuple[str, int]
 
 BODY_SECONDS = 10.0
 TICKS = 20
@@ -34,8 +38,7 @@ class Request:
     """One request being answered, and since when its body is being read, if it is."""
 
     def __init__(self, host: str, port: int, *, seconds: float) -> None:
-        self.host = host
-        self.port = port
+        self.client: Client = (host, port)
         self.begun = time.monotonic()
         self.reading_since: float | None = None
         self._seconds = seconds
@@ -62,7 +65,7 @@ class Watch:
     def __init__(self, *, seconds: float = BODY_SECONDS) -> None:
         self.when_stuck: Callable[[], None] | None = None
         self._tick = seconds / TICKS
-        # What is seen once a tick is known to that precision; a body has a little less than its time.
+        # What is seen once a tick is known no better; a body has a little less than its time.
         self._patience = seconds - 2 * self._tick
         self._seconds = seconds
         self._requests: set[Request] = set()
@@ -107,27 +110,29 @@ class Watch:
             return
         waiting = connections.unanswered()
         self._waiting_since = {peer: self._waiting_since.get(peer, now) for peer in waiting}
-        overdue = {
-            (request.host, request.port)
-            for request in requests
-            if request.reads_for(now) >= self._seconds
-        }
-        for host, port in overdue:
-            if not any(self._may_be_mistaken(r, host, port, now) for r in requests):
-                self._end_reading(waiting, host, port, now)
+        overdue = Counter(r.client for r in requests if r.reads_for(now) >= self._seconds)
+        for client, count in overdue.items():
+            if not any(r.client == client and self._is_slow(r, now) for r in requests):
+                self._end_reading(waiting, client, count=count, now=now)
         self._call_for_help(requests, now)
 
-    def _may_be_mistaken(self, request: Request, host: str, port: int, now: float) -> bool:
-        """Whether a request whose body is complete has waited as long, at the same address."""
-        same_client = (request.host, request.port) == (host, port)
-        slow = now - request.begun >= self._patience
-        return same_client and slow and request.reading_since is None
+    def _is_slow(self, request: Request, now: float) -> bool:
+        """Whether it has waited as long with a complete body: its connection looks the same."""
+        return request.reading_since is None and now - request.begun >= self._patience
 
-    def _end_reading(self, waiting: dict[Peer, int], host: str, port: int, now: float) -> None:
-        for peer, descriptor in waiting.items():
-            has_waited = now - self._waiting_since[peer] >= self._patience
-            if has_waited and (peer.host, peer.local_port) == (host, port):
-                connections.stop_reading(peer, descriptor)
+    def _end_reading(
+        self, waiting: dict[Peer, Waiting], client: Client, *, count: int, now: float
+    ) -> None:
+        """Ends as many as are overdue, of those that have waited longest."""
+        since = self._waiting_since
+        peers = [
+            peer
+            for peer in waiting
+            if (peer.host, peer.local_port) == client and now - since[peer] >= self._patience
+        ]
+        peers.sort(key=lambda peer: (since[peer], -waiting[peer].silent_ms))
+        for peer in peers[:count]:
+            connections.stop_reading(peer, waiting[peer].descriptor)
 
     def _call_for_help(self, requests: list[Request], now: float) -> None:
         longest = max(request.reads_for(now) for request in requests)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from coderapi import health
 from coderapi.views import RootView
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("", RootView.as_view()),
     path("/", RootView.as_view()),
     path("/", include("deployment.urls")),

@@ -1,8 +1,9 @@
 """The two wire formats, and the one table of all that differs between them.
 
-Serializers produce the documented form, which is the reference page's. The coderd form, which Coder's own clients
-decode, is made from it here: `TABLE` names a component of the schema (or an operation) and the function that turns
-its documented form into the other. Views know nothing of it.
+Serializers produce the documented form, which is the reference page's. The coderd form, which
+Coder's own clients decode, is made from it here: a row of `TABLE` names a component of the schema,
+or an operation, and has the function that turns its documented form into the other, and the one
+that turns the JSON schema of it. Views know nothing of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -58,22 +60,78 @@ def chosen(header: str | None, *, default: Wire) -> Wire:
         ) from None
 
 
+type Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row of the table: how the coderd form comes of the documented one.
+
+    `value` turns what is answered, `schema` the JSON schema that describes it.
+    """
+
+    value: Callable[[Any], Any]
+    schema: Callable[[Schema], Schema]
+
+
 def apply(name: str, documented: Any, *, wire: Wire | None = None) -> Any:
-    """What `documented`, an instance of the component or operation `name`, looks like on the wire."""
+    """What `documented`, an instance of the component (or operation) `name`, is on the wire."""
     if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
         return documented
-    return TABLE[name](documented)
+    return TABLE[name].value(documented)
 
 
-def _without_empty(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def describe(name: str, documented: Schema, *, wire: Wire | None = None) -> Schema:
+    """What `documented`, the JSON schema of the component (or operation) `name`, is on the wire."""
+    if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
+        return documented
+    return TABLE[name].schema(documented)
+
+
+def _unchanged[T](documented: T) -> T:
+    return documented
+
+
+def _renamed(names: Mapping[str, str]) -> Difference:
+    def renamed(members: dict[str, Any]) -> dict[str, Any]:
+        return {names.get(name, name): member for name, member in members.items()}
+
+    def schema(documented: Schema) -> Schema:
+        required = [names.get(name, name) for name in documented["required"]]
+        return documented | {
+            "properties": renamed(documented["properties"]),
+            "required": required,
+        }
+
+    return Difference(renamed, schema)
+
+
+def _optional(*names: str) -> Callable[[Schema], Schema]:
+    def schema(documented: Schema) -> Schema:
+        required = [name for name in documented["required"] if name not in names]
+        rest = {key: value for key, value in documented.items() if key != "required"}
+        return rest | ({"required": required} if required else {})
+
+    return schema
+
+
+def _without_empty(*names: str) -> Difference:
     def leave_out(value: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in value.items() if k not in names or v not in ("", None, [])}
 
-    return leave_out
+    return Difference(leave_out, _optional(*names))
 
 
-def _renamed(names: Mapping[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda value: {names.get(k, k): v for k, v in value.items()}
+def _inside(member: str) -> Difference:
+    """The answer becomes the one member of an object."""
+    return Difference(
+        lambda value: {member: value},
+        lambda schema: {"type": "object", "properties": {member: schema}, "required": [member]},
+    )
+
+
+def _null_when_empty(documented: Schema) -> Schema:
+    return {"anyOf": [documented, {"type": "null"}]}
 
 
 def _allow_list_as_strings(key: dict[str, Any]) -> dict[str, Any]:
@@ -81,10 +139,25 @@ def _allow_list_as_strings(key: dict[str, Any]) -> dict[str, Any]:
     return {**key, "allow_list": allowed}
 
 
-TABLE: dict[str, Callable[[Any], Any]] = {
-    "codersdk.ConnectionLatency": _renamed({"p50": "P50", "p95": "P95"}),
-    "get-safe-experiments": lambda names: {"safe": names},
-    "get-user-tokens": lambda tokens: tokens or None,
+def _allow_list_of_strings(documented: Schema) -> Schema:
+    texts = {
+        "type": "array",
+        "items": {"type": "string", "examples": ["*:*"]},
+        "description": "What the key may be used on, each as type:id.",
+    }
+    return documented | {"properties": documented["properties"] | {"allow_list": texts}}
+
+
+TABLE: dict[str, Difference] = {
+    "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),
+    "get-safe-experiments": _inside("safe"),
+    "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),
     "codersdk.User": _without_empty("name", "avatar_url", "theme_preference"),
-    "codersdk.APIKey": _allow_list_as_strings,
+    "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
+    # A report of nothing is refused in the documented wire, and taken without being kept here.
+    "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
+    "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
+# Whom the documented wire asks for a token and the coderd wire does not; the server's own wire
+# decides, since a request's header changes form only.
+OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

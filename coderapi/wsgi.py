@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from django.core.wsgi import get_wsgi_application
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
 
 django_application = get_wsgi_application()
 
 
-def _application() -> object:
+def _application() -> WSGIApplication:
     from django.conf import settings
 
     from coderapi import listener

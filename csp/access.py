@@ -12,6 +12,20 @@ from csp import ingest_keys
 from tokens import refusals
 
 
+PATH = "/api/v2/csp/reports"
+
+
+def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
+    """Whether a page of that origin may report here, which is then said in the answer's CORS headers.
+
+    No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
+    """
+    if path != PATH:
+        return False
+    key = query.get(ingest_keys.PARAMETER, "")
+    return ingest_keys.is_for(key, origin) if key else settings.CSP_ACCESS == "public"
+
+
 def check(
     query: Mapping[str, str],
     *,

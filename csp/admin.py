@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
@@ -125,9 +124,12 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     readonly_fields = ["shipped", "updated_at"]
     actions = ["dry_run", "hide_stored", "switch_on", "switch_off"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
+        return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+
     @admin.display(description="hits in a week")
-    def hits_in_a_week(self, rule: NoiseRule) -> int:
-        return selectors.hits_since(timezone.now() - timedelta(days=7)).get(rule.pk, 0)
+    def hits_in_a_week(self, rule: Any) -> int:
+        return rule.week_hits or 0
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())

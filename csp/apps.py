@@ -1,7 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
+from corsheaders.signals import check_request_enabled
 from django.apps import AppConfig
 
 
 class CspConfig(AppConfig):
     name = "csp"
+
+    def ready(self) -> None:
+        check_request_enabled.connect(_is_reporting, dispatch_uid="csp.reporting")
+
+
+def _is_reporting(sender: Any, request: Any, **more: Any) -> bool:
+    """Whether another origin's page may report: the Reporting API asks before it posts."""
+    from csp import access
+
+    return access.is_open_to(request.path, request.GET, origin=request.headers.get("Origin", ""))

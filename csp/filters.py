@@ -68,7 +68,7 @@ class VersionFilter(admin.SimpleListFilter):
         least = self.value()
         if not least or not semver.Version.is_valid(least):
             return queryset
-        wanted = [v for v in _versions() if semver.compare(v, least) >= 0]
+        wanted = [v for v in _versions() if semver.Version.parse(v) >= least]
         return queryset.filter(first_version__in=wanted)
 
 

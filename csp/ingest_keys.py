@@ -87,6 +87,12 @@ class Memory:
 memory = Memory()
 
 
+def is_for(key: str, origin: str) -> bool:
+    """Whether it is a key for this origin, retired or not: a page must be able to read the 410."""
+    known = memory.find(key) if is_well_formed(key) else None
+    return known is not None and origin in known.origins
+
+
 def check(key: str, *, origin: str) -> None:
     """Returns if the key lets this origin report.
 

@@ -135,9 +135,14 @@ class Report(models.Model):
 
 
 class Batch(models.Model):
-    """One commit of the writer. A commit whose answer was lost is looked up here."""
+    """One commit of the writer. A commit whose answer was lost is looked up here.
+
+    An import's batches have ids made from their content, and are kept so that it can go on where it
+    was broken off.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    imported = models.BooleanField(db_default=False)
     committed_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     def __str__(self) -> str:

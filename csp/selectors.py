@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, F, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
-from csp.models import Group, HourCount, NoiseHit, Report
+from csp.models import Group, HourCount, NoiseRule, Report
 from csp.tables import REPORTS
 
 HOUR = timedelta(hours=1)
@@ -58,7 +58,7 @@ def newest_reports(group: Group, *, most: int = 20) -> Sequence[Report]:
     return group.reports.all()[:most]
 
 
-def hits_since(day: datetime) -> dict[int, int]:
-    """How many reports each rule has marked since the day. Shape: {rule id: count}."""
-    hits = NoiseHit.objects.filter(day__gte=day.date())
-    return dict(hits.values_list("rule_id").annotate(total=Sum("count")))
+def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
+    """The rules, each with `week_hits`: how many reports it marked in the last seven days, or None."""
+    week = Q(noisehit__day__gt=(now - timedelta(days=7)).date())
+    return rules.annotate(week_hits=Sum("noisehit__count", filter=week))

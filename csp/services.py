@@ -26,7 +26,7 @@ def make_partitions(now: datetime) -> int:
 
 def prune_reports(now: datetime) -> list[str]:
     """The partitions that were dropped, whole, as all their reports are past retention."""
-    Batch.objects.filter(committed_at__lt=now - BATCHES_KEPT).delete()
+    Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # A retention of 0 means for ever.
     if not settings.CSP_RETENTION:
         return []

@@ -20,7 +20,7 @@ BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock_shared({RULES_LOCK})".encode()
 
 RULES_VERSION = "SELECT count(*), sum(id), max(updated_at) FROM csp_noiserule"
 
-BATCH = "INSERT INTO csp_batch (id) VALUES (%s) ON CONFLICT DO NOTHING"
+BATCH = "INSERT INTO csp_batch (id, imported) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 
 ENABLED_RULES = "SELECT id, name, target, pattern FROM csp_noiserule WHERE enabled ORDER BY id"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,14 @@ SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class BatchId:
+    """What a batch is known by when its transaction is tried again."""
+
+    id: uuid.UUID
+    imported: bool = False
+
+
 class Store:
     """Writes batches on a connection of its own. Used by one thread."""
 
@@ -35,19 +44,22 @@ class Store:
         self._reach = Reach()
 
     def commit(self, entries: Sequence[Entry]) -> None:
-        """Writes all entries in one transaction.
+        """Writes all entries in one transaction. Raises: as `commit_once`."""
+        self.commit_once(BatchId(uuid.uuid4()), entries)
+
+    def commit_once(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+        """Writes all entries in one transaction; whether this call did, and no earlier one.
 
         A batch has an id, which its transaction writes first. When the connection breaks, the same
         batch is tried again: if it had been committed after all, its id is found, and nothing is
         counted twice. Raises: what `is_unavailable` knows, when the database stays away.
         """
-        batch_id, give_up = uuid.uuid4(), time.monotonic() + SETTLE_SECONDS
+        give_up = time.monotonic() + SETTLE_SECONDS
         self._committing = False
         while True:
             fresh = self._connection is None
             try:
-                self._try(batch_id, entries)
-                return
+                return self._try(batch_id, entries) or self._committing
             except Exception as error:
                 self.close()
                 if self._is_final(error, fresh=fresh) or time.monotonic() > give_up:
@@ -73,18 +85,22 @@ class Store:
         self._rules_version = None
         django.db.connection.close()
 
-    def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> None:
+    def _try(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
         if self._connection is None:
-            self._connection = connect_directly(prepare_threshold=None, tcp_user_timeout=5000)
+            self._connection = connect_directly(
+                application_name="coderapi csp writer", tcp_user_timeout=5000
+            )
         self._ensure_partitions(entries)
         with self._connection.cursor() as cursor:
             cursor.execute(statements.BEGIN)
             batch = batches.judge(entries, self._current_rules(cursor))
-            if self._write(cursor, batch_id, batch):
-                self._committing = True
+            written = self._write(cursor, batch_id, batch)
+            self._committing = self._committing or written
             cursor.execute("COMMIT")
         self._reach.remember(batch)
-        _count(batch)
+        if self._committing:
+            _count(batch)
+        return written
 
     def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
         for moment in {entry.received_at for entry in entries}:
@@ -106,10 +122,10 @@ class Store:
         return self._rules
 
     def _write(
-        self, cursor: psycopg.Cursor[Any], batch_id: uuid.UUID, batch: Sequence[Judged]
+        self, cursor: psycopg.Cursor[Any], batch_id: BatchId, batch: Sequence[Judged]
     ) -> bool:
         """Whether anything was written: nothing is when the batch had been committed before."""
-        cursor.execute(statements.BATCH, [batch_id])
+        cursor.execute(statements.BATCH, [batch_id.id, batch_id.imported])
         if cursor.rowcount == 0:
             return False
         cursor.execute(statements.GROUPS, statements.group_columns(batches.group_sums(batch)))

@@ -34,7 +34,7 @@ def _make() -> DeploymentIdentity:
 
 
 def vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
-    """The key as browsers want it: the uncompressed P-256 point in unpadded base64url (RFC 8292)."""
+    """The uncompressed P-256 point in unpadded base64url, as browsers want it (RFC 8292)."""
     point = key.public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )

@@ -18,22 +18,22 @@ _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 class OptionError:
     """One mistake.
 
-    `place` is the variable, the flag, or file:line:column. `shown` is the offending text, None
-    where there is none or where it must not be seen. `option` is empty where the mistake belongs to
-    no option.
+    `place` is the variable, the flag, or file:line:column. `shown` is the offending text as
+    `presentable` gives it, empty where there is none or where it must not be seen. `option` is
+    empty where the mistake belongs to no option.
     """
 
     problem: str
     place: str
     option: str = ""
     source: ValueSource = ValueSource.UNSET
-    shown: str | None = None
+    shown: str = ""
     accepted: str = ""
     nearest: str = ""
 
     def __str__(self) -> str:
         head = f"{self.place}: {self.option}: " if self.option else f"{self.place}: "
-        text = f"{presentable(self.shown)} " if self.shown is not None else ""
+        text = f"{self.shown} " if self.shown else ""
         accepted = f"; accepted: {self.accepted}" if self.accepted else ""
         nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
         return f"{head}{text}{self.problem}{accepted}{nearest}"
@@ -54,9 +54,14 @@ class ConfigurationError(Exception):
         return "\n".join(str(error) for error in self.errors)
 
 
+def masked(text: str) -> str:
+    """The text without anything that could be a password in a URL."""
+    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+
+
 def presentable(text: str) -> str:
-    """The text quoted, shortened, and without anything that could be a password in a URL."""
-    shown = _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    """The text masked, shortened and quoted."""
+    shown = masked(text)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "…"
     return repr(shown)

@@ -66,6 +66,7 @@ class Option:
     enterprise: bool = False
     external_workspace_proxies: bool = False
     use_instead: tuple[str, ...] = ()
+    deprecated: bool = False
     obeyed: bool = False
     remark: str = ""
 

@@ -75,6 +75,8 @@ class Resolver:
                 _spelling(self._by_name[name], source) for name in option.use_instead
             )
             self.warnings.append(f"{_spelling(option, source)} is deprecated; use {new} instead")
+        elif option.deprecated:
+            self.warnings.append(f"{_spelling(option, source)} is deprecated and has no effect")
 
 
 def _contradictions(setting: Setting, value: Any, others: list[_Read]) -> Iterator[OptionError]:

@@ -9,21 +9,20 @@ import dataclasses
 from typing import Any
 
 from deployment.values import ParsedURL
-from deployment.values.structs import EXTERNAL_AUTH_WITHHELD
+from deployment.values.structs import EXTERNAL_AUTH_SECRET
 from deployment.values.urls import MASK, without_password
 
 
 def without_secrets(value: Any) -> Any:
-    """The value with masked passwords in URLs and without secret members, however deep."""
+    """The value with masked passwords in URLs and emptied secret members, however deep."""
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
         return _masked_url(value)
     if isinstance(value, dict):
         return {
-            without_password(key): without_secrets(item)
+            without_password(key): "" if key == EXTERNAL_AUTH_SECRET else without_secrets(item)
             for key, item in value.items()
-            if key not in EXTERNAL_AUTH_WITHHELD
         }
     if isinstance(value, list):
         return [without_secrets(item) for item in value]

@@ -23,6 +23,9 @@ from deployment.values import (
     ValueType,
 )
 
+# Members of an external sign-in provider that no answer has.
+_NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
+
 type _Encoder = Callable[[Any], Any]
 
 
@@ -69,8 +72,17 @@ def _address_members(address: HostPort) -> dict[str, str]:
     return {"host": address.host, "port": address.port}
 
 
+def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    if providers is None:
+        return None
+    return [
+        {key: item for key, item in provider.items() if key not in _NEVER_TOLD}
+        for provider in providers
+    ]
+
+
 def _full_providers(providers: list[dict[str, Any]] | None) -> dict[str, Any]:
-    return {"value": [_map(provider) for provider in providers or ()]}
+    return {"value": [_map(provider) for provider in _providers(providers) or ()]}
 
 
 def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
@@ -122,7 +134,7 @@ WIRE_FORMS: Mapping[str, WireForm] = {
         choice=_word,
     ),
     "coderd": WireForm(
-        encoders={URL: str, Address: str, Links: _links},
+        encoders={URL: str, Address: str, Links: _links, ExternalAuth: _providers},
         choice=_choice_members,
         keys={
             "config_ssh.deploymentName": "DeploymentName",

@@ -87,7 +87,7 @@ def _goes_without_saying(option: Option, configuration: Configuration) -> bool:
     source = configuration.sources[option.json_path]
     if source is ValueSource.UNSET:
         return bool(configuration[option.json_path] == option.type.zero)
-    return source is ValueSource.DEFAULT and bool(option.use_instead)
+    return source is ValueSource.DEFAULT and (option.deprecated or bool(option.use_instead))
 
 
 def _comment(text: str, *, indent: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment of Coder. A safe one is what `*` stands for; `state` says whether it exists."""
+    """One experiment of Coder; the safe ones are what `*` stands for."""
 
     name: str
     state: str

@@ -30,5 +30,6 @@ def expanded(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
 
 
 def unknown_experiments(names: Iterable[str]) -> list[str]:
+    """The names that the catalogue does not have."""
     known = {experiment.name for experiment in KNOWN}
     return [name for name in names if name not in known]

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ THREADS = 2
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answers the process's number, the body's announced length, and the body."""
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(SECONDS * 1.5)
     body = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
     answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + body
     start_response("200 OK", [("Content-Length", str(len(answer)))])

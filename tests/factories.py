@@ -41,5 +41,5 @@ def expire(new: NewKey, *, ago: timedelta = timedelta(minutes=1)) -> None:
     APIKey.objects.filter(pk=new.key.pk).update(expires_at=timezone.now() - ago)
 
 
-def utc(year: int, month: int = 1, day: int = 1, *time: int) -> datetime:
-    return datetime(year, month, day, *time, tzinfo=UTC)
+def utc(year: int, month: int = 1, day: int = 1, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)

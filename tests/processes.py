@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
+
+PROJECT = Path(__file__).resolve().parents[1]
 DEADLINE_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
@@ -54,3 +63,69 @@ def _read(pid: int, name: str) -> str:
         )
     except OSError:
         return ""
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """The URL of an empty database on the tests' server, for as long as the block lasts."""
+    server = os.environ["DATABASE_URL"]
+    name = f"own_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield in_database(server, name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def in_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+class Program:
+    """A `manage.py` command in a session of its own, all of whose processes can be found."""
+
+    def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        self.mark = f"TEST_MARK={uuid.uuid4().hex}"
+        self.log = log
+        name, _, value = self.mark.partition("=")
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROJECT / "manage.py"), *arguments],
+                env={**os.environ, **environment, name: value},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def all_processes(self) -> list[int]:
+        return marked_with(self.mark)
+
+    def logged(self, text: str) -> bool:
+        """Whether it has logged the text. Fails when it has ended without."""
+        if text in self.log.read_text():
+            return True
+        assert self.process.poll() is None, self.log.read_text()
+        return False
+
+    def wait_for_log(self, text: str) -> None:
+        wait_for(lambda: self.logged(text))
+
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        """Its exit status after the signal."""
+        self.process.send_signal(signum)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def kill_all(self) -> None:
+        while pids := self.all_processes():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.poll()
+        self.process.wait(DEADLINE_SECONDS)

@@ -5,9 +5,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderapi.body import bounded, receive
-from coderapi.body_readers import Readers
+from coderapi.body import SWALLOWED_BYTES, bounded, receive
 from coderapi.errors import APIError
+from coderapi.stalled import Request, Watch
 from tests.body_server import CAP, THREADS
 from tests.processes import free_port, wait_for
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-class StalledStream:
-    """Gives what it has, and then blocks until the client has left."""
-
-    def __init__(self, begin: bytes = b"") -> None:
-        self.begin = begin
-        self.left = threading.Event()
-
-    def read(self, size: int) -> bytes:
-        if not self.left.wait(60):
-            pytest.fail("nobody ended the stream")
-        return self.begin
-
-
-def taken(environ: dict[str, Any], *, cap: int = CAP, seconds: float = 20) -> bytes:
-    return receive(environ, cap=cap, readers=Readers(most=4), seconds=seconds)
+def taken(environ: dict[str, Any], *, cap: int = CAP, seconds: float = 60) -> bytes:
+    return receive(environ, cap=cap, request=Request("", 0, seconds=seconds))
 
 
 def refused(environ: dict[str, Any], **more: Any) -> APIError:
@@ -75,10 +62,20 @@ def test_a_length_that_cannot_be_right_is_refused(length: str, status: int) -> N
     assert refused({"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abc")}).status == status
 
 
-def test_too_large_a_length_is_refused_before_anything_is_read() -> None:
+@pytest.mark.parametrize(
+    ("environ", "read"),
+    [
+        ({"CONTENT_LENGTH": str(CAP + 1), "HTTP_EXPECT": "100-continue"}, 0),
+        ({"CONTENT_LENGTH": str(SWALLOWED_BYTES + 1)}, 0),
+        ({"CONTENT_LENGTH": str(CAP + 1)}, CAP + 1),
+    ],
+)
+def test_what_is_refused_is_read_only_when_it_comes_anyway(
+    environ: dict[str, Any], read: int
+) -> None:
     stream = io.BytesIO(b"x" * (CAP + 1))
-    refused({"CONTENT_LENGTH": str(CAP + 1), "wsgi.input": stream})
-    assert stream.tell() == 0
+    assert refused({**environ, "wsgi.input": stream}).status == 413
+    assert stream.tell() == read
 
 
 @pytest.mark.parametrize(("size", "fits"), [(CAP - 1, True), (CAP, True), (CAP + 1, False)])
@@ -90,32 +87,23 @@ def test_a_chunked_body_is_counted(size: int, fits: bool) -> None:
         assert refused(environ).status == 413
 
 
-def test_a_stalled_body_is_given_up() -> None:
-    stream = StalledStream()
-    error = refused({"CONTENT_LENGTH": "5", "wsgi.input": stream}, seconds=0.05)
-    stream.left.set()
-    assert error.status == 408
+def test_a_body_that_takes_too_long_is_given_up() -> None:
+    environ = {"CONTENT_LENGTH": "3", "wsgi.input": io.BytesIO(b"abc")}
+    assert refused(environ, seconds=0).status == 408
 
 
-def test_when_half_of_the_readers_are_held_help_is_called_once() -> None:
-    readers = Readers(most=4)
+def test_a_body_that_nothing_can_end_calls_for_a_new_process_once() -> None:
+    watch = Watch(seconds=10)
     calls: list[bool] = []
-    readers.when_exhausted = lambda: calls.append(True)
-    streams = [StalledStream() for _ in range(3)]
-    given_up = [readers.read(stream, most=5, seconds=0.05) for stream in streams]
-    for stream in streams:
-        stream.left.set()
-    assert given_up == [None] * 3
+    watch.when_stuck = lambda: calls.append(True)
+    request = watch.enter({"REMOTE_ADDR": "192.0.2.1", "SERVER_PORT": "1"})
+    with request.reading():
+        now = time.monotonic()
+        watch.look(now + 29)
+        assert calls == []
+        watch.look(now + 31)
+        watch.look(now + 32)
     assert calls == [True]
-
-
-def test_readers_come_back_when_the_clients_leave() -> None:
-    readers = Readers(most=1)
-    stream = StalledStream()
-    assert readers.read(stream, most=5, seconds=0.05) is None
-    assert readers.read(io.BytesIO(b"waits"), most=5, seconds=0.05) is None
-    stream.left.set()
-    assert readers.read(io.BytesIO(b"after"), most=5, seconds=20) == b"after"
 
 
 def test_a_request_without_a_body_is_passed_on_untouched() -> None:
@@ -126,7 +114,7 @@ def test_a_request_without_a_body_is_passed_on_untouched() -> None:
         return []
 
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
-    list(bounded(app, cap_for=lambda *_: 0, build_version="")(environ, lambda *_: None))  # type: ignore[arg-type, return-value]
+    list(bounded(app, cap_for=lambda *_: 0, build_version="")(environ, lambda *_: None))  # type: ignore[arg-type]
     assert seen == [{"REQUEST_METHOD": "GET", "PATH_INFO": "/"}]
 
 
@@ -140,10 +128,10 @@ def start_server() -> Iterator[StartServer]:
     """Starts the server of `tests.body_server` and gives its port."""
     with ExitStack() as running:
 
-        def start(*, readers: int = 64) -> int:
+        def start() -> int:
             port = free_port()
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "tests.body_server", str(port), str(readers)],
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.body_server", str(port)],
                 stdin=subprocess.PIPE,
                 cwd=PROJECT,
                 start_new_session=True,
@@ -171,14 +159,21 @@ def ask(port: int, body: Any = None, **more: Any) -> HTTPResponse:
     return response
 
 
+def get(connection: HTTPConnection) -> int:
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
 def text(response: Any) -> str:
     return str(response.text)
 
 
-def stall(port: int, begin: bytes = b"abc") -> socket.socket:
-    """A connection whose request announces ten bytes and sends three."""
+def stall(port: int) -> socket.socket:
+    """A connection whose request announces more than it sends."""
     client = socket.create_connection(("127.0.0.1", port), timeout=30)
-    client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + begin)
+    client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
     return client
 
 
@@ -203,19 +198,37 @@ def test_every_kind_of_body_through_the_real_server(start_server: StartServer) -
 
 def test_stalled_bodies_are_answered_and_hold_up_nobody(start_server: StartServer) -> None:
     port = start_server()
-    stalled = [stall(port) for _ in range(THREADS * 4)]
+    idle = HTTPConnection("127.0.0.1", port, timeout=30)
+    assert get(idle) == 200
+    stalled = [stall(port) for _ in range(THREADS * 2)]
+    assert text(ask(port, b"hello")).endswith(" 5 hello")
     assert all(client.recv(4096).startswith(b"HTTP/1.1 408 ") for client in stalled)
-    # All of them stay connected, and there are fewer threads for requests than they are.
-    assert text(ask(port, b"hello")).endswith(" 5 hello")
+    assert get(idle) == 200
+    idle.close()
     for client in stalled:
         client.close()
 
 
-def test_a_worker_whose_readers_are_held_is_replaced(start_server: StartServer) -> None:
-    port = start_server(readers=4)
-    first = text(ask(port)).split()[0]
-    stalled = [stall(port) for _ in range(2)]
-    wait_for(lambda: text(ask(port)).split()[0] != first)
-    assert text(ask(port, b"hello")).endswith(" 5 hello")
-    for client in stalled:
-        client.close()
+def test_a_body_that_trickles_in_is_answered_too(start_server: StartServer) -> None:
+    port = start_server()
+    client = stall(port)
+    client.settimeout(0.05)
+    answer = b""
+    for _ in range(400):
+        client.sendall(b"x")
+        with suppress(TimeoutError):
+            answer = client.recv(4096)
+            break
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    client.close()
+
+
+def test_a_slow_answer_is_not_taken_for_a_stalled_body(start_server: StartServer) -> None:
+    port = start_server()
+    slow = socket.create_connection(("127.0.0.1", port), timeout=30)
+    slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    stalled = stall(port)
+    assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
+    assert stalled.recv(4096).startswith(b"HTTP/1.1 408 ")
+    slow.close()
+    stalled.close()

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from csp.coder_addresses import path_template, private_host
 from csp.masking import holds_secret, masked
 from csp.parsers import parse
-from csp.scrub import client_hash, origin_of, scrubbed, scrubbed_extra, scrubbed_policy
-from csp.scrub import scrubbed_uri
+from csp.scrub import (
+    client_hash,
+    origin_of,
+    scrubbed,
+    scrubbed_extra,
+    scrubbed_policy,
+    scrubbed_uri,
+)
 from tests.csp_reports import legacy
 
 CODER_TOKEN = "aB3dE6gH9j-aB3dE6gH9jK2mN5pQ8sT1u"

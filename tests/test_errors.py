@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def assert_one_shape(answer: Any) -> dict[str, Any]:
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert uuid.UUID(answer.headers["X-Coder-Request-Id"])
+    assert uuid.UUID(answer.headers["X-Coder-Request-Id"]).version == 4
     assert answer.headers["X-Coder-Build-Version"].startswith("v")
     body: dict[str, Any] = answer.json()
     assert set(body) <= {"message", "detail", "validations"}
@@ -63,7 +63,10 @@ def test_forbidden_is_403(member: APIClient) -> None:
     assert "Forbidden" in assert_one_shape(answer)["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff", b'{"a": NaN}', b"{} x", b"[" * 100_000])
+NOT_JSON = [b"", b"{", b"nul", b"\xff", b'{"a": NaN}', b"{} x", b"[" * 100_000, b'"\\ud800"']
+
+
+@pytest.mark.parametrize("body", NOT_JSON)
 def test_body_that_is_not_json_is_400(body: bytes, anonymous: APIClient) -> None:
     answer = anonymous.post_json("/api/v2/users/first", body)
 
@@ -156,7 +159,12 @@ def test_crash_outside_of_the_api_has_the_shape_too(anonymous: APIClient) -> Non
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_json_or_a_400(body: bytes) -> None:
+    assert outcome(body) in {"a value", 400}
+
+
+def outcome(body: bytes) -> object:
     try:
         parse_json(body)
     except APIError as error:
-        assert error.status == 400
+        return error.status
+    return "a value"

@@ -162,6 +162,11 @@ def test_deprecated_option_is_named_in_the_spelling_of_its_source(
     assert load(environ, flags=flags).warnings == (warning,)
 
 
+def test_option_that_has_lost_its_effect_is_named() -> None:
+    (warning,) = load({"CODER_ALLOW_WORKSPACE_RENAMES": "true"}).warnings
+    assert warning == "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and has no effect"
+
+
 def test_deprecated_option_in_a_file_is_named_by_its_path(config_file: Path) -> None:
     (warning,) = load_file(config_file, "introspection: {logging: {verbose: true}}").warnings
     assert warning.startswith("introspection.logging.verbose is deprecated")
@@ -438,9 +443,13 @@ def test_secrets_are_in_no_error_and_no_representation(secret: Option) -> None:
     "text", ["https://u:MARKER@h:x/", "https://u:MARK MARKER@h/", "1:a:MARKER@h:1"]
 )
 def test_passwords_are_in_no_error(text: str) -> None:
-    for name in ("CODER_ACCESS_URL", "CODER_TLS_ENABLE", "CODER_PPROF_ADDRESS"):
-        (error,) = errors_of({name: text})
-        assert "MARKER" not in error
+    for name in (
+        *("CODER_ACCESS_URL", "CODER_TLS_ENABLE", "CODER_PPROF_ADDRESS", "CODER_SESSION_DURATION"),
+        *("CODER_PROVISIONER_TYPES", "CODER_PG_AUTH", "CODER_API_RATE_LIMIT"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            load({name: text})
+        assert "MARKER" not in f"{raised.value} {raised.value!r}"
 
 
 def test_address_replaces_the_listener_that_is_in_use() -> None:

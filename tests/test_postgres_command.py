@@ -31,7 +31,7 @@ def start(data_dir: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter on our own file
+        process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", "postgres", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

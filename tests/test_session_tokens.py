@@ -49,8 +49,11 @@ def test_first_place_decides_and_no_other_is_tried() -> None:
     token = make_key(make_user()).token
     client = APIClient()
 
-    refused = client.get(PATH, headers={"Cookie": "coder_session_token=bad", "Coder-Session-Token": token})
-    empty = client.get(PATH, headers={"Cookie": "coder_session_token=", "Coder-Session-Token": token})
+    def with_cookie(value: str) -> Any:
+        cookie = f"coder_session_token={value}"
+        return client.get(PATH, headers={"Cookie": cookie, "Coder-Session-Token": token})
+
+    refused, empty = with_cookie("bad"), with_cookie("")
 
     assert refused.status_code == 401
     assert empty.status_code == 200

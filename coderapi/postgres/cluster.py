@@ -19,6 +19,7 @@ from coderapi.postgres.place import DATABASE, ROLE, Cluster, Place
 START_SECONDS = 120
 STOP_SECONDS = 60
 ORPHANS_SECONDS = 30
+ORPHANS_POLL_SECONDS = 0.5
 POLL_SECONDS = 0.05
 
 # PostgreSQL's words when children of a dead server still use the data.
@@ -177,7 +178,7 @@ def _start_patiently(account: Account, binaries: Binaries, cluster: Cluster, opt
             # Children of a killed server finish their statement before they notice.
             if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(POLL_SECONDS)
+        time.sleep(ORPHANS_POLL_SECONDS)
 
 
 def _pg_ctl(

@@ -102,6 +102,8 @@ def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True)
     with _transition(place) as lock:
         clear_away(place)
         binaries = fitting(place, only=only)
+        if life.running(place.cluster) is None:
+            programs.remove_other_copies(binaries, data_dir=place.data_dir)
         holders = _open(place.data_dir / "postgres.holders")
         fcntl.flock(holders, fcntl.LOCK_SH)
         try:

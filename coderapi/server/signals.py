@@ -47,9 +47,9 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
         else:
             events.put(None)
 
-    threading.Thread(target=run, name="loop", daemon=True).start()
     impatient_from = float("inf")
     with signals_into(events.put):
+        threading.Thread(target=run, name="loop", daemon=True).start()
         while isinstance(event := events.get(), int):
             if time.monotonic() > impatient_from:
                 raise SystemExit(128 + event)

@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
             name='Batch',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
+                ('imported', models.BooleanField(db_default=False)),
                 ('committed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True)),
             ],
         ),

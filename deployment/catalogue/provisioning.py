@@ -46,6 +46,7 @@ PROVISIONING_OPTIONS = (
         yaml="daemonPollInterval",
         default="1s",
         group=PROVISIONING,
+        deprecated=True,
     ),
     Option(
         name="Poll Jitter",
@@ -59,6 +60,7 @@ PROVISIONING_OPTIONS = (
         yaml="daemonPollJitter",
         default="100ms",
         group=PROVISIONING,
+        deprecated=True,
     ),
     Option(
         name="Force Cancel Interval",

@@ -188,6 +188,7 @@ UNGROUPED_OPTIONS = (
         flag="allow-workspace-renames",
         yaml="allowWorkspaceRenames",
         default="false",
+        deprecated=True,
     ),
     Option(
         name="Enable Authorization Recordings",

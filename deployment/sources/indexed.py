@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployment.option_errors import OptionError, nearest_name
+from deployment.option_errors import OptionError, nearest_name, presentable
 from deployment.options import ValueSource
 from deployment.sources.secret_files import read_secret_file
 from deployment.values import Bool, ValueRefusedError
@@ -123,7 +123,9 @@ def _read_key(
         provider[name] = parse(text)
     except ValueRefusedError as refusal:
         providers.errors.append(
-            _error(refusal.problem, f"{place}{key}", shown=text, accepted=Bool.accepted)
+            _error(
+                refusal.problem, f"{place}{key}", shown=presentable(text), accepted=Bool.accepted
+            )
         )
 
 
@@ -148,9 +150,7 @@ def _unknown_key(name: str, key: str, place: str) -> str:
     return f"{name} is not a variable that this server knows, and is ignored{hint}"
 
 
-def _error(
-    problem: str, place: str, *, shown: str | None = None, accepted: str = ""
-) -> OptionError:
+def _error(problem: str, place: str, *, shown: str = "", accepted: str = "") -> OptionError:
     return OptionError(
         problem, place, option=OPTION, source=ValueSource.ENV, shown=shown, accepted=accepted
     )

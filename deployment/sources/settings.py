@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deployment.option_errors import OptionError
+from deployment.option_errors import OptionError, masked, presentable
 from deployment.options import Option, ValueSource
 from deployment.values import ValueRefusedError
-from deployment.values.nodes import Node
+from deployment.values.nodes import Node, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Setting:
         if refusal.place and self.source is ValueSource.YAML:
             place = f"{self.place.rsplit(':', 2)[0]}:{refusal.place}"
         return OptionError(
-            refusal.problem,
+            masked(refusal.problem),
             place,
             option=self.option.name,
             source=self.source,
@@ -38,11 +38,13 @@ class Setting:
             accepted=self.option.type.accepted,
         )
 
-    def _shown(self, refusal: ValueRefusedError) -> str | None:
+    def _shown(self, refusal: ValueRefusedError) -> str:
         if self.option.secret or refusal.shown is None:
-            return None
-        text = self.raw if isinstance(self.raw, str) else getattr(self.raw, "text", None)
-        return refusal.shown or text
+            return ""
+        if refusal.shown:
+            return presentable(refusal.shown)
+        text = self.raw.text if isinstance(self.raw, Scalar) else self.raw
+        return presentable(text) if isinstance(text, str) else ""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from deployment.stats import partitions
 from deployment.stats.folding import fold
 from deployment.stats.outcome import Rejection, Verdicts
+from deployment.stats.retention import minutes_from
 from deployment.stats.staging import AGENT_COLUMNS, staged
 
 # A row is its number and then the values of rows.AGENT_MEMBERS.
@@ -61,7 +62,7 @@ def _refused(row: Row, field: str, detail: str) -> Rejection:
 def _timely(rows: Iterable[Row], *, now: datetime, verdicts: Verdicts) -> list[Row]:
     """The rows whose time is neither too far ahead nor older than anything that is kept."""
     latest = now + partitions.AHEAD
-    earliest = _kept_since(now)
+    earliest = minutes_from(now)
     timely = []
     for row in rows:
         if row[CREATED_AT] > latest:
@@ -73,11 +74,6 @@ def _timely(rows: Iterable[Row], *, now: datetime, verdicts: Verdicts) -> list[R
         else:
             timely.append(row)
     return timely
-
-
-def _kept_since(now: datetime) -> datetime:
-    floor = datetime(2000, 1, 1, tzinfo=now.tzinfo)
-    return max(now - settings.STATS_RETENTION, floor) if settings.STATS_RETENTION else floor
 
 
 def _without_repetitions(rows: Iterable[Row], *, verdicts: Verdicts) -> list[Row]:

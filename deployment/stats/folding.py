@@ -42,6 +42,11 @@ FROM {{source}} WHERE connection_median_latency_ms > 0
 GROUP BY 1, 2 ORDER BY 1, 2
 ON CONFLICT (minute, bucket) DO UPDATE SET row_count = known.row_count + excluded.row_count
 """  # noqa: S608 - the names are constants of this package
+_MARK_STALE = """
+INSERT INTO deployment_stalespan (start)
+SELECT DISTINCT date_bin('5 minutes', created_at, TIMESTAMPTZ '1970-01-01T00:00:00Z')
+FROM {source} ORDER BY 1 ON CONFLICT DO NOTHING
+"""
 _RAISE_NEWEST = f"""
 INSERT INTO deployment_newestagentstat AS known (agent_id, created_at, id, {_SESSIONS})
 SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {_SESSIONS}
@@ -70,6 +75,7 @@ def fold(source: str, *, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_ADD_TO_MINUTES.format(source=source))
         cursor.execute(_ADD_TO_BUCKETS.format(source=source))
+        cursor.execute(_MARK_STALE.format(source=source))
         cursor.execute(_RAISE_NEWEST.format(source=source), [now])
         cursor.execute(_SET_ASIDE.format(source=source), [now])
 

@@ -88,7 +88,7 @@ def import_batch(lines: Iterable[Line], *, kind: str, now: datetime) -> Verdicts
     """The verdicts on these lines; a row's number is its line's."""
     unreadable: list[Rejection] = []
     verdicts = ingest(_rows(lines, unreadable=unreadable), now=now, kind=kind)
-    verdicts.rejected = sorted(verdicts.rejected + unreadable, key=lambda each: each.row)
+    verdicts.reject(unreadable)
     return verdicts
 
 

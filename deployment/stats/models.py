@@ -12,7 +12,9 @@ __all__ = [
     "LatencyBucket",
     "MinuteSum",
     "NewestAgentStat",
+    "Rung",
     "Snapshot",
+    "StaleSpan",
     "WorkspaceState",
 ]
 
@@ -198,3 +200,41 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.collected_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Rung(models.Model):
+    """One step of the ladder that history is kept on: 5 minutes, an hour or a day, all added up.
+
+    Workspaces and sessions are those of the newest snapshot in it; without one it is a gap.
+    Units: `span` seconds. Shape: `latency_histogram` as in a snapshot; `workspaces` {state: count},
+    `session_counts` {kind: count}.
+    """
+
+    span = models.IntegerField()
+    start = models.DateTimeField()
+    row_count = models.BigIntegerField()
+    rx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
+    tx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
+    latency_histogram = ArrayField(ArrayField(models.BigIntegerField(), size=2), default=list)
+    collected_at = models.DateTimeField(null=True)
+    workspaces = models.JSONField(default=dict)
+    session_counts = models.JSONField(default=dict)
+    build_version = models.CharField(max_length=128, blank=True, default="")
+    configuration_hash = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["span", "start"], name="rung_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M} +{self.span} s"
+
+
+class StaleSpan(models.Model):
+    """Five minutes of which something came since their rungs were built."""
+
+    start = models.DateTimeField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -21,6 +22,9 @@ class Verdicts:
     accepted: int = 0
     duplicate: int = 0
     rejected: list[Rejection] = field(default_factory=list)
+
+    def reject(self, rejections: Iterable[Rejection]) -> None:
+        self.rejected = sorted([*self.rejected, *rejections], key=lambda rejection: rejection.row)
 
     def add(self, other: Verdicts) -> None:
         self.accepted += other.accepted

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from coderapi.errors import APIError
+from coderapi.errors import APIError, not_found
 from deployment.stats.models import Snapshot
 
 
@@ -26,6 +26,15 @@ def newest_snapshot() -> Snapshot:
             "Deployment stats are still processing.",
             detail="No snapshot has been taken yet; the first one follows shortly.",
         )
+    return snapshot
+
+
+def snapshot_at(moment: datetime) -> Snapshot:
+    """The newest snapshot at or before that moment. Raises: APIError 404 before the first one."""
+    until = Snapshot.objects.filter(collected_at__lte=moment)
+    snapshot = until.order_by("-collected_at").first()
+    if snapshot is None:
+        raise not_found()
     return snapshot
 
 

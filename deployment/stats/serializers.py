@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from coderapi.serializers import WireSerializer
+from deployment.stats.history import Point, point_members
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import refresh_interval
 
@@ -59,3 +62,47 @@ class DeploymentStatsSerializer(WireSerializer):
     def get_next_update_at(self, snapshot: Snapshot) -> str:
         due = snapshot.collected_at + refresh_interval()
         return serializers.DateTimeField().to_representation(due)
+
+
+class RejectionSerializer(WireSerializer):
+    component = "coderapi.RejectedRow"
+
+    row = serializers.IntegerField(help_text="The row's number from 1; of JSON lines, its line's.")
+    field = serializers.CharField(help_text="The member that was refused; empty for the row.")
+    detail = serializers.CharField(help_text="What was expected of it.")
+
+
+class VerdictsSerializer(WireSerializer):
+    component = "coderapi.StatsVerdicts"
+
+    accepted = serializers.IntegerField(help_text="Rows that were taken.")
+    duplicate = serializers.IntegerField(help_text="Rows that told nothing new.")
+    rejected = RejectionSerializer(many=True, help_text="Rows that were refused, and why.")
+
+
+class PointSerializer(WireSerializer):
+    component = "coderapi.DeploymentStatsPoint"
+
+    at = serializers.DateTimeField(help_text="Where the step begins.")
+    gap = serializers.BooleanField(
+        required=False, help_text="True where no snapshot was taken; then there is nothing more."
+    )
+    session_count = SessionCountSerializer(
+        required=False, help_text="Sessions by kind, of the newest snapshot in the step."
+    )
+    workspaces = WorkspacesSerializer(
+        required=False,
+        help_text="Workspaces of the newest snapshot in the step; its own traffic and latency.",
+    )
+
+    def to_representation(self, instance: Point) -> Any:
+        return super().to_representation(point_members(instance))
+
+
+class HistorySerializer(WireSerializer):
+    component = "coderapi.DeploymentStatsHistory"
+
+    since = serializers.DateTimeField(help_text="Where the first step begins.")
+    until = serializers.DateTimeField(help_text="Where the last step ends.")
+    step = serializers.IntegerField(help_text="The length of a step in nanoseconds.")
+    points = PointSerializer(many=True, help_text="One for each step, oldest first.")

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
-from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.request import Request
+from datetime import datetime, timedelta
+from typing import Any
 
-from coderapi.documents import Document
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from coderapi.documents import Document, discard
 from coderapi.rendering import render_json
-from coderapi.views import DocumentView
-from deployment.stats.selectors import newest_snapshot
-from deployment.stats.serializers import DeploymentStatsSerializer
-from deployment.stats.services import TOPIC
+from coderapi.views import APIView, DocumentView, document_response
+from deployment.stats.history import parse_moment, parse_range, points
+from deployment.stats.outcome import Rejection
+from deployment.stats.report_body import read_rows
+from deployment.stats.selectors import newest_snapshot, snapshot_at
+from deployment.stats.serializers import (
+    DeploymentStatsSerializer,
+    HistorySerializer,
+    VerdictsSerializer,
+)
+from deployment.stats.services import TOPIC, ingest
 from tokens.permissions import may
 
 
@@ -25,8 +37,80 @@ class DeploymentStatsView(DocumentView):
         operation_id="get-deployment-stats",
         summary="Get deployment stats",
         tags=["General"],
-        description="The newest figures of the deployment, kept from snapshot to snapshot.",
+        description="The newest figures of the deployment, or those of a moment in the past.",
+        parameters=[
+            OpenApiParameter("at", datetime, description="The snapshot at or before that time.")
+        ],
         responses={200: DeploymentStatsSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        return super().get(request)
+        if "at" not in request.query_params:
+            return super().get(request)
+        now = timezone.now()
+        at = parse_moment("at", request.query_params["at"], default=now)
+        return tagged(DeploymentStatsSerializer(snapshot_at(at)).data, request=request)
+
+
+class StatsHistoryView(APIView):
+    permission_classes = [may("deployment_stats:read")]
+
+    @extend_schema(
+        operation_id="get-deployment-stats-history",
+        summary="Get deployment stats history",
+        tags=["General"],
+        description=(
+            "Evenly spaced points: workspaces and sessions of the newest snapshot in a step, "
+            "traffic and latency of all that was reported in it. Steps without a snapshot are gaps."
+        ),
+        parameters=[
+            OpenApiParameter("since", datetime, description="The beginning; a day before the end."),
+            OpenApiParameter("until", datetime, description="The end; now by default."),
+            OpenApiParameter("step", str, description="Such as 5m or 1h; what fits by default."),
+        ],
+        responses={200: HistorySerializer},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        asked = parse_range(request.query_params.dict(), now=timezone.now())
+        history = {
+            "since": asked.since,
+            "until": asked.until,
+            "step": asked.step // timedelta(microseconds=1) * 1000,
+            "points": points(asked),
+        }
+        return tagged(HistorySerializer(history).data, request=request)
+
+
+def tagged(data: Any, *, request: Request) -> HttpResponse:
+    """The answer as a document of this one request: with an ETag, 304 where it is known already."""
+    document = Document("once", lambda: render_json(data))
+    try:
+        return document_response(document, request._request)
+    finally:
+        discard(document)
+
+
+class StatsReportsView(APIView):
+    permission_classes = [may("deployment_stats:create")]
+
+    @extend_schema(
+        operation_id="report-deployment-stats",
+        summary="Report deployment stats",
+        tags=["General"],
+        description=(
+            "Takes in agent rows and workspace states: a JSON array of rows, one row, or JSON "
+            'lines. Each names its kind: `"kind": "agent"` or `"kind": "workspace"`. Rows that '
+            "came before count once, so a request may be repeated. gzip is accepted."
+        ),
+        request={"application/json": {"type": "array", "items": {"type": "object"}}},
+        responses={200: VerdictsSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        unreadable: list[Rejection] = []
+        rows = read_rows(
+            request._request.body,
+            encoding=request.headers.get("Content-Encoding", ""),
+            unreadable=unreadable,
+        )
+        verdicts = ingest(rows, now=timezone.now())
+        verdicts.reject(unreadable)
+        return Response(VerdictsSerializer(verdicts).data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from coderapi.durations import format_duration, parse_duration
 from deployment.values.addresses import Address, HostPort
 from deployment.values.base import ValueRefusedError, ValueType
-from deployment.values.durations import Duration, format_duration, parse_duration
+from deployment.values.durations import Duration
 from deployment.values.lists import TextList
 from deployment.values.regexps import Regexp
 from deployment.values.scalars import Bool, Choice, ConfigPath, Integer, Text

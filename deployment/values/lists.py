@@ -47,7 +47,7 @@ class TextList(ValueType[list[str] | None]):
 
     def _checked(self, values: list[str] | None) -> list[str] | None:
         for value in values or ():
-            if value and self.rule and not self.rule.is_met(value):
+            if self.rule and not self.rule.is_met(value):
                 raise ValueRefusedError("is not accepted", shown=value)
         return values
 

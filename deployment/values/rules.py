@@ -1,7 +1,4 @@
-"""What some texts must look like beyond their type.
-
-An empty text is unset, and meets every rule.
-"""
+"""What some texts, or each item of some lists, must look like beyond their type."""
 
 from __future__ import annotations
 

@@ -209,5 +209,4 @@ EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "display_icon": Field(_text),
     "code_challenge_methods_supported": Field(_texts, absent=None),
 }
-# What an answer never shows: the first is a secret, the second was never part of it.
-EXTERNAL_AUTH_WITHHELD = frozenset({"client_secret", "extra_token_keys"})
+EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.

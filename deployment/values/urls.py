@@ -57,29 +57,35 @@ class ParsedURL:
         return self != _EMPTY
 
     def __str__(self) -> str:
-        return self._text(self.password)
+        return self._text(path=self.escaped_path, fragment=self.escaped_fragment)
+
+    @property
+    def written(self) -> str:
+        """The text that reads back to these very members: escapes stay as they were written."""
+        path = self.raw_path or self.escaped_path
+        fragment = self.raw_fragment or self.escaped_fragment
+        return self._text(path=path, fragment=fragment)
 
     def __repr__(self) -> str:
-        shown = self._text(None if self.password is None else MASK)
-        return f"ParsedURL({without_password(shown)!r})"
+        return f"ParsedURL({without_password(str(self))!r})"
 
-    def _text(self, password: str | None) -> str:
+    def _text(self, *, path: str, fragment: str) -> str:
         scheme = f"{self.scheme}:" if self.scheme else ""
-        middle = self.opaque or self._authority(password) + self.escaped_path
+        middle = self.opaque or self._authority() + path
         query = f"?{self.raw_query}" if self.force_query or self.raw_query else ""
-        fragment = f"#{self.escaped_fragment}" if self.fragment else ""
-        return f"{scheme}{middle}{query}{fragment}"
+        end = f"#{fragment}" if fragment else ""
+        return f"{scheme}{middle}{query}{end}"
 
-    def _authority(self, password: str | None) -> str:
+    def _authority(self) -> str:
         if not (self.host or self.username is not None):
             return "//" if self.scheme and self.path and not self.omit_host else ""
         host = _escape(self.host.encode(), keep=_IN_HOST)
         if self.username is None:
             return f"//{host}"
         user = _escape(self.username.encode("utf-8", "surrogateescape"), keep=_IN_USER)
-        if password is None:
+        if self.password is None:
             return f"//{user}@{host}"
-        secret = _escape(password.encode("utf-8", "surrogateescape"), keep=_IN_USER)
+        secret = _escape(self.password.encode("utf-8", "surrogateescape"), keep=_IN_USER)
         return f"//{user}:{secret}@{host}"
 
 
@@ -105,7 +111,7 @@ class URL(ValueType[ParsedURL]):
         return url
 
     def format(self, value: ParsedURL) -> str:
-        return str(value)
+        return value.written
 
 
 def parse_url(text: str) -> ParsedURL:

@@ -15,8 +15,8 @@ from deployment.stats.models import Snapshot
 from deployment.stats.rows import moment
 from deployment.stats.selectors import refresh_interval
 from deployment.stats.services import SnapshotError, collect_snapshot
-from deployment.values.base import ValueRefusedError
-from deployment.values.durations import parse_duration
+from coderapi.durations import DurationError
+from coderapi.durations import parse_duration
 from jobs.services import run_job
 
 
@@ -30,7 +30,7 @@ def _moment(text: str) -> datetime:
 def _interval(text: str) -> timedelta:
     try:
         nanoseconds = parse_duration(text)
-    except ValueRefusedError as error:
+    except DurationError as error:
         raise ArgumentTypeError(f"{text!r} {error}") from None
     if nanoseconds < 1_000_000_000:
         raise ArgumentTypeError(f"{text!r} is less than a second")

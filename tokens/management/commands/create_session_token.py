@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from deployment.values.durations import parse_duration
+from coderapi.durations import parse_duration
 from tokens.models import APIKey
 from tokens.services import create_api_key
 from users.models import User

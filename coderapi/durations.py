@@ -1,0 +1,109 @@
+"""Durations in Go's notation with days and weeks, as integer nanoseconds."""
+
+from __future__ import annotations
+
+import re
+
+_MICROSECOND = 1_000
+_MILLISECOND = 1_000 * _MICROSECOND
+_SECOND = 1_000 * _MILLISECOND
+_MINUTE = 60 * _SECOND
+_HOUR = 60 * _MINUTE
+_UNITS = {
+    "ns": 1,
+    "us": _MICROSECOND,
+    "\u00b5s": _MICROSECOND,  # micro sign
+    "\u03bcs": _MICROSECOND,  # Greek mu
+    "ms": _MILLISECOND,
+    "s": _SECOND,
+    "m": _MINUTE,
+    "h": _HOUR,
+    "d": 24 * _HOUR,
+    "w": 7 * 24 * _HOUR,
+}
+_LIMIT = 2**63
+_PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
+# More digits than these cannot change a 64-bit number of nanoseconds, and Python refuses to convert
+# very many.
+_FRACTION_DIGITS = 18
+_WHOLE_DIGITS = 400
+
+
+class DurationError(ValueError):
+    """Text that is no duration; the message says why, to be read after the text itself."""
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds. Raises: DurationError. Source: Go's time.ParseDuration, and d and w."""
+    sign, rest = _split_sign(text)
+    if rest == "0":
+        return 0
+    if not rest:
+        raise DurationError("is not a duration")
+    total = 0
+    while rest:
+        part = _PART.match(rest)
+        assert part is not None  # noqa: S101  # Every piece of the pattern is optional.
+        total += _nanoseconds(part)
+        rest = rest[part.end() :]
+    if total > (_LIMIT if sign < 0 else _LIMIT - 1):
+        raise DurationError("is longer than 292 years")
+    return sign * total
+
+
+def _split_sign(text: str) -> tuple[int, str]:
+    if text[:1] in {"+", "-"}:
+        return (-1 if text[0] == "-" else 1), text[1:]
+    return 1, text
+
+
+def _nanoseconds(part: re.Match[str]) -> int:
+    whole, fraction, unit = part["whole"], part["fraction"], part["unit"]
+    if not whole and not fraction:
+        raise DurationError("is not a duration")
+    if not unit:
+        raise DurationError("lacks a unit")
+    if unit not in _UNITS:
+        raise DurationError(f"has the unknown unit {unit!r}")
+    if len(whole) > _WHOLE_DIGITS:
+        raise DurationError("is longer than 292 years")
+    return int(whole or "0") * _UNITS[unit] + _fraction_of(fraction, unit=_UNITS[unit])
+
+
+def _fraction_of(digits: str, *, unit: int) -> int:
+    kept = digits[:_FRACTION_DIGITS]
+    if not kept:
+        return 0
+    # Go multiplies in floating point; integers would differ from it in the last nanosecond.
+    return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Go's notation, such as 1h30m0s or 100ms; never days or weeks."""
+    sign = "-" if nanoseconds < 0 else ""
+    size = abs(nanoseconds)
+    if size == 0:
+        return "0s"
+    for limit, unit, symbol in (
+        (_MICROSECOND, 1, "ns"),
+        (_MILLISECOND, _MICROSECOND, "\u00b5s"),
+        (_SECOND, _MILLISECOND, "ms"),
+    ):
+        if size < limit:
+            return f"{sign}{_decimal(size, unit=unit)}{symbol}"
+    return sign + _clock(size)
+
+
+def _clock(size: int) -> str:
+    minutes, rest = divmod(size, _MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{_decimal(rest, unit=_SECOND)}s"
+    if hours:
+        return f"{hours}h{minutes}m{seconds}"
+    return f"{minutes}m{seconds}" if minutes else seconds
+
+
+def _decimal(size: int, *, unit: int) -> str:
+    whole, rest = divmod(size, unit)
+    fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError
+from django.utils import timezone
+
+from audit.services import SYSTEM
+from csp.services import create_ingest_key
+
+
+class Command(BaseCommand):
+    help = "Makes a public key with which the browsers of named origins report CSP violations."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--origin",
+            action="append",
+            required=True,
+            metavar="https://…",
+            help="An origin whose pages may report; may be given again.",
+        )
+        parser.add_argument("--name", help="What it is called; the first origin by default.")
+
+    def handle(self, *args: Any, origin: list[str], name: str | None, **options: Any) -> str:
+        try:
+            key = create_ingest_key(
+                name=name or origin[0][:64], origins=origin, actor=SYSTEM, now=timezone.now()
+            )
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        except IntegrityError:
+            raise CommandError(f"There is a key named {name or origin[0]!r} already.") from None
+        return key.key

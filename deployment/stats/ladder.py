@@ -1,0 +1,105 @@
+"""The ladder of history: minutes are added up to 5 minutes, those to hours, and those to days.
+
+A job builds the rungs of spans in which something has come. Spans that wait for it are read from the
+rung below, so that what is read does not depend on when the job ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from deployment.stats.cells import Cell, Newest, floor, merged, minute_cells
+from deployment.stats.models import Rung, StaleSpan
+
+FIVE_MINUTES = timedelta(minutes=5)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+SPANS = (FIVE_MINUTES, HOUR, DAY)
+
+
+def cells(since: datetime, until: datetime, *, span: timedelta) -> list[Cell]:
+    """A cell for each span of [since, until) of which anything is known. Both are even spans."""
+    steps = [rung for rung in SPANS if span % rung == timedelta(0)]
+    if not steps:
+        return _ordered(merged(minute_cells(since, until), span=span).values())
+    return _ordered(merged(_rung_cells(since, until, rung=len(steps) - 1), span=span).values())
+
+
+def _ordered(found: Iterable[Cell]) -> list[Cell]:
+    return sorted(found, key=lambda cell: cell.start)
+
+
+def _rung_cells(since: datetime, until: datetime, *, rung: int) -> list[Cell]:
+    """The cells of one rung: as they were built, and those that are stale from the rung below."""
+    if rung < 0:
+        return minute_cells(since, until)
+    span = SPANS[rung]
+    stale = StaleSpan.objects.filter(start__gte=since, start__lt=until)
+    outdated = {floor(start, span) for start in stale.values_list("start", flat=True)}
+    built = Rung.objects.filter(span=span.total_seconds(), start__gte=since, start__lt=until)
+    found = [_cell(row) for row in built if row.start not in outdated]
+    for start in outdated:
+        below = _rung_cells(start, start + span, rung=rung - 1)
+        found += merged(below, span=span).values()
+    return found
+
+
+def _cell(row: Rung) -> Cell:
+    newest = None
+    if row.collected_at is not None:
+        newest = Newest(
+            collected_at=row.collected_at,
+            workspaces=row.workspaces,
+            session_counts=row.session_counts,
+            build_version=row.build_version,
+            configuration_hash=row.configuration_hash,
+        )
+    histogram = {bucket: rows for bucket, rows in row.latency_histogram}
+    return Cell(row.start, row.row_count, int(row.rx_bytes), int(row.tx_bytes), histogram, newest)
+
+
+def build_rungs(now: datetime) -> int:
+    """Builds the rungs of spans that have ended and in which something came; how many."""
+    with transaction.atomic():
+        ended = StaleSpan.objects.filter(start__lte=now - FIVE_MINUTES)
+        stale = list(ended.select_for_update(skip_locked=True).values_list("start", flat=True))
+        StaleSpan.objects.filter(start__in=stale).delete()
+        return sum(_build(stale, rung=rung) for rung in range(len(SPANS)))
+
+
+def _build(stale: Iterable[datetime], *, rung: int) -> int:
+    span = SPANS[rung]
+    starts = {floor(start, span) for start in stale}
+    for start in starts:
+        below = _rung_cells(start, start + span, rung=rung - 1)
+        for cell in merged(below, span=span).values():
+            _keep(cell, span=span)
+    return len(starts)
+
+
+def _keep(cell: Cell, *, span: timedelta) -> None:
+    figures = {
+        "row_count": cell.row_count,
+        "rx_bytes": cell.rx_bytes,
+        "tx_bytes": cell.tx_bytes,
+        "latency_histogram": sorted(map(list, cell.histogram.items())),
+    }
+    if cell.newest is not None:
+        figures |= {
+            "collected_at": cell.newest.collected_at,
+            "workspaces": cell.newest.workspaces,
+            "session_counts": cell.newest.session_counts,
+            "build_version": cell.newest.build_version,
+            "configuration_hash": cell.newest.configuration_hash,
+        }
+    Rung.objects.update_or_create(span=span.total_seconds(), start=cell.start, defaults=figures)
+
+
+def mark_stale(moment: datetime) -> None:
+    """Notes that something came of that moment."""
+    StaleSpan.objects.bulk_create(
+        [StaleSpan(start=floor(moment, FIVE_MINUTES))], ignore_conflicts=True
+    )

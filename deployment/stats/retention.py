@@ -1,0 +1,84 @@
+"""What is kept for how long: raw rows by whole hours, sums by the minute, snapshots and rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from deployment.stats import partitions
+from deployment.stats.models import (
+    AgentStat,
+    ClosedHour,
+    LateAgentStat,
+    LatencyBucket,
+    MinuteSum,
+    NewestAgentStat,
+    Rung,
+    Snapshot,
+)
+
+# Partitions are made before the first row of their hour comes.
+HOURS_AHEAD = timedelta(hours=3)
+# Older minutes live on in the rungs of the ladder alone, and rows that would change them are refused.
+MINUTES_KEPT = timedelta(days=35)
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def minutes_from(now: datetime) -> datetime:
+    """The first moment whose minutes are still kept apart; rows from before it are refused."""
+    raw = settings.STATS_RAW_RETENTION
+    return max(now - max(MINUTES_KEPT, raw), BEGINNING) if raw else BEGINNING
+
+
+def keep_hours_ahead(now: datetime) -> int:
+    """Makes the partitions of this hour and the next ones; how many were missing."""
+    return partitions.AGENT_STATS.ensure(now, now + HOURS_AHEAD)
+
+
+def prune_stats(now: datetime) -> int:
+    """Drops raw rows by whole hours, then snapshots and sums that are too old; how many went."""
+    return _drop_hours(now) + _forget_agents(now) + _delete_old(now)
+
+
+def _drop_hours(now: datetime) -> int:
+    kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    with transaction.atomic():
+        partitions.lock_hours(shared=False)
+        _close_hours([hour for hour in partitions.AGENT_STATS.starts() if hour < kept_from])
+        return len(partitions.AGENT_STATS.drop_before(kept_from))
+
+
+def _close_hours(hours: Iterable[datetime]) -> None:
+    """Notes the hours that have rows: without them, a repeated row of theirs could not be told."""
+    filled = [
+        ClosedHour(start=hour)
+        for hour in hours
+        if AgentStat.objects.filter(created_at__range=partitions.within(hour)).exists()
+    ]
+    ClosedHour.objects.bulk_create(filled, ignore_conflicts=True)
+
+
+def _forget_agents(now: datetime) -> int:
+    """Forgets agents that vanished before any moment that a snapshot can still be taken of."""
+    kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    return NewestAgentStat.objects.filter(created_at__lt=kept_from).delete()[0]
+
+
+def _delete_old(now: datetime) -> int:
+    minutes = minutes_from(now)
+    old = [
+        MinuteSum.objects.filter(minute__lt=minutes),
+        LatencyBucket.objects.filter(minute__lt=minutes),
+        LateAgentStat.objects.filter(created_at__lt=minutes),
+        ClosedHour.objects.filter(start__lt=minutes - partitions.HOUR),
+    ]
+    if settings.STATS_RETENTION:
+        oldest = now - settings.STATS_RETENTION
+        old += [
+            Snapshot.objects.filter(collected_at__lt=oldest),
+            Rung.objects.filter(start__lt=oldest),
+        ]
+    return sum(rows.delete()[0] for rows in old)

@@ -1,0 +1,212 @@
+"""A real browser, over https, whose violations are found in the admin."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.test import Client
+from django.urls import reverse
+
+from csp.models import Report
+from tests.client import APIClient
+from tests.csp_reports import PATH, fresh_writer
+from tests.factories import make_user
+from tests.processes import wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REQUIRED = os.environ.get("CI_REQUIRES_CHROMIUM") == "1"
+DEADLINE_SECONDS = 60.0
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason="Chromium is not installed"),
+]
+
+PAGE = b"""<!doctype html><title>page</title>
+<script src="https://blocked.example.net/lib.js"></script>
+<script>document.title = "inline code ran"</script>"""
+
+HEADERS = {
+    "/by-report-uri": {"Content-Security-Policy": f"script-src 'none'; report-uri {PATH}"},
+    "/by-report-uri-only": {
+        "Content-Security-Policy-Report-Only": f"script-src 'none'; report-uri {PATH}"
+    },
+    "/by-report-to": {
+        "Content-Security-Policy": "script-src 'none'; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}"',
+    },
+    "/by-report-to-only": {
+        "Content-Security-Policy-Report-Only": "script-src 'none'; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}"',
+    },
+}
+
+
+class Site(BaseHTTPRequestHandler):
+    """Serves pages with policies, signs their readers in, and hands the rest to the service behind."""
+
+    protocol_version = "HTTP/1.1"
+    behind = ""
+    token = ""
+
+    def do_GET(self) -> None:
+        policy = HEADERS.get(self.path)
+        if policy is None:
+            self._answer(404, b"", {})
+            return
+        cookie = f"coder_session_token={self.token}; Path=/; Secure; HttpOnly"
+        self._answer(200, PAGE, {"Content-Type": "text/html", "Set-Cookie": cookie, **policy})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        passed = {n: v for n, v in self.headers.items() if n.lower() in PASSED}
+        connection = HTTPConnection(self.behind, timeout=DEADLINE_SECONDS)
+        connection.request("POST", self.path, body, passed)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        self._answer(answer.status, content, {})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing, so that the tests' output stays theirs."""
+
+
+PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
+
+
+@pytest.fixture
+def site(
+    live_server: Any, owner: APIClient, tmp_path: Path, transactional_db: None
+) -> Iterator[str]:
+    """The https address of a site whose reader is signed in."""
+    handler = type(
+        "SignedInSite",
+        (Site,),
+        {"behind": live_server.url.removeprefix("http://"), "token": owner.token},
+    )
+    with fresh_writer(), serving(handler, certificate(tmp_path)) as address:
+        yield address
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], pem: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def certificate(directory: Path) -> Path:
+    """A file with the key and self-signed certificate of 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(tz=UTC)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = directory / "site.pem"
+    path.write_bytes(pem + cert.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@contextmanager
+def browsing(url: str, profile: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Headless Chromium with the page open. Its sandbox needs rights that a container has not."""
+    assert CHROMIUM, "CI_REQUIRES_CHROMIUM is 1, and Chromium is not installed"
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--ignore-certificate-errors",
+        "--short-reporting-delay",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+    ]
+    browser = subprocess.Popen(
+        [CHROMIUM, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield browser
+    finally:
+        browser.terminate()
+        browser.wait(timeout=DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "disposition"),
+    [
+        ("/by-report-uri", "legacy", "enforce"),
+        ("/by-report-uri-only", "legacy", "report"),
+        ("/by-report-to", "reporting-api", "enforce"),
+        ("/by-report-to-only", "reporting-api", "report"),
+    ],
+)
+def test_what_chromium_reports_is_seen_in_the_admin(
+    site: str, tmp_path: Path, path: str, shape: str, disposition: str
+) -> None:
+    with browsing(f"{site}{path}", tmp_path / "profile"):
+        wait_for(lambda: Report.objects.count() >= 2, seconds=DEADLINE_SECONDS)
+    reports = {report.blocked_uri: report for report in Report.objects.all()}
+    assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
+    for report in reports.values():
+        assert (report.shape, report.disposition) == (shape, disposition)
+        assert report.document_uri == f"{site}{path}"
+        assert report.effective_directive == "script-src-elem"
+        assert report.browser.startswith("Chrome ")
+    pages = Client()
+    pages.force_login(make_user("owner"))
+    shown = pages.get(reverse("admin:csp_report_changelist")).content.decode()
+    assert "blocked.example.net" in shown

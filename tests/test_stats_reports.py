@@ -1,0 +1,128 @@
+"""POST /api/v2/deployment/stats/reports."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.utils import timezone
+
+from deployment.stats.models import AgentStat, WorkspaceState
+from deployment.stats.report_body import MOST_INFLATED, MOST_ROWS
+from tests.client import APIClient
+from tests.factories import make_key, make_user
+from tests.stats_rows import agent_row, workspace_row
+
+URL = "/api/v2/deployment/stats/reports"
+
+
+def agent(**members: Any) -> dict[str, Any]:
+    return agent_row(timezone.now() - timedelta(seconds=1), kind="agent", **members)
+
+
+def workspace(number: int = 1) -> dict[str, Any]:
+    return workspace_row(number, kind="workspace")
+
+
+def lines(*rows: Any) -> bytes:
+    return b"\n".join(orjson.dumps(row) for row in rows)
+
+
+@pytest.mark.parametrize("write", [orjson.dumps, lambda rows: lines(*rows)])
+def test_rows_come_as_json_or_as_json_lines(owner: APIClient, write: Any) -> None:
+    answer = owner.post_json(URL, write([agent(), agent(), workspace()]))
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": 3, "duplicate": 0, "rejected": []}
+    assert (AgentStat.objects.count(), WorkspaceState.objects.count()) == (2, 1)
+
+
+def test_one_object_is_one_row(owner: APIClient) -> None:
+    body = orjson.dumps(agent(), option=orjson.OPT_INDENT_2)
+    assert owner.post_json(URL, body).json()["accepted"] == 1
+
+
+def test_a_repeated_request_counts_once(owner: APIClient) -> None:
+    body = orjson.dumps([agent(), workspace()])
+    owner.post_json(URL, body)
+    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicate": 2, "rejected": []}
+
+
+def test_good_rows_stay_and_bad_ones_are_named(owner: APIClient) -> None:
+    body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
+    answer = owner.post_json(URL, body).json()
+    assert answer["accepted"] == 1
+    assert [(r["row"], r["field"]) for r in answer["rejected"]] == [
+        (2, "rx_bytes"),
+        (4, ""),
+        (5, "kind"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) -> None:
+    body = gzip.compress(lines(agent()) + b"\n") + gzip.compress(lines(workspace()))
+    answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
+    assert answer.json()["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"", "", 400),
+        (b"{", "", 400),
+        (b"rows", "", 400),
+        (b"[1] 2", "", 400),
+        (b"\xff", "", 400),
+        (b"[" * 100_000, "", 400),
+        (b"no gzip", "gzip", 400),
+        (gzip.compress(b"[]")[:-3], "gzip", 400),
+        (gzip.compress(b"[]") + b"more", "gzip", 400),
+        (b"[]", "br", 415),
+        (gzip.compress(b" " * (MOST_INFLATED + 1)), "gzip", 413),
+        (b"[" + b"1," * MOST_ROWS + b"1]", "", 413),
+        (b"{}\n" * (MOST_ROWS + 1), "", 413),
+    ],
+)
+def test_a_body_out_of_bounds_is_refused(
+    owner: APIClient, body: bytes, encoding: str, status: int
+) -> None:
+    answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
+    assert answer.status_code == status
+    assert answer.json()["message"]
+
+
+def test_an_empty_array_is_no_row(owner: APIClient) -> None:
+    assert owner.post_json(URL, b"[]").json() == {"accepted": 0, "duplicate": 0, "rejected": []}
+
+
+@pytest.mark.parametrize("value", [b"7", b"null", b'"row"', b"[null]"])
+def test_a_row_that_is_no_object_is_rejected(owner: APIClient, value: bytes) -> None:
+    (rejection,) = owner.post_json(URL, value).json()["rejected"]
+    assert rejection == {"row": 1, "field": "", "detail": "must be a JSON object"}
+
+
+def test_only_owners_feed_stats(
+    auditor: APIClient, template_admin: APIClient, member: APIClient, anonymous: APIClient
+) -> None:
+    for caller in (auditor, template_admin, member):
+        assert caller.post_json(URL, b"[]").status_code == 403
+    assert anonymous.post_json(URL, b"[]").status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("role", "scope", "status"),
+    [
+        ("owner", "deployment_stats:create", 200),
+        ("owner", "deployment_stats:read", 403),
+        ("owner", "coder:application_connect", 403),
+        ("auditor", "deployment_stats:create", 403),
+    ],
+)
+def test_a_key_may_be_narrowed_to_feeding_stats(role: str, scope: str, status: int) -> None:
+    user = make_user(role)
+    client = APIClient(token=make_key(user, scopes=[scope]).token)
+    assert client.post_json(URL, b"[]").status_code == status
