@@ -12,6 +12,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
+from coderapi.replicas import application_name
+
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
 # too many connections: the server cannot serve us now, whatever the statement was.
 UNAVAILABLE_STATES = frozenset({"57P01", "57P02", "57P03", "25006", "53300"})
@@ -47,11 +49,23 @@ def discard_pool() -> None:
 
 def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
     """A connection of its own to the direct URL, in autocommit, for LISTEN and advisory locks."""
-    if settings.DIRECT_DATABASE_URL == settings.DATABASE_URL:
+    return _connect(settings.DIRECT_DATABASE_URL, parameters)
+
+
+def connect_as_requests_do(**parameters: Any) -> psycopg.Connection[Any]:
+    """A connection of its own by the way that requests take, through PgBouncer if they do."""
+    return _connect(settings.DATABASE_URL, parameters)
+
+
+def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+    if url == settings.DATABASE_URL:
         # Under test the connection's database is another than the URL's.
         parameters.setdefault("dbname", connection.settings_dict["NAME"])
+    parameters.setdefault("application_name", application_name())
+    parameters.setdefault("application_name", application_name())
+    # PgBouncer in transaction mode knows nothing of statements prepared on another connection.
     return psycopg.connect(
-        settings.DIRECT_DATABASE_URL, autocommit=True, connect_timeout=2, **parameters
+        url, autocommit=True, connect_timeout=2, prepare_threshold=None, **parameters
     )
 
 

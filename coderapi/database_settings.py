@@ -8,6 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from coderapi.replicas import application_name
+
 # A request waits this long for a connection before it is answered 503.
 POOL_TIMEOUT_SECONDS = 2
 CONNECT_TIMEOUT_SECONDS = 2
@@ -27,6 +29,7 @@ def databases(url: str, *, pool_size: int, workers: int) -> dict[str, dict[str, 
             "CONN_MAX_AGE": 0,
             "OPTIONS": {
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "application_name": application_name(),
                 **parts,
                 "pool": {
                     "min_size": 0,

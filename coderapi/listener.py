@@ -1,8 +1,10 @@
 """Hearing what other processes changed: LISTEN on a connection of its own, watched by a heartbeat.
 
 PgBouncer in transaction mode accepts LISTEN and delivers nothing, and a half-open connection is as
-deaf. So the listener sends itself a heartbeat; while none comes back, `hearing()` is false and
-nothing that relies on notifications may be remembered.
+deaf. So the listener has a heartbeat sent to itself; while none comes back, `hearing()` is false
+and nothing that relies on notifications may be remembered. The heartbeat goes out on a second
+connection, as everybody's announcements do: what a connection sends to itself comes back with the
+very answer, which a pooler passes on, and so it would prove nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from typing import Any
 
 import psycopg
 
-from coderapi.database import connect_directly, notify
+from coderapi.database import connect_as_requests_do, connect_directly, notify
 
 CHANNEL = "coderapi"
 HEARTBEAT_SECONDS = 0.5
 # Two heartbeats missed.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
+DEAD_PEER_MS = 2000
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,6 @@ class Listener(threading.Thread):
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
         self._last_heard = float("-inf")
         self._ended = threading.Event()
-        self._connection: psycopg.Connection[Any] | None = None
 
     def hearing(self) -> bool:
         return time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
@@ -81,9 +83,12 @@ class Listener(threading.Thread):
         attempt = 0
         while not self._ended.is_set():
             try:
-                with connect_directly(tcp_user_timeout=2000) as connection:
+                with (
+                    connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
+                    connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
+                ):
                     attempt = 0
-                    self._listen(connection)
+                    self._listen(connection, sender)
             except (psycopg.Error, OSError) as error:
                 if attempt == 0:
                     log.warning("not hearing of changes: %s", type(error).__name__)
@@ -91,12 +96,12 @@ class Listener(threading.Thread):
             self._ended.wait(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
             attempt += 1
 
-    def _listen(self, connection: psycopg.Connection[Any]) -> None:
+    def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         connection.execute(f"LISTEN {self._own_channel}")
         _reset_all()
         while not self._ended.is_set():
-            connection.execute(f"NOTIFY {self._own_channel}")
+            sender.execute(f"NOTIFY {self._own_channel}")
             for notification in connection.notifies(timeout=HEARTBEAT_SECONDS):
                 self._hear(notification)
 

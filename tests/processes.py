@@ -66,16 +66,20 @@ def _read(pid: int, name: str) -> str:
 
 
 @contextmanager
-def own_database() -> Iterator[str]:
-    """The URL of an empty database on the tests' server, for as long as the block lasts."""
+def own_database(*, like: str = "template1") -> Iterator[str]:
+    """The URL of a new database on the tests' server, for as long as the block lasts."""
     server = os.environ["DATABASE_URL"]
     name = f"own_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         try:
             yield in_database(server, name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def database_name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
 
 
 def in_database(url: str, name: str) -> str:
@@ -87,13 +91,14 @@ class Program:
     """A `manage.py` command in a session of its own, all of whose processes can be found."""
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        """An empty variable counts as one that is not set."""
         self.mark = f"TEST_MARK={uuid.uuid4().hex}"
         self.log = log
         name, _, value = self.mark.partition("=")
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, str(PROJECT / "manage.py"), *arguments],
-                env={**os.environ, **environment, name: value},
+                env={k: v for k, v in {**os.environ, **environment, name: value}.items() if v},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
