@@ -54,9 +54,22 @@ def readiness() -> dict[str, Any]:
     }
 
 
+_known_migrated: set[str] = set()
+
+
 def _pending_migrations() -> bool:
+    """Whether a migration waits. A database found complete stays so, but must still answer."""
+    name = str(connection.settings_dict["NAME"])
+    if name in _known_migrated:
+        connection.ensure_connection()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return False
     executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    pending = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    if not pending:
+        _known_migrated.add(name)
+    return pending
 
 
 def _parts() -> dict[str, Any]:

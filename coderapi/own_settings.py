@@ -21,7 +21,7 @@ from coderapi.durations import parse_duration
 from coderapi.wire import Wire
 
 # Handed from the supervisor to its children; nobody sets them by hand.
-INTERNAL = ("CODERAPI_SERVER_FLAGS", "CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_SUPERVISED")
+INTERNAL = ("CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +225,11 @@ def _complaint(setting: OwnSetting, present: Mapping[str, str], error: Exception
     return f"{setting.name}{shown}: {error}"
 
 
+def default_of(name: str) -> Any:
+    """What the setting is when nobody sets it."""
+    return next(setting.default for setting in SETTINGS if setting.name == name)
+
+
 def unknown_names(present: Iterable[str]) -> Iterable[str]:
     """A complaint for each variable that has our prefix and is none of ours."""
     known = [s.name for s in SETTINGS] + [f"{s.name}_FILE" for s in SETTINGS if s.secret]
@@ -232,14 +237,6 @@ def unknown_names(present: Iterable[str]) -> Iterable[str]:
         if name.startswith("CODERAPI_") and name not in known and name not in INTERNAL:
             near = difflib.get_close_matches(name, known, n=1)
             yield f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def checked_database_url(text: str) -> str:
-    """CODER_PG_CONNECTION_URL if it is a URL, or empty; a keyword DSN is refused unrepeated."""
-    try:
-        return database_url(text) if text else ""
-    except ValueError as error:
-        raise ImproperlyConfigured(f"CODER_PG_CONNECTION_URL: {error}") from None
 
 
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]

@@ -7,4 +7,4 @@ class DeploymentConfig(AppConfig):
     name = "deployment"
 
     def ready(self) -> None:
-        from deployment import checks  # noqa: F401 - importing it registers the checks
+        from deployment import schema  # noqa: F401 - importing it registers what is in it

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 
+from deployment.configuration import ConfigurationError, load
 from deployment.ssh import parse_options
 from tests.client import APIClient
 
@@ -50,18 +50,18 @@ def test_item_is_split_at_its_first_space_or_equals_sign(
     assert parse_options(items) == options
 
 
-def test_item_with_neither_stops_the_start_and_is_named(settings: Any) -> None:
-    settings.SSH_CONFIG_OPTIONS = ["Good=1", "Nonsense"]
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("CODER_SSH_CONFIG_OPTIONS", "Good=1,Nonsense", "Nonsense"),
+        ("CODER_WORKSPACE_HOSTNAME_SUFFIX", ".coder", ".coder"),
+    ],
+)
+def test_what_clients_could_not_use_stops_the_start_and_is_named(
+    variable: str, value: str, named: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({variable: value})
 
-    found = [m for m in run_checks() if m.id == "deployment.E001"]
-
-    assert len(found) == 1
-    assert "'Nonsense'" in found[0].msg
-
-
-def test_suffix_with_a_leading_dot_stops_the_start(settings: Any) -> None:
-    settings.SSH_HOSTNAME_SUFFIX = ".coder"
-
-    found = [m for m in run_checks() if m.id == "deployment.E002"]
-
-    assert "'.coder'" in found[0].msg
+    assert variable in str(refused.value)
+    assert named in str(refused.value)

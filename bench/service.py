@@ -1,0 +1,146 @@
+"""The service under test on a private database, and the bare reference beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench.load import BenchError
+from coderapi import postgres
+
+PROJECT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+WORKERS = 2
+THREADS = 64
+# More than a process remembers, so that keys asked for in turn are always first seen.
+KEYS = 20_000
+SECRET = "a" * 22
+
+# Copies of the first owner's key, so that every column has what the service itself puts there.
+MAKE_KEYS = """
+INSERT INTO tokens_apikey SELECT made.* FROM (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
+    generate_series(1, %(count)s) AS n,
+    jsonb_populate_record(pattern::tokens_apikey, jsonb_build_object(
+        'id', lpad(n::text, 10, '0'), 'hashed_secret', %(digest)s::bytea, 'token_name', '',
+        'last_used', now(), 'expires_at', now() + interval '1 day', 'lifetime_ns', 86400000000000
+    )) AS made
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where to find what is measured."""
+
+    url: str
+    reference_url: str
+    token: str
+    database_url: str
+    binaries: Path
+
+
+@contextmanager
+def running() -> Iterator[Service]:
+    """The service and its reference, for as long as the block lasts."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-bench-")))
+        handle = postgres.acquire(directory)
+        stack.callback(handle.release)
+        port, reference_port = free_port(), free_port()
+        stack.enter_context(
+            process(server_command(port), server_environment(handle.url, directory))
+        )
+        stack.enter_context(process(reference_command(reference_port), dict(os.environ)))
+        service = Service(
+            url=f"http://127.0.0.1:{port}",
+            reference_url=f"http://127.0.0.1:{reference_port}/",
+            token=f"{1:010}-{SECRET}",
+            database_url=handle.url,
+            binaries=handle.binaries,
+        )
+        for wanted in (port, reference_port):
+            wait_for_answer(wanted)
+        make_keys(handle.url)
+        yield service
+
+
+def server_command(port: int) -> list[str]:
+    return ["manage.py", "server", "--web-only", "--http-address", f"127.0.0.1:{port}"]
+
+
+def server_environment(database_url: str, directory: Path) -> dict[str, str]:
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("CODER", "DATABASE_URL"))}
+    return {
+        **own,
+        "DATABASE_URL": database_url,
+        "CODERAPI_DATA_DIR": str(directory),
+        "CODERAPI_SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
+        "CODERAPI_WEB_WORKERS": str(WORKERS),
+        "CODERAPI_WEB_THREADS": str(THREADS),
+        "CODERAPI_FIRST_OWNER_USERNAME": "owner",
+        "CODER_API_RATE_LIMIT": "-1",
+        "CODER_PG_CONN_MAX_OPEN": "16",
+    }
+
+
+def reference_command(port: int) -> list[str]:
+    return [
+        *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
+        *("--http", "1", "--no-ws", "bench.reference:application"),
+    ]
+
+
+@contextmanager
+def process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    started = subprocess.Popen(  # noqa: S603 - our own programs
+        [sys.executable, *command], cwd=PROJECT, env=environment, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        started.send_signal(signal.SIGTERM)
+        try:
+            started.wait(35)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_answer(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            connection.getresponse()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+        finally:
+            connection.close()
+    raise BenchError(f"Nothing answers on port {port} after {START_SECONDS} s.")
+
+
+def make_keys(database_url: str) -> None:
+    parameters = {"digest": hashlib.sha256(SECRET.encode()).digest(), "count": KEYS}
+    with psycopg.connect(database_url) as connection:
+        connection.execute(MAKE_KEYS, parameters)
