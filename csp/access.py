@@ -11,12 +11,11 @@ from coderapi.identity import Identity
 from csp import ingest_keys
 from tokens import refusals
 
-
 PATH = "/api/v2/csp/reports"
 
 
 def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
-    """Whether a page of that origin may report here, which is then said in the answer's CORS headers.
+    """Whether a page of that origin may report here, which the answer's CORS headers then say.
 
     No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
     """

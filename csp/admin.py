@@ -7,12 +7,14 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from audit.services import Actor
 from coderapi.admin_base import ReadOnlyAdmin
 from coderapi.middleware import address_of
-from csp import export, history, ingest_keys, selectors, services
+from csp import export, history, ingest_keys, reach, selectors, services
 from csp.chart import Bar, bar_chart
 from csp.filters import HostFilter, NoiseFilter, VersionFilter
 from csp.models import Group, IngestKey, NoiseRule, Report
@@ -53,24 +55,29 @@ class GroupAdmin(ExportingAdmin):
     list_display = [
         "blocked",
         "directive",
-        "document",
-        "disposition",
-        "client_days",
-        "pages",
-        "browsers",
-        "days",
+        "clients",
+        "distinct_pages",
         "visible_count",
-        "first_seen",
         "last_seen",
         "first_version",
+        "disposition",
+        "document",
     ]
     list_filter = [NoiseFilter, "disposition", "directive", HostFilter, VersionFilter]
     search_fields = ["blocked", "document", "directive"]
     date_hierarchy = "last_seen"
 
+    @admin.display(description="clients", ordering="client_days")
+    def clients(self, group: Group) -> str:
+        return reach.shown(group.client_days)
+
+    @admin.display(description="pages", ordering="pages")
+    def distinct_pages(self, group: Group) -> str:
+        return reach.shown(group.pages)
+
     @admin.display(description="reports", ordering="count")
     def visible_count(self, group: Group) -> int:
-        return group.count - group.noise_count
+        return group.visible_count
 
     def change_view(
         self,
@@ -89,6 +96,7 @@ def _group_page(group: Group) -> dict[str, Any]:
     hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
     bars = [Bar(f"{hour:%Y-%m-%d %H}:00", count) for hour, count in hours]
     return {
+        "highest": max(count for _, count in hours),
         "chart": bar_chart(bars, title="Reports an hour, over the last seven days"),
         "breakdowns": [
             ("Page", selectors.breakdown(group, "document_uri")),
@@ -121,7 +129,7 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     list_display = ["name", "category", "target", "pattern", "enabled", "hits_in_a_week", "shipped"]
     list_filter = ["enabled", "category", "target", "shipped"]
     search_fields = ["name", "pattern", "reason"]
-    readonly_fields = ["shipped", "updated_at"]
+    readonly_fields = ["shipped", "updated_at", "examples"]
     actions = ["dry_run", "hide_stored", "switch_on", "switch_off"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
@@ -130,6 +138,11 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     @admin.display(description="hits in a week")
     def hits_in_a_week(self, rule: Any) -> int:
         return rule.week_hits or 0
+
+    @admin.display(description="examples")
+    def examples(self, rule: NoiseRule) -> str:
+        url = reverse("admin:csp_report_changelist", query={"rule_id__exact": rule.pk})
+        return format_html('<a href="{}">What it has marked</a>', url)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())

@@ -8,6 +8,7 @@ from django.apps import AppConfig
 
 class CspConfig(AppConfig):
     name = "csp"
+    verbose_name = "CSP"
 
     def ready(self) -> None:
         check_request_enabled.connect(_is_reporting, dispatch_uid="csp.reporting")

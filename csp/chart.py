@@ -20,7 +20,7 @@ class Bar:
 
 
 def bar_chart(bars: Sequence[Bar], *, title: str) -> SafeString:
-    """The bars from left to right, the highest as high as the chart, each with its label and value."""
+    """The bars from left to right, each with its label and value; the highest fills the chart."""
     highest = max((bar.value for bar in bars), default=0)
     width = max(len(bars) * (BAR + GAP), 1)
     shapes = format_html_join(

@@ -1,4 +1,4 @@
-"""Addresses of Coder's pages and applications, with the names of people and workspaces taken out."""
+"""Addresses of Coder's pages and applications, without the names of people and workspaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def private_path(path: str) -> str:
 
 
 def path_template(path: str) -> str:
-    """What pages of one kind have in common: names, numbers and ids of all sorts are placeholders."""
+    """What pages of one kind have in common: names, numbers and ids become placeholders."""
     segments = _without_names(path.rstrip("/").split("/"))
     segments = _with_routes(segments)
     shown = [_generic(segment) for segment in segments[: MOST_SEGMENTS + 1]]
@@ -74,7 +74,7 @@ def _generic(segment: str) -> str:
 
 
 def private_host(host: str) -> str:
-    """A host without names: `8080--main--dev--alice.apps.example.com` is `{port}--{agent}--{workspace}--{user}.…`.
+    """A host without names: `8080--main--dev--alice.x` is `{port}--{agent}--{workspace}--{user}.x`.
 
     An application's own name in place of the port stays: it says what is blocked, not for whom.
     """

@@ -38,7 +38,7 @@ class Call:
 def collect(call: Call, *, now: datetime) -> bytes:
     """The answer's body, once every report in the call is committed.
 
-    Raises: APIError 401, 403 or 410 (who may report), 400 or 413 (what), 503 (the database is away).
+    Raises: APIError 401, 403 or 410 (who reports), 400 or 413 (what), 503 (no database).
     """
     access.check(call.query, origin=call.origin, identity=call.identity, refusal=call.refusal)
     value = load(call.body)

@@ -7,6 +7,7 @@ import hmac
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from csp.grouping import GroupKey, browser_of, group_key
 from csp.masking import masked
@@ -58,7 +59,7 @@ def make_entry(
     reach = (
         (Kind.PAGE, _member(secret, "page", raw.document_uri.partition("?")[0].encode())),
         (Kind.BROWSER, _member(secret, "browser", browser.encode())),
-        (Kind.DAY, now.toordinal()),
+        (Kind.DAY, _member(secret, "day", f"{now:%Y-%m-%d}".encode())),
         (Kind.CLIENT_DAY, _member(secret, "client", client)),
     )
     return Entry(
@@ -75,6 +76,7 @@ def make_entry(
     )
 
 
+@lru_cache(maxsize=2048)
 def _member(secret: str, kind: str, value: bytes) -> int:
     """A keyed hash as a PostgreSQL bigint: pages and clients can be counted, and not told."""
     digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)

@@ -1,6 +1,7 @@
 """One thread that writes what many requests wait for, in one transaction after the other.
 
-Nothing is timed: while a commit runs, the next batch gathers. The longer a commit takes, the larger it is.
+Nothing is timed: while a commit runs, the next batch gathers. The longer the one takes, the larger
+the other is.
 """
 
 from __future__ import annotations

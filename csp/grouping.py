@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 
 from csp.coder_addresses import path_template
 from csp.masking import masked
@@ -28,8 +29,13 @@ class GroupKey:
     @property
     def id(self) -> uuid.UUID:
         """The same in every process, so that a group needs no look-up before it is written."""
-        text = "\0".join((self.directive, self.blocked, self.document, self.disposition))
-        return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+        return _id_of(self)
+
+
+@lru_cache(maxsize=2048)
+def _id_of(key: GroupKey) -> uuid.UUID:
+    text = "\0".join((key.directive, key.blocked, key.document, key.disposition))
+    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
 
 
 def group_key(violation: Violation) -> GroupKey:
@@ -54,6 +60,7 @@ def disposition_of(violation: Violation) -> str:
     return disposition if disposition in DISPOSITIONS else ""
 
 
+@lru_cache(maxsize=2048)
 def blocked_thing(uri: str) -> str:
     """The host of a web address, the scheme of any other, or the keyword."""
     parts = split_web(uri)
@@ -63,6 +70,7 @@ def blocked_thing(uri: str) -> str:
     return "inline" if word in _INLINE_ALIASES else masked(word)
 
 
+@lru_cache(maxsize=2048)
 def document_template(uri: str) -> str:
     parts = split_web(uri)
     if parts is None:
@@ -70,6 +78,7 @@ def document_template(uri: str) -> str:
     return f"{parts.scheme}://{masked(host_of(parts))}{masked(path_template(parts.path))}"[:1024]
 
 
+@lru_cache(maxsize=512)
 def browser_of(user_agent: str) -> str:
     """The browser's name and major version, such as `Firefox 149`; empty for an unknown one."""
     for token, name in _BROWSERS:

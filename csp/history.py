@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import astuple, dataclass, field
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import F
 
 from csp import statements
-from csp.models import HourCount, NoiseRule
+from csp.models import Group, HourCount, NoiseRule
 from csp.noise import Facts, Rule, compiled
 
-# The stored reports that are not hidden, by all that rules look at. `kept` rows stand for `count` reports.
+# A group's stored reports that are not hidden, by all that rules look at.
 _VISIBLE = """
-SELECT report.group_id, date_trunc('hour', report.received_at) AS hour,
-    coalesce(report.rule_id, 0) AS rule_id, report.blocked_uri, report.source_file,
-    report.document_uri, report.user_agent, count(*), array_agg(report.id)
+SELECT date_trunc('hour', report.received_at, 'UTC') AS hour, coalesce(report.rule_id, 0),
+    report.blocked_uri, report.source_file, report.document_uri, report.user_agent, count(*)
 FROM csp_report AS report
 LEFT JOIN csp_noiserule AS rule ON rule.id = report.rule_id
-WHERE rule.enabled IS NOT TRUE
-GROUP BY 1, 2, 3, 4, 5, 6, 7
+WHERE report.group_id = %s AND rule.enabled IS NOT TRUE
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+_MARK = """
+UPDATE csp_report AS report SET rule_id = %s
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+    AS facts (blocked_uri, source_file, document_uri, user_agent)
+WHERE report.group_id = %s AND coalesce(report.rule_id, 0) = %s
+    AND report.received_at >= %s AND report.received_at < %s
+    AND report.blocked_uri = facts.blocked_uri AND report.source_file = facts.source_file
+    AND report.document_uri = facts.document_uri AND report.user_agent = facts.user_agent
 """
 
 _COUNT_NOISE = """
@@ -34,21 +44,25 @@ UPDATE csp_group SET noise_count = (
 WHERE id IN (SELECT group_id FROM csp_hourcount WHERE rule_id = %s)
 """
 
-type HourKey = tuple[uuid.UUID, datetime, int]
+HOUR = timedelta(hours=1)
+
+# An hour, and the rule that has marked its reports until now (0: none).
+type Share = tuple[datetime, int]
 
 
 @dataclass(slots=True)
 class Match:
-    """What of one hour of a group a rule would hide."""
+    """What of a share of a group a rule would hide."""
 
     rows: int = 0
-    matched: list[int] = field(default_factory=list)
+    matched: int = 0
+    facts: list[Facts] = field(default_factory=list)
 
     def reports(self, count: int) -> int:
-        """How many reports the matched rows stand for: where rows are a sample, their share."""
+        """How many reports the matched rows stand for: where rows are a sample, their part."""
         if count <= self.rows:
-            return min(len(self.matched), count)
-        return round(count * len(self.matched) / self.rows)
+            return min(self.matched, count)
+        return round(count * self.matched / self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +87,37 @@ def rules_held() -> Iterator[None]:
 
 def would_hide(rule: NoiseRule) -> Hidden:
     """What the rule would hide of what is stored and visible. Nothing is changed."""
-    return _summary(_sized(_matches(rule)))
+    return _added(sum(_sized(group, _matches(group, rule)).values()) for group in _groups())
 
 
 def hide(rule: NoiseRule) -> Hidden:
     """Marks what is stored and visible as the rule's; what was hidden.
 
-    Switching the rule off brings all of it back.
+    Group by group, so that reports are written in between. Switching the rule off brings all back.
     """
+    return _added(_hide_in(group, rule) for group in _groups())
+
+
+def _groups() -> list[uuid.UUID]:
+    visible = Group.objects.filter(count__gt=F("noise_count")).order_by("id")
+    return list(visible.values_list("id", flat=True))
+
+
+def _added(hidden: Iterable[int]) -> Hidden:
+    counts = [count for count in hidden if count]
+    return Hidden(reports=sum(counts), groups=len(counts))
+
+
+def _hide_in(group: uuid.UUID, rule: NoiseRule) -> int:
     with rules_held():
-        matches = _matches(rule)
-        sized = _sized(matches)
-        _mark_rows([i for match in matches.values() for i in match.matched], rule)
-        for key, count in sized.items():
-            _move(key, count, rule)
-        count_noise(rule.id)
-    return _summary(sized)
+        matches = _matches(group, rule)
+        sized = _sized(group, matches)
+        for share, count in sized.items():
+            _mark(group, share, matches[share].facts, rule)
+            _move(group, share, count, rule)
+        if sized:
+            count_noise(rule.pk)
+    return sum(sized.values())
 
 
 def count_noise(rule_id: int) -> None:
@@ -97,47 +126,40 @@ def count_noise(rule_id: int) -> None:
         cursor.execute(_COUNT_NOISE, [rule_id])
 
 
-def _matches(rule: NoiseRule) -> dict[HourKey, Match]:
-    ready = compiled([Rule(rule.pk or -1, rule.name, rule.target, rule.pattern)])
-    found: dict[HourKey, Match] = defaultdict(Match)
+def _matches(group: uuid.UUID, rule: NoiseRule) -> dict[Share, Match]:
+    ready = compiled([Rule(rule.pk, rule.name, rule.target, rule.pattern)])
+    found: dict[Share, Match] = defaultdict(Match)
     with connection.cursor() as cursor:
-        cursor.execute(_VISIBLE)
-        for group, hour, rule_id, blocked, source, document, agent, count, ids in cursor:
-            match = found[group, hour, rule_id]
+        cursor.execute(_VISIBLE, [group])
+        for hour, rule_id, *texts, count in cursor:
+            match, facts = found[hour, rule_id], Facts(*texts)
             match.rows += count
-            if ready.match(Facts(blocked, source, document, agent)):
-                match.matched += ids
-    return {key: match for key, match in found.items() if match.matched}
+            if ready.match(facts):
+                match.matched += count
+                match.facts.append(facts)
+    return {share: match for share, match in found.items() if match.matched}
 
 
-def _sized(matches: dict[HourKey, Match]) -> dict[HourKey, int]:
-    """How many reports each match stands for; rows may have outlived nothing but their counts."""
-    counts = HourCount.objects.filter(group_id__in={key[0] for key in matches})
-    sized = {}
-    for row in counts:
-        match = matches.get((row.group_id, row.hour, row.rule_id))
-        if match:
-            sized[row.group_id, row.hour, row.rule_id] = match.reports(row.count)
-    return sized
+def _sized(group: uuid.UUID, matches: dict[Share, Match]) -> dict[Share, int]:
+    """How many reports each match stands for."""
+    counts = HourCount.objects.filter(group_id=group, hour__in={hour for hour, _ in matches})
+    held = {(row.hour, row.rule_id): row.count for row in counts}
+    sized = {share: match.reports(held.get(share, 0)) for share, match in matches.items()}
+    return {share: count for share, count in sized.items() if count}
 
 
-def _summary(sized: dict[HourKey, int]) -> Hidden:
-    return Hidden(reports=sum(sized.values()), groups=len({key[0] for key in sized}))
-
-
-def _mark_rows(ids: list[int], rule: NoiseRule) -> None:
+def _mark(group: uuid.UUID, share: Share, facts: list[Facts], rule: NoiseRule) -> None:
+    hour, old = share
+    texts = statements.columns([astuple(each) for each in facts])
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE csp_report SET rule_id = %s WHERE id = ANY(%s)", [rule.pk, ids])
+        cursor.execute(_MARK, [rule.pk, *texts, group, old, hour, hour + HOUR])
 
 
-def _move(key: HourKey, count: int, rule: NoiseRule) -> None:
-    group, hour, old = key
-    held = HourCount.objects.get(group_id=group, hour=hour, rule_id=old)
-    left = held.count - count
+def _move(group: uuid.UUID, share: Share, count: int, rule: NoiseRule) -> None:
+    """Takes the count from the hour's old rule, or none, to this one."""
+    hour, old = share
+    held = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
+    held.filter(count=count).delete()
+    held.update(count=F("count") - count)
     with connection.cursor() as cursor:
         cursor.execute(statements.HOURS, [[group], [hour], [rule.pk], [count]])
-    kept = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
-    if left:
-        kept.update(count=left)
-    else:
-        kept.delete()

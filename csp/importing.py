@@ -37,8 +37,8 @@ class ImportCounts:
 
     def __str__(self) -> str:
         return (
-            f"{self.lines} lines: {self.reports} reports taken in, {self.repeated} had been before, "
-            f"{self.bad} lines bad."
+            f"{self.lines} lines: {self.reports} reports taken in, {self.repeated} had been "
+            f"before, {self.bad} lines bad."
         )
 
 
@@ -69,6 +69,9 @@ def _lines(source: BinaryIO) -> Iterator[Line]:
     while text := source.readline(LONGEST_LINE + 1):
         number += 1
         yield Line(number, text)
+        while len(text) > LONGEST_LINE and not text.endswith(b"\n"):
+            # The rest of a line that is too long; what came of it already says so.
+            text = source.readline(LONGEST_LINE + 1)
 
 
 def _import_batch(

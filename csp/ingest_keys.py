@@ -1,7 +1,7 @@
 """Ingest keys: public, write-only, good for the reports of named origins and for nothing else.
 
-`cik_`, 22 random characters, and 6 that are the CRC-32 of those before, so that a mistyped or made-up key is
-refused without asking the database.
+`cik_`, 22 random characters, and 6 that are the CRC-32 of those before, so that a mistyped or
+made-up key is refused without asking the database.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 class Group(models.Model):
     """All reports of one finding: what was blocked, by which directive, on pages of which kind.
 
-    The key is derived from these four texts, so that every process knows it without asking. `count` is exact;
-    reach says how many distinct pages, browsers, days and clients a day there were. A group outlives its reports.
+    The key is derived from these four texts, so that every process knows it without asking.
+    `count` is exact; reach says how many distinct pages, browsers, days and clients a day there
+    were. A group outlives its reports.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -46,9 +47,14 @@ class Group(models.Model):
     def __str__(self) -> str:
         return f"{self.directive or '(no directive)'} blocked {self.blocked}"
 
+    @property
+    def visible_count(self) -> int:
+        """How many reports no enabled noise rule has marked."""
+        return self.count - self.noise_count
+
 
 class HourCount(models.Model):
-    """How many reports of a group came in an hour, by the noise rule that matched them (0: none)."""
+    """How many reports of a group came in an hour, by the noise rule that matched (0: none)."""
 
     pk = models.CompositePrimaryKey("group_id", "hour", "rule_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False)
@@ -78,23 +84,11 @@ class ReachMember(models.Model):
         return f"{self.get_kind_display()} of {self.group_id}"
 
 
-class ReachSketch(models.Model):
-    """What takes the place of a group's members of a kind when they are too many to be kept."""
-
-    pk = models.CompositePrimaryKey("group_id", "kind")
-    group = models.ForeignKey(Group, models.CASCADE, db_index=False)
-    kind = models.SmallIntegerField(choices=ReachMember.Kind)
-    sketch = models.BinaryField()
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} of {self.group_id}"
-
-
 class Report(models.Model):
     """One violation that a browser reported, scrubbed. Partitioned by day of `received_at`.
 
-    PostgreSQL's key is (id, received_at), since a unique key must hold what partitions; `id` alone is
-    unique all the same, as one sequence gives it.
+    PostgreSQL's key is (id, received_at), since a unique key must hold what partitions; `id` alone
+    is unique all the same, as one sequence gives it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -153,19 +147,23 @@ class NoiseRule(models.Model):
     """What marks reports as noise: extensions, the browser's own pages, and the like."""
 
     class Target(models.TextChoices):
-        SCHEME = "scheme", "scheme of the blocked address or of the source file"
-        HOST = "host", "host of the blocked address or of the source file"
-        PATH = "path", "start of the path of the blocked address or of the source file"
-        DOCUMENT_SCHEME = "document-scheme", "scheme of the document"
-        USER_AGENT = "user-agent", "part of the user agent"
+        SCHEME = "scheme", "scheme"
+        HOST = "host", "host"
+        PATH = "path", "path"
+        DOCUMENT_SCHEME = "document-scheme", "document's scheme"
+        USER_AGENT = "user-agent", "user agent"
 
     name = models.SlugField(max_length=64, unique=True)
     category = models.CharField(max_length=64)
-    target = models.CharField(max_length=16, choices=Target)
+    target = models.CharField(
+        max_length=16,
+        choices=Target,
+        help_text="Scheme, host and path are those of the blocked address or of the source file.",
+    )
     pattern = models.CharField(
         max_length=255,
-        help_text="A scheme without colon; a host, or *.host for it and all below it; a path's start; "
-        "a part of the user agent.",
+        help_text="A scheme without colon; a host, or *.host for it and all below it; "
+        "a path's start; a part of the user agent.",
     )
     reason = models.TextField()
     source = models.CharField(max_length=255, blank=True, help_text="Where this is known from.")
@@ -197,7 +195,10 @@ class NoiseHit(models.Model):
 
 
 class IngestKey(models.Model):
-    """Lets browsers of named origins report without a session token. It is public and can do nothing else."""
+    """Lets browsers of named origins report without a session token, and does nothing else.
+
+    It is public: every reader of a page with such a policy sees it.
+    """
 
     name = models.CharField(max_length=64, unique=True)
     key = models.CharField(max_length=64, unique=True, editable=False)

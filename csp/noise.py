@@ -1,4 +1,4 @@
-"""Whether a report is noise: rules matched on what is stored of it, so that history gives the same answer."""
+"""Whether a report is noise: rules look at what is stored of it, and so at history alike."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 from csp.scrub import scheme_of, split_web
 
-# What no rule may hide: people develop on localhost, and unexplained inline code is what an attack looks like.
+# What no rule may hide: people develop on localhost, and an attack looks like unexplained inline
+# code.
 LOCALHOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# How many answers are remembered; most reports are like one that came before.
+REMEMBERED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
 
 
@@ -39,9 +42,17 @@ class Rules:
     by_host: dict[str, Rule] = field(default_factory=dict)
     by_path: list[Rule] = field(default_factory=list)
     by_agent: list[Rule] = field(default_factory=list)
+    _matched: dict[Facts, Rule | None] = field(default_factory=dict)
 
     def match(self, facts: Facts) -> Rule | None:
         """The rule that says that the report is noise, or None."""
+        if facts not in self._matched:
+            if len(self._matched) >= REMEMBERED:
+                self._matched.clear()
+            self._matched[facts] = self._match(facts)
+        return self._matched[facts]
+
+    def _match(self, facts: Facts) -> Rule | None:
         if is_never_noise(facts):
             return None
         for uri in (facts.blocked_uri, facts.source_file):

@@ -1,7 +1,8 @@
-"""What browsers send, told apart by shape: each report in a body becomes one `Violation`, or is counted.
+"""What browsers send, told apart by shape: each report becomes one `Violation`, or is counted.
 
-Four shapes are known: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and WebKit's two single
-objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are not looked at.
+Four shapes are known: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and
+WebKit's two single objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are
+not looked at.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One report in one set of names, whatever the browser. Texts are as sent, but for their length."""
+    """One report in one set of names, whatever the browser. Texts are cut, else as sent."""
 
     shape: Shape
     document_uri: str = ""
@@ -52,7 +53,7 @@ class Violation:
 
 @dataclass(slots=True)
 class Parsed:
-    """What a body held: its violations, and how many items were of other types or no report at all."""
+    """What a body held: violations, and how many items were of other types or no report at all."""
 
     violations: list[Violation] = field(default_factory=list)
     other: int = 0
@@ -131,15 +132,17 @@ _KNOWN = frozenset(
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
-    texts = {ours: _text(body, names)[:most] for ours, (most, names) in _TEXTS.items()}
-    texts["document_uri"] = texts["document_uri"] or _text(envelope, ("url",))[:LONGEST_URI]
+    members: dict[str, Any] = {
+        ours: _text(body, names)[:most] for ours, (most, names) in _TEXTS.items()
+    }
+    members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
+    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",))[:LONGEST_URI]
     return Violation(
         shape=shape,
         user_agent=_text(envelope, ("user_agent",))[:LONGEST_SAMPLE],
         age_ms=_number(envelope, ("age",)) or 0,
         extra={name: value for name, value in body.items() if name not in _KNOWN},
-        **texts,
-        **{ours: _number(body, names) for ours, names in _NUMBERS.items()},
+        **members,
     )
 
 

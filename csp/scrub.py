@@ -7,6 +7,7 @@ import hmac
 import re
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -68,6 +69,7 @@ def host_of(parts: SplitResult) -> str:
     return shown if standard else f"{shown}:{parts.port}"
 
 
+@lru_cache(maxsize=2048)
 def scrubbed_uri(uri: str) -> str:
     """The address without query, fragment, credentials, tokens and names.
 
@@ -88,6 +90,7 @@ def origin_of(uri: str) -> str:
     return f"{parts.scheme}://{masked(host_of(parts))}" if parts else ""
 
 
+@lru_cache(maxsize=256)
 def scrubbed_policy(policy: str) -> str:
     """The policy without what follows a ? or #, without credentials, nonces and tokens."""
     text = _USERINFO.sub("", _QUERY.sub("", policy))
@@ -119,5 +122,10 @@ def _scrubbed_value(value: Any) -> Any:
 
 def client_hash(address: str, *, secret: str, day: datetime) -> bytes:
     """Stands for a client's address within one UTC day, and for nothing after it. 16 bytes."""
-    key = hmac.digest(secret.encode(), f"csp client {day:%Y-%m-%d}".encode(), "sha256")
+    key = _key_of_day(secret, day.toordinal())
     return hmac.digest(key, address.encode(), hashlib.sha256)[:16]
+
+
+@lru_cache(maxsize=4)
+def _key_of_day(secret: str, day: int) -> bytes:
+    return hmac.digest(secret.encode(), b"csp client %d" % day, hashlib.sha256)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,12 +52,12 @@ def breakdown(group: Group, field: str, *, most: int = 10) -> list[Share]:
     return [Share(value or "(not said)", count) for value, count in rows[:most]]
 
 
-def newest_reports(group: Group, *, most: int = 20) -> Sequence[Report]:
+def newest_reports(group: Group, *, most: int = 20) -> QuerySet[Report]:
     """The newest of the group's kept reports."""
     return group.reports.all()[:most]
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """The rules, each with `week_hits`: how many reports it marked in the last seven days, or None."""
+    """The rules, each with `week_hits`: how many reports it marked in seven days, or None."""
     week = Q(noisehit__day__gt=(now - timedelta(days=7)).date())
     return rules.annotate(week_hits=Sum("noisehit__count", filter=week))

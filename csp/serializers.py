@@ -14,6 +14,6 @@ class ViolationSerializer(WireSerializer):
         # The member's name is no Python identifier.
         return {
             "csp-report": serializers.DictField(
-                required=False, help_text="The report as a browser's report-uri sends it."
+                help_text="The report as a browser's report-uri sends it."
             )
         }

@@ -34,7 +34,7 @@ def prune_reports(now: datetime) -> list[str]:
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Writes a new or changed rule. What it has marked is hidden while it is enabled, and only then."""
+    """Writes a new or changed rule. What it has marked is hidden while it is enabled."""
     before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
     with history.rules_held():
         rule.save()
@@ -62,15 +62,14 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
     """What was hidden of what is stored, as the rule says."""
-    with transaction.atomic():
-        hidden = history.hide(rule)
-        record(
-            "csp.noise_rule.hide_stored",
-            actor=actor,
-            target=Target("noise_rule", str(rule.pk), rule.name),
-            now=now,
-            after={"reports": hidden.reports, "groups": hidden.groups},
-        )
+    hidden = history.hide(rule)
+    record(
+        "csp.noise_rule.hide_stored",
+        actor=actor,
+        target=Target("noise_rule", str(rule.pk), rule.name),
+        now=now,
+        after={"reports": hidden.reports, "groups": hidden.groups},
+    )
     return hidden
 
 

@@ -1,4 +1,4 @@
-"""The one transaction that writes a batch of reports, and what settles it when its answer is lost."""
+"""The one transaction that writes a batch of reports, settled also when its answer is lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import django.db
@@ -22,6 +23,7 @@ from csp.tables import REPORTS
 
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
+MOST_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +58,28 @@ class Store:
         """
         give_up = time.monotonic() + SETTLE_SECONDS
         self._committing = False
-        while True:
-            fresh = self._connection is None
+        for tries in count(1):
             try:
                 return self._try(batch_id, entries) or self._committing
             except Exception as error:
+                connected = self._connection is not None
                 self.close()
-                if self._is_final(error, fresh=fresh) or time.monotonic() > give_up:
+                if self._is_final(error, connected=connected, tries=tries):
+                    raise
+                if time.monotonic() > give_up:
                     raise
                 time.sleep(RETRY_SECONDS)
+        raise AssertionError("count() has no end")
 
-    def _is_final(self, error: Exception, *, fresh: bool) -> bool:
-        """Whether another try is of no use: the database is away, or it is not about the connection.
+    def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
+        """Whether another try is of no use: no database, or it is not about the connection.
 
         Once COMMIT has been sent, only the database can say what became of the batch.
         """
         if isinstance(error, psycopg.errors.CheckViolation | psycopg.errors.DeadlockDetected):
             # A partition was dropped under us, or two processes met: both go well the next time.
-            return fresh
-        return not is_unavailable(error) or (fresh and not self._committing)
+            return tries > MOST_TRIES
+        return not is_unavailable(error) or not (connected or self._committing)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -18,5 +18,5 @@ def write(entries: Sequence[Entry]) -> None:
 
 
 def stop() -> None:
-    """Writes what is waiting, and closes the writer's connection. The next `write` starts it again."""
+    """Writes what is waiting and closes the connection. The next `write` starts it again."""
     _writer.stop()

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.test import Client
+
 from csp import ingest_keys, writer
 from csp.models import NoiseRule
 from csp.shipped_rules import ship
+from tests.factories import PASSWORD, make_user
 
 PATH = "/api/v2/csp/reports"
 POLICY = "default-src 'none'; script-src 'self'; report-uri /api/v2/csp/reports"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:149.0) Gecko/20100101 Firefox/149.0"
-CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Safari/537.36"
 
 
 def legacy(**members: Any) -> dict[str, Any]:
@@ -61,9 +64,17 @@ def send(client: Any, value: Any, **more: Any) -> Any:
     return client.post(PATH, json.dumps(value), content_type="application/csp-report", **more)
 
 
+def in_admin(*roles: str) -> Client:
+    """The browser of somebody with these roles, who has signed in to the admin."""
+    client = Client()
+    credentials = {"username": make_user(*roles).username, "password": PASSWORD}
+    client.post("/admin/login/", credentials)
+    return client
+
+
 @contextmanager
 def fresh_writer() -> Iterator[None]:
-    """The writer has a connection of its own: it starts after the test's tables, and ends before."""
+    """The writer has a connection of its own, which ends before the test's rows are taken away."""
     ship(NoiseRule)
     ingest_keys.memory.forget()
     try:

@@ -12,8 +12,7 @@ from django.urls import reverse
 
 from csp.models import Group, IngestKey, NoiseRule, Report
 from tests.client import APIClient
-from tests.csp_reports import fresh_writer, legacy, send
-from tests.factories import make_user
+from tests.csp_reports import fresh_writer, in_admin, legacy, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,9 +26,7 @@ def _writer(transactional_db: None) -> Iterator[None]:
 @pytest.fixture
 def pages() -> Client:
     """An owner's browser in the admin."""
-    client = Client()
-    client.force_login(make_user("owner"))
-    return client
+    return in_admin("owner")
 
 
 def text_of(answer: Any) -> str:
@@ -67,9 +64,8 @@ def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
 def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
     send(member, legacy())
     for role, status in (("auditor", 200), ("user-admin", 302)):
-        client = Client()
-        client.force_login(make_user(role))
-        assert client.get(reverse("admin:csp_group_changelist")).status_code == status
+        answer = in_admin(role).get(reverse("admin:csp_group_changelist"))
+        assert answer.status_code == status
 
 
 def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient) -> None:

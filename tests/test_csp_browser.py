@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,23 +17,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.test import Client
 from django.urls import reverse
 
 from csp.models import Report
+from tests.browser import browsing, needs_browser
 from tests.client import APIClient
-from tests.csp_reports import PATH, fresh_writer
-from tests.factories import make_user
+from tests.csp_reports import PATH, fresh_writer, in_admin
 from tests.processes import wait_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REQUIRED = os.environ.get("CI_REQUIRES_CHROMIUM") == "1"
 DEADLINE_SECONDS = 60.0
+FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
 PAGE = b"""<!doctype html><title>page</title>
 <script src="https://blocked.example.net/lib.js"></script>
@@ -59,7 +51,7 @@ HEADERS = {
 
 
 class Site(BaseHTTPRequestHandler):
-    """Serves pages with policies, signs their readers in, and hands the rest to the service behind."""
+    """Serves pages with policies, signs readers in, and hands reports to the service behind."""
 
     protocol_version = "HTTP/1.1"
     behind = ""
@@ -156,35 +148,6 @@ def certificate(directory: Path) -> Path:
     return path
 
 
-@contextmanager
-def browsing(url: str, profile: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Headless Chromium with the page open. Its sandbox needs rights that a container has not."""
-    assert CHROMIUM, "CI_REQUIRES_CHROMIUM is 1, and Chromium is not installed"
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--ignore-certificate-errors",
-        "--short-reporting-delay",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={profile}",
-    ]
-    browser = subprocess.Popen(
-        [CHROMIUM, *flags, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield browser
-    finally:
-        browser.terminate()
-        browser.wait(timeout=DEADLINE_SECONDS)
-
-
 @pytest.mark.parametrize(
     ("path", "shape", "disposition"),
     [
@@ -197,7 +160,8 @@ def browsing(url: str, profile: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_what_chromium_reports_is_seen_in_the_admin(
     site: str, tmp_path: Path, path: str, shape: str, disposition: str
 ) -> None:
-    with browsing(f"{site}{path}", tmp_path / "profile"):
+    with browsing(tmp_path / "profile", flags=FLAGS) as browser:
+        browser.open(f"{site}{path}")
         wait_for(lambda: Report.objects.count() >= 2, seconds=DEADLINE_SECONDS)
     reports = {report.blocked_uri: report for report in Report.objects.all()}
     assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
@@ -206,7 +170,5 @@ def test_what_chromium_reports_is_seen_in_the_admin(
         assert report.document_uri == f"{site}{path}"
         assert report.effective_directive == "script-src-elem"
         assert report.browser.startswith("Chrome ")
-    pages = Client()
-    pages.force_login(make_user("owner"))
-    shown = pages.get(reverse("admin:csp_report_changelist")).content.decode()
+    shown = in_admin("owner").get(reverse("admin:csp_report_changelist")).content.decode()
     assert "blocked.example.net" in shown

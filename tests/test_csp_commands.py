@@ -68,7 +68,7 @@ def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
 
 
 def test_import_of_a_missing_file_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="missing.jsonl"):
+    with pytest.raises(CommandError, match=r"missing\.jsonl"):
         run("import_csp_reports", str(tmp_path / "missing.jsonl"))
 
 

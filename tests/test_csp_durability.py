@@ -38,7 +38,8 @@ def report(host: int = 0) -> bool:
     try:
         writer.write(entries_of(parsed, address="::1", user_agent="", now=timezone.now()))
     except APIError as error:
-        assert error.status == 503
+        if error.status != 503:
+            raise
         return False
     return True
 
@@ -62,7 +63,7 @@ def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
     done = threading.Event()
 
     def break_them() -> None:
-        while not done.wait(0.02):
+        while not done.wait(0.2):
             end_writers_connections()
         connections.close_all()
 
@@ -70,7 +71,7 @@ def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
     breaker.start()
     try:
         with ThreadPoolExecutor(16) as pool:
-            acknowledged = sum(pool.map(lambda number: report(number % 7), range(400)))
+            acknowledged = sum(pool.map(lambda number: report(number % 7), range(600)))
     finally:
         done.set()
         breaker.join()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -78,7 +79,7 @@ def test_key_is_no_session_token(key: str, anonymous: APIClient) -> None:
 
 
 def test_preflight_of_the_keys_origin_is_answered(key: str, anonymous: APIClient) -> None:
-    asked = {
+    asked: Any = {
         "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST",
         "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "content-type",
     }

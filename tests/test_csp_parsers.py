@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,8 +34,20 @@ def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "number"),
-    [(10, 10), ("10", 10), (10.0, 10), ("ten", None), (-1, None), (2**31, None), ("", None)]
-    + [([], None), (None, None), (True, 1), ("9" * 400, None), ("١", None)],
+    [
+        (10, 10),
+        ("10", 10),
+        (10.0, 10),
+        ("ten", None),
+        (-1, None),
+        (2**31, None),
+        ("", None),
+        ([], None),
+        (None, None),
+        (True, 1),
+        ("9" * 400, None),
+        ("\u0661", None),
+    ],
 )
 def test_numbers_may_be_strings(sent: Any, number: int | None) -> None:
     [violation] = parse(legacy(line_number=sent)).violations
@@ -62,6 +75,15 @@ def test_each_item_has_its_own_verdict() -> None:
     assert (len(parsed.violations), parsed.other, parsed.invalid) == (1, 1, 2)
 
 
+def outcome(read: Callable[[Any], Any], value: Any) -> int:
+    """The status that reading the value would be answered with."""
+    try:
+        read(value)
+    except APIError as error:
+        return error.status
+    return 200
+
+
 _any = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -70,30 +92,23 @@ _any = st.recursive(
 
 @given(_any)
 def test_any_value_is_parsed_or_refused(value: Any) -> None:
-    try:
-        parse(value)
-    except APIError as error:
-        assert error.status in {400, 413}
+    assert outcome(parse, value) in {200, 400, 413}
 
 
 @given(_any)
 def test_any_json_is_loaded_fit_for_postgresql(value: Any) -> None:
-    try:
-        loaded = load(json.dumps(value).encode())
-    except APIError as error:
-        # NaN and infinities, as Python writes them, are not JSON.
-        assert error.status == 400
+    body = json.dumps(value).encode()
+    # NaN and infinities, as Python writes them, are not JSON.
+    if outcome(load, body) == 400:
         return
+    loaded = load(body)
     json.dumps(loaded, ensure_ascii=False, allow_nan=False).encode("utf-8")
     assert "\\u0000" not in json.dumps(loaded)
 
 
 @given(st.binary())
 def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
-    try:
-        load(body)
-    except APIError as error:
-        assert error.status == 400
+    assert outcome(load, body) in {200, 400}
 
 
 @pytest.mark.parametrize(

@@ -54,70 +54,15 @@ def test_report_without_members_is_stored(member: APIClient, value: Any) -> None
     assert Report.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"  ",
-        b"{",
-        b"nonsense",
-        b"NaN",
-        b'{"csp-report": {}} trailing',
-        b"[" * 100_000,
-        b'"text"',
-        b"17",
-        b"true",
-        b"[]",
-        b"[1, 2]",
-        b'{"csp-report": []}',
-        b'{"csp-report": null}',
-        b'{"body": 1}',
-        b'{"other": {}}',
-    ],
-)
-def test_what_holds_no_report_is_refused(member: APIClient, body: bytes) -> None:
-    answer = member.post_json(PATH, body)
-    assert answer.status_code == 400
-    assert answer.json()["message"]
-    assert not Report.objects.exists()
-
-
-@pytest.mark.parametrize("value", [{}, None])
-def test_nothing_is_refused_in_the_documented_wire_alone(member: APIClient, value: Any) -> None:
-    refused = send(member, value)
-    assert refused.status_code == 400
-    assert refused.json()["validations"][0]["field"] == "csp-report"
-    assert send(member, value, HTTP_CODER_WIRE="coderd").json() == "ok"
-    assert not Report.objects.exists()
-
-
 def test_bad_report_does_not_take_its_neighbours_with_it(member: APIClient) -> None:
     hashes = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
     assert send(member, [modern(), 3, {"type": "csp-violation"}, hashes]).status_code == 200
     assert Report.objects.count() == 1
 
 
-def test_other_types_alone_are_understood(member: APIClient) -> None:
-    assert send(member, [{"type": "deprecation", "body": {}}]).json() == "ok"
-    assert not Report.objects.exists()
-
-
-def test_large_single_report_is_refused(member: APIClient) -> None:
-    assert send(member, legacy(original_policy="x" * 70_000)).status_code == 413
-    assert send(member, [modern(originalPolicy="x" * 70_000)]).status_code == 200
-
-
-def test_more_than_a_hundred_reports_are_refused(member: APIClient) -> None:
-    assert send(member, [modern()] * 101).status_code == 413
-    assert send(member, [modern()] * 100).status_code == 200
+def test_array_may_be_large(member: APIClient) -> None:
+    assert send(member, [modern(originalPolicy="x" * 7_000)] * 100).status_code == 200
     assert Report.objects.count() == 100
-
-
-def test_token_is_needed(anonymous: APIClient) -> None:
-    answer = send(anonymous, legacy())
-    assert answer.status_code == 401
-    assert answer["WWW-Authenticate"].startswith("Bearer")
-    assert send(anonymous, legacy(), HTTP_CODER_WIRE="coderd").status_code == 401
 
 
 def test_nobody_is_asked_where_reports_are_public(anonymous: APIClient, settings: Any) -> None:
@@ -129,12 +74,6 @@ def test_cookie_needs_no_csrf_proof(member: APIClient) -> None:
     browser = APIClient()
     browser.cookies["coder_session_token"] = member.token
     assert send(browser, legacy()).status_code == 200
-
-
-def test_wrong_method_is_refused(member: APIClient) -> None:
-    answer = member.get(PATH)
-    assert answer.status_code == 405
-    assert "POST" in answer["Allow"]
 
 
 def test_what_postgresql_refuses_is_cleaned(member: APIClient) -> None:

@@ -90,9 +90,18 @@ def test_application_hosts_lose_names(host: str, template: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    [CODER_TOKEN, JWT, "cik_aB3dE6gH9jK2mN5pQ8sT1u00Aa1Z", "ghp_aB3dE6gH9jK2mN5pQ8sT1uV4wX7y"]
-    + ["d41d8cd98f00b204e9800998ecf8427e", "glpat-aB3dE6gH9jK2mN5pQ8sT", "a.person@example.com"]
-    + ["token=abcdef", "coder_session_token=abc", "Zm9vYmFyMTIzNDU2Nzg5MEFCQ0RFRkdI"],
+    [
+        CODER_TOKEN,
+        JWT,
+        "cik_aB3dE6gH9jK2mN5pQ8sT1u00Aa1Z",
+        "ghp_aB3dE6gH9jK2mN5pQ8sT1uV4wX7y",
+        "d41d8cd98f00b204e9800998ecf8427e",
+        "glpat-aB3dE6gH9jK2mN5pQ8sT",
+        "a.person@example.com",
+        "token=abcdef",
+        "coder_session_token=abc",
+        "Zm9vYmFyMTIzNDU2Nzg5MEFCQ0RFRkdI",
+    ],
 )
 def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
     assert holds_secret(secret)
@@ -102,8 +111,10 @@ def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
 
 @pytest.mark.parametrize(
     "harmless",
-    ["index-DnW3k9fA.js", "require-trusted-types-for", "0b9f2a7c-1111-4222-8333-444455556666"]
-    + [
+    [
+        "index-DnW3k9fA.js",
+        "require-trusted-types-for",
+        "0b9f2a7c-1111-4222-8333-444455556666",
         "/assets/vendor.min.js",
         "upgrade-insecure-requests",
         "script-src-elem 'self'",

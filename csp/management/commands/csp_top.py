@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from csp.models import Group
+from csp.reach import shown
 from csp.selectors import visible_groups
 
 
@@ -17,12 +18,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:
         groups = Group.objects.all() if noise else visible_groups()
-        shown = list(groups[:limit])
-        if shown:
-            self.stdout.write("clients  pages   reports  what")
-        for group in shown:
+        listed = list(groups[:limit])
+        if listed:
+            self.stdout.write("    clients       pages   reports  what")
+        for group in listed:
             self.stdout.write(
-                f"{group.client_days:7}  {group.pages:5}  {group.count - group.noise_count:8}  "
+                f"{shown(group.client_days):>11} {shown(group.pages):>11} "
+                f"{group.visible_count:9,}  "
                 f"{group} on {group.document}"
             )
-        return f"{len(shown)} of {groups.count()} findings."
+        return f"{len(listed)} of {groups.count()} findings."

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from csp.importing import import_reports
+from csp.importing import Line, import_reports
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ def _opened(file: str, stack: ExitStack) -> tuple[BinaryIO, int | None]:
     if file == "-":
         return sys.stdin.buffer, None
     try:
-        source = stack.enter_context(Path(file).open("rb"))
+        source = stack.enter_context(Path(file).open("rb"))  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     return source, Path(file).stat().st_size
@@ -59,7 +59,7 @@ class _SetAside:
         self._stack = stack
         self._file: BinaryIO | None = None
 
-    def add(self, line: Any, why: str) -> None:
+    def add(self, line: Line, why: str) -> None:
         if self._file is None:
             self._file = self._stack.enter_context(self.path.open("wb"))
         self._file.write(line.text.rstrip(b"\n") + b"\n")

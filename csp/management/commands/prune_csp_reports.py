@@ -10,7 +10,10 @@ from csp.services import prune_reports
 
 
 class Command(BaseCommand):
-    help = "Drops whole days of CSP reports that are past CODERAPI_CSP_RETENTION. Groups and counts stay."
+    help = (
+        "Drops whole days of CSP reports that are past CODERAPI_CSP_RETENTION. "
+        "Groups and counts stay."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="Only say what would go.")

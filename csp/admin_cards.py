@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q, Sum
+from django.urls import reverse
+
+from coderapi.admin_cards import Line, register
+from csp.models import HourCount
+from csp.selectors import visible_groups
+
+
+def _lines(now: datetime) -> list[Line]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    # The hours' counts are few, however many reports there are.
+    today = HourCount.objects.filter(hour__gte=midnight).aggregate(
+        all=Sum("count"), noise=Sum("count", filter=~Q(rule_id=0))
+    )
+    groups = visible_groups()
+    return [
+        Line(
+            "reports today (UTC)",
+            str(today["all"] or 0),
+            link=reverse("admin:csp_report_changelist"),
+        ),
+        Line("of them noise", str(today["noise"] or 0)),
+        Line("groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
+        Line("groups first seen today", str(groups.filter(first_seen__gte=midnight).count())),
+    ]
+
+
+register("CSP reports", _lines, order=70)

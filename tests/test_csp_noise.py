@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from csp.noise import Facts, Rule, Rules, compiled
+from csp.shipped_rules import SHIPPED
+
+FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
+PAGE = "https://coder.example.com/workspaces"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Rules:
+    on = [rule for rule in SHIPPED if rule.enabled]
+    return compiled(Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(on))
+
+
+def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str = "") -> Facts:
+    return Facts(blocked, source, document, agent)
+
+
+@pytest.mark.parametrize(
+    ("reported", "pattern"),
+    [
+        (facts("chrome-extension"), "chrome-extension"),
+        (facts("moz-extension://abc/inject.js"), "moz-extension"),
+        (facts("safari-web-extension:x"), "safari-web-extension"),
+        (facts("webkit-masked-url://hidden/"), "webkit-masked-url"),
+        (facts("https://cdn.example.net/", "chrome-extension://abc"), "chrome-extension"),
+        (facts("inline", "moz-extension"), "moz-extension"),
+        (facts("eval", "https://gc.kis.v2.scr.kaspersky-labs.com/x.js"), "*.kaspersky-labs.com"),
+        (facts("about"), "about"),
+        (facts("https://example.net/", document="about"), "about"),
+        (facts("https://translate.googleapis.com/x.css"), "translate.googleapis.com"),
+        (facts("https://a.b.translate.goog/x"), "*.translate.goog"),
+        (facts("https://coder.example.com/netdefender/hb.js"), "/netdefender/"),
+        (facts("https://example.net/", agent=FACEBOOK), "FBAN/"),
+    ],
+)
+def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
+    rule = shipped.match(reported)
+    assert rule is not None
+    assert rule.pattern == pattern
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        facts("https://cdn.example.net/lib.js"),
+        facts("http://localhost:3000/x", "chrome-extension"),
+        facts("ws://127.0.0.1:8080/"),
+        facts("http://[::1]:9/"),
+        facts("inline"),
+        facts("eval", f"{PAGE}/app.js", agent=FACEBOOK),
+        facts("", agent=FACEBOOK),
+        facts("inline", "https://coder.example.com/a.js"),
+        facts("https://nottranslate.google.com/"),
+        facts("https://kaspersky-labs.com.example.net/"),
+        facts("data"),
+        facts("blob"),
+        facts(),
+    ],
+)
+def test_signal_is_never_noise(shipped: Rules, reported: Facts) -> None:
+    assert shipped.match(reported) is None
+
+
+@pytest.mark.parametrize("pattern", ["moz-extension", "moz-extension:", "MOZ-extension://"])
+@pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
+def test_scheme_is_known_however_it_is_written(pattern: str, sent: str) -> None:
+    assert compiled([Rule(1, "r", "scheme", pattern)]).match(facts(sent))
+
+
+def test_every_shipped_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:
+    assert all(rule.reason and rule.source.startswith("https://") for rule in SHIPPED)
+    assert len({rule.name for rule in SHIPPED}) == len(SHIPPED)
