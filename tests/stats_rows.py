@@ -48,14 +48,14 @@ class Reference:
         return [r for r in self.in_window() if r.get("connection_median_latency_ms", -1) > 0]
 
     def traffic(self, member: str) -> int:
-        return min(sum(row.get(member, 0) for row in self.measured()), 2**63 - 1)
+        return min(int(sum(row.get(member, 0) for row in self.measured())), 2**63 - 1)
 
     def percentile(self, fraction: float) -> float:
         latencies = sorted(row["connection_median_latency_ms"] for row in self.measured())
         if not latencies:
             return -1
         place = fraction * (len(latencies) - 1)
-        low, high = latencies[math.floor(place)], latencies[math.ceil(place)]
+        low, high = float(latencies[math.floor(place)]), float(latencies[math.ceil(place)])
         return low + (high - low) * (place - math.floor(place))
 
     def newest(self) -> Iterable[dict[str, Any]]:

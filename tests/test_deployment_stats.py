@@ -13,7 +13,7 @@ from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
 URL = "/api/v2/deployment/stats"
-NOW = utc(2026, 5, 4, 12, 34, 56)
+NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 FIGURES = {
     "aggregated_from": "2026-05-04T12:19:56Z",
     "collected_at": "2026-05-04T12:34:56Z",

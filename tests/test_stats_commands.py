@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import csv
+import gzip
 import io
+import os
 import random
+import signal
+import subprocess
 import sys
 import uuid
 from datetime import datetime, timedelta
@@ -11,12 +16,18 @@ from typing import Any
 import orjson
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
-from deployment.stats.importing import LONGEST_LINE
-from deployment.stats.models import AgentStat, Snapshot, WorkspaceState
+from deployment.stats import importing
+from deployment.stats.collecting import collect_in_a_loop
+from deployment.stats.figures import agent_figures
+from deployment.stats.import_files import Progress
+from deployment.stats.models import AgentStat, FileImport, Snapshot, WorkspaceState
+from deployment.stats.records import LONGEST_LINE
 from jobs.models import JobRun
 from tests.client import APIClient
+from tests.processes import PROJECT, in_database, wait_for
 from tests.stats_rows import Reference, agent_row, reference_workspaces, workspace_row
 
 
@@ -111,6 +122,159 @@ def test_rows_come_through_standard_input(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stdin", source)
     call_command("import_workspaces", "-")
     assert WorkspaceState.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
+def test_files_are_read_as_their_names_say(tmp_path: Path, name: str) -> None:
+    row = agent_row(
+        timezone.now(), rx_bytes=7, connection_median_latency_ms=1.5, connections_by_proto={"a": 1}
+    )
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, row)
+    writer.writeheader()
+    writer.writerow(_texts(row))
+    text = lines.getvalue().encode() if ".csv" in name else orjson.dumps(row)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert "1 agent rows taken in" in call_command("import_agent_stats", str(path))
+    known = AgentStat.objects.get()
+    assert (known.rx_bytes, known.connections_by_proto) == (7, {"a": 1})
+
+
+def _texts(row: dict[str, Any]) -> dict[str, str]:
+    return {k: orjson.dumps(v).decode() if isinstance(v, dict) else str(v) for k, v in row.items()}
+
+
+@pytest.mark.django_db
+def test_empty_texts_of_csv_are_left_out_and_bad_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "states.csv"
+    path.write_text(
+        "workspace_id,deleted,build_number,transition,job_started_at,error,colour\n"
+        f'{uuid.UUID(int=1)},t,3,start,,"two\nlines",red\n'
+        f"{uuid.UUID(int=2)},maybe,,,,,\n"
+        f"{uuid.UUID(int=3)},,x,,,,\n"
+        "too,few\n"
+        f"{uuid.UUID(int=4)},,,,,,\n"
+    )
+    assert "2 workspace states taken in, 0 known already, 3 bad" in call_command(
+        "import_workspaces", str(path)
+    )
+    known = WorkspaceState.objects.get(workspace_id=uuid.UUID(int=1))
+    assert (known.deleted, known.build_number, known.error) == (True, 3, "two\nlines")
+    assert [(entry["line"], entry["field"]) for entry in rejected(path)] == [
+        (4, "deleted"),
+        (5, "build_number"),
+        (6, ""),
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "contents", "complaint"),
+    [
+        ("rows.csv", b"a,b\n1,2\n", "names none of"),
+        ("rows.csv", b"", "names none of"),
+        ("rows.csv", b'id\n"open', "is not CSV"),
+        ("rows.jsonl.gz", b"no gzip", "gzip"),
+        ("rows.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "ended before"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, name: str, contents: bytes, complaint: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(contents)
+    with pytest.raises(CommandError, match=complaint):
+        call_command("import_agent_stats", str(path))
+
+
+@pytest.mark.django_db
+def test_an_import_that_stopped_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BATCH_ROWS", 2)
+    rows = [workspace_row(number) for number in range(5)]
+    path = write(tmp_path / "states.jsonl", rows)
+    Progress(str(path), kind="workspace").keep(3, now=timezone.now())
+    said = call_command("import_workspaces", str(path))
+    assert said == "3 lines were in before. 2 workspace states taken in, 0 known already, 0 bad."
+    again = call_command("import_workspaces", str(path))
+    assert again == "3 workspace states taken in, 2 known already, 0 bad."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    now = timezone.now()
+    rows = [
+        agent_row(now, agent=number, rx_bytes=1, connection_median_latency_ms=1)
+        for number in range(3 * importing.BATCH_ROWS)
+    ]
+    path = write(tmp_path / "rows.jsonl", rows)
+    killed = started("import_agent_stats", str(path))
+    wait_for(lambda: FileImport.objects.exists() or killed.poll() is not None, seconds=90)
+    killed.kill()
+    killed.communicate()
+    before = AgentStat.objects.count()
+    assert before % importing.BATCH_ROWS == 0
+    said = call_command("import_agent_stats", str(path))
+    assert "lines were in before" in said or before == len(rows)
+    assert agent_figures(now, most_exact_rows=0).rx_bytes == len(rows)
+    assert AgentStat.objects.count() == len(rows)
+
+
+def started(*command: str) -> subprocess.Popen[str]:
+    """A command of its own process, on the tests' database."""
+    url = in_database(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *command],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_loop_takes_snapshots_until_it_is_told_to_stop() -> None:
+    loop = started("collect_deployment_stats", "--loop", "--every", "1s")
+    try:
+        wait_for(lambda: Snapshot.objects.count() > 1, seconds=90)
+        loop.send_signal(signal.SIGTERM)
+        said, _ = loop.communicate(timeout=30)
+    finally:
+        loop.kill()
+        loop.communicate()
+    assert said == f"{Snapshot.objects.count()} snapshots taken.\n"
+    assert loop.returncode == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_collector_that_is_killed_is_followed_by_the_next() -> None:
+    killed = started("collect_deployment_stats", "--loop", "--every", "1s")
+    wait_for(Snapshot.objects.exists, seconds=90)
+    killed.kill()
+    killed.communicate()
+    before = Snapshot.objects.count()
+    answers = iter([False, True])
+    taken = collect_in_a_loop(lambda _: next(answers), every=timedelta(microseconds=1))
+    assert Snapshot.objects.count() == before + taken
+    assert not JobRun.objects.unfinished().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failed_run_keeps_the_old_snapshot_and_says_why() -> None:
+    call_command("collect_deployment_stats")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE deployment_minutesum RENAME TO hidden")
+    try:
+        with pytest.raises(CommandError, match="deployment_minutesum"):
+            call_command("collect_deployment_stats")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE hidden RENAME TO deployment_minutesum")
+    assert Snapshot.objects.count() == 1
+    assert "deployment_minutesum" in JobRun.objects.order_by("-started_at")[0].error
+    call_command("collect_deployment_stats")
+    assert Snapshot.objects.count() == 2
 
 
 @pytest.mark.parametrize("name", ["import_agent_stats", "import_workspaces"])

@@ -16,7 +16,7 @@ from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_
 from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
-NOW = utc(2026, 5, 4, 12, 34, 56)
+NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 

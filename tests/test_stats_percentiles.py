@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployment.stats import percentiles
@@ -29,11 +29,13 @@ def test_a_percentile_lies_between_its_neighbours(
     assert percentiles.exact(values, fraction) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e12))
 def test_a_bucket_stands_for_its_latencies_within_one_percent(latency: float) -> None:
     assert percentiles.value_of(percentiles.bucket_of(latency)) == pytest.approx(latency, rel=0.01)
 
 
+@settings(deadline=None)
 @given(latencies, latencies, fractions)
 def test_merged_histograms_answer_within_one_percent(
     first: list[float], second: list[float], fraction: float
@@ -47,6 +49,7 @@ def test_an_empty_histogram_has_no_percentile() -> None:
     assert percentiles.from_histogram({}, 0.5) == -1
 
 
+@settings(deadline=None)
 @given(st.integers(-20_000, 20_000))
 def test_neighbouring_buckets_touch(bucket: int) -> None:
     upper = math.exp((bucket + 1) * percentiles.LOG_RATIO)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployment.stats.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, RowError, parse_row
@@ -108,6 +108,7 @@ json_values = st.recursive(
 names = st.sampled_from([member.name for member in AGENT_MEMBERS])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, json_values, max_size=6))
 def test_any_json_is_taken_or_refused_by_name(changed: dict[str, Any]) -> None:
     assert _outcome(agent_row(NOW) | changed) in {"taken", *changed}

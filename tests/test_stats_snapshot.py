@@ -24,7 +24,7 @@ from tests.stats_rows import (
     workspace_row,
 )
 
-NOW = utc(2026, 5, 4, 12, 34, 56)
+NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -145,6 +145,22 @@ def test_without_usage_stats_only_workspaces_count(settings: Any) -> None:
     snapshot = collect_snapshot(NOW)
     assert (snapshot.pending, snapshot.rx_bytes, snapshot.latency_p50) == (1, 0, -1)
     assert snapshot.session_counts["ssh"] == 0
+
+
+@pytest.mark.django_db
+def test_with_workspace_usage_sessions_are_those_of_the_newest_full_minute(settings: Any) -> None:
+    settings.EXPERIMENTS = ["Workspace-Usage"]
+    minute = NOW.replace(second=0)
+    take(
+        agent_row(minute - 61 * SECOND, session_count_ssh=50, usage=True),
+        agent_row(minute - 60 * SECOND, session_count_ssh=1, usage=True),
+        agent_row(minute - MICROSECOND, session_count_ssh=2, usage=True),
+        agent_row(minute - SECOND, session_count_ssh=70),
+        agent_row(minute, session_count_ssh=90, usage=True),
+        agent_row(minute - 300 * SECOND, agent=2, session_count_ssh=5, usage=True),
+        agent_row(NOW - WINDOW, agent=3, session_count_ssh=30, usage=True),
+    )
+    assert collect_snapshot(NOW).session_counts["ssh"] == 1 + 2 + 5
 
 
 CLOCK = "2026-05-04T12:00:00+00:00"

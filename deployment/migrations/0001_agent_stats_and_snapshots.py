@@ -76,6 +76,14 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="FileImport",
+            fields=[
+                ("fingerprint", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("records", models.BigIntegerField()),
+                ("updated_at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="LateAgentStat",
             fields=[
                 ("id", models.UUIDField(primary_key=True, serialize=False)),
@@ -119,6 +127,12 @@ class Migration(migrations.Migration):
                 "abstract": False,
             },
         ),
+        migrations.CreateModel(
+            name="StaleSpan",
+            fields=[
+                ("start", models.DateTimeField(primary_key=True, serialize=False)),
+            ],
+        ),
         by_sql(
             AGENT_STATS,
             "deployment_agentstat",
@@ -148,6 +162,41 @@ class Migration(migrations.Migration):
                     "indexes": [models.Index(fields=["created_at"], name="agent_stat_created_at")],
                 },
             ),
+        ),
+        migrations.CreateModel(
+            name="Rung",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("span", models.IntegerField()),
+                ("start", models.DateTimeField()),
+                ("row_count", models.BigIntegerField()),
+                ("rx_bytes", models.DecimalField(decimal_places=0, max_digits=40)),
+                ("tx_bytes", models.DecimalField(decimal_places=0, max_digits=40)),
+                (
+                    "latency_histogram",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=django.contrib.postgres.fields.ArrayField(
+                            base_field=models.BigIntegerField(), size=2
+                        ),
+                        default=list,
+                    ),
+                ),
+                ("collected_at", models.DateTimeField(null=True)),
+                ("workspaces", models.JSONField(default=dict)),
+                ("session_counts", models.JSONField(default=dict)),
+                ("build_version", models.CharField(blank=True, default="", max_length=128)),
+                ("configuration_hash", models.CharField(blank=True, default="", max_length=64)),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("span", "start"), name="rung_once")
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Snapshot",

@@ -1,13 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
 
 from coderapi.admin_base import ReadOnlyAdmin
+from deployment.stats.alarms import alarms
+from deployment.stats.jobs import COLLECT
 from deployment.stats.models import Snapshot, WorkspaceState
+from deployment.stats.timelines import DEFAULT_RANGE, RANGES, charts
+from jobs.models import JobRun
+
+NEWEST_RUNS = 20
 
 
 @admin.register(Snapshot)
 class SnapshotAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/deployment/snapshot/change_list.html"
     list_display = [
         "collected_at",
         "running",
@@ -25,6 +39,30 @@ class SnapshotAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["method", "build_version"]
     date_hierarchy = "collected_at"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.timelines)
+        own = path("timelines/", view, name="deployment_snapshot_timelines")
+        return [own, *super().get_urls()]
+
+    def timelines(self, request: HttpRequest) -> HttpResponse:
+        """Charts of a range of history, alarms, and the newest runs."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.GET.get("range", DEFAULT_RANGE)
+        chosen = asked if asked in RANGES else DEFAULT_RANGE
+        now = timezone.now()
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Timelines",
+            "opts": self.opts,
+            "ranges": list(RANGES),
+            "chosen": chosen,
+            "charts": charts(chosen, now=now),
+            "alarms": [alarm for alarm in alarms(now) if alarm.on],
+            "runs": JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS],
+        }
+        return TemplateResponse(request, "admin/deployment/snapshot/timelines.html", context)
 
 
 @admin.register(WorkspaceState)

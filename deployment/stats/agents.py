@@ -43,8 +43,21 @@ SELECT id, created_at FROM {STAGE} WHERE late ORDER BY id ON CONFLICT DO NOTHING
 """  # noqa: S608 - the names are constants of this package
 
 
+def prepare(rows: Iterable[Row], *, now: datetime) -> None:
+    """Makes the partitions that the rows need, outside the transaction that takes them in.
+
+    Making one locks the whole table, and dropping old ones does too: within that transaction the
+    two would wait for each other.
+    """
+    latest = now + partitions.AHEAD
+    hours = {partitions.hour_of(row[CREATED_AT]) for row in rows if row[CREATED_AT] <= latest}
+    partitions.ensure_hours(
+        hours, kept_from=partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    )
+
+
 def take(rows: Sequence[Row], *, now: datetime) -> Verdicts:
-    """Takes in each new row once, in the surrounding transaction."""
+    """Takes in each new row once, in the surrounding transaction, after `prepare`."""
     verdicts = Verdicts()
     if not settings.STATS_USAGE_ENABLED:
         verdicts.rejected = [_refused(row, "kind", "agent rows are switched off") for row in rows]
@@ -94,9 +107,6 @@ def _judge_known(number: int, same_time: bool, *, verdicts: Verdicts) -> None:
 
 def _take_distinct(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> None:
     hours = {partitions.hour_of(row[CREATED_AT]) for row in rows}
-    partitions.ensure_hours(
-        hours, kept_from=partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
-    )
     partitions.lock_hours(shared=True)
     found = partitions.look_at_hours(hours)
     open_rows = _open(rows, found, verdicts=verdicts)

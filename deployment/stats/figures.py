@@ -167,6 +167,29 @@ def _percentiles(
     return percentiles.from_histogram(counts, P50), percentiles.from_histogram(counts, P95)
 
 
+_USAGE = f"""
+SELECT {", ".join(f"coalesce(sum({name}), 0)::bigint" for name in SESSION_COLUMNS)} FROM (
+    SELECT DISTINCT ON (agent_id) * FROM (
+        SELECT agent_id, date_trunc('minute', created_at) AS minute,
+            {", ".join(f"sum({name}) AS {name}" for name in SESSION_COLUMNS)}
+        FROM deployment_agentstat
+        WHERE created_at > %(start)s AND created_at < %(minute)s AND usage
+        GROUP BY agent_id, minute
+    ) AS minutes ORDER BY agent_id, minute DESC
+) AS newest
+"""  # noqa: S608 - the names are constants of this package
+
+
+def usage_sessions(at: datetime) -> dict[str, int]:
+    """Sessions by kind as rows of usage tell: of each agent, those of its newest full minute.
+
+    An agent tells of its sessions in several such rows, so a minute's rows are added up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_USAGE, {"start": at - WINDOW, "minute": _minute(at)})
+        return dict(zip(KINDS, cursor.fetchone(), strict=True))
+
+
 def workspace_figures() -> WorkspaceFigures:
     """How many workspaces are in each state, by the job of their newest build."""
     with connection.cursor() as cursor:

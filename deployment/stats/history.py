@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from coderapi.errors import APIError, Validation, invalid
+from coderapi.durations import parse_duration
+from coderapi.errors import Validation, invalid
 from deployment.stats import ladder, retention
 from deployment.stats.cells import EPOCH, MINUTE, Cell, floor
 from deployment.stats.figures import MOST_BYTES, P50, P95
 from deployment.stats.rows import moment
 from deployment.stats.selectors import refresh_interval
-from deployment.values.base import ValueRefusedError
-from deployment.values.durations import parse_duration
 
 MOST_POINTS = 2_000
 DEFAULT_SPAN = timedelta(days=1)
@@ -63,7 +62,7 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
     if since >= until:
         raise invalid(Validation("since", f"{since.isoformat()} is not before until."))
     step = _step(parameters.get("step"), span=until - since)
-    asked = Range(floor(since, step), _ceiling(until, step), step)
+    asked = even_range(since, until, step=step)
     if asked.points > MOST_POINTS:
         detail = f"would make {asked.points} points; the limit is {MOST_POINTS}."
         raise invalid(Validation("step", detail))
@@ -97,7 +96,7 @@ def _step(text: str | None, *, span: timedelta) -> timedelta:
         return next((step for step in fitting_steps() if span / step < MOST_POINTS), ladder.DAY)
     try:
         step = timedelta(microseconds=parse_duration(text) // 1000)
-    except (ValueRefusedError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise invalid(Validation("step", f"{text[:64]!r} {error}.")) from None
     least = max(MINUTE, refresh_interval())
     if step < least or step % MINUTE:
@@ -109,6 +108,11 @@ def _step(text: str | None, *, span: timedelta) -> timedelta:
 def fitting_steps() -> list[timedelta]:
     """The ladder's steps that are no shorter than the time between snapshots."""
     return [step for step in STEPS if step >= refresh_interval()]
+
+
+def even_range(since: datetime, until: datetime, *, step: timedelta) -> Range:
+    """The steps, counted from 1970, that cover the span."""
+    return Range(floor(since, step), _ceiling(until, step), step)
 
 
 def _ceiling(moment: datetime, step: timedelta) -> datetime:

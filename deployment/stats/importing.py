@@ -1,4 +1,4 @@
-"""Taking in files of rows: JSON lines in batches, with the bad lines set aside."""
+"""Taking in files of rows in batches, with the bad records set aside."""
 
 from __future__ import annotations
 
@@ -6,99 +6,63 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
-from typing import Any, BinaryIO
-
-import orjson
+from typing import Any
 
 from deployment.stats.ingest import ingest
 from deployment.stats.outcome import Rejection, Verdicts
+from deployment.stats.records import Record
 
-BATCH_ROWS = 10_000
-LONGEST_LINE = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line: its number from 1, how many bytes it is, and its text unless it is too long."""
-
-    number: int
-    size: int
-    text: bytes | None
+BATCH_ROWS = 20_000
 
 
 @dataclass(slots=True)
 class ImportCounts:
-    lines: int = 0
+    records: int = 0
     accepted: int = 0
     duplicate: int = 0
     rejected: int = 0
 
-    def add(self, lines: int, verdicts: Verdicts) -> None:
-        self.lines += lines
+    def add(self, records: int, verdicts: Verdicts) -> None:
+        self.records += records
         self.accepted += verdicts.accepted
         self.duplicate += verdicts.duplicate
         self.rejected += len(verdicts.rejected)
 
 
-def read_lines(source: BinaryIO) -> Iterator[Line]:
-    """Every line, in bounded memory however long one is."""
-    number = 0
-    while part := source.readline(LONGEST_LINE):
-        number += 1
-        if len(part) < LONGEST_LINE or part.endswith(b"\n"):
-            yield Line(number, len(part), part)
-        else:
-            yield Line(number, len(part) + _skip_rest(source), None)
-
-
-def _skip_rest(source: BinaryIO) -> int:
-    """Reads up to the end of the line; how many bytes that were."""
-    skipped = 0
-    while part := source.readline(LONGEST_LINE):
-        skipped += len(part)
-        if part.endswith(b"\n"):
-            break
-    return skipped
-
-
-def import_lines(
-    source: BinaryIO,
+def import_records(
+    records: Iterable[Record],
     *,
     kind: str,
     clock: Callable[[], datetime],
-    advance: Callable[[int, int], Any],
+    advance: Callable[[int], Any],
     set_aside: Callable[[Rejection, bytes], Any],
 ) -> ImportCounts:
-    """Takes in every good line, each batch in a transaction of its own; empty lines are skipped.
+    """Takes in every good record, each batch in a transaction of its own.
 
-    `advance(lines, bytes)` hears of each batch when it is committed, `set_aside` of each bad line.
+    `set_aside` hears of each bad record, and then `advance` of how many the committed batch had.
     """
     counts = ImportCounts()
-    for batch in batched(read_lines(source), BATCH_ROWS):
+    for batch in batched(records, BATCH_ROWS):
         verdicts = import_batch(batch, kind=kind, now=clock())
-        texts = {line.number: line.text for line in batch}
+        texts = {record.number: record.text for record in batch}
         for rejection in verdicts.rejected:
-            set_aside(rejection, texts[rejection.row] or b"")
+            set_aside(rejection, texts[rejection.row])
         counts.add(len(batch), verdicts)
-        advance(len(batch), sum(line.size for line in batch))
+        advance(len(batch))
     return counts
 
 
-def import_batch(lines: Iterable[Line], *, kind: str, now: datetime) -> Verdicts:
-    """The verdicts on these lines; a row's number is its line's."""
+def import_batch(records: Iterable[Record], *, kind: str, now: datetime) -> Verdicts:
+    """The verdicts on these records; a row's number is its record's."""
     unreadable: list[Rejection] = []
-    verdicts = ingest(_rows(lines, unreadable=unreadable), now=now, kind=kind)
+    verdicts = ingest(_rows(records, unreadable=unreadable), now=now, kind=kind)
     verdicts.reject(unreadable)
     return verdicts
 
 
-def _rows(lines: Iterable[Line], *, unreadable: list[Rejection]) -> Iterator[tuple[int, Any]]:
-    for line in lines:
-        if line.text is None:
-            detail = f"has {line.size} bytes; the limit is {LONGEST_LINE}"
-            unreadable.append(Rejection(line.number, "", detail))
-        elif line.text.strip():
-            try:
-                yield line.number, orjson.loads(line.text)
-            except orjson.JSONDecodeError as error:
-                unreadable.append(Rejection(line.number, "", f"is not JSON: {error.msg}"))
+def _rows(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[tuple[int, Any]]:
+    for record in records:
+        try:
+            yield record.number, record.read()
+        except ValueError as error:
+            unreadable.append(Rejection(record.number, getattr(error, "field", ""), str(error)))

@@ -26,6 +26,7 @@ def ingest(rows: Iterable[tuple[int, Any]], *, now: datetime, kind: str = "") ->
     """
     verdicts = Verdicts()
     batches = _parsed(rows, kind=kind, verdicts=verdicts)
+    agents.prepare(batches[AGENT], now=now)
     with transaction.atomic():
         for name, batch in batches.items():
             if batch:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from deployment.stats.selectors import refresh_interval
 from deployment.stats.ladder import FIVE_MINUTES, build_rungs
 from deployment.stats.retention import keep_hours_ahead, prune_stats
+from deployment.stats.selectors import refresh_interval
 from deployment.stats.services import collect_snapshot
 from jobs.registry import Job, register
 

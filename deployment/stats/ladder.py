@@ -1,7 +1,7 @@
 """The ladder of history: minutes are added up to 5 minutes, those to hours, and those to days.
 
-A job builds the rungs of spans in which something has come. Spans that wait for it are read from the
-rung below, so that what is read does not depend on when the job ran.
+A job builds the rungs of spans in which something has come. Spans that wait for it are read from
+the rung below, so that what is read does not depend on when the job ran.
 """
 
 from __future__ import annotations
@@ -14,9 +14,21 @@ from django.db import transaction
 from deployment.stats.cells import Cell, Newest, floor, merged, minute_cells
 from deployment.stats.models import Rung, StaleSpan
 
+SECOND = timedelta(seconds=1)
 FIVE_MINUTES = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+FIGURES = [
+    "row_count",
+    "rx_bytes",
+    "tx_bytes",
+    "latency_histogram",
+    "collected_at",
+    "workspaces",
+    "session_counts",
+    "build_version",
+    "configuration_hash",
+]
 SPANS = (FIVE_MINUTES, HOUR, DAY)
 
 
@@ -39,7 +51,7 @@ def _rung_cells(since: datetime, until: datetime, *, rung: int) -> list[Cell]:
     span = SPANS[rung]
     stale = StaleSpan.objects.filter(start__gte=since, start__lt=until)
     outdated = {floor(start, span) for start in stale.values_list("start", flat=True)}
-    built = Rung.objects.filter(span=span.total_seconds(), start__gte=since, start__lt=until)
+    built = Rung.objects.filter(span=span // SECOND, start__gte=since, start__lt=until)
     found = [_cell(row) for row in built if row.start not in outdated]
     for start in outdated:
         below = _rung_cells(start, start + span, rung=rung - 1)
@@ -57,7 +69,7 @@ def _cell(row: Rung) -> Cell:
             build_version=row.build_version,
             configuration_hash=row.configuration_hash,
         )
-    histogram = {bucket: rows for bucket, rows in row.latency_histogram}
+    histogram = {int(bucket): int(rows) for bucket, rows in row.latency_histogram}
     return Cell(row.start, row.row_count, int(row.rx_bytes), int(row.tx_bytes), histogram, newest)
 
 
@@ -73,29 +85,33 @@ def build_rungs(now: datetime) -> int:
 def _build(stale: Iterable[datetime], *, rung: int) -> int:
     span = SPANS[rung]
     starts = {floor(start, span) for start in stale}
-    for start in starts:
-        below = _rung_cells(start, start + span, rung=rung - 1)
-        for cell in merged(below, span=span).values():
-            _keep(cell, span=span)
-    return len(starts)
+    below = (cell for start in starts for cell in _rung_cells(start, start + span, rung=rung - 1))
+    rows = [_row(cell, span=span) for cell in merged(below, span=span).values()]
+    Rung.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["span", "start"],
+        update_fields=FIGURES,
+    )
+    return len(rows)
 
 
-def _keep(cell: Cell, *, span: timedelta) -> None:
-    figures = {
-        "row_count": cell.row_count,
-        "rx_bytes": cell.rx_bytes,
-        "tx_bytes": cell.tx_bytes,
-        "latency_histogram": sorted(map(list, cell.histogram.items())),
-    }
+def _row(cell: Cell, *, span: timedelta) -> Rung:
+    row = Rung(
+        span=span // SECOND,
+        start=cell.start,
+        row_count=cell.row_count,
+        rx_bytes=cell.rx_bytes,
+        tx_bytes=cell.tx_bytes,
+        latency_histogram=sorted(map(list, cell.histogram.items())),
+    )
     if cell.newest is not None:
-        figures |= {
-            "collected_at": cell.newest.collected_at,
-            "workspaces": cell.newest.workspaces,
-            "session_counts": cell.newest.session_counts,
-            "build_version": cell.newest.build_version,
-            "configuration_hash": cell.newest.configuration_hash,
-        }
-    Rung.objects.update_or_create(span=span.total_seconds(), start=cell.start, defaults=figures)
+        row.collected_at = cell.newest.collected_at
+        row.workspaces = dict(cell.newest.workspaces)
+        row.session_counts = dict(cell.newest.session_counts)
+        row.build_version = cell.newest.build_version
+        row.configuration_hash = cell.newest.configuration_hash
+    return row
 
 
 def mark_stale(moment: datetime) -> None:

@@ -8,6 +8,7 @@ __all__ = [
     "AgentStat",
     "AheadAgentStat",
     "ClosedHour",
+    "FileImport",
     "LateAgentStat",
     "LatencyBucket",
     "MinuteSum",
@@ -238,3 +239,14 @@ class StaleSpan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M}"
+
+
+class FileImport(models.Model):
+    """A file that is being taken in: how many of its records are in."""
+
+    fingerprint = models.CharField(primary_key=True, max_length=64)
+    records = models.BigIntegerField()
+    updated_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.fingerprint

@@ -22,7 +22,7 @@ from deployment.stats.models import (
 
 # Partitions are made before the first row of their hour comes.
 HOURS_AHEAD = timedelta(hours=3)
-# Older minutes live on in the rungs of the ladder alone, and rows that would change them are refused.
+# Older minutes live on in the ladder's rungs alone, and rows that would change them are refused.
 MINUTES_KEPT = timedelta(days=35)
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 

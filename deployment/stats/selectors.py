@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from coderapi.errors import APIError, not_found
-from deployment.stats.models import Snapshot
+from deployment.stats.models import MinuteSum, Snapshot
 
 
 def refresh_interval() -> timedelta:
@@ -49,3 +49,9 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
         return None
     age = (now or timezone.now()) - collected_at
     return {"collected_at": collected_at, "age_seconds": round(age.total_seconds(), 3)}
+
+
+def folding_lag(now: datetime) -> float:
+    """How long ago the newest folded minute began, or -1 without one. Units: seconds."""
+    newest = MinuteSum.objects.order_by("-minute").values_list("minute", flat=True).first()
+    return -1.0 if newest is None else (now - newest).total_seconds()

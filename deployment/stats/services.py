@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +14,8 @@ from django.db import transaction
 
 from coderapi import listener
 from coderapi.database import transaction_lock
+from coderapi.rendering import render_json
+from deployment.rendering import config_document
 from deployment.stats import figures, folding, ladder, partitions
 from deployment.stats.ingest import ingest
 from deployment.stats.models import Snapshot
@@ -20,6 +24,8 @@ from deployment.stats.retention import keep_hours_ahead, prune_stats
 __all__ = ["SnapshotError", "collect_snapshot", "ingest", "keep_hours_ahead", "prune_stats"]
 
 TOPIC = "stats"
+# With it, sessions are counted by the rows that tell of usage.
+USAGE_EXPERIMENT = "workspace-usage"
 
 
 class SnapshotError(Exception):
@@ -53,8 +59,16 @@ def _check_moment(at: datetime, *, now: datetime) -> None:
 
 def _figures(at: datetime) -> dict[str, Any]:
     folding.promote(at)
-    agents = figures.agent_figures(at) if settings.STATS_USAGE_ENABLED else figures.NO_AGENTS
-    return {**asdict(agents), **asdict(figures.workspace_figures())}
+    return {**_agents(at), **asdict(figures.workspace_figures())}
+
+
+def _agents(at: datetime) -> dict[str, Any]:
+    if not settings.STATS_USAGE_ENABLED:
+        return asdict(figures.NO_AGENTS)
+    found = asdict(figures.agent_figures(at))
+    if USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS):
+        found["session_counts"] = figures.usage_sessions(at)
+    return found
 
 
 def _circumstances(at: datetime, started: float) -> dict[str, Any]:
@@ -62,5 +76,13 @@ def _circumstances(at: datetime, started: float) -> dict[str, Any]:
         "collected_at": at,
         "aggregated_from": at - figures.WINDOW,
         "duration_ms": (time.monotonic() - started) * 1000,
+        "configuration_hash": configuration_hash(),
         "build_version": settings.BUILD_VERSION,
     }
+
+
+@cache
+def configuration_hash() -> str:
+    """A digest of the configuration as it may be shown, that is without secrets."""
+    shown = render_json(config_document(settings.CONFIGURATION))
+    return hashlib.sha256(shown).hexdigest()

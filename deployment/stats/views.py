@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from coderapi.documents import Document, discard
 from coderapi.rendering import render_json
+from coderapi.schema import ResponseSerializer
 from coderapi.views import APIView, DocumentView, document_response
 from deployment.stats.history import parse_moment, parse_range, points
 from deployment.stats.outcome import Rejection
@@ -41,7 +42,7 @@ class DeploymentStatsView(DocumentView):
         parameters=[
             OpenApiParameter("at", datetime, description="The snapshot at or before that time.")
         ],
-        responses={200: DeploymentStatsSerializer},
+        responses={200: DeploymentStatsSerializer, 404: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         if "at" not in request.query_params:
@@ -67,7 +68,7 @@ class StatsHistoryView(APIView):
             OpenApiParameter("until", datetime, description="The end; now by default."),
             OpenApiParameter("step", str, description="Such as 5m or 1h; what fits by default."),
         ],
-        responses={200: HistorySerializer},
+        responses={200: HistorySerializer, 304: None},
     )
     def get(self, request: Request) -> HttpResponse:
         asked = parse_range(request.query_params.dict(), now=timezone.now())
@@ -102,7 +103,7 @@ class StatsReportsView(APIView):
             "came before count once, so a request may be repeated. gzip is accepted."
         ),
         request={"application/json": {"type": "array", "items": {"type": "object"}}},
-        responses={200: VerdictsSerializer},
+        responses={200: VerdictsSerializer, 415: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
         unreadable: list[Rejection] = []

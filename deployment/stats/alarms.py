@@ -1,0 +1,66 @@
+"""What an operator should look at: snapshots that stop, sessions that vanish, slow connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from deployment.stats.models import Snapshot
+from deployment.stats.selectors import refresh_interval
+
+# So many intervals without a snapshot, and so many snapshots without a session, are too many.
+INTERVALS = 4
+SNAPSHOTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """`name` is the metric's label; `text` says what is seen, when it is on."""
+
+    name: str
+    on: bool
+    text: str = ""
+
+
+def alarms(now: datetime, *, p95_limit_ms: float | None = None) -> list[Alarm]:
+    """Every alarm, on or off. Units: `p95_limit_ms` milliseconds; None or 0 is no limit."""
+    newest = list(Snapshot.objects.order_by("-collected_at").defer("latency_histogram")[:SNAPSHOTS])
+    return judge(newest, now=now, interval=refresh_interval(), p95_limit_ms=p95_limit_ms)
+
+
+def judge(
+    newest: Sequence[Snapshot],
+    *,
+    now: datetime,
+    interval: timedelta,
+    p95_limit_ms: float | None,
+) -> list[Alarm]:
+    """The alarms that the newest snapshots, the newest first, give cause for."""
+    return [
+        _missing(newest, now=now, interval=interval),
+        _silent(newest),
+        _slow(newest, limit_ms=p95_limit_ms),
+    ]
+
+
+def _missing(newest: Sequence[Snapshot], *, now: datetime, interval: timedelta) -> Alarm:
+    if not newest:
+        return Alarm("snapshot_missing", on=True, text="No snapshot has been taken yet.")
+    age = now - newest[0].collected_at
+    text = f"The newest snapshot is of {newest[0].collected_at:%Y-%m-%d %H:%M:%S} UTC."
+    return Alarm("snapshot_missing", on=age > INTERVALS * interval, text=text)
+
+
+def _silent(newest: Sequence[Snapshot]) -> Alarm:
+    silent = len(newest) >= SNAPSHOTS and all(
+        snapshot.running and not any(snapshot.session_counts.values()) for snapshot in newest
+    )
+    text = f"No session in {SNAPSHOTS} snapshots, though workspaces run."
+    return Alarm("sessions_vanished", on=silent, text=text)
+
+
+def _slow(newest: Sequence[Snapshot], *, limit_ms: float | None) -> Alarm:
+    p95 = newest[0].latency_p95 if newest else -1
+    text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms or 0:g} ms."
+    return Alarm("latency_high", on=bool(limit_ms) and p95 > (limit_ms or 0), text=text)

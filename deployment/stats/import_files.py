@@ -1,0 +1,98 @@
+"""The files that rows are taken in from: opened by their names, and remembered while under way."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from deployment.stats.models import FileImport
+from deployment.stats.records import FileError
+
+STANDARD_INPUT = "-"
+FINGERPRINT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file's contents, and the file itself: how far that is read says how much is left."""
+
+    contents: BinaryIO
+    raw: BinaryIO
+    size: int | None
+
+
+@contextmanager
+def opened(file: str) -> Iterator[OpenFile]:
+    """The file of that name, or standard input; unpacked where its name ends in .gz or .zst.
+
+    Raises: FileError, OSError.
+    """
+    if file == STANDARD_INPUT:
+        yield OpenFile(sys.stdin.buffer, sys.stdin.buffer, None)
+        return
+    path = Path(file)
+    with path.open("rb") as raw:
+        size = path.stat().st_size if path.is_file() else None
+        with _unpacked(raw, suffix=path.suffix) as contents:
+            yield OpenFile(contents, raw, size)
+
+
+def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
+    if suffix == ".zst":
+        return _unpacked_zst(raw)
+    return raw
+
+
+def _unpacked_zst(raw: BinaryIO) -> BinaryIO:
+    """Python has zstd since 3.14; before, a package of the same interface brings it."""
+    for module in ("compression.zstd", "backports.zstd"):
+        try:
+            zstd = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
+    raise FileError("To read .zst files, install backports.zstd.")
+
+
+def is_csv(file: str) -> bool:
+    return ".csv" in Path(file).suffixes
+
+
+class Progress:
+    """How many records of a file are in: kept, so that an import that stopped goes on from there.
+
+    A file is known by how it begins, so that it may be moved. Standard input is not known.
+    """
+
+    def __init__(self, file: str, *, kind: str) -> None:
+        self._key = "" if file == STANDARD_INPUT else fingerprint(Path(file), kind=kind)
+
+    def done(self) -> int:
+        """How many records came in before."""
+        known = FileImport.objects.filter(fingerprint=self._key).first()
+        return known.records if known else 0
+
+    def keep(self, records: int, *, now: datetime) -> None:
+        if self._key:
+            figures = {"records": records, "updated_at": now}
+            FileImport.objects.update_or_create(fingerprint=self._key, defaults=figures)
+
+    def finish(self) -> None:
+        FileImport.objects.filter(fingerprint=self._key).delete()
+
+
+def fingerprint(path: Path, *, kind: str) -> str:
+    with path.open("rb") as file:
+        beginning = file.read(FINGERPRINT_BYTES) if path.is_file() else b""
+    return hashlib.sha256(kind.encode() + beginning).hexdigest()

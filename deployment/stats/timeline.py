@@ -1,0 +1,120 @@
+"""Timelines as SVG, drawn on the server without script or style, gaps shaded and changes marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+WIDTH, HEIGHT = 800, 160
+COLOURS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#d62728", "#9467bd")
+GAP_COLOUR = "#808080"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line: its name and a value for each step, None in a gap."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that changed at a step, such as the build."""
+
+    step: int
+    text: str
+
+
+def timeline(series: Sequence[Series], *, title: str, markers: Sequence[Marker] = ()) -> SafeString:
+    """The chart: a line for each series, all on one scale from 0."""
+    steps = max((len(one.values) for one in series), default=0)
+    highest = max((v for one in series for v in one.values if v is not None), default=0) or 1
+    lines = (
+        shape
+        for one, colour in zip(series, COLOURS, strict=False)
+        for shape in _line(one, colour=colour, highest=highest, steps=steps)
+    )
+    shapes = [*_gaps(series, steps=steps), *lines, *_marks(markers, steps=steps)]
+    return format_html(
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{}" width="100%" '
+        'height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
+        f"{title}, from 0 to {highest:g}",
+        HEIGHT,
+        WIDTH,
+        HEIGHT,
+        format_html_join("", "{}", ((shape,) for shape in shapes)),
+    )
+
+
+def _x(step: float, *, steps: int) -> float:
+    return round(WIDTH * step / max(steps, 1), 2)
+
+
+def _line(series: Series, *, colour: str, highest: float, steps: int) -> Iterator[SafeString]:
+    """One piece for each stretch without a gap."""
+    for start, values in _stretches(series.values):
+        # A stretch of one step is drawn across that step, or it could not be seen.
+        ends = [*enumerate(values, start), (start + len(values), values[-1])]
+        places = " ".join(
+            f"{_x(step, steps=steps)},{round((HEIGHT - 2) * (1 - value / highest) + 1, 2)}"
+            for step, value in ends
+        )
+        yield format_html(
+            '<polyline points="{}" fill="none" stroke="{}" stroke-width="1.5" '
+            'vector-effect="non-scaling-stroke"><title>{}</title></polyline>',
+            places,
+            colour,
+            series.name,
+        )
+
+
+def _stretches(values: Iterable[float | None]) -> Iterator[tuple[int, list[float]]]:
+    """The runs of values between gaps, each with its first step."""
+    run: list[float] = []
+    for step, value in enumerate([*values, None]):
+        if value is not None:
+            run.append(value)
+        elif run:
+            yield step - len(run), run
+            run = []
+
+
+def _gaps(series: Sequence[Series], *, steps: int) -> Iterator[SafeString]:
+    width = _x(1, steps=steps)
+    for step in range(steps):
+        if all(one.values[step] is None for one in series):
+            yield format_html(
+                '<rect x="{}" y="0" width="{}" height="{}" fill="{}" fill-opacity="0.25">'
+                "<title>no snapshot</title></rect>",
+                _x(step, steps=steps),
+                width,
+                HEIGHT,
+                GAP_COLOUR,
+            )
+
+
+def _marks(markers: Iterable[Marker], *, steps: int) -> Iterator[SafeString]:
+    for marker in markers:
+        x = _x(marker.step, steps=steps)
+        yield format_html(
+            '<line x1="{}" y1="0" x2="{}" y2="{}" stroke="currentColor" stroke-dasharray="4 3" '
+            'vector-effect="non-scaling-stroke"><title>{}</title></line>',
+            x,
+            x,
+            HEIGHT,
+            marker.text,
+        )
+
+
+def legend(series: Sequence[Series]) -> SafeString:
+    """The names of the lines beside their colours."""
+    return format_html_join(
+        " ",
+        '<svg width="12" height="12" role="presentation"><rect width="12" height="12" fill="{}"/>'
+        "</svg> {}",
+        ((colour, one.name) for one, colour in zip(series, COLOURS, strict=False)),
+    )

@@ -1,0 +1,123 @@
+"""The page of timelines: what it shows of a range of history."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.safestring import SafeString
+
+from deployment.stats.cells import MINUTE, STATES, Cell, Newest
+from deployment.stats.figures import KINDS, P50, P95
+from deployment.stats.history import Point, Range, even_range, points
+from deployment.stats.selectors import refresh_interval
+from deployment.stats.timeline import Marker, Series, legend, timeline
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+# How far back a page looks, and in which steps.
+RANGES = {
+    "1h": (HOUR, MINUTE),
+    "6h": (6 * HOUR, 5 * MINUTE),
+    "1d": (DAY, 15 * MINUTE),
+    "7d": (7 * DAY, HOUR),
+    "30d": (30 * DAY, 6 * HOUR),
+    "90d": (90 * DAY, DAY),
+    "1y": (365 * DAY, DAY),
+}
+DEFAULT_RANGE = "1d"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A timeline, its legend, and the same figures as a table, newest first."""
+
+    title: str
+    drawing: SafeString
+    legend: SafeString
+    columns: list[str]
+    rows: list[tuple[datetime, list[float | None]]]
+
+
+type Read = Callable[[Cell, Newest], float]
+
+
+def charts(name: str, *, now: datetime) -> list[Chart]:
+    """The charts of the range of that name, which is one of RANGES."""
+    found = points(range_of(name, now=now))
+    markers = changes(found)
+    return [_chart(title, lines, found, markers=markers) for title, lines in _LINES.items()]
+
+
+def range_of(name: str, *, now: datetime) -> Range:
+    length, step = RANGES[name]
+    # Steps shorter than the time between snapshots would be gaps and nothing else.
+    while step < refresh_interval():
+        step *= 2
+    return even_range(now - length, now, step=step)
+
+
+def _state(name: str) -> Read:
+    return lambda cell, newest: newest.workspaces.get(name, 0)
+
+
+def _kind(name: str) -> Read:
+    return lambda cell, newest: newest.session_counts.get(name, 0)
+
+
+_LINES: dict[str, dict[str, Read]] = {
+    "Workspaces by state": {state: _state(state) for state in STATES},
+    "Sessions by kind": {kind: _kind(kind) for kind in KINDS},
+    "Connection latency in milliseconds": {
+        "p50": lambda cell, _: max(cell.percentile(P50), 0),
+        "p95": lambda cell, _: max(cell.percentile(P95), 0),
+    },
+    "Traffic in bytes a step": {
+        "received": lambda cell, _: cell.rx_bytes,
+        "sent": lambda cell, _: cell.tx_bytes,
+    },
+}
+
+
+def _chart(
+    title: str, lines: dict[str, Read], found: Sequence[Point], *, markers: Sequence[Marker]
+) -> Chart:
+    series = [
+        Series(name, [_value(read, point.cell) for point in found]) for name, read in lines.items()
+    ]
+    rows = list(zip(*(one.values for one in series), strict=True))
+    return Chart(
+        title=title,
+        drawing=timeline(series, title=title, markers=markers),
+        legend=legend(series),
+        columns=list(lines),
+        rows=[(point.at, list(row)) for point, row in zip(found, rows, strict=True)][::-1],
+    )
+
+
+def _value(read: Read, cell: Cell | None) -> float | None:
+    return None if cell is None or cell.newest is None else read(cell, cell.newest)
+
+
+def changes(found: Sequence[Point]) -> list[Marker]:
+    """Where the build or the configuration is another than in the snapshot before."""
+    known = [
+        (step, point.cell.newest)
+        for step, point in enumerate(found)
+        if point.cell is not None and point.cell.newest is not None
+    ]
+    return [
+        Marker(step, text)
+        for (_, before), (step, after) in itertools.pairwise(known)
+        if (text := _change(before, after))
+    ]
+
+
+def _change(before: Newest, after: Newest) -> str:
+    if before.build_version != after.build_version:
+        return f"build {after.build_version}"
+    if before.configuration_hash != after.configuration_hash:
+        return "configuration changed"
+    return ""

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from deployment.stats.figures import agent_figures
+from deployment.stats.ingest import ingest
+from deployment.stats.models import LatencyBucket, MinuteSum, NewestAgentStat
+from deployment.stats.refolding import RefoldError, refold
+from tests.factories import utc
+from tests.stats_rows import agent_row
+
+NOW = utc(2026, 5, 4, 12, 34)
+
+
+def feed() -> None:
+    chance = random.Random(5)  # noqa: S311 - the same rows each time
+    rows = [
+        agent_row(
+            NOW - timedelta(seconds=chance.uniform(-200, 900)),
+            agent=chance.randrange(5),
+            rx_bytes=chance.randrange(99),
+            connection_median_latency_ms=chance.uniform(-1, 9),
+            session_count_ssh=chance.randrange(5),
+        )
+        for _ in range(100)
+    ]
+    ingest(enumerate(rows), now=NOW, kind="agent")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("minutes", [1, 5, 60])
+def test_what_is_folded_again_is_what_was_folded(minutes: int) -> None:
+    feed()
+    before = agent_figures(NOW, most_exact_rows=0)
+    refold(NOW - timedelta(minutes=minutes), now=NOW)
+    assert agent_figures(NOW, most_exact_rows=0) == before
+
+
+@pytest.mark.django_db
+def test_damaged_sums_are_made_right() -> None:
+    feed()
+    right = agent_figures(NOW, most_exact_rows=0)
+    MinuteSum.objects.update(rx_bytes=7, row_count=1)
+    LatencyBucket.objects.all().delete()
+    NewestAgentStat.objects.update(session_count_ssh=99)
+    assert refold(NOW - timedelta(minutes=20), now=NOW) == 100
+    assert agent_figures(NOW, most_exact_rows=0) == right
+
+
+@pytest.mark.django_db
+def test_rows_that_were_not_kept_are_not_lost_to_folding_again() -> None:
+    ingest([(1, agent_row(NOW - timedelta(hours=26)))], now=NOW, kind="agent")
+    with pytest.raises(RefoldError, match="Rows are kept from"):
+        refold(NOW - timedelta(hours=27), now=NOW)
+    assert MinuteSum.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_the_command_says_how_many_rows_it_folded() -> None:
+    now = timezone.now()
+    ingest([(1, agent_row(now))], now=now, kind="agent")
+    since = (now - timedelta(minutes=5)).isoformat()
+    assert call_command("refold_stats", "--since", since) == "1 rows folded again."
+    with pytest.raises(CommandError, match="Rows are kept from"):
+        call_command("refold_stats", "--since", "2001-01-01T00:00:00Z")
