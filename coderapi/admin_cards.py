@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db import DatabaseError
-
 logger = logging.getLogger(__name__)
 
 
@@ -62,8 +60,8 @@ def cards(now: datetime) -> list[Card]:
 def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:
     try:
         return entry.lines(now)
-    except DatabaseError as error:
-        logger.warning("The card %s cannot be read: %s", entry.title, type(error).__name__)
+    except Exception:
+        logger.exception("The card %s cannot be read", entry.title)
         return [Line("state", "cannot be read now", State.BAD)]
 
 

@@ -39,6 +39,7 @@ def begin(request: HttpRequest, response: HttpResponse, *, now: datetime) -> Non
     response.set_cookie(
         COOKIE,
         new.token,
+        max_age=settings.SESSION_COOKIE_AGE,
         path="/",
         httponly=True,
         secure=settings.SECURE_COOKIES,

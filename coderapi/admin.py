@@ -1,0 +1,70 @@
+"""What the home page says of the service as a whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+from django.template.defaultfilters import filesizeformat
+
+from coderapi.admin_cards import Line, State, ago, register
+from coderapi.health import readiness
+from coderapi.replicas import Replica, replicas
+
+MOST_REPLICAS = 12
+
+
+def _service(now: datetime) -> list[Line]:
+    return [
+        Line("version", settings.BUILD_VERSION),
+        Line("wire", str(settings.WIRE)),
+        Line("access URL", settings.ACCESS_URL),
+    ]
+
+
+def _database(now: datetime) -> list[Line]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database()),"
+            " pg_is_in_recovery(), pg_postmaster_start_time()"
+        )
+        version, size, read_only, started = cursor.fetchone()
+    migrated = readiness().get("migrations") == "ok"
+    return [
+        Line("reachable", "read-only" if read_only else "yes", _good(not read_only)),
+        Line("PostgreSQL", version.partition(" ")[0]),
+        Line("size", filesizeformat(size)),
+        Line("started", ago(started, now=now)),
+        Line("migrations", "all applied" if migrated else "some wait", _good(migrated)),
+    ]
+
+
+def _good(yes: bool) -> State:
+    return State.GOOD if yes else State.BAD
+
+
+def _replicas(now: datetime) -> list[Line]:
+    found = replicas()
+    lines = [Line(replica.name, _said_of(replica, now)) for replica in found[:MOST_REPLICAS]]
+    if len(found) > MOST_REPLICAS:
+        lines.append(Line("and", f"{len(found) - MOST_REPLICAS} more"))
+    return lines
+
+
+def _said_of(replica: Replica, now: datetime) -> str:
+    connections = f"{replica.connections} connection{'s' if replica.connections != 1 else ''}"
+    heard = ", hears of changes" if replica.listens else ""
+    return f"{connections}{heard}; first made {ago(replica.since, now=now)}"
+
+
+def _help(now: datetime) -> list[Line]:
+    links = [("documentation", settings.DOCS_URL)]
+    links += [(link["name"], link["target"]) for link in settings.SUPPORT_LINKS]
+    return [Line(name, target, link=target) for name, target in links]
+
+
+register("Service", _service, order=0)
+register("Database", _database, order=10)
+register("Processes on this database", _replicas, order=20)
+register("Help", _help, order=90)
