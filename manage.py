@@ -7,7 +7,7 @@ import os
 import sys
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
+from django.core.management import execute_from_command_line, load_command_class
 
 from coderapi import bootstrap
 
@@ -15,9 +15,20 @@ from coderapi import bootstrap
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     try:
-        execute_from_command_line(bootstrap.prepare(sys.argv, os.environ))
+        arguments = bootstrap.prepare(sys.argv, os.environ)
+        if arguments[1:2] == ["options"]:
+            # It must work above all where settings are wrong and would not load.
+            load_command_class("deployment", "options").run_from_argv(arguments)
+        else:
+            execute_from_command_line(arguments)
     except (bootstrap.StartError, ImproperlyConfigured) as error:
-        sys.exit(f"manage.py: {error}")
+        sys.exit(_complaint(str(error)))
+
+
+def _complaint(text: str) -> str:
+    if "\n" not in text:
+        return f"manage.py: {text}"
+    return f"manage.py: the configuration is refused\n{text}"
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import NoReturn
 
-from coderapi import datadir, own_settings
+from django.core.exceptions import ImproperlyConfigured
+
+from coderapi import configured, datadir
 from coderapi.postgres import PostgresError, acquire
-from deployment.configuration import ConfigurationError, load
 from deployment.sources.flags import parse_flags, unknown_flag
 
 type Flags = list[tuple[str, str | None]]
 
 PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
+BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 TAKES_FLAGS = frozenset({"server", "worker", "options"})
@@ -25,7 +27,11 @@ DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
     | {"--no-color", "--force-color", "--skip-checks"}
 )
-OWN_FLAGS = {"server": DJANGO_FLAGS | {"--web-only"}, "worker": DJANGO_FLAGS}
+OWN_FLAGS = {
+    "server": DJANGO_FLAGS | {"--web-only"},
+    "worker": DJANGO_FLAGS,
+    "options": DJANGO_FLAGS | {"--changed", "--check", "--json"},
+}
 NEEDS_NO_DATABASE = frozenset(
     {"check", "collectstatic", "diffsettings", "help", "makemigrations", "options", "postgres"}
     | {"spectacular", "startapp", "test", "version"}
@@ -60,7 +66,7 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
             arguments = _take_flags(command, arguments)
         if _needs_database(command, arguments) and not _names_database(environ):
             _open_private_database(environ)
-    except (ConfigurationError, PostgresError, datadir.DataDirectoryError) as error:
+    except (ImproperlyConfigured, PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [*argv[:2], *arguments]
 
@@ -69,21 +75,23 @@ def _take_flags(command: str, arguments: Sequence[str]) -> list[str]:
     """The arguments that are none of Coder's flags, which are kept for the settings."""
     parsed = parse_flags(arguments)
     adopt_flags(parsed.settings)
-    if command in OWN_FLAGS:
-        for argument in parsed.rest:
-            if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]:
-                raise StartError(str(unknown_flag(argument)))
+    for argument in parsed.rest:
+        if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]:
+            raise StartError(str(unknown_flag(argument)))
     return list(parsed.rest)
 
 
 def _needs_database(command: str, arguments: Sequence[str]) -> bool:
     asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
-    return command not in NEEDS_NO_DATABASE and not command.startswith("-") and not asks_for_help
+    only_writes = ("write-config", "true") in _flags
+    return not (
+        command in NEEDS_NO_DATABASE or command.startswith("-") or asks_for_help or only_writes
+    )
 
 
 def _names_database(environ: MutableMapping[str, str]) -> bool:
-    named = own_settings.read(environ)["DATABASE_URL"]
-    return bool(named or load(environ, flags=server_flags())["pg_connection_url"])
+    found = configured.read(environ, flags=server_flags())
+    return bool(found.own["DATABASE_URL"] or found.options["pg_connection_url"])
 
 
 def _open_private_database(environ: MutableMapping[str, str]) -> None:

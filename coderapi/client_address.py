@@ -20,7 +20,7 @@ def client_address(
     A forwarded list is read from its right end, past every trusted proxy, so that what a client
     wrote into it is never believed.
     """
-    if not trusted_headers or not _is_trusted(peer, trusted_origins):
+    if not trusted_headers or not is_trusted(peer, trusted_origins):
         return peer
     for name in trusted_headers:
         found = _first_untrusted(headers.get(name, ""), trusted_origins)
@@ -34,7 +34,7 @@ def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
         address = parse_address(hop)
         if address is None:
             return None
-        if not _is_trusted(str(address), trusted_origins):
+        if not is_trusted(str(address), trusted_origins):
             return str(address)
     return None
 
@@ -49,7 +49,8 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
-def _is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
+def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
+    """Whether the peer is a proxy whose word is taken."""
     address = parse_address(peer)
     if address is None:
         return False

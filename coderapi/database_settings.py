@@ -16,11 +16,15 @@ CONNECT_TIMEOUT_SECONDS = 2
 LEAST_POOL_SIZE = 2
 
 
-def databases(url: str, *, pool_size: int, workers: int) -> dict[str, dict[str, Any]]:
-    """Django's DATABASES for the URL: one pool a process, its share of `pool_size` connections."""
+def databases(url: str, *, pool_size: int, idle: str, workers: int) -> dict[str, dict[str, Any]]:
+    """Django's DATABASES for the URL: one pool a process, its share of `pool_size` connections.
+
+    Of these, its share of `idle` stays open when nobody uses it; `auto` is a third of all.
+    """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
     share = max(LEAST_POOL_SIZE, pool_size // workers)
+    kept = pool_size // 3 if idle == "auto" else int(idle)
     parts = parsed(url)
     return {
         "default": {
@@ -32,7 +36,7 @@ def databases(url: str, *, pool_size: int, workers: int) -> dict[str, dict[str, 
                 "application_name": application_name(),
                 **parts,
                 "pool": {
-                    "min_size": 0,
+                    "min_size": min(share, kept // workers),
                     "max_size": share,
                     "timeout": POOL_TIMEOUT_SECONDS,
                     "max_idle": 60,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class Document:
         self._lock = threading.Lock()
         self._generation = 0
         self._remembered: dict[Wire, Rendered] = {}
+        self._rendered_at = 0.0
         _all.append(self)
         if topic:
             listener.subscribe(topic, self.on_announcement)
@@ -67,6 +69,11 @@ class Document:
         with self._lock:
             self._generation += 1
             self._remembered = {}
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was rendered last; 0 while nothing is remembered."""
+        return time.monotonic() - self._rendered_at if self._remembered else 0.0
 
     def peek(self, chosen: Wire) -> Rendered | None:
         """What is remembered and still to be trusted, or None."""
@@ -86,6 +93,7 @@ class Document:
             # An announcement that came while this was rendered has outdated it already.
             if generation == self._generation:
                 self._remembered[chosen] = made
+                self._rendered_at = time.monotonic()
         return made
 
 
@@ -93,6 +101,11 @@ def discard(document: Document) -> None:
     """Ends a document: it hears of nothing any more."""
     _all.remove(document)
     listener.unsubscribe(document.topic, document.on_announcement)
+
+
+def ages() -> dict[str, float]:
+    """The age of every document in seconds, by name."""
+    return {document.name: document.age_seconds for document in _all}
 
 
 def forget_all() -> None:

@@ -134,6 +134,11 @@ def stop() -> None:
         _listener = None
 
 
+def started() -> bool:
+    """Whether this process listens at all: only those that serve requests do."""
+    return _listener is not None
+
+
 def hearing() -> bool:
     """Whether this process hears of changes made elsewhere; false without a listener."""
     return _listener is not None and _listener.hearing()

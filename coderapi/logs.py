@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import re2
+from pythonjsonlogger.json import JsonFormatter
+
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+# Anything shorter could be a word that logs need.
+LEAST_SECRET = 8
+_withheld: re.Pattern[str] | None = None
 
 # A session token (`<id>-<secret>`) wherever it stands, and passwords within URLs.
 _TOKEN = re.compile(r"\b([A-Za-z0-9]{10})-[A-Za-z0-9]{22}\b")
@@ -30,9 +37,29 @@ def current_request_id() -> str:
     return _request_id.get()
 
 
+def withhold(secrets: Iterable[str]) -> None:
+    """Has these texts taken out of every line that this process logs from now on."""
+    global _withheld
+    texts = sorted({text for text in secrets if len(text) >= LEAST_SECRET}, key=len, reverse=True)
+    _withheld = re.compile("|".join(map(re.escape, texts))) if texts else None
+
+
 def scrub(text: str) -> str:
-    """The text with the secrets of session tokens and the passwords of URLs taken out."""
+    """The text without secrets: session tokens', passwords in URLs, and what is withheld."""
+    if _withheld is not None:
+        text = _withheld.sub("***", text)
     return _URL_PASSWORD.sub(r"\1:***@", _TOKEN.sub(r"\1-***", text))
+
+
+def _scrubbed(value: Any) -> Any:
+    """The value with every text in it scrubbed, as a line of JSON has them."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {key: _scrubbed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrubbed(item) for item in value]
+    return value
 
 
 class RequestFilter(logging.Filter):
@@ -43,6 +70,21 @@ class RequestFilter(logging.Filter):
         record.msg = scrub(record.getMessage())
         record.args = None
         return True
+
+
+class ChatterFilter(logging.Filter):
+    """Lets debug lines through only from loggers whose names one of the patterns finds (RE2)."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        super().__init__()
+        options = re2.Options()
+        options.log_errors = False
+        self._patterns = [re2.compile(pattern, options) for pattern in patterns]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.INFO:
+            return True
+        return any(pattern.search(record.name) for pattern in self._patterns)
 
 
 class CrashFilter(logging.Filter):
@@ -68,9 +110,35 @@ class HumanFormatter(logging.Formatter):
         return line
 
 
-def configuration(*, human: str, json: str, verbose: bool) -> dict[str, Any]:
-    """Django's LOGGING: a human and a JSON log, each to a file, /dev/stderr or nowhere ("")."""
-    outputs = {"human": human, "json": json}
+class MachineFormatter(JsonFormatter):
+    """One JSON object a line; nothing in it is left unscrubbed, tracebacks and extras included."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = _scrubbed(super().process_log_record(log_data))
+        return found
+
+
+class StackdriverFormatter(MachineFormatter):
+    """The names and levels that Google Cloud Logging knows."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        found = super().process_log_record(log_data)
+        trace = found.pop("exc_info", None)
+        if trace:
+            # Its error reporting reads the traceback out of the message.
+            found["message"] = f"{found['message']}\n{trace}"
+        return found
+
+
+def configuration(
+    *, human: str, json: str, stackdriver: str, chatter: Sequence[str]
+) -> dict[str, Any]:
+    """Django's LOGGING: a log for people and two for machines, each to a file or nowhere ("").
+
+    /dev/stderr and /dev/stdout are the process's own. `chatter` are the patterns of those loggers
+    whose debug lines are wanted.
+    """
+    outputs = {"human": human, "json": json, "stackdriver": stackdriver}
     handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {
         "none": {"class": "logging.NullHandler"}
     }
@@ -80,17 +148,25 @@ def configuration(*, human: str, json: str, verbose: bool) -> dict[str, Any]:
         "filters": {
             "request": {"()": "coderapi.logs.RequestFilter"},
             "crash": {"()": "coderapi.logs.CrashFilter"},
+            "chatter": {"()": "coderapi.logs.ChatterFilter", "patterns": list(chatter)},
         },
         "formatters": {
             "human": {"()": "coderapi.logs.HumanFormatter"},
             "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
-                "rename_fields": {"asctime": "ts", "levelname": "level", "name": "logger_name"},
+                "()": "coderapi.logs.MachineFormatter",
+                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+                "timestamp": "ts",
+                "rename_fields": {"levelname": "level", "name": "logger_name"},
+            },
+            "stackdriver": {
+                "()": "coderapi.logs.StackdriverFormatter",
+                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+                "timestamp": "timestamp",
+                "rename_fields": {"levelname": "severity", "name": "logger_name"},
             },
         },
         "handlers": handlers,
-        "root": {"handlers": list(handlers), "level": "DEBUG" if verbose else "INFO"},
+        "root": {"handlers": list(handlers), "level": "DEBUG" if chatter else "INFO"},
         "loggers": {
             # Django logs every answer from 400 up; only a crash, with its traceback, is news.
             "django.request": {"level": "ERROR", "filters": ["crash"]},
@@ -102,7 +178,7 @@ def configuration(*, human: str, json: str, verbose: bool) -> dict[str, Any]:
 
 
 def _handler(path: str, *, formatter: str) -> dict[str, Any]:
-    common = {"formatter": formatter, "filters": ["request"]}
+    common = {"formatter": formatter, "filters": ["chatter", "request"]}
     if path in {"/dev/stderr", "/dev/stdout"}:
         return {**common, "class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
     return {**common, "class": "logging.handlers.WatchedFileHandler", "filename": path}

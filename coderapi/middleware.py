@@ -9,20 +9,22 @@ from typing import cast
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from coderapi import logs, wire
-from coderapi.client_address import client_address, rate_limit_bucket
+from coderapi.client_address import client_address, is_trusted, rate_limit_bucket
 from coderapi.errors import APIError
 from coderapi.handlers import error_response
 from coderapi.identity import IdentifiedRequest, Identity
 from coderapi.rate_limit import Verdict, check
 from coderapi.rate_limits import shared_counter
+from coderapi.redirect import redirect_target
 
 type GetResponse = Callable[[HttpRequest], HttpResponse]
 
 API_PREFIX = "/api/v2"
 ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
 BYPASS_HEADER = "X-Coder-Bypass-Ratelimit"
 
 
@@ -41,12 +43,19 @@ class FrameMiddleware:
         framed.client_address = address_of(request)
         with logs.request_context(framed.request_id):
             response = self._answer(request)
+        if not response.streaming and "Content-Length" not in response.headers:
+            response.headers["Content-Length"] = str(len(response.content))
         response.headers["X-Coder-Request-Id"] = framed.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Coder-Build-Version"] = settings.BUILD_VERSION
+        # Browsers heed it over HTTPS only, be that our own or a proxy's.
+        if settings.STRICT_TRANSPORT_SECURITY:
+            response.headers[STRICT_TRANSPORT_SECURITY] = settings.STRICT_TRANSPORT_SECURITY
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
+        if settings.REDIRECT_TO_ACCESS_URL and (target := access_redirect(request)):
+            return HttpResponseRedirect(target, preserve_request=True)
         try:
             check_host(request)
             chosen = wire.chosen(request.headers.get(wire.HEADER), default=settings.WIRE)
@@ -54,6 +63,26 @@ class FrameMiddleware:
             return error_response(error)
         with wire.using(chosen):
             return self.get_response(request)
+
+
+def access_redirect(request: HttpRequest) -> str | None:
+    """Where the request is sent on to; health is asked by any name."""
+    if request.path in ANY_HOST_PATHS:
+        return None
+    peer = request.META.get("REMOTE_ADDR", "")
+    proxied = is_trusted(peer, settings.TRUSTED_PROXY_ORIGINS)
+    forwarded = request.headers if proxied else {}
+    return redirect_target(
+        forwarded.get("X-Forwarded-Host") or request.headers.get("Host", ""),
+        request.get_full_path(),
+        access_url=settings.ACCESS_URL,
+        wildcard=settings.WILDCARD_ACCESS_URL,
+        is_secure=(
+            not (settings.TLS_ENABLE and settings.ACCESS_URL.startswith("https:"))
+            or request.is_secure()
+            or forwarded.get("X-Forwarded-Proto") == "https"
+        ),
+    )
 
 
 def check_host(request: HttpRequest) -> None:

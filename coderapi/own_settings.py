@@ -253,6 +253,22 @@ def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -
     return [host, *LOOPBACK_HOSTS, *apps]
 
 
+def origins(url: str) -> list[str]:
+    """The origin of a web address, as browsers name it; none for anything else."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return []
+    return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"]
+
+
+def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
+    """The header's value; empty where it is not to be sent."""
+    spelt = {"includesubdomains": "includeSubDomains", "preload": "preload"}
+    if seconds <= 0:
+        return ""
+    return "; ".join([f"max-age={seconds}", *(spelt[word.lower()] for word in options)])
+
+
 DEFAULT_API_RATE_LIMIT = 512
 
 

@@ -14,9 +14,20 @@ PREFIX = "coderapi@"
 MOST_BYTES = 63
 
 
+_configuration = ""
+
+
+def name_configuration(digest: str) -> None:
+    """Lets the names of this process's connections say which configuration it runs with."""
+    global _configuration
+    _configuration = digest
+
+
 def application_name() -> str:
-    """What this process's connections are called: `coderapi@host:process`."""
+    """What this process's connections are called: `coderapi@host:process#configuration`."""
     process = f":{os.getpid()}"
+    if _configuration:
+        process += f"#{_configuration}"
     host = socket.gethostname().encode("ascii", "replace")
     return PREFIX + host[: MOST_BYTES - len(PREFIX) - len(process)].decode() + process
 
@@ -29,6 +40,15 @@ class Replica:
     connections: int
     listens: bool
     since: datetime
+
+    @property
+    def host(self) -> str:
+        return self.name.rpartition(":")[0]
+
+    @property
+    def configuration(self) -> str:
+        """The short digest of the configuration it runs with, where it says so."""
+        return self.name.partition("#")[2]
 
 
 def replicas() -> list[Replica]:

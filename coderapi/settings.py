@@ -9,65 +9,89 @@ import os
 from pathlib import Path
 
 import django_stubs_ext
-from django.core.exceptions import ImproperlyConfigured
 
-from coderapi import __version__, database_settings, logs, own_settings
-from coderapi.bootstrap import server_flags
+from coderapi import (
+    __version__,
+    configured,
+    content_policy,
+    database_settings,
+    logs,
+    mail,
+    own_settings,
+    replicas,
+)
+from coderapi.bootstrap import BOUND_URL, server_flags
 from coderapi.datadir import data_dir
-from coderapi.release import is_development
 from coderapi.wire import Wire
-from deployment.configuration import ConfigurationError, load
+from deployment.history.snapshot import snapshot
+from deployment.values import parse_url
 
 # Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-OWN = own_settings.read()
-try:
-    CONFIGURATION = load(os.environ, flags=server_flags())
-except ConfigurationError as error:
-    raise ImproperlyConfigured(str(error)) from None
+_configured = configured.read(os.environ, flags=server_flags())
+OWN, OPTIONS = _configured.own, _configured.options
 
 DATA_DIR = data_dir(os.environ)
 VERSION = __version__
-DEVELOPMENT = is_development(BASE_DIR, VERSION)
 CODER_VERSION = OWN["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 WIRE = Wire(OWN["CODERAPI_WIRE"])
 
 # --- Where to listen, and what we are called -------------------------------------------------
 
-HTTP_ADDRESS = OWN["CODERAPI_HTTP_ADDRESS"] or CONFIGURATION["http_address"]
+HTTP_ADDRESS = OWN["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OWN["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OWN["CODERAPI_WEB_THREADS"]
-ACCESS_URL = str(CONFIGURATION["access_url"]) or f"http://{HTTP_ADDRESS}"
+TLS_ENABLE = OPTIONS["tls.enable"]
+ACCESS_URL = (
+    str(OPTIONS["access_url"])
+    or os.environ.get(BOUND_URL)
+    or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
+)
+WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
+REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
 ALLOWED_HOSTS = own_settings.allowed_hosts(
     OWN["CODERAPI_ALLOWED_HOSTS"],
-    access_url=str(CONFIGURATION["access_url"]),
-    wildcard=CONFIGURATION["wildcard_access_url"],
+    access_url=str(OPTIONS["access_url"]),
+    wildcard=OPTIONS["wildcard_access_url"],
 )
-TRUSTED_PROXY_HEADERS = CONFIGURATION["proxy_trusted_headers"] or []
-TRUSTED_PROXY_ORIGINS = CONFIGURATION["proxy_trusted_origins"] or []
+TRUSTED_PROXY_HEADERS = OPTIONS["proxy_trusted_headers"] or []
+TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
+
+SECRET_KEY = OWN["CODERAPI_SECRET_KEY"] or ""
+CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
 
 # --- Database ---------------------------------------------------------------------------------
 
 DATABASE_URL = (
     OWN["DATABASE_URL"]
-    or own_settings.checked_database_url(CONFIGURATION["pg_connection_url"])
+    or OPTIONS["pg_connection_url"]
     or os.environ.get("CODERAPI_PRIVATE_DATABASE_URL", "")
 )
 DIRECT_DATABASE_URL = OWN["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
+replicas.name_configuration(CONFIG_SNAPSHOT.short)
 DATABASES = database_settings.databases(
-    DATABASE_URL, pool_size=CONFIGURATION["pg_conn_max_open"], workers=WEB_WORKERS
+    DATABASE_URL,
+    pool_size=OPTIONS["pg_conn_max_open"],
+    idle=OPTIONS["pg_conn_max_idle"],
+    workers=WEB_WORKERS * (2 if TLS_ENABLE and HTTP_ADDRESS else 1),
+)
+# The options as clients are told them: what nobody set and the start worked out stands in them.
+CONFIGURATION = OPTIONS.replace(
+    {
+        "access_url": parse_url(ACCESS_URL),
+        "pg_connection_url": OPTIONS["pg_connection_url"] or DATABASE_URL,
+    }
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Django -----------------------------------------------------------------------------------
 
-SECRET_KEY = OWN["CODERAPI_SECRET_KEY"] or ""
 DEBUG = False
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "coderapi.admin_config.ServiceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -89,11 +113,13 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "coderapi.middleware.FrameMiddleware",
+    "coderapi.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
     "coderapi.middleware.RateLimitMiddleware",
+    "coderapi.content_policy.ContentPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -111,6 +137,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.template.context_processors.csp",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
@@ -122,6 +149,15 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
+COLLECTED = BASE_DIR / "staticfiles"
+STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {
+        "BACKEND": "coderapi.static_files.CollectedOrPlain",
+        "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
+    },
+}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -129,6 +165,7 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
+    "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
     "auth.W004",  # The username is unique in any case, by a constraint that the check does not see.
 ]
 AUTHENTICATION_BACKENDS = ["users.backends.EmailOrUsernameBackend"]
@@ -146,27 +183,35 @@ FIRST_OWNER_USERNAME = OWN["CODERAPI_FIRST_OWNER_USERNAME"]
 FIRST_OWNER_EMAIL = OWN["CODERAPI_FIRST_OWNER_EMAIL"]
 FIRST_OWNER_PASSWORD = OWN["CODERAPI_FIRST_OWNER_PASSWORD"]
 LOGIN_URL = "/admin/login/"
-SESSION_DURATION_NS = CONFIGURATION["session_lifetime.default_duration"]
-DEFAULT_TOKEN_LIFETIME_NS = CONFIGURATION["session_lifetime.default_token_lifetime"]
-MAX_TOKEN_LIFETIME_NS = CONFIGURATION["session_lifetime.max_token_lifetime"]
-MAX_ADMIN_TOKEN_LIFETIME_NS = CONFIGURATION["session_lifetime.max_admin_token_lifetime"]
-DISABLE_SESSION_EXPIRY_REFRESH = CONFIGURATION["session_lifetime.disable_expiry_refresh"]
-DISABLE_PASSWORD_AUTH = CONFIGURATION["disable_password_auth"]
+SESSION_DURATION_NS = OPTIONS["session_lifetime.default_duration"]
+DEFAULT_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.default_token_lifetime"]
+MAX_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.max_token_lifetime"]
+MAX_ADMIN_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.max_admin_token_lifetime"]
+DISABLE_SESSION_EXPIRY_REFRESH = OPTIONS["session_lifetime.disable_expiry_refresh"]
+DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 
 # --- Cookies, transport, other origins --------------------------------------------------------
 
-SECURE_COOKIES = CONFIGURATION["http_cookies.secure_auth_cookie"]
-SAMESITE = CONFIGURATION["http_cookies.same_site"].capitalize()
+SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
+SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 SESSION_COOKIE_NAME = "coderapi_admin"
 SESSION_COOKIE_AGE = max(SESSION_DURATION_NS // 1_000_000_000, 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
+# Behind a proxy that takes care of TLS our own scheme is another than the browser's.
+CSRF_TRUSTED_ORIGINS = own_settings.origins(str(OPTIONS["access_url"]))
+STRICT_TRANSPORT_SECURITY = own_settings.strict_transport_security(
+    OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
+)
 CSRF_COOKIE_NAME = "csrf_token"
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 CSRF_FAILURE_VIEW = "coderapi.handlers.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CSP = content_policy.content_policy(
+    OPTIONS["additional_csp_policy"] or (), https=ACCESS_URL.startswith("https://")
+)
 X_FRAME_OPTIONS = "DENY"
-CORS_ALLOW_ALL_ORIGINS = CONFIGURATION["dangerous.allow_all_cors"]
+CORS_ALLOW_ALL_ORIGINS = OPTIONS["dangerous.allow_all_cors"]
 CORS_URLS_REGEX = r"^/api/v2(/|$)"
 CORS_ALLOW_HEADERS = [
     "accept",
@@ -181,31 +226,37 @@ CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 # --- Limits -----------------------------------------------------------------------------------
 
 API_RATE_LIMIT = own_settings.api_rate_limit(
-    CONFIGURATION["rate_limit.api"], disabled=CONFIGURATION["rate_limit.disable_all"]
+    OPTIONS["rate_limit.api"], disabled=OPTIONS["rate_limit.disable_all"]
 )
 CACHE_URL = OWN["CACHE_URL"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # coderapi.body caps and counts before Django sees a request.
 
 # --- What this service keeps and answers ------------------------------------------------------
 
-EXPERIMENTS = CONFIGURATION["experiments"] or []
+EXPERIMENTS = OPTIONS["experiments"] or []
 CSP_ACCESS = OWN["CODERAPI_CSP_ACCESS"] or ("public" if WIRE is Wire.CODERD else "authenticated")
 CSP_RETENTION = OWN["CODERAPI_CSP_RETENTION"]
 STATS_RAW_RETENTION = OWN["CODERAPI_STATS_RAW_RETENTION"]
 STATS_RETENTION = OWN["CODERAPI_STATS_RETENTION"]
-API_KEYS_RETENTION = own_settings.timedelta_of(CONFIGURATION["retention.api_keys"])
-AUDIT_LOGS_RETENTION = own_settings.timedelta_of(CONFIGURATION["retention.audit_logs"])
-STATS_REFRESH_NS = CONFIGURATION["agent_stat_refresh_interval"]
-STATS_USAGE_ENABLED = CONFIGURATION["stats_collection.usage_stats.enable"]
-UPDATE_CHECK = CONFIGURATION["update_check"] and (
-    not DEVELOPMENT or CONFIGURATION.source("Update Check") not in ("", "default")
-)
+API_KEYS_RETENTION = own_settings.timedelta_of(OPTIONS["retention.api_keys"])
+AUDIT_LOGS_RETENTION = own_settings.timedelta_of(OPTIONS["retention.audit_logs"])
+STATS_REFRESH_NS = OPTIONS["agent_stat_refresh_interval"]
+STATS_USAGE_ENABLED = OPTIONS["stats_collection.usage_stats.enable"]
+UPDATE_CHECK = OPTIONS["update_check"]
 UPDATE_CHECK_URL = OWN["CODERAPI_UPDATE_CHECK_URL"]
-SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
-SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
-SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
-TELEMETRY = CONFIGURATION["telemetry.enable"]
-CLI_UPGRADE_MESSAGE = CONFIGURATION["cli_upgrade_message"]
+SSH_HOSTNAME_PREFIX = OPTIONS["config_ssh.deploymentName"]
+SSH_HOSTNAME_SUFFIX = OPTIONS["workspace_hostname_suffix"]
+SSH_CONFIG_OPTIONS = OPTIONS["config_ssh.sshconfigOptions"] or []
+TELEMETRY = OPTIONS["telemetry.enable"]
+CLI_UPGRADE_MESSAGE = OPTIONS["cli_upgrade_message"]
+PROMETHEUS_ENABLE = CONFIGURATION["prometheus.enable"]
+PROMETHEUS_ADDRESS = str(CONFIGURATION["prometheus.address"])
+
+DOCS_URL = str(OPTIONS["docs_url"])
+SUPPORT_LINKS = OPTIONS["support.links"] or []
+
+MAILERS = mail.mailers(lambda name: OPTIONS[f"notifications.email.{name}"])
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
 
 # --- The API ----------------------------------------------------------------------------------
 
@@ -215,16 +266,37 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["coderapi.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "coderapi.rendering.AlwaysJSON",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "coderapi.schema.operations.OperationSchema",
     "EXCEPTION_HANDLER": "coderapi.handlers.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
+SPECTACULAR_SETTINGS = {
+    "TITLE": "coderapi",
+    "DESCRIPTION": "Coder's General API, and what its clients need around it.",
+    "VERSION": VERSION,
+    "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": "/api/v2"}],
+    "SCHEMA_PATH_PREFIX": "/api/v2",
+    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "PREPROCESSING_HOOKS": ["coderapi.schema.document.only_the_api"],
+    "POSTPROCESSING_HOOKS": ["coderapi.schema.document.add_components"],
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
+    "DISABLE_ERRORS_AND_WARNINGS": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
+}
+SWAGGER_ENABLE = OPTIONS["swagger.enable"]
 
 # --- Logs -------------------------------------------------------------------------------------
 
 LOGGING = logs.configuration(
-    human=CONFIGURATION["logging.human"],
-    json=CONFIGURATION["logging.json"],
-    verbose=CONFIGURATION["verbose"],
+    human=OPTIONS["logging.human"],
+    json=OPTIONS["logging.json"],
+    stackdriver=OPTIONS["logging.stackdriver"],
+    chatter=[".*"] if OPTIONS["verbose"] else OPTIONS["logging.log_filter"] or [],
 )
+logs.withhold(configured.secret_texts(_configured))

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from coderapi import health
+from coderapi import health, swagger
 from coderapi.views import RootView
 
 api: list[URLPattern | URLResolver] = [
@@ -26,6 +26,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("api/v2", include(api)),
     path("admin/", admin.site.urls),
+    path("swagger", swagger.SwaggerView.as_view()),
+    path("swagger/openapi.json", swagger.OpenAPIView.as_view()),
 ]
 
 handler400 = "coderapi.handlers.bad_request"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
+
 from coderapi.errors import APIError, Validation
 
 HEADER = "Coder-Wire"
@@ -108,7 +110,7 @@ def _renamed(names: Mapping[str, str]) -> Difference:
 
 def _optional(*names: str) -> Callable[[Schema], Schema]:
     def schema(documented: Schema) -> Schema:
-        required = [name for name in documented["required"] if name not in names]
+        required = [name for name in documented.get("required", []) if name not in names]
         rest = {key: value for key, value in documented.items() if key != "required"}
         return rest | ({"required": required} if required else {})
 
@@ -148,12 +150,25 @@ def _allow_list_of_strings(documented: Schema) -> Schema:
     return documented | {"properties": documented["properties"] | {"allow_list": texts}}
 
 
+def _web_push_by_experiment(build: dict[str, Any]) -> dict[str, Any]:
+    enabled = (name.lower() for name in settings.EXPERIMENTS)
+    return build if "web-push" in enabled else _without("webpush_public_key", build)
+
+
+def _without(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in value.items() if k != name}
+
+
 TABLE: dict[str, Difference] = {
+    "codersdk.BuildInfoResponse": Difference(
+        _web_push_by_experiment, _optional("webpush_public_key")
+    ),
     "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),
     "get-safe-experiments": _inside("safe"),
     "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),
     "codersdk.User": _without_empty("name", "avatar_url", "theme_preference"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
+    "codersdk.APIKeyWithOwner": Difference(_allow_list_as_strings, _allow_list_of_strings),
     # A report of nothing is refused in the documented wire, and taken without being kept here.
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),

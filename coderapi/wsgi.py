@@ -18,11 +18,12 @@ django_application = get_wsgi_application()
 def _application() -> WSGIApplication:
     from django.conf import settings
 
-    from coderapi import listener
+    from coderapi import listener, measures
     from coderapi.body import bounded
     from coderapi.limits import cap_for
 
     listener.start()
+    measures.start_sampling()
     return bounded(django_application, cap_for=cap_for, build_version=settings.BUILD_VERSION)
 
 

@@ -14,6 +14,10 @@ class JobError(Exception):
     """A job that cannot be registered or found; the message names it."""
 
 
+class JobFailedError(Exception):
+    """What a job raises when it foresaw its failure: the message says all, without a traceback."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A plain function of `now` with its name and interval.

@@ -13,9 +13,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from coderapi.logs import scrub
+from jobs import metrics
 from jobs.locks import job_lock
 from jobs.models import JobRun
-from jobs.registry import Job
+from jobs.registry import Job, JobFailedError
 from jobs.selectors import upcoming
 
 logger = logging.getLogger(__name__)
@@ -63,11 +64,16 @@ def _carry_out(job: Job, run: JobRun, now: datetime) -> JobRun:
     begun = time.monotonic()
     try:
         run.rows = job.run(now)
+    except JobFailedError as error:
+        logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
+        run.error = scrub(str(error) or "It failed.")[:MOST_ERROR_CHARACTERS]
     except Exception as error:
         logger.exception("Job %s failed", job.name, extra={"job": job.name})
         run.error = scrub(f"{type(error).__name__}: {error}")[:MOST_ERROR_CHARACTERS]
-    run.finished_at = now + timedelta(seconds=time.monotonic() - begun)
+    lasted = time.monotonic() - begun
+    run.finished_at = now + timedelta(seconds=lasted)
     _finish(run)
+    metrics.count(run, seconds=lasted)
     return run
 
 

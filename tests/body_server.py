@@ -46,7 +46,7 @@ def main(port: int) -> None:
     multiprocessing.set_start_method("spawn")
     threading.Thread(target=_end_with_input, daemon=True).start()
     orders = {"host": "127.0.0.1", "port": port, "workers": 1, "threads": THREADS}
-    server = build({**orders, "logging": None}, drain_seconds=1)
+    server = build({**orders, "logging": None, "tls": None}, drain_seconds=1)
     server.serve(target_loader=load, wrap_loader=False)
 
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from jobs import registry
 from jobs.locks import job_lock
 from jobs.models import JobRun
-from jobs.registry import Job, JobError, register
+from jobs.registry import Job, JobError, JobFailedError, register
 from jobs.schedule import FIRST_RETRY, MOST_RETRY, Run, next_slot, retry_delay, slot_of
 from jobs.selectors import jobs_state, upcoming
 from jobs.services import ABANDONED, KEPT, fail_abandoned_runs, prune_runs, run_due, run_job
 from tests.client import APIClient
+from tests.job_registry import empty_registry
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -29,15 +30,12 @@ type Registered = Callable[..., Job]
 @pytest.fixture
 def only() -> Iterator[Registered]:
     """Registers a job in a registry that is otherwise empty, for the time of the test."""
-    kept = dict(registry._jobs)
-    registry._jobs.clear()
 
     def make(run: Callable[[datetime], int | None] = lambda now: None, **more: object) -> Job:
         return register(Job(**{"name": "test_job", "every": HOUR, "run": run, **more}))  # type: ignore[arg-type]
 
-    yield make
-    registry._jobs.clear()
-    registry._jobs.update(kept)
+    with empty_registry():
+        yield make
 
 
 def fails(now: datetime) -> int:
@@ -177,6 +175,19 @@ def test_a_failure_is_recorded_and_does_not_stop_the_others(
         ("b_works", "", 1),
     ]
     assert "Job a_fails failed" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_failure_that_a_job_foresaw_is_one_line(
+    only: Registered, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gives_up(now: datetime) -> int:
+        raise JobFailedError("The other side does not answer.")
+
+    run = run_job(only(gives_up), NOON)
+    assert run
+    assert run.error == "The other side does not answer."
+    assert [record.exc_info for record in caplog.records if "failed:" in record.message] == [None]
 
 
 @pytest.mark.django_db

@@ -18,22 +18,18 @@ from django.utils import timezone
 
 from coderapi.database import discard_pool
 from coderapi.server.signals import run_until_signalled
-from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job, register
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
+from tests.job_registry import empty_registry
 from tests.processes import DEADLINE_SECONDS, PROJECT, Program, in_database, own_database, wait_for
 
 
 @pytest.fixture
 def own_jobs() -> Iterator[None]:
-    """A registry that is empty for the time of the test."""
-    kept = dict(registry._jobs)
-    registry._jobs.clear()
-    yield
-    registry._jobs.clear()
-    registry._jobs.update(kept)
+    with empty_registry():
+        yield
 
 
 @contextmanager
@@ -184,7 +180,8 @@ def test_manage_py_worker_runs_jobs_until_it_is_told_to_stop(tmp_path: Path) -> 
             env={**os.environ, "DATABASE_URL": url},
             check=True,
         )
-        worker = Program("worker", log=tmp_path / "log", DATABASE_URL=url)
+        environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false"}
+        worker = Program("worker", log=tmp_path / "log", **environment)
         try:
             worker.wait_for_log("Job prune_job_runs: ok")
             assert worker.end() == 0

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 # After the server was killed, its children need a moment until they have let go of the port.
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 2.0
 POLL_SECONDS = 0.1
 
 

@@ -11,9 +11,10 @@ import os
 import signal
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
@@ -32,6 +33,8 @@ BACKLOG = 1024
 HEAD_MILLISECONDS = 15_000
 # Under the supervisor's own patience, over the time that a body may take.
 DRAIN_SECONDS = 20
+
+LEAST_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
 # The WSGI server copies the environment into every request, where these would pass for headers.
 REQUEST_LOOKALIKES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
@@ -62,7 +65,21 @@ def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> MPServer:
         log_dictconfig=orders["logging"],
         respawn_failed_workers=True,
         workers_kill_timeout=drain_seconds,
+        **_tls(orders["tls"]),
     )
+
+
+def _tls(orders: Orders | None) -> dict[str, Any]:
+    """What granian is told of the certificate, if there is one."""
+    if orders is None:
+        return {}
+    return {
+        "ssl_cert": Path(orders["certificate"]),
+        "ssl_key": Path(orders["key"]),
+        "ssl_protocol_min": LEAST_VERSIONS[orders["least_version"]],
+        "ssl_ca": Path(orders["client_ca"]) if orders["client_ca"] else None,
+        "ssl_client_verify": bool(orders["client_ca"]),
+    }
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
 from coderapi.database import connect_directly, discard_pool, lock_number
+from coderapi.database_settings import databases
 from coderapi.server.backoff import Backoff
 
 logger = logging.getLogger(__name__)
@@ -21,8 +23,6 @@ POLL_SECONDS = 0.25
 # A database that starts beside us, in a composition of containers, may need a while.
 DATABASE_SECONDS = 30.0
 
-CODERS_TABLES = ("api_keys", "workspace_agent_stats")
-
 
 class MigrationError(Exception):
     """The database cannot be used; the message says why and what to do."""
@@ -31,18 +31,32 @@ class MigrationError(Exception):
 def bring_up_to_date() -> None:
     """Applies what migrations are missing. It leaves no connection behind.
 
-    Raises: MigrationError when the database cannot be reached, or is Coder's own.
+    Raises: MigrationError when the database cannot be reached; CommandError when it is Coder's own.
     """
-    with _lock():
+    with _lock(), _direct_way():
         call_command("migrate", interactive=False, verbosity=0)
-    connections.close_all()
+
+
+@contextmanager
+def _direct_way() -> Iterator[None]:
+    """Lets Django's connection take the direct URL: migrations need a session to themselves."""
+    wrapper = connections["default"]
     discard_pool()
+    pooled = wrapper.settings_dict
+    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)["default"]
+    if settings.DIRECT_DATABASE_URL != settings.DATABASE_URL:
+        wrapper.settings_dict = {**pooled, **direct}
+    try:
+        yield
+    finally:
+        connections.close_all()
+        discard_pool()
+        wrapper.settings_dict = pooled
 
 
 @contextmanager
 def _lock() -> Iterator[None]:
     with _connect() as connection:
-        _refuse_coders_database(connection)
         # Polled: one that waits within pg_advisory_lock would keep a transaction open, and an
         # index that the lock's holder builds concurrently would wait for it for ever.
         waited = False
@@ -83,12 +97,3 @@ def _may_pass(error: psycopg.OperationalError) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-def _refuse_coders_database(connection: psycopg.Connection[tuple[bool]]) -> None:
-    query = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name"
-    row = connection.execute(query, [list(CODERS_TABLES)]).fetchone()
-    if row and row[0]:
-        raise MigrationError(
-            "The database holds Coder's own tables: name another one in DATABASE_URL."
-        )

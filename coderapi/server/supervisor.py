@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from coderapi.server.address import Address
 from coderapi.server.children import Child
 from coderapi.server.lifeline import Orders
+from coderapi.server.listeners import Listener, announce_ready
 from coderapi.server.signals import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
 
 # With the private database's own end this stays within 30 seconds.
 DRAIN_SECONDS = 25.0
-READY_POLL_SECONDS = 0.1
-READY_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,10 @@ class Died:
 class Supervisor:
     """Lives as long as the server. All that happens reaches it as events in one queue."""
 
-    def __init__(self, address: Address, *, roles: dict[str, tuple[str, Orders]]) -> None:
-        self._address = address
+    def __init__(
+        self, listeners: Sequence[Listener], *, roles: dict[str, tuple[str, Orders]]
+    ) -> None:
+        self._listeners = listeners
         self._events: SimpleQueue[Signalled | Died] = SimpleQueue()
         self._children = [
             Child(name, module=module, orders=orders, died=self._report)
@@ -49,9 +48,10 @@ class Supervisor:
         """The exit status: 0 when everything ended by itself, 1 when something had to be killed."""
         with signals_into(lambda number: self._events.put(Signalled(number))):
             stopping = threading.Event()
-            threading.Thread(
-                target=announce_ready, args=(self._address, stopping.is_set), daemon=True
-            ).start()
+            for listener in self._listeners:
+                threading.Thread(
+                    target=announce_ready, args=(listener, stopping.is_set), daemon=True
+                ).start()
             self._look_after()
             stopping.set()
             return self._end()
@@ -101,21 +101,3 @@ class Supervisor:
                 logger.warning("The %s process is killed: it did not end in time", child.name)
             child.kill()
         return 1
-
-
-def announce_ready(address: Address, given_up: Callable[[], bool]) -> None:
-    """Logs once that the server answers, when it does."""
-    while not given_up():
-        connection = http.client.HTTPConnection(
-            address.reachable_host, address.port, timeout=READY_TIMEOUT_SECONDS
-        )
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            time.sleep(READY_POLL_SECONDS)
-        else:
-            logger.info("Ready: http://%s answers", address)
-            return
-        finally:
-            connection.close()

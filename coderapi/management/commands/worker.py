@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError
+from django.utils import timezone
 
+from coderapi.server.parser import SUPPRESSED, with_coders_flags
 from coderapi.server.signals import run_until_signalled
+from deployment.history.recording import record_start, warn_of_options
 from jobs.worker import work
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -14,9 +22,17 @@ class Command(BaseCommand):
         "Any number of workers may run. Takes Coder's flags as `manage.py server` does."
     )
     requires_system_checks: list[str] = []
+    suppressed_base_arguments = SUPPRESSED
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+        return with_coders_flags(parser)
 
     def handle(self, **options: Any) -> None:
+        warn_of_options()
+        try:
+            record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
+        except DatabaseError as error:
+            # The jobs wait for a database that is away, or not migrated yet, and so can this.
+            logger.warning("The configuration is not recorded: %s", type(error).__name__)
         run_until_signalled(work)

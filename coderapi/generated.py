@@ -1,0 +1,45 @@
+"""The documents that are made from the code: each file below docs/, and what makes its text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from coderapi.schema.document import openapi_yaml
+from coderapi.wire import Wire
+
+type Maker = Callable[[], str]
+
+DOCUMENTS: Mapping[str, Maker] = {
+    "openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
+    "openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
+}
+
+
+def write(directory: Path) -> list[Path]:
+    """The files, made anew."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, make in DOCUMENTS.items():
+        path = directory / name
+        path.write_text(make(), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def differences(directory: Path) -> Iterator[str]:
+    """A unified diff for each file that is not what the code makes of it; none when all are."""
+    for name, make in DOCUMENTS.items():
+        path = directory / name
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        made = make()
+        if kept != made:
+            yield "".join(
+                difflib.unified_diff(
+                    kept.splitlines(keepends=True),
+                    made.splitlines(keepends=True),
+                    fromfile=str(path),
+                    tofile=f"{name}, made from the code",
+                )
+            )

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from coderapi import generated
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes the documents that follow from the code, such as docs/openapi.yml; with --check, "
+        "shows how the ones in the directory differ from that and fails when they do."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("directory", nargs="?", type=Path, default=settings.BASE_DIR / "docs")
+        parser.add_argument("--check", action="store_true", help="Write nothing, only compare.")
+
+    def handle(self, *, directory: Path, check: bool, **options: Any) -> str:
+        if not check:
+            return "\n".join(f"wrote {path}" for path in generated.write(directory))
+        found = list(generated.differences(directory))
+        if found:
+            self.stdout.write("\n".join(found))
+            raise CommandError(f"{directory} is not what the code makes: run `make docs`.")
+        return f"{len(generated.DOCUMENTS)} documents are current"

@@ -1,0 +1,173 @@
+"""How metrics come about that nobody counts as things happen.
+
+An app declares its metrics in its module `metrics`: counters and histograms with prometheus_client
+itself, where something happens; what merely is, here. A *sample* is read in every process every two
+seconds and costs no request anything. A *figure* is read from the database, once a scrape at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.module_loading import autodiscover_modules
+from prometheus_client import Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+# prometheus_client looks for it when it is first imported, and keeps its values in files there.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SAMPLE_SECONDS = 2.0
+# Scrapers that come more often than this are shown the same figures again.
+FIGURES_KEPT = timedelta(seconds=5)
+FIGURES_TIMEOUT_MS = 2000
+
+log = logging.getLogger(__name__)
+
+# Values by the values of the metric's labels; () stands for a metric without labels.
+type Values = Mapping[tuple[str, ...], float]
+type Mode = Literal["livesum", "livemin", "livemax"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A gauge that is read from the database."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[datetime], Values]
+
+
+_samples: list[Callable[[], None]] = []
+_figures: list[Figure] = []
+
+
+def sampled_gauge(
+    name: str,
+    help: str,
+    read: Callable[[], Values],
+    *,
+    mode: Mode,
+    labels: Sequence[str] = (),
+) -> Gauge:
+    """A gauge read in every process; the processes that live are put together by `mode`."""
+    gauge = Gauge(name, help, labels, multiprocess_mode=mode)
+
+    def sample() -> None:
+        for of, value in read().items():
+            (gauge.labels(*of) if of else gauge).set(value)
+
+    _samples.append(sample)
+    return gauge
+
+
+def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
+    """A counter that follows a number which a process itself only ever lets grow."""
+    counter = Counter(name, help)
+    seen = read()
+
+    def sample() -> None:
+        nonlocal seen
+        now = read()
+        counter.inc(max(0.0, now - seen))
+        seen = now
+
+    _samples.append(sample)
+    return counter
+
+
+def figure(
+    name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
+) -> Figure:
+    """A gauge for a scrape, whose query must stay cheap however large the tables are."""
+    made = Figure(name, help, tuple(labels), read)
+    _figures.append(made)
+    return made
+
+
+def figures() -> list[Figure]:
+    return list(_figures)
+
+
+def discover() -> None:
+    """Imports each app's module `metrics`."""
+    autodiscover_modules("metrics")
+
+
+def enabled() -> bool:
+    """Whether somebody may ask this process's supervisor for its metrics."""
+    return DIRECTORY_VARIABLE in os.environ
+
+
+def start_sampling() -> None:
+    """Samples from now on in a thread of its own, where metrics are served at all."""
+    if enabled():
+        discover()
+        threading.Thread(target=_sample_for_ever, name="metrics", daemon=True).start()
+
+
+def _sample_for_ever() -> None:
+    pause = threading.Event()
+    while True:
+        sample_all()
+        pause.wait(SAMPLE_SECONDS)
+
+
+def sample_all() -> None:
+    for sample in _samples:
+        try:
+            sample()
+        except Exception:
+            log.exception("a metric could not be sampled")
+
+
+class Figures(Collector):
+    """The figures for a scrape, remembered for a moment; without a database, that it is away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read_at: datetime | None = None
+        self._last: list[Metric] = []
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing, so that registering asks for no figures yet."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            now = timezone.now()
+            if self._read_at is None or now - self._read_at >= FIGURES_KEPT:
+                self._last, self._read_at = read_figures(now), now
+            return self._last
+
+
+def read_figures(now: datetime) -> list[Metric]:
+    families: list[Metric] = []
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {FIGURES_TIMEOUT_MS}")
+            families = [_family(one, now) for one in _figures]
+    except DatabaseError as error:
+        log.warning("figures cannot be read: %s", type(error).__name__)
+    reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
+    return [reachable, *families]
+
+
+DATABASE_UP_HELP = "1 if the figures from the database could be read for this scrape, else 0."
+
+
+def _family(one: Figure, now: datetime) -> Metric:
+    family = GaugeMetricFamily(one.name, one.help, labels=one.labels)
+    for labels, value in one.read(now).items():
+        family.add_metric(labels, value)
+    return family

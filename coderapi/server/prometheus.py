@@ -1,0 +1,167 @@
+"""The child that shows Prometheus what all processes of this server have counted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import django
+from django.conf import settings
+from django.db import close_old_connections
+
+from coderapi import bootstrap
+from coderapi.bootstrap import server_flags
+from coderapi.server.address import Claim
+from coderapi.server.lifeline import Orders, take_over
+from coderapi.server.signals import run_until_signalled
+
+logger = logging.getLogger(__name__)
+
+# prometheus_client looks for it when it is first imported, and keeps its values in files there.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+DIRECTORY_PREFIX = "coderapi-metrics-"
+STALLED_SECONDS = 10.0
+
+
+@contextmanager
+def metrics_role() -> Iterator[dict[str, tuple[str, Orders]]]:
+    """The child that serves metrics, by name, with its module and orders; none unless asked for.
+
+    Within it the children that are started count for it. Raises: AddressError.
+    """
+    if not settings.PROMETHEUS_ENABLE:
+        yield {}
+        return
+    claim = Claim(settings.PROMETHEUS_ADDRESS)
+    address = claim.address
+    logger.info("Metrics are served on http://%s", address)
+    orders: Orders = {"flags": server_flags(), "host": address.host, "port": address.port}
+    with shared_directory() as directory:
+        os.environ[DIRECTORY_VARIABLE] = str(directory)
+        yield {"metrics": ("coderapi.server.prometheus", orders)}
+
+
+@contextmanager
+def shared_directory() -> Iterator[Path]:
+    """A directory for the counts of this server's processes, which goes with the server.
+
+    Those of servers that were killed are removed first.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for found in parent.glob(f"{DIRECTORY_PREFIX}*"):
+        number = found.name.removeprefix(DIRECTORY_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            ours = found.lstat().st_uid == os.geteuid() and not found.is_symlink()
+            if ours and number.isdecimal() and not is_alive(int(number)):
+                shutil.rmtree(found, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def forget_dead_processes(directory: Path) -> None:
+    """What dead processes were is forgotten; what they counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
+    for number in numbers:
+        if number.isdecimal() and not is_alive(int(number)):
+            mark_process_dead(int(number), str(directory))
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Shares the port with the claim that the supervisor holds on it."""
+
+    daemon_threads = True
+    allow_reuse_port = True
+
+    def server_bind(self) -> None:
+        # The stock one asks the name service who we are.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
+        self.setup_environ()
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = STALLED_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: scrapes come all the time."""
+
+
+def serve(orders: Orders, stop: threading.Event) -> None:
+    """Answers every path with the metrics, until the event is set."""
+    from prometheus_client import CollectorRegistry, make_wsgi_app
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    from coderapi.measures import Figures, discover
+
+    discover()
+    directory = Path(os.environ[DIRECTORY_VARIABLE])
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    registry.register(Figures())
+    shown = make_wsgi_app(registry)
+
+    def application(environ: Any, start_response: Any) -> Any:
+        forget_dead_processes(directory)
+        try:
+            return shown(environ, start_response)
+        finally:
+            # Each scrape has a thread of its own, and a thread its connection.
+            close_old_connections()
+
+    server_class = _server_class(orders["host"])
+    with make_server(
+        orders["host"],
+        orders["port"],
+        application,
+        server_class=server_class,
+        handler_class=_Handler,
+    ) as server:
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        stop.wait()
+        server.shutdown()
+
+
+def _server_class(host: str) -> type[_Server]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return type("Server", (_Server,), {"address_family": family})
+
+
+def main() -> None:
+    orders = take_over()
+    bootstrap.adopt_flags([(flag, value) for flag, value in orders["flags"]])
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
+    django.setup()
+    run_until_signalled(lambda stop: serve(orders, stop))
+
+
+if __name__ == "__main__":
+    main()

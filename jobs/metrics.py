@@ -1,0 +1,42 @@
+"""What is measured about jobs, for Prometheus."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prometheus_client import Counter, Histogram
+
+from coderapi import measures
+from jobs.models import JobRun
+
+RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", ["job", "outcome"])
+RUN_SECONDS = Histogram(
+    "coderapi_job_run_seconds",
+    "How long a run of a job took.",
+    ["job"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
+)
+
+
+def count(run: JobRun, *, seconds: float) -> None:
+    """Counts a run that has ended."""
+    RUNS.labels(run.job, run.state).inc()
+    RUN_SECONDS.labels(run.job).observe(seconds)
+
+
+def _ages(now: datetime) -> measures.Values:
+    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job()
+    return {
+        (run.job,): (now - run.finished_at).total_seconds() for run in newest if run.finished_at
+    }
+
+
+def _failing(now: datetime) -> measures.Values:
+    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job()
+    return {(run.job,): float(run.failed) for run in newest}
+
+
+measures.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=["job"])
+measures.figure(
+    "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=["job"]
+)
