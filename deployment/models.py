@@ -5,6 +5,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from deployment.history.models import *  # noqa: F403
 from deployment.stats.models import *  # noqa: F403
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from deployment.options import ValueSource
 
 _LONGEST_SHOWN = 120
-# Whatever stands before an @ may hold a password, also where the text is no URL at all.
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,20}://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,15 @@ class ConfigurationError(Exception):
 
 
 def masked(text: str) -> str:
-    """The text without anything that could be a password in a URL."""
-    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    """The text without anything that could be a password in a URL.
+
+    Whatever stands before an @ may hold one, also where the text is no URL at all.
+    """
+    before, at, after = text.rpartition("@")
+    if not at:
+        return text
+    scheme = _SCHEME.match(before)
+    return f"{scheme[0] if scheme else ''}***@{after}"
 
 
 def presentable(text: str) -> str:

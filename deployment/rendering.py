@@ -6,14 +6,11 @@ from typing import Any
 
 from deployment.configuration import Configuration
 from deployment.options import Group, Option
-from deployment.values import Bool, Choice, ConfigPath, Duration, Integer, Text, TextList
+from deployment.values import Choice
 from deployment.wires import WIRE_FORMS, WireForm
 
 # Clients expect it, and no option feeds it.
-_CONSTANT_LEAVES = {"telemetry.trace": False}
-
-# Whatever else is empty, such as a URL, an address or a struct, is shown all the same.
-_LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
+CONSTANT_LEAVES = {"telemetry.trace": False}
 
 
 def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
@@ -22,25 +19,14 @@ def config_document(configuration: Configuration, *, wire: str = "documented") -
     document: dict[str, Any] = {}
     for option in configuration.options:
         value = option.type.zero if option.secret else configuration[option.json_path]
-        if not _is_left_out(option, value, form=form):
-            _put(document, option.json_path, form.encode(option.type, value), form=form)
-    for path, constant in _CONSTANT_LEAVES.items():
-        _put(document, path, constant, form=form)
+        if value or not form.may_leave_out(option):
+            put(document, option.json_path, form.encode(option.type, value), form=form)
+    for path, constant in CONSTANT_LEAVES.items():
+        put(document, path, constant, form=form)
     return document
 
 
-def _is_left_out(option: Option, value: Any, *, form: WireForm) -> bool:
-    above, _, _ = option.json_path.rpartition(".")
-    return (
-        form.omits_empty
-        and not value
-        and isinstance(option.type, _LEFT_OUT_WHEN_EMPTY)
-        and (not above or above in form.sparse_groups)
-        and option.json_path not in form.always_shown
-    )
-
-
-def _put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> None:
+def put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> None:
     *above, last = path.split(".")
     node = document
     for key in above:

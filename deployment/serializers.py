@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from coderapi.serializers import WireSerializer
@@ -7,6 +9,19 @@ from coderapi.serializers import WireSerializer
 
 class BuildInfoSerializer(WireSerializer):
     component = "codersdk.BuildInfoResponse"
+    example = {
+        "agent_api_version": "1.0",
+        "dashboard_url": "https://coder.example.com",
+        "deployment_id": "6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52",
+        "external_url": "https://coderapi.example.com",
+        "provisioner_api_version": "1.14",
+        "telemetry": False,
+        "upgrade_message": "",
+        "version": "v2.29.0+coderapi.0.1.0",
+        "webpush_public_key": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u"
+        "-Ts1XbjhazAkj7I99e8QcYP7DkM",
+        "workspace_proxy": False,
+    }
 
     agent_api_version = serializers.CharField(help_text="The agent API that is spoken.")
     dashboard_url = serializers.CharField(help_text="The access URL of this deployment.")
@@ -24,6 +39,11 @@ class BuildInfoSerializer(WireSerializer):
 
 class SSHConfigSerializer(WireSerializer):
     component = "codersdk.SSHConfigResponse"
+    example = {
+        "hostname_prefix": "coder.",
+        "hostname_suffix": "coder",
+        "ssh_config_options": {"ForwardAgent": "yes"},
+    }
 
     hostname_prefix = serializers.CharField(help_text="What SSH host names start with.")
     hostname_suffix = serializers.CharField(help_text="What SSH host names end with.")
@@ -34,14 +54,29 @@ class SSHConfigSerializer(WireSerializer):
 
 class UpdateCheckSerializer(WireSerializer):
     component = "codersdk.UpdateCheckResponse"
+    example = {
+        "current": False,
+        "url": "https://github.com/coder/coder/releases/tag/v2.29.1",
+        "version": "v2.29.1",
+    }
 
     current = serializers.BooleanField(help_text="Whether no newer release is known.")
     url = serializers.CharField(help_text="Where the newest known release is described.")
     version = serializers.CharField(help_text="The newest known release.")
 
 
+class ConfigField(serializers.JSONField):
+    """The tree of values, as `deployment.rendering` makes it; the catalogue describes it."""
+
+
+class OptionField(serializers.JSONField):
+    """One option, likewise."""
+
+
 class DeploymentConfigSerializer(WireSerializer):
     component = "codersdk.DeploymentConfig"
 
-    config = serializers.JSONField(help_text="Every value, by group; durations in nanoseconds.")
-    options = serializers.JSONField(help_text="Every option, with its value and its source.")
+    config = ConfigField(help_text="Every value, by group; durations in nanoseconds.")
+    options: Any = serializers.ListField(
+        child=OptionField(), help_text="Every option, with its value and its source."
+    )

@@ -14,13 +14,14 @@ from django.db import transaction
 from coderapi import listener
 from deployment.buildinfo import external_url
 from deployment.models import UpdateCheck
+from jobs.registry import JobFailedError
 
 TOPIC = "update-check"
 TIMEOUT = urllib3.Timeout(connect=5, read=10)
 MAX_ANSWER_BYTES = 1024 * 1024
 
 
-class UpdateCheckError(Exception):
+class UpdateCheckError(JobFailedError):
     """The newest release could not be learnt; the text says why, for the log."""
 
 

@@ -6,16 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployment import shapes
+from deployment.options import Option
 from deployment.secrecy import without_secrets
+from deployment.shapes import Schema, array_of, map_of, nullable, object_of, ref
 from deployment.values import (
     URL,
     Address,
+    Bool,
     Choice,
+    ConfigPath,
+    Duration,
     ExternalAuth,
     HostPort,
+    Integer,
     Links,
     ParsedURL,
     Regexp,
+    Text,
     TextList,
     TextListMap,
     TextMap,
@@ -23,33 +31,53 @@ from deployment.values import (
     ValueType,
 )
 
+# Whatever else is empty, such as a URL, an address or a struct, is shown all the same.
+_LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
+
 # Members of an external sign-in provider that no answer has.
 _NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
 
-type _Encoder = Callable[[Any], Any]
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the values of a type are shown: what makes JSON of them, and the schema of that JSON."""
+
+    encode: Callable[[Any], Any]
+    schema: Schema
 
 
 @dataclass(frozen=True, slots=True)
 class WireForm:
     """One form of the documents.
 
-    `encoders` turn values into JSON by their type, others stay as they are; `choice` is how an
-    option (never the configuration) shows an enumeration. `keys` renames members of the
-    configuration by JSON path. `omits_empty` leaves out what is empty: at the top of the
-    configuration, in the groups named by `sparse_groups` but for `always_shown`, and in options.
+    `encodings` turn values into JSON by their type; `choice` is how an option (never the
+    configuration) shows an enumeration, and `choice_schema` the schema of that. `components` are
+    the schemas that others name. `keys` renames members of the configuration by JSON path.
+    `omits_empty` leaves out what is empty: at the top of the configuration, in the groups named by
+    `sparse_groups` but for `always_shown`, and in options.
     """
 
-    encoders: Mapping[type[ValueType[Any]], _Encoder]
+    encodings: Mapping[type[ValueType[Any]], Encoding]
     choice: Callable[[Choice, str], Any]
+    choice_schema: Schema
+    components: Mapping[str, Schema]
     keys: Mapping[str, str] = field(default_factory=dict)
     omits_empty: bool = False
     sparse_groups: frozenset[str] = frozenset()
     always_shown: frozenset[str] = frozenset()
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
-        encoder = self.encoders.get(type(value_type))
-        shown = without_secrets(value)
-        return encoder(shown) if encoder else shown
+        return self.encodings[type(value_type)].encode(without_secrets(value))
+
+    def may_leave_out(self, option: Option) -> bool:
+        """Whether the configuration lacks the option's member while its value is empty."""
+        above, _, _ = option.json_path.rpartition(".")
+        return (
+            self.omits_empty
+            and isinstance(option.type, _LEFT_OUT_WHEN_EMPTY)
+            and (not above or above in self.sparse_groups)
+            and option.json_path not in self.always_shown
+        )
 
 
 def _url_members(url: ParsedURL) -> dict[str, Any]:
@@ -118,30 +146,70 @@ def _choice_members(choice: Choice, value: str) -> dict[str, Any]:
     return {"Choices": list(choice.choices), "Value": value}
 
 
-WIRE_FORMS: Mapping[str, WireForm] = {
-    "documented": WireForm(
-        encoders={
-            URL: _url_members,
-            Address: _address_members,
-            Regexp: _source,
-            TextList: _list,
-            TextMap: _map,
-            TextListMap: _map,
-            UUIDListMap: _map,
-            Links: _full_links,
-            ExternalAuth: _full_providers,
-        },
-        choice=_word,
-    ),
-    "coderd": WireForm(
-        encoders={URL: str, Address: str, Links: _links, ExternalAuth: _providers},
-        choice=_choice_members,
-        keys={
-            "config_ssh.deploymentName": "DeploymentName",
-            "config_ssh.sshconfigOptions": "SSHConfigOptions",
-        },
-        omits_empty=True,
-        sparse_groups=frozenset({"session_lifetime", "http_cookies"}),
-        always_shown=frozenset({"session_lifetime.default_duration"}),
-    ),
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_NANOSECONDS = shapes.INTEGER | {"description": "In nanoseconds."}
+_PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
+    Bool: Encoding(_as_it_is, shapes.TRUTH),
+    Choice: Encoding(_as_it_is, shapes.TEXT),
+    ConfigPath: Encoding(_as_it_is, shapes.TEXT),
+    Duration: Encoding(_as_it_is, _NANOSECONDS),
+    Integer: Encoding(_as_it_is, shapes.INTEGER),
+    Text: Encoding(_as_it_is, shapes.TEXT),
 }
+_LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
+_URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
+
+_DOCUMENTED = WireForm(
+    encodings={
+        **_PLAIN,
+        URL: Encoding(_url_members, ref(_URL)),
+        Address: Encoding(_address_members, ref(_ADDRESS)),
+        Regexp: Encoding(_source, ref(_REGEXP)),
+        TextList: Encoding(_list, shapes.TEXTS),
+        TextMap: Encoding(_map, map_of(shapes.TEXT)),
+        TextListMap: Encoding(_map, map_of(shapes.TEXTS)),
+        UUIDListMap: Encoding(_map, map_of(shapes.TEXTS)),
+        Links: Encoding(_full_links, object_of({"value": array_of(ref(_LINK))})),
+        ExternalAuth: Encoding(_full_providers, object_of({"value": array_of(ref(_PROVIDER))})),
+    },
+    choice=_word,
+    choice_schema=shapes.TEXT,
+    components={
+        _URL: shapes.URL_MEMBERS,
+        _ADDRESS: shapes.ADDRESS_MEMBERS,
+        _REGEXP: shapes.REGEXP_MEMBERS,
+        _LINK: shapes.LINK,
+        _PROVIDER: shapes.provider(lists=shapes.TEXTS, withheld=_NEVER_TOLD),
+    },
+)
+_CODERD = WireForm(
+    encodings={
+        **_PLAIN,
+        URL: Encoding(str, shapes.TEXT | {"description": "A URL; empty when unset."}),
+        Address: Encoding(str, shapes.TEXT | {"description": "host:port; empty when unset."}),
+        Regexp: Encoding(_as_it_is, shapes.TEXT | {"description": "A pattern in RE2 syntax."}),
+        TextList: Encoding(_as_it_is, shapes.TEXTS_OR_NULL),
+        TextMap: Encoding(_as_it_is, nullable(map_of(shapes.TEXT))),
+        TextListMap: Encoding(_as_it_is, nullable(map_of(shapes.TEXTS_OR_NULL))),
+        UUIDListMap: Encoding(_as_it_is, nullable(map_of(shapes.TEXTS_OR_NULL))),
+        Links: Encoding(_links, nullable(array_of(ref(_LINK)))),
+        ExternalAuth: Encoding(_providers, nullable(array_of(ref(_PROVIDER)))),
+    },
+    choice=_choice_members,
+    choice_schema=shapes.CHOICE_MEMBERS,
+    components={
+        _LINK: shapes.LINK_WITHOUT_EMPTY,
+        _PROVIDER: shapes.provider(lists=shapes.TEXTS_OR_NULL, withheld=_NEVER_TOLD),
+    },
+    keys={
+        "config_ssh.deploymentName": "DeploymentName",
+        "config_ssh.sshconfigOptions": "SSHConfigOptions",
+    },
+    omits_empty=True,
+    sparse_groups=frozenset({"session_lifetime", "http_cookies"}),
+    always_shown=frozenset({"session_lifetime.default_duration"}),
+)
+WIRE_FORMS: Mapping[str, WireForm] = {"documented": _DOCUMENTED, "coderd": _CODERD}

@@ -12,8 +12,9 @@ from coderapi.documents import Document
 from coderapi.rendering import render_json
 from coderapi.views import DocumentView
 from experiments.selectors import enabled_experiments, safe_experiments
+from experiments.serializers import ExperimentField
 
-NAMES: Any = serializers.ListSerializer(child=serializers.CharField())
+NAMES: Any = serializers.ListSerializer(child=ExperimentField())
 
 
 class EnabledExperimentsView(DocumentView):

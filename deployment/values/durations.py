@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from coderapi.durations import DurationError, format_duration, parse_duration
 from deployment.values.base import ValueRefusedError, ValueType
 
+_LONGEST = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Duration(ValueType[int]):
@@ -18,6 +20,8 @@ class Duration(ValueType[int]):
         return 0
 
     def parse(self, text: str) -> int:
+        if len(text) > _LONGEST:
+            raise ValueRefusedError("is too long for a duration")
         try:
             return parse_duration(text)
         except DurationError as error:

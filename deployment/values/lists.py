@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from deployment.values.base import ValueRefusedError, ValueType, scalar_text
 from deployment.values.nodes import Node, Sequence
 from deployment.values.rules import Rule
 
-_QUOTED = frozenset(',"\r\n')
+_BARE = re.compile(r"[^,\n]*")
+_QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
+_NEEDS_QUOTES = frozenset(',"\r\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,40 +60,34 @@ def parse_record(text: str) -> list[str] | None:
 
     Source: Go's encoding/csv reader with its defaults.
     """
-    rest: str | None = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
-    if not rest:
+    lines = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
+    if not lines:
         return None
     fields = []
-    while rest is not None:
-        field, rest = _quoted_field(rest) if rest.startswith('"') else _bare_field(rest)
+    position = -1
+    while position < 0 or lines.startswith(",", position):
+        read = _quoted_field if lines.startswith('"', position + 1) else _bare_field
+        field, position = read(lines, position + 1)
         fields.append(field)
     return fields
 
 
-def _bare_field(text: str) -> tuple[str, str | None]:
-    line = text.partition("\n")[0]
-    field, comma, _ = line.partition(",")
+def _bare_field(text: str, start: int) -> tuple[str, int]:
+    """The field, and where it ends."""
+    found = _BARE.match(text, start)
+    field = found[0] if found else ""
     if '"' in field:
         raise ValueRefusedError("has a double quote inside an unquoted value")
-    return field, text[len(field) + 1 :] if comma else None
+    return field, start + len(field)
 
 
-def _quoted_field(text: str) -> tuple[str, str | None]:
-    field = []
-    start = 1
-    while True:
-        end = text.find('"', start)
-        if end < 0:
-            raise ValueRefusedError("has a double quote that is never closed")
-        field.append(text[start:end])
-        start = end + 2
-        if text[end + 1 : start] != '"':
-            break
-        field.append('"')
-    after = text[end + 1 : end + 2]
-    if after not in {"", ",", "\n"}:
+def _quoted_field(text: str, start: int) -> tuple[str, int]:
+    found = _QUOTED.match(text, start)
+    if not found:
+        raise ValueRefusedError("has a double quote that is never closed")
+    if text[found.end() : found.end() + 1] not in {"", ",", "\n"}:
         raise ValueRefusedError("has text after a closing double quote")
-    return "".join(field), text[end + 2 :] if after == "," else None
+    return found[1].replace('""', '"'), found.end()
 
 
 def format_record(values: list[str]) -> str:
@@ -101,6 +98,6 @@ def format_record(values: list[str]) -> str:
 
 
 def _format_field(value: str) -> str:
-    if _QUOTED.isdisjoint(value):
+    if _NEEDS_QUOTES.isdisjoint(value):
         return value
     return '"' + value.replace('"', '""') + '"'

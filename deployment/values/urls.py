@@ -256,9 +256,9 @@ def _text(raw: bytes) -> str:
 
 _PASSWORD = re.compile(
     r"""
-    (?P<before> [A-Za-z][A-Za-z0-9+.-]*:// [^/?\#\s:@]* ) : (?P<password>
+    (?P<before> [A-Za-z0-9+.-]:// [^/?\#\s:@]* ) : (?:
         [^/?\#\s]* (?=@)                     # the authority holds an @: all up to its last one
-      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S* (?=@)   # no port follows: a password with a slash in it
+      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S{,1000} (?=@)   # no port: a password with a slash in it
     ) @
     """,
     re.VERBOSE,

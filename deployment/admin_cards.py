@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.urls import reverse
+
+from coderapi.admin_cards import Line, State, ago, register
+from deployment.models import UpdateCheck
+from deployment.stats.models import WorkspaceState
+from deployment.stats.selectors import refresh_interval, snapshot_state
+from deployment.updatecheck import update
+
+# A snapshot that is older than so many intervals says that nobody takes them.
+LATE_AFTER = 3
+CHECK_LATE_AFTER = timedelta(days=3)
+
+
+def _stats(now: datetime) -> list[Line]:
+    state = snapshot_state(now)
+    workspaces = WorkspaceState.objects.filter(deleted=False).count()
+    return [
+        _newest_snapshot(state and state["collected_at"], now),
+        Line("workspaces known", str(workspaces)),
+    ]
+
+
+def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
+    late = taken is None or now - taken > LATE_AFTER * refresh_interval()
+    state = State.NOTICE if late else State.GOOD
+    link = reverse("admin:deployment_snapshot_changelist")
+    return Line("newest snapshot", ago(taken, now=now), state, link)
+
+
+def _update(now: datetime) -> list[Line]:
+    if not settings.UPDATE_CHECK:
+        return [Line("check", "switched off")]
+    known = UpdateCheck.objects.first()
+    if known is None:
+        return [Line("check", "has not run yet", State.NOTICE)]
+    failure = [Line("last failure", known.error, State.NOTICE)] if known.error else []
+    release = _release() if known.version else Line("newest release", "not known yet", State.NOTICE)
+    return [release, _checked(known.succeeded_at, now), *failure]
+
+
+def _release() -> Line:
+    found = update()
+    if found.current:
+        return Line("Coder", f"{found.version} is current", State.GOOD, found.url)
+    return Line("Coder", f"{found.version} is out", State.NOTICE, found.url)
+
+
+def _checked(succeeded: datetime | None, now: datetime) -> Line:
+    late = succeeded is None or now - succeeded > CHECK_LATE_AFTER
+    return Line("checked", ago(succeeded, now=now), State.NOTICE if late else State.PLAIN)
+
+
+register("Deployment stats", _stats, order=40)
+register("Updates", _update, order=80)

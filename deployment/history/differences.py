@@ -1,0 +1,45 @@
+"""What changed between two revisions of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deployment.catalogue import CATALOGUE
+from deployment.history.models import ConfigRevision
+
+_SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
+_NAMES = {option.json_path: option.name for option in CATALOGUE if not option.use_instead}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One option that two revisions set differently; a secret is only ever said to differ."""
+
+    name: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before or '(empty)'} → {self.after or '(empty)'}"
+
+
+def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
+    """By the options' order; those that one of the two releases does not know come last."""
+    known = list(_NAMES)
+    paths = [*known, *sorted({*before.values, *after.values} - set(known))]
+    return [found for path in paths for found in _difference(path, before, after)]
+
+
+def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Iterator[Difference]:
+    old, new = _shown(before, path), _shown(after, path)
+    if old != new:
+        yield Difference(_NAMES.get(path, path), old, new)
+    elif before.secrets.get(path) != after.secrets.get(path):
+        yield Difference(_NAMES.get(path, path), old, f"{new}, changed")
+
+
+def _shown(revision: ConfigRevision, path: str) -> str:
+    if path in revision.values:
+        return str(revision.values[path])
+    return _SECRET if path in revision.secrets else ""

@@ -1,0 +1,67 @@
+"""A configuration as it is kept and compared: what may be shown, and digests of what may not."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+
+from deployment.configuration import Configuration
+from deployment.options import Option
+from deployment.secrecy import without_secrets
+
+SHORT = 8
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSnapshot:
+    """What options say, by JSON path.
+
+    Shape: `values` {path: text}; `sources` {path: value source}, of those that somebody set;
+    `secrets` {path: keyed digest}, of those secrets, and values with a secret in them, that are
+    set. `digest` covers values and secrets, whatever they come from.
+    """
+
+    values: dict[str, str]
+    sources: dict[str, str]
+    secrets: dict[str, str]
+    digest: str
+
+    @property
+    def short(self) -> str:
+        """The digest's beginning, as people and connections' names show it."""
+        return self.digest[:SHORT]
+
+
+def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
+    """What the options say.
+
+    Digests of secrets can be compared only with those of the same key, and without it nobody can
+    try out what a digest may stand for.
+    """
+    values: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    for option in options.options:
+        path, value = option.json_path, options[option.json_path]
+        shown = option.type.zero if option.secret else without_secrets(value)
+        if not option.secret:
+            values[path] = option.type.format(shown)
+        if shown != value:
+            secrets[path] = _keyed(option, value, key=key)
+    sources = {
+        path: source.value for path, source in options.sources.items() if options.places.get(path)
+    }
+    return ConfigSnapshot(values, sources, secrets, _digest(values, secrets))
+
+
+def _keyed(option: Option, value: object, *, key: str) -> str:
+    text = f"{option.json_path}\0{option.type.format(value)}"
+    purpose = hashlib.sha256(f"config-history\0{key}".encode()).digest()
+    return hmac.new(purpose, text.encode(), hashlib.sha256).hexdigest()[: 2 * _DIGEST_BYTES]
+
+
+def _digest(values: dict[str, str], secrets: dict[str, str]) -> str:
+    text = json.dumps([values, secrets], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
