@@ -46,7 +46,7 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> Entry:
-    """The new entry, written with the surrounding transaction. `before` and `after` hold no secret."""
+    """The new entry, written with the surrounding transaction. No secret is in what it is given."""
     entry = Entry(
         at=now,
         actor_id=actor.user_id,

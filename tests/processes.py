@@ -47,13 +47,18 @@ def environment(pid: int) -> str:
 
 
 def marked_with(mark: str) -> list[int]:
-    """The processes whose environment has the mark, this one apart, zombies left out."""
+    """The living processes whose environment has the mark, this one apart."""
+    return [pid for pid in _others() if mark in environment(pid) and command_line(pid)]
+
+
+def running_with(argument: str) -> list[int]:
+    """The living processes that have the text in their arguments, this one apart."""
+    return [pid for pid in _others() if argument in command_line(pid)]
+
+
+def _others() -> list[int]:
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-    return [
-        pid
-        for pid in numbers
-        if pid != os.getpid() and mark in environment(pid) and command_line(pid)
-    ]
+    return [pid for pid in numbers if pid != os.getpid()]
 
 
 def _read(pid: int, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +13,6 @@ from deployment.options import Option, by_env, by_file_variable, by_flag, by_yam
 from deployment.values import Choice, Duration, Text, TextList
 
 BY_NAME = {option.name: option for option in CATALOGUE}
-
-every_option = pytest.mark.parametrize("option", CATALOGUE, ids=lambda option: option.name)
 
 
 def test_catalogue_is_complete() -> None:
@@ -60,48 +59,45 @@ def test_no_group_has_the_key_of_an_option() -> None:
     assert groups.isdisjoint(by_yaml_path(CATALOGUE))
 
 
-@every_option
-def test_option_is_described(option: Option) -> None:
-    for text in (option.description, option.remark):
-        assert text == text.strip()
-        assert not text or (text.endswith(".") and text[0].isupper())
-        assert "  " not in text
-    assert len(option.description) > 20
-    assert option.group is None or option.group in GROUPS
+def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
+    """The names of the options that break a rule."""
+    return [option.name for option in CATALOGUE if is_wrong(option)]
 
 
-@every_option
-def test_option_has_proper_spellings(option: Option) -> None:
-    assert re.fullmatch(r"(CODER_[A-Z0-9_]+|WGTUNNEL_HOST)?", option.env)
-    assert re.fullmatch(r"([a-z0-9]+(-[a-z0-9]+)*)?", option.flag)
-    assert re.fullmatch(r"[aclv]?", option.flag_shorthand)
-    assert re.fullmatch(r"[A-Za-z0-9_.]+", option.json_path)
-    assert option.env or option.name in {"Write Config", "External Auth Providers"}
-    assert option.flag
+def test_options_are_described_in_whole_sentences() -> None:
+    sentence = re.compile(r"[A-Z].*\.")
+    assert not wrong(lambda option: not sentence.fullmatch(option.description))
+    assert not wrong(lambda option: option.remark and not sentence.fullmatch(option.remark))
+    assert not wrong(lambda option: "  " in option.description + option.remark)
+    assert not wrong(lambda option: option.group and option.group not in GROUPS)
 
 
-@every_option
-def test_default_is_a_value_of_its_type(option: Option) -> None:
-    if option.default:
-        value = option.type.parse(option.default)
-        assert option.type.parse(option.type.format(value)) == value
+def test_options_have_proper_spellings() -> None:
+    variable = re.compile(r"(CODER_[A-Z0-9_]+|WGTUNNEL_HOST)?")
+    flag = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+    assert not wrong(lambda option: not variable.fullmatch(option.env))
+    assert not wrong(lambda option: not flag.fullmatch(option.flag))
+    assert not wrong(lambda option: not re.fullmatch(r"[A-Za-z0-9_.]+", option.json_path))
+    assert wrong(lambda option: option.flag_shorthand) == [
+        *("Address", "Verbose", "Log Filter", "Config Path")
+    ]
+    assert wrong(lambda option: not option.env) == ["Write Config", "External Auth Providers"]
 
 
-@every_option
-def test_deprecated_option_names_its_successors(option: Option) -> None:
-    for name in option.use_instead:
-        successor = BY_NAME[name]
-        assert not successor.use_instead
-        assert type(successor.type) is type(option.type) or successor.json_path != option.json_path
+def test_defaults_are_values_of_their_types() -> None:
+    for option in CATALOGUE:
+        if option.default:
+            value = option.type.parse(option.default)
+            assert option.type.parse(option.type.format(value)) == value
 
 
 def test_options_that_share_a_value_are_one_new_name_and_old_ones() -> None:
     shared: dict[str, list[Option]] = {}
     for option in CATALOGUE:
         shared.setdefault(option.json_path, []).append(option)
-    groups = [options for options in shared.values() if len(options) > 1]
-    assert len(groups) == 15
-    for options in groups:
+    families = [options for options in shared.values() if len(options) > 1]
+    assert len(families) == 15
+    for options in families:
         (new,) = [option for option in options if not option.use_instead]
         for old in options:
             assert old is new or old.use_instead == (new.name,)
@@ -109,19 +105,24 @@ def test_options_that_share_a_value_are_one_new_name_and_old_ones() -> None:
             assert (old.type, old.secret, old.obeyed) == (new.type, new.secret, new.obeyed)
 
 
-@every_option
-def test_secret_is_a_text_that_no_file_holds(option: Option) -> None:
-    if option.secret:
-        assert isinstance(option.type, Text | TextList)
-        assert not option.yaml
-        assert not option.default
+def test_deprecated_options_name_their_successors() -> None:
+    successors = {name for option in CATALOGUE for name in option.use_instead}
+    assert successors <= BY_NAME.keys()
+    assert not [name for name in successors if BY_NAME[name].use_instead]
+    assert len(wrong(lambda option: option.use_instead)) == 18
 
 
-@every_option
-def test_annotations_say_what_clients_need(option: Option) -> None:
-    assert set(option.annotations.values()) <= {"true"}
-    assert ("secret" in option.annotations) is option.secret
-    assert ("format_duration" in option.annotations) is isinstance(option.type, Duration)
+def test_secrets_are_texts_that_no_file_holds() -> None:
+    secrets = [option for option in CATALOGUE if option.secret]
+    assert all(isinstance(option.type, Text | TextList) for option in secrets)
+    assert not [option.name for option in secrets if option.yaml or option.default]
+
+
+def test_annotations_say_what_clients_need() -> None:
+    assert not wrong(lambda option: set(option.annotations.values()) - {"true"})
+    assert not wrong(lambda option: ("secret" in option.annotations) is not option.secret)
+    assert len(wrong(lambda option: "format_duration" in option.annotations)) == 30
+    assert len(wrong(lambda option: "enterprise" in option.annotations)) == 4
 
 
 def test_enumerations_write_the_bar_as_coder_does() -> None:
@@ -129,6 +130,5 @@ def test_enumerations_write_the_bar_as_coder_does() -> None:
     assert names == {r"enum[password\|awsiamrds]", r"enum[lax\|none]"}
 
 
-@every_option
-def test_obeyed_option_needs_no_excuse(option: Option) -> None:
-    assert not (option.obeyed and option.remark)
+def test_obeyed_options_need_no_remark_on_why_they_are_not() -> None:
+    assert not wrong(lambda option: option.obeyed and option.remark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ from hypothesis import strategies as st
 
 from deployment.catalogue import CATALOGUE
 from deployment.configuration import Configuration, ConfigurationError, load
+from deployment.flag_help import flag_help
 from deployment.option_table import option_rows, table
 from deployment.options import Option
+from deployment.options_reference import options_reference
 from deployment.rendering import config_document, options_document
 from deployment.values import (
     URL,
     Address,
     Bool,
     Choice,
-    ConfigPath,
     Duration,
     ExternalAuth,
     Integer,
@@ -409,5 +411,18 @@ def test_table_refuses_an_unknown_name(plain: Configuration) -> None:
         option_rows(plain, names=["CODER_ACESS_URL"])
 
 
-def test_config_path_is_told_to_clients() -> None:
-    assert isinstance(load({}).option("Config Path").type, ConfigPath)
+def test_help_has_every_flag_under_its_heading_but_hidden_ones() -> None:
+    text = flag_help()
+    for option in CATALOGUE:
+        assert (re.search(rf"--{option.flag}\b(?!-)", text) is None) is option.hidden, option.name
+    assert "\nNetworking / HTTP:\n" in text
+    assert "  -c, --config yaml-config-path, $CODER_CONFIG_PATH\n" in text
+    assert "  --tls-enable, $CODER_TLS_ENABLE\n" in text
+
+
+def test_reference_has_every_option_and_says_what_is_obeyed() -> None:
+    text = options_reference()
+    for option in CATALOGUE:
+        assert f"### {option.name}\n" in text
+    assert text.count("**Obeyed**.") == len([option for option in CATALOGUE if option.obeyed])
+    assert "`networking.accessURL` in YAML" in text

@@ -227,6 +227,10 @@ def test_list_starts_anew_after_an_empty_text() -> None:
     assert merged == ["b", "c", "d"]
 
 
+def test_long_list_is_read_whole() -> None:
+    assert parse_record("," * 200_000) == [""] * 200_001
+
+
 def test_maps_merge_key_by_key() -> None:
     assert TextMap().merge({"a": "1", "b": "2"}, {"b": "3"}) == {"a": "1", "b": "3"}
     assert TextMap().merge({"a": "1"}, None) == {"a": "1"}

@@ -9,6 +9,7 @@ import pytest
 from deployment.stats.models import Snapshot
 from tests.client import APIClient
 from tests.factories import make_key, make_user
+from tests.sending import send
 
 EVERYBODY = ["owner", "auditor", "user-admin", "template-admin", "member", "anonymous"]
 
@@ -25,6 +26,47 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /experiments/available": (200, 200, 200, 200, 200, 401),
     "GET /users/me/keys/tokens/tokenconfig": (200, 200, 200, 200, 200, 401),
     "GET /users/stranger/keys/tokens/tokenconfig": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens?include_all=true": (200, 200, 200, 200, 200, 401),
+    "POST /users/me/keys": (201, 201, 201, 201, 201, 401),
+    "POST /users/me/keys/tokens": (201, 201, 201, 201, 201, 401),
+    "POST /users/stranger/keys": (201, 403, 403, 403, 400, 401),
+    "POST /users/stranger/keys/tokens": (201, 403, 403, 403, 400, 401),
+    "GET /users/stranger/keys/{key}": (200, 404, 404, 404, 400, 401),
+    "GET /users/stranger/keys/tokens/theirs": (200, 404, 404, 404, 400, 401),
+    "PUT /users/stranger/keys/{key}/expire": (204, 404, 404, 404, 400, 401),
+    "DELETE /users/stranger/keys/{key}": (204, 404, 404, 404, 400, 401),
+    "GET /users/me/keys/{key}": (200, 404, 404, 404, 404, 401),
+    "PUT /users/me/keys/{key}/expire": (204, 404, 404, 404, 404, 401),
+    "DELETE /users/me/keys/{key}": (204, 404, 404, 404, 404, 401),
+    "GET /users": (200, 200, 200, 200, 403, 401),
+    "GET /users/me": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/login-type": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/login-type": (403, 403, 403, 403, 400, 401),
+    "POST /users": (400, 403, 400, 403, 403, 401),  # 400: the body is empty
+    "DELETE /users/stranger": (200, 403, 200, 403, 400, 401),
+    "DELETE /users/somebody-who-owns": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/status/suspend": (200, 403, 200, 403, 400, 401),
+    "PUT /users/stranger/status/activate": (200, 403, 200, 403, 400, 401),
+    "PUT /users/somebody-who-owns/status/suspend": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
+    "PUT /users/somebody-who-owns/password": (204, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
+    "POST /authcheck": (200, 200, 200, 200, 200, 401),
+    "POST /users/logout": (200, 200, 200, 200, 200, 401),
+    "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
+    "GET /users/first": (200, 200, 200, 200, 200, 200),
+}
+BODIES = {
+    "POST /csp/reports": {"csp-report": {}},
+    "PUT /users/stranger/password": {"password": "another-horse-battery"},
+    "PUT /users/somebody-who-owns/password": {"password": "another-horse-battery"},
+    "PUT /users/stranger/roles": {"roles": ["auditor"]},
+    "POST /authcheck": {"checks": {}},
 }
 # A report is committed by a writer that no test's transaction holds back.
 COMMITS = {"POST /csp/reports"}
@@ -48,20 +90,19 @@ def client_of(role: str) -> APIClient:
     return APIClient(user=user, token=make_key(user).token)
 
 
-def call(client: APIClient, operation: str) -> Any:
+def call(client: APIClient, operation: str, *, key: str = "") -> Any:
     method, path = operation.split()
-    if method == "POST":
-        return client.post_json(f"/api/v2{path}", b'{"csp-report": {}}')
-    return client.get(f"/api/v2{path}")
+    return send(client, method, path.format(key=key), BODIES.get(operation, {}))
 
 
 @pytest.mark.parametrize(("operation", "role", "status"), CELLS)
 def test_operation_answers_each_role_as_the_matrix_says(
     operation: str, role: str, status: int
 ) -> None:
-    make_user(username="stranger")
+    key = make_key(make_user(username="stranger"), token_name="theirs").key
+    make_user("owner", username="somebody-who-owns")
 
-    answer = call(client_of(role), operation)
+    answer = call(client_of(role), operation, key=key.id)
 
     assert answer.status_code == status, answer.content
     assert Snapshot.objects.count() == 0

@@ -1,25 +1,141 @@
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any, cast
 
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+
+from audit.services import Actor
 from coderapi.admin_base import ReadOnlyAdmin
+from coderapi.durations import format_duration
+from coderapi.identity import IdentifiedRequest
+from tokens import configs, services
+from tokens.calendar import SPAN_DAYS, expiry_days
+from tokens.configs import Existing
+from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
+from users.models import User
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who is signed in to the admin, as the audit trail names who did something."""
+    user = cast("User", request.user)
+    address = cast("IdentifiedRequest", request).client_address
+    return Actor(user_id=user.pk, name=user.username, address=address)
+
+
+class LiveFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("live", "Live"), ("expired", "Expired")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "live":
+            return queryset.filter(expires_at__gte=timezone.now())
+        if self.value() == "expired":
+            return queryset.filter(expires_at__lt=timezone.now())
+        return queryset
 
 
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
-    """Keys to look at; never a secret, nor its digest."""
+    """Every key of every kind, to look at and to end; never a secret, nor its digest."""
 
-    list_display = ["id", "token_name", "user", "login_type", "last_used", "expires_at"]
-    list_filter = ["login_type", "expires_at"]
-    search_fields = ["id", "token_name", "user__username"]
+    list_display = ["id", "token_name", "user", "login_type", "lifetime", "last_used", "expires_at"]
+    list_filter = [LiveFilter, "login_type", "expires_at", "last_used"]
+    search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
     exclude = ["hashed_secret"]
+    actions = ["expire"]
+    change_list_template = "admin/tokens/apikey/change_list.html"
+
+    @admin.display(ordering="lifetime_ns")
+    def lifetime(self, key: APIKey) -> str:
+        return format_duration(key.lifetime_ns)
+
+    def has_expire_permission(self, request: HttpRequest) -> bool:
+        return cast("User", request.user).has_perm("tokens.change_apikey")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.calendar)
+        return [path("calendar/", view, name="tokens_apikey_calendar"), *super().get_urls()]
+
+    def calendar(self, request: HttpRequest) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Expiry calendar",
+            "days": expiry_days(now=timezone.now()),
+            "span_days": SPAN_DAYS,
+        }
+        return TemplateResponse(request, "admin/tokens/apikey/calendar.html", context)
+
+    @admin.action(description="Expire, with a reason", permissions=["expire"])
+    def expire(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> HttpResponse | None:
+        now = timezone.now()
+        live = queryset.filter(expires_at__gte=now)
+        form = ExpireForm(request.POST if "confirmed" in request.POST else None)
+        if form.is_valid():
+            ended = services.expire_keys(
+                live, actor=actor_of(request), now=now, reason=form.cleaned_data["reason"]
+            )
+            self.message_user(request, f"{ended} keys have been ended.", messages.SUCCESS)
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Expire keys",
+            "count": live.count(),
+            "form": form,
+            "repeated": _repeated(request),
+        }
+        return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
+
+
+def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
+    """What chose the keys, to be sent once more with the reason."""
+    names = ("action", "select_across", "index", "_selected_action")
+    return [(name, value) for name in names for value in request.POST.getlist(name)]
 
 
 @admin.register(TokenConfig)
 class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
-    list_display = ["subject", "max_token_lifetime", "updated_at"]
+    """The rules of the token policy."""
+
+    form = TokenConfigForm
+    list_display = ["subject", "longest", "max_live_tokens", "tokens_may_mint", "updated_at"]
     list_select_related = ["user"]
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
+    change_form_template = "admin/tokens/tokenconfig/change_form.html"
+
+    @admin.display(description="longest lifetime", ordering="max_token_lifetime")
+    def longest(self, config: TokenConfig) -> str:
+        return format_duration(config.max_token_lifetime) if config.max_token_lifetime else "-"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["broken"] = getattr(context["adminform"].form, "broken", [])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
+        changed = configs.save_config(
+            obj,
+            existing=Existing(form.cleaned_data["existing"] or Existing.LEAVE),
+            actor=actor_of(request),
+            now=timezone.now(),
+        )
+        if changed:
+            self.message_user(request, f"{changed} keys have been changed with it.")
+
+    def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
+        configs.delete_config(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TokenConfig]) -> None:
+        for config in queryset:
+            self.delete_model(request, config)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import cast
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.csrf import CsrfViewMiddleware, get_token
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from coderapi.errors import APIError
-from coderapi.identity import Identity, IdentifiedRequest, TokenSource
-from tokens.extraction import HEADER
+from coderapi.identity import IdentifiedRequest, Identity, TokenSource
+from tokens.extraction import COOKIE, HEADER, bearer
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -23,22 +24,33 @@ class SessionTokenAuthentication(BaseAuthentication):
         identified = cast("IdentifiedRequest", request._request)
         if identified.identity is None:
             return None
-        if _needs_csrf_proof(identified):
-            enforce_csrf(identified)
+        if _came_by_cookie(identified):
+            _ensure_csrf_cookie(identified)
+            if _needs_csrf_proof(identified):
+                enforce_csrf(identified)
         return identified.identity, identified.identity
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="coder"'
 
 
+def _came_by_cookie(request: IdentifiedRequest) -> bool:
+    return request.presented is not None and request.presented.source is TokenSource.COOKIE
+
+
+def _ensure_csrf_cookie(request: HttpRequest) -> None:
+    """Has the answer set the cookie that a later write's proof is made from, if there is none."""
+    if not request.COOKIES.get(settings.CSRF_COOKIE_NAME):
+        get_token(request)
+
+
 def _needs_csrf_proof(request: IdentifiedRequest) -> bool:
     if request.method in SAFE_METHODS or request.presented is None:
         return False
-    if request.presented.source is not TokenSource.COOKIE:
-        return False
     # Another origin can make a browser send a cookie, but can neither read it nor set a header.
-    also_sent = (request.headers.get(HEADER), request.GET.get("coder_session_token"))
-    return "Authorization" not in request.headers and request.presented.token not in also_sent
+    also_sent = (request.headers.get(HEADER), request.GET.get(COOKIE))
+    has_bearer = bool(bearer(request.headers.get("Authorization", "")))
+    return not has_bearer and request.presented.token not in also_sent
 
 
 class _Check(CsrfViewMiddleware):

@@ -22,7 +22,7 @@ def presented_token(
         (TokenSource.COOKIE, lambda: cookies.get(COOKIE, "")),
         (TokenSource.QUERY, lambda: query.get(COOKIE, "")),
         (TokenSource.HEADER, lambda: headers.get(HEADER, "")),
-        (TokenSource.BEARER, lambda: _bearer(headers.get("Authorization", ""))),
+        (TokenSource.BEARER, lambda: bearer(headers.get("Authorization", ""))),
         (TokenSource.ACCESS_TOKEN, lambda: query.get(ACCESS_TOKEN, "")),
     ]
     for source, read in places:
@@ -32,6 +32,7 @@ def presented_token(
     return None
 
 
-def _bearer(authorization: str) -> str:
+def bearer(authorization: str) -> str:
+    """The token of a bearer's Authorization header, or "" for any other."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

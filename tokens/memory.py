@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from coderapi import listener
-from coderapi.identity import Identity
+from users.identity import KeyIdentity
 
 CAPACITY = 10_000
 MAX_AGE = timedelta(seconds=60)
@@ -25,7 +25,7 @@ USER_TOPIC = "user"
 class Remembered:
     """A verified key, and until when it may be believed without asking."""
 
-    identity: Identity
+    identity: KeyIdentity
     until: datetime
 
 
@@ -44,7 +44,7 @@ class KeyMemory:
         """Changes whenever anything is forgotten; read it before asking the database."""
         return self._generation
 
-    def recall(self, token: str, *, now: datetime) -> Identity | None:
+    def recall(self, token: str, *, now: datetime) -> KeyIdentity | None:
         found = self._entries.get(_fingerprint(token)) if listener.hearing() else None
         if found is None or found.until <= now:
             self.misses += 1
@@ -53,7 +53,7 @@ class KeyMemory:
         return found.identity
 
     def remember(
-        self, token: str, identity: Identity, *, until: datetime, now: datetime, generation: int
+        self, token: str, identity: KeyIdentity, *, until: datetime, now: datetime, generation: int
     ) -> None:
         """Keeps the identity, unless something was forgotten since `generation` was read."""
         fingerprint = _fingerprint(token)

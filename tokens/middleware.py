@@ -1,4 +1,7 @@
-"""Finds the session token of a request and attaches whose it is. It decides nothing."""
+"""Finds the session token of a request and attaches whose it is. It decides nothing.
+
+The answer to a key that is about to end says so.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ from django.utils import timezone
 from coderapi.client_address import rate_limit_bucket
 from coderapi.errors import APIError
 from coderapi.handlers import to_api_error
-from coderapi.identity import Identity, IdentifiedRequest, Presented
+from coderapi.identity import IdentifiedRequest, Identity, Presented
 from coderapi.rate_limit import WINDOW_SECONDS
 from coderapi.rate_limits import shared_counter
 from tokens import refusals, verification
 from tokens.extraction import presented_token
+from tokens.sunset import HEADER as SUNSET
+from tokens.sunset import sunset
 
 # An address that had so many tokens refused in a minute is not listened to until it ends.
 REFUSED_LIMIT = 300
@@ -34,7 +39,11 @@ class SessionTokenMiddleware:
         identified.identity, identified.refusal, identified.presented = None, None, None
         if request.path.startswith("/api/v2"):
             attach(identified)
-        return self.get_response(request)
+        response = self.get_response(request)
+        ends = sunset(identified.identity, now=timezone.now())
+        if ends:
+            response.headers[SUNSET] = ends
+        return response
 
 
 def attach(request: IdentifiedRequest) -> None:

@@ -4,11 +4,12 @@ from datetime import datetime
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from tokens import scopes
+from users import allow_lists, scopes
 from users.roles import DISPLAY_NAMES
 
 
@@ -16,10 +17,24 @@ def full_access() -> list[str]:
     return [scopes.ALL]
 
 
+def everything() -> list[dict[str, str]]:
+    return allow_lists.stored(allow_lists.EVERYTHING)
+
+
+class APIKeyQuerySet(models.QuerySet["APIKey"]):
+    def live(self, now: datetime) -> APIKeyQuerySet:
+        return self.filter(expires_at__gte=now)
+
+    def tokens(self) -> APIKeyQuerySet:
+        """Those made by hand; the others were made by signing in."""
+        return self.filter(login_type=APIKey.LoginType.TOKEN)
+
+
 class APIKey(models.Model):
     """A session token of a user. Only a digest of its secret is stored.
 
     Units: `lifetime_ns` nanoseconds; times UTC. `last_used` is null until the first use.
+    Shape: `allow_list` [{type str, id str}].
     """
 
     class LoginType(models.TextChoices):
@@ -34,13 +49,15 @@ class APIKey(models.Model):
     token_name = models.CharField(max_length=255, blank=True, default="")
     login_type = models.CharField(max_length=16, choices=LoginType, default=LoginType.PASSWORD)
     scopes = ArrayField(models.CharField(max_length=64), default=full_access)
-    allow_list = models.JSONField(default=list)
+    allow_list = models.JSONField(default=everything)
     lifetime_ns = models.BigIntegerField()
     last_used = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(db_index=True)
     ip_address = models.GenericIPAddressField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = APIKeyQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
@@ -51,7 +68,9 @@ class APIKey(models.Model):
                 condition=~Q(token_name=""),
                 name="api_key_name_unique",
             ),
-            models.CheckConstraint(condition=Q(lifetime_ns__gt=0), name="api_key_lifetime_positive"),
+            models.CheckConstraint(
+                condition=Q(lifetime_ns__gt=0), name="api_key_lifetime_positive"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -62,9 +81,10 @@ class APIKey(models.Model):
 
 
 class TokenConfig(models.Model):
-    """How long tokens may live, for a user, for a role, or for the deployment.
+    """Limits on the tokens of a user, of everybody with a role, or of the deployment.
 
-    Units: `max_token_lifetime` nanoseconds.
+    A limit that is null is left to the next rule.
+    Units: lifetimes in nanoseconds.
     """
 
     user = models.OneToOneField(
@@ -82,7 +102,30 @@ class TokenConfig(models.Model):
         choices=list(DISPLAY_NAMES.items()),
         help_text="The role that this is for; leave both empty for the whole deployment.",
     )
-    max_token_lifetime = models.BigIntegerField(help_text="In nanoseconds; a day is 86400000000000.")
+    max_token_lifetime = models.BigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The longest lifetime that may be asked for.",
+    )
+    default_token_lifetime = models.BigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The lifetime of a token for which none is asked.",
+    )
+    max_live_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many tokens may live at once; 0 forbids them."
+    )
+    allowed_scopes = ArrayField(
+        models.CharField(max_length=64, choices=[(name, name) for name in sorted(scopes.KNOWN)]),
+        null=True,
+        blank=True,
+        help_text="The scopes that a token may have, and what they cover.",
+    )
+    tokens_may_mint = models.BooleanField(
+        null=True, blank=True, help_text="Whether a request made with a token may make another."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -105,6 +148,11 @@ class TokenConfig(models.Model):
                 name="token_config_lifetime_positive",
                 violation_error_message="The lifetime must be above 0.",
             ),
+            models.CheckConstraint(
+                condition=Q(default_token_lifetime__gt=0),
+                name="token_config_default_positive",
+                violation_error_message="The default lifetime must be above 0.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -116,3 +164,29 @@ class TokenConfig(models.Model):
         if self.user_id is not None:
             return f"user {self.user}"
         return f"role {self.role}" if self.role else "deployment"
+
+
+class ExpiryNotice(models.Model):
+    """That a person has been told, so many days ahead, that a key ends then.
+
+    With it nobody is told twice, by however many replicas, nor gets a second mail on one day.
+    """
+
+    recipient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="expiry_notices"
+    )
+    key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="expiry_notices")
+    expires_at = models.DateTimeField(help_text="When the key was to end: a later end is news.")
+    days = models.PositiveSmallIntegerField(help_text="How many days ahead.")
+    sent_on = models.DateField()
+
+    class Meta:
+        ordering = ["-sent_on", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["recipient", "key", "expires_at", "days"], name="expiry_notice_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recipient} {self.key} {self.days}"

@@ -1,47 +1,153 @@
-"""How long a user's tokens may live, and which rule says so."""
+"""What a user's tokens may be: five limits, the rule that won each, and what the others said."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
 
+from coderapi.durations import format_duration
 from tokens.models import TokenConfig
+from users.models import User
 from users.roles import OWNER
+from users.scopes import within
+
+MAX_LIFETIME = "max_token_lifetime"
+DEFAULT_LIFETIME = "default_token_lifetime"
+MAX_LIVE = "max_live_tokens"
+SCOPES = "allowed_scopes"
+MINTING = "tokens_may_mint"
+
+NO_RULE = "no rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one rule says of a limit; None where it says nothing."""
+
+    rule: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The longest lifetime, in nanoseconds, and the rule that won."""
+    """A limit as it holds for somebody, the rule that won, and what every rule said.
 
-    max_token_lifetime: int
-    rule: str
-
-
-def token_limit(user_id: uuid.UUID, roles: Collection[str]) -> Limit:
-    """The limit on the lifetime of this user's tokens, by one query.
-
-    The user's own config wins; else the strictest of the roles'; else the deployment's; else the
-    option for owners or for everybody. Units: nanoseconds. Source: the contract's tokenconfig.
+    Units: lifetimes in nanoseconds. A value of None is no limit.
     """
-    configs = list(
-        TokenConfig.objects.filter(
-            Q(user_id=user_id) | Q(user__isnull=True, role__in=["", *roles])
-        ).select_related("user")
-    )
-    winner = _winner(configs, user_id)
-    if winner is not None:
-        return Limit(winner.max_token_lifetime, winner.subject)
-    if OWNER in roles:
-        return Limit(settings.MAX_ADMIN_TOKEN_LIFETIME_NS, "CODER_MAX_ADMIN_TOKEN_LIFETIME")
-    return Limit(settings.MAX_TOKEN_LIFETIME_NS, "CODER_MAX_TOKEN_LIFETIME")
+
+    name: str
+    value: Any
+    rule: str
+    said: tuple[Said, ...]
+
+    def explanation(self) -> str:
+        """The rule that won, and what the others say, for people."""
+        others = [
+            f"{said.rule} says {readable(self.name, said.value)}"
+            for said in self.said
+            if said.value is not None and said.rule != self.rule
+        ]
+        return "; ".join([f"{self.rule} says {readable(self.name, self.value)} and wins", *others])
 
 
-def _winner(configs: list[TokenConfig], user_id: uuid.UUID) -> TokenConfig | None:
-    own = [config for config in configs if config.user_id == user_id]
-    by_role = [config for config in configs if config.role]
-    deployment = [config for config in configs if config.user_id is None and not config.role]
-    return min(own or by_role or deployment, key=lambda c: c.max_token_lifetime, default=None)
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits on one user's tokens."""
+
+    limits: dict[str, Limit]
+
+    def __getitem__(self, name: str) -> Limit:
+        return self.limits[name]
+
+    @property
+    def max_token_lifetime(self) -> int:
+        return int(self.limits[MAX_LIFETIME].value)
+
+    @property
+    def default_token_lifetime(self) -> int:
+        return min(int(self.limits[DEFAULT_LIFETIME].value), self.max_token_lifetime)
+
+
+def readable(name: str, value: Any) -> str:
+    if value is None:
+        return "no limit"
+    if name in {MAX_LIFETIME, DEFAULT_LIFETIME}:
+        return format_duration(value)
+    if name == SCOPES:
+        return ", ".join(value) or "no scope"
+    return str(value).lower()
+
+
+def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
+    first, *others = lists
+    common = frozenset(first)
+    for other in others:
+        common = within(common, other) | within(other, common)
+    return sorted(common)
+
+
+# How several rules of the same rank become one: the strictest of them holds.
+_STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
+    MAX_LIFETIME: min,
+    DEFAULT_LIFETIME: min,
+    MAX_LIVE: min,
+    SCOPES: _common_scopes,
+    MINTING: all,
+}
+LIMITS = tuple(_STRICTEST)
+
+
+def policy_of(user: User) -> Policy:
+    """The limits on this user's tokens, by one query."""
+    configs = TokenConfig.objects.filter(
+        Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
+    ).select_related("user")
+    return resolve(configs, user_id=user.id, roles=user.roles)
+
+
+def resolve(
+    configs: Iterable[TokenConfig], *, user_id: uuid.UUID, roles: Collection[str]
+) -> Policy:
+    """The limits that these configs and the options make for a user with these roles.
+
+    Each limit by itself: the user's own config that sets it wins; else the strictest of the roles';
+    else the deployment's; else the option. Source: the contract's tokenconfig.
+    """
+    chosen = list(configs)
+    own = [config for config in chosen if config.user_id == user_id]
+    by_role = [config for config in chosen if config.user_id is None and config.role in roles]
+    deployment = [config for config in chosen if config.user_id is None and not config.role]
+    ranks = [own, by_role, deployment]
+    return Policy({name: _limit(name, ranks, roles) for name in LIMITS})
+
+
+def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) -> Limit:
+    fallback = _option(name, roles)
+    said = tuple(Said(c.subject, getattr(c, name)) for rank in ranks for c in rank)
+    for rank in ranks:
+        setting = [config for config in rank if getattr(config, name) is not None]
+        if setting:
+            value = _STRICTEST[name]([getattr(config, name) for config in setting])
+            return Limit(name, value, _winner(name, setting, value), (*said, fallback))
+    return Limit(name, fallback.value, fallback.rule, (*said, fallback))
+
+
+def _winner(name: str, setting: list[TokenConfig], value: Any) -> str:
+    """The config whose word the limit is; all of them where it is none's alone."""
+    exact = [config.subject for config in setting if getattr(config, name) == value]
+    return exact[0] if exact else " with ".join(config.subject for config in setting)
+
+
+def _option(name: str, roles: Collection[str]) -> Said:
+    if name == MAX_LIFETIME and OWNER in roles:
+        return Said("CODER_MAX_ADMIN_TOKEN_LIFETIME", settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
+    if name == MAX_LIFETIME:
+        return Said("CODER_MAX_TOKEN_LIFETIME", settings.MAX_TOKEN_LIFETIME_NS)
+    if name == DEFAULT_LIFETIME:
+        return Said("CODER_DEFAULT_TOKEN_LIFETIME", settings.DEFAULT_TOKEN_LIFETIME_NS)
+    return Said(NO_RULE, True if name == MINTING else None)

@@ -1,21 +1,25 @@
-"""Making and ending session tokens."""
+"""Making and ending keys."""
 
 from __future__ import annotations
 
 import secrets as random_source
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from audit.services import SYSTEM, Actor, Target, record
 from coderapi.database import transaction_lock
-from tokens import scopes as known_scopes
 from tokens import secrets
+from tokens.memory import memory
 from tokens.models import APIKey
-from users import roles
+from users import allow_lists, roles
+from users import scopes as known_scopes
+from users.allow_lists import EVERYTHING, AllowList
 from users.models import User
 
 
@@ -35,6 +39,7 @@ def create_api_key(
     actor: Actor = SYSTEM,
     token_name: str = "",
     scopes: Sequence[str] = (known_scopes.ALL,),
+    allow_list: AllowList = EVERYTHING,
     login_type: str = APIKey.LoginType.PASSWORD,
 ) -> NewKey:
     """A new key of the user and its token. Units: `lifetime_ns` nanoseconds."""
@@ -47,15 +52,106 @@ def create_api_key(
             token_name=token_name,
             login_type=login_type,
             scopes=[known_scopes.canonical(scope) for scope in scopes],
+            allow_list=allow_lists.stored(allow_list),
             lifetime_ns=lifetime_ns,
-            expires_at=now + timedelta(microseconds=lifetime_ns // 1000),
+            expires_at=now + span(lifetime_ns),
+            created_at=now,
         )
-        record("api_key.create", actor=actor, target=_target(key), now=now)
+        after = _facts(key)
+        record("api_key.create", actor=actor, target=target_of(key), now=now, after=after)
     return NewKey(key, parts.token)
 
 
-def _target(key: APIKey) -> Target:
+def span(lifetime_ns: int) -> timedelta:
+    """A lifetime as far as times can tell: PostgreSQL and Python count microseconds."""
+    return timedelta(microseconds=lifetime_ns // 1000)
+
+
+def target_of(key: APIKey) -> Target:
+    """The key as the audit trail names what something was done to."""
     return Target("api_key", key.id, key.token_name)
+
+
+def _facts(key: APIKey) -> dict[str, Any]:
+    """What the audit trail keeps of a key. Never its secret, nor the digest."""
+    return {
+        "user_id": str(key.user_id),
+        "login_type": str(key.login_type),
+        "scopes": key.scopes,
+        "allow_list": key.allow_list,
+        "lifetime_ns": key.lifetime_ns,
+        "expires_at": key.expires_at.isoformat(),
+    }
+
+
+def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
+    """How many keys were ended now, which are kept. Expired ones stay as they are."""
+    ended = [key for key in keys if not key.is_expired(now)]
+    with transaction.atomic():
+        for key in ended:
+            before = {"expires_at": key.expires_at.isoformat()}
+            after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
+            key.expires_at = now
+            record(
+                "api_key.expire",
+                actor=actor,
+                target=target_of(key),
+                now=now,
+                before=before,
+                after=after,
+            )
+        APIKey.objects.filter(pk__in=[key.pk for key in ended]).update(
+            expires_at=now, updated_at=now
+        )
+        _forget(ended)
+    return len(ended)
+
+
+def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
+    """How many keys were deleted."""
+    ended = list(keys)
+    with transaction.atomic():
+        for key in ended:
+            record(
+                "api_key.delete",
+                actor=actor,
+                target=target_of(key),
+                now=now,
+                before=_facts(key),
+            )
+        APIKey.objects.filter(pk__in=[key.pk for key in ended]).delete()
+        _forget(ended)
+    return len(ended)
+
+
+def shorten_keys(
+    keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
+) -> int:
+    """How many keys were cut to that lifetime, counted from now. Units: nanoseconds."""
+    cut = [key for key in keys if key.lifetime_ns > lifetime_ns]
+    with transaction.atomic():
+        for key in cut:
+            before = _facts(key)
+            key.lifetime_ns = lifetime_ns
+            key.expires_at = min(key.expires_at, now + span(lifetime_ns))
+            key.save(update_fields=["lifetime_ns", "expires_at", "updated_at"])
+            after = _facts(key) | ({"reason": reason} if reason else {})
+            record(
+                "api_key.shorten",
+                actor=actor,
+                target=target_of(key),
+                now=now,
+                before=before,
+                after=after,
+            )
+        _forget(cut)
+    return len(cut)
+
+
+def _forget(keys: Sequence[APIKey]) -> None:
+    """At once in this process; the others hear of it from the tables' triggers."""
+    for key in keys:
+        transaction.on_commit(partial(memory.forget_key, key.pk))
 
 
 @dataclass(frozen=True, slots=True)

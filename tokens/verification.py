@@ -7,23 +7,25 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from coderapi.identity import Identity
 from tokens import refusals, secrets
 from tokens.memory import memory
 from tokens.models import APIKey
 from tokens.secrets import TokenParts
+from tokens.services import span
+from users import allow_lists
+from users.identity import KeyIdentity
 from users.models import User
 
 # `last_used` and a sliding expiry are written at most about this often for one key.
 TOUCH_INTERVAL = timedelta(hours=1)
 
 
-def recall(token: str, *, now: datetime) -> Identity | None:
+def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     """The identity of a remembered token, without asking the database; None where unsure."""
     return memory.recall(token, now=now)
 
 
-def verify(token: str, *, now: datetime, address: str) -> Identity:
+def verify(token: str, *, now: datetime, address: str) -> KeyIdentity:
     """The identity that the token stands for; notes its use when an hour has passed.
 
     A malformed token never reaches the database. Secrets are compared in constant time.
@@ -37,9 +39,9 @@ def verify(token: str, *, now: datetime, address: str) -> Identity:
         raise refusals.malformed()
     generation = memory.generation
     key = _authentic_key(parts, now)
-    identity = identity_of(key)
     if is_touch_due(key, now):
         touch_api_key(key, now=now, address=address)
+    identity = identity_of(key)
     until = min(key.expires_at, next_touch(key))
     memory.remember(token, identity, until=until, now=now, generation=generation)
     return identity
@@ -57,13 +59,16 @@ def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
     return key
 
 
-def identity_of(key: APIKey) -> Identity:
-    return Identity(
+def identity_of(key: APIKey) -> KeyIdentity:
+    return KeyIdentity(
         user_id=key.user.id,
         username=key.user.username,
         roles=frozenset(key.user.roles),
         key_id=key.id,
         scopes=tuple(key.scopes),
+        allow_list=allow_lists.loaded(key.allow_list),
+        expires_at=key.expires_at,
+        minted=key.login_type == APIKey.LoginType.TOKEN,
     )
 
 
@@ -78,13 +83,9 @@ def next_touch(key: APIKey) -> datetime:
     return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
 
 
-def lifetime(key: APIKey) -> timedelta:
-    return timedelta(microseconds=key.lifetime_ns // 1000)
-
-
 def refresh_from(key: APIKey) -> datetime:
     """From when on a use makes the key live on: its remaining life is lifetime - 1 h or less."""
-    return key.expires_at - lifetime(key) + TOUCH_INTERVAL
+    return key.expires_at - span(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
@@ -93,11 +94,13 @@ def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
     A sliding expiry is never past PostgreSQL's or Python's last year: lifetimes are bounded.
     """
     fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
+    # A key that was expired or shortened since it was read must not be brought back by this.
+    as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
-        fields["expires_at"] = now + lifetime(key)
+        fields["expires_at"] = now + span(key.lifetime_ns)
     for name, value in fields.items():
         setattr(key, name, value)
-    APIKey.objects.filter(pk=key.pk).update(**fields)
+    APIKey.objects.filter(pk=key.pk, **as_read).update(**fields)
     _see_user(key.user, now)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.backends import BaseBackend
-from django.db.models import Q
 from django.http import HttpRequest
 
 from users.models import User
+from users.passwords import is_right
+from users.selectors import user_by_name
 
 
 class EmailOrUsernameBackend(BaseBackend):
@@ -22,11 +23,8 @@ class EmailOrUsernameBackend(BaseBackend):
         """The user whose password this is, or None; as slow for a name that nobody has."""
         if not username or not password or "\0" in username:
             return None
-        user = User.objects.filter(Q(username__iexact=username) | Q(email__iexact=username)).first()
-        if user is None:
-            User().set_password(password)
-            return None
-        return user if user.check_password(password) and user.is_active else None
+        user = user_by_name(username)
+        return user if is_right(user, password) and user and user.is_active else None
 
     def get_user(self, user_id: Any) -> User | None:
         user = User.objects.filter(pk=user_id).first()

@@ -22,7 +22,7 @@ def is_uuid(text: str) -> bool:
 
 
 def validate_username(value: str) -> None:
-    """Raises: ValidationError unless the name is letters, digits and single hyphens between them."""
+    """Raises: ValidationError unless it is letters, digits and single hyphens between them."""
     if len(value) > MAX_LENGTH or not _PATTERN.fullmatch(value):
         raise ValidationError(
             "A username is letters, digits and single hyphens between them, at most "

@@ -8,6 +8,8 @@ OWNER = "owner"
 AUDITOR = "auditor"
 USER_ADMIN = "user-admin"
 TEMPLATE_ADMIN = "template-admin"
+# Everybody has it, so it is neither stored nor shown.
+MEMBER = "member"
 
 DISPLAY_NAMES = {
     OWNER: "Owner",
@@ -25,7 +27,18 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     TEMPLATE_ADMIN: _READ_USERS,
 }
 
+# What everybody may do to themselves and to what is theirs.
+ON_ONESELF = frozenset(
+    {"user:read", "user:read_personal", "user:update_personal"}
+    | {f"api_key:{action}" for action in ("create", "read", "update", "delete")}
+)
+
 
 def may(roles: Iterable[str], action: str) -> bool:
     """Whether any of the roles allows the action. An owner may do everything."""
     return any(role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles)
+
+
+def may_on(roles: Iterable[str], action: str, *, own: bool) -> bool:
+    """The same for one object, which is the caller's `own` or somebody else's."""
+    return (own and action in ON_ONESELF) or may(roles, action)

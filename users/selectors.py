@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from coderapi.errors import APIError
+from django.db.models import Q, QuerySet
+
+from coderapi.errors import APIError, Validation, invalid
 from coderapi.identity import Identity
 from users import roles
 from users.models import User
 from users.names import is_uuid
 
 ME = "me"
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 1000
 
 
 def unknown_user() -> APIError:
@@ -45,6 +52,78 @@ def _lookup(reference: str, viewer: Identity) -> User | None:
     return User.objects.filter(username__iexact=reference).first()
 
 
+def user_by_name(name: str) -> User | None:
+    """The user of that username or e-mail address, in any case; None for nobody's."""
+    if not name or "\0" in name:
+        return None
+    return User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first()
+
+
+def user_by_email(email: str) -> User | None:
+    """The user of that e-mail address, in any case; None for nobody's."""
+    return User.objects.filter(email__iexact=email).first() if email else None
+
+
 def user_exists() -> bool:
     """Whether anybody has been created yet."""
     return User.objects.exists()
+
+
+def active_owners() -> QuerySet[User]:
+    """The owners who may sign in."""
+    return User.objects.filter(roles__contains=[roles.OWNER]).exclude(status=User.Status.SUSPENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the users that were asked for, and how many there are in all."""
+
+    users: list[User]
+    count: int
+
+
+def search(
+    query: str, *, ids: frozenset[str] | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
+) -> Page:
+    """The users that a search finds, by name; only those of `ids` where it is given.
+
+    A search is words apart by spaces: `status:` and `role:` choose, with several values apart by
+    commas; any other text is part of the username, the name or the e-mail address.
+    Raises: APIError 400 for an unknown key or value.
+    """
+    found = User.objects.filter(*_conditions(query))
+    if ids is not None:
+        found = found.filter(id__in=[i for i in ids if is_uuid(i)])
+    return Page(list(found.order_by("username")[offset : offset + limit]), found.count())
+
+
+def _conditions(query: str) -> list[Q]:
+    if "\0" in query:
+        raise invalid(Validation("q", "A search holds no NUL character."))
+    return [_condition(word) for word in query.split()]
+
+
+def _condition(word: str) -> Q:
+    key, colon, text = word.partition(":")
+    if not colon:
+        return Q(username__icontains=word) | Q(email__icontains=word) | Q(name__icontains=word)
+    values = text.lower().split(",")
+    if key == "status":
+        _check(values, known=User.Status.values, key=key)
+        return Q(status__in=values)
+    if key == "role":
+        _check(values, known=[*roles.DISPLAY_NAMES, roles.MEMBER], key=key)
+        return reduce(or_, (_of_role(value) for value in values))
+    raise invalid(Validation("q", f"{key[:64]!r} cannot be searched for; status and role can."))
+
+
+def _check(values: list[str], *, known: list[str], key: str) -> None:
+    for value in values:
+        if value not in known:
+            names = ", ".join(known)
+            raise invalid(Validation("q", f"{key} {value[:64]!r} is not one of {names}."))
+
+
+def _of_role(role: str) -> Q:
+    # Everybody is a member.
+    return Q() if role == roles.MEMBER else Q(roles__contains=[role])

@@ -2,8 +2,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from users.views import FirstUserView
+from users.views.accounts import LoginTypeView, UsersView, UserView
+from users.views.authcheck import AuthCheckView
+from users.views.changes import ActivateView, PasswordView, RolesView, SuspendView
+from users.views.first import FirstUserView
 
 urlpatterns = [
+    path("authcheck", AuthCheckView.as_view()),
+    path("users", UsersView.as_view()),
     path("users/first", FirstUserView.as_view()),
+    path("users/<user:user>", UserView.as_view()),
+    path("users/<user:user>/login-type", LoginTypeView.as_view()),
+    path("users/<user:user>/password", PasswordView.as_view()),
+    path("users/<user:user>/roles", RolesView.as_view()),
+    path("users/<user:user>/status/activate", ActivateView.as_view()),
+    path("users/<user:user>/status/suspend", SuspendView.as_view()),
 ]

@@ -4,12 +4,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError
 from django.utils import timezone
 
-from coderapi.durations import parse_duration
+from tokens import names
+from tokens.arguments import find_user, lifetime_ns
 from tokens.models import APIKey
 from tokens.services import create_api_key
-from users.models import User
+from users.scopes import ALL, KNOWN, canonical
 
 
 class Command(BaseCommand):
@@ -18,33 +20,41 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the user's name or e-mail address")
         parser.add_argument("--lifetime", default="", help="such as 24h or 7d; default: the option's")
+        parser.add_argument("--name", default="", help="default: a random one")
+        parser.add_argument(
+            "--scope", action="append", default=[], help=f"default: {ALL}; may be repeated"
+        )
 
     def handle(self, *args: Any, **options: Any) -> str:
         user = find_user(options["user"])
-        new = create_api_key(
-            user,
-            lifetime_ns=lifetime_ns(options["lifetime"]),
-            now=timezone.now(),
-            login_type=APIKey.LoginType.TOKEN,
-        )
+        asked = options["lifetime"]
+        try:
+            new = create_api_key(
+                user,
+                lifetime_ns=lifetime_ns("--lifetime", asked) if asked else _default_ns(),
+                token_name=_name(options["name"]),
+                scopes=_scopes(options["scope"]),
+                now=timezone.now(),
+                login_type=APIKey.LoginType.TOKEN,
+            )
+        except IntegrityError:
+            raise CommandError(f"{user} has a token named {options['name']!r} already.") from None
         return new.token
 
 
-def find_user(name: str) -> User:
-    user = User.objects.filter(username__iexact=name).first()
-    user = user or User.objects.filter(email__iexact=name).first()
-    if user is None:
-        raise CommandError(f"There is no user {name!r}.")
-    return user
+def _default_ns() -> int:
+    return int(settings.DEFAULT_TOKEN_LIFETIME_NS)
 
 
-def lifetime_ns(text: str) -> int:
-    if not text:
-        return int(settings.DEFAULT_TOKEN_LIFETIME_NS)
-    try:
-        nanoseconds = parse_duration(text)
-    except ValueError as error:
-        raise CommandError(f"--lifetime {text!r}: {error}") from None
-    if nanoseconds <= 0:
-        raise CommandError(f"--lifetime {text!r}: must be above 0.")
-    return nanoseconds
+def _name(wanted: str) -> str:
+    problem = names.problem(wanted) if wanted else ""
+    if problem:
+        raise CommandError(f"--name {wanted!r}: {problem}")
+    return wanted or names.random_name()
+
+
+def _scopes(wanted: list[str]) -> list[str]:
+    for scope in wanted:
+        if canonical(scope) not in KNOWN:
+            raise CommandError(f"--scope {scope!r}: there are {', '.join(sorted(KNOWN))}.")
+    return wanted or [ALL]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import getpass
 import sys
+from getpass import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,40 +9,43 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from coderapi.errors import APIError
+from users.models import User
 from users.roles import OWNER
 from users.services import NewUser, create_user
 
 
 class Command(BaseCommand):
-    help = "Creates an owner. The password is asked for, or read from standard input."
+    help = (
+        "Makes an owner. The password is asked for, or read from the first line of standard input; "
+        "it is never an argument, which every process of the machine could read."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--username", required=True)
         parser.add_argument("--email", required=True)
-        parser.add_argument("--name", default="")
+        parser.add_argument("--name", default="", help="the full name")
 
     def handle(self, *args: Any, **options: Any) -> str:
         new = NewUser(
             username=options["username"],
             email=options["email"],
             name=options["name"],
-            password=read_password(),
+            password=_password(),
             roles=(OWNER,),
+            status=User.Status.ACTIVE,
         )
         try:
             user = create_user(new, actor=SYSTEM, now=timezone.now())
         except APIError as error:
-            raise CommandError(
-                "\n".join(f"{problem.field}: {problem.detail}" for problem in error.validations)
-            ) from None
-        return f"Created the owner {user.username}."
+            details = " ".join(f"{v.field}: {v.detail}" for v in error.validations)
+            raise CommandError(f"{error.message} {details}".strip()) from None
+        return f"{user} is an owner now."
 
 
-def read_password() -> str:
-    """The password, never from the command line, where other users could see it."""
+def _password() -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    password = getpass.getpass("Password: ")
-    if password != getpass.getpass("Password (again): "):
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass("Password: ")
+    if getpass("Once more: ") != password:
         raise CommandError("The two passwords differ.")
     return password

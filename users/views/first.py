@@ -10,10 +10,10 @@ from rest_framework.response import Response
 from audit.services import Actor
 from coderapi.errors import APIError
 from coderapi.identity import IdentifiedRequest
-from coderapi.parsing import json_object
 from coderapi.schema import ResponseSerializer
 from coderapi.views import PublicAPIView
 from users import selectors, services
+from users.requests import read
 from users.serializers import CreateFirstUserRequest, CreateFirstUserResponse
 
 
@@ -23,11 +23,11 @@ class FirstUserView(PublicAPIView):
         summary="Check initial user created",
         tags=["Users"],
         description="Whether anybody has been created on this deployment yet.",
-        responses={200: ResponseSerializer},
+        responses={200: ResponseSerializer, 404: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
         if not selectors.user_exists():
-            raise APIError(404, "The initial user has not been created.")
+            raise APIError(404, "The initial user was not found: nobody has been created.")
         return Response({"message": "The initial user has been created."})
 
     @extend_schema(
@@ -36,15 +36,14 @@ class FirstUserView(PublicAPIView):
         tags=["Users"],
         description="Creates the first user, who becomes an owner. Open until it has been called.",
         request=CreateFirstUserRequest,
-        responses={201: CreateFirstUserResponse},
+        responses={201: CreateFirstUserResponse, 409: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
-        wanted = CreateFirstUserRequest(data=json_object(request._request))
-        wanted.is_valid(raise_exception=True)
+        wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
         user = services.create_first_user(
-            services.NewUser(**wanted.validated_data),
-            actor=Actor(name=wanted.validated_data["username"], address=address),
+            services.NewUser(**wanted),
+            actor=Actor(name=wanted["username"][:64], address=address),
             now=timezone.now(),
         )
         answer = {"user_id": user.id, "organization_id": services.organization_id()}

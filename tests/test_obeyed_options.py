@@ -1,0 +1,305 @@
+"""What options do to a server that runs with them, as its clients see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.obeying import Obeying, obeying
+from tests.processes import wait_for
+
+ACCESS_URL = "https://coder.example.com"
+HOST = "coder.example.com"
+HOUR_NS = 3_600_000_000_000
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def server(logs: Path) -> Iterator[Obeying]:
+    """One whose options are all set to something else than their defaults."""
+    with obeying(
+        "--web-only",
+        CODER_ACCESS_URL=ACCESS_URL,
+        CODER_WILDCARD_ACCESS_URL="*.apps.example.com",
+        CODER_REDIRECT_TO_ACCESS_URL="true",
+        CODER_STRICT_TRANSPORT_SECURITY="31536000",
+        CODER_STRICT_TRANSPORT_SECURITY_OPTIONS="includeSubDomains,preload",
+        CODER_PROXY_TRUSTED_HEADERS="X-Real-Ip",
+        CODER_PROXY_TRUSTED_ORIGINS="127.0.0.0/8",
+        CODER_SECURE_AUTH_COOKIE="true",
+        CODER_SAMESITE_AUTH_COOKIE="none",
+        CODER_API_RATE_LIMIT="60",
+        CODER_DANGEROUS_ALLOW_CORS_REQUESTS="true",
+        CODER_ADDITIONAL_CSP_POLICY="frame-src https://frames.example.com",
+        CODER_SESSION_DURATION="2h",
+        CODER_DEFAULT_TOKEN_LIFETIME="3h",
+        CODER_MAX_TOKEN_LIFETIME="5h",
+        CODER_MAX_ADMIN_TOKEN_LIFETIME="4h",
+        CODER_EXPERIMENTS="example",
+        CODER_SSH_HOSTNAME_PREFIX="pre.",
+        CODER_WORKSPACE_HOSTNAME_SUFFIX="suf",
+        CODER_SSH_CONFIG_OPTIONS="ForwardAgent=yes",
+        CODER_CLI_UPGRADE_MESSAGE="Ask the help desk.",
+        CODER_TERMS_OF_SERVICE_URL="https://example.com/terms",
+        CODER_SUPPORT_LINKS='[{"name": "Desk", "target": "https://desk.example.com", "icon": ""}]',
+        CODER_DOCS_URL="https://docs.example.com",
+        CODER_SWAGGER_ENABLE="true",
+        CODER_TELEMETRY_ENABLE="false",
+        CODER_AGENT_STATS_REFRESH_INTERVAL="1h",
+        CODER_LOGGING_HUMAN="",
+        CODER_LOGGING_JSON=str(logs / "json"),
+        CODER_LOGGING_STACKDRIVER=str(logs / "stackdriver"),
+        CODER_LOG_FILTER="^coderapi[.]",
+        CODER_PG_CONN_MAX_OPEN="3",
+        CODER_PG_CONN_MAX_IDLE="2",
+    ) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Obeying]:
+    """One with the defaults, but without limits and passwords."""
+    with obeying(
+        "--web-only",
+        "--dangerous-disable-rate-limits",
+        "--disable-password-auth",
+        "--disable-session-expiry-refresh",
+    ) as found:
+        yield found
+
+
+# --- The access URL ---------------------------------------------------------------------------
+
+
+def test_another_name_is_sent_on_to_the_access_url(server: Obeying) -> None:
+    answer = server.ask("/api/v2/buildinfo?x=1", method="POST", Host="other.example.com")
+    assert answer.status == 307
+    assert answer.headers["Location"] == f"{ACCESS_URL}/api/v2/buildinfo?x=1"
+    assert answer.headers["X-Coder-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/v2/buildinfo", {"Host": HOST}),
+        ("/api/v2/buildinfo", {"Host": f"{HOST}:443"}),
+        ("/api/v2/buildinfo", {"Host": "localhost:3000"}),
+        ("/api/v2/buildinfo", {"Host": "[::1]"}),
+        ("/api/v2/buildinfo", {"Host": "app.apps.example.com"}),
+        ("/healthz", {"Host": "10.0.0.7"}),
+        ("/readyz", {"Host": "10.0.0.7"}),
+    ],
+)
+def test_right_names_and_health_are_not_sent_on(
+    server: Obeying, path: str, headers: dict[str, str]
+) -> None:
+    assert server.ask(path, **headers).status == 200
+
+
+def test_access_url_is_told_to_clients(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/api/v2/buildinfo").json["dashboard_url"] == ACCESS_URL
+    bound = f"http://127.0.0.1:{plain.port()}"
+    assert plain.ask("/api/v2/buildinfo").json["dashboard_url"] == bound
+
+
+def test_names_that_nobody_redirects_are_refused(plain: Obeying) -> None:
+    assert plain.ask("/api/v2/buildinfo", Host="any.example.com").status == 200
+
+
+# --- Headers ----------------------------------------------------------------------------------
+
+
+def test_strict_transport_security_is_sent_with_its_options(
+    server: Obeying, plain: Obeying
+) -> None:
+    name = "Strict-Transport-Security"
+    assert server.ask("/healthz").headers[name] == "max-age=31536000; includeSubDomains; preload"
+    assert name not in plain.ask("/healthz").headers
+
+
+def test_every_origin_may_ask_only_where_cors_is_open(server: Obeying, plain: Obeying) -> None:
+    name, origin = "Access-Control-Allow-Origin", "https://elsewhere.example.com"
+    assert server.ask("/api/v2/buildinfo", Origin=origin).headers[name] == "*"
+    assert name not in plain.ask("/api/v2/buildinfo", Origin=origin).headers
+
+
+def test_additional_policy_stands_on_pages(server: Obeying, plain: Obeying) -> None:
+    name, source = "Content-Security-Policy", "frame-src https://frames.example.com"
+    assert source in server.ask("/admin/login/").headers[name]
+    assert source not in plain.ask("/admin/login/").headers[name]
+
+
+def test_limit_and_its_switch(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/api/v2/buildinfo").headers["X-RateLimit-Limit"] == "60"
+    assert "X-RateLimit-Limit" not in plain.ask("/api/v2/buildinfo").headers
+    told = plain_config(plain)["rate_limit"]
+    assert told == {"disable_all": True, "api": -1}
+
+
+def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
+    # More than two minutes' worth: the minute may turn meanwhile.
+    for _ in range(130):
+        answer = server.ask("/api/v2/buildinfo", X_Real_Ip="203.0.113.2")
+    assert answer.status == 429
+    assert server.ask("/api/v2/buildinfo", X_Real_Ip="203.0.113.3").status == 200
+
+
+# --- Signing in -------------------------------------------------------------------------------
+
+
+def test_cookie_is_secure_and_of_the_wanted_kind(server: Obeying) -> None:
+    (cookie,) = [
+        text
+        for text in server.sign_in().cookies
+        if text.startswith("coder_session_token=")
+    ]
+    assert "Secure" in cookie
+    assert "SameSite=None" in cookie
+
+
+def test_sessions_and_tokens_live_as_long_as_options_say(server: Obeying) -> None:
+    key = server.ask_as_owner(f"/api/v2/users/me/keys/{server.token.partition('-')[0]}").json
+    assert key["lifetime_seconds"] == 2 * 3600
+    path = "/api/v2/users/me/keys/tokens"
+    assert server.ask_as_owner(f"{path}/tokenconfig").json["max_token_lifetime"] == 4 * HOUR_NS
+    named = {"token_name": "long", "lifetime": 5 * HOUR_NS}
+    assert server.ask_as_owner(path, method="POST", body=named).status == 400
+    assert server.ask_as_owner(path, method="POST", body={"token_name": "short"}).status == 201
+    made = server.ask_as_owner(f"{path}/short").json
+    assert made["lifetime_seconds"] == 3 * 3600
+
+
+def test_passwords_can_be_switched_off_for_all_but_owners(plain: Obeying, server: Obeying) -> None:
+    path = "/api/v2/users/authmethods"
+    assert plain.ask(path).json["password"] == {"enabled": False}
+    assert server.ask(path).json["password"] == {"enabled": True}
+    assert plain.sign_in().status == 201
+
+
+def test_terms_of_service_are_told(server: Obeying) -> None:
+    methods = server.ask("/api/v2/users/authmethods").json
+    assert methods["terms_of_service_url"] == "https://example.com/terms"
+
+
+# --- Answers ----------------------------------------------------------------------------------
+
+
+def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
+    assert server.ask_as_owner("/api/v2/deployment/ssh").json == {
+        "hostname_prefix": "pre.",
+        "hostname_suffix": "suf",
+        "ssh_config_options": {"ForwardAgent": "yes"},
+    }
+    info = server.ask("/api/v2/buildinfo").json
+    assert info["upgrade_message"] == "Ask the help desk."
+    assert info["telemetry"] is False
+    assert server.ask_as_owner("/api/v2/experiments").json == ["example"]
+
+
+def test_switched_off_update_check_asks_nobody(server: Obeying) -> None:
+    own = server.ask("/api/v2/buildinfo").json["version"]
+    assert server.ask("/api/v2/updatecheck").json["version"] == own
+
+
+def test_swagger_is_there_only_when_asked_for(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/swagger").status == 200
+    assert plain.ask("/swagger").status == 404
+
+
+def test_stats_follow_the_refresh_interval(server: Obeying) -> None:
+    config = server.ask_as_owner("/api/v2/deployment/config").json["config"]
+    assert config["agent_stat_refresh_interval"] == HOUR_NS
+
+
+def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
+    page = admin_home(server)
+    assert "https://docs.example.com" in page
+    assert "https://desk.example.com" in page
+    assert "Desk" in page
+
+
+def admin_home(server: Obeying) -> str:
+    """The admin's first page as the owner sees it."""
+    form = server.ask("/admin/login/", Host=HOST)
+    csrf = next(text for text in form.cookies if text.startswith("csrf_token="))
+    csrf = csrf.partition("=")[2].partition(";")[0]
+    from http.client import HTTPConnection
+    from urllib.parse import urlencode
+
+    from tests.obeying import OWNER, PASSWORD
+
+    connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
+    body = urlencode({"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf})
+    headers = {
+        "Host": HOST,
+        "Origin": ACCESS_URL,
+        "Cookie": f"csrf_token={csrf}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    connection.request("POST", "/admin/login/?next=/admin/", body, headers)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 302, answer.status
+    cookies = [text.partition(";")[0] for text in answer.headers.get_all("Set-Cookie", [])]
+    connection.close()
+    return server.ask("/admin/", Host=HOST, Cookie="; ".join(cookies)).body.decode()
+
+
+def plain_config(server: Obeying) -> dict[str, object]:
+    found: dict[str, object] = server.ask_as_owner("/api/v2/deployment/config").json["config"]
+    return found
+
+
+def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
+    config = plain_config(plain)
+    assert config["access_url"] == {
+        **dict.fromkeys(("opaque", "path", "rawPath", "rawQuery", "fragment", "rawFragment"), ""),
+        **dict.fromkeys(("omitHost", "forceQuery"), False),
+        "scheme": "http",
+        "host": f"127.0.0.1:{plain.port()}",
+        "user": {},
+    }
+    assert config["pg_connection_url"] == ""
+    docs = config["docs_url"]
+    assert isinstance(docs, dict)
+    assert docs["path"] == "/docs/@v2.29.0"
+
+
+# --- Logs -------------------------------------------------------------------------------------
+
+
+def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, logs: Path) -> None:
+    server.ask("/healthz")
+    for name, level, time in (("json", "level", "ts"), ("stackdriver", "severity", "timestamp")):
+        lines = [json.loads(line) for line in (logs / name).read_text().splitlines()]
+        assert lines
+        for line in lines:
+            assert line[level] in {"DEBUG", "INFO", "WARNING", "ERROR"}
+            assert line[time].startswith("2")
+            assert {"logger_name", "message", "request_id"} <= line.keys()
+
+
+# --- The database -----------------------------------------------------------------------------
+
+
+def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
+    server.ask_as_owner("/api/v2/deployment/ssh")
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coderapi@%'"
+
+    def open_connections() -> int:
+        with psycopg.connect(server.database) as connection:
+            row = connection.execute(query).fetchone()
+            assert row
+            return int(row[0])
+
+    # Of a worker two stay idle, and two more hear of changes.
+    wait_for(lambda: open_connections() >= 2)
+    assert open_connections() <= 3 + 2

@@ -1,0 +1,90 @@
+"""What the commands about tokens share: users, rules, lifetimes and filters as arguments."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from coderapi.durations import DurationError, parse_duration
+from tokens.models import APIKey, APIKeyQuerySet
+from tokens.services import span
+from users.models import User
+from users.selectors import user_by_name
+
+
+def find_user(name: str) -> User:
+    """The user of that name or e-mail address. Raises: CommandError."""
+    user = user_by_name(name)
+    if user is None:
+        raise CommandError(f"There is no user {name!r}.")
+    return user
+
+
+def lifetime_ns(flag: str, text: str) -> int:
+    """Nanoseconds above 0. Raises: CommandError that names the flag."""
+    try:
+        nanoseconds = parse_duration(text)
+    except DurationError as error:
+        raise CommandError(f"{flag} {text!r} {error}.") from None
+    if nanoseconds <= 0:
+        raise CommandError(f"{flag} {text!r} must be above 0.")
+    return nanoseconds
+
+
+def add_key_filters(parser: CommandParser) -> None:
+    parser.add_argument("--user", default="", help="only this user's, by name or e-mail address")
+    parser.add_argument("--id", action="append", default=[], help="only this key; may be repeated")
+    parser.add_argument("--name", default="", help="only tokens whose name holds this text")
+    parser.add_argument("--kind", choices=["token", "session"], help="only tokens, or session keys")
+    parser.add_argument("--unused-for", default="", help="not used for so long, such as 90d")
+    parser.add_argument("--lifetime-over", default="", help="only those that may live longer")
+    parser.add_argument("--scope", default="", help="only those with this scope")
+
+
+FILTERS = ("user", "id", "name", "kind", "unused_for", "lifetime_over", "scope")
+
+
+def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
+    """The live keys that the filters of a command choose."""
+    keys = APIKey.objects.live(now).select_related("user").order_by("user__username", "id")
+    if options["user"]:
+        keys = keys.filter(user=find_user(options["user"]))
+    if options["id"]:
+        keys = keys.filter(id__in=options["id"])
+    if options["name"]:
+        keys = keys.filter(token_name__icontains=options["name"])
+    if options["kind"]:
+        kinds = {"token": APIKey.LoginType.TOKEN, "session": APIKey.LoginType.PASSWORD}
+        keys = keys.filter(login_type=kinds[options["kind"]])
+    return _by_figures(keys, options, now)
+
+
+def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) -> APIKeyQuerySet:
+    if options["unused_for"]:
+        since = now - _span("--unused-for", options["unused_for"])
+        keys = keys.filter(created_at__lt=since).exclude(last_used__gte=since)
+    if options["lifetime_over"]:
+        keys = keys.filter(lifetime_ns__gt=lifetime_ns("--lifetime-over", options["lifetime_over"]))
+    if options["scope"]:
+        keys = keys.filter(scopes__contains=[options["scope"]])
+    return keys
+
+
+def _span(flag: str, text: str) -> timedelta:
+    return span(lifetime_ns(flag, text))
+
+
+def key_line(key: APIKey) -> str:
+    """One key on one line, its columns apart by tabs."""
+    used = f"{key.last_used:%Y-%m-%d %H:%M}" if key.last_used else "never"
+    columns = (
+        key.id,
+        key.user.username,
+        key.token_name or f"({key.login_type})",
+        ",".join(key.scopes),
+        f"used {used}",
+        f"expires {key.expires_at:%Y-%m-%d %H:%M}",
+    )
+    return "\t".join(columns)

@@ -1,0 +1,97 @@
+"""The admin's forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from coderapi.durations import DurationError, format_duration, parse_duration
+from tokens.breaking import Broken, broken_by
+from tokens.configs import Existing
+from tokens.models import TokenConfig
+
+
+class DurationField(forms.CharField):
+    """Nanoseconds, written as people do: 720h, 30d."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("help_text", "Such as 720h, 30d or 1h30m; empty leaves it to other rules.")
+        super().__init__(required=False, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_duration(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            nanoseconds = parse_duration(text)
+        except DurationError as error:
+            raise ValidationError(f"{text!r} {error}.") from None
+        if nanoseconds <= 0:
+            raise ValidationError("The lifetime must be above 0.")
+        return nanoseconds
+
+
+class TokenConfigForm(forms.ModelForm[TokenConfig]):
+    """A rule. Saving it is refused once, with the keys that it breaks, until one says what to do."""
+
+    max_token_lifetime = DurationField(label="Longest lifetime")
+    default_token_lifetime = DurationField(label="Default lifetime")
+    allowed_scopes = forms.TypedMultipleChoiceField(
+        required=False,
+        empty_value=None,
+        choices=TokenConfig._meta.get_field("allowed_scopes").base_field.choices,  # type: ignore[union-attr]
+        help_text="The scopes that a token may have; none chosen leaves it to other rules.",
+    )
+    existing = forms.ChoiceField(
+        required=False,
+        label="Keys that break it",
+        choices=[
+            ("", "say which they are"),
+            (Existing.LEAVE, "leave them as they are"),
+            (Existing.SHORTEN, "shorten those that live too long"),
+            (Existing.EXPIRE, "expire them now"),
+        ],
+    )
+
+    class Meta:
+        model = TokenConfig
+        fields = [
+            "user",
+            "role",
+            "max_token_lifetime",
+            "default_token_lifetime",
+            "max_live_tokens",
+            "allowed_scopes",
+            "tokens_may_mint",
+        ]
+
+    broken: list[Broken]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.broken = []
+
+    def _post_clean(self) -> None:
+        """After the instance has been built and validated: looks for what it would break."""
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
+        if self.errors or self.cleaned_data.get("existing"):
+            return
+        self.broken = broken_by(self.instance, now=timezone.now())
+        if self.broken:
+            self.add_error(
+                "existing",
+                f"{len(self.broken)} live tokens break this rule. They are listed below: choose what "
+                "becomes of them.",
+            )
+
+
+class ExpireForm(forms.Form):
+    """Why many keys are ended at once; the audit trail keeps it."""
+
+    reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))

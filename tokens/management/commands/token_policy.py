@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from audit.services import SYSTEM
+from tokens import configs, policy
+from tokens.arguments import find_user, lifetime_ns
+from tokens.breaking import broken_by
+from tokens.configs import Existing
+from tokens.models import TokenConfig
+from tokens.policy import LIMITS, readable
+from users.roles import DISPLAY_NAMES
+from users.scopes import KNOWN, canonical
+
+UNSET = "unset"
+
+
+class Command(BaseCommand):
+    help = (
+        "Shows, explains, sets or removes the rules on session tokens. `set --dry-run` lists the "
+        "tokens that the rule would break."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        actions.add_parser("show", help="every rule")
+        explain = actions.add_parser("explain", help="the limits of one user, and which rule won")
+        explain.add_argument("user")
+        self._add_set(actions.add_parser("set", help="makes or changes one rule"))
+        _add_subject(actions.add_parser("delete", help="removes one rule; keys stay as they are"))
+
+    def _add_set(self, parser: CommandParser) -> None:
+        _add_subject(parser)
+        parser.add_argument("--max-lifetime", help=f"such as 30d, or {UNSET}")
+        parser.add_argument("--default-lifetime", help=f"such as 7d, or {UNSET}")
+        parser.add_argument("--max-live", help=f"how many tokens may live at once, or {UNSET}")
+        parser.add_argument("--scopes", help=f"apart by commas, or {UNSET}")
+        parser.add_argument("--tokens-may-mint", choices=["yes", "no", UNSET])
+        parser.add_argument(
+            "--existing",
+            choices=list(Existing),
+            help="what becomes of the tokens that break it; needed if any does",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="list them, and change nothing")
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        actions = {
+            "show": self._show,
+            "explain": self._explain,
+            "set": self._set,
+            "delete": self._delete,
+        }
+        return actions[options["action"]](options)
+
+    def _show(self, options: dict[str, Any]) -> str:
+        rules = list(TokenConfig.objects.select_related("user"))
+        for rule in rules:
+            limits = [
+                f"{name}={readable(name, getattr(rule, name))}"
+                for name in LIMITS
+                if getattr(rule, name) is not None
+            ]
+            self.stdout.write("\t".join([rule.subject, *limits]))
+        return f"{len(rules)} rules."
+
+    def _explain(self, options: dict[str, Any]) -> str:
+        user = find_user(options["user"])
+        for name, limit in policy.policy_of(user).limits.items():
+            self.stdout.write(f"{name}: {readable(name, limit.value)} ({limit.explanation()})")
+        return f"That holds for {user}."
+
+    def _set(self, options: dict[str, Any]) -> str:
+        now = timezone.now()
+        rule = _with_limits(_rule(options), options)
+        broken = broken_by(rule, now=now)
+        for one in broken:
+            used = f"{one.key.last_used:%Y-%m-%d %H:%M}" if one.key.last_used else "never"
+            reasons = "; ".join(one.reasons)
+            self.stdout.write(f"{one.key.user}\t{one.key}\tused {used}\t{reasons}")
+        if options["dry_run"]:
+            return f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
+        if broken and not options["existing"]:
+            choices = ", ".join(Existing)
+            raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
+        existing = Existing(options["existing"] or Existing.LEAVE)
+        changed = configs.save_config(rule, existing=existing, actor=SYSTEM, now=now)
+        return f"The rule for {rule.subject} is set; {changed} keys have been changed with it."
+
+    def _delete(self, options: dict[str, Any]) -> str:
+        rule = _rule(options)
+        if rule.pk is None:
+            raise CommandError(f"There is no rule for {rule.subject}.")
+        subject = rule.subject
+        configs.delete_config(rule, actor=SYSTEM, now=timezone.now())
+        return f"The rule for {subject} is removed."
+
+
+def _add_subject(parser: CommandParser) -> None:
+    subject = parser.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--user", help="for one user")
+    subject.add_argument("--role", choices=list(DISPLAY_NAMES), help="for everybody with the role")
+    subject.add_argument("--deployment", action="store_true", help="for everybody else")
+
+
+def _rule(options: dict[str, Any]) -> TokenConfig:
+    """The rule for the subject, as it is or a new one."""
+    if options["user"]:
+        user = find_user(options["user"])
+        return TokenConfig.objects.filter(user=user).first() or TokenConfig(user=user)
+    role = options["role"] or ""
+    found = TokenConfig.objects.filter(user__isnull=True, role=role).first()
+    return found or TokenConfig(role=role)
+
+
+def _with_limits(rule: TokenConfig, options: dict[str, Any]) -> TokenConfig:
+    readers = {
+        "max_lifetime": ("max_token_lifetime", lambda text: lifetime_ns("--max-lifetime", text)),
+        "default_lifetime": (
+            "default_token_lifetime",
+            lambda text: lifetime_ns("--default-lifetime", text),
+        ),
+        "max_live": ("max_live_tokens", _number),
+        "scopes": ("allowed_scopes", _scopes),
+        "tokens_may_mint": ("tokens_may_mint", lambda text: text == "yes"),
+    }
+    for option, (field, read) in readers.items():
+        text = options[option]
+        if text is not None:
+            setattr(rule, field, None if text == UNSET else read(text))
+    try:
+        rule.full_clean()
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from None
+    return rule
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
+        raise CommandError(f"--max-live {text!r} is not a number up to a million.")
+    return int(text)
+
+
+def _scopes(text: str) -> list[str]:
+    chosen = [canonical(name.strip()) for name in text.split(",") if name.strip()]
+    for name in chosen:
+        if name not in KNOWN:
+            raise CommandError(f"--scopes {name!r}: there are {', '.join(sorted(KNOWN))}.")
+    return chosen

@@ -1,0 +1,23 @@
+"""What is measured about session tokens, for Prometheus."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from coderapi import measures
+from tokens.memory import memory
+from tokens.models import APIKey
+
+measures.sampled_counter(
+    "coderapi_key_memory_hits", "Tokens that were known without a query.", lambda: memory.hits
+)
+measures.sampled_counter(
+    "coderapi_key_memory_misses", "Tokens that had to be looked up.", lambda: memory.misses
+)
+
+
+def _live(now: datetime) -> measures.Values:
+    return {(): APIKey.objects.filter(expires_at__gte=now).count()}
+
+
+measures.figure("coderapi_session_tokens", "Session tokens that have not expired.", _live)

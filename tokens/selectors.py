@@ -1,0 +1,77 @@
+"""Finding keys, as far as the caller may see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from coderapi.errors import not_found
+from tokens.models import APIKey, APIKeyQuerySet
+from users import allow_lists
+from users.identity import KeyIdentity
+from users.models import User
+from users.permissions import require_reach
+from users.roles import OWNER
+
+# What an API key object is made of.
+SHOWN = (
+    "id",
+    "user_id",
+    "last_used",
+    "expires_at",
+    "created_at",
+    "updated_at",
+    "login_type",
+    "scopes",
+    "token_name",
+    "lifetime_ns",
+    "allow_list",
+)
+
+
+def key_by_id(key_id: str, *, viewer: KeyIdentity) -> APIKey:
+    """The key of that id. Raises: APIError 404, alike for none and for somebody else's."""
+    found = None if "\0" in key_id else APIKey.objects.filter(id=key_id).first()
+    return _seen(found, viewer)
+
+
+def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
+    """The user's token of that name. Raises: APIError 404, as above."""
+    found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
+    return _seen(found if name else None, viewer)
+
+
+def _seen(key: APIKey | None, viewer: KeyIdentity) -> APIKey:
+    if key is None or not _may_see(viewer, key):
+        raise not_found()
+    require_reach(viewer, "api_key", key.id)
+    return key
+
+
+def _may_see(viewer: KeyIdentity, key: APIKey) -> bool:
+    return key.user_id == viewer.user_id or viewer.has_role(OWNER)
+
+
+def tokens(
+    user: User, *, viewer: KeyIdentity, everyone: bool, expired: bool, now: datetime
+) -> list[dict[str, Any]]:
+    """The tokens of the user, or of everyone, that the viewer may see, newest first, by one query.
+
+    Only owners see others' tokens; to anybody else "everyone" is themselves.
+    Shape: a row of `SHOWN` and `user__username` each, which is a third of the time of instances.
+    """
+    found = _visible(user, viewer=viewer, everyone=everyone)
+    ids = allow_lists.ids(viewer.allow_list, "api_key")
+    if ids is not None:
+        found = found.filter(id__in=ids)
+    if not expired:
+        found = found.live(now)
+    return list(found.order_by("-created_at", "id").values(*SHOWN, "user__username"))
+
+
+def _visible(user: User, *, viewer: KeyIdentity, everyone: bool) -> APIKeyQuerySet:
+    found = APIKey.objects.tokens()
+    if viewer.has_role(OWNER):
+        return found if everyone else found.filter(user=user)
+    own = found.filter(user_id=viewer.user_id)
+    return own if everyone else own.filter(user=user)

@@ -1,0 +1,71 @@
+"""Which objects a key may touch: pairs of a resource's type and an id, `*` for any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from users.names import is_uuid
+
+ANY = "*"
+type AllowList = tuple[tuple[str, str], ...]
+EVERYTHING: AllowList = ((ANY, ANY),)
+
+TYPES = frozenset({"api_key", "user", "deployment_config", "deployment_stats"})
+MAX_ENTRIES = 128
+_KEY_ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
+
+
+def parse_entry(entry: object) -> tuple[str, str]:
+    """The pair that `"type:id"` or `{"type": …, "id": …}` stands for.
+
+    Raises: ValueError that says what is wrong with it.
+    """
+    kind, value = _parts(entry)
+    if kind != ANY and kind not in TYPES:
+        known = ", ".join(sorted(TYPES))
+        raise ValueError(f"{kind[:64]!r} is not a type of resource; there are {known} and *.")
+    if value != ANY and not is_uuid(value) and not (kind == "api_key" and _KEY_ID.fullmatch(value)):
+        raise ValueError(f"{value[:64]!r} is neither a uuid nor *.")
+    return kind, value
+
+
+def _parts(entry: object) -> tuple[str, str]:
+    if isinstance(entry, str):
+        kind, _, value = entry.partition(":")
+        return kind, value
+    if isinstance(entry, Mapping):
+        pair = entry.get("type"), entry.get("id")
+        if isinstance(pair[0], str) and isinstance(pair[1], str):
+            return pair[0], pair[1]
+    raise ValueError("An entry is type:id, or an object with type and id.")
+
+
+def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
+    """Whether the list holds the object; for the value `*`, whether it holds all of the type."""
+    return any(t in (ANY, kind) and i in (ANY, value) for t, i in allowed)
+
+
+def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
+    """The ids of that type that the list holds; None where it holds all of them."""
+    if covers(allowed, kind):
+        return None
+    return frozenset(i for t, i in allowed if t in (ANY, kind))
+
+
+def is_within(narrow: AllowList, wide: AllowList) -> bool:
+    """Whether the `wide` list holds everything that the `narrow` one does."""
+    return all(_holds(wide, kind, value) for kind, value in narrow)
+
+
+def _holds(wide: AllowList, kind: str, value: str) -> bool:
+    return any(t in (ANY, kind) and i in (ANY, value) for t, i in wide)
+
+
+def stored(allowed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """The list as JSON objects, as it is kept and shown."""
+    return [{"type": kind, "id": value} for kind, value in allowed]
+
+
+def loaded(objects: Iterable[Mapping[str, str]]) -> AllowList:
+    return tuple((entry["type"], entry["id"]) for entry in objects)

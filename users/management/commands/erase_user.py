@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from audit.services import SYSTEM
+from coderapi.errors import APIError
+from users import erasure
+from users.selectors import user_by_name
+
+
+class Command(BaseCommand):
+    help = "Removes a person and all that points at them, says what was kept and why."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", help="the name or the e-mail address")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        user = user_by_name(options["user"])
+        if user is None:
+            raise CommandError(f"There is no user {options['user']!r}.")
+        name = user.username
+        try:
+            outcomes = (
+                erasure.survey(user)
+                if options["dry_run"]
+                else erasure.erase(user, actor=SYSTEM, now=timezone.now())
+            )
+        except APIError as error:
+            raise CommandError(error.message) from None
+        for outcome in outcomes:
+            self.stdout.write(f"{outcome.rows}\t{outcome.part.what}\t{outcome.part.fate}")
+        return f"{name} would be erased." if options["dry_run"] else f"{name} has been erased."

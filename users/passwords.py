@@ -1,0 +1,32 @@
+"""What a password may be, and whether one is right."""
+
+from __future__ import annotations
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from coderapi.errors import Validation
+from users.models import User
+
+MIN_LENGTH = 8
+MAX_LENGTH = 64
+
+
+def problems(password: str, user: User) -> list[Validation]:
+    """Why the user may not have that password: an entry, or none."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        detail = f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters."
+        return [Validation("password", detail)]
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        return [Validation("password", " ".join(error.messages))]
+    return []
+
+
+def is_right(user: User | None, password: str) -> bool:
+    """Whether this is the user's password; as slow where there is no user."""
+    if user is None:
+        User().set_password(password)
+        return False
+    return user.check_password(password)

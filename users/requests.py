@@ -1,0 +1,74 @@
+"""Request bodies as Coder's server reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from coderapi.errors import Validation, invalid
+from coderapi.parsing import json_object
+from coderapi.serializers import WireSerializer
+
+
+class RequestSerializer(WireSerializer):
+    """A request's JSON object. A member that is null counts as absent; unknown ones are ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            data = {name: value for name, value in data.items() if value is not None}
+        return super().to_internal_value(data)
+
+
+class TextField(serializers.CharField):
+    """Text, kept as it is; a number or a boolean is none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("trim_whitespace", False)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumberField(serializers.IntegerField):
+    """An integer; neither a float nor text that looks like one. 64-bit numbers keep every digit."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return data
+
+
+def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[str, Any]:
+    """The request's validated members. Raises: APIError 400, or DRF's ValidationError."""
+    wanted = serializer(data=json_object(request._request))
+    wanted.is_valid(raise_exception=True)
+    found: dict[str, Any] = wanted.validated_data
+    return found
+
+
+def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
+    """The query's parameter as a number from 0 to `most`. Raises: APIError 400."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    # A few digits are enough, and Python refuses to convert very many.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+    if not 0 <= number <= most:
+        raise invalid(Validation(name, f"A whole number from 0 to {most} is expected."))
+    return number
+
+
+def flag(request: Request, name: str) -> bool:
+    """The query's parameter as Go reads a boolean; absent is false. Raises: APIError 400."""
+    text = request.query_params.get(name, "")
+    if text in {"", "0", "f", "F", "false", "FALSE", "False"}:
+        return False
+    if text in {"1", "t", "T", "true", "TRUE", "True"}:
+        return True
+    raise invalid(Validation(name, "true or false is expected."))

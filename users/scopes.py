@@ -1,0 +1,48 @@
+"""What the scopes of a key let it do. A scope never widens what the user's role allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ALL = "coder:all"
+APPLICATION_CONNECT = "coder:application_connect"
+ALIASES = {"all": ALL, "application_connect": APPLICATION_CONNECT}
+
+_LOW_LEVEL = {
+    "api_key": ("create", "read", "update", "delete"),
+    "user": ("create", "read", "update", "delete"),
+    "deployment_config": ("read",),
+    "deployment_stats": ("read", "create"),
+}
+KNOWN = frozenset(
+    {ALL, APPLICATION_CONNECT}
+    | {f"{resource}:{action}" for resource, actions in _LOW_LEVEL.items() for action in actions}
+    | {f"{resource}:*" for resource in ("api_key", "user")}
+)
+
+
+def canonical(scope: str) -> str:
+    return ALIASES.get(scope, scope)
+
+
+def allow(scopes: Iterable[str], action: str) -> bool:
+    """Whether any of the scopes covers the action, a `resource:action`, or a scope itself."""
+    wanted = canonical(action)
+    family = f"{wanted.partition(':')[0]}:*"
+    # `coder:*` is no scope: what begins with `coder:` is only covered by itself or by everything.
+    return any(scope in (ALL, wanted, family) for scope in map(canonical, scopes))
+
+
+def within(narrow: Iterable[str], wide: Iterable[str]) -> frozenset[str]:
+    """Those of the `narrow` scopes that `wide` covers."""
+    known = frozenset(wide)
+    return frozenset(scope for scope in narrow if allow(known, scope))
+
+
+def legacy_name(scopes: Iterable[str]) -> str:
+    """The one word that older clients know a key's scopes by; "" where there is none."""
+    found = {canonical(scope) for scope in scopes}
+    for word, scope in ALIASES.items():
+        if scope in found:
+            return word
+    return ""
