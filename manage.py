@@ -18,7 +18,7 @@ def main() -> None:
         arguments = bootstrap.prepare(sys.argv, os.environ)
         if arguments[1:2] == ["options"]:
             # It must work above all where settings are wrong and would not load.
-            load_command_class("deployment", "options").run_from_argv(arguments)
+            load_command_class("coderapi", "options").run_from_argv(arguments)
         else:
             execute_from_command_line(arguments)
     except (bootstrap.StartError, ImproperlyConfigured) as error:

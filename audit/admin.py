@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
 
+from audit.export import json_lines
 from audit.models import Entry
 from coderapi.admin_base import ReadOnlyAdmin
 
@@ -12,3 +15,12 @@ class EntryAdmin(ReadOnlyAdmin):
     list_filter = ["action", "target_type", "at"]
     search_fields = ["actor_name", "target_name", "target_id", "request_id"]
     date_hierarchy = "at"
+    actions = ["export"]
+
+    @admin.action(description="Export as JSON lines", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Entry]) -> StreamingHttpResponse:
+        response = StreamingHttpResponse(
+            json_lines(queryset), content_type="application/jsonl; charset=utf-8"
+        )
+        response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
+        return response

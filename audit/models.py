@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 from django.db import models
+from django.db.models import Q
 
 from coderapi.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
+        """What the person did, and what was done to them."""
+        done_to = Q(target_type="user", target_id=str(user_id))
+        return self.filter(Q(actor_id=user_id) | done_to)
 
 
 class Entry(models.Model):
@@ -27,6 +36,8 @@ class Entry(models.Model):
     request_id = models.CharField(max_length=36, blank=True)
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
+
+    objects = EntryQuerySet.as_manager()
 
     class Meta:
         ordering = ["-at", "-id"]

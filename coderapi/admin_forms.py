@@ -51,6 +51,10 @@ def _tries(request: HttpRequest | None) -> int:
     """How many tries the request's address has had in this minute, with this one."""
     if request is None:
         return 0
-    address = cast("IdentifiedRequest", request).client_address
-    minute = int(time.time()) // WINDOW_SECONDS
-    return shared_counter().add(f"admin-sign-in:{rate_limit_bucket(address)}", minute)
+    bucket = bucket_of(cast("IdentifiedRequest", request).client_address)
+    return shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+
+
+def bucket_of(address: str) -> str:
+    """What the tries of an address are counted under."""
+    return f"admin-sign-in:{rate_limit_bucket(address)}"

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import cast
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -64,6 +63,6 @@ def forget(response: HttpResponse) -> None:
 
 
 def _actor(request: HttpRequest) -> Actor:
-    user = cast("User | AnonymousUser", request.user)
+    user = request.user
     address = cast("IdentifiedRequest", request).client_address
     return Actor(user_id=user.pk, name=user.get_username(), address=address)

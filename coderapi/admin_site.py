@@ -41,7 +41,7 @@ class ServiceAdminSite(AdminSite):
 
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         before, user = admin_session.key_id(request), request.user
         response = super().logout(request, extra_context)
         if request.method == "POST":

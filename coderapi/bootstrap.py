@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import secrets
 import signal
 import sys
@@ -75,7 +76,7 @@ def _take_flags(command: str, arguments: Sequence[str]) -> list[str]:
     """The arguments that are none of Coder's flags, which are kept for the settings."""
     parsed = parse_flags(arguments)
     adopt_flags(parsed.settings)
-    for argument in parsed.rest:
+    for argument in itertools.takewhile("--".__ne__, parsed.rest):
         if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]:
             raise StartError(str(unknown_flag(argument)))
     return list(parsed.rest)

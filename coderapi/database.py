@@ -62,7 +62,6 @@ def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
         # Under test the connection's database is another than the URL's.
         parameters.setdefault("dbname", connection.settings_dict["NAME"])
     parameters.setdefault("application_name", application_name())
-    parameters.setdefault("application_name", application_name())
     # PgBouncer in transaction mode knows nothing of statements prepared on another connection.
     return psycopg.connect(
         url, autocommit=True, connect_timeout=2, prepare_threshold=None, **parameters

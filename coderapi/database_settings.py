@@ -16,10 +16,12 @@ CONNECT_TIMEOUT_SECONDS = 2
 LEAST_POOL_SIZE = 2
 
 
-def databases(url: str, *, pool_size: int, idle: str, workers: int) -> dict[str, dict[str, Any]]:
+def databases(
+    url: str, *, pool_size: int, idle: str, workers: int, pooled: bool = False
+) -> dict[str, dict[str, Any]]:
     """Django's DATABASES for the URL: one pool a process, its share of `pool_size` connections.
 
-    Of these, its share of `idle` stays open when nobody uses it; `auto` is a third of all.
+    `pooled` says that PgBouncer or its like stands between. Of the connections, the share of `idle` stays open when nobody uses it; `auto` is a third of all.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -31,6 +33,8 @@ def databases(url: str, *, pool_size: int, idle: str, workers: int) -> dict[str,
             "ENGINE": "django.db.backends.postgresql",
             **{key: parts.pop(name, "") for key, name in _DJANGO_NAMES.items()},
             "CONN_MAX_AGE": 0,
+            # A cursor on the server would be another client's after the next transaction.
+            "DISABLE_SERVER_SIDE_CURSORS": pooled,
             "OPTIONS": {
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "application_name": application_name(),

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from coderapi.schema.document import openapi_yaml
 from coderapi.wire import Wire
+from deployment.options_reference import options_reference
 
 type Maker = Callable[[], str]
 
 DOCUMENTS: Mapping[str, Maker] = {
     "openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
     "openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
+    "options.md": options_reference,
 }
 
 

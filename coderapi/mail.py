@@ -114,7 +114,7 @@ class _Acting:
     user: str
     password: str
 
-    def auth_plain(self, challenge: bytes | None = None) -> str:
+    def auth_plain(self, challenge: Any = None) -> str:
         return f"{self.identity}\0{self.user}\0{self.password}"
 
 

@@ -180,7 +180,7 @@ SETTINGS: tuple[OwnSetting, ...] = (
     ),
     OwnSetting(
         "CODERAPI_CSP_ACCESS",
-        one_of("authenticated", "public"),
+        one_of("authenticated", "ingest-key", "public"),
         None,
         "Who may report CSP violations. By default authenticated in the documented wire, public "
         "in the coderd wire.",
@@ -251,6 +251,12 @@ def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -
         return ["*"]
     apps = [wildcard[wildcard.index("*") + 1 :]] if wildcard.startswith("*.") else []
     return [host, *LOOPBACK_HOSTS, *apps]
+
+
+def without_credentials(url: str) -> str:
+    """The web address without a user and password, which would be told to everybody."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if url else ""
 
 
 def origins(url: str) -> list[str]:

@@ -24,6 +24,7 @@ from coderapi.bootstrap import BOUND_URL, server_flags
 from coderapi.datadir import data_dir
 from coderapi.wire import Wire
 from deployment.history.snapshot import snapshot
+from deployment.secrecy import tellable
 from deployment.values import parse_url
 
 # Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.
@@ -46,10 +47,12 @@ WEB_WORKERS = OWN["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OWN["CODERAPI_WEB_THREADS"]
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
-    str(OPTIONS["access_url"])
+    own_settings.without_credentials(str(OPTIONS["access_url"]))
     or os.environ.get(BOUND_URL)
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
+# The options as everybody may see them: what nobody set and the start worked out stands in them.
+CONFIGURATION = tellable(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
 ALLOWED_HOSTS = own_settings.allowed_hosts(
@@ -76,14 +79,8 @@ DATABASES = database_settings.databases(
     DATABASE_URL,
     pool_size=OPTIONS["pg_conn_max_open"],
     idle=OPTIONS["pg_conn_max_idle"],
+    pooled=DIRECT_DATABASE_URL != DATABASE_URL,
     workers=WEB_WORKERS * (2 if TLS_ENABLE and HTTP_ADDRESS else 1),
-)
-# The options as clients are told them: what nobody set and the start worked out stands in them.
-CONFIGURATION = OPTIONS.replace(
-    {
-        "access_url": parse_url(ACCESS_URL),
-        "pg_connection_url": OPTIONS["pg_connection_url"] or DATABASE_URL,
-    }
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -183,6 +180,7 @@ FIRST_OWNER_USERNAME = OWN["CODERAPI_FIRST_OWNER_USERNAME"]
 FIRST_OWNER_EMAIL = OWN["CODERAPI_FIRST_OWNER_EMAIL"]
 FIRST_OWNER_PASSWORD = OWN["CODERAPI_FIRST_OWNER_PASSWORD"]
 LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
 SESSION_DURATION_NS = OPTIONS["session_lifetime.default_duration"]
 DEFAULT_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.default_token_lifetime"]
 MAX_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.max_token_lifetime"]
@@ -244,16 +242,16 @@ STATS_REFRESH_NS = OPTIONS["agent_stat_refresh_interval"]
 STATS_USAGE_ENABLED = OPTIONS["stats_collection.usage_stats.enable"]
 UPDATE_CHECK = OPTIONS["update_check"]
 UPDATE_CHECK_URL = OWN["CODERAPI_UPDATE_CHECK_URL"]
-SSH_HOSTNAME_PREFIX = OPTIONS["config_ssh.deploymentName"]
-SSH_HOSTNAME_SUFFIX = OPTIONS["workspace_hostname_suffix"]
-SSH_CONFIG_OPTIONS = OPTIONS["config_ssh.sshconfigOptions"] or []
+SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
+SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
+SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
 TELEMETRY = OPTIONS["telemetry.enable"]
-CLI_UPGRADE_MESSAGE = OPTIONS["cli_upgrade_message"]
+CLI_UPGRADE_MESSAGE = CONFIGURATION["cli_upgrade_message"]
 PROMETHEUS_ENABLE = CONFIGURATION["prometheus.enable"]
 PROMETHEUS_ADDRESS = str(CONFIGURATION["prometheus.address"])
 
-DOCS_URL = str(OPTIONS["docs_url"])
-SUPPORT_LINKS = OPTIONS["support.links"] or []
+DOCS_URL = str(CONFIGURATION["docs_url"])
+SUPPORT_LINKS = CONFIGURATION["support.links"] or []
 
 MAILERS = mail.mailers(lambda name: OPTIONS[f"notifications.email.{name}"])
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]

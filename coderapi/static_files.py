@@ -6,10 +6,12 @@ A clone serves without that step: then each file has its own name, and is read f
 from __future__ import annotations
 
 from django.contrib.staticfiles.storage import StaticFilesStorage
-from whitenoise.storage import CompressedManifestStaticFilesStorage
+from whitenoise.storage import (  # type: ignore[import-untyped]
+    CompressedManifestStaticFilesStorage,
+)
 
 
-class CollectedOrPlain(CompressedManifestStaticFilesStorage):
+class CollectedOrPlain(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """The name that `collectstatic` gave a file, or the file's own where it gave none."""
 
     def url(self, name: str | None, force: bool = False) -> str:

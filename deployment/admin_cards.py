@@ -20,7 +20,7 @@ def _stats(now: datetime) -> list[Line]:
     state = snapshot_state(now)
     workspaces = WorkspaceState.objects.filter(deleted=False).count()
     return [
-        _newest_snapshot(state and state["collected_at"], now),
+        _newest_snapshot(state["collected_at"] if state else None, now),
         Line("workspaces known", str(workspaces)),
     ]
 

@@ -15,7 +15,19 @@ told to clients. **Obeyed** says that this service acts on it; *reported* that c
 and nothing else happens here.
 
 A flag beats the environment, which beats the YAML file, which beats the default. A secret can also
-be read from a file, which the variable with `_FILE` at its end names.
+be read from a file, which the variable with `_FILE` at its end names. Two variables of this
+service's own win over an option, for a machine that has the environment of Coder's server:
+`CODERAPI_HTTP_ADDRESS` over the HTTP Address and `DATABASE_URL` over the Postgres Connection URL;
+clients are still told the option.
+
+* `manage.py options` shows what is in force and where each value comes from.
+* `manage.py options --check FILE` says what is wrong with a YAML file.
+* `manage.py server --write-config` prints the configuration as such a file.
+* `manage.py config_history` lists what earlier starts ran with; `--diff` compares two of them.
+
+What Coder's server can do and this service cannot stops the start, by name, rather than being
+passed over: more than one certificate, cipher lists, TLS below 1.2, client certificates that are
+optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put a proxy in front.
 """
 _UNGROUPED = "Without a group"
 

@@ -8,8 +8,11 @@ from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.plumbing import ResolvedComponent
 
 from coderapi import wire
+from coderapi.wire import Wire
 from deployment.catalogue import CATALOGUE
 from deployment.config_schema import OPTION, VALUES, components
+from deployment.configuration import load
+from deployment.rendering import options_document
 from deployment.shapes import Schema, ref
 from deployment.wires import WIRE_FORMS
 
@@ -18,22 +21,32 @@ if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
 
+# It has a group, a default and a flag, and is no secret.
+EXAMPLE = "Max Token Lifetime"
+
+
+def _components(chosen: Wire) -> dict[str, Schema]:
+    found = components(CATALOGUE, form=WIRE_FORMS[chosen.value])
+    options = options_document(load({}), wire=chosen.value)
+    example = next(option for option in options if option["name"] == EXAMPLE)
+    return found | {OPTION: found[OPTION] | {"examples": [example]}}
+
+
 class _FromCatalogue(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
     component = ""
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
-        form = WIRE_FORMS[wire.current().value]
-        for name, schema in components(CATALOGUE, form=form).items():
+        for name, schema in _components(wire.current()).items():
             component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         return ref(self.component)
 
 
-class ConfigFieldExtension(_FromCatalogue):
+class ConfigFieldExtension(_FromCatalogue):  # type: ignore[no-untyped-call]
     target_class = "deployment.serializers.ConfigField"
     component = VALUES
 
 
-class OptionFieldExtension(_FromCatalogue):
+class OptionFieldExtension(_FromCatalogue):  # type: ignore[no-untyped-call]
     target_class = "deployment.serializers.OptionField"
     component = OPTION

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from deployment.configuration import Configuration
 from deployment.values import ParsedURL
 from deployment.values.structs import EXTERNAL_AUTH_SECRET
 from deployment.values.urls import MASK, without_password
@@ -27,6 +28,18 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_secrets(item) for item in value]
     return value
+
+
+def tellable(options: Configuration) -> Configuration:
+    """The same without anything that nobody is told: what answers and pages are made of."""
+    return options.replace(
+        {
+            option.json_path: (
+                option.type.zero if option.secret else without_secrets(options[option.json_path])
+            )
+            for option in options.options
+        }
+    )
 
 
 def _masked_url(url: ParsedURL) -> ParsedURL:

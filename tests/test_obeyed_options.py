@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 
-from tests.obeying import Obeying, obeying
-from tests.processes import wait_for
+from tests.obeying import OWNER, PASSWORD, Obeying, obeying
+from tests.processes import PROJECT, wait_for
 
 ACCESS_URL = "https://coder.example.com"
 HOST = "coder.example.com"
@@ -66,11 +71,10 @@ def server(logs: Path) -> Iterator[Obeying]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Obeying]:
-    """One with the defaults, but without limits and passwords."""
+    """One with the defaults, but without limits."""
     with obeying(
         "--web-only",
         "--dangerous-disable-rate-limits",
-        "--disable-password-auth",
         "--disable-session-expiry-refresh",
     ) as found:
         yield found
@@ -157,9 +161,7 @@ def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
 
 def test_cookie_is_secure_and_of_the_wanted_kind(server: Obeying) -> None:
     (cookie,) = [
-        text
-        for text in server.sign_in().cookies
-        if text.startswith("coder_session_token=")
+        text for text in server.sign_in().cookies if text.startswith("coder_session_token=")
     ]
     assert "Secure" in cookie
     assert "SameSite=None" in cookie
@@ -175,13 +177,6 @@ def test_sessions_and_tokens_live_as_long_as_options_say(server: Obeying) -> Non
     assert server.ask_as_owner(path, method="POST", body={"token_name": "short"}).status == 201
     made = server.ask_as_owner(f"{path}/short").json
     assert made["lifetime_seconds"] == 3 * 3600
-
-
-def test_passwords_can_be_switched_off_for_all_but_owners(plain: Obeying, server: Obeying) -> None:
-    path = "/api/v2/users/authmethods"
-    assert plain.ask(path).json["password"] == {"enabled": False}
-    assert server.ask(path).json["password"] == {"enabled": True}
-    assert plain.sign_in().status == 201
 
 
 def test_terms_of_service_are_told(server: Obeying) -> None:
@@ -231,11 +226,6 @@ def admin_home(server: Obeying) -> str:
     form = server.ask("/admin/login/", Host=HOST)
     csrf = next(text for text in form.cookies if text.startswith("csrf_token="))
     csrf = csrf.partition("=")[2].partition(";")[0]
-    from http.client import HTTPConnection
-    from urllib.parse import urlencode
-
-    from tests.obeying import OWNER, PASSWORD
-
     connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
     body = urlencode({"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf})
     headers = {
@@ -292,7 +282,10 @@ def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, l
 
 def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
     server.ask_as_owner("/api/v2/deployment/ssh")
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coderapi@%'"
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND starts_with(application_name, 'coderapi@')"
+    )
 
     def open_connections() -> int:
         with psycopg.connect(server.database) as connection:
@@ -303,3 +296,87 @@ def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
     # Of a worker two stay idle, and two more hear of changes.
     wait_for(lambda: open_connections() >= 2)
     assert open_connections() <= 3 + 2
+
+
+# --- What lives on, and what goes -------------------------------------------------------------
+
+
+def moved_by_a_use(server: Obeying) -> bool:
+    """Whether the expiry of a key that was last used hours ago moves when it is used."""
+    token = server.sign_in().json["session_token"]
+    number = token.partition("-")[0]
+    set_back = (
+        "UPDATE tokens_apikey SET last_used = now() - interval '90 minutes',"
+        " expires_at = now() + interval '20 minutes' WHERE id = %s"
+    )
+    with psycopg.connect(server.database, autocommit=True) as connection:
+        connection.execute(set_back, [number])
+        answer = server.ask("/api/v2/users/me", Coder_Session_Token=token)
+        assert answer.status == 200
+        row = connection.execute(
+            "SELECT expires_at - now() > interval '30 minutes' FROM tokens_apikey WHERE id = %s",
+            [number],
+        ).fetchone()
+    assert row
+    return bool(row[0])
+
+
+def test_sessions_slide_unless_that_is_switched_off(server: Obeying, plain: Obeying) -> None:
+    assert moved_by_a_use(server)
+    assert not moved_by_a_use(plain)
+
+
+def run_job(server: Obeying, name: str, **options: str) -> None:
+    subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), "run_job", name],
+        env={**os.environ, "DATABASE_URL": server.database, **options},
+        check=True,
+        capture_output=True,
+    )
+
+
+def count(server: Obeying, query: str) -> int:
+    with psycopg.connect(server.database) as connection:
+        row = connection.execute(query).fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_expired_keys_are_kept_as_long_as_retention_says(plain: Obeying) -> None:
+    number = plain.sign_in().json["session_token"].partition("-")[0]
+    with psycopg.connect(plain.database, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE tokens_apikey SET expires_at = now() - interval '2 days' WHERE id = %s",
+            [number],
+        )
+    kept = f"SELECT count(*) FROM tokens_apikey WHERE id = '{number}'"
+    for retention, left in (("0", 1), ("3d", 1), ("1d", 0)):
+        run_job(plain, "prune_api_keys", CODER_API_KEYS_RETENTION=retention)
+        assert count(plain, kept) == left, retention
+
+
+def test_audit_log_is_kept_as_long_as_retention_says(plain: Obeying) -> None:
+    with psycopg.connect(plain.database, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE audit_entry_p200001010000 PARTITION OF audit_entry"
+            " FOR VALUES FROM ('2000-01-01Z') TO ('2000-01-31Z')"
+        )
+    there = "SELECT count(*) FROM pg_class WHERE relname = 'audit_entry_p200001010000'"
+    for retention, left in (("0", 1), ("99999d", 1), ("1d", 0)):
+        run_job(plain, "audit_partitions", CODER_AUDIT_LOGS_RETENTION=retention)
+        assert count(plain, there) == left, retention
+
+
+def test_jobs_follow_their_options() -> None:
+    snapshots = "SELECT count(*) FROM deployment_snapshot"
+    with obeying(
+        CODER_AGENT_STATS_REFRESH_INTERVAL="1s",
+        CODER_STATS_COLLECTION_USAGE_STATS_ENABLE="false",
+        CODER_UPDATE_CHECK="false",
+    ) as server:
+        wait_for(lambda: count(server, snapshots) >= 2)
+        report = {"stats": []}
+        answer = server.ask_as_owner("/api/v2/deployment/stats/reports", method="POST", body=report)
+        assert answer.status < 500
+        looked = "SELECT count(*) FROM jobs_jobrun WHERE job = 'update_check'"
+        assert count(server, looked) == 0

@@ -19,6 +19,8 @@ from coderapi import generated
 from coderapi.schema.document import openapi
 from coderapi.wire import Wire
 from deployment.catalogue import CATALOGUE
+from deployment.config_schema import components
+from deployment.wires import WIRE_FORMS
 from tests.client import APIClient
 from tests.schema_validation import API, document, resolved, validator_of
 
@@ -166,6 +168,15 @@ def test_every_example_follows_its_schema(wire: Wire) -> None:
     for name, response in document(wire)["components"]["responses"].items():
         content = response["content"]["application/json"]
         assert validator_of(content["schema"], wire=wire).is_valid(content["example"]), name
+
+
+@both_wires
+def test_every_member_of_a_serializer_says_what_it_is(wire: Wire) -> None:
+    from_catalogue = components(CATALOGUE, form=WIRE_FORMS[wire.value])
+    schemas = document(wire)["components"]["schemas"]
+    for name in schemas.keys() - from_catalogue:
+        for member, schema in schemas[name].get("properties", {}).items():
+            assert schema.get("description"), f"{name}.{member} has no help_text"
 
 
 @both_wires

@@ -88,6 +88,11 @@ def test_no_request_ends_in_a_crash_or_off_the_schema(
             "--warnings=off",
         ],
         cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks",
+        },
         capture_output=True,
         text=True,
         timeout=SECONDS * 8,

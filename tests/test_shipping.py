@@ -60,6 +60,13 @@ def test_image_runs_as_a_user_who_is_not_root_and_owns_only_the_data() -> None:
     assert directory[-1] == image_environment()["CODERAPI_DATA_DIR"]
 
 
+def test_image_starts_everything_unless_told_otherwise() -> None:
+    final = stages()[-1]
+
+    assert only(final, "ENTRYPOINT").argv == ["python", "manage.py"]
+    assert only(final, "CMD").argv == ["server"]
+
+
 def test_image_holds_no_secret_and_no_address_of_a_package_index() -> None:
     text = DOCKERFILE.read_text().lower()
 

@@ -124,6 +124,15 @@ def test_without_a_limit_raw_rows_stay(settings: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_a_row_out_of_any_range_makes_no_partition(settings: Any) -> None:
+    settings.STATS_RAW_RETENTION = timedelta(0)
+    before = AGENT_STATS.starts()
+    rows = [agent_row(utc(1)), agent_row(utc(1999)), agent_row(utc(9998))]
+    assert counts(take(*rows)) == (0, 0, 3)
+    assert AGENT_STATS.starts() == before
+
+
+@pytest.mark.django_db
 def test_old_snapshots_and_sums_go_after_their_time(settings: Any) -> None:
     take(agent_row(NOW, connection_median_latency_ms=1))
     old = collect_snapshot(NOW)

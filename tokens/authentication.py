@@ -54,7 +54,7 @@ def _needs_csrf_proof(request: IdentifiedRequest) -> bool:
 
 
 class _Check(CsrfViewMiddleware):
-    def _reject(self, request: HttpRequest, reason: str) -> str:  # type: ignore[override]
+    def _reject(self, request: HttpRequest, reason: str) -> str:
         return reason
 
 

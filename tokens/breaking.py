@@ -31,9 +31,7 @@ class Broken:
         return self.key.lifetime_ns > self.limit_ns
 
 
-def broken_by(
-    candidate: TokenConfig, *, now: datetime, deleted: bool = False
-) -> list[Broken]:
+def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -> list[Broken]:
     """The live tokens that break the policy once the candidate is saved, or `deleted`.
 
     By owner, and within an owner the last used first; by two queries, however many keys there are.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count
@@ -18,23 +18,23 @@ SPAN_DAYS = 90
 class Day:
     """A day, UTC, on which tokens end."""
 
-    date: date
+    date: dt.date
     count: int
     owners: list[str]
 
     @property
-    def next(self) -> date:
-        return self.date + timedelta(days=1)
+    def next(self) -> dt.date:
+        return self.date + dt.timedelta(days=1)
 
 
-def expiry_days(*, now: datetime) -> list[Day]:
+def expiry_days(*, now: dt.datetime) -> list[Day]:
     """The days of the next three months on which live tokens end, by one query."""
     rows = (
         APIKey.objects.tokens()
         .live(now)
-        .filter(expires_at__lt=now + timedelta(days=SPAN_DAYS))
+        .filter(expires_at__lt=now + dt.timedelta(days=SPAN_DAYS))
         .order_by()
-        .values(day=TruncDate("expires_at", tzinfo=UTC))
+        .values(day=TruncDate("expires_at", tzinfo=dt.UTC))
         .annotate(count=Count("pk"), owners=ArrayAgg("user__username", distinct=True))
         .order_by("day")
     )

@@ -28,9 +28,7 @@ class Existing(StrEnum):
 REASON = "the token policy changed"
 
 
-def save_config(
-    config: TokenConfig, *, existing: Existing, actor: Actor, now: datetime
-) -> int:
+def save_config(config: TokenConfig, *, existing: Existing, actor: Actor, now: datetime) -> int:
     """How many keys were shortened or expired with the change. The config has been validated."""
     with transaction.atomic():
         broken = [] if existing is Existing.LEAVE else broken_by(config, now=now)
@@ -55,9 +53,7 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
         record("token_config.delete", actor=actor, target=target, now=now, before=before)
 
 
-def settle(
-    broken: Iterable[Broken], existing: Existing, *, actor: Actor, now: datetime
-) -> int:
+def settle(broken: Iterable[Broken], existing: Existing, *, actor: Actor, now: datetime) -> int:
     """How many of the broken keys were changed.
 
     Shortening helps against a lifetime only; keys that break another limit stay as they are.

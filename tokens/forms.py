@@ -12,13 +12,16 @@ from coderapi.durations import DurationError, format_duration, parse_duration
 from tokens.breaking import Broken, broken_by
 from tokens.configs import Existing
 from tokens.models import TokenConfig
+from users.scopes import KNOWN
 
 
 class DurationField(forms.CharField):
     """Nanoseconds, written as people do: 720h, 30d."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("help_text", "Such as 720h, 30d or 1h30m; empty leaves it to other rules.")
+        kwargs.setdefault(
+            "help_text", "Such as 720h, 30d or 1h30m; empty leaves it to other rules."
+        )
         super().__init__(required=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
@@ -38,14 +41,14 @@ class DurationField(forms.CharField):
 
 
 class TokenConfigForm(forms.ModelForm[TokenConfig]):
-    """A rule. Saving it is refused once, with the keys that it breaks, until one says what to do."""
+    """A rule. One that breaks keys is refused with their list, until one says what to do."""
 
     max_token_lifetime = DurationField(label="Longest lifetime")
     default_token_lifetime = DurationField(label="Default lifetime")
     allowed_scopes = forms.TypedMultipleChoiceField(
         required=False,
         empty_value=None,
-        choices=TokenConfig._meta.get_field("allowed_scopes").base_field.choices,  # type: ignore[union-attr]
+        choices=[(name, name) for name in sorted(KNOWN)],
         help_text="The scopes that a token may have; none chosen leaves it to other rules.",
     )
     existing = forms.ChoiceField(
@@ -86,8 +89,8 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         if self.broken:
             self.add_error(
                 "existing",
-                f"{len(self.broken)} live tokens break this rule. They are listed below: choose what "
-                "becomes of them.",
+                f"{len(self.broken)} live tokens break this rule. They are listed below: choose "
+                "what becomes of them.",
             )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from jobs.registry import Job, register
+from tokens import digest
 from tokens.services import prune_expired_keys
 
 
@@ -13,3 +14,11 @@ def _prune(now: datetime) -> int:
 
 
 register(Job(name="prune_api_keys", every=timedelta(hours=1), run=_prune))
+register(
+    Job(
+        name="token_expiry_digest",
+        every=timedelta(hours=1),
+        run=digest.send_digests,
+        enabled=digest.is_on,
+    )
+)

@@ -16,16 +16,16 @@ class TokenConfigSerializer(WireSerializer):
 
 
 class SaidSerializer(WireSerializer):
-    component = "TokenLimitOpinion"
+    component = "coderapi.TokenLimitOpinion"
 
-    rule = serializers.CharField()
+    rule = serializers.CharField(help_text="Where a limit can come from.")
     value = serializers.JSONField(help_text="null where the rule says nothing.")
 
 
 class LimitSerializer(WireSerializer):
-    component = "TokenLimit"
+    component = "coderapi.TokenLimit"
 
-    name = serializers.CharField()
+    name = serializers.CharField(help_text="What is limited.")
     value = serializers.JSONField(help_text="Lifetimes in nanoseconds; null is no limit.")
     rule = serializers.CharField(help_text="The rule that won.")
     explanation = serializers.CharField(help_text="The same for people.")
@@ -33,15 +33,16 @@ class LimitSerializer(WireSerializer):
 
 
 class TokenPolicySerializer(WireSerializer):
-    component = "TokenPolicy"
+    component = "coderapi.TokenPolicy"
 
-    user_id = serializers.UUIDField()
-    username = serializers.CharField()
-    limits = LimitSerializer(many=True)
+    user_id = serializers.UUIDField(help_text="Whom the limits are for.")
+    username = serializers.CharField(help_text="The same user's name.")
+    limits = LimitSerializer(many=True, help_text="One entry for each limit.")
 
 
 class AllowListEntry(WireSerializer):
     component = "codersdk.APIAllowListTarget"
+    example = {"type": "*", "id": "*"}
 
     type = serializers.CharField(help_text="A type of resource, or *.")
     id = serializers.CharField(help_text="A uuid, or *.")
@@ -51,87 +52,136 @@ class APIKeySerializer(WireSerializer):
     """Describes what `representation.key_object` makes."""
 
     component = "codersdk.APIKey"
+    example = {
+        "id": "aBcDeFgHiJ",
+        "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        "last_used": "0001-01-01T00:00:00Z",
+        "expires_at": "2026-01-27T13:59:29Z",
+        "created_at": "2026-01-20T13:59:29Z",
+        "updated_at": "2026-01-20T13:59:29Z",
+        "login_type": "token",
+        "scope": "all",
+        "scopes": ["coder:all"],
+        "token_name": "ci",
+        "lifetime_seconds": 604_800,
+    }
 
-    id = serializers.CharField()
-    user_id = serializers.UUIDField()
+    id = serializers.CharField(help_text="The ten characters before the secret.")
+    user_id = serializers.UUIDField(help_text="Whose key it is.")
     last_used = serializers.DateTimeField(help_text="The year 1 stands for never.")
-    expires_at = serializers.DateTimeField()
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
-    login_type = serializers.ChoiceField(choices=["password", "token"])
+    expires_at = serializers.DateTimeField(help_text="From then on it is refused.")
+    created_at = serializers.DateTimeField(help_text="When it was made.")
+    updated_at = serializers.DateTimeField(help_text="When it was last changed.")
+    login_type = serializers.ChoiceField(
+        choices=["password", "token"],
+        help_text="`password` for a session, `token` for a token with a name.",
+    )
     scope = serializers.CharField(
         allow_blank=True, help_text="all, application_connect, or empty for other scopes."
     )
-    scopes = serializers.ListField(child=serializers.CharField())
-    token_name = serializers.CharField(allow_blank=True)
-    lifetime_seconds = serializers.IntegerField()
-    allow_list = AllowListEntry(many=True)
+    scopes = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What the key may do, within what the user's roles allow.",
+    )
+    token_name = serializers.CharField(allow_blank=True, help_text="Empty for a session's key.")
+    lifetime_seconds = serializers.IntegerField(
+        help_text="How long it lives after its last renewal, in seconds."
+    )
+    allow_list = AllowListEntry(many=True, help_text="What the key may be used on.")
 
 
 class APIKeyWithOwnerSerializer(APIKeySerializer):
     component = "codersdk.APIKeyWithOwner"
+    example = {**APIKeySerializer.example, "username": "ada"}
 
-    username = serializers.CharField()
+    username = serializers.CharField(help_text="Whose key it is.")
 
 
 class CreateTokenRequest(RequestSerializer):
     component = "codersdk.CreateTokenRequest"
+    example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
     lifetime = WholeNumberField(
         required=False, default=0, help_text="In nanoseconds; absent or 0 is the default lifetime."
     )
-    token_name = TextField(required=False, allow_blank=True, default="")
-    scope = TextField(required=False, allow_blank=True, default="", max_length=64)
-    scopes = serializers.ListField(
-        child=TextField(max_length=64), required=False, default=list, max_length=64
+    token_name = TextField(
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="Absent or empty: a random readable one.",
     )
-    allow_list = serializers.ListField(child=serializers.JSONField(), required=False, default=list)
+    scope = TextField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=64,
+        help_text="One scope, as older clients send it.",
+    )
+    scopes = serializers.ListField(
+        child=TextField(max_length=64),
+        required=False,
+        default=list,
+        max_length=64,
+        help_text="What the key may do; absent is everything.",
+    )
+    allow_list = serializers.ListField(
+        child=serializers.JSONField(),
+        required=False,
+        default=list,
+        help_text="What the key may be used on; absent is everything.",
+    )
 
 
 class GenerateAPIKeyResponse(WireSerializer):
     component = "codersdk.GenerateAPIKeyResponse"
+    example = {"key": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
     key = serializers.CharField(help_text="The session token; it is shown only this once.")
 
 
 class LoginRequest(RequestSerializer):
     component = "codersdk.LoginWithPasswordRequest"
+    example = {"email": "ada@example.com", "password": "a-good-long-one"}
 
-    email = serializers.EmailField(max_length=254)
-    password = TextField(max_length=255)
+    email = serializers.EmailField(max_length=254, help_text="The user's e-mail address.")
+    password = TextField(max_length=255, help_text="The user's password.")
 
 
 class LoginResponse(WireSerializer):
     component = "codersdk.LoginWithPasswordResponse"
 
-    session_token = serializers.CharField()
+    session_token = serializers.CharField(
+        help_text="A session token, `<id>-<secret>`; the cookie carries the same."
+    )
 
 
 class AuthMethodSerializer(WireSerializer):
     component = "codersdk.AuthMethod"
 
-    enabled = serializers.BooleanField()
+    enabled = serializers.BooleanField(help_text="Whether one can sign in this way.")
 
 
 class GithubAuthMethodSerializer(WireSerializer):
     component = "codersdk.GithubAuthMethod"
 
-    enabled = serializers.BooleanField()
-    default_provider_configured = serializers.BooleanField()
+    enabled = serializers.BooleanField(help_text="Always false here.")
+    default_provider_configured = serializers.BooleanField(help_text="Always false here.")
 
 
 class OIDCAuthMethodSerializer(WireSerializer):
     component = "codersdk.OIDCAuthMethod"
 
-    enabled = serializers.BooleanField()
-    signInText = serializers.CharField(allow_blank=True)  # noqa: N815 - Coder's own name
-    iconUrl = serializers.CharField(allow_blank=True)  # noqa: N815 - Coder's own name
+    enabled = serializers.BooleanField(help_text="Always false here.")
+    signInText = serializers.CharField(allow_blank=True, help_text="What the button says.")  # noqa: N815 - Coder's own name
+    iconUrl = serializers.CharField(allow_blank=True, help_text="What the button shows.")  # noqa: N815 - Coder's own name
 
 
 class AuthMethodsSerializer(WireSerializer):
     component = "codersdk.AuthMethods"
 
-    terms_of_service_url = serializers.CharField(required=False)
-    password = AuthMethodSerializer()
-    github = GithubAuthMethodSerializer()
-    oidc = OIDCAuthMethodSerializer()
+    terms_of_service_url = serializers.CharField(
+        required=False, help_text="What is to be accepted first; absent when there is nothing."
+    )
+    password = AuthMethodSerializer(help_text="Signing in with a password.")
+    github = GithubAuthMethodSerializer(help_text="Signing in through GitHub.")
+    oidc = OIDCAuthMethodSerializer(help_text="Signing in through OpenID Connect.")

@@ -1,31 +1,103 @@
 from __future__ import annotations
 
+import copy
+from typing import Any, cast
+
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
+from audit.services import Actor, record
+from coderapi.errors import APIError
+from coderapi.identity import IdentifiedRequest
+from users import passwords, services
 from users.models import User
 
 admin.site.unregister(Group)
 
 
+def actor_of(request: HttpRequest) -> Actor:
+    """Who is signed in to the admin, as the audit trail names who did something."""
+    user = cast("User", request.user)
+    address = cast("IdentifiedRequest", request).client_address
+    return Actor(user_id=user.pk, name=user.username, address=address)
+
+
+def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
+    """Gives the user the wanted status and roles, where they differ. Raises: APIError 400."""
+    now = timezone.now()
+    if wanted["status"] != user.status:
+        services.set_status(user, wanted["status"], actor=actor, now=now)
+    if set(wanted["roles"]) != set(user.roles):
+        services.set_roles(user, wanted["roles"], actor=actor, now=now)
+
+
 class CreationForm(AdminUserCreationForm[User]):
+    usable_password = None  # type: ignore[assignment]  # how Django takes a field away
+
     class Meta:
         model = User
         fields = ["username", "email"]
 
 
 class ChangeForm(UserChangeForm[User]):
+    """Status and roles are tried out with the services that will set them, to show a refusal."""
+
+    actor: Actor
+
     class Meta:
         model = User
         fields = "__all__"
 
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        if not self.errors and {"status", "roles"} <= self.cleaned_data.keys():
+            self._try_out()
+        return self.cleaned_data
+
+    def _try_out(self) -> None:
+        try:
+            with transaction.atomic():
+                stored = User.objects.get(pk=self.instance.pk)
+                change_access(stored, self.cleaned_data, actor=self.actor)
+                transaction.set_rollback(True)
+        except APIError as error:
+            raise ValidationError(error.message) from None
+
+
+class PasswordForm(AdminPasswordChangeForm[User]):
+    """Sets the password by the API's own service: it ends the user's keys, and is noted."""
+
+    actor: Actor
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields.pop("usable_password", None)
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        password = self.cleaned_data.get("password1") or ""
+        for problem in passwords.problems_of_change(password, self.user):
+            self.add_error("password1", problem.detail)
+        return self.cleaned_data
+
+    def save(self, commit: bool = True) -> User:
+        user, password = self.user, self.cleaned_data["password1"]
+        services.set_password(user, password, actor=self.actor, now=timezone.now())
+        return user
+
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin):
+class UserAdmin(StockUserAdmin[User]):
     form = ChangeForm
     add_form = CreationForm
+    change_password_form = PasswordForm
     list_display = ["username", "email", "status", "role_names", "last_seen_at"]
     list_filter = ["status"]
     search_fields = ["username", "email", "name"]
@@ -35,10 +107,52 @@ class UserAdmin(StockUserAdmin):
     fieldsets = [
         (None, {"fields": ["username", "email", "name", "password"]}),
         ("Access", {"fields": ["status", "roles"]}),
-        ("Times (UTC)", {"fields": readonly_fields}),
+        ("Times (UTC)", {"fields": ["created_at", "updated_at", "last_seen_at", "last_login"]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "password1", "password2"]})]
 
     @admin.display(description="roles")
     def role_names(self, user: User) -> str:
         return ", ".join(user.roles) or "member"
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        return type(form.__name__, (form,), {"actor": actor_of(request)})
+
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
+        # The form is made without the request, which alone says who is changing the password.
+        bound = copy.copy(self)
+
+        class OfActor(PasswordForm):
+            actor = actor_of(request)
+
+        bound.change_password_form = OfActor
+        return super(UserAdmin, bound).user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        actor, now = actor_of(request), timezone.now()
+        if not change:
+            obj.save()
+            record("user.create", actor=actor, target=services.target_of(obj), now=now)
+            return
+        wanted = {"status": obj.status, "roles": list(obj.roles)}
+        with transaction.atomic():
+            stored = User.objects.get(pk=obj.pk)
+            obj.status, obj.roles = stored.status, stored.roles
+            obj.save()
+            change_access(obj, wanted, actor=actor)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Nobody deletes themselves; nor many at once, where a refusal could not show."""
+        return (
+            super().has_delete_permission(request, obj) and obj is not None and obj != request.user
+        )
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        services.delete_user(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            self.delete_model(request, user)

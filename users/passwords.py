@@ -24,6 +24,14 @@ def problems(password: str, user: User) -> list[Validation]:
     return []
 
 
+def problems_of_change(password: str, user: User) -> list[Validation]:
+    """The same for a user who has a password already: it must not be that one."""
+    found = problems(password, user)
+    if not found and user.check_password(password):
+        return [Validation("password", "This is the old password.")]
+    return found
+
+
 def is_right(user: User | None, password: str) -> bool:
     """Whether this is the user's password; as slow where there is no user."""
     if user is None:

@@ -17,7 +17,8 @@ from users.services import target_of
 
 
 def _actor(request: HttpRequest | None, user: User | None) -> Actor:
-    address = cast("IdentifiedRequest", request).client_address if request else ""
+    # Signing in without our middleware before it, as a command or a test does, has no address.
+    address = getattr(request, "client_address", "")
     return Actor(
         user_id=user.id if user else None, name=user.username if user else "", address=address
     )

@@ -17,18 +17,30 @@ NEVER = "0001-01-01T00:00:00Z"
 
 class CreateFirstUserRequest(RequestSerializer):
     component = "codersdk.CreateFirstUserRequest"
+    example = {
+        "email": "ada@example.com",
+        "username": "ada",
+        "name": "Ada Lovelace",
+        "password": "a-good-long-one",
+    }
 
-    email = serializers.EmailField(max_length=254)
-    username = TextField(max_length=255)
-    name = TextField(max_length=128, required=False, allow_blank=True, default="")
-    password = TextField(max_length=255)
+    email = serializers.EmailField(
+        max_length=254, help_text="Used to sign in, and unique in any case."
+    )
+    username = TextField(
+        max_length=255, help_text="Letters, digits and single hyphens between them; at most 32."
+    )
+    name = TextField(
+        max_length=128, required=False, allow_blank=True, default="", help_text="The full name."
+    )
+    password = TextField(max_length=255, help_text="8 to 64 characters.")
 
 
 class CreateFirstUserResponse(WireSerializer):
     component = "codersdk.CreateFirstUserResponse"
 
-    user_id = serializers.UUIDField()
-    organization_id = serializers.UUIDField()
+    user_id = serializers.UUIDField(help_text="The new user's id.")
+    organization_id = serializers.UUIDField(help_text="The deployment's one organization.")
 
 
 class CreateUserRequest(CreateFirstUserRequest):
@@ -44,9 +56,10 @@ class CreateUserRequest(CreateFirstUserRequest):
 
 class RoleSerializer(WireSerializer):
     component = "codersdk.SlimRole"
+    example = {"name": "owner", "display_name": "Owner"}
 
-    name = serializers.CharField()
-    display_name = serializers.CharField()
+    name = serializers.CharField(help_text="What the API calls the role.")
+    display_name = serializers.CharField(help_text="What people call it.")
 
 
 class NullableTimeField(serializers.DateTimeField):
@@ -60,20 +73,44 @@ class UserSerializer(WireSerializer):
     """A user. The context's `organization_id` is asked for once an answer, not once a user."""
 
     component = "codersdk.User"
+    example = {
+        "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        "username": "ada",
+        "avatar_url": "",
+        "name": "Ada Lovelace",
+        "email": "ada@example.com",
+        "created_at": "2026-01-20T13:59:29Z",
+        "updated_at": "2026-01-20T13:59:29Z",
+        "last_seen_at": "2026-01-20T14:59:29Z",
+        "status": "active",
+        "login_type": "password",
+        "theme_preference": "",
+        "organization_ids": ["5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6"],
+        "roles": [{"name": "owner", "display_name": "Owner"}],
+    }
 
-    id = serializers.UUIDField()
-    username = serializers.CharField()
-    avatar_url = serializers.CharField()
-    name = serializers.CharField()
-    email = serializers.EmailField()
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
-    last_seen_at = NullableTimeField()
-    status = serializers.ChoiceField(choices=User.Status.choices)
-    login_type = serializers.SerializerMethodField()
-    theme_preference = serializers.CharField()
-    organization_ids = serializers.SerializerMethodField()
-    roles = serializers.SerializerMethodField()
+    id = serializers.UUIDField(help_text="The user's id, for life.")
+    username = serializers.CharField(help_text="Unique in any case.")
+    avatar_url = serializers.CharField(help_text="A picture; empty without one.")
+    name = serializers.CharField(help_text="The full name; may be empty.")
+    email = serializers.EmailField(help_text="Unique in any case.")
+    created_at = serializers.DateTimeField(help_text="When the user was created.")
+    updated_at = serializers.DateTimeField(help_text="When the user was last changed.")
+    last_seen_at = NullableTimeField(
+        help_text="The newest use of a session token; the year 1 stands for never."
+    )
+    status = serializers.ChoiceField(
+        choices=User.Status.choices,
+        help_text="A suspended user is refused; a dormant one becomes active by use.",
+    )
+    login_type = serializers.SerializerMethodField(help_text="How the user signs in.")
+    theme_preference = serializers.CharField(help_text="The dashboard's theme; may be empty.")
+    organization_ids = serializers.SerializerMethodField(
+        help_text="The deployment's one organization."
+    )
+    roles = serializers.SerializerMethodField(
+        help_text="Without the role of member, which everybody has."
+    )
 
     def get_login_type(self, user: User) -> str:
         return "password"
@@ -93,47 +130,69 @@ class UserSerializer(WireSerializer):
 class GetUsersResponse(WireSerializer):
     component = "codersdk.GetUsersResponse"
 
-    users = UserSerializer(many=True)
+    users = UserSerializer(many=True, help_text="This page's users.")
     count = serializers.IntegerField(help_text="How many there are in all, beyond this page.")
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
     component = "codersdk.UpdateUserPasswordRequest"
 
-    old_password = TextField(max_length=255, required=False, allow_blank=True, default="")
-    password = TextField(max_length=255)
+    old_password = TextField(
+        max_length=255,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="Needed to change one's own.",
+    )
+    password = TextField(max_length=255, help_text="8 to 64 characters.")
 
 
 class UpdateRoles(RequestSerializer):
     component = "codersdk.UpdateRoles"
+    example = {"roles": ["auditor"]}
 
-    roles = serializers.ListField(child=TextField(max_length=64), max_length=32)
+    roles = serializers.ListField(
+        child=TextField(max_length=64),
+        max_length=32,
+        help_text="The roles that the user is to have from now on.",
+    )
 
 
 class UserLoginType(WireSerializer):
     component = "codersdk.UserLoginType"
+    example = {"login_type": "password"}
 
-    login_type = serializers.CharField()
+    login_type = serializers.CharField(help_text="How the user signs in.")
 
 
 class AuthorizationObject(RequestSerializer):
     component = "codersdk.AuthorizationObject"
 
-    resource_type = TextField(max_length=64)
+    resource_type = TextField(
+        max_length=64, help_text="Such as user, api_key or deployment_config."
+    )
     owner_id = TextField(
         max_length=64, required=False, allow_blank=True, default="", help_text="A uuid, or me."
     )
-    resource_id = TextField(max_length=64, required=False, allow_blank=True, default="")
+    resource_id = TextField(
+        max_length=64,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="One object of the type; empty for any.",
+    )
 
 
 class AuthorizationCheck(RequestSerializer):
     component = "codersdk.AuthorizationCheck"
 
-    object = AuthorizationObject()
-    action = TextField(max_length=64)
+    object = AuthorizationObject(help_text="What would be acted on.")
+    action = TextField(max_length=64, help_text="create, read, update or delete.")
 
 
 class AuthorizationRequest(RequestSerializer):
     component = "codersdk.AuthorizationRequest"
 
-    checks = serializers.DictField(child=AuthorizationCheck())
+    checks = serializers.DictField(
+        child=AuthorizationCheck(), help_text="The questions, under names of the caller's choice."
+    )

@@ -138,9 +138,7 @@ def set_password(
 
     Raises: APIError 400 for a password that is refused.
     """
-    problems = passwords.problems(password, user)
-    if not problems and user.check_password(password):
-        problems = [Validation("password", "This is the old password.")]
+    problems = passwords.problems_of_change(password, user)
     if problems:
         raise invalid(*problems)
     with transaction.atomic():

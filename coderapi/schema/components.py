@@ -25,7 +25,9 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         return self.target.component or None
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
-        documented = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        documented: Schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
+            self.target, direction, bypass_extensions=True
+        )
         described = wire.describe(self.target.component, documented)
         example = example_of(self.target)
         return described | ({"examples": [example]} if example else {})

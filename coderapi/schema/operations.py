@@ -20,7 +20,7 @@ PATH_PARAMETERS: dict[str, Schema] = {
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
-class OperationSchema(AutoSchema):  # type: ignore[no-untyped-call]
+class OperationSchema(AutoSchema):
     """What a view declares, completed by headers, errors and the current wire."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
@@ -39,7 +39,7 @@ class OperationSchema(AutoSchema):  # type: ignore[no-untyped-call]
         return hasattr(self.view, "document") or "304" in map(str, self._declared())
 
     def _declared(self) -> Collection[Any]:
-        declared = self.get_response_serializers()
+        declared: Any = self.get_response_serializers()
         return declared if isinstance(declared, dict) else ()
 
     def _security(self, operation: Schema) -> Schema:

@@ -92,7 +92,7 @@ def forget_dead_processes(directory: Path) -> None:
     numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
     for number in numbers:
         if number.isdecimal() and not is_alive(int(number)):
-            mark_process_dead(int(number), str(directory))
+            mark_process_dead(int(number), str(directory))  # type: ignore[no-untyped-call]
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -104,7 +104,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # The stock one asks the name service who we are.
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
 

@@ -51,9 +51,8 @@ def prepare(rows: Iterable[Row], *, now: datetime) -> None:
     """
     latest = now + partitions.AHEAD
     hours = {partitions.hour_of(row[CREATED_AT]) for row in rows if row[CREATED_AT] <= latest}
-    partitions.ensure_hours(
-        hours, kept_from=partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
-    )
+    kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
 
 
 def take(rows: Sequence[Row], *, now: datetime) -> Verdicts:

@@ -13,6 +13,7 @@ from deployment.stats.selectors import refresh_interval
 
 class SessionCountSerializer(WireSerializer):
     component = "codersdk.SessionCountDeploymentStats"
+    example = {"jetbrains": 3, "reconnecting_pty": 1, "ssh": 12, "vscode": 40}
 
     jetbrains = serializers.IntegerField(help_text="Sessions of JetBrains IDEs.")
     reconnecting_pty = serializers.IntegerField(help_text="Web terminals.")
@@ -22,6 +23,7 @@ class SessionCountSerializer(WireSerializer):
 
 class ConnectionLatencySerializer(WireSerializer):
     component = "codersdk.WorkspaceConnectionLatencyMS"
+    example = {"p50": 18.5, "p95": 121.0}
 
     p50 = serializers.FloatField(
         source="latency_p50", help_text="The median in milliseconds; -1 where none was measured."
@@ -34,6 +36,15 @@ class ConnectionLatencySerializer(WireSerializer):
 
 class WorkspacesSerializer(WireSerializer):
     component = "codersdk.WorkspaceDeploymentStats"
+    example = {
+        "building": 2,
+        "failed": 1,
+        "pending": 0,
+        "running": 57,
+        "rx_bytes": 9_126_805_504,
+        "stopped": 140,
+        "tx_bytes": 48_318_382_080,
+    }
 
     building = serializers.IntegerField(help_text="Workspaces whose newest build is under way.")
     connection_latency_ms = ConnectionLatencySerializer(
@@ -49,6 +60,11 @@ class WorkspacesSerializer(WireSerializer):
 
 class DeploymentStatsSerializer(WireSerializer):
     component = "codersdk.DeploymentStats"
+    example = {
+        "aggregated_from": "2026-01-20T13:44:29Z",
+        "collected_at": "2026-01-20T13:59:29Z",
+        "next_update_at": "2026-01-20T13:59:59Z",
+    }
 
     aggregated_from = serializers.DateTimeField(help_text="Where the window begins.")
     collected_at = serializers.DateTimeField(help_text="When the figures were taken.")

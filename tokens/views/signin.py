@@ -27,7 +27,7 @@ class LoginView(PublicAPIView):
         description="Signs in with e-mail address and password: the answer holds the session "
         "token, and sets it as a cookie.",
         request=LoginRequest,
-        responses={201: LoginResponse, 401: ResponseSerializer},
+        responses={201: LoginResponse, 401: ResponseSerializer, 403: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
         identified = cast("IdentifiedRequest", request._request)

@@ -19,7 +19,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the user's name or e-mail address")
-        parser.add_argument("--lifetime", default="", help="such as 24h or 7d; default: the option's")
+        parser.add_argument(
+            "--lifetime", default="", help="such as 24h or 7d; default: the option's"
+        )
         parser.add_argument("--name", default="", help="default: a random one")
         parser.add_argument(
             "--scope", action="append", default=[], help=f"default: {ALL}; may be repeated"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -82,7 +83,9 @@ class Command(BaseCommand):
             reasons = "; ".join(one.reasons)
             self.stdout.write(f"{one.key.user}\t{one.key}\tused {used}\t{reasons}")
         if options["dry_run"]:
-            return f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
+            return (
+                f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
+            )
         if broken and not options["existing"]:
             choices = ", ".join(Existing)
             raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
@@ -117,7 +120,7 @@ def _rule(options: dict[str, Any]) -> TokenConfig:
 
 
 def _with_limits(rule: TokenConfig, options: dict[str, Any]) -> TokenConfig:
-    readers = {
+    readers: dict[str, tuple[str, Callable[[str], Any]]] = {
         "max_lifetime": ("max_token_lifetime", lambda text: lifetime_ns("--max-lifetime", text)),
         "default_lifetime": (
             "default_token_lifetime",

@@ -1,0 +1,100 @@
+"""A mail server that takes everything and keeps it."""
+
+from __future__ import annotations
+
+import base64
+import socketserver
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Mailbox:
+    """What a server was told. `lines` has all lines of all sessions, messages included."""
+
+    port: int = 0
+    lines: list[str] = field(default_factory=list)
+    sign_ins: list[str] = field(default_factory=list)
+    was_encrypted: bool = False
+
+
+class _Session(socketserver.StreamRequestHandler):
+    server: Any
+
+    def handle(self) -> None:
+        # A client that refuses our certificate, or just leaves, is none of our concern.
+        with suppress(OSError):
+            self._talk()
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
+    def _talk(self) -> None:
+        if self.server.encrypts_at_once:
+            self._encrypt()
+        self._say("220 ready")
+        while line := self.rfile.readline():
+            text = line.decode().rstrip("\r\n")
+            self.server.mailbox.lines.append(text)
+            if not self._answer(text):
+                return
+
+    def _answer(self, text: str) -> bool:
+        word = text.partition(" ")[0].upper()
+        if word == "EHLO":
+            self._say("250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS")
+        elif word == "AUTH":
+            self.server.mailbox.sign_ins.append(base64.b64decode(text.split()[2]).decode())
+            self._say("235 welcome")
+        elif word == "STARTTLS":
+            self._say("220 go on")
+            self._encrypt()
+        elif word == "DATA":
+            self._take_message()
+        else:
+            self._say("221 bye" if word == "QUIT" else "250 ok")
+        return word != "QUIT"
+
+    def _take_message(self) -> None:
+        self._say("354 go on")
+        while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+            self.server.mailbox.lines.append(line)
+        self._say("250 ok")
+
+    def _encrypt(self) -> None:
+        self.rfile.close()
+        self.connection = self.server.context.wrap_socket(
+            self.connection, server_side=True, do_handshake_on_connect=False
+        )
+        self.connection.do_handshake()
+        self.rfile = self.connection.makefile("rb")
+        self.server.mailbox.was_encrypted = True
+
+    def _say(self, text: str) -> None:
+        self.connection.sendall(f"{text}\r\n".encode())
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+@contextmanager
+def mail_server(
+    context: ssl.SSLContext | None = None, *, encrypts_at_once: bool = False
+) -> Iterator[Mailbox]:
+    with _Server(("127.0.0.1", 0), _Session) as server:
+        mailbox = Mailbox(port=server.server_address[1])
+        server.mailbox = mailbox  # type: ignore[attr-defined]
+        server.context = context  # type: ignore[attr-defined]
+        server.encrypts_at_once = encrypts_at_once  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield mailbox
+        finally:
+            server.shutdown()
