@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from coderapi import database, logs
 
 # PostgreSQL's answer where no partition takes a row.
 CHECK_VIOLATION = "23514"
+BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ class Target:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One of many things done at once: to what, and how it was and is. Neither holds a secret."""
+
+    target: Target
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
 def record(
     action: str,
     *,
@@ -47,33 +58,44 @@ def record(
     after: dict[str, Any] | None = None,
 ) -> Entry:
     """The new entry, written with the surrounding transaction. No secret is in what it is given."""
-    entry = Entry(
+    return record_all(action, [Change(target, before, after)], actor=actor, now=now)[0]
+
+
+def record_all(
+    action: str, changes: Iterable[Change], *, actor: Actor, now: datetime
+) -> list[Entry]:
+    """The new entries, one a change, written together with the surrounding transaction."""
+    entries = [_entry(action, change, actor=actor, now=now) for change in changes]
+    _insert(entries, now)
+    return entries
+
+
+def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry:
+    return Entry(
         at=now,
         actor_id=actor.user_id,
         actor_name=actor.name,
         action=action,
-        target_type=target.type,
-        target_id=target.id,
-        target_name=target.name,
+        target_type=change.target.type,
+        target_id=change.target.id,
+        target_name=change.target.name,
         address=actor.address,
         request_id=logs.current_request_id(),
-        before=before,
-        after=after,
+        before=change.before,
+        after=change.after,
     )
-    _insert(entry)
-    return entry
 
 
-def _insert(entry: Entry) -> None:
-    """Inserts the entry, and makes its partition when it is the first of a new one."""
+def _insert(entries: list[Entry], now: datetime) -> None:
+    """Inserts the entries, and makes their partition when they are the first of a new one."""
     try:
         with transaction.atomic():
-            entry.save(force_insert=True)
+            Entry.objects.bulk_create(entries, batch_size=BATCH)
     except IntegrityError as error:
         if database.sqlstate(error) != CHECK_VIOLATION:
             raise
-        PARTITIONS.ensure(entry.at, entry.at)
-        entry.save(force_insert=True)
+        PARTITIONS.ensure(now, now)
+        Entry.objects.bulk_create(entries, batch_size=BATCH)
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:

@@ -31,7 +31,8 @@ SECRET = "a" * 22
 
 # Copies of the first owner's key, so that every column has what the service itself puts there.
 MAKE_KEYS = """
-INSERT INTO tokens_apikey SELECT made.* FROM (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
+INSERT INTO tokens_apikey SELECT made.* FROM
+    (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
     generate_series(1, %(count)s) AS n,
     jsonb_populate_record(pattern::tokens_apikey, jsonb_build_object(
         'id', lpad(n::text, 10, '0'), 'hashed_secret', %(digest)s::bytea, 'token_name', '',

@@ -13,7 +13,7 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import configured, datadir
-from coderapi.postgres import PostgresError, acquire
+from coderapi.postgres import Handle, PostgresError, acquire
 from deployment.sources.flags import parse_flags, unknown_flag
 
 type Flags = list[tuple[str, str | None]]
@@ -39,6 +39,7 @@ NEEDS_NO_DATABASE = frozenset(
 )
 
 _flags: Flags = []
+_private: list[Handle] = []
 
 
 class StartError(Exception):
@@ -48,6 +49,11 @@ class StartError(Exception):
 def server_flags() -> Flags:
     """What Coder's flags said, (flag, value) in the order given, secret ones included."""
     return list(_flags)
+
+
+def private_database() -> Handle | None:
+    """This process's share in the private database, if that is what it uses."""
+    return _private[0] if _private else None
 
 
 def adopt_flags(flags: Iterable[tuple[str, str | None]]) -> None:
@@ -100,6 +106,7 @@ def _open_private_database(environ: MutableMapping[str, str]) -> None:
     directory = datadir.ensure(datadir.data_dir(environ))
     handle = acquire(directory)
     atexit.register(handle.release)
+    _private[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
         datadir.secret(directory, "secret_key", lambda: secrets.token_urlsafe(64))

@@ -21,7 +21,8 @@ def databases(
 ) -> dict[str, dict[str, Any]]:
     """Django's DATABASES for the URL: one pool a process, its share of `pool_size` connections.
 
-    `pooled` says that PgBouncer or its like stands between. Of the connections, the share of `idle` stays open when nobody uses it; `auto` is a third of all.
+    Of these, its share of `idle` stays open when nobody uses it; `auto` is a third of all. `pooled`
+    says that PgBouncer or its like stands between.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}

@@ -82,7 +82,6 @@ DATABASES = database_settings.databases(
     pooled=DIRECT_DATABASE_URL != DATABASE_URL,
     workers=WEB_WORKERS * (2 if TLS_ENABLE and HTTP_ADDRESS else 1),
 )
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Django -----------------------------------------------------------------------------------
 
@@ -162,6 +161,8 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
+    "security.W004",  # Strict-Transport-Security comes from its option, in coderapi.middleware,
+    "security.W008",  # and so does the redirect to https.
     "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
     "auth.W004",  # The username is unique in any case, by a constraint that the check does not see.
 ]

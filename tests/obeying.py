@@ -59,7 +59,7 @@ class Obeying:
         method: str = "GET",
         body: object = None,
         tls: ssl.SSLContext | None = None,
-        **headers: str,
+        **headers: Any,
     ) -> Answer:
         """The answer. Underscores in names of headers stand for hyphens.
 
@@ -82,7 +82,7 @@ class Obeying:
         finally:
             connection.close()
 
-    def sign_in(self, **headers: str) -> Answer:
+    def sign_in(self, **headers: Any) -> Answer:
         body = {"email": EMAIL, "password": PASSWORD}
         return self.ask("/api/v2/users/login", method="POST", body=body, **headers)
 

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 
 from coderapi.replicas import PREFIX, Replica
 from deployment.configuration import load
@@ -21,8 +25,8 @@ from deployment.history.recording import record_start
 from deployment.history.running import has_drifted, hosts_by_configuration
 from deployment.history.snapshot import ConfigSnapshot, snapshot
 from tests.client import APIClient
-from tests.obeying import obeying
-from tests.processes import PROJECT
+from tests.obeying import Obeying, obeying
+from tests.processes import PROJECT, in_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"
@@ -171,17 +175,51 @@ def test_members_see_no_history(member: APIClient) -> None:
         assert browser.get(path).status_code == 302
 
 
-def test_server_records_its_start_and_shows_what_it_runs() -> None:
-    with obeying("--web-only", CODER_BROWSER_ONLY="true") as server:
-        assert server.ask("/healthz").status == 200
-        environ = {"DATABASE_URL": server.database}
-        listing = subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), "config_history"],
-            env={**os.environ, **environ},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    (line,) = listing.splitlines()
-    assert "running now on" in line
-    assert PREFIX not in line
+@contextmanager
+def server_named(name: str) -> Iterator[None]:
+    """A connection like a server's that hears of changes."""
+    database = connection.settings_dict["NAME"]
+    url = in_database(os.environ["DATABASE_URL"], database)
+    with psycopg.connect(url, application_name=f"{PREFIX}{name}", autocommit=True) as hearing:
+        hearing.execute("LISTEN coderapi")
+        yield
+
+
+def test_page_and_command_say_when_servers_differ(
+    owner: APIClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = revision()
+    browser, warning = signed_in(owner), "Servers run with different configurations now."
+    with server_named(f"one:1#{found.short}"):
+        page = browser.get(PAGE).content.decode()
+        assert f"{found.short} runs now on one." in page
+        assert warning not in page
+        with server_named("two:1#ffffffff"):
+            page = browser.get(PAGE).content.decode()
+            call_command("config_history")
+    assert "ffffffff runs now on two." in page
+    assert warning in page
+    said = capsys.readouterr()
+    assert warning in said.err
+    assert said.out.rstrip().endswith("running now on one")
+
+
+def listing(server: Obeying) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), "config_history"],
+        env={**os.environ, "DATABASE_URL": server.database},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_servers_record_their_starts_and_what_they_run_is_seen() -> None:
+    with obeying("--web-only", CODER_BROWSER_ONLY="true") as first:
+        (line,) = listing(first).stdout.splitlines()
+        assert "running now on" in line
+        with obeying("--web-only", DATABASE_URL=first.database):
+            said = listing(first)
+    assert len(said.stdout.splitlines()) == 2
+    assert said.stdout.count("running now on") == 2
+    assert "different configurations" in said.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from audit.models import Entry
 from tests.client import APIClient
@@ -46,6 +47,27 @@ def test_unknown_address_and_wrong_password_answer_alike(anonymous: APIClient) -
     assert wrong.content == unknown.content
     failures = Entry.objects.filter(action="user.sign_in_failed").order_by("id")
     assert [entry.target_name for entry in failures] == [user.username, ""]
+
+
+def test_unknown_address_costs_a_hash_as_a_wrong_password_does(
+    anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    user = make_user()
+    argon2 = Argon2PasswordHasher
+    for name in ("encode", "verify"):
+        real = getattr(argon2, name)
+
+        def counted(*args: Any, real: Any = real, name: str = name, **more: Any) -> Any:
+            hashed.append(name)
+            return real(*args, **more)
+
+        monkeypatch.setattr(argon2, name, counted)
+
+    log_in(anonymous, user.email, "wrong-password")
+    log_in(anonymous, "nobody@example.com", "wrong-password")
+
+    assert hashed == ["verify", "encode"]
 
 
 def test_suspended_user_learns_it_by_the_right_password_only(anonymous: APIClient) -> None:

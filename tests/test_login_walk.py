@@ -45,7 +45,8 @@ class HTTP:
             for line in response.headers.get_all("Set-Cookie", []):
                 cookies.load(line)
             found = json.loads(text) if text else None
-            return Answer(response.status, dict(response.headers), cookies, found)
+            headers_found = {k.lower(): v for k, v in response.headers.items()}
+            return Answer(response.status, headers_found, cookies, found)
         finally:
             connection.close()
 
@@ -111,6 +112,6 @@ def expire_and_sign_out(call: HTTP, session: str, token: str) -> None:
     refused = call("GET", "/users/me", Coder_Session_Token=token)
     assert refused.status == 401
     assert "session has expired" in refused.body["message"]
-    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in refused.headers["www-authenticate"]
     assert call("POST", "/users/logout", Coder_Session_Token=session).status == 200
     assert call("GET", "/users/me", Coder_Session_Token=session).status == 401

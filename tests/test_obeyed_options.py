@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
@@ -16,6 +18,7 @@ import pytest
 
 from tests.obeying import OWNER, PASSWORD, Obeying, obeying
 from tests.processes import PROJECT, wait_for
+from tests.stats_rows import agent_row
 
 ACCESS_URL = "https://coder.example.com"
 HOST = "coder.example.com"
@@ -76,6 +79,7 @@ def plain() -> Iterator[Obeying]:
         "--web-only",
         "--dangerous-disable-rate-limits",
         "--disable-session-expiry-refresh",
+        CODER_ACCES_URL="https://typo.example.com",
     ) as found:
         yield found
 
@@ -103,7 +107,7 @@ def test_another_name_is_sent_on_to_the_access_url(server: Obeying) -> None:
     ],
 )
 def test_right_names_and_health_are_not_sent_on(
-    server: Obeying, path: str, headers: dict[str, str]
+    server: Obeying, path: str, headers: dict[str, Any]
 ) -> None:
     assert server.ask(path, **headers).status == 200
 
@@ -277,6 +281,12 @@ def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, l
             assert {"logger_name", "message", "request_id"} <= line.keys()
 
 
+def test_a_warning_is_logged_once_and_not_by_every_process(plain: Obeying) -> None:
+    assert plain.ask("/healthz").status == 200
+    assert plain.log.count("CODER_ACCES_URL is not a variable") == 1
+    assert "did you mean CODER_ACCESS_URL?" in plain.log
+
+
 # --- The database -----------------------------------------------------------------------------
 
 
@@ -349,7 +359,7 @@ def test_expired_keys_are_kept_as_long_as_retention_says(plain: Obeying) -> None
             "UPDATE tokens_apikey SET expires_at = now() - interval '2 days' WHERE id = %s",
             [number],
         )
-    kept = f"SELECT count(*) FROM tokens_apikey WHERE id = '{number}'"
+    kept = "SELECT count(*) FROM tokens_apikey WHERE expires_at < now() - interval '1 day'"
     for retention, left in (("0", 1), ("3d", 1), ("1d", 0)):
         run_job(plain, "prune_api_keys", CODER_API_KEYS_RETENTION=retention)
         assert count(plain, kept) == left, retention
@@ -367,6 +377,18 @@ def test_audit_log_is_kept_as_long_as_retention_says(plain: Obeying) -> None:
         assert count(plain, there) == left, retention
 
 
+def accepted(server: Obeying) -> int:
+    """How many agent rows of one it takes."""
+    row = agent_row(datetime.now(tz=UTC) - timedelta(seconds=1), kind="agent")
+    path = "/api/v2/deployment/stats/reports"
+    found: int = server.ask_as_owner(path, method="POST", body=[row]).json["accepted"]
+    return found
+
+
+def test_agent_rows_are_taken_unless_usage_stats_are_off(plain: Obeying) -> None:
+    assert accepted(plain) == 1
+
+
 def test_jobs_follow_their_options() -> None:
     snapshots = "SELECT count(*) FROM deployment_snapshot"
     with obeying(
@@ -375,8 +397,6 @@ def test_jobs_follow_their_options() -> None:
         CODER_UPDATE_CHECK="false",
     ) as server:
         wait_for(lambda: count(server, snapshots) >= 2)
-        report = {"stats": []}
-        answer = server.ask_as_owner("/api/v2/deployment/stats/reports", method="POST", body=report)
-        assert answer.status < 500
+        assert accepted(server) == 0
         looked = "SELECT count(*) FROM jobs_jobrun WHERE job = 'update_check'"
         assert count(server, looked) == 0

@@ -40,7 +40,7 @@ class Pair:
 
     def execute(self, statement: str, *parameters: Any) -> list[Any]:
         with psycopg.connect(self.database, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)  # type: ignore[arg-type]
+            cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def delete_unheard(self, token: str) -> None:

@@ -126,6 +126,24 @@ SCOPES: list[tuple[str, str, int]] = [
     ("user:*", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("api_key:read", "GET /users/me/keys/tokens/tokenconfig", 200),
     ("api_key:delete", "GET /users/me/keys/tokens/tokenconfig", 404),
+    ("coder:application_connect", "GET /users/me", 404),
+    ("coder:application_connect", "GET /users/me/keys/tokens", 404),
+    ("coder:application_connect", "GET /users", 403),
+    ("coder:application_connect", "POST /users/me/keys", 404),
+    ("coder:application_connect", "POST /authcheck", 200),
+    ("coder:application_connect", "POST /users/logout", 200),
+    ("api_key:read", "GET /users/me/keys/tokens", 200),
+    ("api_key:read", "GET /users/me", 404),
+    ("api_key:read", "POST /users/me/keys/tokens", 404),
+    ("api_key:create", "POST /users/me/keys/tokens", 403),  # It would be wider than its maker.
+    ("api_key:read", "DELETE /users/me/keys/0123456789", 404),
+    ("user:read", "GET /users", 200),
+    ("user:read", "GET /users/me", 200),
+    ("user:read", "POST /users", 403),
+    ("user:create", "POST /users", 400),
+    ("user:read", "PUT /users/me/status/activate", 404),
+    ("user:update", "PUT /users/me/status/activate", 200),
+    ("user:*", "PUT /users/me/status/activate", 200),
 ]
 
 

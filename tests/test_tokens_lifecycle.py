@@ -173,6 +173,19 @@ def test_admin_shows_what_a_rule_breaks_before_it_is_saved() -> None:
     assert b'value="168h0m0s"' in page.content
 
 
+def test_admin_explains_the_limits_of_a_user() -> None:
+    make_user("auditor", username="alice")
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
+    path = "/admin/tokens/tokenconfig/explain/"
+    client = admin("auditor")
+
+    page = client.get(path, {"user": "ALICE"}).content.decode()
+
+    assert "role auditor: 168h0m0s; CODER_MAX_TOKEN_LIFETIME: 876600h0m0s" in page
+    assert "no such user" in client.get(path, {"user": "nobody\0"}).content.decode()
+    assert admin().get(path).status_code == 302
+
+
 def run(command: str, *arguments: str) -> str:
     out = io.StringIO()
     call_command(command, *arguments, stdout=out)

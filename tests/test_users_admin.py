@@ -88,7 +88,11 @@ def test_user_is_made_and_deleted_and_both_are_noted(admin: Client) -> None:
         "password2": "a-quite-good-one",
     }
 
-    assert admin.post("/admin/users/user/add/", body).status_code == 302
+    add = "/admin/users/user/add/"
+
+    too_long = admin.post(add, body | {"password1": "x" * 65, "password2": "x" * 65})
+    assert b"8 to 64 characters" in too_long.content
+    assert admin.post(add, body).status_code == 302
     user = User.objects.get(username="newcomer")
     assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -18,7 +19,9 @@ from tokens.calendar import SPAN_DAYS, expiry_days
 from tokens.configs import Existing
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
+from tokens.policy import policy_of, readable
 from users.models import User
+from users.selectors import user_by_name
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -67,6 +70,8 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return [path("calendar/", view, name="tokens_apikey_calendar"), *super().get_urls()]
 
     def calendar(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
             "title": "Expiry calendar",
@@ -96,6 +101,21 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
 
 
+def _shown_limits(user: User) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": limit.name,
+            "value": readable(limit.name, limit.value),
+            "rule": limit.rule,
+            "said": [
+                (said.rule, readable(limit.name, said.value) if said.value is not None else "-")
+                for said in limit.said
+            ],
+        }
+        for limit in policy_of(user).limits.values()
+    ]
+
+
 def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
     """What chose the keys, to be sent once more with the reason."""
     names = ("action", "select_across", "index", "_selected_action")
@@ -112,6 +132,26 @@ class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
     change_form_template = "admin/tokens/tokenconfig/change_form.html"
+    change_list_template = "admin/tokens/tokenconfig/change_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.explain)
+        return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
+
+    def explain(self, request: HttpRequest) -> HttpResponse:
+        """The limits of one user, the rule that won each, and what every rule said."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        name = request.GET.get("user", "")
+        user = user_by_name(name)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Limits of a user",
+            "name": name,
+            "found": user,
+            "limits": _shown_limits(user) if user else [],
+        }
+        return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
 
     @admin.display(description="longest lifetime", ordering="max_token_lifetime")
     def longest(self, config: TokenConfig) -> str:

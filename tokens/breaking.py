@@ -43,11 +43,6 @@ def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -
     return found
 
 
-def broken_now(*, now: datetime) -> list[Broken]:
-    """The live tokens that break the policy as it is."""
-    return broken_by(TokenConfig(), now=now, deleted=True)
-
-
 def _affected_tokens(candidate: TokenConfig, now: datetime) -> Iterator[APIKey]:
     keys = APIKey.objects.tokens().live(now).select_related("user")
     # The rule may be about to change hands, so that those it leaves are affected, too.

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from audit.services import SYSTEM, Actor, Target, record
+from audit.services import BATCH, SYSTEM, Actor, Change, Target, record, record_all
 from coderapi.database import transaction_lock
 from tokens import secrets
 from tokens.memory import memory
@@ -87,22 +87,19 @@ def _facts(key: APIKey) -> dict[str, Any]:
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
     """How many keys were ended now, which are kept. Expired ones stay as they are."""
     ended = [key for key in keys if not key.is_expired(now)]
-    with transaction.atomic():
-        for key in ended:
-            before = {"expires_at": key.expires_at.isoformat()}
-            after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
-            key.expires_at = now
-            record(
-                "api_key.expire",
-                actor=actor,
-                target=target_of(key),
-                now=now,
-                before=before,
-                after=after,
-            )
-        APIKey.objects.filter(pk__in=[key.pk for key in ended]).update(
-            expires_at=now, updated_at=now
+    why = {"reason": reason} if reason else {}
+    changes = [
+        Change(
+            target_of(key),
+            before={"expires_at": key.expires_at.isoformat()},
+            after={"expires_at": now.isoformat()} | why,
         )
+        for key in ended
+    ]
+    with transaction.atomic():
+        record_all("api_key.expire", changes, actor=actor, now=now)
+        rows = APIKey.objects.filter(pk__in=[key.pk for key in ended])
+        rows.update(expires_at=now, updated_at=now)
         _forget(ended)
     return len(ended)
 
@@ -110,15 +107,9 @@ def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
     """How many keys were deleted."""
     ended = list(keys)
+    changes = [Change(target_of(key), before=_facts(key)) for key in ended]
     with transaction.atomic():
-        for key in ended:
-            record(
-                "api_key.delete",
-                actor=actor,
-                target=target_of(key),
-                now=now,
-                before=_facts(key),
-            )
+        record_all("api_key.delete", changes, actor=actor, now=now)
         APIKey.objects.filter(pk__in=[key.pk for key in ended]).delete()
         _forget(ended)
     return len(ended)
@@ -129,21 +120,18 @@ def shorten_keys(
 ) -> int:
     """How many keys were cut to that lifetime, counted from now. Units: nanoseconds."""
     cut = [key for key in keys if key.lifetime_ns > lifetime_ns]
+    why = {"reason": reason} if reason else {}
+    changes = []
+    for key in cut:
+        before = _facts(key)
+        key.lifetime_ns, key.updated_at = lifetime_ns, now
+        key.expires_at = min(key.expires_at, now + span(lifetime_ns))
+        changes.append(Change(target_of(key), before=before, after=_facts(key) | why))
     with transaction.atomic():
-        for key in cut:
-            before = _facts(key)
-            key.lifetime_ns = lifetime_ns
-            key.expires_at = min(key.expires_at, now + span(lifetime_ns))
-            key.save(update_fields=["lifetime_ns", "expires_at", "updated_at"])
-            after = _facts(key) | ({"reason": reason} if reason else {})
-            record(
-                "api_key.shorten",
-                actor=actor,
-                target=target_of(key),
-                now=now,
-                before=before,
-                after=after,
-            )
+        APIKey.objects.bulk_update(
+            cut, ["lifetime_ns", "expires_at", "updated_at"], batch_size=BATCH
+        )
+        record_all("api_key.shorten", changes, actor=actor, now=now)
         _forget(cut)
     return len(cut)
 

@@ -45,6 +45,10 @@ class CreationForm(AdminUserCreationForm[User]):
         model = User
         fields = ["username", "email"]
 
+    def validate_password_for_user(self, user: User, **kwargs: Any) -> None:
+        for problem in passwords.problems(self.cleaned_data.get("password2") or "", user):
+            self.add_error("password2", problem.detail)
+
 
 class ChangeForm(UserChangeForm[User]):
     """Status and roles are tried out with the services that will set them, to show a refusal."""

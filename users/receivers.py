@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from audit.services import Actor, Target, record
-from coderapi.identity import IdentifiedRequest
 from users.models import User
 from users.selectors import user_by_name
 from users.services import target_of

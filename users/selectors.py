@@ -18,6 +18,7 @@ from users.names import is_uuid
 ME = "me"
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000
+MAX_WORDS = 20
 
 
 def unknown_user() -> APIError:
@@ -100,7 +101,10 @@ def search(
 def _conditions(query: str) -> list[Q]:
     if "\0" in query:
         raise invalid(Validation("q", "A search holds no NUL character."))
-    return [_condition(word) for word in query.split()]
+    words = query.split()
+    if len(words) > MAX_WORDS:
+        raise invalid(Validation("q", f"A search has at most {MAX_WORDS} words."))
+    return [_condition(word) for word in words]
 
 
 def _condition(word: str) -> Q:

@@ -56,13 +56,14 @@ class Handle:
     def revive(self) -> Health:
         """How the server is, after a start if it had died; one that was stopped stays so.
 
+        After `release` nothing is started any more.
         Raises: PostgresError when it does not come up.
         """
         cluster = self._place.cluster
         with _transition(self._place):
             if life.running(cluster):
                 return "running"
-            if not life.has_crashed(cluster):
+            if self._released.is_set() or not life.has_crashed(cluster):
                 return "stopped"
             life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
             return "revived"

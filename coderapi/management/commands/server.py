@@ -19,6 +19,7 @@ from coderapi.server.lifeline import Orders
 from coderapi.server.listeners import Listener, claim_all
 from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.parser import SUPPRESSED, with_coders_flags
+from coderapi.server.private_database import private_database_watched
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history.recording import record_start, warn_of_options
@@ -67,7 +68,7 @@ class Command(BaseCommand):
 def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Orders]]) -> int:
     """The exit status, once every child has ended."""
     try:
-        with metrics_role() as metrics:
+        with metrics_role() as metrics, private_database_watched():
             return Supervisor(listeners, roles=children | metrics).run()
     except AddressError as error:
         raise CommandError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error

@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from coderapi.server.parser import SUPPRESSED, with_coders_flags
+from coderapi.server.private_database import private_database_watched
 from coderapi.server.signals import run_until_signalled
 from deployment.history.recording import record_start, warn_of_options
 from jobs.worker import work
@@ -35,4 +36,5 @@ class Command(BaseCommand):
         except DatabaseError as error:
             # The jobs wait for a database that is away, or not migrated yet, and so can this.
             logger.warning("The configuration is not recorded: %s", type(error).__name__)
-        run_until_signalled(work)
+        with private_database_watched():
+            run_until_signalled(work)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from tokens import configs, policy
 from tokens.arguments import find_user, lifetime_ns
-from tokens.breaking import broken_by
+from tokens.breaking import Broken, broken_by
 from tokens.configs import Existing
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
@@ -77,11 +77,7 @@ class Command(BaseCommand):
     def _set(self, options: dict[str, Any]) -> str:
         now = timezone.now()
         rule = _with_limits(_rule(options), options)
-        broken = broken_by(rule, now=now)
-        for one in broken:
-            used = f"{one.key.last_used:%Y-%m-%d %H:%M}" if one.key.last_used else "never"
-            reasons = "; ".join(one.reasons)
-            self.stdout.write(f"{one.key.user}\t{one.key}\tused {used}\t{reasons}")
+        broken = self._listed(broken_by(rule, now=now))
         if options["dry_run"]:
             return (
                 f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
@@ -97,9 +93,19 @@ class Command(BaseCommand):
         rule = _rule(options)
         if rule.pk is None:
             raise CommandError(f"There is no rule for {rule.subject}.")
-        subject = rule.subject
-        configs.delete_config(rule, actor=SYSTEM, now=timezone.now())
-        return f"The rule for {subject} is removed."
+        subject, now = rule.subject, timezone.now()
+        broken = self._listed(broken_by(rule, now=now, deleted=True))
+        configs.delete_config(rule, actor=SYSTEM, now=now)
+        return (
+            f"The rule for {subject} is removed; {len(broken)} live tokens break those that remain."
+        )
+
+    def _listed(self, broken: list[Broken]) -> list[Broken]:
+        for one in broken:
+            used = f"{one.key.last_used:%Y-%m-%d %H:%M}" if one.key.last_used else "never"
+            reasons = "; ".join(one.reasons)
+            self.stdout.write(f"{one.key.user}\t{one.key}\tused {used}\t{reasons}")
+        return broken
 
 
 def _add_subject(parser: CommandParser) -> None:
