@@ -25,7 +25,7 @@ test: check ## Run the static checks and every test (PG=system: on the machine's
 	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
 
 docs: setup ## Make the generated documents anew
-	@bin/documents docs
+	@bin/documents make
 
 bench: setup ## Measure speed; results go to bench/results
 	@$(PY) -m bench $(ARGS)

@@ -7,7 +7,7 @@ import itertools
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
@@ -70,7 +70,7 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
     arguments = list(argv[2:])
     try:
         if command in TAKES_FLAGS:
-            arguments = _take_flags(command, arguments)
+            arguments = _take_flags(command, arguments, environ)
         if _needs_database(command, arguments) and not _names_database(environ):
             _open_private_database(environ)
     except (ImproperlyConfigured, PostgresError, datadir.DataDirectoryError) as error:
@@ -78,14 +78,28 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
     return [*argv[:2], *arguments]
 
 
-def _take_flags(command: str, arguments: Sequence[str]) -> list[str]:
+def _take_flags(
+    command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
+) -> list[str]:
     """The arguments that are none of Coder's flags, which are kept for the settings."""
     parsed = parse_flags(arguments)
     adopt_flags(parsed.settings)
-    for argument in itertools.takewhile("--".__ne__, parsed.rest):
-        if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]:
-            raise StartError(str(unknown_flag(argument)))
+    unknown = [
+        str(unknown_flag(argument))
+        for argument in itertools.takewhile("--".__ne__, parsed.rest)
+        if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]
+    ]
+    if unknown:
+        raise StartError("\n".join([*unknown, *_other_mistakes(environ)]))
     return list(parsed.rest)
+
+
+def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
+    """What else is wrong, so that it is all told at once."""
+    try:
+        configured.read(environ, flags=server_flags())
+    except ImproperlyConfigured as error:
+        yield str(error)
 
 
 def _needs_database(command: str, arguments: Sequence[str]) -> bool:

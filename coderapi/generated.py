@@ -1,4 +1,4 @@
-"""The documents that are made from the code: each file below docs/, and what makes its text."""
+"""The documents that are made from the code: each file of the project, and what makes its text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from coderapi import env_example
 from coderapi.schema.document import openapi_yaml
 from coderapi.wire import Wire
 from deployment.options_reference import options_reference
@@ -13,18 +14,19 @@ from deployment.options_reference import options_reference
 type Maker = Callable[[], str]
 
 DOCUMENTS: Mapping[str, Maker] = {
-    "openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
-    "openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
-    "options.md": options_reference,
+    ".env.example": env_example.render,
+    "docs/openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
+    "docs/openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
+    "docs/options.md": options_reference,
 }
 
 
 def write(directory: Path) -> list[Path]:
     """The files, made anew."""
-    directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name, make in DOCUMENTS.items():
         path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(make(), encoding="utf-8")
         written.append(path)
     return written

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.urls import reverse
 
 from coderapi.admin_cards import Line, State, ago, register
+from deployment.history.models import ConfigRevision
+from deployment.history.running import has_drifted, running
 from deployment.models import UpdateCheck
 from deployment.stats.models import WorkspaceState
 from deployment.stats.selectors import refresh_interval, snapshot_state
@@ -55,5 +57,17 @@ def _checked(succeeded: datetime | None, now: datetime) -> Line:
     return Line("checked", ago(succeeded, now=now), State.NOTICE if late else State.PLAIN)
 
 
+def _configuration(now: datetime) -> list[Line]:
+    newest = ConfigRevision.objects.newest()
+    hosts = running()
+    drift = "differ from one another" if has_drifted(hosts) else "run the same configuration"
+    link = reverse("admin:deployment_configrevision_changelist")
+    return [
+        Line("changed", ago(newest and newest.recorded_at, now=now), link=link),
+        Line("servers", drift, State.NOTICE if has_drifted(hosts) else State.GOOD, link),
+    ]
+
+
+register("Configuration", _configuration, order=30)
 register("Deployment stats", _stats, order=40)
 register("Updates", _update, order=80)

@@ -26,7 +26,7 @@ from deployment.history.running import has_drifted, hosts_by_configuration
 from deployment.history.snapshot import ConfigSnapshot, snapshot
 from tests.client import APIClient
 from tests.obeying import Obeying, obeying
-from tests.processes import PROJECT, in_database
+from tests.processes import PROJECT, Program, in_database, wait_for
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"
@@ -185,6 +185,8 @@ def server_named(name: str) -> Iterator[None]:
         yield
 
 
+# Within one transaction PostgreSQL looks at its activity only once.
+@pytest.mark.django_db(transaction=True)
 def test_page_and_command_say_when_servers_differ(
     owner: APIClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,16 @@ def test_servers_record_their_starts_and_what_they_run_is_seen() -> None:
         assert "running now on" in line
         with obeying("--web-only", DATABASE_URL=first.database):
             said = listing(first)
+        worker = Program(
+            "worker",
+            log=first.directory / "worker",
+            DATABASE_URL=first.database,
+            CODER_HIDE_AI_TASKS="true",
+        )
+        try:
+            wait_for(lambda: len(listing(first).stdout.splitlines()) == 3)
+        finally:
+            worker.kill_all()
     assert len(said.stdout.splitlines()) == 2
     assert said.stdout.count("running now on") == 2
     assert "different configurations" in said.stderr

@@ -7,10 +7,9 @@ import re
 import pytest
 
 from coderapi import own_settings
-from coderapi.env_example import CODERS_FIRST, COMPOSE_VARIABLES, FILE_NAME, as_text, render
+from coderapi.env_example import CODERS_FIRST, COMPOSE_VARIABLES, as_text, render
 from coderapi.own_settings import SETTINGS, OwnSetting
 from deployment.catalogue import CATALOGUE
-from tests.processes import PROJECT
 
 LINES = render().splitlines()
 ASSIGNMENT = re.compile(r"#([A-Z_]+)=(\S*)")
@@ -19,10 +18,6 @@ ASSIGNMENT = re.compile(r"#([A-Z_]+)=(\S*)")
 def assignments() -> dict[str, str]:
     matches = (ASSIGNMENT.fullmatch(line) for line in LINES)
     return {found[1]: found[2] for found in matches if found}
-
-
-def test_file_is_what_the_code_makes() -> None:
-    assert (PROJECT / FILE_NAME).read_text() == render()
 
 
 def test_every_setting_stands_in_it_once_and_nothing_else() -> None:

@@ -210,6 +210,12 @@ def test_written_configuration_reads_back(tmp_path: Path) -> None:
     assert first == second
 
 
+def test_unknown_flags_are_told_beside_all_other_mistakes() -> None:
+    said = Said("server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z")
+    places = {line.partition(":")[0].partition(" ")[0] for line in said.errors[1:]}
+    assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}
+
+
 def test_wrong_configuration_refuses_the_start_with_all_that_is_wrong() -> None:
     said = Said(
         "server",

@@ -31,17 +31,18 @@ def private_database_watched() -> Iterator[None]:
 
 
 def _watch(handle: Handle, ended: threading.Event) -> None:
-    last = "running"
+    before = "running"
     while not ended.wait(WATCH_SECONDS):
         health = _health(handle)
         if health == "revived":
             logger.error("The private PostgreSQL had died, and runs again")
-        elif health != last and health != "running":
-            logger.error("The private PostgreSQL does not run: %s", health)
-        last = health
+        elif health != before:
+            logger.warning("The private PostgreSQL: %s", health)
+        before = "running" if health == "revived" else health
 
 
 def _health(handle: Handle) -> str:
+    """Its health, or why it does not come up."""
     try:
         return handle.revive()
     except PostgresError as error:

@@ -13,12 +13,12 @@ from coderapi import generated
 class Command(BaseCommand):
     help = (
         "Makes the documents that follow from the code, such as docs/openapi.yml; with --check, "
-        "shows how the ones in the directory differ from that and fails when they do."
+        "shows how the ones in the directory (the project by default) differ from that and fails when they do."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("directory", nargs="?", type=Path, default=settings.BASE_DIR / "docs")
+        parser.add_argument("directory", nargs="?", type=Path, default=settings.BASE_DIR)
         parser.add_argument("--check", action="store_true", help="Write nothing, only compare.")
 
     def handle(self, *, directory: Path, check: bool, **options: Any) -> str:

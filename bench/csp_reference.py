@@ -1,0 +1,109 @@
+"""What a report costs the usual way: a DRF view with a serializer, and a row by `objects.create`.
+
+A Django of its own with the middlewares that `startproject` writes, on the same database.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import django
+from django.conf import settings
+
+APP = "bench_reference"
+
+
+def _database() -> dict[str, Any]:
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.removeprefix("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": parts.port or "",
+        # As many connections as the service has in one process.
+        "OPTIONS": {"pool": {"min_size": 2, "max_size": 8, "timeout": 30}},
+    }
+
+
+settings.configure(
+    SECRET_KEY="only-for-measuring",  # noqa: S106 - signs nothing
+    ALLOWED_HOSTS=["*"],
+    DATABASES={"default": _database()},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "rest_framework",
+    ],
+    MIDDLEWARE=[
+        "django.middleware.security.SecurityMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    ],
+    ROOT_URLCONF=__name__,
+    USE_TZ=True,
+)
+django.setup()
+
+from django.core.wsgi import get_wsgi_application  # noqa: E402 - needs the settings
+from django.db import models  # noqa: E402
+from django.urls import path  # noqa: E402
+from rest_framework import serializers  # noqa: E402
+from rest_framework.parsers import JSONParser  # noqa: E402
+from rest_framework.request import Request  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
+from rest_framework.views import APIView  # noqa: E402
+
+
+class Report(models.Model):
+    """The table that pgbench fills as well."""
+
+    report = models.JSONField()
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_report"
+        managed = False
+
+
+class ReportSerializer(serializers.Serializer[Report]):
+    """A report by the members that this service tells apart, too."""
+
+    document_uri = serializers.CharField(max_length=2048, allow_blank=True)
+    referrer = serializers.CharField(max_length=2048, allow_blank=True)
+    blocked_uri = serializers.CharField(max_length=2048, allow_blank=True)
+    effective_directive = serializers.CharField(max_length=2048)
+    violated_directive = serializers.CharField(max_length=2048)
+    original_policy = serializers.CharField(max_length=8192)
+    disposition = serializers.ChoiceField(choices=["enforce", "report"])
+    status_code = serializers.IntegerField(min_value=0)
+    line_number = serializers.IntegerField(min_value=0, required=False)
+
+
+class ReportParser(JSONParser):
+    media_type = "application/csp-report"
+
+
+class ReportView(APIView):
+    parser_classes = [ReportParser]
+    authentication_classes = []
+    permission_classes = []
+
+    def post(self, request: Request) -> Response:
+        members = {k.replace("-", "_"): v for k, v in request.data["csp-report"].items()}
+        serializer = ReportSerializer(data=members)
+        serializer.is_valid(raise_exception=True)
+        Report.objects.create(report=serializer.validated_data)
+        return Response("ok")
+
+
+urlpatterns = [path("reports", ReportView.as_view())]
+application = get_wsgi_application()
