@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check docs bench clean lock
+.PHONY: help setup serve test check coverage docs bench clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ check: setup ## Run the static checks
 
 test: check ## Run the static checks and every test (PG=system: on the machine's own PostgreSQL)
 	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
+
+coverage: setup ## Run every test and say which lines none of them reaches
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -n 2 $(ARGS)
+	@$(PY) -m coverage combine -q
+	@$(PY) -m coverage report
 
 docs: setup ## Make the generated documents anew
 	@bin/documents make

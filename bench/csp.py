@@ -20,8 +20,8 @@ from typing import Any
 
 import psycopg
 
-from bench.load import BenchError, Figure, pgbench, wrk
 from bench.csp_memory import Growth, growth_over
+from bench.load import BenchError, Figure, pgbench, wrk
 from bench.scenarios import INSERT_REPORT, MAKE_TABLE, POST_REPORT, REPORT
 from bench.service import (
     THREADS,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from coderapi.own_settings import api_rate_limit
 from coderapi.rate_limit import RedisCounter, SharedCounter, check
 from tests.client import APIClient
 from tests.factories import make_key, make_user
+from tests.processes import wait_for
 
 ROOT = "/api/v2/"
 NOON = 1_764_072_000.0
@@ -130,10 +133,37 @@ def test_a_flood_of_addresses_takes_no_more_room_and_refuses_nobody(tmp_path: Pa
     counter = SharedCounter(path)
     size = path.stat().st_size
 
-    highest = max(counter.add(f"address {n}", 1) for n in range(100_000))
+    highest = max(counter.add(f"address {n}", 1) for n in range(20_000))
 
     assert highest == 1
     assert path.stat().st_size == size
+
+
+REDIS = shutil.which("redis-server")
+
+
+@pytest.fixture
+def cache_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis server of its own."""
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    socket = tmp_path / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
+    wait_for(socket.exists)
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait()
+
+
+def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
+    one, other = RedisCounter(cache_url), RedisCounter(cache_url)
+
+    verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
+
+    assert [v.refused for v in verdicts] == [False, False, True]
+    one.clear()
+    assert other.add("a", int(NOON) // 60, 0) == 0
 
 
 def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFixture) -> None:

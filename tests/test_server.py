@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -17,9 +15,9 @@ import pytest
 
 from coderapi.server.address import Address, AddressError, Claim, split
 from coderapi.server.backoff import Backoff
+from tests.live import ANY_PORT, Server
 from tests.processes import (
     PROJECT,
-    Program,
     command_line,
     database_name,
     environment,
@@ -28,45 +26,6 @@ from tests.processes import (
     running_with,
     wait_for,
 )
-
-ANY_PORT = "127.0.0.1:0"
-READY = re.compile(r"Ready: http://127\.0\.0\.1:(\d+) answers")
-
-
-class Server(Program):
-    """A server on a port of its own choice."""
-
-    def __init__(self, *arguments: str, log: Path, address: str = ANY_PORT, **more: str) -> None:
-        super().__init__("server", "--http-address", address, *arguments, log=log, **more)
-
-    @property
-    def port(self) -> int:
-        """The port, once it answers there."""
-        self.wait_for_log(" answers\n")
-        found = READY.search(self.log.read_text())
-        assert found
-        return int(found[1])
-
-    def get(self, path: str = "/healthz") -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    def answers(self) -> bool:
-        try:
-            return self.get() == 200
-        except OSError:
-            return False
-
-    def processes(self, having: str) -> set[int]:
-        return {pid for pid in self.all_processes() if having in command_line(pid)}
-
-    def web_workers(self) -> set[int]:
-        return self.processes("spawn_main")
-
 
 type Start = Callable[..., Server]
 
@@ -306,6 +265,18 @@ def test_without_a_database_a_private_one_comes_and_goes(start: Start) -> None:
         assert running_with(directory)
         assert server.end() == 0
         assert server.all_processes() == []
+        assert not running_with(directory)
+
+
+def test_a_private_database_that_dies_comes_back_by_itself(start: Start) -> None:
+    with tempfile.TemporaryDirectory(prefix="coderapi-server-") as directory:
+        server = start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=directory)
+        assert server.get("/readyz") == 200
+        file = Path(directory) / "postgres" / "data" / "postmaster.pid"
+        os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+        server.wait_for_log("had died, and runs again")
+        wait_for(lambda: server.get("/readyz") == 200)
+        assert server.end() == 0
         assert not running_with(directory)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Least
 
-from audit.services import BATCH, SYSTEM, Actor, Change, Target, record, record_all
+from audit.services import SYSTEM, Actor, Change, Target, record, record_all
 from coderapi.database import transaction_lock
 from tokens import secrets
 from tokens.memory import memory
@@ -121,16 +122,15 @@ def shorten_keys(
     """How many keys were cut to that lifetime, counted from now. Units: nanoseconds."""
     cut = [key for key in keys if key.lifetime_ns > lifetime_ns]
     why = {"reason": reason} if reason else {}
+    latest = now + span(lifetime_ns)
     changes = []
     for key in cut:
         before = _facts(key)
-        key.lifetime_ns, key.updated_at = lifetime_ns, now
-        key.expires_at = min(key.expires_at, now + span(lifetime_ns))
+        key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
         changes.append(Change(target_of(key), before=before, after=_facts(key) | why))
     with transaction.atomic():
-        APIKey.objects.bulk_update(
-            cut, ["lifetime_ns", "expires_at", "updated_at"], batch_size=BATCH
-        )
+        rows = APIKey.objects.filter(pk__in=[key.pk for key in cut])
+        rows.update(lifetime_ns=lifetime_ns, expires_at=Least("expires_at", latest), updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
         _forget(cut)
     return len(cut)

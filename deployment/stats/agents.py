@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from psycopg.errors import UniqueViolation
 
 from deployment.stats import partitions
-from deployment.stats.folding import fold
+from deployment.stats.arriving import CREATED_AT, ID, Arrived
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.retention import minutes_from
-from deployment.stats.staging import AGENT_COLUMNS, staged
+from deployment.stats.rows import AGENT_MEMBERS
+from deployment.stats.staging import array, copied
 
 # A row is its number and then the values of rows.AGENT_MEMBERS.
 type Row = tuple[Any, ...]
-ID, CREATED_AT = 1, 2
-STAGE = "arriving_agent_stats"
 # How far around its rows' times a batch looks for the same id with another time.
 NEIGHBOURHOOD = timedelta(hours=1)
-_COLUMNS = ", ".join(AGENT_COLUMNS)
+COLUMNS = [member.name for member in AGENT_MEMBERS]
 
-_KNOWN = f"""
-DELETE FROM {STAGE} AS new USING deployment_agentstat AS old
-WHERE old.id = new.id AND old.created_at BETWEEN %s AND %s
-RETURNING new.row_number, new.created_at = old.created_at
-"""  # noqa: S608 - the names are constants of this package
-_KNOWN_LATE = f"""
-DELETE FROM {STAGE} AS new USING deployment_lateagentstat AS old WHERE old.id = new.id
-RETURNING new.row_number, new.created_at = old.created_at
-"""  # noqa: S608 - the names are constants of this package
-_COUNT = f"SELECT count(*) FROM {STAGE}"  # noqa: S608 - as above
-_KEEP = f"""
-INSERT INTO deployment_agentstat ({_COLUMNS})
-SELECT {_COLUMNS} FROM {STAGE} WHERE NOT late ORDER BY id ON CONFLICT DO NOTHING
-"""  # noqa: S608 - the names are constants of this package
-_REMEMBER_LATE = f"""
-INSERT INTO deployment_lateagentstat (id, created_at)
-SELECT id, created_at FROM {STAGE} WHERE late ORDER BY id ON CONFLICT DO NOTHING
-"""  # noqa: S608 - the names are constants of this package
+_KNOWN = """
+SELECT id::text, created_at FROM deployment_agentstat
+WHERE id = ANY(%s::uuid[]) AND created_at BETWEEN %s AND %s
+UNION ALL
+SELECT id::text, created_at FROM deployment_lateagentstat WHERE id = ANY(%s::uuid[])
+"""
 
 
 def prepare(rows: Iterable[Row], *, now: datetime) -> None:
@@ -105,66 +95,76 @@ def _judge_known(number: int, same_time: bool, *, verdicts: Verdicts) -> None:
 
 
 def _take_distinct(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> None:
-    hours = {partitions.hour_of(row[CREATED_AT]) for row in rows}
     partitions.lock_hours(shared=True)
-    found = partitions.look_at_hours(hours)
-    open_rows = _open(rows, found, verdicts=verdicts)
-    with staged(STAGE, columns={**AGENT_COLUMNS, "late": "boolean"}, rows=open_rows):
-        _insert_new(_span(rows), verdicts=verdicts)
-        fold(STAGE, now=now)
+    hours = partitions.look_at_hours({partitions.hour_of(row[CREATED_AT]) for row in rows})
+    # In the order of their keys, so that two transactions with the same rows do not deadlock.
+    open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=itemgetter(ID))
+    new = _keep_new(open_rows, hours, verdicts=verdicts)
+    verdicts.accepted += len(new)
+    if new:
+        arrived = Arrived()
+        arrived.add(new, now=now)
+        arrived.fold()
 
 
 def _open(rows: Iterable[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Iterable[Row]:
-    """The rows whose hour is not closed, each followed by whether it comes too late to be kept."""
+    """The rows whose hour is not closed."""
     for row in rows:
         hour = partitions.hour_of(row[CREATED_AT])
         if hour in hours.closed:
             detail = f"is of the hour {hour.isoformat()}, which is closed"
             verdicts.rejected.append(_refused(row, "created_at", detail))
         else:
-            yield (*row, hour not in hours.kept)
+            yield row
 
 
-def _span(rows: Iterable[Row]) -> tuple[datetime, datetime]:
-    times = [row[CREATED_AT] for row in rows]
-    return min(times) - NEIGHBOURHOOD, max(times) + NEIGHBOURHOOD
-
-
-class _RacedError(Exception):
-    """Another transaction brought in some of the same rows meanwhile."""
-
-
-def _insert_new(span: tuple[datetime, datetime], *, verdicts: Verdicts) -> None:
-    """Leaves in the stage what is new, and keeps it.
+def _keep_new(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
+    """Keeps the rows that are not known yet, and gives them.
 
     Another transaction may bring in the same rows between the look and the insert. The insert
-    waits for it and skips them, which the counts tell: then it is undone, and they are seen.
+    waits for it and fails: then it is undone, and the rows are seen.
     """
-    while True:
-        new = _drop_known(span, verdicts=verdicts)
-        try:
+    while rows:
+        rows = _without_known(rows, verdicts=verdicts)
+        with suppress(UniqueViolation):
             with transaction.atomic():
-                _keep_exactly(new)
-        except _RacedError:
-            continue
-        verdicts.accepted += new
-        return
+                _keep(rows, hours)
+            break
+    return rows
 
 
-def _keep_exactly(new: int) -> None:
+def _keep(rows: Iterable[Row], hours: partitions.Hours) -> None:
+    kept: list[Row] = []
+    late: list[Row] = []
+    for row in rows:
+        (kept if partitions.hour_of(row[CREATED_AT]) in hours.kept else late).append(row)
+    if kept:
+        copied("deployment_agentstat", columns=COLUMNS, rows=(row[1:] for row in kept))
+    if late:
+        keys = ((row[ID], row[CREATED_AT]) for row in late)
+        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=keys)
+
+
+def _without_known(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:
+    """The rows whose id is new; the others are judged."""
+    known = _known(rows)
+    if not known:
+        return rows
+    for row in rows:
+        if row[ID] in known:
+            _judge_known(row[0], known[row[ID]] == row[CREATED_AT], verdicts=verdicts)
+    return [row for row in rows if row[ID] not in known]
+
+
+def _known(rows: Sequence[Row]) -> dict[str, datetime]:
+    """When those of these rows' ids that came before were of."""
+    ids = array(row[ID] for row in rows)
+    times = [row[CREATED_AT] for row in rows]
+    span = min(times) - NEIGHBOURHOOD, max(times) + NEIGHBOURHOOD
     with connection.cursor() as cursor:
-        if cursor.execute(_KEEP).rowcount + cursor.execute(_REMEMBER_LATE).rowcount != new:
-            raise _RacedError
-
-
-def _drop_known(span: tuple[datetime, datetime], *, verdicts: Verdicts) -> int:
-    """Drops from the stage what came before; how many rows are left."""
-    with connection.cursor() as cursor:
-        # The stage has no statistics, and rows by the million must not be scanned for a few new.
-        cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-        known = cursor.execute(_KNOWN, span).fetchall() + cursor.execute(_KNOWN_LATE).fetchall()
-        cursor.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
-        for number, same_time in known:
-            _judge_known(number, same_time, verdicts=verdicts)
-        cursor.execute(_COUNT)
-        return int(cursor.fetchone()[0])
+        # Rows by the million must not be scanned for a few new ones.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(_KNOWN, [ids, *span, ids])
+        found = dict(cursor.fetchall())
+        cursor.execute("SET LOCAL enable_seqscan = on")
+    return found

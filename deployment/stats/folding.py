@@ -22,62 +22,74 @@ _SESSIONS = ", ".join(SESSION_COLUMNS)
 # The bucket of a latency above 0; percentiles.bucket_of says the same.
 BUCKET = f"ceil(ln(connection_median_latency_ms) / {LOG_RATIO!r}::float8)::integer - 1"
 
-_ADD_TO_MINUTES = """
+# Each takes the rows to add from a query that is put in.
+ADD_TO_MINUTES = """
 INSERT INTO deployment_minutesum AS known (minute, row_count, measured_count, rx_bytes, tx_bytes)
-SELECT date_trunc('minute', created_at, 'UTC'), count(*), count(*) FILTER (WHERE measured),
-       coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
-       coalesce(sum(tx_bytes) FILTER (WHERE measured), 0)
-FROM (SELECT *, connection_median_latency_ms > 0 AS measured FROM {source}) AS arrived
-GROUP BY 1 ORDER BY 1
+{rows} ORDER BY 1
 ON CONFLICT (minute) DO UPDATE SET
     row_count = known.row_count + excluded.row_count,
     measured_count = known.measured_count + excluded.measured_count,
     rx_bytes = known.rx_bytes + excluded.rx_bytes,
     tx_bytes = known.tx_bytes + excluded.tx_bytes
 """
-_ADD_TO_BUCKETS = f"""
+ADD_TO_BUCKETS = """
 INSERT INTO deployment_latencybucket AS known (minute, bucket, row_count)
-SELECT date_trunc('minute', created_at, 'UTC'), {BUCKET}, count(*)
-FROM {{source}} WHERE connection_median_latency_ms > 0
-GROUP BY 1, 2 ORDER BY 1, 2
+{rows} ORDER BY 1, 2
 ON CONFLICT (minute, bucket) DO UPDATE SET row_count = known.row_count + excluded.row_count
-"""  # noqa: S608 - the names are constants of this package
-_MARK_STALE = """
-INSERT INTO deployment_stalespan (start)
-SELECT DISTINCT date_bin('5 minutes', created_at, TIMESTAMPTZ '1970-01-01T00:00:00Z')
-FROM {source} ORDER BY 1 ON CONFLICT DO NOTHING
 """
-_RAISE_NEWEST = f"""
+MARK_STALE = """
+INSERT INTO deployment_stalespan (start) {rows} ORDER BY 1 ON CONFLICT DO NOTHING
+"""
+RAISE_NEWEST = f"""
 INSERT INTO deployment_newestagentstat AS known (agent_id, created_at, id, {_SESSIONS})
-SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {_SESSIONS}
-FROM {{source}} WHERE created_at <= %s
-ORDER BY agent_id, created_at DESC, id DESC
+{{rows}}
 ON CONFLICT (agent_id) DO UPDATE SET
     (created_at, id, {_SESSIONS}) =
     (excluded.created_at, excluded.id, {", ".join(f"excluded.{c}" for c in SESSION_COLUMNS)})
 WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
+"""
+SET_ASIDE = f"""
+INSERT INTO deployment_aheadagentstat (agent_id, created_at, id, {_SESSIONS})
+{{rows}} ORDER BY id ON CONFLICT DO NOTHING
+"""
+
+_MINUTES = """
+SELECT date_trunc('minute', created_at, 'UTC'), count(*), count(*) FILTER (WHERE measured),
+       coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
+       coalesce(sum(tx_bytes) FILTER (WHERE measured), 0)
+FROM (SELECT *, connection_median_latency_ms > 0 AS measured FROM {source}) AS arrived
+GROUP BY 1
+"""
+_BUCKETS = f"""
+SELECT date_trunc('minute', created_at, 'UTC'), {BUCKET}, count(*)
+FROM {{source}} WHERE connection_median_latency_ms > 0 GROUP BY 1, 2
 """  # noqa: S608 - the names are constants of this package
-_SET_ASIDE = f"""
-INSERT INTO deployment_aheadagentstat (id, created_at, agent_id, {_SESSIONS})
-SELECT id, created_at, agent_id, {_SESSIONS} FROM {{source}} WHERE created_at > %s
-ORDER BY id ON CONFLICT DO NOTHING
+_SPANS = """
+SELECT DISTINCT date_bin('5 minutes', created_at, TIMESTAMPTZ '1970-01-01T00:00:00Z') FROM {source}
+"""
+_NEWEST = f"""
+SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {_SESSIONS}
+FROM {{source}} WHERE created_at <= %s ORDER BY agent_id, created_at DESC, id DESC
+"""  # noqa: S608 - the names are constants of this package
+_AHEAD = f"""
+SELECT agent_id, created_at, id, {_SESSIONS} FROM {{source}} WHERE created_at > %s
 """  # noqa: S608 - the names are constants of this package
 _PROMOTE = f"""
 WITH arrived AS (
     DELETE FROM deployment_aheadagentstat WHERE created_at <= %s RETURNING *
 )
-{_RAISE_NEWEST.format(source="arrived")}
+{RAISE_NEWEST.format(rows=_NEWEST.format(source="arrived"))}
 """  # noqa: S608 - the names are constants of this package
 
 
 def fold(source: str, *, now: datetime) -> None:
     """Folds every row of the table `source`. None of them may have been folded before."""
     with connection.cursor() as cursor:
-        cursor.execute(_ADD_TO_MINUTES.format(source=source))
-        cursor.execute(_ADD_TO_BUCKETS.format(source=source))
-        cursor.execute(_MARK_STALE.format(source=source))
-        cursor.execute(_RAISE_NEWEST.format(source=source), [now])
-        cursor.execute(_SET_ASIDE.format(source=source), [now])
+        for statement, rows in ((ADD_TO_MINUTES, _MINUTES), (ADD_TO_BUCKETS, _BUCKETS)):
+            cursor.execute(statement.format(rows=rows.format(source=source)))
+        cursor.execute(MARK_STALE.format(rows=_SPANS.format(source=source)))
+        cursor.execute(RAISE_NEWEST.format(rows=_NEWEST.format(source=source)), [now])
+        cursor.execute(SET_ASIDE.format(rows=_AHEAD.format(source=source)), [now])
 
 
 def promote(moment: datetime) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from deployment.stats.ingest import ingest
+from deployment.stats.ingest import Parsed, parse, take_in
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.records import Record
 
@@ -42,22 +44,39 @@ def import_records(
     `set_aside` hears of each bad record, and then `advance` of how many the committed batch had.
     """
     counts = ImportCounts()
-    for batch in batched(records, BATCH_ROWS):
-        verdicts = import_batch(batch, kind=kind, now=clock())
-        texts = {record.number: record.text for record in batch}
-        for rejection in verdicts.rejected:
-            set_aside(rejection, texts[rejection.row])
-        counts.add(len(batch), verdicts)
-        advance(len(batch))
+    with closing(_parsed_ahead(batched(records, BATCH_ROWS), kind=kind)) as batches:
+        for batch, parsed in batches:
+            verdicts = take_in(parsed, now=clock())
+            texts = {record.number: record.text for record in batch} if verdicts.rejected else {}
+            for rejection in verdicts.rejected:
+                set_aside(rejection, texts[rejection.row])
+            counts.add(len(batch), verdicts)
+            advance(len(batch))
     return counts
 
 
-def import_batch(records: Iterable[Record], *, kind: str, now: datetime) -> Verdicts:
-    """The verdicts on these records; a row's number is its record's."""
+def _parsed_ahead(
+    batches: Iterator[tuple[Record, ...]], *, kind: str
+) -> Generator[tuple[tuple[Record, ...], Parsed]]:
+    """The batches; while the database is busy with one, the next is read and parsed."""
+
+    def following() -> tuple[tuple[Record, ...], Parsed]:
+        batch = next(batches, ())
+        return batch, _parsed(batch, kind=kind)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="parse") as pool:
+        upcoming = pool.submit(following)
+        while (found := upcoming.result())[0]:
+            upcoming = pool.submit(following)
+            yield found
+
+
+def _parsed(records: Iterable[Record], *, kind: str) -> Parsed:
+    """The records' values; a row's number is its record's."""
     unreadable: list[Rejection] = []
-    verdicts = ingest(_rows(records, unreadable=unreadable), now=now, kind=kind)
-    verdicts.reject(unreadable)
-    return verdicts
+    parsed = parse(_rows(records, unreadable=unreadable), kind=kind)
+    parsed.rejected.extend(unreadable)
+    return parsed
 
 
 def _rows(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[tuple[int, Any]]:

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
 
 from deployment.stats import agents, workspaces
+from deployment.stats.agent_rows import parse_agent_row
 from deployment.stats.outcome import Rejection, Verdicts
-from deployment.stats.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, Member, RowError, parse_row
+from deployment.stats.rows import (
+    AGENT_MEMBERS,
+    WORKSPACE_MEMBERS,
+    Member,
+    RowError,
+    parse_workspace_row,
+)
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
+PARSE = {AGENT: parse_agent_row, WORKSPACE: parse_workspace_row}
 TAKE = {AGENT: agents.take, WORKSPACE: workspaces.take}
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Good rows by kind, each row's values after its number, and what was refused."""
+
+    rows: dict[str, list[tuple[Any, ...]]]
+    rejected: list[Rejection] = field(default_factory=list)
 
 
 def ingest(rows: Iterable[tuple[int, Any]], *, now: datetime, kind: str = "") -> Verdicts:
@@ -24,29 +41,31 @@ def ingest(rows: Iterable[tuple[int, Any]], *, now: datetime, kind: str = "") ->
     A row is a mapping and its number. `kind` is "agent" or "workspace"; without it each row names
     its own in its member `kind`. Rows that came before count as duplicates and change nothing.
     """
-    verdicts = Verdicts()
-    batches = _parsed(rows, kind=kind, verdicts=verdicts)
-    agents.prepare(batches[AGENT], now=now)
-    with transaction.atomic():
-        for name, batch in batches.items():
-            if batch:
-                verdicts.add(TAKE[name](batch, now=now))
-    verdicts.rejected.sort(key=lambda rejection: rejection.row)
-    return verdicts
+    return take_in(parse(rows, kind=kind), now=now)
 
 
-def _parsed(
-    rows: Iterable[tuple[int, Any]], *, kind: str, verdicts: Verdicts
-) -> dict[str, list[tuple[Any, ...]]]:
-    """The good rows' values by kind, each after its number."""
-    batches: dict[str, list[tuple[Any, ...]]] = {AGENT: [], WORKSPACE: []}
+def parse(rows: Iterable[tuple[int, Any]], *, kind: str = "") -> Parsed:
+    """The rows' values, without a look at the database."""
+    parsed = Parsed({AGENT: [], WORKSPACE: []})
     for number, value in rows:
         try:
             name = kind or _kind(value)
-            batches[name].append((number, *parse_row(value, members=MEMBERS[name])))
+            parsed.rows[name].append((number, *PARSE[name](value)))
         except RowError as error:
-            verdicts.rejected.append(Rejection(number, error.field, error.detail))
-    return batches
+            parsed.rejected.append(Rejection(number, error.field, error.detail))
+    return parsed
+
+
+def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
+    """Takes in what was parsed, all in one transaction."""
+    verdicts = Verdicts()
+    agents.prepare(parsed.rows[AGENT], now=now)
+    with transaction.atomic():
+        for name, batch in parsed.rows.items():
+            if batch:
+                verdicts.add(TAKE[name](batch, now=now))
+    verdicts.reject(parsed.rejected)
+    return verdicts
 
 
 def _kind(value: Any) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -19,16 +18,16 @@ class FileError(Exception):
     """A file that cannot be read as what it should be; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record: the number of its (last) line from 1, its text, and how to make a row of it.
-
-    `read` raises ValueError with the reason where the text is no row.
-    """
+class Record(NamedTuple):
+    """One record: the number of its (last) line from 1, its text, and how to make a row of it."""
 
     number: int
     text: bytes
-    read: Callable[[], Any]
+    reader: Callable[[bytes], Any]
+
+    def read(self) -> Any:
+        """The row. Raises: ValueError with the reason where the text is none."""
+        return self.reader(self.text)
 
 
 def json_records(source: BinaryIO) -> Iterator[Record]:
@@ -40,7 +39,7 @@ def json_records(source: BinaryIO) -> Iterator[Record]:
             _skip_rest(source)
             yield Record(number, text[:1000], _too_long)
         elif text.strip():
-            yield Record(number, text, _Json(text))
+            yield Record(number, text, _json)
 
 
 def _skip_rest(source: BinaryIO) -> None:
@@ -50,19 +49,15 @@ def _skip_rest(source: BinaryIO) -> None:
             return
 
 
-def _too_long() -> Any:
+def _too_long(text: bytes) -> Any:
     raise ValueError(f"is longer than {LONGEST_LINE} bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class _Json:
-    text: bytes
-
-    def __call__(self) -> Any:
-        try:
-            return orjson.loads(self.text)
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"is not JSON: {error.msg}") from None
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg}") from None
 
 
 def csv_records(source: BinaryIO, *, members: tuple[Member, ...]) -> Iterator[Record]:
@@ -89,7 +84,7 @@ def csv_records(source: BinaryIO, *, members: tuple[Member, ...]) -> Iterator[Re
 def _csv_record(
     number: int, header: list[str], values: list[str], *, members: tuple[Member, ...]
 ) -> Record:
-    def read() -> Mapping[str, Any]:
+    def read(text: bytes) -> Mapping[str, Any]:
         if len(values) != len(header):
             raise ValueError(f"has {len(values)} values for {len(header)} columns")
         return from_text(dict(zip(header, values, strict=True)), members=members)

@@ -15,7 +15,8 @@ MOST_LATENCY_MS = 1e12
 LONGEST_ERROR = 64 * 1024
 MOST_PROTOCOLS = 256
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID = re.compile(UUID_PATTERN, re.IGNORECASE)
 _REQUIRED = object()
 
 
@@ -167,6 +168,11 @@ def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
     except ValueError as error:
         raise RowError(name, str(error)) from None
     return tuple(parsed)
+
+
+def parse_workspace_row(value: Any) -> tuple[Any, ...]:
+    """A workspace's state. Raises: RowError for the first bad member."""
+    return parse_row(value, members=WORKSPACE_MEMBERS)
 
 
 _JSON_MEMBERS = {"connections_by_proto", "build_number"}

@@ -1,4 +1,4 @@
-"""Rows on their way in: sent by COPY to a table that lives as long as the transaction."""
+"""Rows on their way in: by COPY, to their table or to one that lives as long as the transaction."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from typing import Any
 
 from django.db import connection
 
-AGENT_COLUMNS = {
-    "id": "uuid",
-    "created_at": "timestamptz",
-    "user_id": "uuid",
-    "agent_id": "uuid",
-    "workspace_id": "uuid",
-    "template_id": "uuid",
-    "connections_by_proto": "jsonb",
-    "connection_count": "bigint",
-    "rx_packets": "bigint",
-    "rx_bytes": "bigint",
-    "tx_packets": "bigint",
-    "tx_bytes": "bigint",
-    "session_count_vscode": "bigint",
-    "session_count_jetbrains": "bigint",
-    "session_count_reconnecting_pty": "bigint",
-    "session_count_ssh": "bigint",
-    "connection_median_latency_ms": "double precision",
-    "usage": "boolean",
-}
 WORKSPACE_COLUMNS = {
     "workspace_id": "uuid",
     "deleted": "boolean",
@@ -55,3 +35,18 @@ def staged(table: str, *, columns: dict[str, str], rows: Iterable[Sequence[Any]]
     yield
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE {table}")
+
+
+def copied(table: str, *, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Puts rows into the table by COPY, as text. Values are None-free and hold no line break."""
+    text = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy,
+    ):
+        copy.write(text.replace("\\", "\\\\"))
+
+
+def array(values: Iterable[Any]) -> str:
+    """PostgreSQL's notation of an array of UUIDs, numbers or times, quicker than by adaption."""
+    return f"{{{','.join(map(str, values))}}}"
