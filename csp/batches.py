@@ -97,6 +97,8 @@ def reach_members(batch: Sequence[Judged]) -> list[tuple[uuid.UUID, int, int]]:
 
 def kept(batch: Sequence[Judged], totals: dict[HourKey, int]) -> list[Judged]:
     """The reports that become rows. `totals`: each hour's count with this batch in it."""
+    if all(total <= KEPT_AN_HOUR for total in totals.values()):
+        return list(batch)
     position = dict(totals)
     for key, count in hour_sums(batch):
         position[key] -= count

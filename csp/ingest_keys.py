@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
+from coderapi import listener
 from coderapi.errors import APIError
 from csp.models import IngestKey
 
 PARAMETER = "key"
 PREFIX = "cik_"
+TOPIC = "ingest_key"
 REMEMBERED_SECONDS = 5.0
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _FORM = re.compile(r"cik_[0-9A-Za-z]{28}")
@@ -63,28 +65,39 @@ def normalised_origin(text: str) -> str:
 
 
 class Memory:
-    """Every ingest key, read again every few seconds."""
+    """Every ingest key, until one changes anywhere.
+
+    While this process does not hear of changes, and for a change by hand, a key is as old as it was
+    read: a few seconds. That keeps a stranger's made-up keys from asking the database each time.
+    """
 
     def __init__(self) -> None:
         self._keys: dict[str, Known] = {}
         self._until = 0.0
+        self._generation = 0
         self._lock = threading.Lock()
 
-    def forget(self) -> None:
+    def forget(self, _argument: str = "") -> None:
+        # Without the lock: a listener must not wait for a query.
+        self._generation += 1
         self._until = 0.0
 
     def find(self, key: str) -> Known | None:
         with self._lock:
             if time.monotonic() > self._until:
+                generation = self._generation
                 self._keys = {
                     row.key: Known(frozenset(row.origins), row.retired_at)
                     for row in IngestKey.objects.all()
                 }
-                self._until = time.monotonic() + REMEMBERED_SECONDS
+                # What was announced while this was read has outdated it already.
+                if generation == self._generation:
+                    self._until = time.monotonic() + REMEMBERED_SECONDS
             return self._keys.get(key)
 
 
 memory = Memory()
+listener.subscribe(TOPIC, memory.forget)
 
 
 def is_for(key: str, origin: str) -> bool:

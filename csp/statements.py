@@ -16,7 +16,7 @@ from csp.batches import GroupSum, HourKey, Judged
 # rules that are enabled.
 RULES_LOCK = lock_number("csp noise rules")
 
-BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock_shared({RULES_LOCK})".encode()
+HOLD_RULES = f"SELECT pg_advisory_xact_lock_shared({RULES_LOCK})".encode()
 
 RULES_VERSION = "SELECT count(*), sum(id), max(updated_at) FROM csp_noiserule"
 

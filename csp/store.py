@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,16 @@ class BatchId:
 
     id: uuid.UUID
     imported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What PostgreSQL says of a batch's counts: each group's reach, and each hour's reports now."""
+
+    is_new: bool
+    rules_version: tuple[Any, ...] | None
+    reached: dict[uuid.UUID, tuple[int, ...]]
+    hours: dict[HourKey, int]
 
 
 class Store:
@@ -96,16 +107,40 @@ class Store:
                 application_name="coderapi csp writer", tcp_user_timeout=5000
             )
         self._ensure_partitions(entries)
-        with self._connection.cursor() as cursor:
-            cursor.execute(statements.BEGIN)
-            batch = batches.judge(entries, self._current_rules(cursor))
-            written = self._write(cursor, batch_id, batch)
-            self._committing = self._committing or written
-            cursor.execute("COMMIT")
-        self._reach.remember(batch)
+        batch = self._begin(self._connection, batch_id, entries)
+        if batch is None:
+            self._connection.execute("ROLLBACK")
+        else:
+            self._committing = True
+            self._connection.execute("COMMIT")
+            self._reach.remember(batch)
         if self._committing:
-            _count(batch)
-        return written
+            _count(batch or batches.judge(entries, self._rules))
+        return batch is not None
+
+    def _begin(
+        self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]
+    ) -> list[Judged] | None:
+        """The batch, all of it written and not yet committed; None if it had been before.
+
+        It is judged by the rules as they are known here. Only with the first answer comes whether
+        they still are the same; if not, everything is taken back and done again.
+        """
+        while True:
+            if self._rules_version is None:
+                self._read_rules(connection)
+            batch = batches.judge(entries, self._rules)
+            sums = _add_up(connection, batch_id, batch)
+            if not sums.is_new:
+                return None
+            if sums.rules_version == self._rules_version:
+                break
+            connection.execute("ROLLBACK")
+            self._rules_version = None
+        with connection.cursor() as cursor:
+            self._reach.write(cursor, batch, sums.reached)
+            _write_rows(cursor, batches.kept(batch, sums.hours))
+        return batch
 
     def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
         for moment in {entry.received_at for entry in entries}:
@@ -116,52 +151,51 @@ class Store:
                 django.db.connection.close()
                 self._days.add(day)
 
-    def _current_rules(self, cursor: psycopg.Cursor[Any]) -> Rules:
-        """The enabled rules, read again whenever one has changed."""
-        cursor.execute(statements.RULES_VERSION)
-        version = cursor.fetchone()
-        if version != self._rules_version:
-            cursor.execute(statements.ENABLED_RULES)
-            self._rules = compiled(Rule(*row) for row in cursor.fetchall())
-            self._rules_version = version
-        return self._rules
-
-    def _write(
-        self, cursor: psycopg.Cursor[Any], batch_id: BatchId, batch: Sequence[Judged]
-    ) -> bool:
-        """Whether anything was written: nothing is when the batch had been committed before."""
-        cursor.execute(statements.BATCH, [batch_id.id, batch_id.imported])
-        if cursor.rowcount == 0:
-            return False
-        cursor.execute(statements.GROUPS, statements.group_columns(batches.group_sums(batch)))
-        reached = {row[0]: row[1:] for row in cursor.fetchall()}
-        self._reach.write(cursor, batch, reached)
-        _write_hits(cursor, batch)
-        _write_rows(cursor, batches.kept(batch, _write_hours(cursor, batch)))
-        return True
+    def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
+        # The version first: should a rule change in between, the next answer tells.
+        version = connection.execute(statements.RULES_VERSION).fetchone()
+        rows = connection.execute(statements.ENABLED_RULES).fetchall()
+        self._rules, self._rules_version = compiled(Rule(*row) for row in rows), version
 
 
-def _write_hours(cursor: psycopg.Cursor[Any], batch: Sequence[Judged]) -> dict[HourKey, int]:
-    cursor.execute(statements.HOURS, statements.hour_columns(batches.hour_sums(batch)))
-    return {(group, hour, rule): count for group, hour, rule, count in cursor.fetchall()}
-
-
-def _write_hits(cursor: psycopg.Cursor[Any], batch: Sequence[Judged]) -> None:
+def _add_up(
+    connection: psycopg.Connection[Any], batch_id: BatchId, batch: Sequence[Judged]
+) -> Sums:
+    """Begins the transaction and writes all counts of the batch, with one wait for PostgreSQL."""
     hits = batches.hit_sums(batch)
-    if hits:
-        cursor.execute(statements.HITS, statements.hit_columns(hits))
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        connection.execute(statements.HOLD_RULES)
+        version = connection.execute(statements.RULES_VERSION)
+        claimed = connection.execute(statements.BATCH, [batch_id.id, batch_id.imported])
+        groups = connection.execute(
+            statements.GROUPS, statements.group_columns(batches.group_sums(batch))
+        )
+        hours = connection.execute(
+            statements.HOURS, statements.hour_columns(batches.hour_sums(batch))
+        )
+        if hits:
+            connection.execute(statements.HITS, statements.hit_columns(hits))
+    return Sums(
+        is_new=claimed.rowcount > 0,
+        rules_version=version.fetchone(),
+        reached={row[0]: row[1:] for row in groups},
+        hours={(group, hour, rule): count for group, hour, rule, count in hours},
+    )
 
 
 def _write_rows(cursor: psycopg.Cursor[Any], rows: Sequence[Judged]) -> None:
+    if not rows:
+        return
     with cursor.copy(statements.COPY_REPORTS) as copy:
         for row in rows:
             copy.write_row(statements.report_row(row))
 
 
 def _count(batch: Sequence[Judged]) -> None:
-    for judged in batch:
-        if judged.rule:
-            metrics.NOISE.labels(judged.rule.name).inc()
-            metrics.REPORTS.labels("noise").inc()
-        else:
-            metrics.REPORTS.labels("stored").inc()
+    marked = Counter(judged.rule.name for judged in batch if judged.rule)
+    for name, hits in marked.items():
+        metrics.NOISE.labels(name).inc(hits)
+    noise = marked.total()
+    metrics.REPORTS.labels("noise").inc(noise)
+    metrics.REPORTS.labels("stored").inc(len(batch) - noise)

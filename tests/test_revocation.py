@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.processes import PROJECT, free_port, own_database, wait_for
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
 WITHIN_SECONDS = 1.0
+PASSWORD = "correct-horse-battery-staple"
 
 
 class Pair:
@@ -33,7 +34,7 @@ class Pair:
         self.database = database
 
     def statuses(self, token: str, path: str = SSH) -> list[int]:
-        return [ask(server, token, path) for server in self.servers]
+        return [server.ask(path, token=token).status for server in self.servers]
 
     def answer(self, token: str, status: int, path: str = SSH) -> Callable[[], bool]:
         return lambda: self.statuses(token, path) == [status, status]
@@ -58,15 +59,6 @@ class Pair:
         return [pid for (pid,) in rows]
 
 
-def ask(server: Server, token: str, path: str) -> int:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
-    try:
-        connection.request("GET", path, headers={"Coder-Session-Token": token})
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 @contextmanager
 def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Server]]:
     settings = {
@@ -75,6 +67,7 @@ def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Se
         "CODERAPI_WEB_WORKERS": "1",
         "CODER_API_RATE_LIMIT": "-1",
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
+        "CODERAPI_FIRST_OWNER_PASSWORD": PASSWORD,
         **more,
     }
     with ExitStack() as running:
@@ -173,6 +166,18 @@ def test_change_is_obeyed_by_both_within_a_second(pair: Pair, change: str) -> No
     pair.execute(statement, token[:10])
 
     wait_for(pair.answer(token, status, path), seconds=WITHIN_SECONDS)
+
+
+def test_new_password_ends_the_other_keys_on_both(pair: Pair) -> None:
+    owner_again(pair)
+    token, other = (remembered(pair, token_of(pair)) for _ in range(2))
+    body = json.dumps({"old_password": PASSWORD, "password": f"{PASSWORD}-2"}).encode()
+
+    answer = pair.servers[0].ask("/api/v2/users/me/password", token=token, method="PUT", body=body)
+
+    assert answer.status == 204, answer
+    wait_for(pair.answer(other, 401), seconds=WITHIN_SECONDS)
+    assert pair.statuses(token) == [200, 200]
 
 
 def test_change_that_was_missed_is_obeyed_when_the_connection_was_cut(pair: Pair) -> None:

@@ -59,7 +59,7 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "POST /authcheck": (200, 200, 200, 200, 200, 401),
     "POST /users/logout": (200, 200, 200, 200, 200, 401),
     "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
-    "GET /users/first": (200, 200, 200, 200, 200, 200),
+    "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: nobody has been made
 }
 BODIES = {
     "POST /csp/reports": {"csp-report": {}},
@@ -96,7 +96,7 @@ def call(client: APIClient, operation: str, *, key: str = "") -> Any:
 
 
 def others_in(operation: str) -> str:
-    """Makes whom the operation names; the id of the stranger's key. Hashing passwords takes time."""
+    """The id of the stranger's key. Only whom the operation names is made: passwords take time."""
     if "somebody-who-owns" in operation:
         make_user("owner", username="somebody-who-owns")
     if "stranger" not in operation and "{key}" not in operation:

@@ -85,6 +85,22 @@ def test_authenticated_document_costs_one_query_with_a_new_key(
         assert owner.get(CONFIG).status_code == 200
 
 
+@pytest.fixture
+def hearing(transactional_db: None) -> Iterator[None]:
+    listener.start()
+    wait_for(listener.hearing)
+    yield
+    listener.stop()
+
+
+def test_authenticated_document_costs_no_query_with_a_remembered_key(
+    hearing: None, owner: APIClient, django_assert_num_queries: Any
+) -> None:
+    owner.get(CONFIG)
+    with django_assert_num_queries(0):
+        assert owner.get(CONFIG).status_code == 200
+
+
 class Source:
     """Something to render, which counts how often it was."""
 
@@ -114,14 +130,6 @@ def make_document() -> Iterator[Callable[..., Document]]:
     yield make
     for document in made:
         documents.discard(document)
-
-
-@pytest.fixture
-def hearing(transactional_db: None) -> Iterator[None]:
-    listener.start()
-    wait_for(listener.hearing)
-    yield
-    listener.stop()
 
 
 def test_document_is_rendered_once_a_wire(source: Source, make_document: Any) -> None:

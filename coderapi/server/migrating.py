@@ -66,11 +66,23 @@ def _lock() -> Iterator[None]:
             waited = True
             time.sleep(POLL_SECONDS)
         yield
+        connection.execute("COMMIT")
 
 
 def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [lock_number(LOCK)]).fetchone()
-    return bool(row and row[0])
+    """Whether the lock is ours now, until the transaction that this leaves open ends.
+
+    A session's lock would outlive it behind PgBouncer. An open transaction that does nothing has no
+    snapshot, so no index that is built concurrently waits for it.
+    """
+    connection.execute("BEGIN")
+    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    query = "SELECT pg_try_advisory_xact_lock(%s)"
+    row = connection.execute(query, [lock_number(LOCK)]).fetchone()
+    if row and row[0]:
+        return True
+    connection.execute("ROLLBACK")
+    return False
 
 
 def _connect() -> psycopg.Connection[tuple[bool]]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
 from deployment.stats.rows import (
     AGENT_MEMBERS,
     MOST_INTEGER,
-    UUID_PATTERN,
     latency,
     moment,
     parse_row,
@@ -29,7 +26,9 @@ _COUNTS = itemgetter(
     "session_count_reconnecting_pty",
     "session_count_ssh",
 )
-_FIVE_UUIDS = re.compile(" ".join(5 * [UUID_PATTERN]), re.IGNORECASE)
+# What five UUIDs are once each of their digits is a 0, which is checked quicker than by a pattern.
+_FIVE_UUIDS = " ".join(5 * ["00000000-0000-0000-0000-000000000000"])
+_AS_ZERO = str.maketrans("123456789abcdef", "0" * 15)
 _INTEGERS = {int}
 
 
@@ -43,21 +42,21 @@ def _whole_row(value: Any) -> tuple[Any, ...] | None:
 
     Members of a kind are checked together. Which one is wrong is for the slow way to find out.
     """
-    if not isinstance(value, Mapping):
+    if type(value) is not dict:
         return None
     try:
-        ids = " ".join(_IDS(value))
+        ids = " ".join(_IDS(value)).lower()
         counts = _COUNTS(value)
         usage = value["usage"]
         if not (
-            _FIVE_UUIDS.fullmatch(ids)
+            ids.translate(_AS_ZERO) == _FIVE_UUIDS
             and set(map(type, counts)) == _INTEGERS
             and min(counts) >= 0
             and max(counts) <= MOST_INTEGER
             and (usage is True or usage is False)
         ):
             return None
-        first, *others = ids.lower().split(" ")
+        first, *others = ids.split(" ")
         created_at = moment(value["created_at"])
         protos = protocols(value["connections_by_proto"])
         median = latency(value["connection_median_latency_ms"])

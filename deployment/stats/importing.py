@@ -14,7 +14,7 @@ from deployment.stats.ingest import Parsed, parse, take_in
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.records import Record
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 25_000
 
 
 @dataclass(slots=True)

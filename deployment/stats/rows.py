@@ -15,8 +15,7 @@ MOST_LATENCY_MS = 1e12
 LONGEST_ERROR = 64 * 1024
 MOST_PROTOCOLS = 256
 
-UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_UUID = re.compile(UUID_PATTERN, re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _REQUIRED = object()
 
 
