@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
 from tokens.models import APIKey
@@ -23,8 +25,15 @@ def make_user(*roles: str, **fields: Any) -> User:
     number = next(_numbers)
     fields.setdefault("username", f"user{number}")
     fields.setdefault("email", f"{fields['username']}@example.com")
-    fields.setdefault("password", PASSWORD)
-    return User.objects.create_user(roles=list(roles), **fields)
+    user = User(roles=list(roles), password=hashed(fields.pop("password", PASSWORD)), **fields)
+    user.save(force_insert=True)
+    return user
+
+
+@cache
+def hashed(password: str) -> str:
+    """The password's hash, computed once: Argon2 is slow on purpose."""
+    return make_password(password)
 
 
 def make_key(user: User, *, used: bool = True, **fields: Any) -> NewKey:

@@ -11,10 +11,12 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coderapi import listener
 from csp import ingest_keys
 from csp.models import IngestKey, Report
 from tests.client import APIClient
 from tests.csp_reports import PATH, fresh_writer, legacy, modern, send
+from tests.processes import wait_for
 
 ORIGIN = "https://coder.example.com"
 
@@ -26,6 +28,17 @@ def key(transactional_db: None) -> Iterator[str]:
         out = StringIO()
         call_command("create_ingest_key", origin=[ORIGIN], name="site", stdout=out)
         yield out.getvalue().strip()
+
+
+@pytest.fixture
+def hearing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The listener of a process that serves requests, and keys that no age makes stale."""
+    monkeypatch.setattr(ingest_keys, "REMEMBERED_SECONDS", 3600.0)
+    listener.start()
+    wait_for(listener.hearing)
+    yield
+    listener.stop()
+    ingest_keys.memory.forget()
 
 
 def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
@@ -56,6 +69,13 @@ def test_wrong_key_is_refused(key: str, anonymous: APIClient, wrong: str) -> Non
 def test_retired_key_tells_browsers_to_stop(key: str, anonymous: APIClient) -> None:
     retire(key)
     assert post(anonymous, key) == 410
+
+
+@pytest.mark.usefixtures("hearing")
+def test_every_process_hears_at_once_that_a_key_was_retired(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key) == 200
+    IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
+    wait_for(lambda: post(anonymous, key) == 410)
 
 
 def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> None:

@@ -1,0 +1,98 @@
+"""What careless or ill-meaning clients send, and what caches make of the answers."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.client import APIClient
+from tests.test_errors import assert_one_shape
+
+pytestmark = pytest.mark.django_db
+
+SSH = "/api/v2/deployment/ssh"
+TOO_MANY_PARAMETERS = "&".join(f"a{n}=1" for n in range(1001))
+
+
+def test_304_says_nothing_of_a_body_that_a_cache_could_take_for_the_documents(
+    owner: APIClient,
+) -> None:
+    etag = owner.get(SSH).headers["ETag"]
+
+    answer = owner.get(SSH, headers={"If-None-Match": etag})
+
+    assert answer.status_code == 304
+    assert "Content-Type" not in answer.headers
+    assert "Content-Length" not in answer.headers
+
+
+def test_204_has_no_length(member: APIClient) -> None:
+    own = member.token.partition("-")[0]
+
+    answer = member.delete(f"/api/v2/users/me/keys/{own}")
+
+    assert answer.status_code == 204
+    assert "Content-Length" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/users/me", "/users/me/keys/tokens", "/users/nobody"])
+def test_what_is_no_document_is_kept_by_nobody_and_varies_by_wire(
+    path: str, member: APIClient
+) -> None:
+    answer = member.get(f"/api/v2{path}")
+
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Coder-Wire" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("path", ["/swagger", "/swagger?script", "/swagger/openapi.json"])
+def test_swagger_that_is_off_is_404_in_the_one_shape(path: str, anonymous: APIClient) -> None:
+    answer = anonymous.get(path)
+
+    assert answer.status_code == 404
+    assert_one_shape(answer)
+
+
+@pytest.mark.parametrize("path", ["/administrator", "/admin-x", "/adminer/"])
+def test_only_the_admins_own_paths_are_answered_by_pages(path: str, anonymous: APIClient) -> None:
+    answer = anonymous.get(path)
+
+    assert answer.status_code == 404
+    assert_one_shape(answer)
+
+
+def test_too_many_parameters_are_400_and_leave_no_traceback_in_the_log(
+    anonymous: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = anonymous.get(f"/api/v2/buildinfo?{TOO_MANY_PARAMETERS}")
+
+    assert answer.status_code == 400
+    assert_one_shape(answer)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v2/users/%00",
+        "/api/v2/users/%ff",
+        "/api/v2/users/%ed%a0%80",
+        "/api/v2/users/me/keys/%00",
+        "/api/v2/users/me/keys/tokens/%00",
+        "/api/v2/users/me/keys/tokens/%ff",
+        "/api/v2/users?q=%00",
+        "/api/v2/users?limit=9223372036854775808",
+        "/api/v2/users/me/keys/tokens?include_all=%00",
+        "/api/v2/nothing/%00",
+        "/api/v2//users/me",
+        "/api/v2/users/../buildinfo",
+        "/static/%2e%2e/%2e%2e/manage.py",
+    ],
+)
+def test_odd_paths_and_queries_are_refused_in_the_one_shape(path: str, owner: APIClient) -> None:
+    answer = owner.get(path)
+
+    assert answer.status_code in {400, 404}
+    assert_one_shape(answer)
