@@ -9,6 +9,7 @@ from coderapi.admin_cards import Line, State, ago, register
 from deployment.history.models import ConfigRevision
 from deployment.history.running import has_drifted, running
 from deployment.models import UpdateCheck
+from deployment.stats.alarms import alarms
 from deployment.stats.models import WorkspaceState
 from deployment.stats.selectors import refresh_interval, snapshot_state
 from deployment.updatecheck import update
@@ -24,7 +25,13 @@ def _stats(now: datetime) -> list[Line]:
     return [
         _newest_snapshot(state["collected_at"] if state else None, now),
         Line("workspaces known", str(workspaces)),
+        *_alarms(now),
     ]
+
+
+def _alarms(now: datetime) -> list[Line]:
+    link = reverse("admin:deployment_snapshot_timelines")
+    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms(now) if alarm.on]
 
 
 def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
@@ -63,7 +70,7 @@ def _configuration(now: datetime) -> list[Line]:
     drift = "differ from one another" if has_drifted(hosts) else "run the same configuration"
     link = reverse("admin:deployment_configrevision_changelist")
     return [
-        Line("changed", ago(newest and newest.recorded_at, now=now), link=link),
+        Line("changed", ago(newest.recorded_at if newest else None, now=now), link=link),
         Line("servers", drift, State.NOTICE if has_drifted(hosts) else State.GOOD, link),
     ]
 
