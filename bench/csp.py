@@ -12,7 +12,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +35,20 @@ from bench.service import (
 
 CONNECTIONS = 64
 MANY_CONNECTIONS = 256
-SCRIPT = POST_REPORT.replace("{report}", REPORT)
+# Reports of 500 blocked hosts: so many groups, each of which keeps its reports as rows.
+SCRIPT = (
+    POST_REPORT.replace("{report}", REPORT)
+    + """
+local bodies, n = {}, 0
+for host = 1, 500 do
+    bodies[host] = string.gsub(wrk.body, "cdn.example.net", "cdn" .. host .. ".example.net")
+end
+function request()
+    n = n % #bodies + 1
+    return wrk.format(nil, nil, nil, bodies[n])
+end
+"""
+)
 OURS, OURS_MANY, DJANGO, PGBENCH = "service", "service, 256 connections", "DRF view", "pgbench"
 
 
@@ -78,10 +91,17 @@ def measured(
         with psycopg.connect(service.database_url, autocommit=True) as connection:
             connection.execute(MAKE_TABLE)
         sides = sides_of(service, stack.enter_context(django_view(service.database_url)))
-        for run in sides.values():  # A warm-up, whose figures are not kept.
-            run(1)
+        for name in (OURS, DJANGO):  # A warm-up, whose figures are not kept.
+            warm_up(sides[name])
         found = [{name: run(seconds) for name, run in sides.items()} for _ in range(rounds)]
         return found, growth_over(service, reports=reports) if reports else None
+
+
+def warm_up(run: Callable[[int], Figure]) -> None:
+    """Fills memories and pools, for which so many first requests at once may have to wait."""
+    with suppress(BenchError):
+        run(1)
+    run(1)
 
 
 @contextmanager
@@ -133,7 +153,7 @@ def claims(rounds: list[dict[str, Figure]], grown: Growth | None) -> list[Claim]
         Claim("p99 of 256 connections, ms", p99, most=100),
     ]
     if grown:
-        found.append(Claim("memory after all over after a tenth", grown.ratio, most=1.1))
+        found.append(Claim("memory after all over after half", grown.ratio, most=1.05))
     return found
 
 

@@ -39,7 +39,8 @@ class Growth:
 
     @property
     def ratio(self) -> float:
-        return round(self.mebibytes[-1] / self.mebibytes[0], 3)
+        """At the end over half-way: what a process remembers is full by then."""
+        return round(self.mebibytes[-1] / self.mebibytes[len(self.mebibytes) // 2], 3)
 
 
 def growth_over(service: Service, *, reports: int) -> Growth:
@@ -74,7 +75,8 @@ def many_reports() -> str:
         }
         for number in range(PER_REQUEST)
     ]
-    return json.dumps(items)
+    # The line break keeps the end of the array apart from that of the Lua string around it.
+    return json.dumps(items) + "\n"
 
 
 def collected(connection: psycopg.Connection[tuple[int]]) -> int:

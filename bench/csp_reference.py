@@ -1,11 +1,13 @@
-"""What a report costs the usual way: a DRF view with a serializer, and a row by `objects.create`.
+"""What a report costs the usual way: a token by the ORM, a DRF serializer, and `objects.create`.
 
 A Django of its own with the middlewares that `startproject` writes, on the same database.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import uuid
 from typing import Any
 
 import django
@@ -57,6 +59,8 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402 - needs the sett
 from django.db import models  # noqa: E402
 from django.urls import path  # noqa: E402
 from rest_framework import serializers  # noqa: E402
+from rest_framework.authentication import BaseAuthentication  # noqa: E402
+from rest_framework.exceptions import AuthenticationFailed  # noqa: E402
 from rest_framework.parsers import JSONParser  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
@@ -75,6 +79,33 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class Key(models.Model):
+    """A session token, in the service's own table."""
+
+    id = models.CharField(primary_key=True, max_length=10)
+    hashed_secret = models.BinaryField()
+    user_id = models.UUIDField()
+
+    class Meta:
+        app_label = APP
+        db_table = "tokens_apikey"
+        managed = False
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class KeyAuthentication(BaseAuthentication):
+    """Looks the token up, as the usual libraries do for every request."""
+
+    def authenticate(self, request: Request) -> tuple[uuid.UUID, Key]:
+        key_id, _, secret = request.headers["Coder-Session-Token"].partition("-")
+        key = Key._default_manager.filter(id=key_id).first()
+        if key is None or bytes(key.hashed_secret) != hashlib.sha256(secret.encode()).digest():
+            raise AuthenticationFailed
+        return key.user_id, key
 
 
 class ReportSerializer(serializers.Serializer[Report]):
@@ -97,7 +128,7 @@ class ReportParser(JSONParser):
 
 class ReportView(APIView):
     parser_classes = [ReportParser]
-    authentication_classes = []
+    authentication_classes = [KeyAuthentication]
     permission_classes = []
 
     def post(self, request: Request) -> Response:

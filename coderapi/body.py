@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from coderapi.errors import JSON_CONTENT_TYPE, APIError
+from coderapi.errors import JSON_CONTENT_TYPE, APIError, unavailable
 from coderapi.stalled import SHARED_WATCH, Request, Watch
 
 if TYPE_CHECKING:
@@ -32,17 +32,21 @@ def bounded(
     *,
     cap_for: CapFor,
     build_version: str,
+    most_slow: int = 48,
     watch: Watch = SHARED_WATCH,
 ) -> WSGIApplication:
     """The same application behind a body that is complete, within its cap, and in memory.
 
-    Answers 400, 408 or 413 in the one error shape itself. Units: the cap in bytes.
+    Answers 400, 408, 413 or 503 in the one error shape itself; 503 while `most_slow` threads wait
+    for bodies that do not come, so that the others can answer. Units: the cap in bytes.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = watch.enter(environ)
         try:
             if announces_body(environ):
+                if watch.slow_readers() >= most_slow:
+                    raise unavailable("Too many requests are slow to send their bodies.")
                 cap = cap_for(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
                 body = receive(environ, cap=cap, request=request)
                 environ["CONTENT_LENGTH"] = str(len(body))
@@ -124,6 +128,7 @@ STATUS_LINES = {
     400: "400 Bad Request",
     408: "408 Request Timeout",
     413: "413 Request Entity Too Large",
+    503: "503 Service Unavailable",
 }
 
 
@@ -137,6 +142,7 @@ def _refuse(
         ("X-Content-Type-Options", "nosniff"),
         ("X-Coder-Request-Id", str(uuid.uuid4())),
         ("X-Coder-Build-Version", build_version),
+        *error.headers.items(),
     ]
     start_response(STATUS_LINES[error.status], headers)
     return [answer]

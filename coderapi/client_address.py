@@ -40,9 +40,12 @@ def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
 
 
 def parse_address(text: str) -> Address | None:
-    """The address in text, with an IPv4 one that wears IPv6's form in its own; None if none."""
+    """The address in text, with an IPv4 one that wears IPv6's form in its own; None if none.
+
+    A zone (`fe80::1%eth0`) means something on one machine only, and to PostgreSQL nothing.
+    """
     try:
-        address = ip_address(text.strip().strip("[]"))
+        address = ip_address(text.strip().strip("[]").partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

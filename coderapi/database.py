@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import django.db
 import psycopg
 from django.conf import settings
 from django.db import connection
+from psycopg_pool import PoolTimeout
 
 from coderapi.replicas import application_name
 
@@ -35,16 +37,27 @@ def sqlstate(error: BaseException) -> str | None:
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
-def discard_pool() -> None:
-    """Close this process's pooled connections; the next use makes new ones.
+_discarding = threading.Lock()
 
-    A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
-    connect, so they must go.
-    """
+
+def discard_pool() -> None:
+    """Close this process's pooled connections; the next use makes new ones."""
     wrapper: Any = connection
     wrapper.close()
     if wrapper.vendor == "postgresql":
-        wrapper.close_pool()
+        # Django forgets its pool without a lock: of two threads at it, one would find none.
+        with _discarding:
+            wrapper.close_pool()
+
+
+def discard_broken_pool(error: BaseException) -> None:
+    """Discards the pool where the error says that its connections are of no use.
+
+    A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
+    connect, so they must go. A pool that is only busy stays.
+    """
+    if not isinstance(error.__cause__, PoolTimeout):
+        discard_pool()
 
 
 def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:

@@ -130,7 +130,6 @@ def answer(
     headers = _headers(document, etag)
     if matches(if_none_match, etag):
         return Answer(304, headers, b"")
-    headers["Content-Type"] = JSON_CONTENT_TYPE
     if zipped is not None:
         headers["Content-Encoding"] = "gzip"
     return Answer(200, headers, rendered.body if zipped is None else zipped)
@@ -140,6 +139,7 @@ def _headers(document: Document, etag: str) -> dict[str, str]:
     kept_by = "public" if document.public else "private"
     vary = ("Coder-Wire", "Accept-Encoding")
     return {
+        "Content-Type": JSON_CONTENT_TYPE,
         "ETag": etag,
         "Cache-Control": f"{kept_by}, no-cache",
         "Vary": ", ".join(vary),

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 from coderapi import database
-from coderapi.errors import JSON_CONTENT_TYPE, APIError, Validation, crashed, forbidden, unavailable
+from coderapi.errors import (
+    JSON_CONTENT_TYPE,
+    APIError,
+    Validation,
+    crashed,
+    forbidden,
+    not_found,
+    unavailable,
+)
+
+# So many refused members of a request are named: of a million, nobody reads more.
+MOST_VALIDATIONS = 100
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +38,45 @@ def to_api_error(error: BaseException) -> APIError | None:
         return error
     if database.is_unavailable(error):
         return _unavailable(error)
-    if isinstance(error, exceptions.ValidationError):
-        return APIError(400, "The request is not valid.", validations=list(_flat(error.detail)))
-    if isinstance(error, exceptions.MethodNotAllowed):
-        return APIError(405, "Method not allowed.", detail=str(error.detail))
-    if isinstance(error, Http404):
-        return APIError(404, "The resource was not found, or you may not see it.")
-    if isinstance(error, PermissionDenied | exceptions.PermissionDenied):
-        return forbidden()
-    if isinstance(error, SuspiciousOperation | RequestDataTooBig | exceptions.ParseError):
-        return APIError(400, "The request is not valid.")
+    for kinds, answer in ANSWERS:
+        if isinstance(error, kinds):
+            return answer(error)
     return None
+
+
+def _invalid(_error: Any) -> APIError:
+    return APIError(400, "The request is not valid.")
+
+
+def _unfit(error: DataError) -> APIError:
+    """400 for a value that PostgreSQL cannot hold, such as a NUL in one of the admin's filters."""
+    log.warning("PostgreSQL refused a request's value: %s", type(error).__name__)
+    return _invalid(error)
+
+
+ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] = (
+    (
+        exceptions.ValidationError,
+        lambda error: APIError(
+            400,
+            "The request is not valid.",
+            validations=list(islice(_flat(error.detail), MOST_VALIDATIONS)),
+        ),
+    ),
+    (
+        exceptions.MethodNotAllowed,
+        lambda error: APIError(405, "Method not allowed.", detail=str(error.detail)),
+    ),
+    (Http404, lambda _: not_found()),
+    ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
+    ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), _invalid),
+    (DataError, _unfit),
+)
 
 
 def _unavailable(error: BaseException) -> APIError:
     log.warning("the database cannot serve a request: %s", type(error).__name__)
-    database.discard_pool()
+    database.discard_broken_pool(error)
     return unavailable()
 
 
@@ -58,15 +93,13 @@ def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
         yield Validation(path.removesuffix(".non_field_errors"), " ".join(str(t) for t in texts))
 
 
-def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's hook: the error as a response, or None to let Django log it and answer 500."""
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's hook: the error as a response, or None to let Django log it and answer 500.
+
+    It is no response of DRF's, which a view with a renderer of its own would turn into a page.
+    """
     found = to_api_error(error)
-    if found is None:
-        return None
-    headers = dict(found.headers)
-    if found.status == 405:
-        headers["Allow"] = ", ".join(context["view"].allowed_methods)
-    return Response(found.body(), status=found.status, headers=headers)
+    return error_response(found) if found else None
 
 
 def error_response(error: APIError) -> HttpResponse:
@@ -79,7 +112,7 @@ def error_response(error: APIError) -> HttpResponse:
 
 
 def _is_page(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin")
+    return request.path == "/admin" or request.path.startswith("/admin/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 
+from coderapi.errors import JSON_CONTENT_TYPE, APIError
+from coderapi.handlers import error_response
 from coderapi.rendering import render_json
 
 log = logging.getLogger(__name__)
 
 
+type Page = Callable[[HttpRequest], HttpResponse]
+
+
+def only_read(view: Page) -> Page:
+    """The view for GET and HEAD; another method is 405 in the one shape, whoever sends it."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in {"GET", "HEAD"}:
+            return view(request)
+        return error_response(APIError(405, "Method not allowed.", headers={"Allow": "GET, HEAD"}))
+
+    return answer
+
+
+@only_read
 def healthz(request: HttpRequest) -> HttpResponse:
     """`OK`: the process answers."""
     return HttpResponse("OK", content_type="text/plain; charset=utf-8")
 
 
+@only_read
 def livez(request: HttpRequest) -> HttpResponse:
     return _json({"status": "ok"}, ready=True)
 
 
+@only_read
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers and no migration waits, else 503; with what was found."""
     state = readiness()
@@ -31,7 +55,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def _json(state: dict[str, Any], *, ready: bool) -> HttpResponse:
     return HttpResponse(
-        render_json(state), status=200 if ready else 503, content_type="application/json"
+        render_json(state), status=200 if ready else 503, content_type=JSON_CONTENT_TYPE
     )
 
 

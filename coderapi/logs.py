@@ -170,7 +170,9 @@ def configuration(
         "loggers": {
             # Django logs every answer from 400 up; only a crash, with its traceback, is news.
             "django.request": {"level": "ERROR", "filters": ["crash"]},
+            # Anybody can send such requests, and each would leave its traceback.
             "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
             # What it says of a database that is away, coderapi.handlers says once a request.
             "psycopg.pool": {"level": "ERROR"},
         },

@@ -25,6 +25,7 @@ type GetResponse = Callable[[HttpRequest], HttpResponse]
 API_PREFIX = "/api/v2"
 ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
+BODILESS = frozenset({204, 304})
 BYPASS_HEADER = "X-Coder-Bypass-Ratelimit"
 
 
@@ -43,8 +44,7 @@ class FrameMiddleware:
         framed.client_address = address_of(request)
         with logs.request_context(framed.request_id):
             response = self._answer(request)
-        if not response.streaming and "Content-Length" not in response.headers:
-            response.headers["Content-Length"] = str(len(response.content))
+        _measure(response)
         response.headers["X-Coder-Request-Id"] = framed.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Coder-Build-Version"] = settings.BUILD_VERSION
@@ -63,6 +63,18 @@ class FrameMiddleware:
             return error_response(error)
         with wire.using(chosen):
             return self.get_response(request)
+
+
+def _measure(response: HttpResponse) -> None:
+    """Says how long the body is, or nothing of a body where the status has none.
+
+    A cache would take the type and the length of a 304 for the document's (RFC 9111, 3.2).
+    """
+    if response.status_code in BODILESS:
+        for name in ("Content-Type", "Content-Length"):
+            del response.headers[name]
+    elif not response.streaming and "Content-Length" not in response.headers:
+        response.headers["Content-Length"] = str(len(response.content))
 
 
 def access_redirect(request: HttpRequest) -> str | None:

@@ -192,6 +192,13 @@ SETTINGS: tuple[OwnSetting, ...] = (
     OwnSetting(
         "CODERAPI_STATS_RETENTION", span, timedelta(days=400), "How long snapshots are kept."
     ),
+    OwnSetting(
+        "CODERAPI_STATS_P95_ALARM_MS",
+        count(0, 999_999_999),
+        0,
+        "The 95th percentile of connection latency, in milliseconds, above which an alarm is "
+        "raised; 0 is never.",
+    ),
 )
 
 

@@ -30,6 +30,7 @@ type Client = tuple[str, int]
 
 BODY_SECONDS = 10.0
 TICKS = 20
+SLOW_SECONDS = 1.0
 # After so many deadlines a body that could not be ended this way calls for a new process.
 STUCK_DEADLINES = 3
 
@@ -84,6 +85,11 @@ class Watch:
         if self._thread is None:
             self._start()
         return request
+
+    def slow_readers(self) -> int:
+        """How many requests have been waiting for their bodies for a while."""
+        now = time.monotonic()
+        return sum(request.reads_for(now) >= SLOW_SECONDS for request in list(self._requests))
 
     def leave(self, request: Request) -> None:
         self._requests.discard(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, views
 from rest_framework.request import Request
@@ -23,6 +24,15 @@ class APIView(views.APIView):
         if (request.method or "").lower() not in self._answered():
             raise exceptions.MethodNotAllowed(request.method or "")
         super().initial(request, *args, **kwargs)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """What is no document stays with who asked for it: it may hold a key, or be of somebody."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "no-store")
+        patch_vary_headers(answer, [wire.HEADER])
+        return answer
 
     def _answered(self) -> set[str]:
         return {method.lower() for method in self.allowed_methods}

@@ -49,7 +49,7 @@ def chosen(header: str | None, *, default: Wire) -> Wire:
 
     Raises: APIError 400 for any other value.
     """
-    if not header:
+    if header is None:
         return default
     try:
         return Wire(header)

@@ -24,7 +24,12 @@ def _application() -> WSGIApplication:
 
     listener.start()
     measures.start_sampling()
-    return bounded(django_application, cap_for=cap_for, build_version=settings.BUILD_VERSION)
+    return bounded(
+        django_application,
+        cap_for=cap_for,
+        build_version=settings.BUILD_VERSION,
+        most_slow=max(1, settings.WEB_THREADS * 3 // 4),
+    )
 
 
 application = _application()

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from audit.services import Actor
 from coderapi.admin_base import ReadOnlyAdmin
@@ -21,6 +22,7 @@ from csp.models import Group, IngestKey, NoiseRule, Report
 from users.models import User
 
 CHART_HOURS = 7 * 24
+LONGEST_IN_LIST = 40
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -126,7 +128,8 @@ class ReportAdmin(ExportingAdmin):
 
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
-    list_display = ["name", "category", "target", "pattern", "enabled", "hits_in_a_week", "shipped"]
+    # Without the name, which for a shipped rule says target and pattern once more.
+    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "shipped"]
     list_filter = ["enabled", "category", "target", "shipped"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["shipped", "updated_at", "examples"]
@@ -134,6 +137,10 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
+
+    @admin.display(description="pattern", ordering="pattern")
+    def short_pattern(self, rule: NoiseRule) -> str:
+        return Truncator(rule.pattern).chars(LONGEST_IN_LIST)
 
     @admin.display(description="hits in a week")
     def hits_in_a_week(self, rule: Any) -> int:

@@ -59,7 +59,7 @@ def make_entry(
     reach = (
         (Kind.PAGE, _member(secret, "page", raw.document_uri.partition("?")[0].encode())),
         (Kind.BROWSER, _member(secret, "browser", browser.encode())),
-        (Kind.DAY, _member(secret, "day", f"{now:%Y-%m-%d}".encode())),
+        (Kind.DAY, _member(secret, "day", now.date().isoformat().encode())),
         (Kind.CLIENT_DAY, _member(secret, "client", client)),
     )
     return Entry(

@@ -65,10 +65,10 @@ def normalised_origin(text: str) -> str:
 
 
 class Memory:
-    """Every ingest key, until one changes anywhere.
+    """Every ingest key, until the table's trigger announces a change.
 
-    While this process does not hear of changes, and for a change by hand, a key is as old as it was
-    read: a few seconds. That keeps a stranger's made-up keys from asking the database each time.
+    A process that does not hear of it, for want of a listener or of a connection, is a few seconds
+    behind: forgetting everything at once would let strangers' keys ask the database each time.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import orjson
 
 from csp.coder_addresses import private_host, private_path
-from csp.masking import masked
+from csp.masking import masked, remembered
 from csp.parsers import Violation
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
@@ -69,7 +69,7 @@ def host_of(parts: SplitResult) -> str:
     return shown if standard else f"{shown}:{parts.port}"
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def scrubbed_uri(uri: str) -> str:
     """The address without query, fragment, credentials, tokens and names.
 
@@ -90,7 +90,7 @@ def origin_of(uri: str) -> str:
     return f"{parts.scheme}://{masked(host_of(parts))}" if parts else ""
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def scrubbed_policy(policy: str) -> str:
     """The policy without what follows a ? or #, without credentials, nonces and tokens."""
     text = _USERINFO.sub("", _QUERY.sub("", policy))
@@ -102,6 +102,8 @@ def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     room = LONGEST_EXTRA
     for name, value in extra.items():
+        if room < 0 or len(orjson.dumps(value)) > 2 * LONGEST_EXTRA:
+            continue
         clean = {masked(name[:64]): _scrubbed_value(value)}
         room -= len(orjson.dumps(clean))
         if room < 0:
@@ -122,8 +124,12 @@ def _scrubbed_value(value: Any) -> Any:
 
 def client_hash(address: str, *, secret: str, day: datetime) -> bytes:
     """Stands for a client's address within one UTC day, and for nothing after it. 16 bytes."""
-    key = _key_of_day(secret, day.toordinal())
-    return hmac.digest(key, address.encode(), hashlib.sha256)[:16]
+    return _client_of_day(address, secret, day.toordinal())
+
+
+@lru_cache(maxsize=4096)
+def _client_of_day(address: str, secret: str, day: int) -> bytes:
+    return hmac.digest(_key_of_day(secret, day), address.encode(), hashlib.sha256)[:16]
 
 
 @lru_cache(maxsize=4)

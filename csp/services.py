@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import transaction
 
 from audit.services import Actor, Target, record
-from coderapi import listener
 from csp import history, ingest_keys
 from csp.history import Hidden
 from csp.models import Batch, IngestKey, NoiseRule
@@ -101,5 +100,4 @@ def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
             now=now,
             after={"origins": key.origins, "retired": key.retired_at is not None},
         )
-        listener.announce(ingest_keys.TOPIC)
     ingest_keys.memory.forget()

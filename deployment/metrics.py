@@ -6,8 +6,12 @@ from datetime import datetime
 
 from coderapi import measures
 from deployment.models import UpdateCheck
+from deployment.stats import metrics as stats_metrics
 from deployment.stats.selectors import snapshot_state
 from deployment.updatecheck import update
+
+# Its figures are declared as it is imported.
+__all__ = ["stats_metrics"]
 
 
 def _snapshot_age(now: datetime) -> measures.Values:

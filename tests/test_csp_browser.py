@@ -6,21 +6,17 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import reverse
 
 from csp.models import Report
 from tests.browser import browsing, needs_browser
+from tests.certificates import Authority, Pair
 from tests.client import APIClient
 from tests.csp_reports import PATH, fresh_writer, in_admin
 from tests.processes import wait_for
@@ -100,15 +96,15 @@ def site(
         (Site,),
         {"behind": live_server.url.removeprefix("http://"), "token": owner.token},
     )
-    with fresh_writer(), serving(handler, certificate(tmp_path)) as address:
+    with fresh_writer(), serving(handler, Authority(tmp_path).pair("site")) as address:
         yield address
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], pem: Path) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(pair.certificate, pair.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -118,34 +114,6 @@ def serving(handler: type[BaseHTTPRequestHandler], pem: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def certificate(directory: Path) -> Path:
-    """A file with the key and self-signed certificate of 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(tz=UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path = directory / "site.pem"
-    path.write_bytes(pem + cert.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from coderapi.own_settings import SETTINGS, OwnSetting
 from deployment.catalogue import CATALOGUE
 
 LINES = render().splitlines()
-ASSIGNMENT = re.compile(r"#([A-Z_]+)=(\S*)")
+ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
 
 
 def assignments() -> dict[str, str]:

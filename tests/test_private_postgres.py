@@ -205,11 +205,23 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
 
 
 def test_data_of_another_version_is_named_with_what_is_here(data_dir: Path) -> None:
-    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(postgres.PostgresError, match=r"belongs to PostgreSQL 14") as caught:
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("99\n")
+    with pytest.raises(postgres.PostgresError, match=r"belongs to PostgreSQL 99") as caught:
         acquired(data_dir)
     assert str(binaries.found()[0].directory) in str(caught.value)
     assert "manage.py postgres upgrade" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "complaint"),
+    [("14", "14; 15 is the oldest that can be used"), ("junk", "holds no version number")],
+)
+def test_data_that_no_installation_could_run_is_refused_as_such(
+    data_dir: Path, version: str, complaint: str
+) -> None:
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
+    with pytest.raises(postgres.PostgresError, match=complaint):
+        acquired(data_dir)
 
 
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from django.utils import timezone
 
+from coderapi import measures
 from deployment.stats.alarms import SNAPSHOTS, judge
-from deployment.stats.metrics import StatsCollector
+from deployment.stats.ingest import ingest
 from deployment.stats.models import Snapshot
 from deployment.stats.services import collect_snapshot
 from tests.factories import utc
+from tests.stats_rows import agent_row
+from tests.test_stats_admin import signed_in
 
 NOW = utc(2026, 5, 4, 12, 34)
 INTERVAL = timedelta(seconds=30)
@@ -63,17 +67,32 @@ def test_latency_is_high_above_the_operators_limit(p95: float, limit: float, hig
 
 @pytest.mark.django_db
 def test_every_figure_of_the_newest_snapshot_is_a_gauge() -> None:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatsCollector())
-    assert b'coderapi_stats_alarm{alarm="snapshot_missing"} 1.0' in generate_latest(registry)
+    assert shown()["coderapi_stats_alarm", "snapshot_missing"] == 1
+    assert ("coderapi_stats_workspaces", "running") not in shown()
     collect_snapshot(NOW)
-    shown = generate_latest(registry).decode()
-    for line in (
-        'workspaces{state="running"} 0.0',
-        'sessions{kind="vscode"} 0.0',
-        'latency_milliseconds{quantile="0.95"} -1.0',
-        "rx_bytes 0.0",
-        "folding_lag_seconds -1.0",
-        "snapshot_age_seconds",
-    ):
-        assert f"coderapi_stats_{line}" in shown
+    found = shown()
+    assert found["coderapi_stats_workspaces", "running"] == 0
+    assert found["coderapi_stats_sessions", "vscode"] == 0
+    assert found["coderapi_stats_latency_milliseconds", "0.95"] == -1
+    assert found["coderapi_stats_traffic_bytes", "received"] == 0
+    assert found["coderapi_stats_folding_lag_seconds",] == -1
+
+
+def shown() -> dict[tuple[str, ...], float]:
+    measures.discover()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in measures.read_figures(timezone.now())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.django_db
+def test_alarms_are_shown_on_the_home_page(settings: Any) -> None:
+    settings.STATS_P95_ALARM_MS = 100
+    now = timezone.now()
+    take_row = agent_row(now, connection_median_latency_ms=120)
+    ingest([(1, take_row)], now=now, kind="agent")
+    collect_snapshot(now)
+    page = signed_in("owner").get("/admin/").content.decode()
+    assert "latency is 120 ms; the limit is 100 ms" in page

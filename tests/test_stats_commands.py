@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,16 @@ def test_rows_come_through_standard_input(monkeypatch: pytest.MonkeyPatch) -> No
     assert WorkspaceState.objects.count() == 1
 
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstd.compress}
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz", "rows.jsonl.zst"])
 def test_files_are_read_as_their_names_say(tmp_path: Path, name: str) -> None:
     row = agent_row(
         timezone.now(), rx_bytes=7, connection_median_latency_ms=1.5, connections_by_proto={"a": 1}
@@ -136,7 +145,7 @@ def test_files_are_read_as_their_names_say(tmp_path: Path, name: str) -> None:
     writer.writerow(_texts(row))
     text = lines.getvalue().encode() if ".csv" in name else orjson.dumps(row)
     path = tmp_path / name
-    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    path.write_bytes(PACKED.get(path.suffix, bytes)(text))
     assert "1 agent rows taken in" in call_command("import_agent_stats", str(path))
     known = AgentStat.objects.get()
     assert (known.rx_bytes, known.connections_by_proto) == (7, {"a": 1})

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from deployment.stats.models import AgentStat, WorkspaceState
-from deployment.stats.report_body import MOST_INFLATED, MOST_ROWS
+from deployment.stats.report_body import MOST_COMMAS, MOST_INFLATED, MOST_ROWS
 from tests.client import APIClient
 from tests.factories import make_key, make_user
 from tests.stats_rows import agent_row, workspace_row
@@ -84,6 +84,7 @@ def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) ->
         (gzip.compress(b" " * (MOST_INFLATED + 1), mtime=0), "gzip", 413),
         (b"[" + b"1," * MOST_ROWS + b"1]", "", 413),
         (b"{}\n" * (MOST_ROWS + 1), "", 413),
+        (gzip.compress(b"[[" + b"1," * MOST_COMMAS + b"1,1]]", mtime=0), "gzip", 413),
     ],
 )
 def test_a_body_out_of_bounds_is_refused(

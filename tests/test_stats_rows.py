@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployment.stats.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, RowError, parse_row
+from deployment.stats.agent_rows import parse_agent_row
+from deployment.stats.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, Member, RowError, parse_row
 from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
@@ -121,3 +123,35 @@ def _outcome(row: dict[str, Any]) -> str:
         return error.field
     assert isinstance(orjson.loads(parsed[6]), dict)
     return "taken"
+
+
+COMPLETE = {
+    "connections_by_proto": {"TCP": 1},
+    "connection_median_latency_ms": 1.5,
+    "usage": True,
+} | {member.name: 3 for member in AGENT_MEMBERS if member.default == 0 and member.name != "usage"}
+
+
+@settings(deadline=None)
+@given(st.dictionaries(names, json_values | st.uuids().map(str) | st.just(-1), max_size=2))
+def test_the_quick_way_parses_as_the_slow_one_does(changed: dict[str, Any]) -> None:
+    row = agent_row(NOW) | COMPLETE | changed
+    assert _parsed(parse_agent_row, row) == _parsed(_slowly, row)
+
+
+@pytest.mark.parametrize("member", AGENT_MEMBERS, ids=lambda member: member.name)
+def test_the_quick_way_takes_rows_without_optional_members(member: Member) -> None:
+    row = agent_row(NOW) | COMPLETE
+    del row[member.name]
+    assert _parsed(parse_agent_row, row) == _parsed(_slowly, row)
+
+
+def _slowly(row: Any) -> tuple[Any, ...]:
+    return parse_row(row, members=AGENT_MEMBERS)
+
+
+def _parsed(parse: Callable[[Any], tuple[Any, ...]], row: Any) -> Any:
+    try:
+        return parse(row)
+    except RowError as error:
+        return error.field, error.detail

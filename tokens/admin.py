@@ -58,6 +58,11 @@ class APIKeyAdmin(ReadOnlyAdmin):
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Nobody guesses a digest by filtering the list with the beginnings of one."""
+        hidden = lookup.startswith("hashed_secret")
+        return not hidden and super().lookup_allowed(lookup, value, request)
+
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
         return format_duration(key.lifetime_ns)

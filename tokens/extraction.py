@@ -32,6 +32,19 @@ def presented_token(
     return None
 
 
+def first_cookie(header: str, name: str) -> str:
+    """The value of the first cookie of that name in a Cookie header, or "".
+
+    Django's own reading gives the last one, Coder's the first: another path or a sub-domain could
+    plant a second one behind it.
+    """
+    for pair in header.split(";"):
+        found, equals, value = pair.strip().partition("=")
+        if equals and found == name:
+            return value.strip().strip('"')
+    return ""
+
+
 def bearer(authorization: str) -> str:
     """The token of a bearer's Authorization header, or "" for any other."""
     scheme, _, token = authorization.partition(" ")

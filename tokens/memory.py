@@ -46,11 +46,7 @@ class KeyMemory:
 
     def recall(self, token: str, *, now: datetime) -> KeyIdentity | None:
         found = self._entries.get(_fingerprint(token)) if listener.hearing() else None
-        if found is None or found.until <= now:
-            self.misses += 1
-            return None
-        self.hits += 1
-        return found.identity
+        return found.identity if found and found.until > now else None
 
     def remember(
         self, token: str, identity: KeyIdentity, *, until: datetime, now: datetime, generation: int

@@ -20,7 +20,7 @@ from coderapi.identity import IdentifiedRequest, Identity, Presented
 from coderapi.rate_limit import WINDOW_SECONDS
 from coderapi.rate_limits import shared_counter
 from tokens import refusals, verification
-from tokens.extraction import presented_token
+from tokens.extraction import COOKIE, first_cookie, presented_token
 from tokens.sunset import HEADER as SUNSET
 from tokens.sunset import sunset
 
@@ -48,7 +48,9 @@ class SessionTokenMiddleware:
 
 def attach(request: IdentifiedRequest) -> None:
     presented = presented_token(
-        cookies=request.COOKIES, query=request.GET.dict(), headers=request.headers
+        cookies={COOKIE: first_cookie(request.headers.get("Cookie", ""), COOKIE)},
+        query={name: values[0] for name, values in request.GET.lists() if values},
+        headers=request.headers,
     )
     request.presented = presented
     try:

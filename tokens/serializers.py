@@ -3,7 +3,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from coderapi.serializers import WireSerializer
-from users.requests import RequestSerializer, TextField, WholeNumberField
+from users.requests import BoundedListField, RequestSerializer, TextField, WholeNumberField
 
 
 class TokenConfigSerializer(WireSerializer):
@@ -117,17 +117,18 @@ class CreateTokenRequest(RequestSerializer):
         max_length=64,
         help_text="One scope, as older clients send it.",
     )
-    scopes = serializers.ListField(
+    scopes = BoundedListField(
         child=TextField(max_length=64),
         required=False,
         default=list,
         max_length=64,
         help_text="What the key may do; absent is everything.",
     )
-    allow_list = serializers.ListField(
+    allow_list = BoundedListField(
         child=serializers.JSONField(),
         required=False,
         default=list,
+        max_length=64,
         help_text="What the key may be used on; absent is everything.",
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import threading
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from coderapi import listener
 from tokens import refusals, secrets
 from tokens.memory import memory
 from tokens.models import APIKey
@@ -22,7 +24,17 @@ TOUCH_INTERVAL = timedelta(hours=1)
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     """The identity of a remembered token, without asking the database; None where unsure."""
-    return memory.recall(token, now=now)
+    found = memory.recall(token, now=now)
+    if found is None:
+        memory.misses += 1
+    else:
+        memory.hits += 1
+    return found
+
+
+# While a key is looked up, requests that carry it too wait for what that finds: a crowd that comes
+# with one key, as after a restart, would else take every connection of the pool.
+_LOOKUPS = tuple(threading.Lock() for _ in range(64))
 
 
 def verify(token: str, *, now: datetime, address: str) -> KeyIdentity:
@@ -31,19 +43,24 @@ def verify(token: str, *, now: datetime, address: str) -> KeyIdentity:
     A malformed token never reaches the database. Secrets are compared in constant time.
     Raises: APIError 401 that names the cause.
     """
-    remembered = recall(token, now=now)
-    if remembered is not None:
-        return remembered
     parts = secrets.split(token)
     if parts is None:
         raise refusals.malformed()
+    if not listener.hearing():
+        return _look_up(parts, now=now, address=address)
+    with _LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]:
+        found = memory.recall(token, now=now)
+        return found or _look_up(parts, now=now, address=address)
+
+
+def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     generation = memory.generation
     key = _authentic_key(parts, now)
     if is_touch_due(key, now):
         touch_api_key(key, now=now, address=address)
     identity = identity_of(key)
     until = min(key.expires_at, next_touch(key))
-    memory.remember(token, identity, until=until, now=now, generation=generation)
+    memory.remember(parts.token, identity, until=until, now=now, generation=generation)
     return identity
 
 

@@ -72,3 +72,27 @@ def flag(request: Request, name: str) -> bool:
     if text in {"1", "t", "T", "true", "TRUE", "True"}:
         return True
     raise invalid(Validation(name, "true or false is expected."))
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose length is looked at before its items: a million bad ones cost nothing."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and self.max_length and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return super().to_internal_value(data)
+
+
+class BoundedDictField(serializers.DictField):
+    """An object with at most `most` members, which are counted before they are looked at."""
+
+    default_error_messages = {"most": "Ensure this object has no more than {most} members."}
+
+    def __init__(self, *, most: int, **more: Any) -> None:
+        self.most = most
+        super().__init__(**more)
+
+    def to_internal_value(self, data: Any) -> dict[Any, Any]:
+        if isinstance(data, dict) and len(data) > self.most:
+            self.fail("most", most=self.most)
+        return super().to_internal_value(data)

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from coderapi.serializers import WireSerializer
 from users.models import User
-from users.requests import RequestSerializer, TextField
+from users.requests import BoundedDictField, BoundedListField, RequestSerializer, TextField
 from users.roles import DISPLAY_NAMES
 
 # What Go's clients take for "never".
@@ -151,7 +151,7 @@ class UpdateRoles(RequestSerializer):
     component = "codersdk.UpdateRoles"
     example = {"roles": ["auditor"]}
 
-    roles = serializers.ListField(
+    roles = BoundedListField(
         child=TextField(max_length=64),
         max_length=32,
         help_text="The roles that the user is to have from now on.",
@@ -193,6 +193,8 @@ class AuthorizationCheck(RequestSerializer):
 class AuthorizationRequest(RequestSerializer):
     component = "codersdk.AuthorizationRequest"
 
-    checks = serializers.DictField(
-        child=AuthorizationCheck(), help_text="The questions, under names of the caller's choice."
+    checks = BoundedDictField(
+        most=500,
+        child=AuthorizationCheck(),
+        help_text="The questions, under names of the caller's choice.",
     )

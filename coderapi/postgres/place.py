@@ -58,8 +58,12 @@ class Cluster:
                     "missing): restore it from a backup, or move it away to begin an empty one."
                 ) from None
             return None
-        except (ValueError, OSError) as error:
-            raise PostgresError(f"{self.data / 'PG_VERSION'} is not readable: {error}") from error
+        except ValueError:
+            raise PostgresError(f"{self.data / 'PG_VERSION'} holds no version number.") from None
+        except OSError as error:
+            raise PostgresError(
+                f"{self.data / 'PG_VERSION'} is not readable: {error.strerror}."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ NEWEST_RUNS = 20
 class SnapshotAdmin(ReadOnlyAdmin):
     change_list_template = "admin/deployment/snapshot/change_list.html"
     list_display = [
-        "collected_at",
+        "collected",
         "running",
         "stopped",
         "building",
@@ -39,6 +39,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["method", "build_version"]
     date_hierarchy = "collected_at"
+
+    @admin.display(description="collected (UTC)", ordering="collected_at")
+    def collected(self, snapshot: Snapshot) -> str:
+        # With seconds: there may be two snapshots a minute.
+        return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)
@@ -60,9 +65,19 @@ class SnapshotAdmin(ReadOnlyAdmin):
             "chosen": chosen,
             "charts": charts(chosen, now=now),
             "alarms": [alarm for alarm in alarms(now) if alarm.on],
-            "runs": JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS],
+            "runs": newest_runs(),
         }
         return TemplateResponse(request, "admin/deployment/snapshot/timelines.html", context)
+
+
+def newest_runs() -> list[tuple[JobRun, float | None]]:
+    """The newest runs of the collector, and how many seconds each took; None while it runs."""
+    runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
+    return [(run, _seconds(run)) for run in runs]
+
+
+def _seconds(run: JobRun) -> float | None:
+    return (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
 
 
 @admin.register(WorkspaceState)

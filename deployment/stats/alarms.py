@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import refresh_interval
 
@@ -23,10 +25,20 @@ class Alarm:
     text: str = ""
 
 
-def alarms(now: datetime, *, p95_limit_ms: float | None = None) -> list[Alarm]:
-    """Every alarm, on or off. Units: `p95_limit_ms` milliseconds; None or 0 is no limit."""
-    newest = list(Snapshot.objects.order_by("-collected_at").defer("latency_histogram")[:SNAPSHOTS])
-    return judge(newest, now=now, interval=refresh_interval(), p95_limit_ms=p95_limit_ms)
+def alarms(now: datetime) -> list[Alarm]:
+    """Every alarm, on or off."""
+    return alarms_of(newest_snapshots(), now=now)
+
+
+def newest_snapshots() -> list[Snapshot]:
+    """As many as alarms look at, the newest first, without their histograms."""
+    return list(Snapshot.objects.order_by("-collected_at").defer("latency_histogram")[:SNAPSHOTS])
+
+
+def alarms_of(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
+    """Every alarm by these snapshots, with the operator's limits."""
+    limit = settings.STATS_P95_ALARM_MS
+    return judge(newest, now=now, interval=refresh_interval(), p95_limit_ms=limit)
 
 
 def judge(
@@ -34,9 +46,12 @@ def judge(
     *,
     now: datetime,
     interval: timedelta,
-    p95_limit_ms: float | None,
+    p95_limit_ms: float,
 ) -> list[Alarm]:
-    """The alarms that the newest snapshots, the newest first, give cause for."""
+    """The alarms that the newest snapshots, the newest first, give cause for.
+
+    Units: `p95_limit_ms` milliseconds; 0 is no limit.
+    """
     return [
         _missing(newest, now=now, interval=interval),
         _silent(newest),
@@ -60,7 +75,7 @@ def _silent(newest: Sequence[Snapshot]) -> Alarm:
     return Alarm("sessions_vanished", on=silent, text=text)
 
 
-def _slow(newest: Sequence[Snapshot], *, limit_ms: float | None) -> Alarm:
+def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:
     p95 = newest[0].latency_p95 if newest else -1
-    text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms or 0:g} ms."
-    return Alarm("latency_high", on=bool(limit_ms) and p95 > (limit_ms or 0), text=text)
+    text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
+    return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

@@ -65,20 +65,27 @@ NO_AGENTS = AgentFigures(
 # only if needed; the raw rows of agents that have reported since `at` only if there is one.
 _AGENTS = f"""
 WITH edges AS MATERIALIZED (
-    SELECT rx_bytes, tx_bytes, connection_median_latency_ms FROM deployment_agentstat
-    WHERE created_at > %(start)s AND created_at < %(first)s
-    UNION ALL
-    SELECT rx_bytes, tx_bytes, connection_median_latency_ms FROM deployment_agentstat
-    WHERE created_at >= %(last)s AND created_at <= %(at)s
+    SELECT CASE WHEN connection_median_latency_ms > 0 THEN {BUCKET} END AS bucket,
+           sum(sign) AS row_count,
+           sum(sign * rx_bytes) AS rx_bytes, sum(sign * tx_bytes) AS tx_bytes
+    FROM (
+        SELECT rx_bytes, tx_bytes, connection_median_latency_ms, %(start_sign)s AS sign
+        FROM deployment_agentstat
+        WHERE created_at >= %(start_from)s AND created_at <= %(start_to)s
+        UNION ALL
+        SELECT rx_bytes, tx_bytes, connection_median_latency_ms, %(end_sign)s
+        FROM deployment_agentstat
+        WHERE created_at >= %(end_from)s AND created_at <= %(end_to)s
+    ) AS arrived GROUP BY 1
 ), parts AS (
     SELECT row_count, rx_bytes, tx_bytes FROM deployment_minutesum
     WHERE minute >= %(first)s AND minute < %(last)s
     UNION ALL
-    SELECT count(*), sum(rx_bytes) FILTER (WHERE connection_median_latency_ms > 0),
-           sum(tx_bytes) FILTER (WHERE connection_median_latency_ms > 0)
+    SELECT sum(row_count), sum(rx_bytes) FILTER (WHERE bucket IS NOT NULL),
+           sum(tx_bytes) FILTER (WHERE bucket IS NOT NULL)
     FROM edges
 ), totals AS MATERIALIZED (
-    SELECT sum(row_count) AS row_count,
+    SELECT coalesce(sum(row_count), 0) AS row_count,
            coalesce(sum(rx_bytes), 0) AS rx_bytes, coalesce(sum(tx_bytes), 0) AS tx_bytes
     FROM parts
 ), buckets AS (
@@ -86,8 +93,8 @@ WITH edges AS MATERIALIZED (
         SELECT bucket, row_count FROM deployment_latencybucket
         WHERE minute >= %(first)s AND minute < %(last)s
         UNION ALL
-        SELECT {BUCKET}, 1 FROM edges WHERE connection_median_latency_ms > 0
-    ) AS counted GROUP BY bucket ORDER BY bucket
+        SELECT bucket, row_count FROM edges WHERE bucket IS NOT NULL
+    ) AS counted GROUP BY bucket HAVING sum(row_count) > 0 ORDER BY bucket
 ), overtaken AS MATERIALIZED (
     SELECT agent_id FROM deployment_newestagentstat WHERE created_at > %(at)s
 ), newest AS (
@@ -128,16 +135,9 @@ FROM deployment_workspacestate WHERE NOT deleted
 
 def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> AgentFigures:
     """What the agents' rows of (at - 15 minutes, at] come to."""
-    start = at - WINDOW
-    parameters: dict[str, datetime | int] = {
-        "start": start,
-        "first": _minute(start) + MINUTE,
-        "last": _minute(at + MICROSECOND),
-        "at": at,
-        "most": most_exact_rows,
-    }
+    window: dict[str, datetime | int] = {"start": at - WINDOW, "at": at, "most": most_exact_rows}
     with connection.cursor() as cursor:
-        cursor.execute(_AGENTS, parameters)
+        cursor.execute(_AGENTS, window | _start_edge(at - WINDOW) | _end_edge(at))
         rows, rx, tx, exact, histogram, sessions = cursor.fetchone()
     p50, p95 = _percentiles(exact, histogram, in_rows=rows <= most_exact_rows)
     return AgentFigures(
@@ -150,6 +150,41 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
         latency_histogram=histogram,
         method=Snapshot.Method.EXACT if rows <= most_exact_rows else Snapshot.Method.HISTOGRAM,
     )
+
+
+def _start_edge(start: datetime) -> dict[str, datetime | int]:
+    """How the minute in which the window begins is read: the fewer raw rows of its two parts.
+
+    Either those after `start` are added to the minutes that follow, or the others are taken away
+    from the whole minute.
+    """
+    minute = _minute(start)
+    if start - minute < MINUTE / 2:
+        return {
+            "first": minute,
+            "start_sign": -1,
+            "start_from": minute,
+            "start_to": start,
+        }
+    return {
+        "first": minute + MINUTE,
+        "start_sign": 1,
+        "start_from": start + MICROSECOND,
+        "start_to": minute + MINUTE - MICROSECOND,
+    }
+
+
+def _end_edge(at: datetime) -> dict[str, datetime | int]:
+    """The same for the minute in which the window ends; `last` is where whole minutes end."""
+    minute = _minute(at)
+    if at - minute < MINUTE / 2:
+        return {"last": minute, "end_sign": 1, "end_from": minute, "end_to": at}
+    return {
+        "last": minute + MINUTE,
+        "end_sign": -1,
+        "end_from": at + MICROSECOND,
+        "end_to": minute + MINUTE - MICROSECOND,
+    }
 
 
 def _minute(moment: datetime) -> datetime:

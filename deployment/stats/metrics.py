@@ -1,62 +1,77 @@
-"""The newest snapshot as gauges, for Prometheus."""
+"""The newest snapshot, its alarms and the folding's lag as figures for Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
 
-from django.utils import timezone
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
-from deployment.stats.alarms import alarms
+from coderapi import measures
+from deployment.stats.alarms import alarms_of, newest_snapshots
 from deployment.stats.cells import STATES
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import folding_lag
 
-
-class StatsCollector(Collector):
-    """Reads the newest snapshot each time that it is asked, so every replica says the same."""
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        now = timezone.now()
-        snapshot = Snapshot.objects.order_by("-collected_at").first()
-        if snapshot is not None:
-            yield from _figures(snapshot)
-            yield _gauge(
-                "snapshot_age_seconds",
-                "How old the newest snapshot is.",
-                (now - snapshot.collected_at).total_seconds(),
-            )
-        yield _gauge(
-            "folding_lag_seconds", "How old the newest folded minute is.", folding_lag(now)
-        )
-        yield _labelled(
-            "alarm",
-            "Whether an alarm is on.",
-            "alarm",
-            {alarm.name: float(alarm.on) for alarm in alarms(now)},
-        )
+type Read = Callable[[Snapshot], measures.Values]
 
 
-def _figures(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
-    states = {state: getattr(snapshot, state) for state in STATES}
-    yield _labelled("workspaces", "Workspaces by state.", "state", states)
-    yield _labelled("sessions", "Sessions by kind.", "kind", snapshot.session_counts)
-    yield _gauge("rx_bytes", "Bytes received in the window.", snapshot.rx_bytes)
-    yield _gauge("tx_bytes", "Bytes sent in the window.", snapshot.tx_bytes)
-    latency = {"0.5": snapshot.latency_p50, "0.95": snapshot.latency_p95}
-    help_text = "Latency in the window; -1 where none was measured."
-    yield _labelled("latency_milliseconds", help_text, "quantile", latency)
-    yield _gauge("window_rows", "Agent rows in the window.", snapshot.row_count)
-    yield _gauge("snapshot_duration_ms", "How long taking it took.", snapshot.duration_ms)
+@lru_cache(maxsize=1)
+def _newest(now: datetime) -> list[Snapshot]:
+    """Read once for all figures of a scrape, which are asked for with the same moment."""
+    return newest_snapshots()
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"coderapi_stats_{name}", text, value=value)
+def _of_newest(read: Read) -> Callable[[datetime], measures.Values]:
+    """What `read` finds in the newest snapshot; nothing before the first one."""
+    return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
-def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"coderapi_stats_{name}", text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
+def _states(snapshot: Snapshot) -> measures.Values:
+    return {(state,): getattr(snapshot, state) for state in STATES}
+
+
+def _sessions(snapshot: Snapshot) -> measures.Values:
+    return {(kind,): count for kind, count in snapshot.session_counts.items()}
+
+
+def _latency(snapshot: Snapshot) -> measures.Values:
+    return {("0.5",): snapshot.latency_p50, ("0.95",): snapshot.latency_p95}
+
+
+def _traffic(snapshot: Snapshot) -> measures.Values:
+    return {("received",): snapshot.rx_bytes, ("sent",): snapshot.tx_bytes}
+
+
+def _alarms(now: datetime) -> measures.Values:
+    return {(alarm.name,): float(alarm.on) for alarm in alarms_of(_newest(now), now=now)}
+
+
+OF_NEWEST: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
+    ("workspaces", "Workspaces by state.", ("state",), _states),
+    ("sessions", "Sessions by kind.", ("kind",), _sessions),
+    ("traffic_bytes", "Bytes of the window.", ("direction",), _traffic),
+    (
+        "latency_milliseconds",
+        "Latency in the window; -1 where none was measured.",
+        ("quantile",),
+        _latency,
+    ),
+    ("window_rows", "Agent rows in the window.", (), lambda snapshot: {(): snapshot.row_count}),
+    (
+        "snapshot_seconds",
+        "How long taking the newest snapshot took.",
+        (),
+        lambda snapshot: {(): snapshot.duration_ms / 1000},
+    ),
+)
+
+for _name, _help, _labels, _read in OF_NEWEST:
+    measures.figure(f"coderapi_stats_{_name}", _help, _of_newest(_read), labels=_labels)
+measures.figure(
+    "coderapi_stats_folding_lag_seconds",
+    "How long ago the newest folded minute began; -1 without one.",
+    lambda now: {(): folding_lag(now)},
+)
+measures.figure(
+    "coderapi_stats_alarm", "1 while an alarm is on, else 0.", _alarms, labels=["alarm"]
+)

@@ -15,6 +15,9 @@ from deployment.stats.outcome import Rejection
 
 MOST_ROWS = 10_000
 MOST_INFLATED = 64 * MEBIBYTE
+# A row has some dozens of members. What has far more must not be parsed only to be refused: tiny
+# values take many times the memory of their text.
+MOST_COMMAS = 300 * MOST_ROWS
 GZIP = 31  # zlib's window bits for gzip alone
 
 type Numbered = tuple[int, Any]
@@ -31,8 +34,12 @@ def read_rows(body: bytes, *, encoding: str, unreadable: list[Rejection]) -> lis
     text = _decoded(body, encoding=encoding)
     rows = _json_lines(text, unreadable=unreadable) if _is_lines(text) else _one_value(text)
     if len(rows) + len(unreadable) > MOST_ROWS:
-        raise APIError(413, "The request has too many rows.", detail=f"The limit is {MOST_ROWS}.")
+        raise _too_many_rows()
     return rows
+
+
+def _too_many_rows() -> APIError:
+    return APIError(413, "The request has too many rows.", detail=f"The limit is {MOST_ROWS}.")
 
 
 def _decoded(body: bytes, *, encoding: str) -> bytes:
@@ -82,11 +89,15 @@ def _is_lines(text: bytes) -> bool:
 
 
 def _one_value(text: bytes) -> list[Numbered]:
+    if text.count(b",") > MOST_COMMAS:
+        raise _too_many_rows()
     value = parse_json(text)
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 
 def _json_lines(text: bytes, *, unreadable: list[Rejection]) -> list[Numbered]:
+    if text.count(b"\n{") >= MOST_ROWS:
+        raise _too_many_rows()
     return list(_parsed(text.split(b"\n"), unreadable=unreadable))
 
 

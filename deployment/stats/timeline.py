@@ -32,7 +32,7 @@ class Marker:
 def timeline(series: Sequence[Series], *, title: str, markers: Sequence[Marker] = ()) -> SafeString:
     """The chart: a line for each series, all on one scale from 0."""
     steps = max((len(one.values) for one in series), default=0)
-    highest = max((v for one in series for v in one.values if v is not None), default=0) or 1
+    highest = highest_of(series)
     lines = (
         shape
         for one, colour in zip(series, COLOURS, strict=False)
@@ -114,7 +114,12 @@ def legend(series: Sequence[Series]) -> SafeString:
     """The names of the lines beside their colours."""
     return format_html_join(
         " ",
-        '<svg width="12" height="12" role="presentation"><rect width="12" height="12" fill="{}"/>'
-        "</svg> {}",
+        '<span class="nowrap"><svg width="12" height="12" role="presentation">'
+        '<rect width="12" height="12" fill="{}"/></svg>&nbsp;{}</span>&ensp;',
         ((colour, one.name) for one, colour in zip(series, COLOURS, strict=False)),
     )
+
+
+def highest_of(series: Sequence[Series]) -> float:
+    """The greatest value, which is the top of the chart."""
+    return max((v for one in series for v in one.values if v is not None), default=0) or 1

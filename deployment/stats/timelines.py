@@ -13,7 +13,7 @@ from deployment.stats.cells import MINUTE, STATES, Cell, Newest
 from deployment.stats.figures import KINDS, P50, P95
 from deployment.stats.history import Point, Range, even_range, points
 from deployment.stats.selectors import refresh_interval
-from deployment.stats.timeline import Marker, Series, legend, timeline
+from deployment.stats.timeline import Marker, Series, highest_of, legend, timeline
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -32,9 +32,14 @@ DEFAULT_RANGE = "1d"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A timeline, its legend, and the same figures as a table, newest first."""
+    """A timeline, its legend, and the same figures as a table, newest first.
+
+    It goes from 0 to `highest`, and from the moment `since` on.
+    """
 
     title: str
+    highest: str
+    since: datetime
     drawing: SafeString
     legend: SafeString
     columns: list[str]
@@ -90,11 +95,17 @@ def _chart(
     rows = list(zip(*(one.values for one in series), strict=True))
     return Chart(
         title=title,
+        highest=_shown(highest_of(series)),
+        since=found[0].at,
         drawing=timeline(series, title=title, markers=markers),
         legend=legend(series),
         columns=list(lines),
         rows=[(point.at, list(row)) for point, row in zip(found, rows, strict=True)][::-1],
     )
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _value(read: Read, cell: Cell | None) -> float | None:

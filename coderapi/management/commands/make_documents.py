@@ -13,7 +13,8 @@ from coderapi import generated
 class Command(BaseCommand):
     help = (
         "Makes the documents that follow from the code, such as docs/openapi.yml; with --check, "
-        "shows how the ones in the directory (the project by default) differ from that and fails when they do."
+        "shows how the ones in the directory (the project by default) differ from that and fails "
+        "when they do."
     )
     requires_system_checks: list[str] = []
 

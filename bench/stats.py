@@ -1,0 +1,304 @@
+"""`python -m bench.stats`: a snapshot's cost by the rows that are kept, and the speed of taking in.
+
+10,000 agents report every 30 seconds, so that a window has 300,000 rows. A snapshot is measured
+with few and with many raw rows present, against two straightforward queries over the raw table, and
+two ways of taking rows in against a plain COPY of the same number of rows, all in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+
+from bench.load import BenchError
+from bench.service import PROJECT, Service, running, server_environment
+
+AGENTS = 10_000
+EVERY = timedelta(seconds=30)
+REQUEST_ROWS = 10_000
+TAKEN_IN = 100_000
+HOUR = timedelta(hours=1)
+COLUMNS = (
+    "id, created_at, user_id, agent_id, workspace_id, template_id, connections_by_proto, "
+    "connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode, "
+    "session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh, "
+    "connection_median_latency_ms, usage"
+)
+# A report of every agent each half minute of (%(start)s, %(end)s].
+FILL = f"""
+INSERT INTO deployment_agentstat ({COLUMNS})
+SELECT gen_random_uuid(), at + agent * interval '3 ms' - interval '30 s',
+       lpad((agent %% 500)::text, 32, '0')::uuid, lpad(agent::text, 32, '0')::uuid,
+       lpad(agent::text, 32, '0')::uuid, lpad((agent %% 20)::text, 32, '0')::uuid, '{{"TCP": 3}}',
+       3, 1000, (random() * 1e6)::bigint, 900, (random() * 1e6)::bigint, agent %% 2, 0, 0, 1,
+       exp(3 + random() * 2), false
+FROM generate_series(%(start)s::timestamptz + interval '30 s', %(end)s, interval '30 s') AS at,
+     generate_series(1, %(agents)s) AS agent
+"""  # noqa: S608 - ours
+PARTITION = """
+CREATE TABLE IF NOT EXISTS deployment_agentstat_p{name} PARTITION OF deployment_agentstat
+FOR VALUES FROM ('{start}') TO ('{end}')
+"""
+SUMS = """
+SELECT coalesce(sum(rx_bytes), 0), coalesce(sum(tx_bytes), 0),
+       percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY connection_median_latency_ms)
+FROM deployment_agentstat
+WHERE created_at > %(at)s - interval '15 min' AND created_at <= %(at)s
+  AND connection_median_latency_ms > 0
+"""
+NEWEST = """
+SELECT sum(session_count_vscode), sum(session_count_ssh), sum(session_count_jetbrains),
+       sum(session_count_reconnecting_pty)
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY agent_id ORDER BY created_at DESC) AS place
+    FROM deployment_agentstat
+    WHERE created_at > %(at)s - interval '15 min' AND created_at <= %(at)s
+) AS ranked WHERE place = 1
+"""
+
+COLLECT = """
+from datetime import datetime
+from deployment.stats.services import collect_snapshot
+for at in {moments}:
+    collect_snapshot(datetime.fromisoformat(at))
+"""
+
+type Line = dict[str, Any]
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m bench.stats", description=__doc__)
+    arguments.add_argument("--rows", type=int, default=30_000_000, help="present at most")
+    arguments.add_argument("--rounds", type=int, default=5)
+    chosen = arguments.parse_args()
+    try:
+        with running() as service, tempfile.TemporaryDirectory() as directory:
+            report = measured(service, Path(directory), rows=chosen.rows, rounds=chosen.rounds)
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(report, indent=1) + "\n")
+    return 0 if all(ratio["met"] for ratio in report["ratios"]) else 1
+
+
+def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> dict[str, Any]:
+    at = datetime.now(tz=UTC).replace(microsecond=0) - timedelta(minutes=1)
+    with psycopg.connect(service.database_url, autocommit=True) as connection:
+        few = present(connection, at, rows=1_000_000)
+        refold(service, directory, since=at - timedelta(minutes=20))
+        small = snapshots(service, directory, at, rounds=rounds)
+        straight = straightforward(connection, at, rounds=rounds)
+        many = present(connection, at, rows=rows)
+        large = snapshots(
+            service, directory, at + timedelta(microseconds=rounds + 1), rounds=rounds
+        )
+        again = straightforward(connection, at, rounds=rounds)
+        taken = taking_in(service, connection, directory, rounds=rounds)
+    ratios = [
+        at_most("snapshot with many over few rows", large / small, 1.3),
+        at_most("snapshot over straightforward queries, few rows", small / straight, 1 / 50),
+        at_most("snapshot over straightforward queries, many rows", large / again, 1 / 50),
+        at_least("file over COPY", taken["COPY"] / taken["file"], 0.5),
+        at_least("HTTP over COPY", taken["COPY"] / taken["HTTP"], 0.3),
+    ]
+    return {
+        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "load_average": os.getloadavg()[0],
+        "rows": {"few": few, "many": many, "taken in": TAKEN_IN},
+        "seconds": {
+            "snapshot, few": small,
+            "snapshot, many": large,
+            "straightforward, few": straight,
+            "straightforward, many": again,
+            **taken,
+        },
+        "ratios": ratios,
+    }
+
+
+def at_most(name: str, value: float, most: float) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 4), "at_most": most, "met": value <= most}
+
+
+def at_least(name: str, value: float, least: float) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 4), "at_least": least, "met": value >= least}
+
+
+def present(connection: psycopg.Connection[Any], at: datetime, *, rows: int) -> int:
+    """Fills hours that have none, the newest first, until so many rows are there; how many are."""
+    known = count(connection)
+    end = oldest(connection) or at
+    while known < rows:
+        hour = end.replace(minute=0, second=0, microsecond=0)
+        start = hour if hour < end else hour - HOUR
+        start = max(start, end - (rows - known) // AGENTS * EVERY)
+        if start >= end:
+            break
+        make_partition(connection, start.replace(minute=0, second=0, microsecond=0))
+        connection.execute(FILL, {"start": start, "end": end, "agents": AGENTS})
+        known += int((end - start) / EVERY) * AGENTS
+        end = start
+        sys.stderr.write(f"{known:,} rows\n")
+    connection.execute("VACUUM ANALYZE deployment_agentstat")
+    return count(connection)
+
+
+def count(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT count(*) FROM deployment_agentstat").fetchone()
+    return int(row[0]) if row else 0
+
+
+def oldest(connection: psycopg.Connection[Any]) -> datetime | None:
+    row = connection.execute("SELECT min(created_at) FROM deployment_agentstat").fetchone()
+    # The oldest round of reports begins at an even half minute.
+    return row[0].astimezone(UTC).replace(microsecond=0) if row and row[0] else None
+
+
+def make_partition(connection: psycopg.Connection[Any], hour: datetime) -> None:
+    names = {"name": f"{hour:%Y%m%d%H%M}", "start": hour.isoformat()}
+    connection.execute(PARTITION.format(end=(hour + HOUR).isoformat(), **names))
+
+
+def refold(service: Service, directory: Path, *, since: datetime) -> None:
+    command(service, directory, "refold_stats", "--since", since.isoformat())
+
+
+def snapshots(service: Service, directory: Path, at: datetime, *, rounds: int) -> float:
+    """The median of how long a snapshot took, as it says itself. Units: seconds.
+
+    All are taken by one process, as the worker does; a first one, which warms it up, is left out.
+    """
+    moments = [at - timedelta(microseconds=number) for number in range(rounds + 1, 0, -1)]
+    code = COLLECT.format(moments=[moment.isoformat() for moment in moments])
+    command(service, directory, "shell", "--no-imports", "-c", code)
+    with psycopg.connect(service.database_url) as connection:
+        taken = connection.execute(
+            "SELECT duration_ms FROM deployment_snapshot ORDER BY id DESC LIMIT %s", [rounds]
+        ).fetchall()
+    return float(statistics.median(row[0] for row in taken)) / 1000
+
+
+def straightforward(connection: psycopg.Connection[Any], at: datetime, *, rounds: int) -> float:
+    def both() -> None:
+        for query in (SUMS, NEWEST):
+            connection.execute(query, {"at": at}).fetchall()
+
+    return statistics.median(seconds_of(both) for _ in range(rounds))
+
+
+def taking_in(
+    service: Service, connection: psycopg.Connection[Any], directory: Path, *, rounds: int
+) -> dict[str, float]:
+    """Each way is taken in turn within a round. Units: seconds; the start of a command apart."""
+    found: dict[str, list[float]] = {"COPY": [], "file": [], "HTTP": []}
+    empty = directory / "empty.jsonl"
+    empty.write_text("")
+    for number in range(rounds):
+        now = datetime.now(tz=UTC)
+        for each in {now - HOUR, now}:
+            make_partition(connection, each.replace(minute=0, second=0, microsecond=0))
+        text = "".join("\t".join(map(as_text, line.values())) + "\n" for line in lines(now))
+        found["COPY"].append(seconds_of(partial(copy, connection, text)))
+        file = directory / f"rows{number}.jsonl"
+        file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines(now)))
+        started = seconds_of(partial(imported, service, directory, empty))
+        imported_in = seconds_of(partial(imported, service, directory, file))
+        found["file"].append(imported_in - started)
+        bodies = list(request_bodies(now))
+        found["HTTP"].append(seconds_of(partial(post, service, bodies)))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def lines(now: datetime) -> Iterator[Line]:
+    """Rows in the order of time, as agents report them, that nobody has seen yet."""
+    for number in range(TAKEN_IN):
+        agent = str(uuid.UUID(int=number % AGENTS))
+        yield {
+            "id": str(uuid.uuid4()),
+            "created_at": (now - 3 * timedelta(microseconds=TAKEN_IN - number)).isoformat(),
+            "user_id": str(uuid.UUID(int=number % 500)),
+            "agent_id": agent,
+            "workspace_id": agent,
+            "template_id": str(uuid.UUID(int=number % 20)),
+            "connections_by_proto": {"TCP": 3},
+            "connection_count": 3,
+            "rx_packets": 1000,
+            "rx_bytes": number,
+            "tx_packets": 900,
+            "tx_bytes": 7 * number,
+            "session_count_vscode": 1,
+            "session_count_jetbrains": 0,
+            "session_count_reconnecting_pty": 0,
+            "session_count_ssh": number % 2,
+            "connection_median_latency_ms": 1 + number % 997 / 7,
+            "usage": False,
+        }
+
+
+def as_text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def copy(connection: psycopg.Connection[Any], text: str) -> None:
+    with connection.cursor().copy(f"COPY deployment_agentstat ({COLUMNS}) FROM STDIN") as copying:
+        copying.write(text)
+
+
+def imported(service: Service, directory: Path, file: Path) -> None:
+    command(service, directory, "import_agent_stats", str(file))
+
+
+def request_bodies(now: datetime) -> Iterator[bytes]:
+    rows = [line | {"kind": "agent"} for line in lines(now)]
+    for start in range(0, len(rows), REQUEST_ROWS):
+        yield b"\n".join(map(orjson.dumps, rows[start : start + REQUEST_ROWS]))
+
+
+def post(service: Service, bodies: list[bytes]) -> None:
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=120)
+    for body in bodies:
+        headers = {"Coder-Session-Token": service.token, "Content-Type": "application/json"}
+        connection.request("POST", "/api/v2/deployment/stats/reports", body, headers)
+        answer = connection.getresponse()
+        verdicts = orjson.loads(answer.read())
+        if answer.status != 200 or verdicts["accepted"] != REQUEST_ROWS:
+            raise BenchError(f"Rows were not taken: {answer.status} {str(verdicts)[:200]}")
+    connection.close()
+
+
+def command(service: Service, directory: Path, *arguments: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=server_environment(service.database_url, directory),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise BenchError(f"manage.py {arguments[0]}: {done.stderr.strip()[-500:]}")
+
+
+def seconds_of(action: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    sys.exit(main())
