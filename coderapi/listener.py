@@ -71,6 +71,7 @@ class Listener(threading.Thread):
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
         self._last_heard = float("-inf")
         self._ended = threading.Event()
+        self._complained = False
 
     def hearing(self) -> bool:
         return time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
@@ -90,8 +91,9 @@ class Listener(threading.Thread):
                     attempt = 0
                     self._listen(connection, sender)
             except (psycopg.Error, OSError) as error:
-                if attempt == 0:
+                if not self._complained:
                     log.warning("not hearing of changes: %s", type(error).__name__)
+                self._complained = True
             self._last_heard = float("-inf")
             self._ended.wait(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
             attempt += 1
@@ -112,6 +114,9 @@ class Listener(threading.Thread):
             if not self.hearing():
                 # Announcements may have passed while we were deaf.
                 _reset_all()
+            if self._complained:
+                log.info("hearing of changes again")
+                self._complained = False
             self._last_heard = time.monotonic()
 
 

@@ -35,10 +35,17 @@ class OwnSetting:
     secret: bool = False
 
 
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
+
+
 def database_url(text: str) -> str:
     """A PostgreSQL URL. A keyword DSN is refused, and never repeated: it may hold a password."""
+    form = "must be a URL such as postgresql://user@host:5432/database"
     if not text.startswith(("postgres://", "postgresql://")):
-        raise ValueError("must be a URL such as postgresql://user@host/database")
+        raise ValueError(form)
+    hosts = urlsplit(text).netloc.rpartition("@")[2]
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        raise ValueError(f"{form}; a port is a number")
     return text
 
 

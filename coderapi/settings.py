@@ -142,6 +142,8 @@ TEMPLATES = [
 ]
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+DATE_FORMAT = "Y-m-d"
+DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"

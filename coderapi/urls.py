@@ -21,6 +21,7 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/", permanent=False)),
+    path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
     path("healthz", health.healthz),
     path("livez", health.livez),
     path("readyz", health.readyz),

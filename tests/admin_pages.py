@@ -82,6 +82,8 @@ def addresses(user: User) -> Iterator[str]:
     request.user = user
     yield reverse("admin:index")
     yield reverse("admin:password_change")
+    yield reverse("admin:deployment_snapshot_timelines")
+    yield reverse("admin:tokens_apikey_calendar")
     for app in sorted({model._meta.app_label for model in admin.site._registry}):
         yield reverse("admin:app_list", args=[app])
     for model, pages in admin.site._registry.items():

@@ -54,7 +54,8 @@ class APIKeyAdmin(ReadOnlyAdmin):
     list_filter = [LiveFilter, "login_type", "expires_at", "last_used"]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
-    exclude = ["hashed_secret"]
+    exclude = ["hashed_secret", "lifetime_ns"]
+    readonly_fields = ["lifetime"]
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
 

@@ -79,7 +79,10 @@ class ImportCommand(BaseCommand):
             raise CommandError(f"{file}: {error}") from None
         except (OSError, EOFError) as error:
             raise CommandError(f"{file}: {getattr(error, 'strerror', None) or error}.") from None
-        return self._summary(counts, bad.path, done=done)
+        summary = self._summary(counts, bad.path, done=done)
+        if counts.rejected and not counts.accepted and not counts.duplicate:
+            raise CommandError(f"Nothing was taken in. {summary}")
+        return summary
 
     def _import(
         self,
