@@ -97,6 +97,14 @@ def test_large_files_come_to_the_right_figures(owner: APIClient, tmp_path: Path)
 
 
 @pytest.mark.django_db
+def test_file_of_which_nothing_was_taken_in_is_a_failure(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("nonsense\n{}\n")
+
+    with pytest.raises(CommandError, match=r"Nothing was taken in\."):
+        call_command("import_agent_stats", str(file))
+
+
 def test_bad_lines_are_set_aside_with_number_and_reason(tmp_path: Path) -> None:
     good = orjson.dumps(agent_row(timezone.now()))
     path = tmp_path / "rows.jsonl"
