@@ -105,6 +105,7 @@ def test_file_of_which_nothing_was_taken_in_is_a_failure(tmp_path: Path) -> None
         call_command("import_agent_stats", str(file))
 
 
+@pytest.mark.django_db
 def test_bad_lines_are_set_aside_with_number_and_reason(tmp_path: Path) -> None:
     good = orjson.dumps(agent_row(timezone.now()))
     path = tmp_path / "rows.jsonl"
