@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csp import ContentSecurityPolicyMiddleware
 from django.utils.csp import CSP
 
+from coderapi.for_pages import ForPages
+
 REPORTS_PATH = "/api/v2/csp/reports"
 ENDPOINT = "csp"
 REPORTING_ENDPOINTS = f'{ENDPOINT}="{REPORTS_PATH}"'
@@ -51,7 +53,7 @@ def _add(policy: Policy, words: list[str]) -> None:
     policy[name.lower()] = [*kept, *(source for source in sources if source not in kept)]
 
 
-class ContentPolicyMiddleware(ContentSecurityPolicyMiddleware):
+class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
     """Puts the policy on HTML alone: on other answers it would say nothing to anybody."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable
@@ -26,7 +27,7 @@ API_PREFIX = "/api/v2"
 ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
 BODILESS = frozenset({204, 304})
-BYPASS_HEADER = "X-Coder-Bypass-Ratelimit"
+BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
 
 
 class FrameMiddleware:
@@ -40,7 +41,7 @@ class FrameMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         framed = cast("IdentifiedRequest", request)
-        framed.request_id = str(uuid.uuid4())
+        framed.request_id = new_request_id()
         framed.client_address = address_of(request)
         with logs.request_context(framed.request_id):
             response = self._answer(request)
@@ -58,11 +59,22 @@ class FrameMiddleware:
             return HttpResponseRedirect(target, preserve_request=True)
         try:
             check_host(request)
-            chosen = wire.chosen(request.headers.get(wire.HEADER), default=settings.WIRE)
+            # From META: the mapping of all headers is not built for the sake of one.
+            chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"), default=settings.WIRE)
         except APIError as error:
             return error_response(error)
         with wire.using(chosen):
             return self.get_response(request)
+
+
+# Seeded by the system's random source when a process first asks, so that no two draw the same. An
+# id has to be unique and not secret; asking the system each time lets go of the interpreter's lock.
+_random = random.Random()  # noqa: S311 - as said
+
+
+def new_request_id() -> str:
+    """A fresh UUID of version 4."""
+    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _measure(response: HttpResponse) -> None:
@@ -112,10 +124,14 @@ def check_host(request: HttpRequest) -> None:
 
 
 def address_of(request: HttpRequest) -> str:
+    peer: str = request.META.get("REMOTE_ADDR", "")
+    trusted_headers = settings.TRUSTED_PROXY_HEADERS
+    if not trusted_headers:
+        return peer
     return client_address(
-        request.META.get("REMOTE_ADDR", ""),
+        peer,
         request.headers,
-        trusted_headers=settings.TRUSTED_PROXY_HEADERS,
+        trusted_headers=trusted_headers,
         trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
     )
 
@@ -140,7 +156,7 @@ class RateLimitMiddleware:
         limit = settings.API_RATE_LIMIT
         if limit is None or not request.path.startswith(API_PREFIX):
             return None
-        if may_bypass(request.identity, request.headers.get(BYPASS_HEADER)):
+        if may_bypass(request.identity, request.META.get(BYPASS_HEADER)):
             return None
         bucket = bucket_of(request.identity, request.client_address)
         return check(shared_counter(), bucket, limit=limit, now=now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, views
@@ -13,6 +14,8 @@ from rest_framework.response import Response
 
 from coderapi import documents, wire
 from coderapi.schema import ResponseSerializer
+
+READS = frozenset({"GET", "HEAD"})
 
 
 class APIView(views.APIView):
@@ -55,15 +58,20 @@ class DocumentView(APIView):
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
-    """A document that needs no token."""
+    """A document that needs no token. While it is remembered, nothing else has to be asked."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method in READS and self.document.peek(wire.current()):
+            return document_response(self.document, request)
+        return super().dispatch(request, *args, **kwargs)
 
 
 def document_response(document: documents.Document, request: HttpRequest) -> HttpResponse:
     found = documents.answer(
         document,
         chosen=wire.current(),
-        if_none_match=request.headers.get("If-None-Match", ""),
-        accept_encoding=request.headers.get("Accept-Encoding", ""),
+        if_none_match=request.META.get("HTTP_IF_NONE_MATCH", ""),
+        accept_encoding=request.META.get("HTTP_ACCEPT_ENCODING", ""),
     )
     return HttpResponse(found.body, status=found.status, headers=found.headers)
 

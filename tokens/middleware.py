@@ -20,7 +20,7 @@ from coderapi.identity import IdentifiedRequest, Identity, Presented
 from coderapi.rate_limit import WINDOW_SECONDS
 from coderapi.rate_limits import shared_counter
 from tokens import refusals, verification
-from tokens.extraction import COOKIE, first_cookie, presented_token
+from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
 from tokens.sunset import HEADER as SUNSET
 from tokens.sunset import sunset
 
@@ -48,9 +48,12 @@ class SessionTokenMiddleware:
 
 def attach(request: IdentifiedRequest) -> None:
     presented = presented_token(
-        cookies={COOKIE: first_cookie(request.headers.get("Cookie", ""), COOKIE)},
-        query={name: values[0] for name, values in request.GET.lists() if values},
-        headers=request.headers,
+        cookies={COOKIE: first_cookie(request.META.get("HTTP_COOKIE", ""), COOKIE)},
+        query=first_values(request),
+        headers={
+            HEADER: request.META.get("HTTP_CODER_SESSION_TOKEN", ""),
+            "Authorization": request.META.get("HTTP_AUTHORIZATION", ""),
+        },
     )
     request.presented = presented
     try:
@@ -61,6 +64,13 @@ def attach(request: IdentifiedRequest) -> None:
         request.refusal = to_api_error(error)
         if request.refusal is None:
             raise
+
+
+def first_values(request: HttpRequest) -> dict[str, str]:
+    """The query's parameters, of several by one name the first."""
+    if not request.META.get("QUERY_STRING"):
+        return {}
+    return {name: str(values[0]) for name, values in request.GET.lists() if values}
 
 
 def _identify(presented: Presented | None, address: str) -> Identity:
