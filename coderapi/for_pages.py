@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
@@ -14,5 +16,5 @@ class ForPages(MiddlewareMixin):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(API_PREFIX):
-            return self.get_response(request)
+            return cast("HttpResponseBase", self.get_response(request))
         return super().__call__(request)  # type: ignore[return-value]  # never called as async
