@@ -68,6 +68,17 @@ def _reference(service: Service, seconds: int) -> Figure:
     return wrk(service.reference_url, script=PLAIN, connections=CONNECTIONS, seconds=seconds)
 
 
+def _list(service: Service, seconds: int) -> Figure:
+    """One request after the other: what counts is how long one takes."""
+    script = AUTHENTICATED.replace("{token}", service.token)
+    url = f"{service.url}/api/v2/users/me/keys/tokens"
+    return wrk(url, script=script, connections=2, seconds=seconds)
+
+
+def _static(service: Service, seconds: int) -> Figure:
+    return wrk(service.static_url, script=PLAIN, connections=CONNECTIONS, seconds=seconds)
+
+
 def _pgbench(service: Service, seconds: int) -> Figure:
     return pgbench(
         service.binaries,
@@ -87,7 +98,9 @@ SCENARIOS = (
     Scenario("buildinfo, remembered key", _get("/api/v2/buildinfo", AUTHENTICATED)),
     Scenario("ssh, remembered key", _get("/api/v2/deployment/ssh", AUTHENTICATED)),
     Scenario("ssh, first-seen keys", _get("/api/v2/deployment/ssh", _first_seen)),
+    Scenario("static view of the config's size", _static),
     Scenario("config, remembered key", _get("/api/v2/deployment/config", AUTHENTICATED)),
+    Scenario("list of 10,000 tokens", _list),
     Scenario("pgbench insert, one commit each", _pgbench),
     Scenario("CSP reports", _get("/api/v2/csp/reports", POST_REPORT.replace("{report}", REPORT))),
 )
@@ -96,7 +109,12 @@ SCENARIOS = (
 RATIOS = (
     ("authenticated over unauthenticated", "buildinfo, remembered key", "buildinfo", 0.6),
     ("buildinfo over bare granian", "buildinfo", "bare granian function", 0.12),
-    ("config over a static view", "config, remembered key", "static view", None),
+    (
+        "config over a static view of its size",
+        "config, remembered key",
+        "static view of the config's size",
+        0.5,
+    ),
     ("first-seen over remembered keys", "ssh, first-seen keys", "ssh, remembered key", None),
     ("CSP reports over pgbench", "CSP reports", "pgbench insert, one commit each", 0.2),
 )

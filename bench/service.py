@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psycopg
 
+from bench import static_view
 from bench.load import BenchError
 from coderapi import postgres
 
@@ -27,7 +28,9 @@ WORKERS = 2
 THREADS = 64
 # More than a process remembers, so that keys asked for in turn are always first seen.
 KEYS = 20_000
+TOKENS = 10_000
 SECRET = "a" * 22
+TOKEN = f"{1:010}-{SECRET}"
 
 # Copies of the first owner's key, so that every column has what the service itself puts there.
 MAKE_KEYS = """
@@ -35,7 +38,9 @@ INSERT INTO tokens_apikey SELECT made.* FROM
     (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
     generate_series(1, %(count)s) AS n,
     jsonb_populate_record(pattern::tokens_apikey, jsonb_build_object(
-        'id', lpad(n::text, 10, '0'), 'hashed_secret', %(digest)s::bytea, 'token_name', '',
+        'id', lpad(%(mark)s || n, 10, '0'), 'hashed_secret', %(digest)s::bytea,
+        'token_name', CASE %(mark)s WHEN '' THEN '' ELSE %(mark)s || n END,
+        'login_type', CASE %(mark)s WHEN '' THEN 'password' ELSE 'token' END,
         'last_used', now(), 'expires_at', now() + interval '1 day', 'lifetime_ns', 86400000000000
     )) AS made
 """
@@ -47,6 +52,7 @@ class Service:
 
     url: str
     reference_url: str
+    static_url: str
     token: str
     database_url: str
     binaries: Path
@@ -64,16 +70,25 @@ def running() -> Iterator[Service]:
             process(server_command(port), server_environment(handle.url, directory))
         )
         stack.enter_context(process(reference_command(reference_port), dict(os.environ)))
-        service = Service(
-            url=f"http://127.0.0.1:{port}",
-            reference_url=f"http://127.0.0.1:{reference_port}/",
-            token=f"{1:010}-{SECRET}",
-            database_url=handle.url,
-            binaries=handle.binaries,
-        )
         for wanted in (port, reference_port):
             wait_for_answer(wanted)
         make_keys(handle.url)
+        static_port = free_port()
+        environment = {
+            **server_environment(handle.url, directory),
+            static_view.BYTES: str(config_bytes(port)),
+        }
+        command = reference_command(static_port, "bench.static_wsgi:application")
+        stack.enter_context(process(command, environment))
+        wait_for_answer(static_port)
+        service = Service(
+            static_url=f"http://127.0.0.1:{static_port}{static_view.PATH}",
+            url=f"http://127.0.0.1:{port}",
+            reference_url=f"http://127.0.0.1:{reference_port}/",
+            token=TOKEN,
+            database_url=handle.url,
+            binaries=handle.binaries,
+        )
         yield service
 
 
@@ -96,11 +111,11 @@ def server_environment(database_url: str, directory: Path) -> dict[str, str]:
     }
 
 
-def reference_command(port: int) -> list[str]:
+def reference_command(port: int, application: str = "bench.reference:application") -> list[str]:
     return [
         *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
-        *("--http", "1", "--no-ws", "bench.reference:application"),
+        *("--http", "1", "--no-ws", application),
     ]
 
 
@@ -141,7 +156,21 @@ def wait_for_answer(port: int) -> None:
     raise BenchError(f"Nothing answers on port {port} after {START_SECONDS} s.")
 
 
+def config_bytes(port: int) -> int:
+    """How long the configuration is that an owner is answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(
+            "GET", "/api/v2/deployment/config", headers={"Coder-Session-Token": TOKEN}
+        )
+        return len(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
 def make_keys(database_url: str) -> None:
-    parameters = {"digest": hashlib.sha256(SECRET.encode()).digest(), "count": KEYS}
+    """Session keys to ask with, and named tokens to list."""
+    digest = hashlib.sha256(SECRET.encode()).digest()
     with psycopg.connect(database_url) as connection:
-        connection.execute(MAKE_KEYS, parameters)
+        for mark, count in (("", KEYS), ("t", TOKENS)):
+            connection.execute(MAKE_KEYS, {"digest": digest, "mark": mark, "count": count})
