@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from django.http import HttpRequest
 
@@ -59,7 +58,3 @@ class IdentifiedRequest(HttpRequest):
     presented: Presented | None
     request_id: str
     client_address: str
-
-
-class HasIdentity(Protocol):
-    identity: Identity | None

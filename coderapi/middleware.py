@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from coderapi import logs, wire
 from coderapi.client_address import client_address, is_trusted, rate_limit_bucket
 from coderapi.errors import APIError
+from coderapi.for_pages import API_PREFIX
 from coderapi.handlers import error_response
 from coderapi.identity import IdentifiedRequest, Identity
 from coderapi.rate_limit import Verdict, check
@@ -23,7 +24,6 @@ from coderapi.redirect import redirect_target
 
 type GetResponse = Callable[[HttpRequest], HttpResponse]
 
-API_PREFIX = "/api/v2"
 ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
 BODILESS = frozenset({204, 304})

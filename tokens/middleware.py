@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from coderapi.client_address import rate_limit_bucket
 from coderapi.errors import APIError
+from coderapi.for_pages import API_PREFIX
 from coderapi.handlers import to_api_error
 from coderapi.identity import IdentifiedRequest, Identity, Presented
 from coderapi.rate_limit import WINDOW_SECONDS
@@ -37,7 +38,7 @@ class SessionTokenMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         identified = cast("IdentifiedRequest", request)
         identified.identity, identified.refusal, identified.presented = None, None, None
-        if request.path.startswith("/api/v2"):
+        if request.path.startswith(API_PREFIX):
             attach(identified)
         response = self.get_response(request)
         ends = sunset(identified.identity, now=timezone.now())

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from coderapi.alive import is_alive
 from coderapi.postgres import log, sockets
 from coderapi.postgres.account import Account
 from coderapi.postgres.binaries import Binaries
@@ -222,18 +223,8 @@ def _is_server(pid: int, cluster: Cluster) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
-        return not Path("/proc/self").exists() and _exists(pid)
+        return not Path("/proc/self").exists() and is_alive(pid)
     return os.fsencode(cluster.data) in command.split(b"\0")
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _disown_pid_file(cluster: Cluster) -> None:

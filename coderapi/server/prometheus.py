@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from coderapi import bootstrap
+from coderapi.alive import is_alive
 from coderapi.bootstrap import server_flags
 from coderapi.server.address import Claim
 from coderapi.server.lifeline import Orders, take_over
@@ -73,16 +74,6 @@ def _remove_abandoned(parent: Path) -> None:
             ours = found.lstat().st_uid == os.geteuid() and not found.is_symlink()
             if ours and number.isdecimal() and not is_alive(int(number)):
                 shutil.rmtree(found, ignore_errors=True)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def forget_dead_processes(directory: Path) -> None:
