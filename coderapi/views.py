@@ -31,14 +31,17 @@ class APIView(views.APIView):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """What is no document stays with who asked for it: it may hold a key, or be of somebody."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        answer.headers.setdefault("Cache-Control", "no-store")
-        patch_vary_headers(answer, [wire.HEADER])
-        return answer
+        return kept_private(super().finalize_response(request, response, *args, **kwargs))
 
     def _answered(self) -> set[str]:
         return {method.lower() for method in self.allowed_methods}
+
+
+def kept_private[R: HttpResponseBase](answer: R) -> R:
+    """What is no document stays with who asked for it: it may hold a key, or be of somebody."""
+    answer.headers.setdefault("Cache-Control", "no-store")
+    patch_vary_headers(answer, [wire.HEADER])
+    return answer
 
 
 class PublicAPIView(APIView):

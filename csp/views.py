@@ -1,16 +1,18 @@
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from coderapi.errors import JSON_CONTENT_TYPE
+from coderapi.handlers import error_response, to_api_error
 from coderapi.identity import IdentifiedRequest
 from coderapi.schema import SECURITY, ResponseSerializer
-from coderapi.views import APIView
+from coderapi.views import APIView, kept_private
 from csp import ingest_keys
 from csp.collection import OPERATION, Call, collect
 from csp.parsers import MOST_REPORTS
@@ -45,17 +47,38 @@ class ReportView(APIView):
         responses={200: {"type": "string", "const": "ok"}, 410: ResponseSerializer},
     )
     def post(self, request: Request) -> HttpResponse:
-        answer = collect(call_of(cast("IdentifiedRequest", request._request)), now=timezone.now())
-        return HttpResponse(answer, content_type=JSON_CONTENT_TYPE)
+        return _answer(request._request)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Reports pass DRF by: nothing of what it does for a request is needed for one of them.
+
+        It cost as much as taking in the report. Every other method is DRF's to answer.
+        """
+        if request.method != "POST":
+            return super().dispatch(request, *args, **kwargs)
+        return kept_private(_answer(request))
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
+    try:
+        answer = collect(call_of(cast("IdentifiedRequest", request)), now=timezone.now())
+    except Exception as error:
+        known = to_api_error(error)
+        if known is None:
+            raise
+        return error_response(known)
+    return HttpResponse(answer, content_type=JSON_CONTENT_TYPE)
 
 
 def call_of(request: IdentifiedRequest) -> Call:
+    # From META: the mapping of all headers is not built for the sake of two.
+    meta = request.META
     return Call(
         body=request.body,
         identity=request.identity,
         refusal=request.refusal,
         address=request.client_address,
-        query=request.GET.dict(),
-        origin=request.headers.get("Origin", ""),
-        user_agent=request.headers.get("User-Agent", ""),
+        query=request.GET.dict() if meta.get("QUERY_STRING") else {},
+        origin=meta.get("HTTP_ORIGIN", ""),
+        user_agent=meta.get("HTTP_USER_AGENT", ""),
     )
