@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from csp.grouping import GroupKey, browser_of, group_key
 from csp.masking import masked
 from csp.models import ReachMember
+from csp.noise import Facts
 from csp.parsers import LONGEST_SAMPLE, Violation
 from csp.scrub import client_hash, scrubbed
 from csp.tolerant_json import cleaned_text
@@ -21,24 +22,22 @@ OLDEST = timedelta(days=2)
 Kind = ReachMember.Kind
 
 
-@dataclass(frozen=True, slots=True)
+# A group's id, a kind, and a keyed hash: one distinct page, browser, day or client of a day.
+type Member = tuple[str, int, int]
+
+
+@dataclass(slots=True)
 class Entry:
-    """One report with all that is derived from it."""
+    """One report as it is written. `row` has the columns that it alone decides, by their names."""
 
-    violation: Violation
     key: GroupKey
-    group_id: uuid.UUID
+    group_id: str
     received_at: datetime
-    occurred_at: datetime
-    browser: str
-    user_agent: str
-    client: bytes
+    hour: datetime
     coder_version: str
-    reach: tuple[tuple[int, int], ...]
-
-    @property
-    def hour(self) -> datetime:
-        return self.received_at.replace(minute=0, second=0, microsecond=0)
+    facts: Facts
+    reach: tuple[Member, ...]
+    row: dict[str, Any]
 
 
 def make_entry(
@@ -56,23 +55,55 @@ def make_entry(
     agent = violation.user_agent or masked(cleaned_text(user_agent[:LONGEST_SAMPLE]))
     browser = browser_of(agent)
     client = client_hash(address, secret=secret, day=now)
-    reach = (
-        (Kind.PAGE, _member(secret, "page", raw.document_uri.partition("?")[0].encode())),
-        (Kind.BROWSER, _member(secret, "browser", browser.encode())),
-        (Kind.DAY, _member(secret, "day", now.date().isoformat().encode())),
-        (Kind.CLIENT_DAY, _member(secret, "client", client)),
-    )
+    page = raw.document_uri.partition("?")[0]
     return Entry(
-        violation=violation,
         key=key,
         group_id=key.id,
         received_at=now,
-        occurred_at=now - min(timedelta(milliseconds=raw.age_ms), OLDEST),
-        browser=browser,
-        user_agent=agent,
-        client=client,
+        hour=now.replace(minute=0, second=0, microsecond=0),
         coder_version=coder_version,
-        reach=reach,
+        facts=Facts(
+            blocked_uri=violation.blocked_uri,
+            source_file=violation.source_file,
+            document_uri=violation.document_uri,
+            user_agent=agent,
+        ),
+        reach=_reach(secret, key.id, page, browser, now.date(), client),
+        row={
+            "received_at": now,
+            "occurred_at": now - min(timedelta(milliseconds=raw.age_ms), OLDEST),
+            "group_id": key.id,
+            "shape": violation.shape.value,
+            "document_uri": violation.document_uri,
+            "referrer": violation.referrer,
+            "blocked_uri": violation.blocked_uri,
+            "effective_directive": violation.effective_directive,
+            "violated_directive": violation.violated_directive,
+            "original_policy": violation.original_policy,
+            "disposition": violation.disposition,
+            "status_code": violation.status_code,
+            "sample": violation.sample,
+            "source_file": violation.source_file,
+            "line_number": violation.line_number,
+            "column_number": violation.column_number,
+            "browser": browser,
+            "user_agent": agent,
+            "client": client.hex(),
+            "coder_version": coder_version,
+            "extra": violation.extra,
+        },
+    )
+
+
+@lru_cache(maxsize=4096)
+def _reach(
+    secret: str, group_id: str, page: str, browser: str, day: date, client: bytes
+) -> tuple[Member, ...]:
+    return (
+        (group_id, Kind.PAGE.value, _member(secret, "page", page.encode())),
+        (group_id, Kind.BROWSER.value, _member(secret, "browser", browser.encode())),
+        (group_id, Kind.DAY.value, _member(secret, "day", day.isoformat().encode())),
+        (group_id, Kind.CLIENT_DAY.value, _member(secret, "client", client)),
     )
 
 

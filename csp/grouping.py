@@ -27,15 +27,15 @@ class GroupKey:
     disposition: str
 
     @property
-    def id(self) -> uuid.UUID:
-        """The same in every process, so that a group needs no look-up before it is written."""
+    def id(self) -> str:
+        """A UUID's text, the same in every process: a group needs no look-up to be written."""
         return _id_of(self)
 
 
 @lru_cache(maxsize=2048)
-def _id_of(key: GroupKey) -> uuid.UUID:
+def _id_of(key: GroupKey) -> str:
     text = "\0".join((key.directive, key.blocked, key.document, key.disposition))
-    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
 def group_key(violation: Violation) -> GroupKey:

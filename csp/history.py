@@ -44,6 +44,11 @@ UPDATE csp_group SET noise_count = (
 WHERE id IN (SELECT group_id FROM csp_hourcount WHERE rule_id = %s)
 """
 
+_ADD_TO_HOUR = """
+INSERT INTO csp_hourcount AS held (group_id, hour, rule_id, count) VALUES (%s, %s, %s, %s)
+ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + excluded.count
+"""
+
 HOUR = timedelta(hours=1)
 
 # An hour, and the rule that has marked its reports until now (0: none).
@@ -150,7 +155,7 @@ def _sized(group: uuid.UUID, matches: dict[Share, Match]) -> dict[Share, int]:
 
 def _mark(group: uuid.UUID, share: Share, facts: list[Facts], rule: NoiseRule) -> None:
     hour, old = share
-    texts = statements.columns([astuple(each) for each in facts])
+    texts = [list(column) for column in zip(*map(astuple, facts), strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(_MARK, [rule.pk, *texts, group, old, hour, hour + HOUR])
 
@@ -162,4 +167,4 @@ def _move(group: uuid.UUID, share: Share, count: int, rule: NoiseRule) -> None:
     held.filter(count=count).delete()
     held.update(count=F("count") - count)
     with connection.cursor() as cursor:
-        cursor.execute(statements.HOURS, [[group], [hour], [rule.pk], [count]])
+        cursor.execute(_ADD_TO_HOUR, [group, hour, rule.pk, count])

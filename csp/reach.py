@@ -8,28 +8,19 @@ the smallest hashes of both.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
-from csp.batches import Judged, reach_members
-from csp.statements import columns
+from csp.entries import Entry, Member
 
 EXACT = 1_024
 REMEMBERED = 100_000
 HASHES = 2**64
 
-type Pair = tuple[uuid.UUID, int]
-type Member = tuple[uuid.UUID, int, int]
-
-_INSERT = """
-INSERT INTO csp_reachmember (group_id, kind, member)
-SELECT * FROM unnest(%s::uuid[], %s::smallint[], %s::bigint[])
-ON CONFLICT DO NOTHING
-RETURNING group_id, kind
-"""
+# A group's id, and a kind of members.
+type Pair = tuple[str, int]
 
 _RAISE = """
 UPDATE csp_group SET
@@ -61,7 +52,10 @@ def estimate(largest_kept: int) -> int:
 
 
 class Reach:
-    """Writes members that are new. Those written are remembered, so that a flood asks nothing."""
+    """Knows the members that are written, so that a flood asks nothing, and keeps sketches small.
+
+    Noise counts here too: a rule that is switched off brings its groups back with their reach.
+    """
 
     def __init__(self) -> None:
         self._written: set[Member] = set()
@@ -72,45 +66,35 @@ class Reach:
         self._written.clear()
         self._largest.clear()
 
-    def remember(self, batch: Sequence[Judged]) -> None:
+    def new_members(self, entries: Sequence[Entry]) -> list[Member]:
+        """The distinct members of the batch that may not have been written yet, in order."""
+        found = {member for entry in entries for member in entry.reach} - self._written
+        return sorted(filter(self._may_count, found))
+
+    def remember(self, entries: Sequence[Entry]) -> None:
         """Called once the batch is committed."""
         if len(self._written) > REMEMBERED:
             self.forget()
-        self._written.update(reach_members(batch))
+        self._written.update(member for entry in entries for member in entry.reach)
 
-    def write(
-        self,
-        cursor: psycopg.Cursor[Any],
-        batch: Sequence[Judged],
-        reached: Mapping[uuid.UUID, Sequence[int]],
-    ) -> None:
-        """Adds the batch's new members. `reached`: what each group has, by kind in order."""
-        new = [member for member in reach_members(batch) if self._may_count(member)]
-        if not new:
-            return
-        cursor.execute(_INSERT, columns(new))
-        added: dict[Pair, int] = {}
-        for group, kind in cursor.fetchall():
-            added[group, kind] = added.get((group, kind), 0) + 1
-        for (group, kind), count in added.items():
-            total = reached[group][kind - 1] + count
-            if total > EXACT:
-                total = self._trim(cursor, (group, kind))
-            cursor.execute(_RAISE, [group, kind, total])
+    def trim(self, connection: psycopg.Connection[Any], pairs: Sequence[Pair] | None) -> None:
+        """Leaves the smallest members of each, and sets the group's reach to what they tell.
+
+        Should this not come about, the next new member of the group brings it up again.
+        """
+        for group, kind in pairs or ():
+            with connection.transaction():
+                self._trim(connection, (group, kind))
 
     def _may_count(self, member: Member) -> bool:
-        if member in self._written:
-            return False
         largest = self._largest.get(member[:2])
         return largest is None or member[2] < largest
 
-    def _trim(self, cursor: psycopg.Cursor[Any], pair: Pair) -> int:
-        """The estimate for a group's members of a kind, once only the smallest are left."""
-        cursor.execute(_LARGEST_KEPT, [*pair, EXACT - 1])
-        found = cursor.fetchone()
+    def _trim(self, connection: psycopg.Connection[Any], pair: Pair) -> None:
+        found = connection.execute(_LARGEST_KEPT, [*pair, EXACT - 1]).fetchone()
+        # Members may have been lost with a restored backup: the count then stays what it was.
         if found is None:
-            # Members may have been lost with a restored backup: the count stays what it was.
-            return 0
+            return
         self._largest[pair] = found[0]
-        cursor.execute(_TRIM, [*pair, found[0]])
-        return estimate(found[0])
+        connection.execute(_TRIM, [*pair, found[0]])
+        connection.execute(_RAISE, [*pair, estimate(found[0])])

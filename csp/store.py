@@ -12,19 +12,22 @@ from itertools import count
 from typing import Any
 
 import django.db
+import orjson
 import psycopg
 
 from coderapi.database import connect_directly, is_unavailable
 from csp import batches, metrics, statements
-from csp.batches import HourKey, Judged
-from csp.entries import Entry
+from csp.batches import HourKey, Judged, Row
+from csp.entries import Entry, Member
 from csp.noise import Rule, Rules, compiled
-from csp.reach import Reach
+from csp.reach import Pair, Reach
 from csp.tables import REPORTS
 
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MOST_TRIES = 3
+# What csp_write_batch says where nothing was written.
+OTHER_RULES, REPEATED = "other rules", "repeated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,11 @@ class BatchId:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """What PostgreSQL says of a batch's counts: each group's reach, and each hour's reports now."""
+class Answer:
+    """What became of a batch, and which groups have outgrown an exact count of which reach."""
 
-    is_new: bool
-    rules_version: tuple[Any, ...] | None
-    reached: dict[uuid.UUID, tuple[int, ...]]
-    hours: dict[HourKey, int]
+    verdict: str
+    outgrown: Sequence[Pair] | None = None
 
 
 class Store:
@@ -50,10 +51,10 @@ class Store:
 
     def __init__(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
-        self._committing = False
+        self._sent = False
         self._days: set[datetime] = set()
         self._rules = Rules()
-        self._rules_version: tuple[Any, ...] | None = None
+        self._rules_version: str | None = None
         self._reach = Reach()
 
     def commit(self, entries: Sequence[Entry]) -> None:
@@ -68,10 +69,10 @@ class Store:
         counted twice. Raises: what `is_unavailable` knows, when the database stays away.
         """
         give_up = time.monotonic() + SETTLE_SECONDS
-        self._committing = False
+        self._sent = False
         for tries in count(1):
             try:
-                return self._try(batch_id, entries) or self._committing
+                return self._try(batch_id, entries)
             except Exception as error:
                 connected = self._connection is not None
                 self.close()
@@ -85,12 +86,12 @@ class Store:
     def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
         """Whether another try is of no use: no database, or it is not about the connection.
 
-        Once COMMIT has been sent, only the database can say what became of the batch.
+        Once the batch has been sent, only the database can say what became of it.
         """
         if isinstance(error, psycopg.errors.CheckViolation | psycopg.errors.DeadlockDetected):
             # A partition was dropped under us, or two processes met: both go well the next time.
             return tries > MOST_TRIES
-        return not is_unavailable(error) or not (connected or self._committing)
+        return not is_unavailable(error) or not (connected or self._sent)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -102,45 +103,43 @@ class Store:
         django.db.connection.close()
 
     def _try(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+        """Whether the batch is written, now or by an earlier try of which nobody knew."""
         if self._connection is None:
             self._connection = connect_directly(
                 application_name="coderapi csp writer", tcp_user_timeout=5000
             )
         self._ensure_partitions(entries)
-        batch = self._begin(self._connection, batch_id, entries)
-        if batch is None:
-            self._connection.execute("ROLLBACK")
-        else:
-            self._committing = True
-            self._connection.execute("COMMIT")
-            self._reach.remember(batch)
-        if self._committing:
-            _count(batch or batches.judge(entries, self._rules))
-        return batch is not None
+        had_been_sent, self._sent = self._sent, True
+        batch, answer = self._write(self._connection, batch_id, entries)
+        if answer.verdict == REPEATED and not had_been_sent:
+            return False
+        _count(batch)
+        self._reach.remember(entries)
+        self._reach.trim(self._connection, answer.outgrown)
+        return True
 
-    def _begin(
+    def _write(
         self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]
-    ) -> list[Judged] | None:
-        """The batch, all of it written and not yet committed; None if it had been before.
+    ) -> tuple[list[Judged], Answer]:
+        """One call, one transaction. The batch is judged by the rules as they are known here.
 
-        It is judged by the rules as they are known here. Only with the first answer comes whether
-        they still are the same; if not, everything is taken back and done again.
+        Only the answer tells whether they still are the same; if not, nothing was written.
         """
         while True:
             if self._rules_version is None:
                 self._read_rules(connection)
             batch = batches.judge(entries, self._rules)
-            sums = _add_up(connection, batch_id, batch)
-            if not sums.is_new:
-                return None
-            if sums.rules_version == self._rules_version:
-                break
-            connection.execute("ROLLBACK")
+            row = connection.execute(
+                statements.WRITE_BATCH,
+                [
+                    *(batch_id.id, batch_id.imported, statements.RULES_LOCK, self._rules_version),
+                    *_as_json(batch, self._reach.new_members(entries)),
+                ],
+            ).fetchone()
+            answer = Answer(*row) if row else Answer(OTHER_RULES)
+            if answer.verdict != OTHER_RULES:
+                return batch, answer
             self._rules_version = None
-        with connection.cursor() as cursor:
-            self._reach.write(cursor, batch, sums.reached)
-            _write_rows(cursor, batches.kept(batch, sums.hours))
-        return batch
 
     def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
         for moment in {entry.received_at for entry in entries}:
@@ -155,45 +154,29 @@ class Store:
         # The version first: should a rule change in between, the next answer tells.
         version = connection.execute(statements.RULES_VERSION).fetchone()
         rows = connection.execute(statements.ENABLED_RULES).fetchall()
-        self._rules, self._rules_version = compiled(Rule(*row) for row in rows), version
+        self._rules = compiled(Rule(*row) for row in rows)
+        self._rules_version = version[0] if version else None
 
 
-def _add_up(
-    connection: psycopg.Connection[Any], batch_id: BatchId, batch: Sequence[Judged]
-) -> Sums:
-    """Begins the transaction and writes all counts of the batch, with one wait for PostgreSQL."""
-    hits = batches.hit_sums(batch)
-    with connection.pipeline():
-        connection.execute("BEGIN")
-        connection.execute(statements.HOLD_RULES)
-        version = connection.execute(statements.RULES_VERSION)
-        claimed = connection.execute(statements.BATCH, [batch_id.id, batch_id.imported])
-        groups = connection.execute(
-            statements.GROUPS, statements.group_columns(batches.group_sums(batch))
-        )
-        hours = connection.execute(
-            statements.HOURS, statements.hour_columns(batches.hour_sums(batch))
-        )
-        if hits:
-            connection.execute(statements.HITS, statements.hit_columns(hits))
-    return Sums(
-        is_new=claimed.rowcount > 0,
-        rules_version=version.fetchone(),
-        reached={row[0]: row[1:] for row in groups},
-        hours={(group, hour, rule): count for group, hour, rule, count in hours},
-    )
+def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:
+    """The rows of every table, of which hits and members are left out where there are none."""
+    hours: Counter[HourKey] = Counter()
+    reports = batches.report_rows(batch, hours)
+    return [
+        _json(batches.group_rows(batch)),
+        _json(batches.hour_rows(hours)),
+        _json(batches.hit_rows(batch) or None),
+        _json([{"group_id": g, "kind": k, "member": m} for g, k, m in members] or None),
+        _json(reports),
+    ]
 
 
-def _write_rows(cursor: psycopg.Cursor[Any], rows: Sequence[Judged]) -> None:
-    if not rows:
-        return
-    with cursor.copy(statements.COPY_REPORTS) as copy:
-        for row in rows:
-            copy.write_row(statements.report_row(row))
+def _json(rows: list[Row] | None) -> str | None:
+    return None if rows is None else orjson.dumps(rows).decode()
 
 
 def _count(batch: Sequence[Judged]) -> None:
-    marked = Counter(judged.rule.name for judged in batch if judged.rule)
+    marked = Counter(batches.names_of_rules(batch))
     for name, hits in marked.items():
         metrics.NOISE.labels(name).inc(hits)
     noise = marked.total()

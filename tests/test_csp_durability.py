@@ -87,10 +87,10 @@ def test_many_at_once_share_their_commits() -> None:
 
 
 class Between:
-    """Stands between the writer and PostgreSQL, and breaks the first connection that commits."""
+    """Stands between the writer and PostgreSQL, and breaks the first connection that writes."""
 
-    def __init__(self, directory: Path, server: str, *, answer_commit: bool) -> None:
-        self.answer_commit = answer_commit
+    def __init__(self, directory: Path, server: str, *, pass_on: bool) -> None:
+        self.pass_on = pass_on
         self.broken = 0
         self._server = server
         self._listening = socket.socket(socket.AF_UNIX)
@@ -118,12 +118,12 @@ class Between:
 
     def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
         """Whether the client's words reach the server and the connection lives."""
-        if self.broken or b"COMMIT" not in data:
+        if self.broken or b"csp_write_batch" not in data:
             return True
         self.broken += 1
         # The thread that passes answers back finds the client's end closed.
         client.shutdown(socket.SHUT_RDWR)
-        if self.answer_commit:
+        if self.pass_on:
             server.sendall(data)
         return False
 
@@ -152,7 +152,7 @@ def test_commit_whose_answer_is_lost_is_settled(
         pytest.skip("the tests' server has no socket to stand in front of")
     directory = tmp_path_factory.mktemp("pg")
     port = facts.get("port") or 5432
-    between = Between(directory, f"{facts['host']}/.s.PGSQL.{port}", answer_commit=committed)
+    between = Between(directory, f"{facts['host']}/.s.PGSQL.{port}", pass_on=committed)
     login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
     settings.DIRECT_DATABASE_URL = (
         f"postgresql://{login}@/{facts['dbname']}?host={quote(str(directory), safe='')}"
