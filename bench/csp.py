@@ -39,13 +39,16 @@ MANY_CONNECTIONS = 256
 SCRIPT = (
     POST_REPORT.replace("{report}", REPORT)
     + """
-local bodies, n = {}, 0
-for host = 1, 500 do
-    bodies[host] = string.gsub(wrk.body, "cdn.example.net", "cdn" .. host .. ".example.net")
+local requests, n = {}, 0
+function init()
+    for host = 1, 500 do
+        local body = string.gsub(wrk.body, "cdn.example.net", "cdn" .. host .. ".example.net")
+        requests[host] = wrk.format(nil, nil, nil, body)
+    end
 end
 function request()
-    n = n % #bodies + 1
-    return wrk.format(nil, nil, nil, bodies[n])
+    n = n % #requests + 1
+    return requests[n]
 end
 """
 )
