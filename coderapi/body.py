@@ -45,7 +45,7 @@ def bounded(
         request = watch.enter(environ)
         try:
             if announces_body(environ):
-                if watch.slow_readers() >= most_slow:
+                if watch.slow_readers >= most_slow:
                     raise unavailable("Too many requests are slow to send their bodies.")
                 cap = cap_for(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
                 body = receive(environ, cap=cap, request=request)

@@ -6,11 +6,13 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.request import split_domain_port, validate_host
 
 from coderapi import logs, wire
 from coderapi.client_address import client_address, is_trusted, rate_limit_bucket
@@ -26,6 +28,7 @@ type GetResponse = Callable[[HttpRequest], HttpResponse]
 
 ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
+LONGEST_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
 BODILESS = frozenset({204, 304})
 BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
 
@@ -111,7 +114,8 @@ def access_redirect(request: HttpRequest) -> str | None:
 
 def check_host(request: HttpRequest) -> None:
     """Raises: APIError 400 for a Host that we do not answer for; health is asked by any name."""
-    if request.path in ANY_HOST_PATHS:
+    named = request.META.get("HTTP_HOST", "")
+    if request.path in ANY_HOST_PATHS or _is_known_host(named, tuple(settings.ALLOWED_HOSTS)):
         return
     try:
         request.get_host()
@@ -121,6 +125,17 @@ def check_host(request: HttpRequest) -> None:
             "The Host header names a host that this service does not answer for.",
             detail="CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL decides which ones it does.",
         ) from None
+
+
+def _is_known_host(named: str, allowed: tuple[str, ...]) -> bool:
+    """Whether the Host header is fine, as far as it can be told from what came before."""
+    return len(named) <= LONGEST_HOST and _is_allowed(named, allowed)
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(named: str, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(named)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 def address_of(request: HttpRequest) -> str:

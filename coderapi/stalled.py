@@ -65,6 +65,8 @@ class Watch:
 
     def __init__(self, *, seconds: float = BODY_SECONDS) -> None:
         self.when_stuck: Callable[[], None] | None = None
+        # How many requests were waiting for their bodies for a while when last looked at.
+        self.slow_readers = 0
         self._tick = seconds / TICKS
         # What is seen once a tick is known no better; a body has a little less than its time.
         self._patience = seconds - 2 * self._tick
@@ -86,11 +88,6 @@ class Watch:
             self._start()
         return request
 
-    def slow_readers(self) -> int:
-        """How many requests have been waiting for their bodies for a while."""
-        now = time.monotonic()
-        return sum(request.reads_for(now) >= SLOW_SECONDS for request in list(self._requests))
-
     def leave(self, request: Request) -> None:
         self._requests.discard(request)
 
@@ -111,6 +108,7 @@ class Watch:
     def look(self, now: float) -> None:
         """Ends what is overdue."""
         requests = list(self._requests)
+        self.slow_readers = sum(request.reads_for(now) >= SLOW_SECONDS for request in requests)
         if not any(request.reading_since for request in requests):
             self._waiting_since.clear()
             return

@@ -9,19 +9,15 @@ from django.views.generic import RedirectView
 from coderapi import health, swagger
 from coderapi.views import RootView
 
-# What is asked most stands first in both lists: one after the other is tried.
-api: list[URLPattern | URLResolver] = [
-    path("/", include("csp.urls")),
-    path("/", include("deployment.urls")),
-    path("", RootView.as_view()),
-    path("/", RootView.as_view()),
-    path("/", include("experiments.urls")),
-    path("/", include("users.urls")),
-    path("/", include("tokens.urls")),
-]
-
-urlpatterns = [
-    path("api/v2", include(api)),
+# One after the other is tried, so that what is asked most stands first.
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v2/", include("csp.urls")),
+    path("api/v2/", include("deployment.urls")),
+    path("api/v2/", include("experiments.urls")),
+    path("api/v2/", include("users.urls")),
+    path("api/v2/", include("tokens.urls")),
+    path("api/v2", RootView.as_view()),
+    path("api/v2/", RootView.as_view()),
     path("", RedirectView.as_view(url="/admin/", permanent=False)),
     path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
     path("healthz", health.healthz),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 
@@ -13,8 +12,9 @@ from coderapi import wire
 from coderapi.errors import APIError, Validation, invalid
 from coderapi.identity import Identity
 from csp import access, metrics, writer
-from csp.entries import Entry, make_entry
-from csp.parsers import Parsed, parse
+from csp.entries import Entry, Prepared, make_entry, prepare
+from csp.masking import remembered
+from csp.parsers import parse
 from csp.tolerant_json import load
 
 ANSWER = b'"ok"'
@@ -35,55 +35,77 @@ class Call:
     user_agent: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a body holds: reports, and how many items of other types or of none."""
+
+    reports: tuple[Prepared, ...] = ()
+    other: int = 0
+    invalid: int = 0
+
+
 def collect(call: Call, *, now: datetime) -> bytes:
     """The answer's body, once every report in the call is committed.
 
     Raises: APIError 401, 403 or 410 (who reports), 400 or 413 (what), 503 (no database).
     """
     access.check(call.query, origin=call.origin, identity=call.identity, refusal=call.refusal)
-    value = load(call.body)
-    if not _is_nothing(value):
-        _store(_parsed(value, size=len(call.body)), call, now=now)
+    held = held_by(call.body)
+    if held is None:
+        _accept_nothing()
+        return ANSWER
+    _count(held)
+    if held.reports:
+        made = entries_of(held.reports, address=call.address, user_agent=call.user_agent, now=now)
+        writer.write(made)
     return ANSWER
 
 
-def _is_nothing(value: Any) -> bool:
-    """Whether there is no report, and that is well in the current wire. Raises: APIError 400."""
-    if value is not None and value != {}:
-        return False
-    refusal = invalid(Validation("csp-report", "must be an object"))
-    if wire.apply(f"{OPERATION}/nothing", refusal) is None:
-        return True
-    raise refusal
+@remembered(512)
+def held_by(body: bytes) -> Held | None:
+    """What the body holds; None for an empty value. Browsers on one page send it word for word.
 
-
-def _parsed(value: Any, *, size: int) -> Parsed:
-    if size > LARGEST_SINGLE and not isinstance(value, list):
+    Raises: APIError 400, 413.
+    """
+    value = load(body)
+    if value is None or value == {}:
+        return None
+    if len(body) > LARGEST_SINGLE and not isinstance(value, list):
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"It has {size} bytes; the limit for a single report is {LARGEST_SINGLE}.",
+            detail=f"It has {len(body)} bytes; the limit for a single report is {LARGEST_SINGLE}.",
         )
     parsed = parse(value)
-    metrics.REPORTS.labels("other").inc(parsed.other)
-    metrics.REPORTS.labels("invalid").inc(parsed.invalid)
-    return parsed
+    return Held(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
 
 
-def _store(parsed: Parsed, call: Call, *, now: datetime) -> None:
-    if parsed.violations:
-        writer.write(entries_of(parsed, address=call.address, user_agent=call.user_agent, now=now))
+def _accept_nothing() -> None:
+    """That there is no report is well in one of the wires only. Raises: APIError 400."""
+    refusal = invalid(Validation("csp-report", "must be an object"))
+    if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
+        raise refusal
 
 
-def entries_of(parsed: Parsed, *, address: str, user_agent: str, now: datetime) -> list[Entry]:
+def _count(held: Held) -> None:
+    if held.other:
+        metrics.REPORTS.labels("other").inc(held.other)
+    if held.invalid:
+        metrics.REPORTS.labels("invalid").inc(held.invalid)
+
+
+def entries_of(
+    reports: Iterable[Prepared], *, address: str, user_agent: str, now: datetime
+) -> list[Entry]:
+    secret, coder_version = settings.SECRET_KEY, settings.CODER_VERSION
     return [
         make_entry(
-            violation,
+            report,
             address=address,
             user_agent=user_agent,
             now=now,
-            secret=settings.SECRET_KEY,
-            coder_version=settings.CODER_VERSION,
+            secret=secret,
+            coder_version=coder_version,
         )
-        for violation in parsed.violations
+        for report in reports
     ]

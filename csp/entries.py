@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -26,6 +27,17 @@ Kind = ReachMember.Kind
 type Member = tuple[str, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What of a report depends neither on when nor from whom it came, scrubbed but for its page."""
+
+    key: GroupKey
+    page: str
+    user_agent: str
+    age: timedelta
+    columns: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Entry:
     """One report as it is written. `row` has the columns that it alone decides, by their names."""
@@ -40,39 +52,15 @@ class Entry:
     row: dict[str, Any]
 
 
-def make_entry(
-    raw: Violation,
-    *,
-    address: str,
-    user_agent: str,
-    now: datetime,
-    secret: str,
-    coder_version: str,
-) -> Entry:
-    """The entry for a report as it was sent, with only keyed hashes of whom it came from."""
+def prepare(raw: Violation) -> Prepared:
+    """A report as it was sent, without what must not be kept."""
     violation = scrubbed(raw)
-    key = group_key(violation)
-    agent = violation.user_agent or masked(cleaned_text(user_agent[:LONGEST_SAMPLE]))
-    browser = browser_of(agent)
-    client = client_hash(address, secret=secret, day=now)
-    page = raw.document_uri.partition("?")[0]
-    return Entry(
-        key=key,
-        group_id=key.id,
-        received_at=now,
-        hour=now.replace(minute=0, second=0, microsecond=0),
-        coder_version=coder_version,
-        facts=Facts(
-            blocked_uri=violation.blocked_uri,
-            source_file=violation.source_file,
-            document_uri=violation.document_uri,
-            user_agent=agent,
-        ),
-        reach=_reach(secret, key.id, page, browser, now.date(), client),
-        row={
-            "received_at": now,
-            "occurred_at": now - min(timedelta(milliseconds=raw.age_ms), OLDEST),
-            "group_id": key.id,
+    return Prepared(
+        key=group_key(violation),
+        page=raw.document_uri.partition("?")[0],
+        user_agent=violation.user_agent,
+        age=min(timedelta(milliseconds=raw.age_ms), OLDEST),
+        columns={
             "shape": violation.shape.value,
             "document_uri": violation.document_uri,
             "referrer": violation.referrer,
@@ -86,11 +74,42 @@ def make_entry(
             "source_file": violation.source_file,
             "line_number": violation.line_number,
             "column_number": violation.column_number,
+            "extra": violation.extra,
+        },
+    )
+
+
+def make_entry(
+    report: Prepared,
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    secret: str,
+    coder_version: str,
+) -> Entry:
+    """The entry for a report that came at `now`, with only keyed hashes of whom it came from."""
+    group_id, columns = report.key.id, report.columns
+    agent = report.user_agent or masked(cleaned_text(user_agent[:LONGEST_SAMPLE]))
+    browser = browser_of(agent)
+    client = client_hash(address, secret=secret, day=now)
+    return Entry(
+        key=report.key,
+        group_id=group_id,
+        received_at=now,
+        hour=now.replace(minute=0, second=0, microsecond=0),
+        coder_version=coder_version,
+        facts=Facts(columns["blocked_uri"], columns["source_file"], columns["document_uri"], agent),
+        reach=_reach(secret, group_id, report.page, browser, now.date(), client),
+        row={
+            **columns,
+            "received_at": now,
+            "occurred_at": now - report.age,
+            "group_id": group_id,
             "browser": browser,
             "user_agent": agent,
             "client": client.hex(),
             "coder_version": coder_version,
-            "extra": violation.extra,
         },
     )
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from coderapi.errors import APIError
 from csp.collection import entries_of
-from csp.entries import Entry
+from csp.entries import Entry, prepare
 from csp.parsers import parse
 from csp.store import BatchId, Store
 from csp.tolerant_json import load
@@ -102,7 +102,8 @@ def _entries(text: bytes, now: datetime) -> list[Entry]:
         raise APIError(413, f"The line is longer than {LONGEST_LINE} bytes.")
     value = load(text)
     received = _received_at(value, now) if isinstance(value, dict) else now
-    return entries_of(parse(value), address="", user_agent="", now=received)
+    reports = map(prepare, parse(value).violations)
+    return entries_of(reports, address="", user_agent="", now=received)
 
 
 def _received_at(value: dict[str, Any], now: datetime) -> datetime:

@@ -14,14 +14,14 @@ MASK = "{secret}"
 LONGEST_REMEMBERED = 4096
 
 
-def remembered(most: int) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
+def remembered[K: (str, bytes), V](most: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
     """Keeps the results of the last `most` texts that are not too long."""
 
-    def decorate(function: Callable[[str], str]) -> Callable[[str], str]:
+    def decorate(function: Callable[[K], V]) -> Callable[[K], V]:
         kept = lru_cache(maxsize=most)(function)
 
         @wraps(function)
-        def answer(text: str) -> str:
+        def answer(text: K) -> V:
             return kept(text) if len(text) <= LONGEST_REMEMBERED else function(text)
 
         return answer

@@ -18,6 +18,7 @@ from django.utils import timezone
 from coderapi.errors import APIError
 from csp import writer
 from csp.collection import entries_of
+from csp.entries import prepare
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsers import parse
 from tests.client import APIClient
@@ -34,9 +35,10 @@ def _writer(transactional_db: None) -> Iterator[None]:
 
 def report(host: int = 0) -> bool:
     """Whether a report, handed over as a request does it, was acknowledged."""
-    parsed = parse(legacy(blocked_uri=f"https://host{host}.example.net/"))
+    [violation] = parse(legacy(blocked_uri=f"https://host{host}.example.net/")).violations
+    entries = entries_of([prepare(violation)], address="::1", user_agent="", now=timezone.now())
     try:
-        writer.write(entries_of(parsed, address="::1", user_agent="", now=timezone.now()))
+        writer.write(entries)
     except APIError as error:
         if error.status != 503:
             raise

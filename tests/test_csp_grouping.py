@@ -12,9 +12,10 @@ from django.db import connection
 
 from csp import reach, writer
 from csp.collection import entries_of
+from csp.entries import prepare
 from csp.grouping import browser_of, group_key
 from csp.models import Group, HourCount, ReachMember, Report
-from csp.parsers import Parsed, parse
+from csp.parsers import parse
 from tests.csp_reports import CHROME, FIREFOX, fresh_writer, legacy
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -120,7 +121,7 @@ def flood(clients: int, *, each: int = 1) -> None:
             entry
             for number in range(start, min(start + 500, clients))
             for entry in entries_of(
-                Parsed([violation] * each), address=f"10.0.{number}", user_agent=CHROME, now=NOW
+                [prepare(violation)] * each, address=f"10.0.{number}", user_agent=CHROME, now=NOW
             )
         ]
         writer.write(entries)

@@ -10,9 +10,10 @@ import pytest
 from audit.services import SYSTEM
 from csp import history, services, writer
 from csp.collection import entries_of
+from csp.entries import prepare
 from csp.history import Hidden, Match
 from csp.models import Group, HourCount, NoiseRule, Report
-from csp.parsers import Parsed, parse
+from csp.parsers import parse
 from tests.csp_reports import FIREFOX, fresh_writer, legacy
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -35,8 +36,9 @@ def switch(rule: NoiseRule, *, on: bool) -> None:
 
 def store(path: str, times: int) -> None:
     [violation] = parse(legacy(blocked_uri=f"https://cdn.example.net{path}")).violations
-    batch = Parsed([violation] * times)
-    writer.write(entries_of(batch, address="::1", user_agent=FIREFOX, now=NOW))
+    writer.write(
+        entries_of([prepare(violation)] * times, address="::1", user_agent=FIREFOX, now=NOW)
+    )
 
 
 def test_dry_run_says_what_hiding_then_hides(rule: NoiseRule) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -178,6 +179,7 @@ def test_new_bodies_are_refused_while_most_threads_wait_for_slow_ones() -> None:
     slow = [watch.enter({}) for _ in range(2)]
     for request in slow:
         request.reading_since = float("-inf")
+    watch.look(time.monotonic())
     said: list[str] = []
     app = bounded(unreachable, cap_for=lambda *_: 9, build_version="v1", most_slow=2, watch=watch)
 
