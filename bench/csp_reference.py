@@ -58,6 +58,7 @@ django.setup()
 from django.core.wsgi import get_wsgi_application  # noqa: E402 - needs the settings
 from django.db import models  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.utils import timezone  # noqa: E402
 from rest_framework import serializers  # noqa: E402
 from rest_framework.authentication import BaseAuthentication  # noqa: E402
 from rest_framework.exceptions import AuthenticationFailed  # noqa: E402
@@ -68,9 +69,28 @@ from rest_framework.views import APIView  # noqa: E402
 
 
 class Report(models.Model):
-    """The table that pgbench fills as well."""
+    """The table that pgbench fills as well: the columns of the service's own."""
 
-    report = models.JSONField()
+    received_at = models.DateTimeField(default=timezone.now)
+    occurred_at = models.DateTimeField(default=timezone.now)
+    group_id = models.UUIDField()
+    shape = models.CharField(max_length=16, default="legacy")
+    document_uri = models.TextField()
+    referrer = models.TextField()
+    blocked_uri = models.TextField()
+    effective_directive = models.TextField()
+    violated_directive = models.TextField()
+    original_policy = models.TextField()
+    disposition = models.CharField(max_length=64)
+    status_code = models.IntegerField(null=True)
+    sample = models.TextField(default="")
+    source_file = models.TextField(default="")
+    line_number = models.IntegerField(null=True)
+    browser = models.CharField(max_length=64, default="")
+    user_agent = models.TextField(default="")
+    client = models.BinaryField(max_length=16)
+    coder_version = models.CharField(max_length=64, default="")
+    extra = models.JSONField(default=dict)
 
     class Meta:
         app_label = APP
@@ -136,7 +156,12 @@ class ReportView(APIView):
         members = {k.replace("-", "_"): v for k, v in sent["csp-report"].items()}
         serializer = ReportSerializer(data=members)
         serializer.is_valid(raise_exception=True)
-        Report._default_manager.create(report=serializer.validated_data)
+        Report._default_manager.create(
+            group_id=uuid.uuid5(uuid.NAMESPACE_URL, serializer.validated_data["blocked_uri"]),
+            user_agent=request.headers.get("User-Agent", ""),
+            client=hashlib.sha256(request.META["REMOTE_ADDR"].encode()).digest()[:16],
+            **serializer.validated_data,
+        )
         return Response("ok")
 
 
