@@ -60,8 +60,12 @@ def modern(**members: Any) -> dict[str, Any]:
     }
 
 
+def as_bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 def send(client: Any, value: Any, **more: Any) -> Any:
-    return client.post(PATH, json.dumps(value), content_type="application/csp-report", **more)
+    return client.post(PATH, as_bytes(value), content_type="application/csp-report", **more)
 
 
 def in_admin(*roles: str) -> Client:
