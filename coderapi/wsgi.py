@@ -47,6 +47,7 @@ def _application() -> WSGIApplication:
     from django.conf import settings
 
     from coderapi import listener, measures
+    from coderapi.answers import complete
     from coderapi.body import bounded
     from coderapi.limits import cap_for
 
@@ -55,7 +56,7 @@ def _application() -> WSGIApplication:
     listener.start()
     measures.start_sampling()
     return bounded(
-        django_application,
+        complete(django_application),
         cap_for=cap_for,
         build_version=settings.BUILD_VERSION,
         most_slow=max(1, settings.WEB_THREADS * 3 // 4),
