@@ -20,6 +20,8 @@ class ServiceAdminSite(AdminSite):
     site_title = "coderapi"
     index_title = "Home"
     site_url = None
+    # Lists of addresses need the width; the home page leads everywhere.
+    enable_nav_sidebar = False
     login_form = SignInForm
 
     def index(

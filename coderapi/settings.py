@@ -142,8 +142,7 @@ TEMPLATES = [
 ]
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
-DATE_FORMAT = "Y-m-d"
-DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"
+FORMAT_MODULE_PATH = "coderapi.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"

@@ -61,8 +61,6 @@ class GroupAdmin(ExportingAdmin):
         "distinct_pages",
         "visible_count",
         "last_seen",
-        "first_version",
-        "disposition",
         "document",
     ]
     list_filter = [NoiseFilter, "disposition", "directive", HostFilter, VersionFilter]

@@ -51,7 +51,9 @@ def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) ->
         assert "two.example.net" in shown
         assert "one.example.net" not in shown
     report = Report.objects.all()[0]
-    assert "two.example.net" in text_of(pages.get(f"{url}{report.pk}/change/"))
+    page = text_of(pages.get(f"{url}{report.pk}/change/"))
+    assert "two.example.net" in page
+    assert f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
 def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
