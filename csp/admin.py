@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from audit.services import Actor
@@ -23,6 +24,7 @@ from users.models import User
 
 CHART_HOURS = 7 * 24
 LONGEST_IN_LIST = 40
+DAYS_OF_HITS = 14
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -130,7 +132,7 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "shipped"]
     list_filter = ["enabled", "category", "target", "shipped"]
     search_fields = ["name", "pattern", "reason"]
-    readonly_fields = ["shipped", "updated_at", "examples"]
+    readonly_fields = ["shipped", "updated_at", "hits_by_day", "examples"]
     actions = ["dry_run", "hide_stored", "switch_on", "switch_off"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
@@ -144,10 +146,23 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     def hits_in_a_week(self, rule: Any) -> int:
         return rule.week_hits or 0
 
+    @admin.display(description="hits by day (UTC)")
+    def hits_by_day(self, rule: NoiseRule) -> SafeString:
+        hits = selectors.daily_hits(rule, now=timezone.now(), days=DAYS_OF_HITS)
+        return format_html_join(mark_safe("<br>"), "{}: {}", hits) or mark_safe("none")
+
     @admin.display(description="examples")
-    def examples(self, rule: NoiseRule) -> str:
-        url = reverse("admin:csp_report_changelist", query={"rule_id__exact": rule.pk})
-        return format_html('<a href="{}">What it has marked</a>', url)
+    def examples(self, rule: NoiseRule) -> SafeString:
+        shown = format_html_join(
+            "",
+            '<li><a href="{}">{}</a> {}</li>',
+            (
+                (reverse("admin:csp_report_change", args=[report.pk]), report, report.browser)
+                for report in selectors.examples(rule)
+            ),
+        )
+        every = reverse("admin:csp_report_changelist", query={"rule_id__exact": rule.pk})
+        return format_html('<ul class="uri">{}</ul><a href="{}">All of them</a>', shown, every)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())

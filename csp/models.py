@@ -120,6 +120,11 @@ class Report(models.Model):
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="csp_report_received"),
             models.Index(fields=["group", "-received_at"], name="csp_report_group"),
+            models.Index(
+                fields=["rule_id", "-received_at"],
+                name="csp_report_rule",
+                condition=models.Q(rule_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -61,3 +61,15 @@ def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[No
     """The rules, each with `week_hits`: how many reports it marked in seven days, or None."""
     week = Q(noisehit__day__gt=(now - timedelta(days=7)).date())
     return rules.annotate(week_hits=Sum("noisehit__count", filter=week))
+
+
+def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
+    """Each of the last days on which the rule marked any report, newest first, with how many."""
+    first = (now - timedelta(days=days - 1)).date()
+    hits = rule.noisehit_set.filter(day__gte=first).order_by("-day")
+    return list(hits.values_list("day", "count"))
+
+
+def examples(rule: NoiseRule, *, most: int = 5) -> QuerySet[Report]:
+    """The newest reports that the rule has marked."""
+    return Report.objects.filter(rule_id=rule.pk)[:most]

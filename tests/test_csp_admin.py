@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from csp.models import Group, IngestKey, NoiseRule, Report
+from csp.models import Group, IngestKey, NoiseHit, NoiseRule, Report
 from tests.client import APIClient
 from tests.csp_reports import fresh_writer, in_admin, legacy, send
 
@@ -132,6 +132,9 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
     assert Group.objects.filter(noise_count=1).count() == 3
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
     assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
+    page = text_of(pages.get(reverse("admin:csp_noiserule_change", args=[rule.pk])))
+    assert f"{NoiseHit.objects.get(rule=rule).day:%Y-%m-%d}: 1" in page
+    assert "blocked https://ads0.example.net/" in page
     act(pages, "noiserule", "switch_off", rule)
     assert not Group.objects.filter(noise_count__gt=0).exists()
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
