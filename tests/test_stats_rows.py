@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployment.stats.agent_rows import parse_agent_row
-from deployment.stats.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, Member, RowError, parse_row
+from deployment.stats.agent_rows import TOGETHER, parse_agent_rows
+from deployment.stats.outcome import Rejection
+from deployment.stats.rows import (
+    AGENT_MEMBERS,
+    WORKSPACE_MEMBERS,
+    Member,
+    RowError,
+    parse_each,
+    parse_row,
+)
 from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
@@ -132,26 +139,40 @@ COMPLETE = {
 } | {member.name: 3 for member in AGENT_MEMBERS if member.default == 0 and member.name != "usage"}
 
 
+changes = st.dictionaries(names, json_values | st.uuids().map(str) | st.just(-1), max_size=2)
+
+
 @settings(deadline=None)
-@given(st.dictionaries(names, json_values | st.uuids().map(str) | st.just(-1), max_size=2))
-def test_the_quick_way_parses_as_the_slow_one_does(changed: dict[str, Any]) -> None:
-    row = agent_row(NOW) | COMPLETE | changed
-    assert _parsed(parse_agent_row, row) == _parsed(_slowly, row)
+@given(st.lists(changes, max_size=4))
+def test_the_quick_way_parses_as_the_slow_one_does(changed: list[dict[str, Any]]) -> None:
+    assert_ways_agree([agent_row(NOW) | COMPLETE | each for each in changed])
 
 
 @pytest.mark.parametrize("member", AGENT_MEMBERS, ids=lambda member: member.name)
 def test_the_quick_way_takes_rows_without_optional_members(member: Member) -> None:
     row = agent_row(NOW) | COMPLETE
     del row[member.name]
-    assert _parsed(parse_agent_row, row) == _parsed(_slowly, row)
+    assert_ways_agree([row])
+    assert_ways_agree([agent_row(NOW) | COMPLETE, row])
 
 
-def _slowly(row: Any) -> tuple[Any, ...]:
-    return parse_row(row, members=AGENT_MEMBERS)
+@pytest.mark.parametrize("place", [0, TOGETHER - 1, TOGETHER, 2 * TOGETHER])
+def test_a_bad_row_costs_no_other(place: int) -> None:
+    rows: list[Any] = [agent_row(NOW) for _ in range(2 * TOGETHER + 1)]
+    rows[place] |= {"agent_id": f"{rows[place]['agent_id']} "}
+    assert len(assert_ways_agree(rows)) == len(rows) - 1
 
 
-def _parsed(parse: Callable[[Any], tuple[Any, ...]], row: Any) -> Any:
-    try:
-        return parse(row)
-    except RowError as error:
-        return error.field, error.detail
+@pytest.mark.parametrize("value", [None, [], "row", 7, {}])
+def test_the_quick_way_refuses_what_is_no_row(value: Any) -> None:
+    assert not assert_ways_agree([value])
+
+
+def assert_ways_agree(values: list[Any]) -> list[tuple[Any, ...]]:
+    quickly: list[Rejection] = []
+    slowly: list[Rejection] = []
+    rows = list(enumerate(values, 1))
+    found = parse_agent_rows(rows, rejected=quickly)
+    assert found == parse_each(rows, members=AGENT_MEMBERS, rejected=slowly)
+    assert quickly == slowly
+    return found

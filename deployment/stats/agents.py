@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
-from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from psycopg.errors import UniqueViolation
 
-from deployment.stats import partitions
+from deployment.stats import known_rows, partitions
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.retention import minutes_from
-from deployment.stats.rows import AGENT_MEMBERS
-from deployment.stats.staging import array, copied
+from deployment.stats.rows import AGENT_MEMBERS, Row
+from deployment.stats.staging import copied
 
-# A row is its number and then the values of rows.AGENT_MEMBERS.
-type Row = tuple[Any, ...]
-# How far around its rows' times a batch looks for the same id with another time.
-NEIGHBOURHOOD = timedelta(hours=1)
 COLUMNS = [member.name for member in AGENT_MEMBERS]
-
-_KNOWN = """
-SELECT id::text, created_at FROM deployment_agentstat
-WHERE id = ANY(%s::uuid[]) AND created_at BETWEEN %s AND %s
-UNION ALL
-SELECT id::text, created_at FROM deployment_lateagentstat WHERE id = ANY(%s::uuid[])
-"""
+_id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
+_members_of, _key_of = itemgetter(slice(1, None)), itemgetter(ID, CREATED_AT)
 
 
-def prepare(rows: Iterable[Row], *, now: datetime) -> None:
+def prepare(rows: Collection[Row], *, now: datetime) -> None:
     """Makes the partitions that the rows need, outside the transaction that takes them in.
 
     Making one locks the whole table, and dropping old ones does too: within that transaction the
     two would wait for each other.
     """
-    latest = now + partitions.AHEAD
-    hours = {partitions.hour_of(row[CREATED_AT]) for row in rows if row[CREATED_AT] <= latest}
-    kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
-    partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
+    if rows:
+        latest = now + partitions.AHEAD
+        hours = {hour for hour in partitions.hours_of(map(_time_of, rows)) if hour <= latest}
+        kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+        partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
 
 
 def take(rows: Sequence[Row], *, now: datetime) -> Verdicts:
@@ -61,10 +52,13 @@ def _refused(row: Row, field: str, detail: str) -> Rejection:
     return Rejection(row[0], field, detail)
 
 
-def _timely(rows: Iterable[Row], *, now: datetime, verdicts: Verdicts) -> list[Row]:
+def _timely(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> Sequence[Row]:
     """The rows whose time is neither too far ahead nor older than anything that is kept."""
     latest = now + partitions.AHEAD
     earliest = minutes_from(now)
+    times = list(map(_time_of, rows))
+    if earliest <= min(times) and max(times) <= latest:
+        return rows
     timely = []
     for row in rows:
         if row[CREATED_AT] > latest:
@@ -78,93 +72,74 @@ def _timely(rows: Iterable[Row], *, now: datetime, verdicts: Verdicts) -> list[R
     return timely
 
 
-def _without_repetitions(rows: Iterable[Row], *, verdicts: Verdicts) -> list[Row]:
+def _without_repetitions(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:
+    if len(set(map(_id_of, rows))) == len(rows):
+        return rows
     first: dict[str, Row] = {}
     for row in rows:
         known = first.setdefault(row[ID], row)
         if known is not row:
-            _judge_known(row[0], known[CREATED_AT] == row[CREATED_AT], verdicts=verdicts)
+            verdicts.judge_known(row[0], known[CREATED_AT] == row[CREATED_AT])
     return list(first.values())
-
-
-def _judge_known(number: int, same_time: bool, *, verdicts: Verdicts) -> None:
-    if same_time:
-        verdicts.duplicate += 1
-    else:
-        verdicts.rejected.append(Rejection(number, "id", "is known with another created_at"))
 
 
 def _take_distinct(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> None:
     partitions.lock_hours(shared=True)
-    hours = partitions.look_at_hours({partitions.hour_of(row[CREATED_AT]) for row in rows})
-    # In the order of their keys, so that two transactions with the same rows do not deadlock.
-    open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=itemgetter(ID))
+    hours = partitions.look_at_hours(partitions.hours_of(map(_time_of, rows)))
+    # In the order of their ids, so that two transactions with the same rows do not deadlock.
+    open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=_id_of)
     new = _keep_new(open_rows, hours, verdicts=verdicts)
     verdicts.accepted += len(new)
     if new:
         arrived = Arrived()
         arrived.add(new, now=now)
-        arrived.fold()
+        arrived.fold(now=now)
 
 
-def _open(rows: Iterable[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Iterable[Row]:
+def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
     """The rows whose hour is not closed."""
+    if not hours.closed:
+        return rows
+    found = []
     for row in rows:
         hour = partitions.hour_of(row[CREATED_AT])
         if hour in hours.closed:
             detail = f"is of the hour {hour.isoformat()}, which is closed"
             verdicts.rejected.append(_refused(row, "created_at", detail))
         else:
-            yield row
+            found.append(row)
+    return found
 
 
 def _keep_new(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
     """Keeps the rows that are not known yet, and gives them.
 
-    Another transaction may bring in the same rows between the look and the insert. The insert
-    waits for it and fails: then it is undone, and the rows are seen.
+    Rows are seldom known already, so their own hours are not looked through for them first: an id
+    is unique within its hour, so the insert fails. Then it is undone, and the rows are looked for.
+    The insert also waits for other transactions that bring in the same rows.
     """
+    rows = known_rows.without(known_rows.in_hours_around(rows, hours), rows, verdicts=verdicts)
     while rows:
-        rows = _without_known(rows, verdicts=verdicts)
         with suppress(UniqueViolation):
             with transaction.atomic():
                 _keep(rows, hours)
             break
+        rows = known_rows.without(known_rows.in_their_hours(rows), rows, verdicts=verdicts)
     return rows
 
 
-def _keep(rows: Iterable[Row], hours: partitions.Hours) -> None:
-    kept: list[Row] = []
-    late: list[Row] = []
-    for row in rows:
-        (kept if partitions.hour_of(row[CREATED_AT]) in hours.kept else late).append(row)
+def _keep(rows: Sequence[Row], hours: partitions.Hours) -> None:
+    late = _late(rows, hours)
+    missed = set(map(_id_of, late))
+    kept = [row for row in rows if row[ID] not in missed] if late else rows
     if kept:
-        copied("deployment_agentstat", columns=COLUMNS, rows=(row[1:] for row in kept))
+        copied("deployment_agentstat", columns=COLUMNS, rows=map(_members_of, kept))
     if late:
-        keys = ((row[ID], row[CREATED_AT]) for row in late)
-        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=keys)
+        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=map(_key_of, late))
 
 
-def _without_known(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:
-    """The rows whose id is new; the others are judged."""
-    known = _known(rows)
-    if not known:
-        return rows
-    for row in rows:
-        if row[ID] in known:
-            _judge_known(row[0], known[row[ID]] == row[CREATED_AT], verdicts=verdicts)
-    return [row for row in rows if row[ID] not in known]
-
-
-def _known(rows: Sequence[Row]) -> dict[str, datetime]:
-    """When those of these rows' ids that came before were of."""
-    ids = array(row[ID] for row in rows)
-    times = [row[CREATED_AT] for row in rows]
-    span = min(times) - NEIGHBOURHOOD, max(times) + NEIGHBOURHOOD
-    with connection.cursor() as cursor:
-        # Rows by the million must not be scanned for a few new ones.
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(_KNOWN, [ids, *span, ids])
-        found = dict(cursor.fetchall())
-        cursor.execute("SET LOCAL enable_seqscan = on")
-    return found
+def _late(rows: Iterable[Row], hours: partitions.Hours) -> list[Row]:
+    """The rows whose hour is no longer kept."""
+    if hours.asked == hours.kept:
+        return []
+    return [row for row in rows if partitions.hour_of(row[CREATED_AT]) not in hours.kept]

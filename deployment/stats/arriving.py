@@ -2,112 +2,153 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
 
 from deployment.stats import folding
-from deployment.stats.cells import floor
+from deployment.stats.cells import EPOCH, MINUTE, floor
+from deployment.stats.folding import SLICE, UNMEASURED, slices_from
 from deployment.stats.percentiles import bucket_of
-from deployment.stats.rows import AGENT_MEMBERS
+from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import array
 
 FIVE_MINUTES = timedelta(minutes=5)
 # Where a row, which begins with its number, has what is folded.
 _PLACES = {member.name: place for place, member in enumerate(AGENT_MEMBERS, 1)}
 ID, CREATED_AT, AGENT_ID = (_PLACES[name] for name in ("id", "created_at", "agent_id"))
-LATENCY = _PLACES["connection_median_latency_ms"]
+LATENCY, USAGE = _PLACES["connection_median_latency_ms"], _PLACES["usage"]
 RX, TX = _PLACES["rx_bytes"], _PLACES["tx_bytes"]
 SESSIONS = [_PLACES[name] for name in folding.SESSION_COLUMNS]
-_NEWEST_COLUMNS = [AGENT_ID, CREATED_AT, ID, *SESSIONS]
+_SLICE_SECONDS = SLICE.seconds
+_newest_members = itemgetter(AGENT_ID, CREATED_AT, ID, *SESSIONS)
 
 _MINUTES = """
 SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
 """
 _BUCKETS = "SELECT * FROM unnest(%s::timestamptz[], %s::integer[], %s::bigint[])"
+_SLICES = """
+SELECT * FROM unnest(%s::timestamptz[], %s::integer[], %s::bigint[], %s::numeric[], %s::numeric[])
+"""
+_USAGE = f"""
+SELECT * FROM unnest(%s::uuid[], %s::timestamptz[]{len(SESSIONS) * ", %s::numeric[]"})
+"""  # noqa: S608 - the names are constants of this package
 _SPANS = "SELECT unnest(%s::timestamptz[])"
 _ROWS = f"""
 SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::uuid[]{len(SESSIONS) * ", %s::bigint[]"})
 AS arrived (agent_id, created_at, id, {", ".join(folding.SESSION_COLUMNS)})
 """  # noqa: S608 - the names are constants of this package
 
-type Row = Sequence[Any]
+type Records = Iterable[Sequence[Any]]
 
 
 @dataclass(slots=True)
 class _Sum:
     rows: int = 0
-    measured: int = 0
     rx_bytes: int = 0
     tx_bytes: int = 0
+
+    def add(self, other: _Sum) -> None:
+        self.rows += other.rows
+        self.rx_bytes += other.rx_bytes
+        self.tx_bytes += other.tx_bytes
 
 
 @dataclass(slots=True)
 class Arrived:
-    """What rows come to: sums by minute, rows by minute and bucket, each agent's newest row.
+    """What rows come to: sums by slice and bucket, sessions of usage, each agent's newest row.
 
-    Rows of the future are set aside until their time has come.
+    Slices are known by their number from 1970 on. Rows of the future are set aside until their
+    time has come.
     """
 
-    minutes: dict[datetime, _Sum] = field(default_factory=dict)
-    buckets: Counter[tuple[datetime, int]] = field(default_factory=Counter)
+    cells: dict[tuple[float, int], _Sum] = field(default_factory=dict)
+    usage: dict[tuple[str, datetime], list[int]] = field(default_factory=dict)
     newest: dict[str, Row] = field(default_factory=dict)
     ahead: list[Row] = field(default_factory=list)
 
     def add(self, rows: Iterable[Row], *, now: datetime) -> None:
         for row in rows:
-            self._add_to_minute(row)
+            self._add_to_cell(row)
+            if row[USAGE]:
+                self._add_to_usage(row)
             if row[CREATED_AT] > now:
                 self.ahead.append(row)
             elif _age(row) >= _age(self.newest.setdefault(row[AGENT_ID], row)):
                 self.newest[row[AGENT_ID]] = row
 
-    def _add_to_minute(self, row: Row) -> None:
-        minute = row[CREATED_AT].replace(second=0, microsecond=0)
-        total = self.minutes.get(minute) or self.minutes.setdefault(minute, _Sum())
+    def _add_to_cell(self, row: Row) -> None:
+        latency = row[LATENCY]
+        key = (
+            row[CREATED_AT].timestamp() // _SLICE_SECONDS,
+            bucket_of(latency) if latency > 0 else UNMEASURED,
+        )
+        total = self.cells.get(key) or self.cells.setdefault(key, _Sum())
         total.rows += 1
-        if row[LATENCY] > 0:
-            total.measured += 1
+        if latency > 0:
             total.rx_bytes += row[RX]
             total.tx_bytes += row[TX]
-            self.buckets[minute, bucket_of(row[LATENCY])] += 1
 
-    def fold(self) -> None:
+    def _add_to_usage(self, row: Row) -> None:
+        key = row[AGENT_ID], floor(row[CREATED_AT], MINUTE)
+        known = self.usage.get(key, [0] * len(SESSIONS))
+        self.usage[key] = [n + row[place] for n, place in zip(known, SESSIONS, strict=True)]
+
+    def fold(self, *, now: datetime) -> None:
         """Adds it all to what is known. All locks are taken in key order."""
-        spans = {floor(minute, FIVE_MINUTES) for minute in self.minutes}
+        buckets = self._minutes()
         newest = sorted(self.newest.values(), key=lambda row: row[AGENT_ID])
-        with connection.cursor() as cursor:
-            cursor.execute(folding.ADD_TO_MINUTES.format(rows=_MINUTES), self._sums())
-            if self.buckets:
-                cursor.execute(folding.ADD_TO_BUCKETS.format(rows=_BUCKETS), self._counts())
-            cursor.execute(folding.MARK_STALE.format(rows=_SPANS), [array(spans)])
-            if newest:
-                cursor.execute(folding.RAISE_NEWEST.format(rows=_ROWS), _columns(newest))
-            if self.ahead:
-                cursor.execute(folding.SET_ASIDE.format(rows=_ROWS), _columns(self.ahead))
+        _add(folding.ADD_TO_MINUTES, _MINUTES, _sums(buckets))
+        measured = ((*key, each.rows) for key, each in buckets.items() if key[1] != UNMEASURED)
+        _add(folding.ADD_TO_BUCKETS, _BUCKETS, measured)
+        _add(folding.ADD_TO_SLICES, _SLICES, self._slices(now))
+        _add(folding.ADD_TO_USAGE, _USAGE, ((*key, *each) for key, each in self.usage.items()))
+        spans = {floor(minute, FIVE_MINUTES) for minute, _ in buckets}
+        _add(folding.MARK_STALE, _SPANS, ((span,) for span in spans))
+        _add(folding.RAISE_NEWEST, _ROWS, map(_newest_members, newest))
+        _add(folding.SET_ASIDE, _ROWS, map(_newest_members, self.ahead))
 
-    def _sums(self) -> list[str]:
-        sums = self.minutes.values()
-        return [
-            array(self.minutes),
-            array(each.rows for each in sums),
-            array(each.measured for each in sums),
-            array(each.rx_bytes for each in sums),
-            array(each.tx_bytes for each in sums),
-        ]
+    def _minutes(self) -> dict[tuple[datetime, int], _Sum]:
+        """The cells added up by minute and bucket."""
+        found: dict[tuple[datetime, int], _Sum] = defaultdict(_Sum)
+        for (number, bucket), cell in self.cells.items():
+            found[floor(EPOCH + number * SLICE, MINUTE), bucket].add(cell)
+        return found
 
-    def _counts(self) -> list[str]:
-        minutes, buckets = zip(*self.buckets, strict=True)
-        return [array(minutes), array(buckets), array(self.buckets.values())]
+    def _slices(self, now: datetime) -> Records:
+        """The cells that are kept apart."""
+        kept_from = slices_from(now)
+        for (number, bucket), cell in self.cells.items():
+            start = EPOCH + number * SLICE
+            if start >= kept_from:
+                yield start, bucket, cell.rows, cell.rx_bytes, cell.tx_bytes
+
+
+def _sums(buckets: Mapping[tuple[datetime, int], _Sum]) -> Records:
+    """Minutes with their rows, those of them that are measured, and their traffic."""
+    totals: dict[datetime, _Sum] = defaultdict(_Sum)
+    unmeasured: dict[datetime, int] = {}
+    for (minute, bucket), each in buckets.items():
+        totals[minute].add(each)
+        if bucket == UNMEASURED:
+            unmeasured[minute] = each.rows
+    for minute, total in totals.items():
+        measured = total.rows - unmeasured.get(minute, 0)
+        yield minute, total.rows, measured, total.rx_bytes, total.tx_bytes
 
 
 def _age(row: Row) -> tuple[datetime, str]:
     return row[CREATED_AT], row[ID]
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    return [array(row[place] for row in rows) for place in _NEWEST_COLUMNS]
+def _add(statement: str, query: str, records: Records) -> None:
+    """Runs the statement over the records, if there is one."""
+    columns = [array(column) for column in zip(*records, strict=True)]
+    if columns:
+        with connection.cursor() as cursor:
+            cursor.execute(statement.format(rows=query), columns)

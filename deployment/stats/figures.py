@@ -1,4 +1,4 @@
-"""The figures of one window: from whole minutes, raw rows at its edges, and newest rows.
+"""The figures of one window: from whole minutes, slices and raw rows at its edges, newest rows.
 
 The window is (at - 15 minutes, at]. Traffic and latency come from its rows with a latency above 0;
 sessions from the newest row of each agent in it; workspaces from what is known of them now.
@@ -14,12 +14,11 @@ from typing import Any
 from django.db import connection
 
 from deployment.stats import percentiles
-from deployment.stats.folding import BUCKET, SESSION_COLUMNS
+from deployment.stats.cells import MINUTE, floor
+from deployment.stats.folding import BUCKET, SESSION_COLUMNS, SLICE, UNMEASURED
 from deployment.stats.models import Snapshot
 
 WINDOW = timedelta(minutes=15)
-MINUTE = timedelta(minutes=1)
-MICROSECOND = timedelta(microseconds=1)
 # Up to so many rows, percentiles are taken from the rows themselves.
 MOST_EXACT_ROWS = 20_000
 P50, P95 = 0.5, 0.95
@@ -62,27 +61,31 @@ NO_AGENTS = AgentFigures(
 )
 
 # One statement, so that all figures are of one state of the tables. The subquery of a CASE is run
-# only if needed; the raw rows of agents that have reported since `at` only if there is one.
+# only if needed. Of an agent that has reported since `at`, the newest row until then is looked up.
 _AGENTS = f"""
 WITH edges AS MATERIALIZED (
-    SELECT CASE WHEN connection_median_latency_ms > 0 THEN {BUCKET} END AS bucket,
-           sum(sign) AS row_count,
-           sum(sign * rx_bytes) AS rx_bytes, sum(sign * tx_bytes) AS tx_bytes
+    SELECT bucket, sum(row_count) AS row_count, sum(rx_bytes) AS rx_bytes, sum(tx_bytes) AS tx_bytes
     FROM (
-        SELECT rx_bytes, tx_bytes, connection_median_latency_ms, %(start_sign)s AS sign
-        FROM deployment_agentstat
-        WHERE created_at >= %(start_from)s AND created_at <= %(start_to)s
+        SELECT bucket, row_count, rx_bytes, tx_bytes FROM deployment_slicesum
+        WHERE slice >= %(start_slice)s AND slice < %(first)s
+           OR slice >= %(last)s AND slice < %(end_slice)s
         UNION ALL
-        SELECT rx_bytes, tx_bytes, connection_median_latency_ms, %(end_sign)s
-        FROM deployment_agentstat
-        WHERE created_at >= %(end_from)s AND created_at <= %(end_to)s
-    ) AS arrived GROUP BY 1
+        SELECT CASE WHEN connection_median_latency_ms > 0 THEN {BUCKET} ELSE {UNMEASURED} END,
+               count(*), sum(rx_bytes), sum(tx_bytes)
+        FROM (
+            SELECT rx_bytes, tx_bytes, connection_median_latency_ms FROM deployment_agentstat
+            WHERE created_at > %(start)s AND created_at < %(start_slice)s
+            UNION ALL
+            SELECT rx_bytes, tx_bytes, connection_median_latency_ms FROM deployment_agentstat
+            WHERE created_at >= %(end_slice)s AND created_at <= %(at)s
+        ) AS arrived GROUP BY 1
+    ) AS counted GROUP BY bucket
 ), parts AS (
     SELECT row_count, rx_bytes, tx_bytes FROM deployment_minutesum
     WHERE minute >= %(first)s AND minute < %(last)s
     UNION ALL
-    SELECT sum(row_count), sum(rx_bytes) FILTER (WHERE bucket IS NOT NULL),
-           sum(tx_bytes) FILTER (WHERE bucket IS NOT NULL)
+    SELECT sum(row_count), sum(rx_bytes) FILTER (WHERE bucket <> {UNMEASURED}),
+           sum(tx_bytes) FILTER (WHERE bucket <> {UNMEASURED})
     FROM edges
 ), totals AS MATERIALIZED (
     SELECT coalesce(sum(row_count), 0) AS row_count,
@@ -93,20 +96,18 @@ WITH edges AS MATERIALIZED (
         SELECT bucket, row_count FROM deployment_latencybucket
         WHERE minute >= %(first)s AND minute < %(last)s
         UNION ALL
-        SELECT bucket, row_count FROM edges WHERE bucket IS NOT NULL
-    ) AS counted GROUP BY bucket HAVING sum(row_count) > 0 ORDER BY bucket
-), overtaken AS MATERIALIZED (
-    SELECT agent_id FROM deployment_newestagentstat WHERE created_at > %(at)s
+        SELECT bucket, row_count FROM edges WHERE bucket <> {UNMEASURED}
+    ) AS counted GROUP BY bucket ORDER BY bucket
 ), newest AS (
     SELECT {", ".join(SESSION_COLUMNS)} FROM deployment_newestagentstat
     WHERE created_at > %(start)s AND created_at <= %(at)s
-    UNION ALL (
-        SELECT DISTINCT ON (agent_id) {", ".join(SESSION_COLUMNS)} FROM deployment_agentstat
-        WHERE (SELECT count(*) > 0 FROM overtaken)
-          AND created_at > %(start)s AND created_at <= %(at)s
-          AND agent_id IN (SELECT agent_id FROM overtaken)
-        ORDER BY agent_id, created_at DESC, id DESC
-    )
+    UNION ALL
+    SELECT overtaken.* FROM deployment_newestagentstat AS known CROSS JOIN LATERAL (
+        SELECT {", ".join(SESSION_COLUMNS)} FROM deployment_agentstat
+        WHERE agent_id = known.agent_id AND created_at > %(start)s AND created_at <= %(at)s
+        ORDER BY created_at DESC, id DESC LIMIT 1
+    ) AS overtaken
+    WHERE known.created_at > %(at)s
 )
 SELECT row_count, rx_bytes, tx_bytes,
     CASE WHEN row_count <= %(most)s THEN (
@@ -133,11 +134,23 @@ FROM deployment_workspacestate WHERE NOT deleted
 """.format(succeeded="job_completed_at IS NOT NULL AND job_canceled_at IS NULL AND error = ''")
 
 
+# Whether the slices of a minute are all there: they are kept for the newest minutes alone, and none
+# are made of rows that come long after their time.
+_SLICED = """
+SELECT minute FROM deployment_minutesum WHERE minute = ANY(%s::timestamptz[]) AND row_count = (
+    SELECT sum(row_count) FROM deployment_slicesum
+    WHERE slice >= minute AND slice < minute + INTERVAL '1 minute'
+)
+"""
+
+
 def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> AgentFigures:
     """What the agents' rows of (at - 15 minutes, at] come to."""
-    window: dict[str, datetime | int] = {"start": at - WINDOW, "at": at, "most": most_exact_rows}
+    start = at - WINDOW
     with connection.cursor() as cursor:
-        cursor.execute(_AGENTS, window | _start_edge(at - WINDOW) | _end_edge(at))
+        cursor.execute(_SLICED, [[_minute(start), _minute(at)]])
+        sliced = {minute for (minute,) in cursor.fetchall()}
+        cursor.execute(_AGENTS, _parts(start, at, sliced=sliced) | {"most": most_exact_rows})
         rows, rx, tx, exact, histogram, sessions = cursor.fetchone()
     p50, p95 = _percentiles(exact, histogram, in_rows=rows <= most_exact_rows)
     return AgentFigures(
@@ -152,38 +165,19 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
     )
 
 
-def _start_edge(start: datetime) -> dict[str, datetime | int]:
-    """How the minute in which the window begins is read: the fewer raw rows of its two parts.
+def _parts(start: datetime, at: datetime, *, sliced: set[datetime]) -> dict[str, datetime | int]:
+    """Where the parts of a window meet: raw rows, slices, whole minutes, slices, raw rows.
 
-    Either those after `start` are added to the minutes that follow, or the others are taken away
-    from the whole minute.
+    A minute whose slices are not there has none but raw rows.
     """
-    minute = _minute(start)
-    if start - minute < MINUTE / 2:
-        return {
-            "first": minute,
-            "start_sign": -1,
-            "start_from": minute,
-            "start_to": start,
-        }
+    first, last = _minute(start) + MINUTE, _minute(at)
     return {
-        "first": minute + MINUTE,
-        "start_sign": 1,
-        "start_from": start + MICROSECOND,
-        "start_to": minute + MINUTE - MICROSECOND,
-    }
-
-
-def _end_edge(at: datetime) -> dict[str, datetime | int]:
-    """The same for the minute in which the window ends; `last` is where whole minutes end."""
-    minute = _minute(at)
-    if at - minute < MINUTE / 2:
-        return {"last": minute, "end_sign": 1, "end_from": minute, "end_to": at}
-    return {
-        "last": minute + MINUTE,
-        "end_sign": -1,
-        "end_from": at + MICROSECOND,
-        "end_to": minute + MINUTE - MICROSECOND,
+        "start": start,
+        "start_slice": floor(start, SLICE) + SLICE if _minute(start) in sliced else first,
+        "first": first,
+        "last": last,
+        "end_slice": floor(at, SLICE) if last in sliced else last,
+        "at": at,
     }
 
 
@@ -202,16 +196,21 @@ def _percentiles(
     return percentiles.from_histogram(counts, P50), percentiles.from_histogram(counts, P95)
 
 
+# Of each agent with a row in the window, the newest of its minutes that are full; the first one,
+# which the window cuts, counts with the rows that are left of it.
 _USAGE = f"""
-SELECT {", ".join(f"coalesce(sum({name}), 0)::bigint" for name in SESSION_COLUMNS)} FROM (
-    SELECT DISTINCT ON (agent_id) * FROM (
-        SELECT agent_id, date_trunc('minute', created_at) AS minute,
-            {", ".join(f"sum({name}) AS {name}" for name in SESSION_COLUMNS)}
-        FROM deployment_agentstat
-        WHERE created_at > %(start)s AND created_at < %(minute)s AND usage
-        GROUP BY agent_id, minute
-    ) AS minutes ORDER BY agent_id, minute DESC
-) AS newest
+WITH cut AS MATERIALIZED (
+    SELECT agent_id, {", ".join(f"sum({name}) AS {name}" for name in SESSION_COLUMNS)}
+    FROM deployment_agentstat
+    WHERE created_at > %(start)s AND created_at < %(first)s AND usage GROUP BY agent_id
+)
+SELECT {", ".join(f"coalesce(sum(coalesce(full_.{c}, cut.{c})), 0)" for c in SESSION_COLUMNS)}
+FROM deployment_newestagentstat AS known LEFT JOIN cut USING (agent_id) LEFT JOIN LATERAL (
+    SELECT {", ".join(SESSION_COLUMNS)} FROM deployment_usageminute
+    WHERE agent_id = known.agent_id AND minute >= %(first)s AND minute < %(last)s
+    ORDER BY minute DESC LIMIT 1
+) AS full_ ON true
+WHERE known.created_at > %(start)s
 """  # noqa: S608 - the names are constants of this package
 
 
@@ -220,9 +219,10 @@ def usage_sessions(at: datetime) -> dict[str, int]:
 
     An agent tells of its sessions in several such rows, so a minute's rows are added up.
     """
+    window = {"start": at - WINDOW, "first": _minute(at - WINDOW) + MINUTE, "last": _minute(at)}
     with connection.cursor() as cursor:
-        cursor.execute(_USAGE, {"start": at - WINDOW, "minute": _minute(at)})
-        return dict(zip(KINDS, cursor.fetchone(), strict=True))
+        cursor.execute(_USAGE, window)
+        return dict(zip(KINDS, map(int, cursor.fetchone()), strict=True))
 
 
 def workspace_figures() -> WorkspaceFigures:

@@ -6,7 +6,7 @@ All statements take their locks in key order, so that two that run at once do no
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection
 
@@ -22,6 +22,12 @@ _SESSIONS = ", ".join(SESSION_COLUMNS)
 # The bucket of a latency above 0; percentiles.bucket_of says the same.
 BUCKET = f"ceil(ln(connection_median_latency_ms) / {LOG_RATIO!r}::float8)::integer - 1"
 
+# In slices, rows without a measured latency have a bucket, too: their number counts.
+UNMEASURED = -(2**31)
+SLICE = timedelta(seconds=5)
+# Slices are for the edges of windows that end now. Those of the past are read from raw rows.
+SLICES_KEPT = timedelta(hours=1)
+
 # Each takes the rows to add from a query that is put in.
 ADD_TO_MINUTES = """
 INSERT INTO deployment_minutesum AS known (minute, row_count, measured_count, rx_bytes, tx_bytes)
@@ -36,6 +42,20 @@ ADD_TO_BUCKETS = """
 INSERT INTO deployment_latencybucket AS known (minute, bucket, row_count)
 {rows} ORDER BY 1, 2
 ON CONFLICT (minute, bucket) DO UPDATE SET row_count = known.row_count + excluded.row_count
+"""
+ADD_TO_SLICES = """
+INSERT INTO deployment_slicesum AS known (slice, bucket, row_count, rx_bytes, tx_bytes)
+{rows} ORDER BY 1, 2
+ON CONFLICT (slice, bucket) DO UPDATE SET
+    row_count = known.row_count + excluded.row_count,
+    rx_bytes = known.rx_bytes + excluded.rx_bytes,
+    tx_bytes = known.tx_bytes + excluded.tx_bytes
+"""
+ADD_TO_USAGE = f"""
+INSERT INTO deployment_usageminute AS known (agent_id, minute, {_SESSIONS})
+{{rows}} ORDER BY 1, 2
+ON CONFLICT (agent_id, minute) DO UPDATE SET
+    {", ".join(f"{name} = known.{name} + excluded.{name}" for name in SESSION_COLUMNS)}
 """
 MARK_STALE = """
 INSERT INTO deployment_stalespan (start) {rows} ORDER BY 1 ON CONFLICT DO NOTHING
@@ -64,6 +84,19 @@ _BUCKETS = f"""
 SELECT date_trunc('minute', created_at, 'UTC'), {BUCKET}, count(*)
 FROM {{source}} WHERE connection_median_latency_ms > 0 GROUP BY 1, 2
 """  # noqa: S608 - the names are constants of this package
+_SLICES = f"""
+SELECT date_bin(INTERVAL '{SLICE.seconds} s', created_at, TIMESTAMPTZ '1970-01-01T00:00:00Z'),
+       CASE WHEN measured THEN {BUCKET} ELSE {UNMEASURED} END, count(*),
+       coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
+       coalesce(sum(tx_bytes) FILTER (WHERE measured), 0)
+FROM (SELECT *, connection_median_latency_ms > 0 AS measured FROM {{source}}) AS arrived
+WHERE created_at >= %s GROUP BY 1, 2
+"""  # noqa: S608 - the names are constants of this package
+_USAGE = f"""
+SELECT agent_id, date_trunc('minute', created_at, 'UTC'),
+       {", ".join(f"sum({name})" for name in SESSION_COLUMNS)}
+FROM {{source}} WHERE usage GROUP BY 1, 2
+"""  # noqa: S608 - the names are constants of this package
 _SPANS = """
 SELECT DISTINCT date_bin('5 minutes', created_at, TIMESTAMPTZ '1970-01-01T00:00:00Z') FROM {source}
 """
@@ -82,12 +115,26 @@ WITH arrived AS (
 """  # noqa: S608 - the names are constants of this package
 
 
+_OF_ALL_ROWS = (
+    (ADD_TO_MINUTES, _MINUTES),
+    (ADD_TO_BUCKETS, _BUCKETS),
+    (ADD_TO_USAGE, _USAGE),
+    (MARK_STALE, _SPANS),
+)
+
+
+def slices_from(now: datetime) -> datetime:
+    """The first moment that slices are kept of."""
+    return now.replace(second=0, microsecond=0) - SLICES_KEPT
+
+
 def fold(source: str, *, now: datetime) -> None:
     """Folds every row of the table `source`. None of them may have been folded before."""
     with connection.cursor() as cursor:
-        for statement, rows in ((ADD_TO_MINUTES, _MINUTES), (ADD_TO_BUCKETS, _BUCKETS)):
+        for statement, rows in _OF_ALL_ROWS:
             cursor.execute(statement.format(rows=rows.format(source=source)))
-        cursor.execute(MARK_STALE.format(rows=_SPANS.format(source=source)))
+        slices = ADD_TO_SLICES.format(rows=_SLICES.format(source=source))
+        cursor.execute(slices, [slices_from(now)])
         cursor.execute(RAISE_NEWEST.format(rows=_NEWEST.format(source=source)), [now])
         cursor.execute(SET_ASIDE.format(rows=_AHEAD.format(source=source)), [now])
 

@@ -10,20 +10,21 @@ from typing import Any, Final
 from django.db import transaction
 
 from deployment.stats import agents, workspaces
-from deployment.stats.agent_rows import parse_agent_row
+from deployment.stats.agent_rows import parse_agent_rows
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
     Member,
-    RowError,
-    parse_workspace_row,
+    Numbered,
+    Row,
+    parse_workspace_rows,
 )
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
-PARSE = {AGENT: parse_agent_row, WORKSPACE: parse_workspace_row}
+PARSE = {AGENT: parse_agent_rows, WORKSPACE: parse_workspace_rows}
 TAKE = {AGENT: agents.take, WORKSPACE: workspaces.take}
 
 
@@ -31,11 +32,11 @@ TAKE = {AGENT: agents.take, WORKSPACE: workspaces.take}
 class Parsed:
     """Good rows by kind, each row's values after its number, and what was refused."""
 
-    rows: dict[str, list[tuple[Any, ...]]]
+    rows: dict[str, list[Row]] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def ingest(rows: Iterable[tuple[int, Any]], *, now: datetime, kind: str = "") -> Verdicts:
+def ingest(rows: Iterable[Numbered], *, now: datetime, kind: str = "") -> Verdicts:
     """Takes in every good row, all in one transaction, and says what became of each.
 
     A row is a mapping and its number. `kind` is "agent" or "workspace"; without it each row names
@@ -44,34 +45,43 @@ def ingest(rows: Iterable[tuple[int, Any]], *, now: datetime, kind: str = "") ->
     return take_in(parse(rows, kind=kind), now=now)
 
 
-def parse(rows: Iterable[tuple[int, Any]], *, kind: str = "") -> Parsed:
+def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
     """The rows' values, without a look at the database."""
-    parsed = Parsed({AGENT: [], WORKSPACE: []})
-    for number, value in rows:
-        try:
-            name = kind or _kind(value)
-            parsed.rows[name].append((number, *PARSE[name](value)))
-        except RowError as error:
-            parsed.rejected.append(Rejection(number, error.field, error.detail))
+    parsed = Parsed()
+    sorted_rows = {kind: rows} if kind else _by_kind(rows, rejected=parsed.rejected)
+    for name, numbered in sorted_rows.items():
+        parsed.rows[name] = PARSE[name](numbered, rejected=parsed.rejected)
     return parsed
+
+
+def _by_kind(
+    rows: Iterable[Numbered], *, rejected: list[Rejection]
+) -> Mapping[str, Iterable[Numbered]]:
+    """The rows by the kind that each names."""
+    found: dict[str, list[Numbered]] = {AGENT: [], WORKSPACE: []}
+    for row in rows:
+        number, value = row
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if isinstance(kind, str) and kind in found:
+            found[kind].append(row)
+        else:
+            rejected.append(_without_kind(number, value))
+    return found
+
+
+def _without_kind(number: int, value: Any) -> Rejection:
+    if not isinstance(value, dict):
+        return Rejection(number, "", "must be a JSON object")
+    return Rejection(number, "kind", f"must be {AGENT} or {WORKSPACE}")
 
 
 def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     """Takes in what was parsed, all in one transaction."""
     verdicts = Verdicts()
-    agents.prepare(parsed.rows[AGENT], now=now)
+    agents.prepare(parsed.rows.get(AGENT, []), now=now)
     with transaction.atomic():
         for name, batch in parsed.rows.items():
             if batch:
                 verdicts.add(TAKE[name](batch, now=now))
     verdicts.reject(parsed.rejected)
     return verdicts
-
-
-def _kind(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        raise RowError("", "must be a JSON object")
-    kind = value.get("kind")
-    if not isinstance(kind, str) or kind not in MEMBERS:
-        raise RowError("kind", f"must be {AGENT} or {WORKSPACE}")
-    return kind

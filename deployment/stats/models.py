@@ -14,8 +14,10 @@ __all__ = [
     "MinuteSum",
     "NewestAgentStat",
     "Rung",
+    "SliceSum",
     "Snapshot",
     "StaleSpan",
+    "UsageMinute",
     "WorkspaceState",
 ]
 
@@ -35,7 +37,8 @@ class SessionCounts(models.Model):
 class AgentStat(SessionCounts):
     """One report of one agent. Partitioned by the hour of `created_at`, dropped by whole hours.
 
-    In SQL the key is (id, created_at), since a partitioned table's key must hold what it is cut by.
+    In SQL there is no key, since a partitioned table's must hold what it is cut by; `id` is unique
+    in each partition.
     Units: latency in milliseconds, -1 where none was measured.
     """
 
@@ -55,7 +58,10 @@ class AgentStat(SessionCounts):
     usage = models.BooleanField(default=False)
 
     class Meta:
-        indexes = [models.Index(fields=["created_at"], name="agent_stat_created_at")]
+        indexes = [
+            models.Index(fields=["created_at"], name="agent_stat_created_at"),
+            models.Index(fields=["agent_id", "created_at"], name="agent_stat_of_agent"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -105,6 +111,38 @@ class LatencyBucket(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M} #{self.bucket}"
+
+
+class SliceSum(models.Model):
+    """Rows of one bucket in five seconds, added up: of the newest minutes, for a window's edges.
+
+    Rows without a measured latency are in a bucket of their own, and their traffic does not count.
+    """
+
+    pk = models.CompositePrimaryKey("slice", "bucket")
+    slice = models.DateTimeField()
+    bucket = models.IntegerField()
+    row_count = models.BigIntegerField()
+    rx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
+    tx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
+
+    def __str__(self) -> str:
+        return f"{self.slice:%Y-%m-%d %H:%M:%S} #{self.bucket}"
+
+
+class UsageMinute(models.Model):
+    """The sessions of one agent's rows of usage in one whole minute, added up."""
+
+    pk = models.CompositePrimaryKey("agent_id", "minute")
+    agent_id = models.UUIDField()
+    minute = models.DateTimeField(db_index=True)
+    session_count_vscode = models.DecimalField(max_digits=40, decimal_places=0)
+    session_count_jetbrains = models.DecimalField(max_digits=40, decimal_places=0)
+    session_count_reconnecting_pty = models.DecimalField(max_digits=40, decimal_places=0)
+    session_count_ssh = models.DecimalField(max_digits=40, decimal_places=0)
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} {self.minute:%Y-%m-%d %H:%M}"
 
 
 class NewestAgentStat(SessionCounts):

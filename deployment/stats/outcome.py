@@ -26,6 +26,13 @@ class Verdicts:
     def reject(self, rejections: Iterable[Rejection]) -> None:
         self.rejected = sorted([*self.rejected, *rejections], key=lambda rejection: rejection.row)
 
+    def judge_known(self, row: int, same_time: bool) -> None:
+        """Says of a row whose id is known that it is a duplicate, or wrong."""
+        if same_time:
+            self.duplicate += 1
+        else:
+            self.rejected.append(Rejection(row, "id", "is known with another created_at"))
+
     def add(self, other: Verdicts) -> None:
         self.accepted += other.accepted
         self.duplicate += other.duplicate

@@ -7,13 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
+from psycopg import sql
 
 from coderapi.database import lock_number
 from coderapi.partitions import PartitionedTable
 from deployment.stats.models import ClosedHour
 
 HOUR = timedelta(hours=1)
-AGENT_STATS = PartitionedTable("deployment_agentstat", HOUR)
+UNIQUE_WITHIN = "CREATE UNIQUE INDEX {} ON {} (id)"
+
+
+class AgentStats(PartitionedTable):
+    """In each partition an id is unique, which over all of them no index can say."""
+
+    def _create(self, first: datetime) -> None:
+        super()._create(first)
+        partition = self._partition(first)
+        names = sql.Identifier(f"{partition}_id"), sql.Identifier(partition)
+        self._execute(sql.SQL(UNIQUE_WITHIN).format(*names))
+
+
+AGENT_STATS = AgentStats("deployment_agentstat", HOUR)
 # Clocks of agents may run ahead by this much; rows further ahead are refused.
 AHEAD = timedelta(minutes=5)
 LOCK = "agent-stats-partitions"
@@ -21,6 +35,15 @@ LOCK = "agent-stats-partitions"
 
 def hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def hours_of(moments: Iterable[datetime]) -> set[datetime]:
+    """The hours that the moments are of."""
+    times = list(moments)
+    if not times:
+        return set()
+    first, last = hour_of(min(times)), hour_of(max(times))
+    return {first} if first == last else set(map(hour_of, times))
 
 
 def within(hour: datetime) -> tuple[datetime, datetime]:
@@ -38,10 +61,18 @@ def kept_from(now: datetime, *, retention: timedelta) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Which hours rows may go to: kept raw, folded only, or closed for good."""
+    """What is so of the hours asked for: kept raw, closed for good, else folded only.
 
-    kept: frozenset[datetime]
+    `present` are all those, asked for or not, whose rows are there.
+    """
+
+    asked: frozenset[datetime]
+    present: frozenset[datetime]
     closed: frozenset[datetime]
+
+    @property
+    def kept(self) -> frozenset[datetime]:
+        return self.asked & self.present
 
 
 def lock_hours(*, shared: bool) -> None:
@@ -60,6 +91,6 @@ def ensure_hours(hours: Iterable[datetime], *, kept_from: datetime) -> None:
 
 def look_at_hours(hours: Iterable[datetime]) -> Hours:
     """What is so of these hours, as long as `lock_hours` holds."""
-    asked = set(hours)
+    asked = frozenset(hours)
     closed = ClosedHour.objects.filter(start__in=asked).values_list("start", flat=True)
-    return Hours(kept=frozenset(asked.intersection(AGENT_STATS.starts())), closed=frozenset(closed))
+    return Hours(asked, frozenset(AGENT_STATS.starts()), frozenset(closed))

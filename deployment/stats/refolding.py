@@ -17,6 +17,8 @@ from deployment.stats.models import (
     LatencyBucket,
     MinuteSum,
     NewestAgentStat,
+    SliceSum,
+    UsageMinute,
 )
 
 SOURCE = "refolded_agent_stats"
@@ -56,6 +58,8 @@ def _check_rows_are_kept(start: datetime, *, now: datetime) -> None:
 def _forget(start: datetime) -> None:
     MinuteSum.objects.filter(minute__gte=start).delete()
     LatencyBucket.objects.filter(minute__gte=start).delete()
+    SliceSum.objects.filter(slice__gte=start).delete()
+    UsageMinute.objects.filter(minute__gte=start).delete()
     NewestAgentStat.objects.filter(created_at__gte=start).delete()
     AheadAgentStat.objects.filter(created_at__gte=start).delete()
 

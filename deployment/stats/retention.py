@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deployment.stats import partitions
+from deployment.stats.folding import slices_from
 from deployment.stats.models import (
     AgentStat,
     ClosedHour,
@@ -17,7 +18,9 @@ from deployment.stats.models import (
     MinuteSum,
     NewestAgentStat,
     Rung,
+    SliceSum,
     Snapshot,
+    UsageMinute,
 )
 
 # Partitions are made before the first row of their hour comes.
@@ -40,7 +43,7 @@ def keep_hours_ahead(now: datetime) -> int:
 
 def prune_stats(now: datetime) -> int:
     """Drops raw rows by whole hours, then snapshots and sums that are too old; how many went."""
-    return _drop_hours(now) + _forget_agents(now) + _delete_old(now)
+    return _drop_hours(now) + _forget_what_needs_raw_rows(now) + _delete_old(now)
 
 
 def _drop_hours(now: datetime) -> int:
@@ -61,15 +64,18 @@ def _close_hours(hours: Iterable[datetime]) -> None:
     ClosedHour.objects.bulk_create(filled, ignore_conflicts=True)
 
 
-def _forget_agents(now: datetime) -> int:
-    """Forgets agents that vanished before any moment that a snapshot can still be taken of."""
+def _forget_what_needs_raw_rows(now: datetime) -> int:
+    """Forgets what was before any moment that a snapshot can still be taken of."""
     kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
-    return NewestAgentStat.objects.filter(created_at__lt=kept_from).delete()[0]
+    agents = NewestAgentStat.objects.filter(created_at__lt=kept_from)
+    usage = UsageMinute.objects.filter(minute__lt=kept_from)
+    return sum(rows.delete()[0] for rows in (agents, usage))
 
 
 def _delete_old(now: datetime) -> int:
     minutes = minutes_from(now)
     old = [
+        SliceSum.objects.filter(slice__lt=slices_from(now)),
         MinuteSum.objects.filter(minute__lt=minutes),
         LatencyBucket.objects.filter(minute__lt=minutes),
         LateAgentStat.objects.filter(created_at__lt=minutes),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
+
+from deployment.stats.outcome import Rejection
 
 MOST_INTEGER = 2**63 - 1
 NO_LATENCY = -1.0
@@ -16,7 +18,11 @@ LONGEST_ERROR = 64 * 1024
 MOST_PROTOCOLS = 256
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_REQUIRED = object()
+REQUIRED = object()
+
+# A value that should be a row, after its number; and what is made of it, in the members' order.
+type Numbered = tuple[int, Any]
+type Row = tuple[Any, ...]
 
 
 class RowError(ValueError):
@@ -33,7 +39,7 @@ class Member(NamedTuple):
 
     name: str
     parse: Callable[[Any], Any]
-    default: Any = _REQUIRED
+    default: Any = REQUIRED
 
 
 def _shown(value: Any) -> str:
@@ -55,6 +61,8 @@ def moment(value: Any) -> datetime:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
         raise ValueError(f"{_shown(value)} is not a time such as 2026-01-31T12:00:00Z")
+    if parsed.tzinfo is UTC:
+        return parsed
     try:
         return parsed.astimezone(UTC)
     except OverflowError:
@@ -153,12 +161,11 @@ def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
         raise RowError("", "must be a JSON object")
     parsed = []
     name = ""
-    # Rows come by the million: one loop, and nothing in it that need not be.
     try:
         for name, parse, default in members:
             if name in value:
                 parsed.append(parse(value[name]))
-            elif default is _REQUIRED:
+            elif default is REQUIRED:
                 raise RowError(name, "is missing")
             else:
                 parsed.append(default)
@@ -169,9 +176,22 @@ def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
     return tuple(parsed)
 
 
-def parse_workspace_row(value: Any) -> tuple[Any, ...]:
-    """A workspace's state. Raises: RowError for the first bad member."""
-    return parse_row(value, members=WORKSPACE_MEMBERS)
+def parse_each(
+    rows: Iterable[Numbered], *, members: tuple[Member, ...], rejected: list[Rejection]
+) -> list[Row]:
+    """The good rows' values, each row's after its number. The others go to `rejected`."""
+    parsed: list[Row] = []
+    for number, value in rows:
+        try:
+            parsed.append((number, *parse_row(value, members=members)))
+        except RowError as error:
+            rejected.append(Rejection(number, error.field, error.detail))
+    return parsed
+
+
+def parse_workspace_rows(rows: Iterable[Numbered], *, rejected: list[Rejection]) -> list[Row]:
+    """The states of workspaces, as `parse_each` gives them."""
+    return parse_each(rows, members=WORKSPACE_MEMBERS, rejected=rejected)
 
 
 _JSON_MEMBERS = {"connections_by_proto", "build_number"}
