@@ -1,8 +1,9 @@
 """`python -m bench.stats`: a snapshot's cost by the rows that are kept, and the speed of taking in.
 
 10,000 agents report every 30 seconds, so that a window has 300,000 rows. A snapshot is measured
-with few and with many raw rows present, against two straightforward queries over the raw table, and
-two ways of taking rows in against a plain COPY of the same number of rows, all in one run.
+with few and with many raw rows present, at several seconds of a minute, of which the dearest counts,
+against two straightforward queries over the raw table; and two ways of taking rows in against a
+plain COPY of the same number of rows, all in one run.
 """
 
 from __future__ import annotations
@@ -34,22 +35,28 @@ EVERY = timedelta(seconds=30)
 REQUEST_ROWS = 10_000
 TAKEN_IN = 100_000
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+# Of a minute, when snapshots are taken: how much of it is not folded yet differs.
+MOMENTS = [timedelta(seconds=seconds) for seconds in (1, 14, 29, 44, 59)]
 COLUMNS = (
     "id, created_at, user_id, agent_id, workspace_id, template_id, connections_by_proto, "
     "connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode, "
     "session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh, "
     "connection_median_latency_ms, usage"
 )
-# A report of every agent each half minute of (%(start)s, %(end)s].
+# A report of every agent each half minute of (%(start)s, %(end)s], within which they take turns.
 FILL = f"""
 INSERT INTO deployment_agentstat ({COLUMNS})
-SELECT gen_random_uuid(), at + agent * interval '3 ms' - interval '30 s',
+SELECT gen_random_uuid(), at + agent * interval '3 ms',
        lpad((agent %% 500)::text, 32, '0')::uuid, lpad(agent::text, 32, '0')::uuid,
        lpad(agent::text, 32, '0')::uuid, lpad((agent %% 20)::text, 32, '0')::uuid, '{{"TCP": 3}}',
        3, 1000, (random() * 1e6)::bigint, 900, (random() * 1e6)::bigint, agent %% 2, 0, 0, 1,
        exp(3 + random() * 2), false
-FROM generate_series(%(start)s::timestamptz + interval '30 s', %(end)s, interval '30 s') AS at,
+FROM generate_series(
+         date_bin('30 s', %(start)s, TIMESTAMPTZ '1970-01-01'), %(end)s, interval '30 s'
+     ) AS at,
      generate_series(1, %(agents)s) AS agent
+WHERE at + agent * interval '3 ms' > %(start)s AND at + agent * interval '3 ms' <= %(end)s
 """  # noqa: S608 - ours
 PARTITION = """
 CREATE TABLE IF NOT EXISTS deployment_agentstat_p{name} PARTITION OF deployment_agentstat
@@ -98,17 +105,16 @@ def main() -> int:
 
 
 def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> dict[str, Any]:
-    at = datetime.now(tz=UTC).replace(microsecond=0) - timedelta(minutes=1)
+    minute = datetime.now(tz=UTC).replace(second=0, microsecond=0) - 2 * MINUTE
     with psycopg.connect(service.database_url, autocommit=True) as connection:
-        few = present(connection, at, rows=1_000_000)
-        refold(service, directory, since=at - timedelta(minutes=20))
-        small = snapshots(service, directory, at, rounds=rounds)
+        few = present(connection, minute, rows=1_000_000)
+        refold(service, directory, since=minute - 20 * MINUTE)
+        at, small = dearest(service, connection, directory, minute, rounds=rounds)
         straight = straightforward(connection, at, rounds=rounds)
         many = present(connection, at, rows=rows)
-        large = snapshots(
-            service, directory, at + timedelta(microseconds=rounds + 1), rounds=rounds
-        )
+        at, large = dearest(service, connection, directory, at, rounds=rounds)
         again = straightforward(connection, at, rounds=rounds)
+        overtaken = snapshots(service, directory, at - EVERY / 2, rounds=rounds)
         taken = taking_in(service, connection, directory, rounds=rounds)
     ratios = [
         at_most("snapshot with many over few rows", large / small, 1.3),
@@ -124,6 +130,7 @@ def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> di
         "seconds": {
             "snapshot, few": small,
             "snapshot, many": large,
+            "snapshot, many, overtaken by half of the agents": overtaken,
             "straightforward, few": straight,
             "straightforward, many": again,
             **taken,
@@ -177,6 +184,28 @@ def make_partition(connection: psycopg.Connection[Any], hour: datetime) -> None:
 
 def refold(service: Service, directory: Path, *, since: datetime) -> None:
     command(service, directory, "refold_stats", "--since", since.isoformat())
+
+
+def dearest(
+    service: Service,
+    connection: psycopg.Connection[Any],
+    directory: Path,
+    since: datetime,
+    *,
+    rounds: int,
+) -> tuple[datetime, float]:
+    """Agents report for another minute; its end, and how long its dearest snapshot took."""
+    found = []
+    known = since
+    for moment in MOMENTS:
+        at = since.replace(second=0) + MINUTE * (since.second > 0) + moment
+        make_partition(connection, at.replace(minute=0, second=0))
+        connection.execute(FILL, {"start": known, "end": at, "agents": AGENTS})
+        refold(service, directory, since=known - 20 * MINUTE)
+        found.append(snapshots(service, directory, at, rounds=rounds))
+        known = at
+    sys.stderr.write(f"snapshots: {', '.join(f'{1000 * each:.1f} ms' for each in found)}\n")
+    return known, max(found)
 
 
 def snapshots(service: Service, directory: Path, at: datetime, *, rounds: int) -> float:

@@ -50,16 +50,14 @@ def _quickly(rows: Sequence[Numbered]) -> list[Row] | None:
     numbers, values = zip(*rows, strict=True)
     try:
         columns = _columns(values)
-        ids = _uuids([columns[0], *columns[2:6]])
+        first, *others = _uuids([columns[0], *columns[2:6]])
         times = map(moment, columns[1])
         protos = _protocols(columns[6])
         latencies = map(latency, columns[16])
-        _check_counts(columns[_COUNTS])
-        _check_truths(columns[17])
-        first, *others = ids
-        counts = columns[_COUNTS]
-        parsed = zip(numbers, first, times, *others, protos, *counts, latencies, columns[17])
-        return list(parsed)
+        counts = _counts(columns[_COUNTS])
+        usage = _truths(columns[17])
+        found = (numbers, first, times, *others, protos, *counts, latencies, usage)
+        return list(zip(*found, strict=True))
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -91,12 +89,16 @@ def _protocols(column: Iterable[Any]) -> list[str]:
     return [text.decode() for text in texts]
 
 
-def _check_counts(columns: Iterable[Sequence[Any]]) -> None:
+def _counts(columns: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """The same columns. Raises: TypeError, ValueError."""
     for column in columns:
         if set(map(type, column)) != {int} or min(column) < 0 or max(column) > MOST_INTEGER:
             raise ValueError("one is no count")
+    return columns
 
 
-def _check_truths(column: Iterable[Any]) -> None:
+def _truths(column: Sequence[bool]) -> Sequence[bool]:
+    """The same column. Raises: ValueError."""
     if set(map(type, column)) != {bool}:
         raise ValueError("one is neither true nor false")
+    return column

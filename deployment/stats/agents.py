@@ -88,12 +88,9 @@ def _take_distinct(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) ->
     hours = partitions.look_at_hours(partitions.hours_of(map(_time_of, rows)))
     # In the order of their ids, so that two transactions with the same rows do not deadlock.
     open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=_id_of)
-    new = _keep_new(open_rows, hours, verdicts=verdicts)
-    verdicts.accepted += len(new)
-    if new:
-        arrived = Arrived()
-        arrived.add(new, now=now)
-        arrived.fold(now=now)
+    arrived = _keep_new(open_rows, hours, now=now, verdicts=verdicts)
+    verdicts.accepted += arrived.rows
+    arrived.fold()
 
 
 def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
@@ -111,31 +108,36 @@ def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -
     return found
 
 
-def _keep_new(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
-    """Keeps the rows that are not known yet, and gives them.
+def _keep_new(
+    rows: Sequence[Row], hours: partitions.Hours, *, now: datetime, verdicts: Verdicts
+) -> Arrived:
+    """Keeps the rows that are not known yet; what they come to.
 
     Rows are seldom known already, so their own hours are not looked through for them first: an id
     is unique within its hour, so the insert fails. Then it is undone, and the rows are looked for.
     The insert also waits for other transactions that bring in the same rows.
     """
-    rows = known_rows.without(known_rows.in_hours_around(rows, hours), rows, verdicts=verdicts)
+    rows = known_rows.without(known_rows.in_hours_beside(rows, hours), rows, verdicts=verdicts)
     while rows:
-        with suppress(UniqueViolation):
-            with transaction.atomic():
-                _keep(rows, hours)
-            break
+        with suppress(UniqueViolation), transaction.atomic():
+            return _kept(rows, hours, now=now)
         rows = known_rows.without(known_rows.in_their_hours(rows), rows, verdicts=verdicts)
-    return rows
+    return Arrived(now)
 
 
-def _keep(rows: Sequence[Row], hours: partitions.Hours) -> None:
+def _kept(rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Arrived:
+    """Keeps the rows, or of those that come late only their keys."""
+    arrived = Arrived(now)
     late = _late(rows, hours)
     missed = set(map(_id_of, late))
     kept = [row for row in rows if row[ID] not in missed] if late else rows
     if kept:
-        copied("deployment_agentstat", columns=COLUMNS, rows=map(_members_of, kept))
+        members = map(_members_of, arrived.adding(kept))
+        copied("deployment_agentstat", columns=COLUMNS, rows=members)
     if late:
-        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=map(_key_of, late))
+        keys = map(_key_of, arrived.adding(late))
+        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=keys)
+    return arrived
 
 
 def _late(rows: Iterable[Row], hours: partitions.Hours) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -67,20 +67,28 @@ class Arrived:
     time has come.
     """
 
+    now: datetime
+    rows: int = 0
     cells: dict[tuple[float, int], _Sum] = field(default_factory=dict)
     usage: dict[tuple[str, datetime], list[int]] = field(default_factory=dict)
     newest: dict[str, Row] = field(default_factory=dict)
     ahead: list[Row] = field(default_factory=list)
 
-    def add(self, rows: Iterable[Row], *, now: datetime) -> None:
+    def adding(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows, each of which is added as it is read."""
         for row in rows:
-            self._add_to_cell(row)
-            if row[USAGE]:
-                self._add_to_usage(row)
-            if row[CREATED_AT] > now:
-                self.ahead.append(row)
-            elif _age(row) >= _age(self.newest.setdefault(row[AGENT_ID], row)):
-                self.newest[row[AGENT_ID]] = row
+            self._add(row)
+            yield row
+
+    def _add(self, row: Row) -> None:
+        self.rows += 1
+        self._add_to_cell(row)
+        if row[USAGE]:
+            self._add_to_usage(row)
+        if row[CREATED_AT] > self.now:
+            self.ahead.append(row)
+        elif _age(row) >= _age(self.newest.setdefault(row[AGENT_ID], row)):
+            self.newest[row[AGENT_ID]] = row
 
     def _add_to_cell(self, row: Row) -> None:
         latency = row[LATENCY]
@@ -99,14 +107,14 @@ class Arrived:
         known = self.usage.get(key, [0] * len(SESSIONS))
         self.usage[key] = [n + row[place] for n, place in zip(known, SESSIONS, strict=True)]
 
-    def fold(self, *, now: datetime) -> None:
+    def fold(self) -> None:
         """Adds it all to what is known. All locks are taken in key order."""
         buckets = self._minutes()
         newest = sorted(self.newest.values(), key=lambda row: row[AGENT_ID])
         _add(folding.ADD_TO_MINUTES, _MINUTES, _sums(buckets))
         measured = ((*key, each.rows) for key, each in buckets.items() if key[1] != UNMEASURED)
         _add(folding.ADD_TO_BUCKETS, _BUCKETS, measured)
-        _add(folding.ADD_TO_SLICES, _SLICES, self._slices(now))
+        _add(folding.ADD_TO_SLICES, _SLICES, self._slices())
         _add(folding.ADD_TO_USAGE, _USAGE, ((*key, *each) for key, each in self.usage.items()))
         spans = {floor(minute, FIVE_MINUTES) for minute, _ in buckets}
         _add(folding.MARK_STALE, _SPANS, ((span,) for span in spans))
@@ -120,9 +128,9 @@ class Arrived:
             found[floor(EPOCH + number * SLICE, MINUTE), bucket].add(cell)
         return found
 
-    def _slices(self, now: datetime) -> Records:
+    def _slices(self) -> Records:
         """The cells that are kept apart."""
-        kept_from = slices_from(now)
+        kept_from = slices_from(self.now)
         for (number, bucket), cell in self.cells.items():
             start = EPOCH + number * SLICE
             if start >= kept_from:

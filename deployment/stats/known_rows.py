@@ -1,8 +1,8 @@
 """Finding the rows that came before: whose ids are known, with the same time or with another.
 
-Within an hour an id is unique. For another time it is looked for in the hours before and after, too,
-but no further: it would have to be looked up in each hour apart, as an index over all of them cannot
-be dropped with an hour, and costs more than all else that is done to a row.
+Within an hour an id is unique. Across the border of two hours it is looked for where the two times
+may be of one window, so that no snapshot counts an id twice. It is not looked for any further: an
+index over all hours cannot be dropped with an hour, and costs more than all else that a row does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from django.db import connection
 
 from deployment.stats import partitions
 from deployment.stats.arriving import CREATED_AT, ID
+from deployment.stats.figures import WINDOW
 from deployment.stats.outcome import Verdicts
 from deployment.stats.partitions import HOUR
 from deployment.stats.rows import Row
 from deployment.stats.staging import array
 
-_IN_HOURS = """
+_IN_HOUR = """
 SELECT id::text, created_at FROM deployment_agentstat
 WHERE id = ANY(%s::uuid[]) AND created_at >= %s AND created_at < %s
 """
@@ -39,41 +40,42 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
     return [row for row in rows if row[ID] not in known]
 
 
-def in_hours_around(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that are known in the hours before and after theirs."""
+def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
+    """When those of the rows' ids were of that are known across a border of hours near them."""
     found: dict[str, datetime] = {}
-    for hour, ids in _ids_by_hour(rows).items():
-        for near in (hour - HOUR, hour + HOUR):
-            if near in hours.present:
-                found |= _look_up(_IN_HOURS, [ids, near, near + HOUR])
-        if not {hour, hour - HOUR} <= hours.present:
-            found |= _look_up(_LATE, [ids])
+    for border in hours.asked | {hour + HOUR for hour in hours.asked}:
+        after = [row[ID] for row in rows if border <= row[CREATED_AT] < border + WINDOW]
+        before = [row[ID] for row in rows if border - WINDOW < row[CREATED_AT] < border]
+        for hour, ids in ((border - HOUR, after), (border, before)):
+            if ids:
+                found |= _in_hour(hour, ids) if hour in hours.present else _late(ids)
     return found
 
 
 def in_their_hours(rows: Sequence[Row]) -> Known:
     """When those of the rows' ids were of that are known in their own hours."""
-    found: dict[str, datetime] = {}
-    for hour, ids in _ids_by_hour(rows).items():
-        found |= _look_up(_IN_HOURS, [ids, hour, hour + HOUR]) | _look_up(_LATE, [ids])
-    return found
-
-
-def _ids_by_hour(rows: Sequence[Row]) -> Mapping[datetime, str]:
-    hours = partitions.hours_of(row[CREATED_AT] for row in rows)
-    if len(hours) == 1:
-        return {hour: array(row[ID] for row in rows) for hour in hours}
     ids: dict[datetime, list[str]] = defaultdict(list)
     for row in rows:
         ids[partitions.hour_of(row[CREATED_AT])].append(row[ID])
-    return {hour: array(each) for hour, each in ids.items()}
+    found: dict[str, datetime] = {}
+    for hour, each in ids.items():
+        found |= _in_hour(hour, each) | _late(each)
+    return found
 
 
-def _look_up(statement: str, parameters: Iterable[datetime | str]) -> dict[str, datetime]:
+def _in_hour(hour: datetime, ids: Iterable[str]) -> dict[str, datetime]:
+    return _look_up(_IN_HOUR, [array(ids), hour, hour + HOUR])
+
+
+def _late(ids: Iterable[str]) -> dict[str, datetime]:
+    return _look_up(_LATE, [array(ids)])
+
+
+def _look_up(statement: str, parameters: list[datetime | str]) -> dict[str, datetime]:
     with connection.cursor() as cursor:
         # Rows by the million must not be scanned for a few new ones.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(statement, list(parameters))
+        cursor.execute(statement, parameters)
         found = dict(cursor.fetchall())
         cursor.execute("SET LOCAL enable_seqscan = on")
     return found

@@ -98,7 +98,11 @@ def _one_value(text: bytes) -> list[Numbered]:
 def _json_lines(text: bytes, *, unreadable: list[Rejection]) -> list[Numbered]:
     if text.count(b"\n{") >= MOST_ROWS:
         raise _too_many_rows()
-    return list(_parsed(text.split(b"\n"), unreadable=unreadable))
+    lines = text.rstrip().split(b"\n")
+    try:
+        return list(enumerate(map(orjson.loads, lines), 1))
+    except orjson.JSONDecodeError:
+        return list(_parsed(lines, unreadable=unreadable))
 
 
 def _parsed(lines: Iterable[bytes], *, unreadable: list[Rejection]) -> Iterator[Numbered]:

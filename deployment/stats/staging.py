@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import batched
 from typing import Any
 
 import orjson
 from django.db import connection
 
+PIECE_ROWS = 500
 WORKSPACE_COLUMNS = {
     "workspace_id": "uuid",
     "deleted": "boolean",
@@ -41,13 +43,17 @@ def staged(table: str, *, columns: dict[str, str], rows: Iterable[Sequence[Any]]
 def copied(table: str, *, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Puts rows into the table by COPY. None of the values is None.
 
-    A JSON array without its brackets is a line of CSV, once a backslash is what escapes: all of a
-    row's values become text at once.
+    The rows are read and sent piece by piece: while the database takes one in, the next is made.
     """
-    text = b"\n".join([orjson.dumps(row)[1:-1] for row in rows])
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv, ESCAPE '\\')"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(text)
+        for piece in batched(rows, PIECE_ROWS):
+            copy.write(b"".join(map(_csv_line, piece)))
+
+
+def _csv_line(row: Sequence[Any]) -> bytes:
+    """A JSON array without its brackets is a line of CSV, once a backslash is what escapes."""
+    return orjson.dumps(row)[1:-1] + b"\n"
 
 
 def array(values: Iterable[Any]) -> str:
