@@ -1,7 +1,7 @@
 """`python -m bench.stats`: a snapshot's cost by the rows that are kept, and the speed of taking in.
 
 10,000 agents report every 30 seconds, so that a window has 300,000 rows. A snapshot is measured
-with few and with many raw rows present, at several seconds of a minute, of which the dearest counts,
+with few and with many raw rows present, at several seconds of a minute, the dearest of which counts,
 against two straightforward queries over the raw table; and two ways of taking rows in against a
 plain COPY of the same number of rows, all in one run.
 """
@@ -114,7 +114,7 @@ def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> di
         many = present(connection, at, rows=rows)
         at, large = dearest(service, connection, directory, at, rounds=rounds)
         again = straightforward(connection, at, rounds=rounds)
-        overtaken = snapshots(service, directory, at - EVERY / 2, rounds=rounds)
+        overtaken = snapshots(service, directory, at - EVERY / 3, rounds=rounds)
         taken = taking_in(service, connection, directory, rounds=rounds)
     ratios = [
         at_most("snapshot with many over few rows", large / small, 1.3),
@@ -130,7 +130,7 @@ def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> di
         "seconds": {
             "snapshot, few": small,
             "snapshot, many": large,
-            "snapshot, many, overtaken by half of the agents": overtaken,
+            "snapshot, many, overtaken by a third of the agents": overtaken,
             "straightforward, few": straight,
             "straightforward, many": again,
             **taken,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 
@@ -47,16 +46,9 @@ AS arrived (agent_id, created_at, id, {", ".join(folding.SESSION_COLUMNS)})
 type Records = Iterable[Sequence[Any]]
 
 
-@dataclass(slots=True)
-class _Sum:
-    rows: int = 0
-    rx_bytes: int = 0
-    tx_bytes: int = 0
-
-    def add(self, other: _Sum) -> None:
-        self.rows += other.rows
-        self.rx_bytes += other.rx_bytes
-        self.tx_bytes += other.tx_bytes
+# Rows, and what those of them with a measured latency received and sent.
+type Sum = list[int]
+NOTHING: Final[Sum] = [0, 0, 0]
 
 
 @dataclass(slots=True)
@@ -69,50 +61,52 @@ class Arrived:
 
     now: datetime
     rows: int = 0
-    cells: dict[tuple[float, int], _Sum] = field(default_factory=dict)
+    cells: dict[tuple[float, int], Sum] = field(default_factory=dict)
     usage: dict[tuple[str, datetime], list[int]] = field(default_factory=dict)
     newest: dict[str, Row] = field(default_factory=dict)
     ahead: list[Row] = field(default_factory=list)
 
     def adding(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows, each of which is added as it is read."""
+        """The rows, each of which is added as it is read. They come in the order of their ids."""
         for row in rows:
-            self._add(row)
+            self.rows += 1
+            self._add_to_cell(row)
+            if row[USAGE]:
+                self._add_to_usage(row)
+            self._keep_newest(row)
             yield row
-
-    def _add(self, row: Row) -> None:
-        self.rows += 1
-        self._add_to_cell(row)
-        if row[USAGE]:
-            self._add_to_usage(row)
-        if row[CREATED_AT] > self.now:
-            self.ahead.append(row)
-        elif _age(row) >= _age(self.newest.setdefault(row[AGENT_ID], row)):
-            self.newest[row[AGENT_ID]] = row
 
     def _add_to_cell(self, row: Row) -> None:
         latency = row[LATENCY]
-        key = (
-            row[CREATED_AT].timestamp() // _SLICE_SECONDS,
-            bucket_of(latency) if latency > 0 else UNMEASURED,
-        )
-        total = self.cells.get(key) or self.cells.setdefault(key, _Sum())
-        total.rows += 1
+        number = row[CREATED_AT].timestamp() // _SLICE_SECONDS
         if latency > 0:
-            total.rx_bytes += row[RX]
-            total.tx_bytes += row[TX]
+            total = self.cells.setdefault((number, bucket_of(latency)), [0, 0, 0])
+            total[1] += row[RX]
+            total[2] += row[TX]
+        else:
+            total = self.cells.setdefault((number, UNMEASURED), [0, 0, 0])
+        total[0] += 1
 
     def _add_to_usage(self, row: Row) -> None:
         key = row[AGENT_ID], floor(row[CREATED_AT], MINUTE)
         known = self.usage.get(key, [0] * len(SESSIONS))
         self.usage[key] = [n + row[place] for n, place in zip(known, SESSIONS, strict=True)]
 
+    def _keep_newest(self, row: Row) -> None:
+        if row[CREATED_AT] > self.now:
+            self.ahead.append(row)
+            return
+        known = self.newest.setdefault(row[AGENT_ID], row)
+        # Of the same time, the greatest id is the newest, and that one comes last.
+        if row[CREATED_AT] >= known[CREATED_AT]:
+            self.newest[row[AGENT_ID]] = row
+
     def fold(self) -> None:
         """Adds it all to what is known. All locks are taken in key order."""
         buckets = self._minutes()
         newest = sorted(self.newest.values(), key=lambda row: row[AGENT_ID])
         _add(folding.ADD_TO_MINUTES, _MINUTES, _sums(buckets))
-        measured = ((*key, each.rows) for key, each in buckets.items() if key[1] != UNMEASURED)
+        measured = ((*key, each[0]) for key, each in buckets.items() if key[1] != UNMEASURED)
         _add(folding.ADD_TO_BUCKETS, _BUCKETS, measured)
         _add(folding.ADD_TO_SLICES, _SLICES, self._slices())
         _add(folding.ADD_TO_USAGE, _USAGE, ((*key, *each) for key, each in self.usage.items()))
@@ -121,11 +115,12 @@ class Arrived:
         _add(folding.RAISE_NEWEST, _ROWS, map(_newest_members, newest))
         _add(folding.SET_ASIDE, _ROWS, map(_newest_members, self.ahead))
 
-    def _minutes(self) -> dict[tuple[datetime, int], _Sum]:
+    def _minutes(self) -> dict[tuple[datetime, int], Sum]:
         """The cells added up by minute and bucket."""
-        found: dict[tuple[datetime, int], _Sum] = defaultdict(_Sum)
+        found: dict[tuple[datetime, int], Sum] = {}
         for (number, bucket), cell in self.cells.items():
-            found[floor(EPOCH + number * SLICE, MINUTE), bucket].add(cell)
+            key = floor(EPOCH + number * SLICE, MINUTE), bucket
+            found[key] = _added(found.get(key, NOTHING), cell)
         return found
 
     def _slices(self) -> Records:
@@ -134,24 +129,21 @@ class Arrived:
         for (number, bucket), cell in self.cells.items():
             start = EPOCH + number * SLICE
             if start >= kept_from:
-                yield start, bucket, cell.rows, cell.rx_bytes, cell.tx_bytes
+                yield start, bucket, *cell
 
 
-def _sums(buckets: Mapping[tuple[datetime, int], _Sum]) -> Records:
+def _sums(buckets: Mapping[tuple[datetime, int], Sum]) -> Records:
     """Minutes with their rows, those of them that are measured, and their traffic."""
-    totals: dict[datetime, _Sum] = defaultdict(_Sum)
-    unmeasured: dict[datetime, int] = {}
-    for (minute, bucket), each in buckets.items():
-        totals[minute].add(each)
-        if bucket == UNMEASURED:
-            unmeasured[minute] = each.rows
-    for minute, total in totals.items():
-        measured = total.rows - unmeasured.get(minute, 0)
-        yield minute, total.rows, measured, total.rx_bytes, total.tx_bytes
+    totals: dict[datetime, Sum] = {}
+    for (minute, _), each in buckets.items():
+        totals[minute] = _added(totals.get(minute, NOTHING), each)
+    for minute, (rows, *traffic) in totals.items():
+        unmeasured, *_ = buckets.get((minute, UNMEASURED), NOTHING)
+        yield minute, rows, rows - unmeasured, *traffic
 
 
-def _age(row: Row) -> tuple[datetime, str]:
-    return row[CREATED_AT], row[ID]
+def _added(one: Sum, other: Sum) -> Sum:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def _add(statement: str, query: str, records: Records) -> None:

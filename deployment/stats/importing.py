@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from typing import Any
 from deployment.stats.ingest import Parsed, parse, take_in
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.records import Record
+from deployment.stats.rows import Numbered
 
-BATCH_ROWS = 25_000
+BATCH_ROWS = 20_000
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def _parsed_ahead(
             yield found
 
 
-def _parsed(records: Iterable[Record], *, kind: str) -> Parsed:
+def _parsed(records: Sequence[Record], *, kind: str) -> Parsed:
     """The records' values; a row's number is its record's."""
     unreadable: list[Rejection] = []
     parsed = parse(_rows(records, unreadable=unreadable), kind=kind)
@@ -79,7 +80,14 @@ def _parsed(records: Iterable[Record], *, kind: str) -> Parsed:
     return parsed
 
 
-def _rows(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[tuple[int, Any]]:
+def _rows(records: Sequence[Record], *, unreadable: list[Rejection]) -> Iterable[Numbered]:
+    try:
+        return [(record.number, record.reader(record.text)) for record in records]
+    except ValueError:
+        return _readable(records, unreadable=unreadable)
+
+
+def _readable(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[Numbered]:
     for record in records:
         try:
             yield record.number, record.read()
