@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Slices need not be made of what was folded before: a minute's own sum tells if it has all."""
+    """Slices need not be made of what was folded before: a minute says if it has all of its own."""
 
     dependencies = [("deployment", "0003_config_revisions")]
 
@@ -29,5 +29,10 @@ class Migration(migrations.Migration):
                 ("rx_bytes", models.DecimalField(decimal_places=0, max_digits=40)),
                 ("tx_bytes", models.DecimalField(decimal_places=0, max_digits=40)),
             ],
+        ),
+        migrations.AddField(
+            model_name="minutesum",
+            name="sliced_count",
+            field=models.BigIntegerField(db_default=0, default=0),
         ),
     ]

@@ -28,7 +28,9 @@ _SLICE_SECONDS = SLICE.seconds
 _newest_members = itemgetter(AGENT_ID, CREATED_AT, ID, *SESSIONS)
 
 _MINUTES = """
-SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
+SELECT * FROM unnest(
+    %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[]
+)
 """
 _BUCKETS = "SELECT * FROM unnest(%s::timestamptz[], %s::integer[], %s::bigint[])"
 _SLICES = """
@@ -105,7 +107,7 @@ class Arrived:
         """Adds it all to what is known. All locks are taken in key order."""
         buckets = self._minutes()
         newest = sorted(self.newest.values(), key=lambda row: row[AGENT_ID])
-        _add(folding.ADD_TO_MINUTES, _MINUTES, _sums(buckets))
+        _add(folding.ADD_TO_MINUTES, _MINUTES, self._sums(buckets))
         measured = ((*key, each[0]) for key, each in buckets.items() if key[1] != UNMEASURED)
         _add(folding.ADD_TO_BUCKETS, _BUCKETS, measured)
         _add(folding.ADD_TO_SLICES, _SLICES, self._slices())
@@ -123,6 +125,16 @@ class Arrived:
             found[key] = _added(found.get(key, NOTHING), cell)
         return found
 
+    def _sums(self, buckets: Mapping[tuple[datetime, int], Sum]) -> Records:
+        """Minutes with their rows, those of them that are sliced and measured, and their traffic."""
+        totals: dict[datetime, Sum] = {}
+        for (minute, _), each in buckets.items():
+            totals[minute] = _added(totals.get(minute, NOTHING), each)
+        for minute, (rows, *traffic) in totals.items():
+            unmeasured, *_ = buckets.get((minute, UNMEASURED), NOTHING)
+            sliced = rows if minute >= slices_from(self.now) else 0
+            yield minute, rows, sliced, rows - unmeasured, *traffic
+
     def _slices(self) -> Records:
         """The cells that are kept apart."""
         kept_from = slices_from(self.now)
@@ -130,16 +142,6 @@ class Arrived:
             start = EPOCH + number * SLICE
             if start >= kept_from:
                 yield start, bucket, *cell
-
-
-def _sums(buckets: Mapping[tuple[datetime, int], Sum]) -> Records:
-    """Minutes with their rows, those of them that are measured, and their traffic."""
-    totals: dict[datetime, Sum] = {}
-    for (minute, _), each in buckets.items():
-        totals[minute] = _added(totals.get(minute, NOTHING), each)
-    for minute, (rows, *traffic) in totals.items():
-        unmeasured, *_ = buckets.get((minute, UNMEASURED), NOTHING)
-        yield minute, rows, rows - unmeasured, *traffic
 
 
 def _added(one: Sum, other: Sum) -> Sum:

@@ -98,16 +98,18 @@ WITH edges AS MATERIALIZED (
         UNION ALL
         SELECT bucket, row_count FROM edges WHERE bucket <> {UNMEASURED}
     ) AS counted GROUP BY bucket ORDER BY bucket
-), newest AS (
-    SELECT {", ".join(SESSION_COLUMNS)} FROM deployment_newestagentstat
-    WHERE created_at > %(start)s AND created_at <= %(at)s
+), newest AS MATERIALIZED (
+    SELECT array_agg(agent_id) FILTER (WHERE created_at > %(at)s) AS overtaken,
+           {", ".join(f"sum({c}) FILTER (WHERE created_at <= %(at)s) AS {c}" for c in SESSION_COLUMNS)}
+    FROM deployment_newestagentstat WHERE created_at > %(start)s
+), sessions AS (
+    SELECT {", ".join(SESSION_COLUMNS)} FROM newest
     UNION ALL
-    SELECT overtaken.* FROM deployment_newestagentstat AS known CROSS JOIN LATERAL (
+    SELECT before.* FROM newest, unnest(overtaken) AS overtaken_id CROSS JOIN LATERAL (
         SELECT {", ".join(SESSION_COLUMNS)} FROM deployment_agentstat
-        WHERE agent_id = known.agent_id AND created_at > %(start)s AND created_at <= %(at)s
+        WHERE agent_id = overtaken_id AND created_at > %(start)s AND created_at <= %(at)s
         ORDER BY created_at DESC, id DESC LIMIT 1
-    ) AS overtaken
-    WHERE known.created_at > %(at)s
+    ) AS before
 )
 SELECT row_count, rx_bytes, tx_bytes,
     CASE WHEN row_count <= %(most)s THEN (
@@ -117,7 +119,7 @@ SELECT row_count, rx_bytes, tx_bytes,
         WHERE created_at > %(start)s AND created_at <= %(at)s AND connection_median_latency_ms > 0
     ) END,
     (SELECT coalesce(array_agg(ARRAY[bucket, row_count]), '{{}}') FROM buckets),
-    (SELECT ARRAY[{", ".join(f"coalesce(sum({name}), 0)" for name in SESSION_COLUMNS)}] FROM newest)
+    (SELECT ARRAY[{", ".join(f"coalesce(sum({c}), 0)" for c in SESSION_COLUMNS)}] FROM sessions)
 FROM totals
 """  # noqa: S608 - the names are constants of this package
 
@@ -134,12 +136,11 @@ FROM deployment_workspacestate WHERE NOT deleted
 """.format(succeeded="job_completed_at IS NOT NULL AND job_canceled_at IS NULL AND error = ''")
 
 
-# Whether the slices of a minute are all there: they are kept for the newest minutes alone, and none
-# are made of rows that come long after their time.
+# The minutes whose slices are all there. Slices go by whole minutes.
 _SLICED = """
-SELECT minute FROM deployment_minutesum WHERE minute = ANY(%s::timestamptz[]) AND row_count = (
-    SELECT sum(row_count) FROM deployment_slicesum
-    WHERE slice >= minute AND slice < minute + INTERVAL '1 minute'
+SELECT minute FROM deployment_minutesum
+WHERE minute = ANY(%s::timestamptz[]) AND row_count = sliced_count AND EXISTS (
+    SELECT FROM deployment_slicesum WHERE slice >= minute AND slice < minute + INTERVAL '1 minute'
 )
 """
 

@@ -30,10 +30,13 @@ SLICES_KEPT = timedelta(hours=1)
 
 # Each takes the rows to add from a query that is put in.
 ADD_TO_MINUTES = """
-INSERT INTO deployment_minutesum AS known (minute, row_count, measured_count, rx_bytes, tx_bytes)
+INSERT INTO deployment_minutesum AS known (
+    minute, row_count, sliced_count, measured_count, rx_bytes, tx_bytes
+)
 {rows} ORDER BY 1
 ON CONFLICT (minute) DO UPDATE SET
     row_count = known.row_count + excluded.row_count,
+    sliced_count = known.sliced_count + excluded.sliced_count,
     measured_count = known.measured_count + excluded.measured_count,
     rx_bytes = known.rx_bytes + excluded.rx_bytes,
     tx_bytes = known.tx_bytes + excluded.tx_bytes
@@ -74,8 +77,8 @@ INSERT INTO deployment_aheadagentstat (agent_id, created_at, id, {_SESSIONS})
 """
 
 _MINUTES = """
-SELECT date_trunc('minute', created_at, 'UTC'), count(*), count(*) FILTER (WHERE measured),
-       coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
+SELECT date_trunc('minute', created_at, 'UTC'), count(*), count(*) FILTER (WHERE created_at >= %s),
+       count(*) FILTER (WHERE measured), coalesce(sum(rx_bytes) FILTER (WHERE measured), 0),
        coalesce(sum(tx_bytes) FILTER (WHERE measured), 0)
 FROM (SELECT *, connection_median_latency_ms > 0 AS measured FROM {source}) AS arrived
 GROUP BY 1
@@ -116,7 +119,6 @@ WITH arrived AS (
 
 
 _OF_ALL_ROWS = (
-    (ADD_TO_MINUTES, _MINUTES),
     (ADD_TO_BUCKETS, _BUCKETS),
     (ADD_TO_USAGE, _USAGE),
     (MARK_STALE, _SPANS),
@@ -131,10 +133,10 @@ def slices_from(now: datetime) -> datetime:
 def fold(source: str, *, now: datetime) -> None:
     """Folds every row of the table `source`. None of them may have been folded before."""
     with connection.cursor() as cursor:
+        for statement, rows in ((ADD_TO_MINUTES, _MINUTES), (ADD_TO_SLICES, _SLICES)):
+            cursor.execute(statement.format(rows=rows.format(source=source)), [slices_from(now)])
         for statement, rows in _OF_ALL_ROWS:
             cursor.execute(statement.format(rows=rows.format(source=source)))
-        slices = ADD_TO_SLICES.format(rows=_SLICES.format(source=source))
-        cursor.execute(slices, [slices_from(now)])
         cursor.execute(RAISE_NEWEST.format(rows=_NEWEST.format(source=source)), [now])
         cursor.execute(SET_ASIDE.format(rows=_AHEAD.format(source=source)), [now])
 

@@ -87,10 +87,14 @@ class ClosedHour(models.Model):
 
 
 class MinuteSum(models.Model):
-    """All rows of one whole minute, added up. Traffic is that of rows with a measured latency."""
+    """All rows of one whole minute, added up. Traffic is that of rows with a measured latency.
+
+    `sliced_count` of the rows went into slices, too: all or, of those that came late, none.
+    """
 
     minute = models.DateTimeField(primary_key=True)
     row_count = models.BigIntegerField()
+    sliced_count = models.BigIntegerField(default=0, db_default=0)
     measured_count = models.BigIntegerField()
     rx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
     tx_bytes = models.DecimalField(max_digits=40, decimal_places=0)
