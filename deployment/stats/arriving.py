@@ -126,7 +126,7 @@ class Arrived:
         return found
 
     def _sums(self, buckets: Mapping[tuple[datetime, int], Sum]) -> Records:
-        """Minutes with their rows, those of them that are sliced and measured, and their traffic."""
+        """Minutes: their rows, how many are sliced, how many measured, and the traffic."""
         totals: dict[datetime, Sum] = {}
         for (minute, _), each in buckets.items():
             totals[minute] = _added(totals.get(minute, NOTHING), each)

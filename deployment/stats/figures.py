@@ -60,6 +60,10 @@ NO_AGENTS = AgentFigures(
     method=Snapshot.Method.EXACT,
 )
 
+_NEWEST_SUMS = ", ".join(
+    f"sum({name}) FILTER (WHERE created_at <= %(at)s) AS {name}" for name in SESSION_COLUMNS
+)
+
 # One statement, so that all figures are of one state of the tables. The subquery of a CASE is run
 # only if needed. Of an agent that has reported since `at`, the newest row until then is looked up.
 _AGENTS = f"""
@@ -99,8 +103,7 @@ WITH edges AS MATERIALIZED (
         SELECT bucket, row_count FROM edges WHERE bucket <> {UNMEASURED}
     ) AS counted GROUP BY bucket ORDER BY bucket
 ), newest AS MATERIALIZED (
-    SELECT array_agg(agent_id) FILTER (WHERE created_at > %(at)s) AS overtaken,
-           {", ".join(f"sum({c}) FILTER (WHERE created_at <= %(at)s) AS {c}" for c in SESSION_COLUMNS)}
+    SELECT array_agg(agent_id) FILTER (WHERE created_at > %(at)s) AS overtaken, {_NEWEST_SUMS}
     FROM deployment_newestagentstat WHERE created_at > %(start)s
 ), sessions AS (
     SELECT {", ".join(SESSION_COLUMNS)} FROM newest
@@ -149,6 +152,8 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
     """What the agents' rows of (at - 15 minutes, at] come to."""
     start = at - WINDOW
     with connection.cursor() as cursor:
+        # Above some number of rows it would compile the statement, which takes longer than all else.
+        cursor.execute("SET LOCAL jit = off")
         cursor.execute(_SLICED, [[_minute(start), _minute(at)]])
         sliced = {minute for (minute,) in cursor.fetchall()}
         cursor.execute(_AGENTS, _parts(start, at, sliced=sliced) | {"most": most_exact_rows})
