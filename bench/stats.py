@@ -1,9 +1,9 @@
 """`python -m bench.stats`: a snapshot's cost by the rows that are kept, and the speed of taking in.
 
 10,000 agents report every 30 seconds, so that a window has 300,000 rows. A snapshot is measured
-with few and with many raw rows present, at several seconds of a minute, the dearest of which counts,
-against two straightforward queries over the raw table; and two ways of taking rows in against a
-plain COPY of the same number of rows, all in one run.
+with few and with many raw rows present, at several seconds of a minute, of which the dearest is
+what counts, against two straightforward queries over the raw table. Two ways of taking rows in are
+measured against a plain COPY of the same number of rows. All is done in one run.
 """
 
 from __future__ import annotations

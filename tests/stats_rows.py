@@ -70,6 +70,23 @@ class Reference:
             for kind in SESSIONS
         }
 
+    def usage_sessions(self) -> dict[str, int]:
+        """Of each agent, its rows of usage in its newest minute that is over, added up."""
+        until = self.at.replace(second=0, microsecond=0)
+        rows = [r for r in self.in_window() if r.get("usage") and _minute(r) < until]
+        newest = {
+            agent: max(_minute(row) for row in rows if row["agent_id"] == agent)
+            for agent in {row["agent_id"] for row in rows}
+        }
+        counted = [row for row in rows if _minute(row) == newest[row["agent_id"]]]
+        return {
+            kind: sum(row.get(f"session_count_{kind}", 0) for row in counted) for kind in SESSIONS
+        }
+
+
+def _minute(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["created_at"]).replace(second=0, microsecond=0)
+
 
 def _age(row: dict[str, Any]) -> tuple[datetime, str]:
     return datetime.fromisoformat(row["created_at"]), row["id"]

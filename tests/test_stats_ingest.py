@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
@@ -46,6 +48,56 @@ def test_the_same_id_with_another_time_is_refused(together: bool) -> None:
     (rejection,) = verdicts.rejected
     assert (rejection.field, "another created_at" in rejection.detail) == ("id", True)
     assert AgentStat.objects.count() == 1
+
+
+HOUR_START = NOW.replace(minute=0, second=0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (HOUR_START, HOUR_START + timedelta(minutes=34)),
+        (HOUR_START - SECOND, HOUR_START),
+        (HOUR_START, HOUR_START - SECOND),
+        (HOUR_START + timedelta(minutes=7), HOUR_START - timedelta(minutes=7)),
+        (NOW - 25 * HOUR, NOW - 25 * HOUR - timedelta(minutes=20)),
+        (NOW - 60 * HOUR, NOW - 50 * HOUR),
+    ],
+)
+def test_an_id_is_known_also_in_hours_beside_and_among_late_rows(first: Any, other: Any) -> None:
+    row = agent_row(first)
+    take(row)
+    verdicts = take(row | {"created_at": other.isoformat()}, agent_row(other))
+    assert counts(verdicts) == (1, 0, 1)
+    assert verdicts.rejected[0].field == "id"
+    assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_with_two_times_in_an_hour_from_two_at_once_is_taken_once() -> None:
+    keep_hours_ahead(NOW)
+    ids = [str(uuid.uuid4()) for _ in range(200)]
+
+    def send(number: int) -> Verdicts:
+        try:
+            rows = [agent_row(NOW - number * SECOND, id=each) for each in ids]
+            return take(*(rows if number % 2 else rows[::-1]))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(send, range(8)))
+    assert sum(each.accepted for each in verdicts) == 200
+    assert sum(len(each.rejected) for each in verdicts) == 7 * 200
+    assert AgentStat.objects.count() == 200
+
+
+@pytest.mark.django_db
+def test_texts_of_any_kind_are_kept_as_they_are() -> None:
+    names = ['a"b', "a\\b", "a,b", "],[", "a\nb\r\t", "é€😀", "\\.", "'", ""]
+    take(agent_row(NOW, connections_by_proto=dict.fromkeys(names, 1)))
+    assert AgentStat.objects.get().connections_by_proto == dict.fromkeys(names, 1)
 
 
 @pytest.mark.django_db

@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from deployment.stats.figures import agent_figures
+from deployment.stats.figures import agent_figures, usage_sessions
 from deployment.stats.ingest import ingest
-from deployment.stats.models import LatencyBucket, MinuteSum, NewestAgentStat
+from deployment.stats.models import (
+    LatencyBucket,
+    MinuteSum,
+    NewestAgentStat,
+    SliceSum,
+    UsageMinute,
+)
 from deployment.stats.refolding import RefoldError, refold
 from tests.factories import utc
 from tests.stats_rows import agent_row
@@ -26,30 +33,40 @@ def feed() -> None:
             rx_bytes=chance.randrange(99),
             connection_median_latency_ms=chance.uniform(-1, 9),
             session_count_ssh=chance.randrange(5),
+            usage=chance.random() < 0.5,
         )
         for _ in range(100)
     ]
     ingest(enumerate(rows), now=NOW, kind="agent")
 
 
+def everything() -> list[Any]:
+    """All that is folded, and what it comes to."""
+    tables = (MinuteSum, LatencyBucket, SliceSum, UsageMinute, NewestAgentStat)
+    rows = [sorted(table.objects.values_list(), key=str) for table in tables]
+    return [agent_figures(NOW, most_exact_rows=0), usage_sessions(NOW), *rows]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("minutes", [1, 5, 60])
 def test_what_is_folded_again_is_what_was_folded(minutes: int) -> None:
     feed()
-    before = agent_figures(NOW, most_exact_rows=0)
+    before = everything()
     refold(NOW - timedelta(minutes=minutes), now=NOW)
-    assert agent_figures(NOW, most_exact_rows=0) == before
+    assert everything() == before
 
 
 @pytest.mark.django_db
 def test_damaged_sums_are_made_right() -> None:
     feed()
-    right = agent_figures(NOW, most_exact_rows=0)
+    right = everything()
+    SliceSum.objects.update(rx_bytes=7, row_count=1)
+    UsageMinute.objects.update(session_count_ssh=99)
     MinuteSum.objects.update(rx_bytes=7, row_count=1)
     LatencyBucket.objects.all().delete()
     NewestAgentStat.objects.update(session_count_ssh=99)
     assert refold(NOW - timedelta(minutes=20), now=NOW) == 100
-    assert agent_figures(NOW, most_exact_rows=0) == right
+    assert everything() == right
 
 
 @pytest.mark.django_db

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from deployment.stats.figures import agent_figures, workspace_figures
-from deployment.stats.folding import promote
+from deployment.stats.figures import agent_figures, usage_sessions, workspace_figures
+from deployment.stats.folding import SLICES_KEPT, promote
 from deployment.stats.ingest import ingest
-from deployment.stats.models import Snapshot
-from deployment.stats.services import SnapshotError, collect_snapshot
+from deployment.stats.models import MinuteSum, SliceSum, Snapshot
+from deployment.stats.services import SnapshotError, collect_snapshot, prune_stats
 from tests.factories import utc
 from tests.stats_rows import (
     SESSIONS,
@@ -163,6 +163,56 @@ def test_with_workspace_usage_sessions_are_those_of_the_newest_full_minute(setti
     assert collect_snapshot(NOW).session_counts["ssh"] == 1 + 2 + 5
 
 
+def rows_of_two_minutes() -> list[dict[str, Any]]:
+    """Rows each second around the window's start and around its end."""
+    return [
+        agent_row(
+            edge + n * SECOND,
+            rx_bytes=1,
+            connection_median_latency_ms=n % 7,
+            session_count_ssh=n % 5,
+        )
+        for edge in (NOW - WINDOW, NOW)
+        for n in range(-60, 60)
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("second", range(0, 60, 7))
+def test_a_window_ends_at_any_second_of_a_minute(second: int) -> None:
+    rows = rows_of_two_minutes()
+    take(*rows, now=NOW + timedelta(minutes=1))
+    at = NOW.replace(second=second)
+    expected = Reference(rows, at)
+    figures = agent_figures(at, most_exact_rows=0)
+    assert figures.row_count == len(expected.in_window())
+    assert figures.rx_bytes == expected.traffic("rx_bytes")
+    assert figures.session_counts == expected.sessions()
+
+
+@pytest.mark.django_db
+def test_what_was_folded_before_there_were_slices_counts() -> None:
+    take(*rows_of_two_minutes(), now=NOW + timedelta(minutes=1))
+    before = agent_figures(NOW, most_exact_rows=0)
+    SliceSum.objects.all().delete()
+    MinuteSum.objects.update(sliced_count=0)
+    assert agent_figures(NOW, most_exact_rows=0) == before
+    later = agent_row(NOW, rx_bytes=1, connection_median_latency_ms=1)
+    take(later, now=NOW + timedelta(minutes=1))
+    assert agent_figures(NOW, most_exact_rows=0).row_count == before.row_count + 1
+
+
+@pytest.mark.django_db
+def test_slices_go_when_no_snapshot_of_now_needs_them() -> None:
+    take(*rows_of_two_minutes(), now=NOW + timedelta(minutes=1))
+    before = agent_figures(NOW, most_exact_rows=0)
+    prune_stats(NOW + SLICES_KEPT)
+    assert SliceSum.objects.exists()
+    prune_stats(NOW + 2 * SLICES_KEPT)
+    assert not SliceSum.objects.exists()
+    assert agent_figures(NOW, most_exact_rows=0) == before
+
+
 CLOCK = "2026-05-04T12:00:00+00:00"
 STATES = [
     {
@@ -207,6 +257,7 @@ sent_rows = st.builds(
     ),
     session_count_vscode=st.integers(0, 9),
     session_count_ssh=st.integers(0, 9),
+    usage=st.booleans(),
 )
 
 
@@ -218,7 +269,10 @@ def histories(draw: st.DrawFn) -> list[tuple[datetime, list[dict[str, Any]]]]:
     arriving = draw(st.permutations(rows + repeated))
     cuts = sorted(draw(st.lists(st.integers(0, len(arriving)), max_size=3)))
     bounds = itertools.pairwise([0, *cuts, len(arriving)])
-    delays = st.timedeltas(min_value=timedelta(minutes=-1), max_value=timedelta(minutes=2))
+    # Some come when no slices are made of their time any more.
+    delays = st.timedeltas(min_value=timedelta(minutes=-1), max_value=timedelta(minutes=2)) | (
+        st.just(SLICES_KEPT + WINDOW)
+    )
     return [(NOW + draw(delays), arriving[start:end]) for start, end in bounds]
 
 
@@ -244,6 +298,7 @@ class FoldedFigures(TestCase):
             assert figures.rx_bytes == expected.traffic("rx_bytes")
             assert figures.tx_bytes == expected.traffic("tx_bytes")
             assert figures.session_counts == expected.sessions()
+        assert usage_sessions(expected.at) == expected.usage_sessions()
         for fraction, name in ((0.5, "latency_p50"), (0.95, "latency_p95")):
             percentile = expected.percentile(fraction)
             assert getattr(exact, name) == pytest.approx(percentile, rel=1e-9)

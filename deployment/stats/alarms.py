@@ -64,7 +64,10 @@ def _missing(newest: Sequence[Snapshot], *, now: datetime, interval: timedelta) 
         return Alarm("snapshot_missing", on=True, text="No snapshot has been taken yet.")
     age = now - newest[0].collected_at
     text = f"The newest snapshot is of {newest[0].collected_at:%Y-%m-%d %H:%M:%S} UTC."
-    return Alarm("snapshot_missing", on=age > INTERVALS * interval, text=text)
+    if -age > INTERVALS * interval:
+        # Until then there will be no other: a slot is taken once.
+        text = f"{text} That is a time to come: the clock went back."
+    return Alarm("snapshot_missing", on=abs(age) > INTERVALS * interval, text=text)
 
 
 def _silent(newest: Sequence[Snapshot]) -> Alarm:

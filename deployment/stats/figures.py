@@ -152,7 +152,7 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
     """What the agents' rows of (at - 15 minutes, at] come to."""
     start = at - WINDOW
     with connection.cursor() as cursor:
-        # Above some number of rows it would compile the statement, which takes longer than all else.
+        # With very many rows it would compile the statement, which takes longer than all else.
         cursor.execute("SET LOCAL jit = off")
         cursor.execute(_SLICED, [[_minute(start), _minute(at)]])
         sliced = {minute for (minute,) in cursor.fetchall()}
