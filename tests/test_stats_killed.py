@@ -22,6 +22,7 @@ from coderapi import postgres
 from coderapi.postgres.cluster import running
 from coderapi.postgres.place import prepared
 from deployment.stats import importing
+from deployment.stats.jobs import COLLECT
 from tests.live import Server
 from tests.processes import Program, wait_for
 from tests.stats_rows import agent_row
@@ -56,7 +57,18 @@ def cluster(directory: Path) -> Iterator[postgres.Handle]:
 
 @pytest.fixture
 def server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
+    yield from served(cluster, directory)
+
+
+@pytest.fixture
+def web_server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
+    """One that takes no snapshots."""
+    yield from served(cluster, directory, "--web-only")
+
+
+def served(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterator[Server]:
     started = Server(
+        *arguments,
         log=directory / "log",
         DATABASE_URL=cluster.url,
         CODERAPI_DATA_DIR=str(directory / "own"),
@@ -153,6 +165,78 @@ def test_no_row_is_lost_or_doubled_whatever_is_killed(
     sent = agents.acknowledged * BATCH
     assert agents.repeated
     assert figures(cluster.url) == (sent, sent, sent, sent)
+
+
+SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM deployment_snapshot ORDER BY 1"
+UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
+SUCCEEDED = (
+    "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
+)
+WITHOUT_RUN = """
+SELECT count(*) FROM deployment_snapshot
+WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
+"""
+KILLS = 4
+
+
+def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Collectors:
+    """Collectors on one database, one after the other."""
+
+    url: str
+    directory: Path
+
+    def start(self, name: str) -> Program:
+        environment = {"DATABASE_URL": self.url, "CODERAPI_DATA_DIR": str(self.directory / "own")}
+        command = ("collect_deployment_stats", "--loop", "--every", "1s")
+        return Program(*command, log=self.directory / name, **environment)
+
+    def snapshots(self) -> list[tuple[Any, ...]]:
+        return asked(self.url, SNAPSHOTS)
+
+    def under_way(self) -> bool:
+        return asked(self.url, UNDER_WAY, COLLECT.name) != [(0,)]
+
+    def wait_for_more_than(self, seen: list[tuple[Any, ...]]) -> None:
+        wait_for(lambda: len(self.snapshots()) > len(seen), seconds=90)
+
+    def kill_one(self, name: str) -> None:
+        """Kills one at work, after it has taken a snapshot; none of those before is lost."""
+        seen = self.snapshots()
+        running = self.start(name)
+        self.wait_for_more_than(seen)
+        wait_for(self.under_way, seconds=90)
+        running.kill_all()
+        assert self.snapshots()[: len(seen)] == seen
+
+
+def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
+    web_server: Server, cluster: postgres.Handle, directory: Path
+) -> None:
+    collectors = Collectors(cluster.url, directory)
+    assert web_server.port
+    with Agents(web_server, token_in(directory / "own" / "first-owner.txt")) as agents:
+        for number in range(KILLS):
+            collectors.kill_one(f"collector-{number}")
+        agents.go_on()
+    seen = collectors.snapshots()
+    last = collectors.start("last")
+    collectors.wait_for_more_than(seen)
+    assert last.end() == 0, last.log.read_text()
+    found = collectors.snapshots()
+    assert found[: len(seen)] == seen
+    # A run that was killed may have left its snapshot; none was left but by a run, and each by one.
+    assert asked(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
+    assert (len(found),) >= asked(cluster.url, SUCCEEDED, COLLECT.name)[0]
+    assert not collectors.under_way()
+    sent = agents.acknowledged * BATCH
+    assert figures(cluster.url) == (sent,) * 4
+    assert found[-1][1:] == (sent, sent)
 
 
 def test_snapshots_go_on_after_postgres_was_killed(
