@@ -14,6 +14,7 @@ from deployment.stats.alarms import judge
 from deployment.stats.ingest import ingest
 from deployment.stats.models import MinuteSum, Snapshot
 from deployment.stats.partitions import AHEAD
+from deployment.stats.selectors import folding_lag
 from deployment.stats.services import SnapshotError, collect_snapshot
 from tests.factories import utc
 from tests.stats_rows import WINDOW, Reference, agent_row
@@ -101,6 +102,13 @@ def test_of_a_time_that_our_clock_went_back_from_there_is_no_other_snapshot() ->
     assert collect_snapshot(NOW) != ahead
     with pytest.raises(SnapshotError, match="still to come"):
         collect_snapshot(NOW + 2 * HOUR, now=NOW)
+
+
+@pytest.mark.django_db
+def test_an_agent_whose_clock_is_ahead_does_not_hide_that_no_other_reports() -> None:
+    ingest([(1, report(NOW, 1)), (2, report(NOW + 4 * MINUTE, 2))], now=NOW, kind="agent")
+    assert folding_lag(NOW + 3 * MINUTE) == 3 * 60 + 56
+    assert folding_lag(NOW - HOUR) == -1
 
 
 def test_a_newest_snapshot_of_a_time_to_come_is_an_alarm() -> None:

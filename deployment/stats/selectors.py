@@ -52,6 +52,10 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
 
 
 def folding_lag(now: datetime) -> float:
-    """How long ago the newest folded minute began, or -1 without one. Units: seconds."""
-    newest = MinuteSum.objects.order_by("-minute").values_list("minute", flat=True).first()
+    """How long ago the newest folded minute began, or -1 without one. Units: seconds.
+
+    Minutes to come do not count: one agent whose clock is ahead would hide that no other reports.
+    """
+    begun = MinuteSum.objects.filter(minute__lte=now).order_by("-minute")
+    newest = begun.values_list("minute", flat=True).first()
     return -1.0 if newest is None else (now - newest).total_seconds()
