@@ -118,6 +118,13 @@ def test_sums_beyond_64_bits_stop_at_the_greatest_number() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("count", [2**53 - 1, 2**53 + 1, 2**62 + 1])
+def test_sessions_are_added_up_exactly_however_many(count: int) -> None:
+    take(*(agent_row(NOW, agent=n, session_count_ssh=count - n) for n in range(3)))
+    assert agent_figures(NOW).session_counts["ssh"] == 3 * count - 3
+
+
+@pytest.mark.django_db
 def test_the_same_moment_has_one_snapshot() -> None:
     first = collect_snapshot(NOW)
     take(agent_row(NOW - SECOND, session_count_ssh=1))

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from deployment.stats import percentiles
 from deployment.stats.cells import MINUTE, floor
@@ -21,6 +22,8 @@ from deployment.stats.models import Snapshot
 WINDOW = timedelta(minutes=15)
 # Up to so many rows, percentiles are taken from the rows themselves.
 MOST_EXACT_ROWS = 20_000
+# Whole numbers that come to less are added up exactly as floating point, in half the time.
+MOST_EXACT_FLOAT = 2**53
 P50, P95 = 0.5, 0.95
 MOST_BYTES = 2**63 - 1
 KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
@@ -61,7 +64,8 @@ NO_AGENTS = AgentFigures(
 )
 
 _NEWEST_SUMS = ", ".join(
-    f"sum({name}) FILTER (WHERE created_at <= %(at)s) AS {name}" for name in SESSION_COLUMNS
+    f"sum({name}::{{number}}) FILTER (WHERE created_at <= %(at)s) AS {name}"
+    for name in SESSION_COLUMNS
 )
 
 # One statement, so that all figures are of one state of the tables. The subquery of a CASE is run
@@ -156,8 +160,10 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
         cursor.execute("SET LOCAL jit = off")
         cursor.execute(_SLICED, [[_minute(start), _minute(at)]])
         sliced = {minute for (minute,) in cursor.fetchall()}
-        cursor.execute(_AGENTS, _parts(start, at, sliced=sliced) | {"most": most_exact_rows})
-        rows, rx, tx, exact, histogram, sessions = cursor.fetchone()
+        window = _parts(start, at, sliced=sliced) | {"most": most_exact_rows}
+        rows, rx, tx, exact, histogram, sessions = _figures(cursor, window, number="float8")
+        if max(sessions) >= MOST_EXACT_FLOAT:
+            rows, rx, tx, exact, histogram, sessions = _figures(cursor, window, number="numeric")
     p50, p95 = _percentiles(exact, histogram, in_rows=rows <= most_exact_rows)
     return AgentFigures(
         row_count=int(rows),
@@ -169,6 +175,15 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
         latency_histogram=histogram,
         method=Snapshot.Method.EXACT if rows <= most_exact_rows else Snapshot.Method.HISTOGRAM,
     )
+
+
+def _figures(
+    cursor: CursorWrapper, window: dict[str, datetime | int], *, number: str
+) -> tuple[Any, ...]:
+    """What `_AGENTS` finds, with sessions added up as that kind of number."""
+    cursor.execute(_AGENTS.replace("{number}", number), window)
+    row: tuple[Any, ...] = cursor.fetchone()
+    return row
 
 
 def _parts(start: datetime, at: datetime, *, sliced: set[datetime]) -> dict[str, datetime | int]:

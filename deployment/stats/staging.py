@@ -57,5 +57,12 @@ def _csv_line(row: Sequence[Any]) -> bytes:
 
 
 def array(values: Iterable[Any]) -> str:
-    """PostgreSQL's notation of an array of UUIDs, numbers or times, quicker than by adaption."""
-    return f"{{{','.join(map(str, values))}}}"
+    """PostgreSQL's notation of an array of UUIDs, numbers or times, quicker than by adaption.
+
+    It is JSON's but for the brackets. Numbers may be beyond 64 bits, which orjson does not write.
+    """
+    items = list(values)
+    try:
+        return f"{{{orjson.dumps(items)[1:-1].decode()}}}"
+    except orjson.JSONEncodeError:
+        return f"{{{','.join(map(str, items))}}}"
