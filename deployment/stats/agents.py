@@ -121,7 +121,7 @@ def _keep_new(
     while rows:
         with suppress(UniqueViolation), transaction.atomic():
             return _kept(rows, hours, now=now)
-        rows = known_rows.without(known_rows.in_their_hours(rows), rows, verdicts=verdicts)
+        rows = known_rows.without(known_rows.in_their_hours(rows, hours), rows, verdicts=verdicts)
     return Arrived(now)
 
 

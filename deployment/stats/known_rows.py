@@ -8,7 +8,7 @@ index over all hours cannot be dropped with an hour, and costs more than all els
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -17,15 +17,13 @@ from deployment.stats import partitions
 from deployment.stats.arriving import CREATED_AT, ID
 from deployment.stats.figures import WINDOW
 from deployment.stats.outcome import Verdicts
-from deployment.stats.partitions import HOUR
+from deployment.stats.partitions import AGENT_STATS, HOUR
 from deployment.stats.rows import Row
 from deployment.stats.staging import array
 
-_IN_HOUR = """
-SELECT id::text, created_at FROM deployment_agentstat
-WHERE id = ANY(%s::uuid[]) AND created_at >= %s AND created_at < %s
-"""
-_LATE = "SELECT id::text, created_at FROM deployment_lateagentstat WHERE id = ANY(%s::uuid[])"
+# The partition is named: with a range of times, the planner might read all that is within it.
+_LOOK_UP = "SELECT id::text, created_at FROM {table} WHERE id = ANY(%s::uuid[])"
+LATE_ROWS = "deployment_lateagentstat"
 
 type Known = Mapping[str, datetime]
 
@@ -48,34 +46,27 @@ def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
         before = [row[ID] for row in rows if border - WINDOW < row[CREATED_AT] < border]
         for hour, ids in ((border - HOUR, after), (border, before)):
             if ids:
-                found |= _in_hour(hour, ids) if hour in hours.present else _late(ids)
+                kept = hour in hours.present
+                found |= _look_up(AGENT_STATS.partition_of(hour) if kept else LATE_ROWS, ids)
     return found
 
 
-def in_their_hours(rows: Sequence[Row]) -> Known:
+def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
     """When those of the rows' ids were of that are known in their own hours."""
     ids: dict[datetime, list[str]] = defaultdict(list)
     for row in rows:
         ids[partitions.hour_of(row[CREATED_AT])].append(row[ID])
-    found: dict[str, datetime] = {}
-    for hour, each in ids.items():
-        found |= _in_hour(hour, each) | _late(each)
+    found = _look_up(LATE_ROWS, [row[ID] for row in rows])
+    for hour in hours.kept.intersection(ids):
+        found |= _look_up(AGENT_STATS.partition_of(hour), ids[hour])
     return found
 
 
-def _in_hour(hour: datetime, ids: Iterable[str]) -> dict[str, datetime]:
-    return _look_up(_IN_HOUR, [array(ids), hour, hour + HOUR])
-
-
-def _late(ids: Iterable[str]) -> dict[str, datetime]:
-    return _look_up(_LATE, [array(ids)])
-
-
-def _look_up(statement: str, parameters: list[datetime | str]) -> dict[str, datetime]:
+def _look_up(table: str, ids: list[str]) -> dict[str, datetime]:
     with connection.cursor() as cursor:
         # Rows by the million must not be scanned for a few new ones.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(statement, parameters)
+        cursor.execute(_LOOK_UP.format(table=table), [array(ids)])
         found = dict(cursor.fetchall())
         cursor.execute("SET LOCAL enable_seqscan = on")
     return found

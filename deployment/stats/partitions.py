@@ -26,6 +26,9 @@ class AgentStats(PartitionedTable):
         names = sql.Identifier(f"{partition}_id"), sql.Identifier(partition)
         self._execute(sql.SQL(UNIQUE_WITHIN).format(*names))
 
+    def partition_of(self, hour: datetime) -> str:
+        return self._partition(hour)
+
 
 AGENT_STATS = AgentStats("deployment_agentstat", HOUR)
 # Clocks of agents may run ahead by this much; rows further ahead are refused.
