@@ -61,7 +61,8 @@ WHERE at + agent * interval '3 ms' > %(start)s AND at + agent * interval '3 ms' 
 PARTITION = """
 CREATE TABLE IF NOT EXISTS deployment_agentstat_p{name} PARTITION OF deployment_agentstat
 FOR VALUES FROM ('{start}') TO ('{end}');
-CREATE UNIQUE INDEX IF NOT EXISTS deployment_agentstat_p{name}_id ON deployment_agentstat_p{name} (id)
+CREATE UNIQUE INDEX IF NOT EXISTS deployment_agentstat_p{name}_id
+ON deployment_agentstat_p{name} (id)
 """
 SUMS = """
 SELECT coalesce(sum(rx_bytes), 0), coalesce(sum(tx_bytes), 0),
