@@ -47,7 +47,7 @@ class PartitionedTable:
         return [self._partition(first) for first in self.starts() if first + self.span <= moment]
 
     def starts(self) -> list[datetime]:
-        """The first moment of each partition that exists, oldest first."""
+        """The first moment of each partition of ours that exists, oldest first."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT inhrelid::regclass::text FROM pg_inherits "
@@ -55,7 +55,8 @@ class PartitionedTable:
                 [self.name],
             )
             names = [row[0] for row in cursor.fetchall()]
-        return [_parse(name.rpartition("_p")[2]) for name in names]
+        found = (_parse(name.rpartition("_p")[2]) for name in names)
+        return sorted(moment for moment in found if moment is not None)
 
     def _starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
         moment = start - (start - _EPOCH) % self.span
@@ -64,7 +65,9 @@ class PartitionedTable:
             moment += self.span
 
     def _partition(self, first: datetime) -> str:
-        return f"{self.name}_p{first.astimezone(UTC):%Y%m%d%H%M}"
+        # By hand, as %Y does not everywhere fill a year up to four digits.
+        day = first.astimezone(UTC)
+        return f"{self.name}_p{day.year:04}{day:%m%d%H%M}"
 
     def _create(self, first: datetime) -> None:
         self._execute(
@@ -84,5 +87,9 @@ class PartitionedTable:
             cursor.execute(statement.as_string(cursor.connection))
 
 
-def _parse(suffix: str) -> datetime:
-    return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
+def _parse(suffix: str) -> datetime | None:
+    """The moment that a partition's name says, or None for a name that we do not give."""
+    try:
+        return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None

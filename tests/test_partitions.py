@@ -1,0 +1,44 @@
+"""Partitions by time: their names, and names that are not ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from csp.tables import REPORTS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize(
+    ("moment", "name"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), "csp_report_p000101010000"),
+        (datetime(999, 6, 1, 12, tzinfo=UTC), "csp_report_p099906010000"),
+        (datetime(2026, 3, 4, 5, 6, tzinfo=UTC), "csp_report_p202603040000"),
+    ],
+)
+def test_partition_of_any_year_is_found_again_and_dropped(moment: datetime, name: str) -> None:
+    day = moment.replace(hour=0, minute=0)
+    assert REPORTS.ensure(moment, moment) == 1
+    assert REPORTS.ensure(moment, moment) == 0
+    assert day in REPORTS.starts()
+    assert name in REPORTS.drop_before(datetime(2026, 3, 6, tzinfo=UTC))
+    assert day not in REPORTS.starts()
+
+
+@pytest.mark.parametrize("suffix", ["old", "101010000"])
+def test_partition_that_somebody_else_made_is_left_alone(suffix: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE csp_report_p{suffix} PARTITION OF csp_report "
+            "FOR VALUES FROM ('1999-01-01') TO ('1999-01-02')"
+        )
+    try:
+        REPORTS.ensure(datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC))
+        assert f"csp_report_p{suffix}" not in REPORTS.drop_before(datetime(2026, 3, 6, tzinfo=UTC))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE csp_report_p{suffix}")
