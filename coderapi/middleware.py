@@ -16,6 +16,7 @@ from django.http.request import split_domain_port, validate_host
 
 from coderapi import logs, wire
 from coderapi.client_address import client_address, is_trusted, rate_limit_bucket
+from coderapi.content_policy import REPORTS_PATH
 from coderapi.errors import APIError
 from coderapi.for_pages import API_PREFIX
 from coderapi.handlers import error_response
@@ -152,7 +153,11 @@ def address_of(request: HttpRequest) -> str:
 
 
 class RateLimitMiddleware:
-    """Counts requests under /api/v2 by user, else by address, and refuses those over the limit."""
+    """Counts requests under /api/v2 by user, else by address, and refuses those over the limit.
+
+    CSP reports are counted apart: browsers send them by the dozen, and nobody may lose access to
+    the API by them, nor reports by its use.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -168,12 +173,16 @@ class RateLimitMiddleware:
         return response
 
     def _verdict(self, request: IdentifiedRequest, now: float) -> Verdict | None:
-        limit = settings.API_RATE_LIMIT
-        if limit is None or not request.path.startswith(API_PREFIX):
+        if not request.path.startswith(API_PREFIX):
+            return None
+        reports = request.path == REPORTS_PATH
+        limit = settings.CSP_RATE_LIMIT if reports else settings.API_RATE_LIMIT
+        if limit is None:
             return None
         if may_bypass(request.identity, request.META.get(BYPASS_HEADER)):
             return None
         bucket = bucket_of(request.identity, request.client_address)
+        bucket = f"reports:{bucket}" if reports else bucket
         return check(shared_counter(), bucket, limit=limit, now=now)
 
 

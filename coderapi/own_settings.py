@@ -192,6 +192,13 @@ SETTINGS: tuple[OwnSetting, ...] = (
         "Who may report CSP violations. By default authenticated in the documented wire, public "
         "in the coderd wire.",
     ),
+    OwnSetting(
+        "CODERAPI_CSP_RATE_LIMIT",
+        count(0, 1_000_000),
+        6_000,
+        "How often a minute one user or address may send CSP reports, apart from the API's own "
+        "limit; 0 sets none, nor does this where the API has no limit.",
+    ),
     OwnSetting("CODERAPI_CSP_RETENTION", span, timedelta(days=90), "How long reports are kept."),
     OwnSetting(
         "CODERAPI_STATS_RAW_RETENTION", span, timedelta(hours=24), "How long agent rows are kept."

@@ -229,6 +229,7 @@ CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 API_RATE_LIMIT = own_settings.api_rate_limit(
     OPTIONS["rate_limit.api"], disabled=OPTIONS["rate_limit.disable_all"]
 )
+CSP_RATE_LIMIT = (OWN["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
 CACHE_URL = OWN["CACHE_URL"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # coderapi.body caps and counts before Django sees a request.
 

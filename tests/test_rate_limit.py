@@ -15,6 +15,7 @@ from tests.client import APIClient
 from tests.factories import make_key, make_user
 from tests.processes import wait_for
 
+REPORTS = "/api/v2/csp/reports"
 ROOT = "/api/v2/"
 NOON = 1_764_072_000.0
 
@@ -59,6 +60,18 @@ def test_keys_of_one_user_share_a_limit(settings: Any, member: APIClient) -> Non
         member.get(ROOT)
 
     assert [other.get(ROOT) for _ in range(2)][-1].status_code == 429
+
+
+def test_reports_and_the_api_have_limits_of_their_own(settings: Any, member: APIClient) -> None:
+    settings.API_RATE_LIMIT, settings.CSP_RATE_LIMIT = 1, 2
+    for _ in range(3):
+        member.get(ROOT)
+
+    answers = [member.post(REPORTS, "null", content_type="application/json") for _ in range(5)]
+
+    assert answers[0].headers["X-RateLimit-Limit"] == "2"
+    assert answers[0].status_code == 400
+    assert answers[-1].status_code == 429
 
 
 def test_only_an_owner_may_bypass(settings: Any, owner: APIClient, auditor: APIClient) -> None:
