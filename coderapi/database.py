@@ -17,8 +17,12 @@ from psycopg_pool import PoolTimeout
 from coderapi.replicas import application_name
 
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
-# too many connections: the server cannot serve us now, whatever the statement was.
-UNAVAILABLE_STATES = frozenset({"57P01", "57P02", "57P03", "25006", "53300"})
+# no disk, no memory, too many connections: the server cannot serve us now, whatever the statement
+# was. A statement or a wait for a lock that took too long may go well the next time.
+UNAVAILABLE_STATES = frozenset(
+    {"57P01", "57P02", "57P03", "25006", "53100", "53200", "53300", "57014", "55P03"}
+)
+BUSY_STATES = frozenset({"57014", "55P03"})
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -56,7 +60,7 @@ def discard_broken_pool(error: BaseException) -> None:
     A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
     connect, so they must go. A pool that is only busy stays.
     """
-    if not isinstance(error.__cause__, PoolTimeout):
+    if not isinstance(error.__cause__, PoolTimeout) and sqlstate(error) not in BUSY_STATES:
         discard_pool()
 
 

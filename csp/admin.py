@@ -18,7 +18,7 @@ from coderapi.admin_base import ReadOnlyAdmin
 from coderapi.middleware import address_of
 from csp import export, history, ingest_keys, reach, selectors, services
 from csp.chart import Bar, bar_chart
-from csp.filters import HostFilter, NoiseFilter, VersionFilter
+from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
 from csp.models import Group, IngestKey, NoiseRule, Report
 from users.models import User
 
@@ -65,7 +65,7 @@ class GroupAdmin(ExportingAdmin):
         "last_seen",
         "document",
     ]
-    list_filter = [NoiseFilter, "disposition", "directive", HostFilter, VersionFilter]
+    list_filter = [NoiseFilter, "disposition", DirectiveFilter, HostFilter, VersionFilter]
     search_fields = ["blocked", "document", "directive"]
     date_hierarchy = "last_seen"
 
@@ -183,6 +183,9 @@ class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
     @admin.action(description="Hide what is stored, too", permissions=["change"])
     def hide_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
+            if not rule.enabled:
+                self.message_user(request, f"{rule.name} is off and hides nothing.", messages.ERROR)
+                continue
             hidden = services.hide_stored_noise(rule, actor=actor_of(request), now=timezone.now())
             self.message_user(request, f"{rule.name} has hidden {hidden}.")
 

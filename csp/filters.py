@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import semver
@@ -36,23 +37,28 @@ class NoiseFilter(admin.SimpleListFilter):
         return queryset.filter(count__gt=F("noise_count"))
 
 
-class HostFilter(admin.SimpleListFilter):
-    """The blocked hosts that most groups have."""
-
-    title = "blocked"
-    parameter_name = "blocked"
+class CommonValues(admin.SimpleListFilter):
+    """The values of a field that the groups of the greatest reach have, and no endless list."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = (
-            Group.objects.values_list("blocked", flat=True)
-            .distinct()
-            .order_by("-client_days")
-            .values_list("blocked", flat=True)[: MOST_CHOICES * 5]
-        )
-        return [(name, name) for name in list(dict.fromkeys(names))[:MOST_CHOICES]]
+        field = str(self.parameter_name)
+        values = Group.objects.values_list(field, flat=True)[: MOST_CHOICES * 50]
+        return [(value, value) for value in islice(dict.fromkeys(values), MOST_CHOICES)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
-        return queryset.filter(blocked=self.value()) if self.value() else queryset
+        return (
+            queryset.filter(**{str(self.parameter_name): self.value()})
+            if self.value()
+            else queryset
+        )
+
+
+class HostFilter(CommonValues):
+    title = parameter_name = "blocked"
+
+
+class DirectiveFilter(CommonValues):
+    title = parameter_name = "directive"
 
 
 class VersionFilter(admin.SimpleListFilter):

@@ -19,6 +19,7 @@ from csp import metrics
 MOST_IN_BATCH = 2_000
 MOST_WAITING = 10_000
 WAIT_SECONDS = 10.0
+LAST_SECONDS = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ class GroupCommit[T]:
     def submit(self, items: Sequence[T], *, seconds: float = WAIT_SECONDS) -> None:
         """Returns once the items are committed.
 
-        Raises: APIError 503 when the database is away, or too much waits for it already.
+        Raises: APIError 503 when the database is away, or too much waits for it already. Then they
+        are not written later either, unless the last wait, for the end of a commit, was in vain.
         """
         waiting = Waiting(items)
         with self._changed:
@@ -64,10 +66,22 @@ class GroupCommit[T]:
             self._queue.append(waiting)
             self._count += len(items)
             self._changed.notify()
-        if not waiting.done.acquire(timeout=seconds):
+        if not waiting.done.acquire(timeout=seconds) and self._withdrawn(waiting):
             raise unavailable("The report could not be written in time.")
         if waiting.error is not None:
             raise waiting.error
+
+    def _withdrawn(self, waiting: Waiting[T]) -> bool:
+        """Whether nobody has begun to write it, and now nobody will; else its end is waited for.
+
+        What its writer may take is bounded by `Store`'s own patience.
+        """
+        with self._changed:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+                self._count -= len(waiting.items)
+                return True
+        return not waiting.done.acquire(timeout=LAST_SECONDS)
 
     def stop(self) -> None:
         """Writes what is waiting, ends the thread, and closes what it used."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
+from itertools import batched
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -16,14 +17,15 @@ from csp import statements
 from csp.models import Group, HourCount, NoiseRule
 from csp.noise import Facts, Rule, compiled
 
-# A group's stored reports that are not hidden, by all that rules look at.
+# What is stored of some groups and not hidden, by all that rules look at.
 _VISIBLE = """
-SELECT date_trunc('hour', report.received_at, 'UTC') AS hour, coalesce(report.rule_id, 0),
-    report.blocked_uri, report.source_file, report.document_uri, report.user_agent, count(*)
+SELECT report.group_id, date_trunc('hour', report.received_at, 'UTC') AS hour,
+    coalesce(report.rule_id, 0), report.blocked_uri, report.source_file, report.document_uri,
+    report.user_agent, sum(report.weight)::bigint
 FROM csp_report AS report
 LEFT JOIN csp_noiserule AS rule ON rule.id = report.rule_id
-WHERE report.group_id = %s AND rule.enabled IS NOT TRUE
-GROUP BY 1, 2, 3, 4, 5, 6
+WHERE report.group_id = ANY(%s) AND rule.enabled IS NOT TRUE
+GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 
 _MARK = """
@@ -51,23 +53,26 @@ ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + exclude
 
 HOUR = timedelta(hours=1)
 
-# An hour, and the rule that has marked its reports until now (0: none).
-type Share = tuple[datetime, int]
+# Each query looks into every day that is kept; so many groups share one.
+GROUPS_AT_ONCE = 500
+
+# A group, an hour, and the rule that has marked its reports until now (0: none).
+type Share = tuple[uuid.UUID, datetime, int]
 
 
 @dataclass(slots=True)
 class Match:
-    """What of a share of a group a rule would hide."""
+    """What of a share a rule would hide: for how many reports its rows stand, and the matched."""
 
-    rows: int = 0
+    kept: int = 0
     matched: int = 0
     facts: list[Facts] = field(default_factory=list)
 
     def reports(self, count: int) -> int:
-        """How many reports the matched rows stand for: where rows are a sample, their part."""
-        if count <= self.rows:
+        """How many of the share's reports match; where rows are missing, their part of it."""
+        if count <= self.kept:
             return min(self.matched, count)
-        return round(count * self.matched / self.rows)
+        return round(count * self.matched / self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def rules_held() -> Iterator[None]:
 
 def would_hide(rule: NoiseRule) -> Hidden:
     """What the rule would hide of what is stored and visible. Nothing is changed."""
-    return _added(sum(_sized(group, _matches(group, rule)).values()) for group in _groups())
+    return _added(_sized(_matches(groups, rule)) for groups in _groups())
 
 
 def hide(rule: NoiseRule) -> Hidden:
@@ -100,29 +105,37 @@ def hide(rule: NoiseRule) -> Hidden:
 
     Group by group, so that reports are written in between. Switching the rule off brings all back.
     """
-    return _added(_hide_in(group, rule) for group in _groups())
+    return _added(
+        _hide_in(group, rule)
+        for groups in _groups()
+        for group in sorted({group for group, _, _ in _matches(groups, rule)})
+    )
 
 
-def _groups() -> list[uuid.UUID]:
+def _groups() -> Iterator[list[uuid.UUID]]:
     visible = Group.objects.filter(count__gt=F("noise_count")).order_by("id")
-    return list(visible.values_list("id", flat=True))
+    ids = list(visible.values_list("id", flat=True))
+    return (list(some) for some in batched(ids, GROUPS_AT_ONCE))
 
 
-def _added(hidden: Iterable[int]) -> Hidden:
-    counts = [count for count in hidden if count]
-    return Hidden(reports=sum(counts), groups=len(counts))
+def _added(found: Iterable[dict[Share, int]]) -> Hidden:
+    counts: Counter[uuid.UUID] = Counter()
+    for sized in found:
+        for (group, _, _), count in sized.items():
+            counts[group] += count
+    return Hidden(reports=counts.total(), groups=len(counts))
 
 
-def _hide_in(group: uuid.UUID, rule: NoiseRule) -> int:
+def _hide_in(group: uuid.UUID, rule: NoiseRule) -> dict[Share, int]:
     with rules_held():
-        matches = _matches(group, rule)
-        sized = _sized(group, matches)
+        matches = _matches([group], rule)
+        sized = _sized(matches)
         for share, count in sized.items():
-            _mark(group, share, matches[share].facts, rule)
-            _move(group, share, count, rule)
+            _mark(share, matches[share].facts, rule)
+            _move(share, count, rule)
         if sized:
             count_noise(rule.pk)
-    return sum(sized.values())
+    return sized
 
 
 def count_noise(rule_id: int) -> None:
@@ -131,38 +144,40 @@ def count_noise(rule_id: int) -> None:
         cursor.execute(_COUNT_NOISE, [rule_id])
 
 
-def _matches(group: uuid.UUID, rule: NoiseRule) -> dict[Share, Match]:
+def _matches(groups: list[uuid.UUID], rule: NoiseRule) -> dict[Share, Match]:
     ready = compiled([Rule(rule.pk, rule.name, rule.target, rule.pattern)])
     found: dict[Share, Match] = defaultdict(Match)
     with connection.cursor() as cursor:
-        cursor.execute(_VISIBLE, [group])
-        for hour, rule_id, *texts, count in cursor:
-            match, facts = found[hour, rule_id], Facts(*texts)
-            match.rows += count
+        cursor.execute(_VISIBLE, [groups])
+        for group, hour, rule_id, *texts, count in cursor:
+            match, facts = found[group, hour, rule_id], Facts(*texts)
+            match.kept += count
             if ready.match(facts):
                 match.matched += count
                 match.facts.append(facts)
     return {share: match for share, match in found.items() if match.matched}
 
 
-def _sized(group: uuid.UUID, matches: dict[Share, Match]) -> dict[Share, int]:
+def _sized(matches: dict[Share, Match]) -> dict[Share, int]:
     """How many reports each match stands for."""
-    counts = HourCount.objects.filter(group_id=group, hour__in={hour for hour, _ in matches})
-    held = {(row.hour, row.rule_id): row.count for row in counts}
+    counts = HourCount.objects.filter(
+        group_id__in={group for group, _, _ in matches}, hour__in={hour for _, hour, _ in matches}
+    )
+    held = {(row.group_id, row.hour, row.rule_id): row.count for row in counts}
     sized = {share: match.reports(held.get(share, 0)) for share, match in matches.items()}
     return {share: count for share, count in sized.items() if count}
 
 
-def _mark(group: uuid.UUID, share: Share, facts: list[Facts], rule: NoiseRule) -> None:
-    hour, old = share
+def _mark(share: Share, facts: list[Facts], rule: NoiseRule) -> None:
+    group, hour, old = share
     texts = [list(column) for column in zip(*map(astuple, facts), strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(_MARK, [rule.pk, *texts, group, old, hour, hour + HOUR])
 
 
-def _move(group: uuid.UUID, share: Share, count: int, rule: NoiseRule) -> None:
+def _move(share: Share, count: int, rule: NoiseRule) -> None:
     """Takes the count from the hour's old rule, or none, to this one."""
-    hour, old = share
+    group, hour, old = share
     held = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
     held.filter(count=count).delete()
     held.update(count=F("count") - count)

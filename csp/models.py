@@ -114,6 +114,8 @@ class Report(models.Model):
     client = models.BinaryField(max_length=16)
     coder_version = models.CharField(max_length=64, blank=True)
     extra = models.JSONField(default=dict)
+    # How many reports of its hour the row stands for: one, or more where only a sample is kept.
+    weight = models.BigIntegerField(db_default=1, editable=False)
 
     class Meta:
         ordering = ["-received_at", "-id"]

@@ -77,12 +77,12 @@ class Reach:
             self.forget()
         self._written.update(member for entry in entries for member in entry.reach)
 
-    def trim(self, connection: psycopg.Connection[Any], pairs: Sequence[Pair] | None) -> None:
+    def trim(self, connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> None:
         """Leaves the smallest members of each, and sets the group's reach to what they tell.
 
         Should this not come about, the next new member of the group brings it up again.
         """
-        for group, kind in pairs or ():
+        for group, kind in pairs:
             with connection.transaction():
                 self._trim(connection, (group, kind))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections import Counter
@@ -26,6 +27,8 @@ from csp.tables import REPORTS
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MOST_TRIES = 3
+log = logging.getLogger(__name__)
+
 # What csp_write_batch says where nothing was written.
 OTHER_RULES, REPEATED = "other rules", "repeated"
 
@@ -115,8 +118,17 @@ class Store:
             return False
         _count(batch)
         self._reach.remember(entries)
-        self._reach.trim(self._connection, answer.outgrown)
+        if answer.outgrown:
+            self._trim(self._connection, answer.outgrown)
         return True
+
+    def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
+        """The batch is committed: whatever becomes of this, it must not be written again."""
+        try:
+            self._reach.trim(connection, outgrown)
+        except psycopg.Error as error:
+            log.warning("the reach of a group could not be summed up: %s", type(error).__name__)
+            self.close()
 
     def _write(
         self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]

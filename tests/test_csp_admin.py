@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from csp.models import Group, IngestKey, NoiseHit, NoiseRule, Report
 from tests.client import APIClient
-from tests.csp_reports import fresh_writer, in_admin, legacy, send
+from tests.csp_reports import fresh_writer, in_admin, legacy, modern, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,6 +87,24 @@ def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient
     assert "moz-extension" not in table[: table.index("</table>")]
     assert "moz-extension" in text_of(pages.get(url, {"noise": "only"}))
     assert "wide" in text_of(pages.get(url, {"blocked": "wide.example.net", "since": "2.0.0"}))
+
+
+def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIClient) -> None:
+    for start in range(0, 2_000, 100):
+        send(member, [modern(effectiveDirective=f"x{start + n}-src") for n in range(100)])
+    url = reverse("admin:csp_group_changelist")
+    page = text_of(pages.get(url, {"_facets": "True"}))
+    assert page.count("?_facets=True&amp;directive=") <= 20
+    assert "x77-src" in text_of(pages.get(url, {"directive": "x77-src"}))
+
+
+def test_rule_that_is_off_hides_nothing_of_what_is_stored(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    rule = NoiseRule.objects.create(
+        name="cdn", category="own", target="host", pattern="cdn.example.net", enabled=False
+    )
+    assert "is off" in text_of(act(pages, "noiserule", "hide_stored", rule))
+    assert not Report.objects.filter(rule_id=rule.pk).exists()
 
 
 def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APIClient) -> None:

@@ -69,6 +69,14 @@ def test_part_of_a_sampled_hour_is_hidden_in_proportion(rule: NoiseRule) -> None
     assert (group.count, group.noise_count) == (4_000, hidden.reports)
 
 
+def test_early_rows_of_a_sampled_hour_stand_for_no_more_than_they_are(rule: NoiseRule) -> None:
+    for path, reports in (("/ads/x.js", 1_000), ("/lib/x.js", 9_000)):
+        for _ in range(reports // 500):
+            store(path, 500)
+    assert Report.objects.count() < 1_500
+    assert history.would_hide(rule) == Hidden(reports=1_000, groups=1)
+
+
 def test_hidden_reports_belong_to_one_rule_at_a_time(rule: NoiseRule) -> None:
     store("/ads/x.js", 2)
     services.hide_stored_noise(rule, actor=SYSTEM, now=NOW)
@@ -86,10 +94,10 @@ def test_hidden_reports_belong_to_one_rule_at_a_time(rule: NoiseRule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "matched", "count", "reports"),
+    ("kept", "matched", "count", "reports"),
     [(4, 1, 4, 1), (4, 4, 400, 400), (1000, 250, 4000, 1000), (3, 2, 1, 1), (1, 1, 0, 0)],
 )
 def test_sampled_rows_stand_for_their_part(
-    rows: int, matched: int, count: int, reports: int
+    kept: int, matched: int, count: int, reports: int
 ) -> None:
-    assert Match(rows=rows, matched=matched).reports(count) == reports
+    assert Match(kept=kept, matched=matched).reports(count) == reports

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 
 from audit.services import SYSTEM
@@ -21,6 +22,12 @@ from tests.csp_reports import CHROME, FIREFOX, as_bytes, fresh_writer, legacy, s
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+REFUSE_DELETION = """
+CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no'; END $$;
+CREATE TRIGGER refuse_deletion BEFORE DELETE ON csp_reachmember
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_deletion()
+"""
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 
@@ -96,3 +103,32 @@ def test_members_that_an_interrupted_writer_left_over_are_trimmed_later() -> Non
     kept = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
     assert kept.count() == reach.EXACT
     assert Group.objects.get().client_days > reach.EXACT
+
+
+def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:
+    """Only the sums fail, and those come after the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSE_DELETION)
+    store, clients = Store(), reach.EXACT + 1
+    many = [e for n in range(clients) for e in entries(range(1), address=f"10.0.{n // 9}.{n % 9}")]
+    try:
+        store.commit(many[:-1])
+        store.commit(many[-1:])
+    finally:
+        store.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION refuse_deletion() CASCADE")
+    group = Group.objects.get()
+    assert (group.count, group.client_days) == (clients, clients)
+
+
+def test_rule_is_heeded_whatever_the_clock_of_whoever_changed_it(member: APIClient) -> None:
+    report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")
+    rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
+    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
+    NoiseRule.objects.update(updated_at=datetime(2099, 1, 1, tzinfo=UTC))
+    send(member, report)
+    rule.enabled = False
+    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
+    send(member, report)
+    assert list(Report.objects.order_by("id").values_list("rule_id", flat=True)) == [rule.pk, None]

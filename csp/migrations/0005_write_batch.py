@@ -1,22 +1,25 @@
 from __future__ import annotations
 
-from django.db import migrations
+from django.db import migrations, models
 
-# What the noise rules are known by: another text, other rules.
+# What the noise rules are known by: another text, other rules. By what they say and not by when
+# they were changed, since the clocks of those who change them may differ.
 RULES_VERSION = """
 CREATE FUNCTION csp_rules_version() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT concat_ws(' ', count(*), sum(id), extract(epoch FROM max(updated_at)))
-    FROM csp_noiserule
+    SELECT md5(coalesce(
+        string_agg(concat_ws(E'\\t', id, name, target, pattern), E'\\n' ORDER BY id), ''
+    ))
+    FROM csp_noiserule WHERE enabled
 $$
 """
 
-# Whether an hour's report number `place` (from 1) of a group becomes a row: the first thousand do,
-# then a hundred or so each time that the count doubles.
-IS_KEPT = """
-CREATE FUNCTION csp_is_kept(place bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT place <= 1000 OR place % (
+# How many reports a row stands for that is an hour's number `place` (from 1) of its group: of the
+# first thousand each is kept, of the others a hundred each time that the count doubles.
+WEIGHT = """
+CREATE FUNCTION csp_weight(place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN place <= 1000 THEN 1 ELSE
         10::bigint << (length(ltrim(((place - 1) / 1000)::bit(64)::text, '0')) - 1)
-    ) = 0
+    END
 $$
 """
 
@@ -28,7 +31,7 @@ CREATE FUNCTION csp_write_batch(
     batch_id uuid, is_imported boolean, rules_lock bigint, rules text,
     new_groups json, new_hours json, new_hits json, new_members json, new_reports json,
     OUT verdict text, OUT outgrown json
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 #variable_conflict use_column
 DECLARE
     crowded boolean;
@@ -113,23 +116,27 @@ BEGIN
     INSERT INTO csp_report (
         received_at, occurred_at, group_id, rule_id, shape, document_uri, referrer, blocked_uri,
         effective_directive, violated_directive, original_policy, disposition, status_code, sample,
-        source_file, line_number, column_number, browser, user_agent, client, coder_version, extra)
+        source_file, line_number, column_number, browser, user_agent, client, coder_version, extra,
+        weight)
     SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), shape, document_uri, referrer,
         blocked_uri, effective_directive, violated_directive, original_policy, disposition,
         status_code, sample, source_file, line_number, column_number, browser, user_agent,
-        decode(client, 'hex'), coder_version, extra
+        decode(client, 'hex'), coder_version, extra, csp_weight(place)
     FROM json_to_recordset(new_reports) AS arrived (
         received_at timestamptz, occurred_at timestamptz, group_id uuid, hour timestamptz,
         rule_id bigint, after bigint, shape text, document_uri text, referrer text,
         blocked_uri text, effective_directive text, violated_directive text, original_policy text,
         disposition text, status_code integer, sample text, source_file text, line_number integer,
         column_number integer, browser text, user_agent text, client text, coder_version text,
-        extra jsonb)
-    WHERE NOT crowded OR csp_is_kept((
-        SELECT held.count FROM csp_hourcount AS held
-        WHERE held.group_id = arrived.group_id AND held.hour = arrived.hour
-            AND held.rule_id = arrived.rule_id
-    ) - after);
+        extra jsonb),
+    LATERAL (
+        SELECT CASE WHEN crowded THEN (
+            SELECT held.count FROM csp_hourcount AS held
+            WHERE held.group_id = arrived.group_id AND held.hour = arrived.hour
+                AND held.rule_id = arrived.rule_id
+        ) - after ELSE 1 END
+    ) AS counted (place)
+    WHERE place % csp_weight(place) = 0;
     verdict := 'written';
 END
 $$
@@ -141,7 +148,10 @@ class Migration(migrations.Migration):
     dependencies = [("csp", "0004_announce_ingest_keys")]
 
     operations = [
+        migrations.AddField(
+            "report", "weight", models.BigIntegerField(db_default=1, editable=False)
+        ),
         migrations.RunSQL(RULES_VERSION, "DROP FUNCTION csp_rules_version"),
-        migrations.RunSQL(IS_KEPT, "DROP FUNCTION csp_is_kept"),
+        migrations.RunSQL(WEIGHT, "DROP FUNCTION csp_weight"),
         migrations.RunSQL(WRITE_BATCH, "DROP FUNCTION csp_write_batch"),
     ]
