@@ -124,6 +124,12 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
     assert "moz-extension" in run("csp_top", noise=True)
 
 
+@pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
+def test_top_refuses_what_is_no_number_of_findings(limit: str) -> None:
+    with pytest.raises(CommandError, match="--limit"):
+        run("csp_top", "--limit", limit)
+
+
 def test_audit_finds_a_secret_and_does_not_show_it(member: APIClient) -> None:
     send(member, legacy(original_policy=f"report-uri /x?coder_session_token={member.token}"))
     assert "Nothing" in run("csp_audit")
