@@ -17,6 +17,7 @@ from csp import ingest_keys
 from csp.models import IngestKey, Report
 from csp.origins import normalised_origin
 from tests.client import APIClient
+from tests.commands import run
 from tests.csp_reports import PATH, fresh_writer, legacy, modern, send
 from tests.processes import wait_for
 
@@ -46,12 +47,6 @@ def hearing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
     answer = client.post_json(f"{PATH}?key={key}", b'{"csp-report": {}}', HTTP_ORIGIN=origin)
     return int(answer.status_code)
-
-
-def run(command: str, *args: str) -> str:
-    out = StringIO()
-    call_command(command, *args, stdout=out)
-    return out.getvalue().strip()
 
 
 def retire(key: str) -> None:
