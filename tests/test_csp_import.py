@@ -175,6 +175,24 @@ def test_run_that_ends_at_any_step_is_gone_on_with(step: str) -> None:
     assert set(aside) == {6}
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_import_whose_connections_end_goes_on() -> None:
+    def advance(size: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'coderapi csp import' AND datname = current_database()"
+            )
+
+    importing.import_reports(
+        io.BytesIO(as_lines(*numbered(*range(8))).encode()),
+        clock=timezone.now,
+        advance=advance,
+        set_aside=lambda line, refused: pytest.fail(refused.why),
+    )
+    assert counts() == once(range(8))
+
+
 def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
     database = str(connection.settings_dict["NAME"])
     pipe = tmp_path / "pipe"

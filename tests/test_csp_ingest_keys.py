@@ -18,7 +18,7 @@ from csp.models import IngestKey, Report
 from csp.origins import normalised_origin
 from tests.client import APIClient
 from tests.commands import run
-from tests.csp_reports import PATH, fresh_writer, legacy, modern, send
+from tests.csp_reports import PATH, fresh_writer, in_admin, legacy, modern, send
 from tests.processes import wait_for
 
 ORIGIN = "https://coder.example.com"
@@ -188,6 +188,15 @@ def test_what_no_browser_sends_is_refused_with_a_sentence(text: str, why: str) -
     with pytest.raises(CommandError, match=why):
         run("create_ingest_key", "--origin", text)
     assert not IngestKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_admin_keeps_origins_as_browsers_send_them_too() -> None:
+    page, client = "/admin/csp/ingestkey/add/", in_admin("owner")
+    refused = client.post(page, {"name": "site", "origins": "https://*.site.test"})
+    assert "has a wildcard" in refused.content.decode()
+    client.post(page, {"name": "site", "origins": "https://site.test:443,https://Site.test"})
+    assert IngestKey.objects.get().origins == ["https://site.test"]
 
 
 @given(st.text(max_size=300) | st.from_regex(r"https?://[^/]{1,40}(:[0-9]{1,5})?", fullmatch=True))
