@@ -16,10 +16,11 @@ from django.utils.text import Truncator
 from audit.services import Actor
 from coderapi.admin_base import ReadOnlyAdmin
 from coderapi.middleware import address_of
-from csp import export, history, ingest_keys, reach, selectors, services
+from csp import export, history, reach, selectors, services
 from csp.chart import Bar, bar_chart
 from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
 from csp.models import Group, IngestKey, NoiseRule, Report
+from csp.origins import normalised
 from users.models import User
 
 CHART_HOURS = 7 * 24
@@ -212,7 +213,7 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 
     def clean_origins(self) -> list[str]:
         try:
-            return [ingest_keys.normalised_origin(o) for o in self.cleaned_data["origins"]]
+            return normalised(self.cleaned_data["origins"])
         except ValueError as error:
             raise ValidationError(str(error)) from None
 

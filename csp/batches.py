@@ -39,6 +39,9 @@ class GroupSum:
     last: Entry
     count: int = 0
     noise: int = 0
+    # An imported report may not say what version it came under; such a one counts for nothing.
+    first_known: Entry | None = None
+    last_known: Entry | None = None
 
     def add(self, judged: Judged) -> None:
         entry, rule = judged
@@ -48,6 +51,14 @@ class GroupSum:
             self.first = entry
         if entry.received_at >= self.last.received_at:
             self.last = entry
+        if entry.coder_version:
+            self._know(entry)
+
+    def _know(self, entry: Entry) -> None:
+        if self.first_known is None or entry.received_at < self.first_known.received_at:
+            self.first_known = entry
+        if self.last_known is None or entry.received_at >= self.last_known.received_at:
+            self.last_known = entry
 
     def row(self) -> Row:
         key = self.first.key
@@ -61,8 +72,8 @@ class GroupSum:
             "last_seen": self.last.received_at,
             "count": self.count,
             "noise_count": self.noise,
-            "first_version": self.first.coder_version,
-            "last_version": self.last.coder_version,
+            "first_version": self.first_known.coder_version if self.first_known else "",
+            "last_version": self.last_known.coder_version if self.last_known else "",
         }
 
 

@@ -1,44 +1,55 @@
-"""Taking in a file of reports: JSON lines, each a body as a browser sends it."""
+"""Taking in a file of reports: JSON lines, each a body as a browser sends it.
+
+A batch is known by all of the file up to its end, and its id is written in the transaction that
+writes its reports. So the next run sees at each line whether the file was committed up to there,
+wherever earlier runs ended. This holds only as long as a batch begins where an earlier one ended
+and is no longer than one could have been then: the two limits below may be raised, never lowered.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import batched
+from datetime import datetime
 from typing import Any, BinaryIO
 
-from coderapi.errors import APIError
-from csp.collection import entries_of
-from csp.entries import Entry, prepare
-from csp.parsers import parse
+import psycopg
+from django.conf import settings
+
+from coderapi.database import connect_directly, lock_number
+from csp.entries import Entry
+from csp.import_items import Contents, Refused, contents
+from csp.import_lines import LONGEST_LINE, Line, lines
 from csp.store import BatchId, Store
-from csp.tolerant_json import load
 
 BATCH_LINES = 1_000
-LONGEST_LINE = 1024 * 1024
-NAMESPACE = uuid.UUID("5b0f7f52-3c0e-4b7f-9f53-6a5b8f3b2a10")
+BATCH_BYTES = 4 * 1024 * 1024
+LOCK = lock_number("csp import")
+# A run that was killed may leave a batch behind that is still being written.
+LOCK_SECONDS = 5
+
+type SetAside = Callable[[Line, Refused], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    number: int
-    text: bytes
+class ImportRunningError(Exception):
+    """Another import runs: two at once could count the same lines twice."""
 
 
 @dataclass(slots=True)
 class ImportCounts:
+    """Lines that were read and of these known; of the others, items by what became of them."""
+
     lines: int = 0
+    known: int = 0
     reports: int = 0
-    repeated: int = 0
-    bad: int = 0
+    other: int = 0
+    invalid: int = 0
 
     def __str__(self) -> str:
         return (
-            f"{self.lines} lines: {self.reports} reports taken in, {self.repeated} had been "
-            f"before, {self.bad} lines bad."
+            f"{self.lines} lines, of which {self.known} had been taken in before: {self.reports} "
+            f"reports taken in, {self.other} of other types, {self.invalid} set aside."
         )
 
 
@@ -47,81 +58,117 @@ def import_reports(
     *,
     clock: Callable[[], datetime],
     advance: Callable[[int], Any],
-    set_aside: Callable[[Line, str], Any],
+    set_aside: SetAside,
 ) -> ImportCounts:
-    """Takes in every good line; what an earlier run has committed is passed over.
+    """Takes in every good report; what an earlier run has committed is passed over.
 
-    A batch is known by what it says and where, so the same file can be given again after a break.
-    `advance(bytes)` hears of each batch that is committed, `set_aside` of each bad line.
+    `advance(bytes)` hears of lines that are committed or known, `set_aside` of what is bad in a
+    batch before that is committed. Raises: ImportRunningError, and what `Store.commit_once` does.
     """
-    counts, store = ImportCounts(), Store()
+    store = Store(_connect_alone)
     try:
-        for batch in batched(_lines(source), BATCH_LINES):
-            _import_batch(store, batch, counts, now=clock(), set_aside=set_aside)
-            advance(sum(len(line.text) for line in batch))
+        run = _Run(store, clock=clock, advance=advance, set_aside=set_aside)
+        for line in lines(source):
+            run.add(line)
+        run.commit()
     finally:
         store.close()
-    return counts
+    return run.counts
 
 
-def _lines(source: BinaryIO) -> Iterator[Line]:
-    number = 0
-    while text := source.readline(LONGEST_LINE + 1):
-        number += 1
-        yield Line(number, text)
-        while len(text) > LONGEST_LINE and not text.endswith(b"\n"):
-            # The rest of a line that is too long; what came of it already says so.
-            text = source.readline(LONGEST_LINE + 1)
-
-
-def _import_batch(
-    store: Store,
-    batch: Sequence[Line],
-    counts: ImportCounts,
-    *,
-    now: datetime,
-    set_aside: Callable[[Line, str], Any],
-) -> None:
-    entries: list[Entry] = []
-    for line in batch:
-        if line.text.strip():
-            try:
-                entries += _entries(line.text, now)
-            except APIError as error:
-                counts.bad += 1
-                set_aside(line, _why(error))
-    counts.lines += len(batch)
-    if not entries or store.commit_once(_batch_id(batch), entries):
-        counts.reports += len(entries)
-    else:
-        counts.repeated += len(entries)
-
-
-def _entries(text: bytes, now: datetime) -> list[Entry]:
-    if len(text) > LONGEST_LINE:
-        raise APIError(413, f"The line is longer than {LONGEST_LINE} bytes.")
-    value = load(text)
-    received = _received_at(value, now) if isinstance(value, dict) else now
-    reports = map(prepare, parse(value).violations)
-    return entries_of(reports, address="", user_agent="", now=received)
-
-
-def _received_at(value: dict[str, Any], now: datetime) -> datetime:
-    """The member `received_at` beside the report, where it is a time with zone that has passed."""
+def _connect_alone() -> psycopg.Connection[Any]:
+    """A connection that keeps other imports out as long as it lives."""
+    connection = connect_directly(application_name="coderapi csp import", tcp_user_timeout=5000)
     try:
-        moment = datetime.fromisoformat(value.get("received_at", ""))
-    except (TypeError, ValueError):
-        return now
-    return moment.astimezone(UTC) if moment.tzinfo and moment <= now else now
+        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        connection.execute("RESET lock_timeout")
+    except psycopg.errors.LockNotAvailable:
+        connection.close()
+        raise ImportRunningError(
+            "Another import is running; try again when it has ended."
+        ) from None
+    return connection
 
 
-def _why(error: APIError) -> str:
-    details = [error.detail, *(f"{v.field} {v.detail}".strip() for v in error.validations)]
-    return " ".join([error.message, *filter(None, details)])
+def _committed(store: Store) -> set[uuid.UUID]:
+    """The ids of all batches that imports have committed: one for each thousand lines or so."""
+    rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
+    return {row[0] for row in rows}
 
 
-def _batch_id(batch: Sequence[Line]) -> BatchId:
-    digest = hashlib.sha256(b"%d\n" % batch[0].number)
-    for line in batch:
-        digest.update(line.text)
-    return BatchId(uuid.uuid5(NAMESPACE, digest.hexdigest()), imported=True)
+class _Run:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime],
+        advance: Callable[[int], Any],
+        set_aside: SetAside,
+    ) -> None:
+        self.counts = ImportCounts()
+        self._store, self._committed = store, _committed(store)
+        self._clock, self._advance, self._set_aside = clock, advance, set_aside
+        self._batch: list[Line] = []
+        self._size = 0
+
+    def add(self, line: Line) -> None:
+        if line.beginning in self._committed:
+            self._append(line)
+            self._pass_over()
+            return
+        # A last line without an end may still be being written. It is a batch of its own, so that
+        # those before it are known again when it reads otherwise.
+        if not line.is_ended:
+            self.commit()
+        self._append(line)
+        if not line.is_ended or self._is_full():
+            self.commit()
+
+    def _append(self, line: Line) -> None:
+        self._batch.append(line)
+        self._size += len(line.text)
+
+    def _is_full(self) -> bool:
+        return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
+
+    def commit(self) -> None:
+        """Writes what is waiting aside and into the database, in this order: none is lost."""
+        if not self._batch:
+            return
+        entries = self._entries()
+        batch_id = BatchId(self._batch[-1].beginning, imported=True)
+        if self._store.commit_once(batch_id, entries):
+            self.counts.reports += len(entries)
+            self._end_batch()
+        else:
+            self._pass_over()
+
+    def _pass_over(self) -> None:
+        self.counts.known += len(self._batch)
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        self.counts.lines += len(self._batch)
+        self._advance(self._size)
+        for line in self._batch:
+            line.close()
+        self._batch, self._size = [], 0
+
+    def _entries(self) -> list[Entry]:
+        entries: list[Entry] = []
+        now = self._clock()
+        for line in self._batch:
+            found = _contents(line, now)
+            entries += found.entries
+            self.counts.other += found.other
+            self.counts.invalid += len(found.refused)
+            for refused in found.refused:
+                self._set_aside(line, refused)
+        return entries
+
+
+def _contents(line: Line, now: datetime) -> Contents:
+    if line.rest is not None:
+        return Contents(refused=[Refused(None, f"The line is longer than {LONGEST_LINE} bytes.")])
+    return contents(line.text, now=now, retention=settings.CSP_RETENTION)

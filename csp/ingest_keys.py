@@ -14,7 +14,6 @@ import time
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from django.utils import timezone
 
@@ -52,16 +51,6 @@ def checksum(body: str) -> str:
 
 def is_well_formed(key: str) -> bool:
     return bool(_FORM.fullmatch(key)) and checksum(key[:-6]) == key[-6:]
-
-
-def normalised_origin(text: str) -> str:
-    """The origin as browsers send it. Raises: ValueError for what is none."""
-    parts = urlsplit(text.strip().lower())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{text!r} is not an origin such as https://coder.example.com")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{text!r} is more than an origin: it has scheme, host and port only")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 class Memory:
@@ -110,7 +99,8 @@ def check(key: str, *, origin: str) -> None:
     """Returns if the key lets this origin report.
 
     A request without an Origin header, as a same-origin report is in some browsers, is not held to
-    the list: the header is the browser's word, and what has no browser can write any.
+    the list: the header is the browser's word, and what has no browser can write any. `null` is an
+    origin like the others, as any page can have it by a sandbox: the list must name it.
     Raises: APIError 401, 403, 410.
     """
     known = memory.find(key) if is_well_formed(key) else None
@@ -118,5 +108,5 @@ def check(key: str, *, origin: str) -> None:
         raise APIError(401, "The ingest key is unknown.", detail="Keys are cik_ and 28 characters.")
     if known.retired_at is not None and known.retired_at <= timezone.now():
         raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this address.")
-    if origin and origin != "null" and origin not in known.origins:
+    if origin and origin not in known.origins:
         raise APIError(403, "Forbidden.", detail="The ingest key is not for this origin.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import chain, count
 
 from django.conf import settings
 from django.db import transaction
@@ -12,11 +13,13 @@ from audit.services import Actor, Target, record
 from csp import history, ingest_keys
 from csp.history import Hidden
 from csp.models import Batch, IngestKey, NoiseRule
+from csp.origins import normalised
 from csp.tables import REPORTS
 
 AHEAD = timedelta(days=3)
 # A batch is looked up within seconds of its commit, or never.
 BATCHES_KEPT = timedelta(days=1)
+LONGEST_KEY_NAME = 64
 
 
 def make_partitions(now: datetime) -> int:
@@ -80,12 +83,37 @@ def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
 
 
 def create_ingest_key(
-    *, name: str, origins: Sequence[str], actor: Actor, now: datetime
+    *, name: str | None = None, origins: Sequence[str], actor: Actor, now: datetime
 ) -> IngestKey:
-    """The new key, for reports of these origins. Raises: ValueError for what is no origin."""
-    key = IngestKey(name=name, origins=[ingest_keys.normalised_origin(o) for o in origins])
+    """The new key, for reports of these origins; without a name, its first origin's and a number.
+
+    Raises: ValueError for what is no origin, and for a name that is too long.
+    """
+    allowed = normalised(origins)
+    if name and len(name) > LONGEST_KEY_NAME:
+        raise ValueError(f"The name is longer than {LONGEST_KEY_NAME} characters.")
+    key = IngestKey(name=name or _free_name(allowed[0]), origins=allowed)
     save_ingest_key(key, actor=actor, now=now)
     return key
+
+
+def _free_name(origin: str) -> str:
+    """The origin's host, with the first number that no key has: a key's successor needs no name."""
+    host = origin.rpartition("//")[2][: LONGEST_KEY_NAME - len(" 9999")]
+    taken = set(IngestKey.objects.filter(name__startswith=host).values_list("name", flat=True))
+    names = chain([host], (f"{host} {number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: datetime) -> None:
+    """Sets from when on the key tells browsers to stop.
+
+    Raises: ValueError if it has told them already: they do not come back for a later date.
+    """
+    if key.retired_at is not None and key.retired_at <= now:
+        raise ValueError(f"The ingest key {key.name!r} is retired already.")
+    key.retired_at = at
+    save_ingest_key(key, actor=actor, now=now)
 
 
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -52,7 +52,8 @@ class Answer:
 class Store:
     """Writes batches on a connection of its own. Used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
+        self._connect = connect or _connect
         self._connection: psycopg.Connection[Any] | None = None
         self._sent = False
         self._days: set[datetime] = set()
@@ -96,6 +97,12 @@ class Store:
             return tries > MOST_TRIES
         return not is_unavailable(error) or not (connected or self._sent)
 
+    def connected(self) -> psycopg.Connection[Any]:
+        """Its connection, made if there is none."""
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -107,19 +114,16 @@ class Store:
 
     def _try(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
         """Whether the batch is written, now or by an earlier try of which nobody knew."""
-        if self._connection is None:
-            self._connection = connect_directly(
-                application_name="coderapi csp writer", tcp_user_timeout=5000
-            )
+        connection = self.connected()
         self._ensure_partitions(entries)
         had_been_sent, self._sent = self._sent, True
-        batch, answer = self._write(self._connection, batch_id, entries)
+        batch, answer = self._write(connection, batch_id, entries)
         if answer.verdict == REPEATED and not had_been_sent:
             return False
         _count(batch)
         self._reach.remember(entries)
         if answer.outgrown:
-            self._trim(self._connection, answer.outgrown)
+            self._trim(connection, answer.outgrown)
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
@@ -168,6 +172,10 @@ class Store:
         rows = connection.execute(statements.ENABLED_RULES).fetchall()
         self._rules = compiled(Rule(*row) for row in rows)
         self._rules_version = version[0] if version else None
+
+
+def _connect() -> psycopg.Connection[Any]:
+    return connect_directly(application_name="coderapi csp writer", tcp_user_timeout=5000)
 
 
 def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -17,7 +15,8 @@ from csp import services
 from csp.models import Batch, Group, HourCount, Report
 from csp.tables import REPORTS
 from tests.client import APIClient
-from tests.csp_reports import fresh_writer, legacy, modern, send
+from tests.commands import run, write_lines
+from tests.csp_reports import fresh_writer, legacy, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,57 +27,13 @@ def _writer(transactional_db: None) -> Iterator[None]:
         yield
 
 
-def run(name: str, *args: str, **options: Any) -> str:
-    out = StringIO()
-    call_command(name, *args, stdout=out, **options)
-    return out.getvalue()
-
-
-def write_lines(path: Path, *values: Any) -> str:
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    path.write_text("".join(f"{text}\n" for text in texts))
-    return str(path)
-
-
-def test_import_takes_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> None:
-    file = write_lines(
-        tmp_path / "reports.jsonl", legacy(), [modern(), modern()], "{nonsense", "", {"a": 1}
-    )
-    assert "5 lines: 3 reports taken in, 0 had been before, 2 lines bad." in run(
-        "import_csp_reports", file
-    )
-    assert (tmp_path / "reports.jsonl.bad").read_text() == '{nonsense\n{"a": 1}\n'
-    assert Report.objects.count() == 3
-
-
-def test_import_goes_on_where_it_ended(tmp_path: Path) -> None:
-    file = write_lines(tmp_path / "reports.jsonl", *[legacy()] * 1500)
-    run("import_csp_reports", file)
-    write_lines(tmp_path / "reports.jsonl", *[legacy()] * 2500)
-    assert "1000 had been before" in run("import_csp_reports", file)
-    assert Group.objects.get().count == 1500 + 1500
-
-
-def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
-    then = timezone.now() - timedelta(days=3)
-    file = write_lines(tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()})
-    run("import_csp_reports", file)
-    assert Report.objects.get().received_at == then
-    assert Group.objects.get().first_seen == then
-
-
-def test_import_of_a_missing_file_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"missing\.jsonl"):
-        run("import_csp_reports", str(tmp_path / "missing.jsonl"))
-
-
 def test_old_days_are_dropped_whole_and_counts_stay(tmp_path: Path, settings: LazySettings) -> None:
-    settings.CSP_RETENTION = timedelta(days=30)
     then = timezone.now() - timedelta(days=40)
     file = write_lines(
         tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}, legacy()
     )
     run("import_csp_reports", file)
+    settings.CSP_RETENTION = timedelta(days=30)
     old = f"csp_report_p{then:%Y%m%d}0000"
     assert old in run("prune_csp_reports", dry_run=True)
     assert Report.objects.count() == 2
@@ -122,6 +77,12 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
     assert "script-src-elem blocked cdn.example.net on https://coder.example.com" in listed
     assert "1 of 1 findings." in listed
     assert "moz-extension" in run("csp_top", noise=True)
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
+def test_top_refuses_what_is_no_number_of_findings(limit: str) -> None:
+    with pytest.raises(CommandError, match="--limit"):
+        run("csp_top", "--limit", limit)
 
 
 def test_audit_finds_a_secret_and_does_not_show_it(member: APIClient) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from coderapi import listener
 from csp import ingest_keys
 from csp.models import IngestKey, Report
+from csp.origins import normalised_origin
 from tests.client import APIClient
-from tests.csp_reports import PATH, fresh_writer, legacy, modern, send
+from tests.commands import run
+from tests.csp_reports import PATH, fresh_writer, in_admin, legacy, modern, send
 from tests.processes import wait_for
 
 ORIGIN = "https://coder.example.com"
@@ -126,11 +129,132 @@ def test_key_in_a_policy_is_not_stored(key: str, anonymous: APIClient) -> None:
     assert key not in Report.objects.get().original_policy
 
 
+def test_null_is_an_origin_that_the_list_must_name(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key, "null") == 403
+    other = run("create_ingest_key", "--origin", ORIGIN, "--origin", "null")
+    assert post(anonymous, other, "null") == post(anonymous, other) == 200
+    assert post(anonymous, key, "") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://site.test:443", "https://site.test"),
+        ("http://site.test:80/", "http://site.test"),
+        ("http://site.test:443", "http://site.test:443"),
+        ("https://site.test:08443", "https://site.test:8443"),
+        ("https://site.test:", "https://site.test"),
+        (" HTTPS://Site.Test ", "https://site.test"),
+        ("https://münchen.test", "https://xn--mnchen-3ya.test"),
+        ("https://MU\u0308NCHEN.test", "https://xn--mnchen-3ya.test"),
+        ("https://straße.test", "https://xn--strae-oqa.test"),
+        ("https://ΣΑΣ.test", "https://xn--mxa9ab.test"),
+        ("https://xn--mnchen-3ya.test", "https://xn--mnchen-3ya.test"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[0:0::1]:80", "http://[::1]"),
+        ("NULL", "null"),
+    ],
+)
+def test_origin_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
+    assert normalised_origin(text) == origin
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize("origin", ["nonsense", "ftp://a.example", "https://a.example/path", ""])
-def test_what_is_no_origin_is_refused_by_name(origin: str) -> None:
-    with pytest.raises(CommandError, match="origin"):
-        call_command("create_ingest_key", origin=[origin])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "is not an origin such as"),
+        ("", "is not an origin such as"),
+        ("ftp://a.example", "is not an origin such as"),
+        ("https://a.example/path", "more than an origin"),
+        ("https://:secret@a.example", "more than an origin"),
+        ("https://*.site.test", "wildcard"),
+        ("https://host:99999", "Port out of range"),
+        ("https://host:x", "Port"),
+        ("https://[::1", "Invalid IPv6"),
+        ("https://[fe80::1%25eth0]", "is not an origin"),
+        ("https://a b.test", "space"),
+        ("https://a\nb.test", "space"),
+        ("https://a..test", "host is not valid"),
+        ("https://a%2eb.test", "host is not valid"),
+        ("https://☃.test", "host is not valid"),
+        ("https://1.2.3", "host is not valid"),
+        (f"https://{'a' * 64}.test", "host is not valid"),
+        (f"https://{'.'.join(['abcdefghi'] * 25)}.test", "host is not valid"),
+        (f"https://{'.'.join(['abcdefghi'] * 24)}.abcdefghijk:8443", "longer than 255"),
+    ],
+)
+def test_what_no_browser_sends_is_refused_with_a_sentence(text: str, why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        run("create_ingest_key", "--origin", text)
+    assert not IngestKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_admin_keeps_origins_as_browsers_send_them_too() -> None:
+    page, client = "/admin/csp/ingestkey/add/", in_admin("owner")
+    refused = client.post(page, {"name": "site", "origins": "https://*.site.test"})
+    assert "has a wildcard" in refused.content.decode()
+    client.post(page, {"name": "site", "origins": "https://site.test:443,https://Site.test"})
+    assert IngestKey.objects.get().origins == ["https://site.test"]
+
+
+@given(st.text(max_size=300) | st.from_regex(r"https?://[^/]{1,40}(:[0-9]{1,5})?", fullmatch=True))
+def test_normalised_origin_stays_as_it_is(text: str) -> None:
+    try:
+        origin = normalised_origin(text)
+    except ValueError:
+        return
+    assert origin.isascii()
+    assert normalised_origin(origin) == origin
+
+
+@pytest.mark.django_db
+def test_keys_successor_finds_a_name_for_itself(anonymous: APIClient) -> None:
+    keys = [run("create_ingest_key", "--origin", "https://site.test:443") for _ in range(3)]
+    assert len(set(keys)) == 3
+    names = list(IngestKey.objects.order_by("id").values_list("name", flat=True))
+    assert names == ["site.test", "site.test 2", "site.test 3"]
+    long = f"https://{'.'.join(['abcdefghi'] * 9)}.test"
+    assert run("create_ingest_key", "--origin", long) != run("create_ingest_key", "--origin", long)
+
+
+@pytest.mark.django_db
+def test_name_that_cannot_be_given_is_refused_with_a_sentence() -> None:
+    with pytest.raises(CommandError, match="longer than 64"):
+        run("create_ingest_key", "--origin", ORIGIN, "--name", "n" * 65)
+    run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+    with pytest.raises(CommandError, match="name already"):
+        run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+
+
+def test_key_is_retired_by_its_name_or_itself(key: str, anonymous: APIClient) -> None:
+    successor = run("create_ingest_key", "--origin", ORIGIN)
+    assert "'site' is retired" in run("retire_ingest_key", "site")
+    assert post(anonymous, key) == 410
+    assert post(anonymous, successor) == 200
+    run("retire_ingest_key", successor)
+    assert post(anonymous, successor) == 410
+
+
+def test_key_works_until_the_time_of_its_retirement(key: str, anonymous: APIClient) -> None:
+    later = timezone.now() + timedelta(days=1)
+    assert f"{later:%Y-%m-%d %H:%M} UTC" in run("retire_ingest_key", key, "--at", later.isoformat())
+    assert post(anonymous, key) == 200
+    assert IngestKey.objects.get().retired_at == later
+
+
+@pytest.mark.django_db
+def test_retirement_that_cannot_be_is_refused_with_a_sentence() -> None:
+    run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+    with pytest.raises(CommandError, match="no ingest key 'sit'"):
+        run("retire_ingest_key", "sit")
+    for wrong in ("2026-12-01", "soon", "0001-01-01T00:00:00+14:00"):
+        with pytest.raises(CommandError, match=wrong[:4]):
+            run("retire_ingest_key", "site", "--at", wrong)
+    run("retire_ingest_key", "site")
+    with pytest.raises(CommandError, match="already"):
+        run("retire_ingest_key", "site")
 
 
 @given(st.integers(min_value=0, max_value=31), st.sampled_from("aZ9"))

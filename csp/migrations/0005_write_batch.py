@@ -60,9 +60,12 @@ BEGIN
         noise_count = held.noise_count + excluded.noise_count,
         first_seen = least(held.first_seen, excluded.first_seen),
         last_seen = greatest(held.last_seen, excluded.last_seen),
-        first_version = CASE WHEN excluded.first_seen < held.first_seen
+        -- Of an imported report it is mostly unknown what version it came under: that is no news.
+        first_version = CASE WHEN excluded.first_version <> ''
+                AND (held.first_version = '' OR excluded.first_seen < held.first_seen)
             THEN excluded.first_version ELSE held.first_version END,
-        last_version = CASE WHEN excluded.last_seen >= held.last_seen
+        last_version = CASE WHEN excluded.last_version <> ''
+                AND (held.last_version = '' OR excluded.last_seen >= held.last_seen)
             THEN excluded.last_version ELSE held.last_version END;
 
     WITH counted AS (

@@ -21,15 +21,15 @@ class Command(BaseCommand):
             metavar="https://…",
             help="An origin whose pages may report; may be given again.",
         )
-        parser.add_argument("--name", help="What it is called; the first origin by default.")
+        parser.add_argument(
+            "--name", help="What it is called; by default the first origin's host, and a number."
+        )
 
     def handle(self, *args: Any, origin: list[str], name: str | None, **options: Any) -> str:
         try:
-            key = create_ingest_key(
-                name=name or origin[0][:64], origins=origin, actor=SYSTEM, now=timezone.now()
-            )
+            key = create_ingest_key(name=name, origins=origin, actor=SYSTEM, now=timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from None
         except IntegrityError:
-            raise CommandError(f"There is a key named {name or origin[0]!r} already.") from None
+            raise CommandError("There is a key of that name already; give another.") from None
         return key.key

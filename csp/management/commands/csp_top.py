@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -8,12 +9,21 @@ from csp.models import Group
 from csp.reach import shown
 from csp.selectors import visible_groups
 
+MOST = 100_000
+
+
+def how_many(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST:
+        raise ArgumentTypeError(f"{text} is not from 1 to {MOST:,}")
+    return number
+
 
 class Command(BaseCommand):
     help = "Lists the findings that reach the most people."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--limit", type=int, default=20, help="How many (20).")
+        parser.add_argument("--limit", type=how_many, default=20, help="How many (20).")
         parser.add_argument("--noise", action="store_true", help="With what noise rules hide.")
 
     def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:

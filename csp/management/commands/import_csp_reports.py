@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,19 +10,30 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from csp.importing import Line, import_reports
+from csp.import_items import Refused
+from csp.import_lines import Line
+from csp.importing import ImportRunningError, import_reports
+
+
+def _beside(file: str) -> Path:
+    return Path("bad-csp-reports.jsonl" if file == "-" else f"{file}.bad")
 
 
 class Command(BaseCommand):
     help = (
-        "Takes in CSP reports from a file of JSON lines, each as any browser sends it, with a "
-        "received_at beside it if it is known. Given the same file again, goes on where it ended."
+        "Takes in CSP reports from a file of JSON lines, each as any browser sends it, with "
+        "received_at and coder_version beside it if they are known. Given the same file again, "
+        "which may have grown, goes on where it ended."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="The file, or - for standard input.")
         parser.add_argument(
-            "--bad-lines", type=Path, help="Where bad lines go; beside FILE by default."
+            "--bad-lines",
+            type=Path,
+            metavar="PATH",
+            help="What bad lines and items are added to: FILE.bad by default, and "
+            f"{_beside('-')} for standard input.",
         )
 
     def handle(self, *args: Any, file: str, bad_lines: Path | None, **options: Any) -> str:
@@ -30,11 +42,15 @@ class Command(BaseCommand):
             bar = stack.enter_context(
                 tqdm(total=size, unit="B", unit_scale=True, disable=None, file=sys.stderr)
             )
-            aside = _SetAside(bad_lines or _beside(file), stack)
-            counts = import_reports(
-                source, clock=timezone.now, advance=bar.update, set_aside=aside.add
-            )
-        return str(counts) + (f" The bad lines are in {aside.path}." if counts.bad else "")
+            aside = _SetAside(bad_lines or _beside(file), stack, source=source)
+            try:
+                counts = import_reports(
+                    source, clock=timezone.now, advance=bar.update, set_aside=aside.add
+                )
+            except ImportRunningError as error:
+                raise CommandError(str(error)) from None
+        added = f" What was set aside was added to {aside.path}." if counts.invalid else ""
+        return f"{counts}{added}"
 
 
 def _opened(file: str, stack: ExitStack) -> tuple[BinaryIO, int | None]:
@@ -47,20 +63,30 @@ def _opened(file: str, stack: ExitStack) -> tuple[BinaryIO, int | None]:
     return source, Path(file).stat().st_size
 
 
-def _beside(file: str) -> Path:
-    return Path("bad-csp-reports.jsonl" if file == "-" else f"{file}.bad")
-
-
 class _SetAside:
-    """A file of bad lines as they stand, made when the first one comes."""
+    """What could not be taken in, as it stands: added to a file that is opened when it comes."""
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, *, source: BinaryIO) -> None:
         self.path = path
         self._stack = stack
+        self._source = source
         self._file: BinaryIO | None = None
 
-    def add(self, line: Line, why: str) -> None:
-        if self._file is None:
-            self._file = self._stack.enter_context(self.path.open("wb"))
-        self._file.write(line.text.rstrip(b"\n") + b"\n")
-        sys.stderr.write(f"line {line.number}: {why}\n")
+    def add(self, line: Line, refused: Refused) -> None:
+        file = self._file = self._file or self._open()
+        if refused.text is None:
+            line.write_to(file)
+        else:
+            file.write(refused.text + b"\n")
+        # It must be there before the line is committed, as no later run looks at that again.
+        file.flush()
+        sys.stderr.write(f"line {line.number}: {refused.why}\n")
+
+    def _open(self) -> BinaryIO:
+        try:
+            file = self._stack.enter_context(self.path.open("ab"))
+        except OSError as error:
+            raise CommandError(f"{self.path}: {error.strerror}") from None
+        if os.path.sameopenfile(file.fileno(), self._source.fileno()):
+            raise CommandError(f"{self.path} is being read; give another file as --bad-lines.")
+        return file

@@ -1,0 +1,28 @@
+"""Running commands as an operator does."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+
+
+def run(name: str, *args: str, **options: Any) -> str:
+    """What the command prints, without white space around it."""
+    out = StringIO()
+    call_command(name, *args, stdout=out, **options)
+    return out.getvalue().strip()
+
+
+def as_lines(*values: Any) -> str:
+    """JSON lines; a text stands as it is."""
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return "".join(f"{text}\n" for text in texts)
+
+
+def write_lines(path: Path, *values: Any) -> str:
+    path.write_text(as_lines(*values))
+    return str(path)
