@@ -10,12 +10,13 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from csp.clients import client_of
 from csp.grouping import GroupKey, browser_of, group_key
 from csp.masking import masked
 from csp.models import ReachMember
 from csp.noise import Facts
 from csp.parsers import LONGEST_SAMPLE, Violation
-from csp.scrub import client_hash, scrubbed
+from csp.scrub import scrubbed
 from csp.tolerant_json import cleaned_text
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
@@ -92,7 +93,7 @@ def make_entry(
     group_id, columns = report.key.id, report.columns
     agent = report.user_agent or masked(cleaned_text(user_agent[:LONGEST_SAMPLE]))
     browser = browser_of(agent)
-    client = client_hash(address, secret=secret, day=now)
+    client = client_of(address, now.date())
     return Entry(
         key=report.key,
         group_id=group_id,

@@ -148,6 +148,16 @@ class Batch(models.Model):
         return str(self.id)
 
 
+class ClientKey(models.Model):
+    """The random key of one day's client hashes, which goes when the day is over."""
+
+    day = models.DateField(primary_key=True)
+    key = models.BinaryField(max_length=32)
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
 class NoiseRule(models.Model):
     """What marks reports as noise: extensions, the browser's own pages, and the like."""
 

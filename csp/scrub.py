@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -120,18 +116,3 @@ def _scrubbed_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {masked(name): _scrubbed_value(item) for name, item in value.items()}
     return value
-
-
-def client_hash(address: str, *, secret: str, day: datetime) -> bytes:
-    """Stands for a client's address within one UTC day, and for nothing after it. 16 bytes."""
-    return _client_of_day(address, secret, day.toordinal())
-
-
-@lru_cache(maxsize=4096)
-def _client_of_day(address: str, secret: str, day: int) -> bytes:
-    return hmac.digest(_key_of_day(secret, day), address.encode(), hashlib.sha256)[:16]
-
-
-@lru_cache(maxsize=4)
-def _key_of_day(secret: str, day: int) -> bytes:
-    return hmac.digest(secret.encode(), b"csp client %d" % day, hashlib.sha256)

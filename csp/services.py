@@ -12,7 +12,7 @@ from django.db import transaction
 from audit.services import Actor, Target, record
 from csp import history, ingest_keys
 from csp.history import Hidden
-from csp.models import Batch, IngestKey, NoiseRule
+from csp.models import Batch, ClientKey, IngestKey, NoiseRule
 from csp.origins import normalised
 from csp.tables import REPORTS
 
@@ -30,6 +30,8 @@ def make_partitions(now: datetime) -> int:
 def prune_reports(now: datetime) -> list[str]:
     """The partitions that were dropped, whole, as all their reports are past retention."""
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
+    # A process whose clock is a little behind may still be at yesterday.
+    ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     # A retention of 0 means for ever.
     if not settings.CSP_RETENTION:
         return []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from csp.coder_addresses import path_template, private_host
 from csp.masking import holds_secret, masked
 from csp.parsers import parse
 from csp.scrub import (
-    client_hash,
     origin_of,
     scrubbed,
     scrubbed_extra,
@@ -161,11 +159,3 @@ def test_scrubbing_twice_changes_nothing() -> None:
     [violation] = parse(legacy(document_uri="https://c.example/@alice/dev?x")).violations
     once = scrubbed(violation)
     assert scrubbed(once) == replace(once)
-
-
-def test_client_is_another_one_the_next_day() -> None:
-    first, second = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
-    one = client_hash("203.0.113.7", secret="s", day=first)
-    assert one == client_hash("203.0.113.7", secret="s", day=first)
-    assert one != client_hash("203.0.113.7", secret="s", day=second)
-    assert one != client_hash("203.0.113.8", secret="s", day=first)
