@@ -23,6 +23,7 @@ _TEMPLATE_PAGES = frozenset(
     ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
 )
 _AT = ("@", "%40")
+_NAMES_BEHIND = {("organizations", "members"): "{user}", ("users", "workspace"): "{workspace}"}
 _NUMBER = re.compile(r"[0-9]+")
 _PORT = re.compile(r"[0-9]{1,5}s?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -51,24 +52,21 @@ def _placeholder(segments: Sequence[str], index: int) -> str:
     if segment.startswith(_AT) and len(segments) > 1:
         return "@{user}"
     before = segments[index - 1] if index else ""
-    if segment and before.startswith(_AT):
-        return "{workspace}"
-    if not before or not segment or segment in PAGES:
+    if not before or not segment:
         return ""
-    return _name_in_route(before, segments, index)
+    if before.startswith(_AT):
+        return "{workspace}"
+    return "" if segment in PAGES else _name_in_route(before, segments, index)
 
 
 def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
     second = segments[index - 2] if index > 1 else ""
-    third = segments[index - 3] if index > 2 else ""
-    if before == "users" or (before == "members" and third == "organizations"):
-        return "{user}"
-    if before == "workspace" and third == "users":
-        return "{workspace}"
     # No template's name has a dot; a file on another site, in a folder of this name, has one.
     if "templates" in (before, second) and "." not in segments[index]:
         return _template_placeholder(before, segments, index)
-    return ""
+    if before in ("members", "workspace") and index > 2:
+        return _NAMES_BEHIND.get((segments[index - 3], before), "")
+    return "{user}" if before == "users" else ""
 
 
 def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:

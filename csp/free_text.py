@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from csp.masking import MASK, masked, remembered
+from csp.parsers import LONGEST_POLICY, shortened
 from csp.uris import private_address
 
 # Up to the next quote or blank: what separates parameters for one server is a comma for another.
@@ -30,14 +31,15 @@ def directive_word(text: str) -> str:
 @remembered(512)
 def scrubbed_text(text: str) -> str:
     """The text, each address in it without query, fragment, credentials, tokens and names."""
-    return masked(_RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text))))
+    bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
+    return masked(shortened(bare, LONGEST_POLICY))
 
 
 @remembered(256)
 def scrubbed_policy(policy: str) -> str:
     """The policy: names of directives, and sources without what is private; nonces cut."""
-    text = _POLICY_QUERY.sub("", _without_nonces(policy))
-    return masked(_FIRST_WORD.sub(_known_directive, _POLICY_RUN.sub(_private_run, text)))
+    bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
+    return masked(_FIRST_WORD.sub(_known_directive, shortened(bare, LONGEST_POLICY)))
 
 
 def _without_nonces(text: str) -> str:

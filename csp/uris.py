@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from csp.coder_addresses import private_host, private_segments
 from csp.masking import masked, remembered
+from csp.parsers import LONGEST_URI, shortened
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -19,6 +20,8 @@ _PORT = re.compile(r"[0-9]{1,5}|\*")
 _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
 # Parameters of a path begin with a semicolon. An address in an address has its own marks encoded.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
+# Most paths hold nothing of the kind, and are not taken apart.
+_PRIVATE = re.compile(r"@|%40|//|--|(?:^|/)(?:users|members|templates)/")
 _CREDENTIALS = re.compile(r"//[^/]*@")
 
 
@@ -57,15 +60,20 @@ def scrubbed_uri(uri: str) -> str:
     """
     parts = split_web(uri)
     if parts is not None:
-        path = private_address(_END.split(parts.path, maxsplit=1)[0])
-        return f"{parts.scheme}://{masked(host_of(parts))}{masked(path)}"
+        return f"{parts.scheme}://{masked(host_of(parts))}{_scrubbed_path(parts.path)}"
     scheme = scheme_of(uri)
     if not scheme:
-        return masked(private_address(_END.split(uri, maxsplit=1)[0]))
+        return _scrubbed_path(uri)
     if uri == ERROR_PAGE:
         return uri
     authority = _AUTHORITY.match(uri, len(scheme) + 1) if "extension" in scheme else None
     return masked(f"{scheme}://{authority[1]}" if authority else scheme)
+
+
+def _scrubbed_path(path: str) -> str:
+    # Placeholders make it longer, up to four times; what is not kept need not be masked.
+    bare = private_address(_END.split(path, maxsplit=1)[0])
+    return masked(shortened(bare, LONGEST_URI))
 
 
 def origin_of(uri: str) -> str:
@@ -80,6 +88,11 @@ def page_of(uri: str) -> str:
 
 def private_address(text: str) -> str:
     """A path or an address, or a text that holds one, without credentials and names of people."""
+    if "%2" in text:
+        # An address within an address; for the names in it, its slashes count as much.
+        text = text.replace("%2F", "/").replace("%2f", "/")
+    if not _PRIVATE.search(text):
+        return text
     bare: list[str] = []
     for segment in text.split("/"):
         bare.append(_without_credentials(segment, bare))
@@ -87,7 +100,7 @@ def private_address(text: str) -> str:
 
 
 def _without_credentials(segment: str, before: Sequence[str]) -> str:
-    if "@" not in segment and "%40" not in segment and before and before[-1]:
+    if before and before[-1] and "@" not in segment and "%40" not in segment:
         return segment
     user, at, host = segment.replace("%40", "@").rpartition("@")
     if at and not user:

@@ -54,6 +54,12 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
             "https://h.example/to/https://other.example/x",
         ),
         ("https://h.example/to/u:p@other.example/x", "https://h.example/to/other.example/x"),
+        ("https://h.example/r%2F@alice%2Fdev", "https://h.example/r/@{user}/{workspace}"),
+        ("https://h.example/https%3A%2F%2Fu%3Ap%40i%2Fx", "https://h.example/https%3A//i/x"),
+        (
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikf/x",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikf",
+        ),
         ("https://h.example/npm/react@18.2.0/x.js", "https://h.example/npm/react@18.2.0/x.js"),
         ("https://h.example/0123456789abcdef01234567/x", "https://h.example/{secret}/x"),
         ("https://h.example/k5fqz2x7m3b4n6p2q7r5t3v4", "https://h.example/{secret}"),
