@@ -25,7 +25,9 @@ _PASSWORD = re.compile(r"""(?<![^/\s"'`<>();,])[^/\s"'`<>();,:@]++:[^/\s"'`<>();
 _PERSON = re.compile(r"/(?:@|%40)(?!\{user\})\w|(?:^|[/\s])@\{user\}/(?!\{workspace\})\w")
 _USER_ROUTE = re.compile(r"/users/(?!\{user\})([\w-]+)")
 _HOST = re.compile(r"(?:(?<![\w/:{}.-])|(?<=//))([\w{}-]++)\.[\w{]")
-_PREFIXED = re.compile(r"\b(?:cik_|eyJ|gh[a-z]_|glpat-|AKIA)[\w-]{10}")
+_PREFIXED = re.compile(
+    r"\b(?:cik_[A-Za-z0-9]{10}|eyJ[A-Za-z0-9_-]{8}|(?:gh[opusr]_|glpat-|AKIA)[A-Za-z0-9_-]{12})"
+)
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22,}")
 _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
 # A text of a JSON document, and the colon after it where it is the name of a member.

@@ -106,6 +106,7 @@ def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
         "https://h.test/npm/react@18.2.0/my--long--name.js",
         "script-src 'nonce-{nonce}'",
         "index-4f3a2b1c9d8e7f6a5b4c.js",
+        "eyJust-so AKIAshort ghz_abcdefghij",
     ],
 )
 def test_what_scrubbing_leaves_is_no_finding(text: str) -> None:
