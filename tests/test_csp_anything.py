@@ -31,15 +31,21 @@ _values = st.recursive(
 def _mangled(members: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """The members with some of their values exchanged for anything, and others added."""
     known = st.sampled_from(sorted(members))
-    some = st.dictionaries(known | st.text(), _values | _growing, max_size=4)
+    some = st.dictionaries(known | st.text(), _values, max_size=4)
     return some.map(lambda changed: members | changed)
+
+
+def _grown(members: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """The members with a text for each that is too long, or becomes so."""
+    return _growing.map(lambda text: dict.fromkeys(members, text))
 
 
 _legacy = _mangled(legacy()["csp-report"]).map(lambda body: {"csp-report": body})
 _modern = _mangled(modern()["body"]).flatmap(lambda body: _mangled(modern() | {"body": body}))
+_too_long = _grown(modern()["body"]).map(lambda body: [modern(), modern() | {"body": body}])
 _bodies = st.one_of(
     st.binary(max_size=200),
-    st.one_of(_values, _legacy, _modern, st.lists(_modern | _values, max_size=4)).map(
+    st.one_of(_values, _legacy, _modern, _too_long, st.lists(_modern | _values, max_size=4)).map(
         lambda value: json.dumps(value).encode()
     ),
 )
