@@ -21,6 +21,7 @@ from csp.chart import Bar, bar_chart
 from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
 from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.origins import normalised
+from csp.patterns import checked_pattern
 from users.models import User
 
 CHART_HOURS = 7 * 24
@@ -127,8 +128,28 @@ class ReportAdmin(ExportingAdmin):
     not_exported = ("client",)
 
 
+class NoiseRuleForm(forms.ModelForm[NoiseRule]):
+    class Meta:
+        model = NoiseRule
+        fields = ["name", "category", "target", "pattern", "reason", "source", "enabled"]
+        help_texts = {
+            "pattern": "A scheme, such as moz-extension; a host, or *.host for it and all below "
+            "it; a path's start, on every host or behind one; a part of the user agent.",
+        }
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean() or self.cleaned_data
+        if "target" in cleaned and "pattern" in cleaned:
+            try:
+                cleaned["pattern"] = checked_pattern(cleaned["target"], cleaned["pattern"])
+            except ValueError as error:
+                self.add_error("pattern", str(error))
+        return cleaned
+
+
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
+    form = NoiseRuleForm
     # Without the name, which for a shipped rule says target and pattern once more.
     list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "shipped"]
     list_filter = ["enabled", "category", "target", "shipped"]

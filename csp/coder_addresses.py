@@ -3,66 +3,87 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 MOST_SEGMENTS = 12
 
-# Coder's routes as tuples of segments; a segment in braces stands for any text.
-_ROUTES: tuple[tuple[str, ...], ...] = (
-    ("templates", "{template}"),
-    ("organizations", "{organization}"),
-    ("groups", "{group}"),
-    ("users", "{user}"),
-    ("workspaces", "{workspace}"),
-)
+# What only the templates of groups leave out: it names no person, and no workspace on a page.
+_ROUTES = {
+    "organizations": "{organization}",
+    "groups": "{group}",
+    "workspaces": "{workspace}",
+}
 # What may follow directly where a name could stand, and is none.
-_PAGES = frozenset(
+PAGES = frozenset(
     ("new", "create", "members", "groups", "settings", "provisioners", "me", "first", "login")
 )
+# What follows a template's name; anything else there is the name, and an organization's before it.
+_TEMPLATE_PAGES = frozenset(
+    ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
+)
+_AT = ("@", "%40")
+_NAMES_BEHIND = {("organizations", "members"): "{user}", ("users", "workspace"): "{workspace}"}
 _NUMBER = re.compile(r"[0-9]+")
+_PORT = re.compile(r"[0-9]{1,5}s?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 def private_path(path: str) -> str:
-    """The path without the names of users and workspaces."""
-    return "/".join(_without_names(path.split("/")))
+    """The path without the names of users, workspaces and templates."""
+    return "/".join(private_segments(path.split("/")))
 
 
 def path_template(path: str) -> str:
     """What pages of one kind have in common: names, numbers and ids become placeholders."""
-    segments = _without_names(path.rstrip("/").split("/"))
-    segments = _with_routes(segments)
+    segments = _with_routes(private_segments(path.rstrip("/").split("/")))
     shown = [_generic(segment) for segment in segments[: MOST_SEGMENTS + 1]]
     return "/".join([*shown, "…"] if len(segments) > len(shown) else shown) or "/"
 
 
-def _without_names(segments: list[str]) -> list[str]:
+def private_segments(segments: Sequence[str]) -> list[str]:
     """`/@alice/dev.main/apps/code` as `/@{user}/{workspace}/apps/code`, behind any prefix."""
-    for index, segment in enumerate(segments):
-        if segment.startswith(("@", "%40")):
-            rest = segments[index + 1 :]
-            named = ["{workspace}", *rest[1:]] if rest and rest[0] else rest
-            return [*segments[:index], "@{user}", *named]
-        if segment == "users" and index + 1 < len(segments) and segments[index + 1]:
-            return [*segments[:index], "users", *_user_route(segments[index + 1 :])]
-    return segments
+    return [_placeholder(segments, index) or segment for index, segment in enumerate(segments)]
 
 
-def _user_route(rest: list[str]) -> list[str]:
-    """What follows `/users/`: a name, and for some routes a workspace's name further on."""
-    user = rest[0] if rest[0] in _PAGES or rest[0] == "{user}" else "{user}"
-    if len(rest) > 2 and rest[1] == "workspace":
-        return [user, "workspace", "{workspace}", *rest[3:]]
-    return [user, *rest[1:]]
+def _placeholder(segments: Sequence[str], index: int) -> str:
+    """What stands for the segment where it is a name; else empty."""
+    segment = segments[index]
+    if segment.startswith(_AT) and len(segments) > 1:
+        return "@{user}"
+    before = segments[index - 1] if index else ""
+    if not before or not segment:
+        return ""
+    if before.startswith(_AT):
+        return "{workspace}"
+    return "" if segment in PAGES else _name_in_route(before, segments, index)
+
+
+def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
+    second = segments[index - 2] if index > 1 else ""
+    # No template's name has a dot; a file on another site, in a folder of this name, has one.
+    if "templates" in (before, second) and "." not in segments[index]:
+        return _template_placeholder(before, segments, index)
+    if before in ("members", "workspace") and index > 2:
+        return _NAMES_BEHIND.get((segments[index - 3], before), "")
+    return "{user}" if before == "users" else ""
+
+
+def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:
+    """For `/templates/{template}` and `/templates/{organization}/{template}`, and their pages."""
+    if before != "templates":
+        return "" if segments[index] in _TEMPLATE_PAGES or before in PAGES else "{template}"
+    following = segments[index + 1] if index + 1 < len(segments) else ""
+    owned = following and following not in _TEMPLATE_PAGES and "." not in following
+    return "{organization}" if owned else "{template}"
 
 
 def _with_routes(segments: list[str]) -> list[str]:
-    for route, placeholder in _ROUTES:
-        for index in range(len(segments) - 1):
-            following = segments[index + 1]
-            if segments[index] == route and following and following not in _PAGES:
-                segments = [*segments[: index + 1], placeholder, *segments[index + 2 :]]
-                break
-    return segments
+    shown = segments[:1]
+    for before, segment in pairwise(segments):
+        placeholder = _ROUTES.get(before, "") if segment not in PAGES else ""
+        shown.append((segment and placeholder) or segment)
+    return shown
 
 
 def _generic(segment: str) -> str:
@@ -77,11 +98,18 @@ def private_host(host: str) -> str:
     """A host without names: `8080--main--dev--alice.x` is `{port}--{agent}--{workspace}--{user}.x`.
 
     An application's own name in place of the port stays: it says what is blocked, not for whom.
+    Before it may stand a prefix and three hyphens, behind it the suffix of a wildcard address.
     """
-    first, dot, rest = host.partition(".")
-    parts = first.split("--")
-    if not dot or len(parts) not in (3, 4):
+    if "--" not in host:
         return host
-    app = "{port}" if re.fullmatch(r"[0-9]{2,5}s?", parts[0]) else parts[0]
-    names = ["{agent}", "{workspace}", "{user}"][-(len(parts) - 1) :]
-    return "--".join([app, *names]) + dot + rest
+    return ".".join(map(_private_label, host.split(".")))
+
+
+def _private_label(label: str) -> str:
+    prefix, hyphens, rest = label.rpartition("---")
+    app, *names = rest.split("--")
+    if not app or len(names) < 2:
+        return label
+    shown = "{port}" if _PORT.fullmatch(app) else app
+    named = ["{agent}", "{workspace}", "{user}"][-len(names) :] + ["{suffix}"] * (len(names) - 3)
+    return ("{prefix}" if prefix else "") + hyphens + "--".join([shown, *named])

@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Any
 
 from csp.clients import client_of
+from csp.free_text import scrubbed_text
 from csp.grouping import GroupKey, browser_of, group_key
-from csp.masking import masked
 from csp.models import ReachMember
 from csp.noise import Facts
-from csp.parsers import LONGEST_SAMPLE, Violation
+from csp.parsers import LONGEST_SAMPLE, LONGEST_WORD, Violation, shortened
 from csp.scrub import scrubbed
 from csp.tolerant_json import cleaned_text
+from csp.uris import page_of
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
 OLDEST = timedelta(days=2)
@@ -58,7 +59,7 @@ def prepare(raw: Violation) -> Prepared:
     violation = scrubbed(raw)
     return Prepared(
         key=group_key(violation),
-        page=raw.document_uri.partition("?")[0],
+        page=page_of(raw.document_uri),
         user_agent=violation.user_agent,
         age=min(timedelta(milliseconds=raw.age_ms), OLDEST),
         columns={
@@ -91,7 +92,8 @@ def make_entry(
 ) -> Entry:
     """The entry for a report that came at `now`, with only keyed hashes of whom it came from."""
     group_id, columns = report.key.id, report.columns
-    agent = report.user_agent or masked(cleaned_text(user_agent[:LONGEST_SAMPLE]))
+    coder_version = coder_version[:LONGEST_WORD]
+    agent = report.user_agent or _agent(user_agent)
     browser = browser_of(agent)
     client = client_of(address, now.date())
     return Entry(
@@ -113,6 +115,10 @@ def make_entry(
             "coder_version": coder_version,
         },
     )
+
+
+def _agent(header: str) -> str:
+    return scrubbed_text(cleaned_text(shortened(header, LONGEST_SAMPLE)))[:LONGEST_SAMPLE]
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,7 +15,8 @@ from django.http import StreamingHttpResponse
 
 PAGE = 1_000
 # What makes a spreadsheet take a cell for a formula; browsers' reports are written by anybody.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The full-width signs are the same to those of East Asia.
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -35,7 +38,8 @@ def safe_cell(value: Any) -> Any:
 
 def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[str]:
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    # Every cell in quotes: where a semicolon separates cells, the rest of one would be a formula.
+    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(fields)
     for row in rows:
         yield _taken(buffer)
@@ -52,7 +56,20 @@ def _taken(buffer: io.StringIO) -> str:
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     for row in rows:
-        yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        yield _json_line(row)
+
+
+def _json_line(row: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # A number of more than 64 bits, which PostgreSQL keeps and orjson refuses: raised here, it
+        # would end the download in the middle, with nothing to show that rows are missing.
+        return json.dumps(row, default=_plain, ensure_ascii=False).encode() + b"\n"
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def field_names(model: type[Model], *, without: Sequence[str] = ()) -> list[str]:

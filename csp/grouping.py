@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from csp.coder_addresses import path_template
+from csp.free_text import directive_word
 from csp.masking import masked
 from csp.parsers import LONGEST_WORD, Violation
-from csp.scrub import host_of, scheme_of, split_web
+from csp.uris import host_of, scheme_of, split_web
 
 # Older Firefox and Safari name inline code so, or not at all.
 _INLINE_ALIASES = frozenset({"", "self"})
@@ -50,8 +51,7 @@ def group_key(violation: Violation) -> GroupKey:
 def directive_of(violation: Violation) -> str:
     """The effective directive; of a CSP 1 or 2 browser, the first word of the violated one."""
     text = violation.effective_directive or violation.violated_directive
-    words = text.lower().split()
-    return words[0][:LONGEST_WORD] if words else ""
+    return directive_word(text.lower())
 
 
 def disposition_of(violation: Violation) -> str:
@@ -63,11 +63,11 @@ def disposition_of(violation: Violation) -> str:
 @lru_cache(maxsize=2048)
 def blocked_thing(uri: str) -> str:
     """The host of a web address, the scheme of any other, or the keyword."""
-    parts = split_web(uri)
+    parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
     if parts is not None:
         return masked(host_of(parts))[:255]
-    word = scheme_of(uri) or uri.lower()[:LONGEST_WORD]
-    return "inline" if word in _INLINE_ALIASES else masked(word)
+    word = scheme_of(uri) or uri.lower()
+    return "inline" if word in _INLINE_ALIASES else masked(word)[:LONGEST_WORD]
 
 
 @lru_cache(maxsize=2048)

@@ -38,20 +38,28 @@ _SECRETS = re.compile(
             r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[abprs]-|sk-|pk_live_|sk_live_|AKIA|AIza)"
             r"[A-Za-z0-9_-]{12,}",
             r"(?<![A-Za-z0-9])[A-Za-z0-9]{10}-[A-Za-z0-9]{22}(?![A-Za-z0-9])",  # Coder's tokens
-            r"(?<![A-Za-z0-9])[0-9a-fA-F]{32,}(?![A-Za-z0-9])",
+            r"(?<![A-Za-z0-9])[0-9a-fA-F]{24,}(?![A-Za-z0-9])",
+            r"(?i:\b(?:bearer|basic)\s++)(?!\{)[^\s\"',;]{6,}",  # as in a header
         )
     )
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
+_UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-# Possessive and at most 64 characters (RFC 5321, 4.5.3.1.1): a local part without its @ would else
-# be looked at anew from each of its characters, and a report of 20 KB hold the process for seconds.
-_EMAIL = re.compile(r"[A-Za-z0-9._+-]{1,64}+(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
-# A parameter whose very name says that its value is a secret, wherever it stands.
-_NAMED = re.compile(
-    r"(?i)\b(coder_session_token|access_token|session_token|token|password|secret|api_key|apikey)"
-    r"(=|%3D|:\s*)(?!\{secret\})[^\s&;'\",]+"
+# Possessive, and only from the start of a word: a local part without its @ would else be looked at
+# anew from each of its characters, and a report of 20 KB hold the process for seconds.
+# What begins like a version is one: `react@18.2.0`.
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++(?:@|%40)(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
+_TELLING = (
+    r"pass(?:word|wd|phrase|code)|token|secret|api[_-]?key|session[_-]?id|credentials?|nonce"
+    r"|signature|authorization|(?<![a-z])(?:sid|jsess|pwd|jwt)"
 )
+# A parameter or member whose very name says that its value is a secret, wherever it stands.
+_NAMED = re.compile(
+    rf"(?i)({_TELLING})([\"']?\s*+(?:=|%3D|:)\s*+[\"']?)(?!\{{(?:secret|nonce)\}})"
+    r"(?:(?:bearer|basic)\s++)?[^\s&;'\",]+"
+)
+_SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|cookie|csrf|xsrf|session|bearer|key$")
 
 
 @remembered(2048)
@@ -70,11 +78,19 @@ def holds_secret(text: str) -> bool:
     return masked(text) != text
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a member of this name has a secret for its value."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def _if_random(found: re.Match[str]) -> str:
-    """Long words of one case are words; random ones mix both cases with digits."""
+    """Long words of one case are words; random ones mix both with digits, or have no hyphens.
+
+    Names of built files end in 20 random characters, which say which file it was, and stay.
+    """
     word = found[0]
     if _UUID.fullmatch(word):
         return word
     digits = sum(c.isdigit() for c in word)
-    kinds = (any(c.islower() for c in word), any(c.isupper() for c in word), digits >= 2)
-    return MASK if all(kinds) else word
+    mixed = digits >= 2 and any(c.islower() for c in word) and any(c.isupper() for c in word)
+    return MASK if mixed or (digits >= 3 and _UNBROKEN.search(word)) else word

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from csp.scrub import scheme_of, split_web
+from csp.uris import scheme_of, split_web
 
 # What no rule may hide: people develop on localhost, and an attack looks like unexplained inline
 # code.
-LOCALHOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
 # How many answers are remembered; most reports are like one that came before.
 REMEMBERED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
@@ -59,15 +60,27 @@ class Rules:
             found = self._address_rule(uri)
             if found:
                 return found
-        document = self.by_document.get(_scheme_or_word(facts.document_uri))
+        document = _scheme_rule(self.by_document, facts.document_uri)
         return document or self._agent_rule(facts.user_agent)
 
     def _address_rule(self, uri: str) -> Rule | None:
         parts = split_web(uri)
         if parts is None:
-            return self.by_scheme.get(_scheme_or_word(uri))
-        found = self._host_rule(parts.hostname or "")
-        return found or next((r for r in self.by_path if parts.path.startswith(r.pattern)), None)
+            return _scheme_rule(self.by_scheme, uri)
+        host = parts.hostname or ""
+        return self._host_rule(host) or self._path_rule(host, parts.path)
+
+    def _path_rule(self, host: str, path: str) -> Rule | None:
+        """By what the path starts with, on every host or on the one before it in the pattern."""
+        whole = f"{host}{path}"
+        return next(
+            (
+                rule
+                for rule in self.by_path
+                if (path if rule.pattern.startswith("/") else whole).startswith(rule.pattern)
+            ),
+            None,
+        )
 
     def _host_rule(self, host: str) -> Rule | None:
         """By the host itself, else by `*.` and what it ends in, the longest first."""
@@ -106,7 +119,12 @@ def normalised_scheme(pattern: str) -> str:
 def is_never_noise(facts: Facts) -> bool:
     if facts.blocked_uri.lower() in CODE_KEYWORDS and not _is_foreign(facts):
         return True
-    return _host(facts.blocked_uri) in LOCALHOSTS
+    return is_localhost(_host(facts.blocked_uri))
+
+
+def is_localhost(host: str) -> bool:
+    """Whether it always is the browser's own machine. Source: RFC 6761, 6.3, and RFC 1122."""
+    return _LOCALHOST.fullmatch(host) is not None
 
 
 def _is_foreign(facts: Facts) -> bool:
@@ -123,5 +141,7 @@ def _host(uri: str) -> str:
     return (parts.hostname or "") if parts else ""
 
 
-def _scheme_or_word(uri: str) -> str:
-    return scheme_of(uri) or uri.lower()
+def _scheme_rule(rules: dict[str, Rule], uri: str) -> Rule | None:
+    """By the whole of what stands there, as the browser's error page has it, or by its scheme."""
+    word = uri.lower()
+    return rules.get(word) or rules.get(scheme_of(word))

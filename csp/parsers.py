@@ -7,6 +7,7 @@ not looked at.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,8 +19,11 @@ MOST_REPORTS = 100
 LONGEST_URI = 2048
 LONGEST_POLICY = 8192
 LONGEST_WORD = 64
+LARGEST_NUMBER = 2**31 - 1
 LONGEST_SAMPLE = 256
 VIOLATION_TYPE = "csp-violation"
+# What a token or an e-mail address may consist of.
+_WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 
 
 class Shape(StrEnum):
@@ -31,7 +35,10 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One report in one set of names, whatever the browser. Texts are cut, else as sent."""
+    """One report in one set of names, whatever the browser. Texts are cut, else as sent.
+
+    `extra` has what no browser is known to send, in the report or beside it.
+    """
 
     shape: Shape
     document_uri: str = ""
@@ -100,12 +107,18 @@ def _add(parsed: Parsed, item: Any, modern: Shape) -> None:
     elif isinstance(item.get("csp-report"), dict):
         shape = Shape.WEBKIT_LEGACY if "type" in item else Shape.LEGACY
         parsed.violations.append(_violation(item["csp-report"], item, shape))
+    elif _is_of_other_type(item):
+        parsed.other += 1
     elif not isinstance(item.get("body"), dict):
         parsed.invalid += 1
-    elif item.get("type", VIOLATION_TYPE) != VIOLATION_TYPE:
-        parsed.other += 1
     else:
         parsed.violations.append(_violation(item["body"], item, modern))
+
+
+def _is_of_other_type(item: Mapping[str, Any]) -> bool:
+    """Whether it is a report, but of no violation; some types have no body, or an empty one."""
+    kind = item.get("type", VIOLATION_TYPE)
+    return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
 
 
 # Each member by our name, with every spelling that a browser has for it.
@@ -129,21 +142,38 @@ _KNOWN = frozenset(
     [name for _, names in _TEXTS.values() for name in names]
     + [name for names in _NUMBERS.values() for name in names]
 )
+# `received_at` is an import's, see importing.
+_KNOWN_BESIDE = frozenset(
+    {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"} | _KNOWN
+)
 
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
     members: dict[str, Any] = {
-        ours: _text(body, names)[:most] for ours, (most, names) in _TEXTS.items()
+        ours: shortened(_text(body, names), most) for ours, (most, names) in _TEXTS.items()
     }
     members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
-    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",))[:LONGEST_URI]
+    members["document_uri"] = members["document_uri"] or shortened(
+        _text(envelope, ("url",)), LONGEST_URI
+    )
     return Violation(
         shape=shape,
-        user_agent=_text(envelope, ("user_agent",))[:LONGEST_SAMPLE],
-        age_ms=_number(envelope, ("age",)) or 0,
-        extra={name: value for name, value in body.items() if name not in _KNOWN},
+        user_agent=shortened(_text(envelope, ("user_agent",)), LONGEST_SAMPLE),
+        age_ms=min(_whole(envelope.get("age")) or 0, LARGEST_NUMBER),
+        extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
         **members,
     )
+
+
+def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if name not in known}
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, and no half word at the end: half a token looks like none."""
+    if len(text) <= most:
+        return text
+    return text[:most].rstrip(_WORD) if text[most] in _WORD else text[:most]
 
 
 def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
@@ -157,9 +187,19 @@ def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
 def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     """A number, or a number in a string, that a PostgreSQL integer holds."""
     for name in names:
-        value = body.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdecimal():
-            value = int(value[:12])
-        if isinstance(value, int | float) and 0 <= value < 2**31:
-            return int(value)
+        number = _whole(body.get(name))
+        if number is not None and number <= LARGEST_NUMBER:
+            return number
+    return None
+
+
+def _whole(value: Any) -> int | None:
+    """A number that is not negative, in a string or not; one that is too large is 2^31."""
+    if isinstance(value, str):
+        digits = value.strip()
+        if not (digits.isascii() and digits.isdecimal()):
+            return None
+        value = int(digits.lstrip("0")[:12] or "0")
+    if isinstance(value, int | float) and value >= 0:
+        return int(min(value, LARGEST_NUMBER + 1))
     return None

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from csp.uris import ERROR_PAGE
+
 STRIPPING = "https://www.w3.org/TR/CSP3/#strip-url-for-use-in-reports"
 DROPBOX = "https://dropbox.tech/security/on-csp-reporting-and-filtering"
 SAFARI_EXTENSIONS = "https://github.com/getsentry/sentry/issues/74828"
@@ -77,6 +79,20 @@ SHIPPED: tuple[ShippedRule, ...] = (
         DROPBOX,
     ),
     *_all(
+        "browser internals",
+        "scheme",
+        f"chrome-error {ERROR_PAGE}",
+        "Chrome's own page, shown in place of one that could not be loaded.",
+        DROPBOX,
+    ),
+    *_all(
+        "browser internals",
+        "document-scheme",
+        f"chrome-error {ERROR_PAGE}",
+        "Chrome's own page, shown in place of one that could not be loaded.",
+        DROPBOX,
+    ),
+    *_all(
         "in-app web views",
         "scheme",
         "mx mxjscall mxaddon-pkg webviewprogressproxy mbinit tmtbff wvjbscheme nativebaiduhd "
@@ -110,6 +126,13 @@ SHIPPED: tuple[ShippedRule, ...] = (
         "host",
         "translate.google.com translate.googleapis.com *.translate.goog",
         "The browser translates the page, with styles and scripts from this host.",
+        TRANSLATORS,
+    ),
+    *_all(
+        "translators",
+        "path",
+        "www.gstatic.com/_/translate_http/",
+        "The browser translates the page; a site may use other things of this host itself.",
         TRANSLATORS,
     ),
     *_all(

@@ -19,6 +19,7 @@ def load(body: bytes) -> Any:
     """The value in `body`, with what PostgreSQL would refuse replaced.
 
     Bytes that are not UTF-8, NUL and lone surrogates become U+FFFD; numbers out of range, null.
+    UTF-16 and UTF-32 are read too, and control characters in texts.
     Raises: APIError 400 for what is not JSON, or is nested too deeply.
     """
     if not body.strip():
@@ -48,8 +49,10 @@ def _loads_tolerantly(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         # orjson is strict where a browser's text may not be; the standard library's parser is not.
-        text = body.decode("utf-8-sig", errors="replace")
-        return json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
+        text = body.decode(json.detect_encoding(body), errors="replace")
+        return json.loads(
+            text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
+        )
 
 
 def _integer(digits: str) -> int | None:

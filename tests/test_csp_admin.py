@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -124,6 +125,29 @@ def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None
     assert "client" not in row
 
 
+@pytest.mark.parametrize("cell", ["a;=HYPERLINK(1)", "\uff1dSUM(1)", "\uff20A1", '"quoted"'])
+def test_no_cell_is_a_formula_wherever_cells_end(
+    pages: Client, member: APIClient, cell: str
+) -> None:
+    send(member, legacy())
+    Report.objects.update(blocked_uri=cell)
+    exported = text_of(act(pages, "report", "export_csv", *Report.objects.all()))
+    for line in exported.splitlines():
+        assert line.startswith('"')
+        assert line.endswith('"')
+    [row] = csv.DictReader(io.StringIO(exported))
+    assert row["blocked_uri"] == (cell if cell.isascii() else f"'{cell}")
+
+
+def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIClient) -> None:
+    send(member, [modern(), modern()])
+    Report.objects.update(extra={"a": 10**30})
+    exported = text_of(act(pages, "report", "export_json_lines", *Report.objects.all()))
+    rows = [json.loads(line) for line in exported.splitlines()]
+    assert [row["extra"] for row in rows] == [{"a": 10**30}] * 2
+    assert datetime.fromisoformat(rows[0]["received_at"]).tzinfo is not None
+
+
 def test_export_as_json_lines(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     answer = act(pages, "group", "export_json_lines", *Group.objects.all())
@@ -161,6 +185,22 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
     assert (ads.count, ads.noise_count) == (3, 2)
     pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
     assert not Group.objects.filter(noise_count__gt=0).exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern", "instead"),
+    [
+        ("host", "https://foo.example", "Write a host alone, such as foo.example"),
+        ("scheme", "inline", "write the scheme or host of the source file"),
+    ],
+)
+def test_rule_that_would_never_match_is_refused_with_what_to_write(
+    pages: Client, target: str, pattern: str, instead: str
+) -> None:
+    rule = {"name": "own", "category": "own", "reason": "none", "target": target}
+    shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), rule | {"pattern": pattern}))
+    assert instead in shown
+    assert not NoiseRule.objects.filter(name="own").exists()
 
 
 def test_ingest_key_is_made_and_its_origins_are_checked(pages: Client) -> None:

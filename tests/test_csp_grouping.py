@@ -40,6 +40,7 @@ def key_of(**members: Any) -> Any:
         ("", "inline"),
         ("eval", "eval"),
         ("trusted-types-sink", "trusted-types-sink"),
+        ("//cdn.example.net/a.js", "cdn.example.net"),
     ],
 )
 def test_blocked_thing_is_host_scheme_or_keyword(blocked: str, thing: str | None) -> None:
@@ -53,6 +54,8 @@ def test_blocked_thing_is_host_scheme_or_keyword(blocked: str, thing: str | None
         ("script-src-elem", "script-src", "script-src-elem"),
         ("", "script-src 'self' https://a.example", "script-src"),
         ("", "IMG-SRC", "img-src"),
+        ("script-src https://u:p@h.example/?k=1", "", "script-src"),
+        ("https://u:p@h.example/?k=1", "", "{secret}"),
         ("", "", ""),
     ],
 )

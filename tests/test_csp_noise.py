@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from csp.noise import Facts, Rule, Rules, compiled
-from csp.shipped_rules import SHIPPED
+from csp.noise import Facts, Rule, Rules, compiled, is_localhost
+from csp.patterns import checked_pattern
+from csp.shipped_rules import SHIPPED, ShippedRule
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"
@@ -33,6 +34,12 @@ def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str 
         (facts("https://example.net/", document="about"), "about"),
         (facts("https://translate.googleapis.com/x.css"), "translate.googleapis.com"),
         (facts("https://a.b.translate.goog/x"), "*.translate.goog"),
+        (
+            facts("https://www.gstatic.com/_/translate_http/x.js"),
+            "www.gstatic.com/_/translate_http/",
+        ),
+        (facts("data:text/html,chromewebdata"), "data:text/html,chromewebdata"),
+        (facts("https://a.example/", document="chrome-error"), "chrome-error"),
         (facts("https://coder.example.com/netdefender/hb.js"), "/netdefender/"),
         (facts("https://example.net/", agent=FACEBOOK), "FBAN/"),
     ],
@@ -50,6 +57,10 @@ def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
         facts("http://localhost:3000/x", "chrome-extension"),
         facts("ws://127.0.0.1:8080/"),
         facts("http://[::1]:9/"),
+        facts("http://127.0.0.2/", "chrome-extension"),
+        facts("http://dev.localhost:3000/", "chrome-extension"),
+        facts("https://www.gstatic.com/charts/loader.js"),
+        facts("data", "data"),
         facts("inline"),
         facts("eval", f"{PAGE}/app.js", agent=FACEBOOK),
         facts("", agent=FACEBOOK),
@@ -74,3 +85,52 @@ def test_scheme_is_known_however_it_is_written(pattern: str, sent: str) -> None:
 def test_every_shipped_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:
     assert all(rule.reason and rule.source.startswith("https://") for rule in SHIPPED)
     assert len({rule.name for rule in SHIPPED}) == len(SHIPPED)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.example", "notlocalhost", "1127.0.0.1", "::2"])
+def test_other_hosts_are_not_localhost(host: str) -> None:
+    assert not is_localhost(host)
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern", "kept"),
+    [
+        ("scheme", "MOZ-extension://", "moz-extension"),
+        ("document-scheme", "about:", "about"),
+        ("scheme", "data:text/html,chromewebdata", "data:text/html,chromewebdata"),
+        ("host", " *.Foo.example", "*.foo.example"),
+        ("path", "/inject/", "/inject/"),
+        ("path", "Foo.example/A", "foo.example/A"),
+        ("user-agent", "FBAN/", "FBAN/"),
+    ],
+)
+def test_pattern_is_kept_as_it_is_compared(target: str, pattern: str, kept: str) -> None:
+    assert checked_pattern(target, pattern) == kept
+
+
+@pytest.mark.parametrize("rule", SHIPPED, ids=lambda rule: rule.name)
+def test_shipped_patterns_stand_as_they_are_compared(rule: ShippedRule) -> None:
+    assert checked_pattern(rule.target, rule.pattern) == rule.pattern
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern", "instead"),
+    [
+        ("host", "https://foo.example", "Write a host alone"),
+        ("host", "*", "Write a host alone"),
+        ("host", "*.", "Write a host alone"),
+        ("host", "foo.example:8080", "Write a host alone"),
+        ("host", "foo.*.example", "Write a host alone"),
+        ("host", "dev.localhost", "write another host"),
+        ("scheme", "inline", "of the source file"),
+        ("scheme", "https", "write the host"),
+        ("document-scheme", "https://", "write the host"),
+        ("scheme", "moz-extension://abc", "Write a scheme alone"),
+        ("path", "/", "Write what the path starts with"),
+        ("path", "https://foo.example/a", "Write what the path starts with"),
+        ("path", "/a?b", "Write what the path starts with"),
+    ],
+)
+def test_pattern_that_would_never_match_is_refused(target: str, pattern: str, instead: str) -> None:
+    with pytest.raises(ValueError, match=instead):
+        checked_pattern(target, pattern)

@@ -41,12 +41,14 @@ def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
         ("ten", None),
         (-1, None),
         (2**31, None),
-        ("", None),
         ([], None),
         (None, None),
         (True, 1),
         ("9" * 400, None),
         ("\u0661", None),
+        (" 10 ", 10),
+        ("0" * 20 + "200", 200),
+        ("", None),
     ],
 )
 def test_numbers_may_be_strings(sent: Any, number: int | None) -> None:
@@ -73,6 +75,12 @@ def test_members_of_the_wrong_type_are_missing_ones() -> None:
 def test_each_item_has_its_own_verdict() -> None:
     parsed = parse([modern(), "x", {"type": "csp-hash", "body": {}}, {"type": "csp-violation"}])
     assert (len(parsed.violations), parsed.other, parsed.invalid) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("body", [{}, {"body": None}, {"body": "x"}])
+def test_report_of_another_type_needs_no_body(body: dict[str, Any]) -> None:
+    parsed = parse([{"type": "deprecation", **body}])
+    assert (parsed.other, parsed.invalid) == (1, 0)
 
 
 def outcome(read: Callable[[Any], Any], value: Any) -> int:
@@ -121,6 +129,9 @@ def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
         (b"[1e400, -1e400, 1.5]", [None, None, 1.5]),
         (b"[" + b"9" * 5000 + b"]", [None]),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
+        ('{"a": "é"}'.encode("utf-16-be"), {"a": "é"}),
+        (b'{"a": "x\0y\nz"}', {"a": "x\ufffdy\nz"}),
     ],
 )
 def test_what_postgresql_refuses_is_replaced(body: bytes, value: Any) -> None:

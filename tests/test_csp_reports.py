@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from csp.models import Group, HourCount, NoiseHit, Report
 from tests.client import APIClient
-from tests.csp_reports import FIREFOX, PATH, fresh_writer, legacy, modern, send
+from tests.csp_reports import FIREFOX, PATH, as_bytes, fresh_writer, legacy, modern, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,6 +74,39 @@ def test_cookie_needs_no_csrf_proof(member: APIClient) -> None:
     browser = APIClient()
     browser.cookies["coder_session_token"] = member.token
     assert send(browser, legacy()).status_code == 200
+
+
+@pytest.mark.parametrize("unit", ["a@b.c,", "token=x;", "/@a/b/", "https://a--b--c.d/ ", "x"])
+def test_texts_that_masking_makes_longer_fit_their_columns(member: APIClient, unit: str) -> None:
+    texts = [name for name, value in modern()["body"].items() if isinstance(value, str)]
+    long = [modern(**{name: unit * 500}) for name in texts]
+    short = [modern(**{name: (unit * 10)[:64]}) for name in texts]
+    assert send(member, [modern(lineNumber=99), *long, *short]).status_code == 200
+    assert Report.objects.count() == 1 + 2 * len(texts)
+
+
+def test_numbers_out_of_range_are_not_kept(member: APIClient) -> None:
+    body = as_bytes(legacy(a=1, b=2)).replace(b'"a": 1', b'"a": 1e20')
+    assert member.post_json(PATH, body).status_code == 200
+    assert Report.objects.get().extra == {"a": None, "b": 2}
+
+
+def test_unknown_members_beside_the_report_are_kept(member: APIClient) -> None:
+    send(member, [modern(own=1) | {"beside": 2, "big": ["x" * 9000]}])
+    assert Report.objects.get().extra == {"beside": 2, "own": 1, "(left out)": 1}
+
+
+def test_pages_are_told_apart_by_neither_credentials_nor_fragment(member: APIClient) -> None:
+    for page in ("https://c.example/a", "https://u:p@c.example/a#1", "https://c.example/a?x#2"):
+        send(member, legacy(document_uri=page))
+    assert Group.objects.get().pages == 1
+
+
+@pytest.mark.parametrize(("age", "days"), [(10**9, 2), (2**31, 2), (1e300, 2), (86_400_000, 1)])
+def test_great_age_is_that_of_the_oldest_report(member: APIClient, age: float, days: int) -> None:
+    send(member, [modern() | {"age": age}])
+    report = Report.objects.get()
+    assert report.received_at - report.occurred_at == timedelta(days=days)
 
 
 def test_what_postgresql_refuses_is_cleaned(member: APIClient) -> None:
