@@ -19,7 +19,7 @@ SESSION_COLUMNS = (
     "session_count_ssh",
 )
 _SESSIONS = ", ".join(SESSION_COLUMNS)
-# The bucket of a latency above 0; percentiles.bucket_of says the same.
+# The bucket of a latency above 0; percentiles.bucket_of and the function of migration 0010 agree.
 BUCKET = f"ceil(ln(connection_median_latency_ms) / {LOG_RATIO!r}::float8)::integer - 1"
 
 # In slices, rows without a measured latency have a bucket, too: their number counts.
