@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
@@ -13,14 +14,33 @@ from psycopg.errors import UniqueViolation
 
 from deployment.stats import known_rows, partitions
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
+from deployment.stats.known_rows import LATE_ROWS
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.retention import minutes_from
 from deployment.stats.rows import AGENT_MEMBERS, Row
-from deployment.stats.staging import copied
+from deployment.stats.staging import copied, csv_pieces
 
+TABLE = partitions.AGENT_STATS.name
 COLUMNS = [member.name for member in AGENT_MEMBERS]
 _id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
 _members_of, _key_of = itemgetter(slice(1, None)), itemgetter(ID, CREATED_AT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Agent rows in the order of their ids, and what is needed where all of them are new."""
+
+    rows: list[Row]
+    arrived: Arrived
+    pieces: list[bytes]
+
+
+def ready(rows: Iterable[Row], *, now: datetime) -> Ready:
+    """Does beforehand, perhaps in another thread, all that needs no database."""
+    ordered = sorted(rows, key=_id_of)
+    arrived = Arrived(now)
+    pieces = list(csv_pieces(map(_members_of, arrived.adding(ordered))))
+    return Ready(ordered, arrived, pieces)
 
 
 def prepare(rows: Collection[Row], *, now: datetime) -> None:
@@ -36,15 +56,18 @@ def prepare(rows: Collection[Row], *, now: datetime) -> None:
         partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
 
 
-def take(rows: Sequence[Row], *, now: datetime) -> Verdicts:
-    """Takes in each new row once, in the surrounding transaction, after `prepare`."""
+def take(rows: Sequence[Row], *, now: datetime, ready: Ready | None = None) -> Verdicts:
+    """Takes in each new row once, in the surrounding transaction, after `prepare`.
+
+    `ready` is of the same rows, if they were made ready.
+    """
     verdicts = Verdicts()
     if not settings.STATS_USAGE_ENABLED:
         verdicts.rejected = [_refused(row, "kind", "agent rows are switched off") for row in rows]
         return verdicts
     distinct = _without_repetitions(_timely(rows, now=now, verdicts=verdicts), verdicts=verdicts)
     if distinct:
-        _take_distinct(distinct, now=now, verdicts=verdicts)
+        _take_distinct(distinct, now=now, verdicts=verdicts, ready=ready)
     return verdicts
 
 
@@ -83,12 +106,14 @@ def _without_repetitions(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence
     return list(first.values())
 
 
-def _take_distinct(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> None:
+def _take_distinct(
+    rows: Sequence[Row], *, now: datetime, verdicts: Verdicts, ready: Ready | None
+) -> None:
     partitions.lock_hours(shared=True)
     hours = partitions.look_at_hours(partitions.hours_of(map(_time_of, rows)))
     # In the order of their ids, so that two transactions with the same rows do not deadlock.
     open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=_id_of)
-    arrived = _keep_new(open_rows, hours, now=now, verdicts=verdicts)
+    arrived = _keep_new(open_rows, hours, now=now, verdicts=verdicts, ready=ready)
     verdicts.accepted += arrived.rows
     arrived.fold()
 
@@ -109,7 +134,12 @@ def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -
 
 
 def _keep_new(
-    rows: Sequence[Row], hours: partitions.Hours, *, now: datetime, verdicts: Verdicts
+    rows: Sequence[Row],
+    hours: partitions.Hours,
+    *,
+    now: datetime,
+    verdicts: Verdicts,
+    ready: Ready | None,
 ) -> Arrived:
     """Keeps the rows that are not known yet; what they come to.
 
@@ -120,23 +150,28 @@ def _keep_new(
     rows = known_rows.without(known_rows.in_hours_beside(rows, hours), rows, verdicts=verdicts)
     while rows:
         with suppress(UniqueViolation), transaction.atomic():
-            return _kept(rows, hours, now=now)
+            return _kept(rows, hours, now=now, ready=ready)
         rows = known_rows.without(known_rows.in_their_hours(rows, hours), rows, verdicts=verdicts)
     return Arrived(now)
 
 
-def _kept(rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Arrived:
+def _kept(
+    rows: Sequence[Row], hours: partitions.Hours, *, now: datetime, ready: Ready | None
+) -> Arrived:
     """Keeps the rows, or of those that come late only their keys."""
-    arrived = Arrived(now)
     late = _late(rows, hours)
+    if ready and not late and len(rows) == len(ready.rows):
+        copied(TABLE, columns=COLUMNS, pieces=ready.pieces)
+        return ready.arrived
+    arrived = Arrived(now)
     missed = set(map(_id_of, late))
     kept = [row for row in rows if row[ID] not in missed] if late else rows
     if kept:
         members = map(_members_of, arrived.adding(kept))
-        copied("deployment_agentstat", columns=COLUMNS, rows=members)
+        copied(TABLE, columns=COLUMNS, pieces=csv_pieces(members))
     if late:
         keys = map(_key_of, arrived.adding(late))
-        copied("deployment_lateagentstat", columns=["id", "created_at"], rows=keys)
+        copied(LATE_ROWS, columns=["id", "created_at"], pieces=csv_pieces(keys))
     return arrived
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from deployment.stats.ingest import Parsed, parse, take_in
+from deployment.stats.ingest import Parsed, made_ready, parse, take_in
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.records import Record
 from deployment.stats.rows import Numbered
@@ -45,7 +45,7 @@ def import_records(
     `set_aside` hears of each bad record, and then `advance` of how many the committed batch had.
     """
     counts = ImportCounts()
-    with closing(_parsed_ahead(batched(records, BATCH_ROWS), kind=kind)) as batches:
+    with closing(_parsed_ahead(batched(records, BATCH_ROWS), kind=kind, clock=clock)) as batches:
         for batch, parsed in batches:
             verdicts = take_in(parsed, now=clock())
             texts = {record.number: record.text for record in batch} if verdicts.rejected else {}
@@ -57,13 +57,13 @@ def import_records(
 
 
 def _parsed_ahead(
-    batches: Iterator[tuple[Record, ...]], *, kind: str
+    batches: Iterator[tuple[Record, ...]], *, kind: str, clock: Callable[[], datetime]
 ) -> Generator[tuple[tuple[Record, ...], Parsed]]:
     """The batches; while the database is busy with one, the next is read and parsed."""
 
     def following() -> tuple[tuple[Record, ...], Parsed]:
         batch = next(batches, ())
-        return batch, _parsed(batch, kind=kind)
+        return batch, made_ready(_parsed(batch, kind=kind), now=clock())
 
     with ThreadPoolExecutor(1, thread_name_prefix="parse") as pool:
         upcoming = pool.submit(following)

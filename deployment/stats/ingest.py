@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,15 +25,18 @@ AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
 PARSE = {AGENT: parse_agent_rows, WORKSPACE: parse_workspace_rows}
-TAKE = {AGENT: agents.take, WORKSPACE: workspaces.take}
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Good rows by kind, each row's values after its number, and what was refused."""
+    """Good rows by kind, each row's values after its number, and what was refused.
+
+    `ready` is of the agents' rows, where these were made ready.
+    """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
+    ready: agents.Ready | None = None
 
 
 def ingest(rows: Iterable[Numbered], *, now: datetime, kind: str = "") -> Verdicts:
@@ -52,6 +55,15 @@ def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
     for name, numbered in sorted_rows.items():
         parsed.rows[name] = PARSE[name](numbered, rejected=parsed.rejected)
     return parsed
+
+
+def made_ready(parsed: Parsed, *, now: datetime) -> Parsed:
+    """The same, with as much done of what follows as can be done without the database."""
+    rows = parsed.rows.get(AGENT)
+    if not rows:
+        return parsed
+    ready = agents.ready(rows, now=now)
+    return replace(parsed, rows=parsed.rows | {AGENT: ready.rows}, ready=ready)
 
 
 def _by_kind(
@@ -78,10 +90,12 @@ def _without_kind(number: int, value: Any) -> Rejection:
 def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     """Takes in what was parsed, all in one transaction."""
     verdicts = Verdicts()
-    agents.prepare(parsed.rows.get(AGENT, []), now=now)
+    of_agents, of_workspaces = (parsed.rows.get(kind, []) for kind in (AGENT, WORKSPACE))
+    agents.prepare(of_agents, now=now)
     with transaction.atomic():
-        for name, batch in parsed.rows.items():
-            if batch:
-                verdicts.add(TAKE[name](batch, now=now))
+        if of_agents:
+            verdicts.add(agents.take(of_agents, now=now, ready=parsed.ready))
+        if of_workspaces:
+            verdicts.add(workspaces.take(of_workspaces, now=now))
     verdicts.reject(parsed.rejected)
     return verdicts

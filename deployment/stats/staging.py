@@ -40,15 +40,21 @@ def staged(table: str, *, columns: dict[str, str], rows: Iterable[Sequence[Any]]
         cursor.execute(f"DROP TABLE {table}")
 
 
-def copied(table: str, *, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Puts rows into the table by COPY. None of the values is None.
+def copied(table: str, *, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
+    """Puts rows, as `csv_pieces` makes them, into the table by COPY.
 
-    The rows are read and sent piece by piece: while the database takes one in, the next is made.
+    While the database takes one piece in, the next can be made.
     """
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv, ESCAPE '\\')"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for piece in batched(rows, PIECE_ROWS):
-            copy.write(b"".join(map(_csv_line, piece)))
+        for piece in pieces:
+            copy.write(piece)
+
+
+def csv_pieces(rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """The rows as COPY takes them, some hundreds at a time. None of the values is None."""
+    for piece in batched(rows, PIECE_ROWS):
+        yield b"".join(map(_csv_line, piece))
 
 
 def _csv_line(row: Sequence[Any]) -> bytes:
