@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import batched
 from operator import itemgetter
 from typing import Any
@@ -13,6 +14,7 @@ from deployment.stats.outcome import Rejection
 from deployment.stats.rows import (
     AGENT_MEMBERS,
     MOST_INTEGER,
+    MOST_LATENCY_MS,
     REQUIRED,
     Numbered,
     Row,
@@ -51,9 +53,9 @@ def _quickly(rows: Sequence[Numbered]) -> list[Row] | None:
     try:
         columns = _columns(values)
         first, *others = _uuids([columns[0], *columns[2:6]])
-        times = map(moment, columns[1])
+        times = _moments(columns[1])
         protos = _protocols(columns[6])
-        latencies = map(latency, columns[16])
+        latencies = _latencies(columns[16])
         counts = _counts(columns[_COUNTS])
         usage = _truths(columns[17])
         found = (numbers, first, times, *others, protos, *counts, latencies, usage)
@@ -79,6 +81,21 @@ def _uuids(columns: Sequence[Sequence[str]]) -> Iterator[list[str]]:
         raise ValueError("one is no UUID")
     ids = text.split(" ")
     return (ids[start : start + rows] for start in range(0, len(ids), rows))
+
+
+def _moments(column: Sequence[str]) -> Iterable[datetime]:
+    """The times in UTC. Raises: TypeError, ValueError."""
+    times = list(map(datetime.fromisoformat, column))
+    if {time.tzinfo for time in times} == {UTC} and min(map(len, column)) > len("2000-01-01"):
+        return times
+    return map(moment, column)
+
+
+def _latencies(column: Sequence[float]) -> Iterable[float]:
+    """The latencies as floating point. Raises: TypeError, ValueError."""
+    if set(map(type, column)) == {float} and min(column) >= 0 and max(column) <= MOST_LATENCY_MS:
+        return column
+    return map(latency, column)
 
 
 def _protocols(column: Iterable[Any]) -> list[str]:

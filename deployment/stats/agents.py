@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from operator import itemgetter
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -18,10 +20,11 @@ from deployment.stats.known_rows import LATE_ROWS
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.retention import minutes_from
 from deployment.stats.rows import AGENT_MEMBERS, Row
-from deployment.stats.staging import copied, csv_pieces
+from deployment.stats.staging import copied, csv_lines
 
 TABLE = partitions.AGENT_STATS.name
 COLUMNS = [member.name for member in AGENT_MEMBERS]
+PIECE_ROWS = 500
 _id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
 _members_of, _key_of = itemgetter(slice(1, None)), itemgetter(ID, CREATED_AT)
 
@@ -39,8 +42,7 @@ def ready(rows: Iterable[Row], *, now: datetime) -> Ready:
     """Does beforehand, perhaps in another thread, all that needs no database."""
     ordered = sorted(rows, key=_id_of)
     arrived = Arrived(now)
-    pieces = list(csv_pieces(map(_members_of, arrived.adding(ordered))))
-    return Ready(ordered, arrived, pieces)
+    return Ready(ordered, arrived, list(_adding(ordered, arrived, columns=_members_of)))
 
 
 def prepare(rows: Collection[Row], *, now: datetime) -> None:
@@ -167,12 +169,20 @@ def _kept(
     missed = set(map(_id_of, late))
     kept = [row for row in rows if row[ID] not in missed] if late else rows
     if kept:
-        members = map(_members_of, arrived.adding(kept))
-        copied(TABLE, columns=COLUMNS, pieces=csv_pieces(members))
+        copied(TABLE, columns=COLUMNS, pieces=_adding(kept, arrived, columns=_members_of))
     if late:
-        keys = map(_key_of, arrived.adding(late))
-        copied(LATE_ROWS, columns=["id", "created_at"], pieces=csv_pieces(keys))
+        keys = _adding(late, arrived, columns=_key_of)
+        copied(LATE_ROWS, columns=["id", "created_at"], pieces=keys)
     return arrived
+
+
+def _adding(
+    rows: Iterable[Row], arrived: Arrived, *, columns: Callable[[Row], tuple[Any, ...]]
+) -> Iterator[bytes]:
+    """Those columns of the rows as text for COPY; each row is added as its text is made."""
+    for piece in batched(rows, PIECE_ROWS):
+        arrived.add(piece)
+        yield csv_lines(map(columns, piece))
 
 
 def _late(rows: Iterable[Row], hours: partitions.Hours) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -68,40 +68,34 @@ class Arrived:
     newest: dict[str, Row] = field(default_factory=dict)
     ahead: list[Row] = field(default_factory=list)
 
-    def adding(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows, each of which is added as it is read. They come in the order of their ids."""
+    def add(self, rows: Iterable[Row]) -> None:
+        """Adds rows, which come in the order of their ids: in one loop, for it is run most."""
+        cells, newest = self.cells, self.newest
         for row in rows:
             self.rows += 1
-            self._add_to_cell(row)
+            created_at, latency, agent = row[CREATED_AT], row[LATENCY], row[AGENT_ID]
+            measured = latency > 0
+            key = (
+                created_at.timestamp() // _SLICE_SECONDS,
+                bucket_of(latency) if measured else UNMEASURED,
+            )
+            cell = cells.get(key) or cells.setdefault(key, [0, 0, 0])
+            cell[0] += 1
+            if measured:
+                cell[1] += row[RX]
+                cell[2] += row[TX]
             if row[USAGE]:
                 self._add_to_usage(row)
-            self._keep_newest(row)
-            yield row
-
-    def _add_to_cell(self, row: Row) -> None:
-        latency = row[LATENCY]
-        number = row[CREATED_AT].timestamp() // _SLICE_SECONDS
-        if latency > 0:
-            total = self.cells.setdefault((number, bucket_of(latency)), [0, 0, 0])
-            total[1] += row[RX]
-            total[2] += row[TX]
-        else:
-            total = self.cells.setdefault((number, UNMEASURED), [0, 0, 0])
-        total[0] += 1
+            if created_at > self.now:
+                self.ahead.append(row)
+            # Of the same time, the greatest id is the newest, and that one comes last.
+            elif agent not in newest or created_at >= newest[agent][CREATED_AT]:
+                newest[agent] = row
 
     def _add_to_usage(self, row: Row) -> None:
         key = row[AGENT_ID], floor(row[CREATED_AT], MINUTE)
         known = self.usage.get(key, [0] * len(SESSIONS))
         self.usage[key] = [n + row[place] for n, place in zip(known, SESSIONS, strict=True)]
-
-    def _keep_newest(self, row: Row) -> None:
-        if row[CREATED_AT] > self.now:
-            self.ahead.append(row)
-            return
-        known = self.newest.setdefault(row[AGENT_ID], row)
-        # Of the same time, the greatest id is the newest, and that one comes last.
-        if row[CREATED_AT] >= known[CREATED_AT]:
-            self.newest[row[AGENT_ID]] = row
 
     def fold(self) -> None:
         """Adds it all to what is known. All locks are taken in key order."""

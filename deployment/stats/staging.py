@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import batched
 from typing import Any
 
 import orjson
 from django.db import connection
 
-PIECE_ROWS = 500
 WORKSPACE_COLUMNS = {
     "workspace_id": "uuid",
     "deleted": "boolean",
@@ -41,7 +39,7 @@ def staged(table: str, *, columns: dict[str, str], rows: Iterable[Sequence[Any]]
 
 
 def copied(table: str, *, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
-    """Puts rows, as `csv_pieces` makes them, into the table by COPY.
+    """Puts rows, as `csv_lines` makes them, into the table by COPY.
 
     While the database takes one piece in, the next can be made.
     """
@@ -51,15 +49,12 @@ def copied(table: str, *, columns: Sequence[str], pieces: Iterable[bytes]) -> No
             copy.write(piece)
 
 
-def csv_pieces(rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """The rows as COPY takes them, some hundreds at a time. None of the values is None."""
-    for piece in batched(rows, PIECE_ROWS):
-        yield b"".join(map(_csv_line, piece))
+def csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    """The rows as COPY takes them. None of the values is None.
 
-
-def _csv_line(row: Sequence[Any]) -> bytes:
-    """A JSON array without its brackets is a line of CSV, once a backslash is what escapes."""
-    return orjson.dumps(row)[1:-1] + b"\n"
+    A JSON array without its brackets is a line of CSV, once a backslash is what escapes.
+    """
+    return b"".join([orjson.dumps(row)[1:-1] + b"\n" for row in rows])
 
 
 def array(values: Iterable[Any]) -> str:
