@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobs import registry
@@ -13,14 +13,19 @@ from jobs.schedule import COUNTED_FAILURES, Run, next_slot
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
     """The next slot of every enabled job, the earliest first; due are those not after now."""
-    slots = [(_next_slot(job, now), job) for job in registry.all_jobs() if job.enabled()]
+    slots = [
+        (upcoming_slot(job.name, every=job.interval(), now=now), job)
+        for job in registry.all_jobs()
+        if job.enabled()
+    ]
     return sorted(slots, key=lambda entry: (entry[0], entry[1].name))
 
 
-def _next_slot(job: Job, now: datetime) -> datetime:
-    newest = JobRun.objects.of(job.name).order_by("-slot")[:COUNTED_FAILURES]
+def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
+    """The job's next slot. Runs of a time to come, of a clock that was ahead, hold nothing up."""
+    newest = JobRun.objects.of(job).filter(slot__lte=now).order_by("-slot")[:COUNTED_FAILURES]
     runs = [Run(run.slot, run.finished_at, run.failed) for run in newest]
-    return next_slot(runs, every=job.interval(), now=now)
+    return next_slot(runs, every=every, now=now)
 
 
 def jobs_state() -> dict[str, Any]:

@@ -210,6 +210,15 @@ def test_what_is_due_runs_once_and_again_in_the_next_slot(only: Registered) -> N
 
 
 @pytest.mark.django_db
+def test_nothing_waits_for_a_clock_that_was_ahead(only: Registered) -> None:
+    only()
+    for hours in range(9, 20):
+        run_due(NOON + hours * HOUR)
+    assert [run.slot for run in run_due(NOON)] == [NOON]
+    assert [slot for slot, _ in upcoming(NOON)] == [NOON + HOUR]
+
+
+@pytest.mark.django_db
 def test_a_failed_job_is_tried_again_soon(only: Registered) -> None:
     only(fails)
     run_due(NOON)

@@ -6,16 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from deployment.stats.alarms import judge
+from deployment.stats.alarms import alarms
+from deployment.stats.collecting import collect_in_a_loop
 from deployment.stats.ingest import ingest
+from deployment.stats.jobs import COLLECT
 from deployment.stats.models import MinuteSum, Snapshot
 from deployment.stats.partitions import AHEAD
-from deployment.stats.selectors import folding_lag
+from deployment.stats.selectors import folding_lag, newest_snapshot, snapshot_state
 from deployment.stats.services import SnapshotError, collect_snapshot
+from jobs.models import JobRun
 from tests.factories import utc
 from tests.stats_rows import WINDOW, Reference, agent_row
 
@@ -111,9 +115,22 @@ def test_an_agent_whose_clock_is_ahead_does_not_hide_that_no_other_reports() -> 
     assert folding_lag(NOW - HOUR) == -1
 
 
-def test_a_newest_snapshot_of_a_time_to_come_is_an_alarm() -> None:
-    newest = Snapshot(collected_at=NOW + HOUR, running=0, session_counts={}, latency_p95=-1)
-    found = judge([newest], now=NOW, interval=30 * SECOND, p95_limit_ms=0)
-    (missing,) = (alarm for alarm in found if alarm.name == "snapshot_missing")
-    assert missing.on
-    assert "to come" in missing.text
+@pytest.mark.django_db
+def test_what_a_clock_that_was_ahead_left_behind_hides_nothing() -> None:
+    now = timezone.now()
+    collect_snapshot(now + HOUR)
+    assert snapshot_state() is None
+    for name in ("snapshot_missing", "sessions_vanished"):
+        assert {alarm.name: alarm.on for alarm in alarms(now)}[name] == (name == "snapshot_missing")
+    taken = collect_snapshot(now)
+    assert newest_snapshot() == taken
+    assert not any(alarm.on for alarm in alarms(now))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_snapshots_go_on_when_our_clock_goes_back() -> None:
+    now = timezone.now()
+    for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
+        JobRun.objects.create(job=COLLECT.name, slot=slot, started_at=slot, finished_at=slot)
+    assert collect_in_a_loop(lambda _: True, every=30 * SECOND) == 1
+    assert newest_snapshot().collected_at >= now

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from deployment.stats.models import Snapshot
-from deployment.stats.selectors import refresh_interval
+from deployment.stats.selectors import refresh_interval, snapshots_so_far
 
 # So many intervals without a snapshot, and so many snapshots without a session, are too many.
 INTERVALS = 4
@@ -32,7 +32,7 @@ def alarms(now: datetime) -> list[Alarm]:
 
 def newest_snapshots() -> list[Snapshot]:
     """As many as alarms look at, the newest first, without their histograms."""
-    return list(Snapshot.objects.order_by("-collected_at").defer("latency_histogram")[:SNAPSHOTS])
+    return list(snapshots_so_far().defer("latency_histogram")[:SNAPSHOTS])
 
 
 def alarms_of(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
@@ -64,10 +64,7 @@ def _missing(newest: Sequence[Snapshot], *, now: datetime, interval: timedelta) 
         return Alarm("snapshot_missing", on=True, text="No snapshot has been taken yet.")
     age = now - newest[0].collected_at
     text = f"The newest snapshot is of {newest[0].collected_at:%Y-%m-%d %H:%M:%S} UTC."
-    if -age > INTERVALS * interval:
-        # Until then there will be no other: a slot is taken once.
-        text = f"{text} That is a time to come: the clock went back."
-    return Alarm("snapshot_missing", on=abs(age) > INTERVALS * interval, text=text)
+    return Alarm("snapshot_missing", on=age > INTERVALS * interval, text=text)
 
 
 def _silent(newest: Sequence[Snapshot]) -> Alarm:

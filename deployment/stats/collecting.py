@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from coderapi.database import discard_pool
 from deployment.stats.jobs import COLLECT
-from jobs.models import JobRun
-from jobs.schedule import COUNTED_FAILURES, Run, next_slot
+from jobs.selectors import upcoming_slot
 from jobs.services import fail_abandoned_runs, run_job
 
 log = logging.getLogger(__name__)
@@ -55,9 +54,7 @@ def _collect_if_due(now: datetime, *, every: timedelta) -> bool:
 
 
 def _next(now: datetime, *, every: timedelta) -> datetime:
-    newest = JobRun.objects.of(COLLECT.name).order_by("-slot")[:COUNTED_FAILURES]
-    runs = [Run(run.slot, run.finished_at, run.failed) for run in newest]
-    return next_slot(runs, every=every, now=now)
+    return upcoming_slot(COLLECT.name, every=every, now=now)
 
 
 def _seconds_left(now: datetime, *, every: timedelta) -> float:

@@ -6,10 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from coderapi.errors import APIError, not_found
 from deployment.stats.models import MinuteSum, Snapshot
+
+# So much may the clock of the replica that took a snapshot be ahead of ours.
+CLOCKS_APART = timedelta(minutes=1)
 
 
 def refresh_interval() -> timedelta:
@@ -17,9 +21,15 @@ def refresh_interval() -> timedelta:
     return timedelta(microseconds=settings.STATS_REFRESH_NS // 1000)
 
 
+def snapshots_so_far() -> QuerySet[Snapshot]:
+    """The snapshots, the newest first, without those that a clock took which was far ahead."""
+    until = timezone.now() + CLOCKS_APART
+    return Snapshot.objects.filter(collected_at__lte=until).order_by("-collected_at")
+
+
 def newest_snapshot() -> Snapshot:
     """The newest snapshot. Raises: APIError 400 before the first one."""
-    snapshot = Snapshot.objects.order_by("-collected_at").first()
+    snapshot = snapshots_so_far().first()
     if snapshot is None:
         raise APIError(
             400,
@@ -43,8 +53,7 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
 
     Shape: {"collected_at": datetime, "age_seconds": float}.
     """
-    newest = Snapshot.objects.order_by("-collected_at").values_list("collected_at", flat=True)
-    collected_at = newest.first()
+    collected_at = snapshots_so_far().values_list("collected_at", flat=True).first()
     if collected_at is None:
         return None
     age = (now or timezone.now()) - collected_at
