@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
+from deployment.stats import partitions
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
 from deployment.stats.models import AgentStat, MinuteSum, WorkspaceState
@@ -91,6 +92,18 @@ def test_an_id_with_two_times_in_an_hour_from_two_at_once_is_taken_once() -> Non
     assert sum(each.accepted for each in verdicts) == 200
     assert sum(len(each.rejected) for each in verdicts) == 7 * 200
     assert AgentStat.objects.count() == 200
+
+
+@pytest.mark.django_db
+def test_partitions_of_an_older_version_learn_that_ids_are_unique() -> None:
+    keep_hours_ahead(NOW)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {AGENT_STATS.partition_of(partitions.hour_of(NOW))}_id")
+    assert keep_hours_ahead(NOW) == 1
+    assert keep_hours_ahead(NOW) == 0
+    row = agent_row(NOW)
+    assert ingest([(1, row)], now=NOW, kind="agent").accepted == 1
+    assert ingest([(1, row)], now=NOW, kind="agent").duplicate == 1
 
 
 @pytest.mark.django_db

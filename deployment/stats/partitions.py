@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import sql
 
 from coderapi.database import lock_number
@@ -16,13 +16,36 @@ from deployment.stats.models import ClosedHour
 HOUR = timedelta(hours=1)
 UNIQUE_WITHIN = "CREATE UNIQUE INDEX {} ON {} (id)"
 
+_WITHOUT_UNIQUE = """
+SELECT leaf.relname FROM pg_inherits JOIN pg_class AS leaf ON leaf.oid = inhrelid
+WHERE inhparent = %s::regclass AND NOT EXISTS (
+    SELECT FROM pg_index WHERE indrelid = leaf.oid AND indisunique AND indisvalid
+)
+ORDER BY 1
+"""
+
 
 class AgentStats(PartitionedTable):
     """In each partition an id is unique, which over all of them no index can say."""
 
     def _create(self, first: datetime) -> None:
         super()._create(first)
-        partition = self._partition(first)
+        self._make_ids_unique(self._partition(first))
+
+    def make_ids_unique(self) -> int:
+        """Makes ids unique in partitions that a replica of an older version made; how many."""
+        with connection.cursor() as cursor:
+            cursor.execute(_WITHOUT_UNIQUE, [self.name])
+            lacking = [name for (name,) in cursor.fetchall()]
+        for partition in lacking:
+            with transaction.atomic():
+                # What a migration that was broken off left behind is not valid.
+                index = sql.Identifier(f"{partition}_id")
+                self._execute(sql.SQL("DROP INDEX IF EXISTS {}").format(index))
+                self._make_ids_unique(partition)
+        return len(lacking)
+
+    def _make_ids_unique(self, partition: str) -> None:
         names = sql.Identifier(f"{partition}_id"), sql.Identifier(partition)
         self._execute(sql.SQL(UNIQUE_WITHIN).format(*names))
 

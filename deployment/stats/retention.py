@@ -37,8 +37,9 @@ def minutes_from(now: datetime) -> datetime:
 
 
 def keep_hours_ahead(now: datetime) -> int:
-    """Makes the partitions of this hour and the next ones; how many were missing."""
-    return partitions.AGENT_STATS.ensure(now, now + HOURS_AHEAD)
+    """Makes the partitions of this hour and the next ones; how many were missing or incomplete."""
+    made = partitions.AGENT_STATS.ensure(now, now + HOURS_AHEAD)
+    return made + partitions.AGENT_STATS.make_ids_unique()
 
 
 def prune_stats(now: datetime) -> int:
