@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -20,6 +21,9 @@ BATCH_ROWS = 20_000
 # Rows by the thousand are made and let go, none of them in a cycle. To look for such cycles as
 # often as usual takes a quarter of all the time.
 COLLECT_EVERY = 200_000
+# The thread that feeds the database asks a hundred times a batch to run for a moment. Each time the
+# one that parses would keep it, and the database, waiting for 5 ms.
+SWITCH_SECONDS = 0.0005
 
 
 @dataclass(slots=True)
@@ -50,7 +54,7 @@ def import_records(
     """
     counts = ImportCounts()
     ahead = _parsed_ahead(batched(records, BATCH_ROWS), kind=kind, clock=clock)
-    with collecting_rarely(), closing(ahead) as batches:
+    with made_for_rows(), closing(ahead) as batches:
         for batch, parsed in batches:
             verdicts = take_in(parsed, now=clock())
             texts = {record.number: record.text for record in batch} if verdicts.rejected else {}
@@ -62,14 +66,16 @@ def import_records(
 
 
 @contextmanager
-def collecting_rarely() -> Iterator[None]:
-    """Lets the process look for garbage only now and then."""
-    usual = gc.get_threshold()
-    gc.set_threshold(COLLECT_EVERY, *usual[1:])
+def made_for_rows() -> Iterator[None]:
+    """Lets the process look for garbage only now and then, and its threads take turns soon."""
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(COLLECT_EVERY, *threshold[1:])
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 def _parsed_ahead(

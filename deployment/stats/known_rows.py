@@ -41,7 +41,7 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
 def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
     """When those of the rows' ids were of that are known across a border of hours near them."""
     found: dict[str, datetime] = {}
-    for border in hours.asked | {hour + HOUR for hour in hours.asked}:
+    for border in _borders_near([row[CREATED_AT] for row in rows]):
         after = [row[ID] for row in rows if border <= row[CREATED_AT] < border + WINDOW]
         before = [row[ID] for row in rows if border - WINDOW < row[CREATED_AT] < border]
         for hour, ids in ((border - HOUR, after), (border, before)):
@@ -49,6 +49,16 @@ def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
                 kept = hour in hours.present
                 found |= _look_up(AGENT_STATS.partition_of(hour) if kept else LATE_ROWS, ids)
     return found
+
+
+def _borders_near(times: Sequence[datetime]) -> list[datetime]:
+    """The borders of hours that some of the times may be less than a window from."""
+    if not times:
+        return []
+    first, last = min(times), max(times)
+    asked = partitions.hours_of(times)
+    borders = asked | {hour + HOUR for hour in asked}
+    return [border for border in borders if border - WINDOW < last and first < border + WINDOW]
 
 
 def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
