@@ -44,6 +44,16 @@ def test_each_range_is_drawn_with_its_tables(name: str) -> None:
 
 
 @pytest.mark.django_db
+def test_where_no_latency_was_measured_there_is_no_line_and_no_gap() -> None:
+    now = timezone.now()
+    ingest([(1, agent_row(now, connection_median_latency_ms=-1))], now=now, kind="agent")
+    collect_snapshot(now)
+    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    assert page.count("<polyline") == 5 + 4 + 2
+    assert page.count("<td>none</td>") == 2
+
+
+@pytest.mark.django_db
 def test_alarms_and_errors_are_shown() -> None:
     page = signed_in("auditor").get(PAGE).content.decode()
     assert "No snapshot has been taken yet." in page
@@ -83,7 +93,8 @@ values = st.lists(st.one_of(st.none(), st.floats(0, 1e18)), max_size=30)
 @settings(deadline=None)
 @given(values)
 def test_every_stretch_is_a_line_and_every_gap_is_shaded(line: list[float | None]) -> None:
-    drawn = timeline([Series("a", line)], title="A")
+    gaps = [step for step, value in enumerate(line) if value is None]
+    drawn = timeline([Series("a", line)], title="A", gaps=gaps)
     stretches = re.findall("v+", "".join("g" if value is None else "v" for value in line))
     assert drawn.count("<polyline") == len(stretches)
     assert drawn.count("<rect") == line.count(None)

@@ -15,7 +15,7 @@ GAP_COLOUR = "#808080"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line: its name and a value for each step, None in a gap."""
+    """A line: its name and a value for each step, None where there is none."""
 
     name: str
     values: Sequence[float | None]
@@ -29,8 +29,14 @@ class Marker:
     text: str
 
 
-def timeline(series: Sequence[Series], *, title: str, markers: Sequence[Marker] = ()) -> SafeString:
-    """The chart: a line for each series, all on one scale from 0."""
+def timeline(
+    series: Sequence[Series],
+    *,
+    title: str,
+    gaps: Iterable[int] = (),
+    markers: Sequence[Marker] = (),
+) -> SafeString:
+    """The chart: a line for each series, all on one scale from 0; `gaps` are steps to shade."""
     steps = max((len(one.values) for one in series), default=0)
     highest = highest_of(series)
     lines = (
@@ -38,7 +44,7 @@ def timeline(series: Sequence[Series], *, title: str, markers: Sequence[Marker] 
         for one, colour in zip(series, COLOURS, strict=False)
         for shape in _line(one, colour=colour, highest=highest, steps=steps)
     )
-    shapes = [*_gaps(series, steps=steps), *lines, *_marks(markers, steps=steps)]
+    shapes = [*_gaps(gaps, steps=steps), *lines, *_marks(markers, steps=steps)]
     return format_html(
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{}" width="100%" '
         'height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
@@ -83,18 +89,17 @@ def _stretches(values: Iterable[float | None]) -> Iterator[tuple[int, list[float
             run = []
 
 
-def _gaps(series: Sequence[Series], *, steps: int) -> Iterator[SafeString]:
+def _gaps(gaps: Iterable[int], *, steps: int) -> Iterator[SafeString]:
     width = _x(1, steps=steps)
-    for step in range(steps):
-        if all(one.values[step] is None for one in series):
-            yield format_html(
-                '<rect x="{}" y="0" width="{}" height="{}" fill="{}" fill-opacity="0.25">'
-                "<title>no snapshot</title></rect>",
-                _x(step, steps=steps),
-                width,
-                HEIGHT,
-                GAP_COLOUR,
-            )
+    for step in gaps:
+        yield format_html(
+            '<rect x="{}" y="0" width="{}" height="{}" fill="{}" fill-opacity="0.25">'
+            "<title>no snapshot</title></rect>",
+            _x(step, steps=steps),
+            width,
+            HEIGHT,
+            GAP_COLOUR,
+        )
 
 
 def _marks(markers: Iterable[Marker], *, steps: int) -> Iterator[SafeString]:

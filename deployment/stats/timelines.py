@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from deployment.stats.cells import MINUTE, STATES, Cell, Newest
 from deployment.stats.figures import KINDS, P50, P95
 from deployment.stats.history import Point, Range, even_range, points
+from deployment.stats.percentiles import NO_SAMPLE
 from deployment.stats.selectors import refresh_interval
 from deployment.stats.timeline import Marker, Series, highest_of, legend, timeline
 
@@ -43,10 +44,19 @@ class Chart:
     drawing: SafeString
     legend: SafeString
     columns: list[str]
-    rows: list[tuple[datetime, list[float | None]]]
+    rows: list[Step]
 
 
-type Read = Callable[[Cell, Newest], float]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the table. In a gap, and of what was not measured, there is no value."""
+
+    at: datetime
+    is_gap: bool
+    values: list[float | None]
+
+
+type Read = Callable[[Cell, Newest], float | None]
 
 
 def charts(name: str, *, now: datetime) -> list[Chart]:
@@ -72,12 +82,18 @@ def _kind(name: str) -> Read:
     return lambda cell, newest: newest.session_counts.get(name, 0)
 
 
+def _percentile(cell: Cell, fraction: float) -> float | None:
+    """The percentile, or None where nothing was measured: a latency of 0 would be a lie."""
+    found = cell.percentile(fraction)
+    return None if found == NO_SAMPLE else found
+
+
 _LINES: dict[str, dict[str, Read]] = {
     "Workspaces by state": {state: _state(state) for state in STATES},
     "Sessions by kind": {kind: _kind(kind) for kind in KINDS},
     "Connection latency in milliseconds": {
-        "p50": lambda cell, _: max(cell.percentile(P50), 0),
-        "p95": lambda cell, _: max(cell.percentile(P95), 0),
+        "p50": lambda cell, _: _percentile(cell, P50),
+        "p95": lambda cell, _: _percentile(cell, P95),
     },
     "Traffic in bytes a step": {
         "received": lambda cell, _: cell.rx_bytes,
@@ -92,16 +108,24 @@ def _chart(
     series = [
         Series(name, [_value(read, point.cell) for point in found]) for name, read in lines.items()
     ]
-    rows = list(zip(*(one.values for one in series), strict=True))
+    rows = zip(*(one.values for one in series), strict=True)
+    gaps = [step for step, point in enumerate(found) if _is_gap(point)]
     return Chart(
         title=title,
         highest=_shown(highest_of(series)),
         since=found[0].at,
-        drawing=timeline(series, title=title, markers=markers),
+        drawing=timeline(series, title=title, gaps=gaps, markers=markers),
         legend=legend(series),
         columns=list(lines),
-        rows=[(point.at, list(row)) for point, row in zip(found, rows, strict=True)][::-1],
+        rows=[
+            Step(point.at, _is_gap(point), list(row))
+            for point, row in zip(found, rows, strict=True)
+        ][::-1],
     )
+
+
+def _is_gap(point: Point) -> bool:
+    return point.cell is None or point.cell.newest is None
 
 
 def _shown(number: float) -> str:
