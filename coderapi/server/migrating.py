@@ -33,7 +33,7 @@ def bring_up_to_date() -> None:
 
     Raises: MigrationError when the database cannot be reached; CommandError when it is Coder's own.
     """
-    with _lock(), _direct_way():
+    with migration_lock(), _direct_way():
         call_command("migrate", interactive=False, verbosity=0)
 
 
@@ -55,7 +55,8 @@ def _direct_way() -> Iterator[None]:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
+def migration_lock() -> Iterator[None]:
+    """Keeps every other process from migrating as long as the block lasts."""
     with _connect() as connection:
         # Polled: one that waits within pg_advisory_lock would keep a transaction open, and an
         # index that the lock's holder builds concurrently would wait for it for ever.
@@ -77,8 +78,10 @@ def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
     """
     connection.execute("BEGIN")
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    query = "SELECT pg_try_advisory_xact_lock(%s)"
-    row = connection.execute(query, [lock_number(LOCK)]).fetchone()
+    # Without a parameter: by the extended protocol the statement's portal, and with it a snapshot,
+    # would be kept until the next one.
+    query = f"SELECT pg_try_advisory_xact_lock({lock_number(LOCK)})"
+    row = connection.execute(query.encode()).fetchone()
     if row and row[0]:
         return True
     connection.execute("ROLLBACK")
