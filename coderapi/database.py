@@ -16,13 +16,12 @@ from psycopg_pool import PoolTimeout
 
 from coderapi.replicas import application_name
 
+# No disk, no memory, a statement or a wait for a lock that took too long: it may go well the next
+# time, and the connection is as good as any.
+BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03"})
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
-# no disk, no memory, too many connections: the server cannot serve us now, whatever the statement
-# was. A statement or a wait for a lock that took too long may go well the next time.
-UNAVAILABLE_STATES = frozenset(
-    {"57P01", "57P02", "57P03", "25006", "53100", "53200", "53300", "57014", "55P03"}
-)
-BUSY_STATES = frozenset({"57014", "55P03"})
+# too many connections: the server cannot serve us now, whatever the statement was.
+UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
 
 def is_unavailable(error: BaseException) -> bool:

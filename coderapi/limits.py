@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from coderapi.content_policy import REPORTS_PATH
+
 MEBIBYTE = 1024 * 1024
 DEFAULT_CAP = 4 * MEBIBYTE
 CAPS = {
-    "/api/v2/csp/reports": 1 * MEBIBYTE,
+    REPORTS_PATH: 1 * MEBIBYTE,
     "/api/v2/deployment/stats/reports": 8 * MEBIBYTE,
 }
 

@@ -55,8 +55,8 @@ class PartitionedTable:
                 [self.name],
             )
             names = [row[0] for row in cursor.fetchall()]
-        found = (_parse(name.rpartition("_p")[2]) for name in names)
-        return sorted(moment for moment in found if moment is not None)
+        found = ((name, _parse(name.rpartition("_p")[2])) for name in names)
+        return sorted(first for name, first in found if first and self._partition(first) == name)
 
     def _starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
         moment = start - (start - _EPOCH) % self.span
