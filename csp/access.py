@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
+from coderapi.content_policy import REPORTS_PATH
 from coderapi.errors import APIError
 from coderapi.identity import Identity
 from csp import ingest_keys
 from tokens import refusals
-
-PATH = "/api/v2/csp/reports"
 
 
 def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
@@ -19,7 +18,7 @@ def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
 
     No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
     """
-    if path != PATH:
+    if path != REPORTS_PATH:
         return False
     key = query.get(ingest_keys.PARAMETER, "")
     return ingest_keys.is_for(key, origin) if key else settings.CSP_ACCESS == "public"

@@ -69,7 +69,7 @@ class GroupAdmin(ExportingAdmin):
     ]
     list_filter = [NoiseFilter, "disposition", DirectiveFilter, HostFilter, VersionFilter]
     search_fields = ["blocked", "document", "directive"]
-    date_hierarchy = "last_seen"
+    date_hierarchy = "first_seen"
 
     @admin.display(description="clients", ordering="client_days")
     def clients(self, group: Group) -> str:
@@ -132,10 +132,6 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
     class Meta:
         model = NoiseRule
         fields = ["name", "category", "target", "pattern", "reason", "source", "enabled"]
-        help_texts = {
-            "pattern": "A scheme, such as moz-extension; a host, or *.host for it and all below "
-            "it; a path's start, on every host or behind one; a part of the user agent.",
-        }
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data

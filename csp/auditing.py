@@ -1,7 +1,8 @@
 """Proof that nothing private was stored: every text of every row, looked at again.
 
 It looks for what scrubbing must have taken away by rules of its own, since whatever scrubbing does
-not know would else be missed here for the same reason.
+not know would else be missed here for the same reason. Only the names of pages and of secrets, and
+the placeholder, are those of scrubbing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whom a report came from, within one day: a hash whose key nobody has any more a day later."""
+"""Whom a report came from, within one day: a hash whose key is deleted once the day is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from functools import lru_cache
 from django.db import connection
 
 KEY_BYTES = 32
-DAYS_REMEMBERED = 8
+# Around midnight two days are asked for in turn; none is to be known for longer.
+DAYS_REMEMBERED = 2
 
 _KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _READ = "SELECT key FROM csp_clientkey WHERE day = %s"
@@ -25,7 +26,6 @@ def client_of(address: str, day: date) -> bytes:
     return client_hash(address, key_of(day)) if address else day.isoformat().encode()
 
 
-@lru_cache(maxsize=4096)
 def client_hash(address: str, key: bytes) -> bytes:
     return hmac.digest(key, address.encode(), hashlib.sha256)[:16]
 

@@ -29,11 +29,6 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
-def private_path(path: str) -> str:
-    """The path without the names of users, workspaces and templates."""
-    return "/".join(private_segments(path.split("/")))
-
-
 def path_template(path: str) -> str:
     """What pages of one kind have in common: names, numbers and ids become placeholders."""
     segments = _with_routes(private_segments(path.rstrip("/").split("/")))

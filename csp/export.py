@@ -63,8 +63,8 @@ def _json_line(row: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        # A number of more than 64 bits, which PostgreSQL keeps and orjson refuses: raised here, it
-        # would end the download in the middle, with nothing to show that rows are missing.
+        # A number of more than 64 bits, as rows of before may have: orjson refuses it. Raised here,
+        # it would end the download in the middle, with nothing to show that rows are missing.
         return json.dumps(row, default=_plain, ensure_ascii=False).encode() + b"\n"
 
 

@@ -23,7 +23,7 @@ def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
     for name, value in extra.items():
         clean = _scrubbed_member(name, value) if room > 0 and _is_bounded(value) else {}
         size = len(orjson.dumps(clean))
-        if clean and size <= room:
+        if clean and size <= room and clean.keys().isdisjoint({*kept, LEFT_OUT}):
             kept |= clean
             room -= size
         else:

@@ -74,7 +74,8 @@ class GroupCommit[T]:
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
         """Whether nobody has begun to write it, and now nobody will; else its end is waited for.
 
-        What its writer may take is bounded by `Store`'s own patience.
+        What its writer may take is bounded by `Store`'s own patience, unless many batches' items
+        are written one by one, as one of them is at fault.
         """
         with self._changed:
             if waiting in self._queue:

@@ -44,6 +44,7 @@ UPDATE csp_group SET noise_count = (
     FROM csp_hourcount AS hours JOIN csp_noiserule AS rule ON rule.id = hours.rule_id
     WHERE hours.group_id = csp_group.id AND rule.enabled)
 WHERE id IN (SELECT group_id FROM csp_hourcount WHERE rule_id = %s)
+    AND id = coalesce(%s, id)
 """
 
 _ADD_TO_HOUR = """
@@ -134,14 +135,14 @@ def _hide_in(group: uuid.UUID, rule: NoiseRule) -> dict[Share, int]:
             _mark(share, matches[share].facts, rule)
             _move(share, count, rule)
         if sized:
-            count_noise(rule.pk)
+            count_noise(rule.pk, group)
     return sized
 
 
-def count_noise(rule_id: int) -> None:
-    """Counts the noise of the rule's groups anew, after it was switched on, off, or changed."""
+def count_noise(rule_id: int, group: uuid.UUID | None = None) -> None:
+    """Counts the noise of the rule's groups, or of one, anew, after what it hides has changed."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT_NOISE, [rule_id])
+        cursor.execute(_COUNT_NOISE, [rule_id, group])
 
 
 def _matches(groups: list[uuid.UUID], rule: NoiseRule) -> dict[Share, Match]:

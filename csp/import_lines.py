@@ -27,6 +27,11 @@ class Line:
     rest: BinaryIO | None = None
     is_ended: bool = True
 
+    @property
+    def size(self) -> int:
+        """Bytes, its end left out where it is too long."""
+        return len(self.text) + (self.rest.seek(0, 2) if self.rest else 0)
+
     def write_to(self, file: BinaryIO) -> None:
         """Writes the whole line, with one end."""
         file.write(self.text.rstrip(b"\r\n"))

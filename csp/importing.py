@@ -66,12 +66,13 @@ def import_reports(
     batch before that is committed. Raises: ImportRunningError, and what `Store.commit_once` does.
     """
     store = Store(_connect_alone)
+    run = _Run(store, clock=clock, advance=advance, set_aside=set_aside)
     try:
-        run = _Run(store, clock=clock, advance=advance, set_aside=set_aside)
         for line in lines(source):
             run.add(line)
         run.commit()
     finally:
+        run.close()
         store.close()
     return run.counts
 
@@ -125,9 +126,14 @@ class _Run:
         if not line.is_ended or self._is_full():
             self.commit()
 
+    def close(self) -> None:
+        """Lets go of lines that nothing has become of."""
+        for line in self._batch:
+            line.close()
+
     def _append(self, line: Line) -> None:
         self._batch.append(line)
-        self._size += len(line.text)
+        self._size += line.size
 
     def _is_full(self) -> bool:
         return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES

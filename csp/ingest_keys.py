@@ -63,25 +63,23 @@ class Memory:
     def __init__(self) -> None:
         self._keys: dict[str, Known] = {}
         self._until = 0.0
-        self._generation = 0
+        self._generation = self._read = 0
         self._lock = threading.Lock()
 
     def forget(self, _argument: str = "") -> None:
         # Without the lock: a listener must not wait for a query.
         self._generation += 1
-        self._until = 0.0
 
     def find(self, key: str) -> Known | None:
         with self._lock:
-            if time.monotonic() > self._until:
-                generation = self._generation
+            if time.monotonic() > self._until or self._read != self._generation:
+                # What is announced while this is read has outdated it already.
+                self._read = self._generation
                 self._keys = {
                     row.key: Known(frozenset(row.origins), row.retired_at)
                     for row in IngestKey.objects.all()
                 }
-                # What was announced while this was read has outdated it already.
-                if generation == self._generation:
-                    self._until = time.monotonic() + REMEMBERED_SECONDS
+                self._until = time.monotonic() + REMEMBERED_SECONDS
             return self._keys.get(key)
 
 

@@ -34,7 +34,10 @@ class Group(models.Model):
     class Meta:
         ordering = ["-client_days", "-pages", "-count", "id"]
         # None of them holds what every report changes: PostgreSQL then updates the row alone.
-        indexes = [models.Index(fields=["-client_days", "-pages"], name="csp_group_far")]
+        indexes = [
+            models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
+            models.Index(fields=["first_seen"], name="csp_group_first_seen"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(noise_count__gte=0, noise_count__lte=models.F("count")),
@@ -149,7 +152,7 @@ class Batch(models.Model):
 
 
 class ClientKey(models.Model):
-    """The random key of one day's client hashes, which goes when the day is over."""
+    """The random key of one day's client hashes, which is deleted a day later."""
 
     day = models.DateField(primary_key=True)
     key = models.BinaryField(max_length=32)
@@ -177,8 +180,8 @@ class NoiseRule(models.Model):
     )
     pattern = models.CharField(
         max_length=255,
-        help_text="A scheme without colon; a host, or *.host for it and all below it; "
-        "a path's start; a part of the user agent.",
+        help_text="A scheme, such as moz-extension; a host, or *.host for it and all below it; "
+        "a path's start, on every host or behind one; a part of the user agent.",
     )
     reason = models.TextField()
     source = models.CharField(max_length=255, blank=True, help_text="Where this is known from.")

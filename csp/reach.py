@@ -15,6 +15,7 @@ import psycopg
 
 from csp.entries import Entry, Member
 
+# csp_write_batch counts up to the same number: it is not to be changed here alone.
 EXACT = 1_024
 REMEMBERED = 100_000
 HASHES = 2**64
@@ -96,5 +97,6 @@ class Reach:
         if found is None:
             return
         self._largest[pair] = found[0]
-        connection.execute(_TRIM, [*pair, found[0]])
+        # The group first, as batches do: else they and this would wait for each other.
         connection.execute(_RAISE, [*pair, estimate(found[0])])
+        connection.execute(_TRIM, [*pair, found[0]])

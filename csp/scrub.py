@@ -17,7 +17,7 @@ _WORD = re.compile(r"[A-Za-z-]{0,16}")
 def scrubbed(violation: Violation) -> Violation:
     """The same report without queries, fragments, credentials, tokens, and names of people.
 
-    Texts are cut here, and not before: a placeholder may be longer than what it stands for.
+    Texts are cut here once more: a placeholder may be longer than what it stands for.
     """
     return replace(
         violation,

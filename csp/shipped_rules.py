@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
+
 from csp.uris import ERROR_PAGE
 
 STRIPPING = "https://www.w3.org/TR/CSP3/#strip-url-for-use-in-reports"
@@ -149,17 +151,17 @@ SHIPPED: tuple[ShippedRule, ...] = (
 
 
 def ship(model: Any, rules: Iterable[ShippedRule] = SHIPPED) -> None:
-    """Adds the rules that are missing; what an operator changed stays as it is."""
+    """Adds those rules of which there is neither name nor pattern; what is there stays as it is."""
     for rule in rules:
-        model.objects.get_or_create(
-            target=rule.target,
-            pattern=rule.pattern,
-            defaults={
-                "name": rule.name,
-                "category": rule.category,
-                "reason": rule.reason,
-                "source": rule.source,
-                "enabled": rule.enabled,
-                "shipped": True,
-            },
-        )
+        same = Q(name=rule.name) | Q(target=rule.target, pattern=rule.pattern)
+        if not model.objects.filter(same).exists():
+            model.objects.create(
+                target=rule.target,
+                pattern=rule.pattern,
+                name=rule.name,
+                category=rule.category,
+                reason=rule.reason,
+                source=rule.source,
+                enabled=rule.enabled,
+                shipped=True,
+            )

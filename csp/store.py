@@ -92,9 +92,8 @@ class Store:
 
         Once the batch has been sent, only the database can say what became of it.
         """
-        if isinstance(error, psycopg.errors.CheckViolation | psycopg.errors.DeadlockDetected):
-            # A partition was dropped under us, or two processes met: both go well the next time.
-            return tries > MOST_TRIES
+        if _goes_well_next_time(error):
+            return tries >= MOST_TRIES
         return not is_unavailable(error) or not (connected or self._sent)
 
     def connected(self) -> psycopg.Connection[Any]:
@@ -176,6 +175,13 @@ class Store:
 
 def _connect() -> psycopg.Connection[Any]:
     return connect_directly(application_name="coderapi csp writer", tcp_user_timeout=5000)
+
+
+def _goes_well_next_time(error: Exception) -> bool:
+    """Whether two processes met, or a partition was dropped under us: no constraint has a name."""
+    if isinstance(error, psycopg.errors.CheckViolation):
+        return error.diag.constraint_name is None
+    return isinstance(error, psycopg.errors.DeadlockDetected)
 
 
 def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:

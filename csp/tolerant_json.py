@@ -11,7 +11,8 @@ import orjson
 from coderapi.errors import APIError
 
 REPLACEMENT = "\ufffd"
-MOST_DIGITS = 15
+# As many as a number of 64 bits has, and its sign.
+MOST_DIGITS = 20
 MOST_DEPTH = 32
 
 

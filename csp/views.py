@@ -47,6 +47,7 @@ class ReportView(APIView):
         responses={200: {"type": "string", "const": "ok"}, 410: ResponseSerializer},
     )
     def post(self, request: Request) -> HttpResponse:
+        """Never called: it stands here for the schema, and for the list of methods."""
         return _answer(request._request)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from csp.models import NoiseRule
 from csp.noise import Facts, Rule, Rules, compiled, is_localhost
 from csp.patterns import checked_pattern
-from csp.shipped_rules import SHIPPED, ShippedRule
+from csp.shipped_rules import SHIPPED, ShippedRule, ship
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"
@@ -80,6 +81,17 @@ def test_signal_is_never_noise(shipped: Rules, reported: Facts) -> None:
 @pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
 def test_scheme_is_known_however_it_is_written(pattern: str, sent: str) -> None:
     assert compiled([Rule(1, "r", "scheme", pattern)]).match(facts(sent))
+
+
+@pytest.mark.django_db
+def test_shipping_again_leaves_alone_what_an_operator_has_changed() -> None:
+    ship(NoiseRule)
+    changed = NoiseRule.objects.get(target="scheme", pattern="moz-extension")
+    NoiseRule.objects.filter(pk=changed.pk).update(pattern="mine", enabled=False)
+    count = NoiseRule.objects.count()
+    ship(NoiseRule)
+    assert NoiseRule.objects.count() == count
+    assert NoiseRule.objects.get(pk=changed.pk).pattern == "mine"
 
 
 def test_every_shipped_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:

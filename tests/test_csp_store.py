@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,14 @@ def test_members_that_an_interrupted_writer_left_over_are_trimmed_later() -> Non
     kept = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
     assert kept.count() == reach.EXACT
     assert Group.objects.get().client_days > reach.EXACT
+
+
+def test_database_counts_exactly_as_far_as_sketches_begin() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_functiondef('csp_write_batch'::regproc)")
+        bounds = re.findall(r" > (\d+) THEN|total > (\d+);", cursor.fetchone()[0])
+    assert len(bounds) == 5
+    assert {int(one or other) for one, other in bounds} == {reach.EXACT}
 
 
 def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:

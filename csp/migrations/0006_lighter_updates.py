@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.db import migrations, models
+from django.db import migrations
 
 # Room in each page for a row's next version: with no index to touch, that is all an update takes.
 LEAVE_ROOM = """
@@ -20,8 +20,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RemoveIndex("group", "csp_group_reach"),
         migrations.RemoveIndex("group", "csp_group_last_seen"),
-        migrations.AddIndex(
-            "group", models.Index(fields=["-client_days", "-pages"], name="csp_group_far")
-        ),
         migrations.RunSQL(LEAVE_ROOM, LEAVE_NONE),
     ]

@@ -11,6 +11,15 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AlterField(
+            model_name='noiserule',
+            name='pattern',
+            field=models.CharField(
+                help_text="A scheme, such as moz-extension; a host, or *.host for it and all below it; "
+                "a path's start, on every host or behind one; a part of the user agent.",
+                max_length=255,
+            ),
+        ),
+        migrations.AlterField(
             model_name='report',
             name='blocked_uri',
             field=models.TextField(blank=True, verbose_name='blocked URI'),
