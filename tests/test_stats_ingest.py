@@ -147,6 +147,20 @@ def test_a_late_row_is_folded_once_and_not_kept() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("companions", [0, 1])
+def test_late_rows_are_known_once_their_hour_is_kept_again(settings: Any, companions: int) -> None:
+    moment = HOUR_START - 26 * HOUR
+    rows = [agent_row(moment), agent_row(moment - SECOND), agent_row(moment + 59 * 60 * SECOND)]
+    take(*rows)
+    settings.STATS_RAW_RETENTION = 48 * HOUR
+    more = [agent_row(moment) for _ in range(companions)]
+    assert counts(take(*rows, *more)) == (companions, 3, 0)
+    moved = [row | {"created_at": (moment + SECOND).isoformat()} for row in rows]
+    assert counts(take(*moved, *more)) == (0, companions, 3)
+    assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 3 + companions}
+
+
+@pytest.mark.django_db
 def test_a_row_older_than_what_is_kept_is_refused() -> None:
     (rejection,) = take(agent_row(NOW - timedelta(days=36))).rejected
     assert rejection.field == "created_at"

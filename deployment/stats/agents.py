@@ -149,7 +149,8 @@ def _keep_new(
     is unique within its hour, so the insert fails. Then it is undone, and the rows are looked for.
     The insert also waits for other transactions that bring in the same rows.
     """
-    rows = known_rows.without(known_rows.in_hours_beside(rows, hours), rows, verdicts=verdicts)
+    for look in (known_rows.in_hours_beside, known_rows.among_late_rows):
+        rows = known_rows.without(look(rows, hours), rows, verdicts=verdicts)
     while rows:
         with suppress(UniqueViolation), transaction.atomic():
             return _kept(rows, hours, now=now, ready=ready)
