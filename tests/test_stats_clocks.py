@@ -18,7 +18,7 @@ from deployment.stats.jobs import COLLECT
 from deployment.stats.models import MinuteSum, Snapshot
 from deployment.stats.partitions import AHEAD
 from deployment.stats.selectors import folding_lag, newest_snapshot, snapshot_state
-from deployment.stats.services import SnapshotError, collect_snapshot
+from deployment.stats.services import SnapshotError, collect_snapshot, prune_stats
 from jobs.models import JobRun
 from tests.factories import utc
 from tests.stats_rows import WINDOW, Reference, agent_row
@@ -98,6 +98,18 @@ def test_rows_of_right_clocks_are_refused_while_ours_is_far_behind() -> None:
     assert ingest([(1, row)], now=behind, kind="agent").rejected
     assert ingest([(1, row)], now=NOW, kind="agent").accepted == 1
     agrees(collect_snapshot(NOW), [row])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("at", [NOW, NOW + WINDOW - 3 * SECOND])
+def test_slices_that_a_clock_ahead_forgot_are_not_missed(at: datetime) -> None:
+    """Both edges of a window may be of such a minute."""
+    rows = [report(NOW - n * SECOND, n, agent=n) for n in range(3)]
+    ingest(enumerate(rows), now=NOW, kind="agent")
+    prune_stats(NOW + 2 * HOUR)
+    more = [report(NOW - n * SECOND, n, agent=n) for n in range(3, 6)]
+    ingest(enumerate(more), now=NOW, kind="agent")
+    agrees(collect_snapshot(at), rows + more)
 
 
 @pytest.mark.django_db
