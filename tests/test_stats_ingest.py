@@ -3,13 +3,14 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Sum
 
-from deployment.stats import partitions
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
 from deployment.stats.models import AgentStat, MinuteSum, WorkspaceState
@@ -19,6 +20,8 @@ from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_
 from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
+MIGRATION = "deployment.migrations.0008_know_agent_rows_by_id_within_their_hour"
+make_ids_unique = import_module(MIGRATION).make_ids_unique
 NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -94,16 +97,64 @@ def test_an_id_with_two_times_in_an_hour_from_two_at_once_is_taken_once() -> Non
     assert AgentStat.objects.count() == 200
 
 
-@pytest.mark.django_db
-def test_partitions_of_an_older_version_learn_that_ids_are_unique() -> None:
+@pytest.fixture
+def as_of_an_older_version(transactional_db: None) -> str:
+    """A partition, between two others, where an id was let in twice."""
     keep_hours_ahead(NOW)
+    name = AGENT_STATS.partition_of(HOUR_START + HOUR)
+    moment = HOUR_START + HOUR
+    take(agent_row(moment), agent_row(moment + SECOND), now=moment + HOUR)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {AGENT_STATS.partition_of(partitions.hour_of(NOW))}_id")
+        cursor.execute(f"DROP INDEX {name}_id")
+        cursor.execute(f"INSERT INTO {name} TABLE {name}")
+    return name
+
+
+def test_partitions_of_an_older_version_learn_that_ids_are_unique(
+    as_of_an_older_version: str,
+) -> None:
     assert keep_hours_ahead(NOW) == 1
     assert keep_hours_ahead(NOW) == 0
-    row = agent_row(NOW)
-    assert ingest([(1, row)], now=NOW, kind="agent").accepted == 1
-    assert ingest([(1, row)], now=NOW, kind="agent").duplicate == 1
+    assert AgentStat.objects.count() == 2
+    row = agent_row(HOUR_START + HOUR)
+    for outcome in ((1, 0, 0), (0, 1, 0)):
+        assert counts(take(row, now=NOW + HOUR)) == outcome
+
+
+def test_a_partition_that_cannot_be_mended_holds_up_no_other(as_of_an_older_version: str) -> None:
+    name = AGENT_STATS.partition_of(HOUR_START)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {name}_id")
+        cursor.execute(f"CREATE VIEW {name}_id AS SELECT 1")
+    try:
+        with pytest.raises(DatabaseError, match="is not an index"):
+            keep_hours_ahead(NOW)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP VIEW {name}_id")
+    assert AgentStat.objects.count() == 2
+    assert keep_hours_ahead(NOW) == 1
+
+
+def test_partitions_of_others_are_left_alone(transactional_db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'CREATE TABLE "Others" PARTITION OF deployment_agentstat '
+            "FOR VALUES FROM ('1999-01-01T00:00:00Z') TO ('1999-02-01T00:00:00Z')"
+        )
+    try:
+        keep_hours_ahead(NOW)
+        assert keep_hours_ahead(NOW) == 0
+        make_ids_unique(None, SimpleNamespace(connection=connection))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute('DROP TABLE "Others"')
+
+
+def test_the_upgrade_keeps_one_row_of_an_id(as_of_an_older_version: str) -> None:
+    make_ids_unique(None, SimpleNamespace(connection=connection))
+    assert AgentStat.objects.count() == 2
+    assert keep_hours_ahead(NOW) == 0
 
 
 @pytest.mark.django_db

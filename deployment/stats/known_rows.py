@@ -4,8 +4,8 @@ Within an hour an id is unique. Across the border of two hours it is looked for 
 may be of one window, so that no snapshot counts an id twice. It is not looked for any further: an
 index over all hours cannot be dropped with an hour, and costs more than all else that a row does.
 
-An hour that is kept may have late rows as well: they came while it was not, before the retention was
-raised or where another replica's clock was ahead.
+An hour that is kept may have late rows as well: they came while it was not, before the retention
+was raised or where another replica's clock was ahead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
 
 
 def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that are known from late rows less than an hour from them.
+    """When those of the rows' ids were of that are known from late rows within an hour of them.
 
     Rows that come late themselves are not looked for: among late rows an id is unique.
     """

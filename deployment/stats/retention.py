@@ -43,12 +43,9 @@ def keep_hours_ahead(now: datetime) -> int:
 
 
 def prune_stats(now: datetime) -> int:
-    """Drops raw rows by whole hours, then snapshots and what is folded too long ago; how many went."""
+    """Drops raw rows by whole hours, then snapshots and sums that are too old; how many went."""
     return (
-        _drop_hours(now)
-        + _forget_what_needs_raw_rows(now)
-        + _forget_slices(now)
-        + _delete_old(now)
+        _drop_hours(now) + _forget_what_needs_raw_rows(now) + _forget_slices(now) + _delete_old(now)
     )
 
 
