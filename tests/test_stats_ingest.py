@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 from django.db.models import Sum
+from psycopg.errors import UniqueViolation
 
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
@@ -209,6 +210,26 @@ def test_late_rows_are_known_once_their_hour_is_kept_again(settings: Any, compan
     moved = [row | {"created_at": (moment + SECOND).isoformat()} for row in rows]
     assert counts(take(*moved, *more)) == (0, companions, 3)
     assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 3 + companions}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("with_companion", [True, False])
+def test_what_becomes_of_a_row_does_not_depend_on_those_it_comes_with(with_companion: bool) -> None:
+    late, known = agent_row(NOW - 50 * HOUR), agent_row(NOW)
+    take(late, known)
+    moved = late | {"created_at": NOW.isoformat()}
+    companions = [known, agent_row(NOW - 50 * HOUR)] if with_companion else []
+    assert counts(take(*companions, moved)) == (1 + with_companion, 0 + with_companion, 0)
+
+
+@pytest.mark.django_db
+def test_a_conflict_that_no_known_row_explains_is_an_error() -> None:
+    take(agent_row(NOW, agent=1))
+    with connection.cursor() as cursor:
+        name = AGENT_STATS.partition_of(HOUR_START)
+        cursor.execute(f"CREATE UNIQUE INDEX ON {name} (agent_id)")
+    with pytest.raises(UniqueViolation):
+        take(agent_row(NOW, agent=1))
 
 
 @pytest.mark.django_db

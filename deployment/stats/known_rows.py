@@ -90,11 +90,12 @@ def _borders_near(times: Sequence[datetime]) -> list[datetime]:
 
 
 def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that are known in their own hours."""
+    """When those of the rows' ids were of that the insert fails for."""
     ids: dict[datetime, list[str]] = defaultdict(list)
     for row in rows:
         ids[partitions.hour_of(row[CREATED_AT])].append(row[ID])
-    found = _look_up(LATE_ROWS, [row[ID] for row in rows])
+    late = [each for hour in ids.keys() - hours.kept for each in ids[hour]]
+    found = _look_up(LATE_ROWS, late) if late else {}
     for hour in hours.kept.intersection(ids):
         found |= _look_up(AGENT_STATS.partition_of(hour), ids[hour])
     return found
