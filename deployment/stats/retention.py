@@ -1,4 +1,8 @@
-"""What is kept for how long: raw rows by whole hours, slices, minutes, snapshots and rungs."""
+"""What is kept for how long.
+
+Raw rows go by whole hours, and sessions of usage with them; slices after an hour; minutes,
+snapshots and rungs by their age.
+"""
 
 from __future__ import annotations
 
