@@ -12,7 +12,7 @@ MOST_ERROR_CHARACTERS = 120
 
 
 def _lines(now: datetime) -> list[Line]:
-    newest = {run.job: run for run in JobRun.objects.newest_of_each_job()}
+    newest = {run.job: run for run in JobRun.objects.newest_of_each_job(now)}
     return [
         _line(job.name, newest.get(job.name), due=slot, now=now)
         for slot, job in selectors.upcoming(now)

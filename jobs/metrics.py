@@ -25,14 +25,14 @@ def count(run: JobRun, *, seconds: float) -> None:
 
 
 def _ages(now: datetime) -> measures.Values:
-    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job()
+    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
     return {
         (run.job,): (now - run.finished_at).total_seconds() for run in newest if run.finished_at
     }
 
 
 def _failing(now: datetime) -> measures.Values:
-    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job()
+    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
     return {(run.job,): float(run.failed) for run in newest}
 
 

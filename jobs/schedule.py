@@ -35,8 +35,7 @@ def slot_of(moment: datetime, *, every: timedelta) -> datetime:
 def next_slot(runs: list[Run], *, every: timedelta, now: datetime) -> datetime:
     """The slot to run next; due when it is not after now. `runs` has the newest first.
 
-    Runs after now are left out: they are of a clock that was ahead. Slots that were missed are not
-    made up for: only the newest of them counts.
+    Slots that were missed are not made up for: only the newest of them counts.
     """
     current = slot_of(now, every=every)
     if not runs:

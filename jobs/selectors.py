@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job
@@ -28,12 +30,13 @@ def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
     return next_slot(runs, every=every, now=now)
 
 
-def jobs_state() -> dict[str, Any]:
+def jobs_state(now: datetime | None = None) -> dict[str, Any]:
     """How each job's newest run went.
 
     Shape: {name: {"state": "ok"|"failed"|"running"|"never", "slot"?: time, "finished_at"?: time}}.
     """
-    newest = {run.job: run for run in JobRun.objects.newest_of_each_job()}
+    runs = JobRun.objects.newest_of_each_job(now or timezone.now())
+    newest = {run.job: run for run in runs}
     return {job.name: _state(newest.get(job.name)) for job in registry.all_jobs()}
 
 

@@ -107,6 +107,6 @@ def fail_abandoned_runs(now: datetime) -> int:
 
 def prune_runs(now: datetime) -> int:
     """How many old runs were removed. The newest of every job stays, however old."""
-    newest = JobRun.objects.newest_of_each_job().values("pk")
+    newest = JobRun.objects.newest_of_each_job(now).values("pk")
     old = JobRun.objects.filter(started_at__lt=now - KEPT).exclude(pk__in=newest)
     return old.delete()[0]

@@ -7,9 +7,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coderapi import measures
 from jobs import registry
 from jobs.locks import job_lock
 from jobs.models import JobRun
@@ -216,6 +218,24 @@ def test_nothing_waits_for_a_clock_that_was_ahead(only: Registered) -> None:
         run_due(NOON + hours * HOUR)
     assert [run.slot for run in run_due(NOON)] == [NOON]
     assert [slot for slot, _ in upcoming(NOON)] == [NOON + HOUR]
+
+
+@pytest.mark.django_db
+def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
+    owner: APIClient, only: Registered
+) -> None:
+    only()
+    now = timezone.now()
+    add_run(now + 9 * HOUR)
+    assert jobs_state(now)["test_job"] == {"state": "never"}
+    failed = add_run(now - HOUR, error="no such luck")
+    assert jobs_state()["test_job"]["slot"] == failed.slot
+    measures.discover()
+    figures = {each.name: each.samples for each in measures.read_figures(now)}
+    assert [each.value for each in figures["coderapi_job_age_seconds"]] == [3600]
+    assert [each.value for each in figures["coderapi_job_failing"]] == [1]
+    owner.force_login(owner.user)
+    assert "no such luck" in owner.get("/admin/").text
 
 
 @pytest.mark.django_db

@@ -17,8 +17,8 @@ from deployment.stats.ingest import ingest
 from deployment.stats.jobs import COLLECT
 from deployment.stats.models import MinuteSum, Snapshot
 from deployment.stats.partitions import AHEAD
-from deployment.stats.selectors import folding_lag, newest_snapshot, snapshot_state
-from deployment.stats.services import SnapshotError, collect_snapshot
+from deployment.stats.selectors import folding_lag, newest_snapshot, snapshot_at, snapshot_state
+from deployment.stats.services import SnapshotError, collect_snapshot, prune_stats
 from jobs.models import JobRun
 from tests.factories import utc
 from tests.stats_rows import WINDOW, Reference, agent_row
@@ -101,6 +101,18 @@ def test_rows_of_right_clocks_are_refused_while_ours_is_far_behind() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("at", [NOW, NOW + WINDOW - 3 * SECOND])
+def test_slices_that_a_clock_ahead_forgot_are_not_missed(at: datetime) -> None:
+    """Both edges of a window may be of such a minute."""
+    rows = [report(NOW - n * SECOND, n, agent=n) for n in range(3)]
+    ingest(enumerate(rows), now=NOW, kind="agent")
+    prune_stats(NOW + 2 * HOUR)
+    more = [report(NOW - n * SECOND, n, agent=n) for n in range(3, 6)]
+    ingest(enumerate(more), now=NOW, kind="agent")
+    agrees(collect_snapshot(at), rows + more)
+
+
+@pytest.mark.django_db
 def test_of_a_time_that_our_clock_went_back_from_there_is_no_other_snapshot() -> None:
     ahead = collect_snapshot(NOW + HOUR)
     assert collect_snapshot(NOW) != ahead
@@ -119,11 +131,12 @@ def test_an_agent_whose_clock_is_ahead_does_not_hide_that_no_other_reports() -> 
 def test_what_a_clock_that_was_ahead_left_behind_hides_nothing() -> None:
     now = timezone.now()
     collect_snapshot(now + HOUR)
-    assert snapshot_state() is None
+    assert snapshot_state() is snapshot_state(now) is None
+    assert snapshot_state(now + HOUR) is not None
     for name in ("snapshot_missing", "sessions_vanished"):
         assert {alarm.name: alarm.on for alarm in alarms(now)}[name] == (name == "snapshot_missing")
     taken = collect_snapshot(now)
-    assert newest_snapshot() == taken
+    assert newest_snapshot(now) == snapshot_at(now + 2 * HOUR, now=now) == taken
     assert not any(alarm.on for alarm in alarms(now))
 
 
@@ -133,4 +146,4 @@ def test_snapshots_go_on_when_our_clock_goes_back() -> None:
     for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
         JobRun.objects.create(job=COLLECT.name, slot=slot, started_at=slot, finished_at=slot)
     assert collect_in_a_loop(lambda _: True, every=30 * SECOND) == 1
-    assert newest_snapshot().collected_at >= now
+    assert newest_snapshot(timezone.now()).collected_at >= now

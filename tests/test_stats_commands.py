@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,24 @@ def test_large_files_come_to_the_right_figures(owner: APIClient, tmp_path: Path)
     }
     for name, count in reference_workspaces(states).items():
         assert workspaces[name] == count, name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "taken"), [("rows.jsonl", True), ("rows.csv", False)])
+def test_an_import_leaves_the_process_as_it_was(tmp_path: Path, name: str, taken: bool) -> None:
+    before = gc.get_threshold(), sys.getswitchinterval()
+    path = write(tmp_path / name, [agent_row(timezone.now())])
+    with nullcontext() if taken else pytest.raises(CommandError):
+        call_command("import_agent_stats", str(path))
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
+
+
+def test_while_records_come_in_garbage_waits_and_threads_take_turns() -> None:
+    interval = sys.getswitchinterval()
+    with importing.seldom_collecting_and_soon_switching():
+        assert gc.get_threshold()[0] == importing.COLLECT_EVERY
+        assert sys.getswitchinterval() < interval
+    assert sys.getswitchinterval() == interval
 
 
 @pytest.mark.django_db

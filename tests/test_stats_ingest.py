@@ -3,13 +3,15 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Sum
+from psycopg.errors import UniqueViolation
 
-from deployment.stats import partitions
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
 from deployment.stats.models import AgentStat, MinuteSum, WorkspaceState
@@ -19,6 +21,8 @@ from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_
 from tests.factories import utc
 from tests.stats_rows import agent_row, workspace_row
 
+MIGRATION = "deployment.migrations.0008_know_agent_rows_by_id_within_their_hour"
+make_ids_unique = import_module(MIGRATION).make_ids_unique
 NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -94,16 +98,64 @@ def test_an_id_with_two_times_in_an_hour_from_two_at_once_is_taken_once() -> Non
     assert AgentStat.objects.count() == 200
 
 
-@pytest.mark.django_db
-def test_partitions_of_an_older_version_learn_that_ids_are_unique() -> None:
+@pytest.fixture
+def as_of_an_older_version(transactional_db: None) -> str:
+    """A partition, between two others, where an id was let in twice."""
     keep_hours_ahead(NOW)
+    name = AGENT_STATS.partition_of(HOUR_START + HOUR)
+    moment = HOUR_START + HOUR
+    take(agent_row(moment), agent_row(moment + SECOND), now=moment + HOUR)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {AGENT_STATS.partition_of(partitions.hour_of(NOW))}_id")
+        cursor.execute(f"DROP INDEX {name}_id")
+        cursor.execute(f"INSERT INTO {name} TABLE {name}")
+    return name
+
+
+def test_partitions_of_an_older_version_learn_that_ids_are_unique(
+    as_of_an_older_version: str,
+) -> None:
     assert keep_hours_ahead(NOW) == 1
     assert keep_hours_ahead(NOW) == 0
-    row = agent_row(NOW)
-    assert ingest([(1, row)], now=NOW, kind="agent").accepted == 1
-    assert ingest([(1, row)], now=NOW, kind="agent").duplicate == 1
+    assert AgentStat.objects.count() == 2
+    row = agent_row(HOUR_START + HOUR)
+    for outcome in ((1, 0, 0), (0, 1, 0)):
+        assert counts(take(row, now=NOW + HOUR)) == outcome
+
+
+def test_a_partition_that_cannot_be_mended_holds_up_no_other(as_of_an_older_version: str) -> None:
+    name = AGENT_STATS.partition_of(HOUR_START)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {name}_id")
+        cursor.execute(f"CREATE VIEW {name}_id AS SELECT 1")
+    try:
+        with pytest.raises(DatabaseError, match="is not an index"):
+            keep_hours_ahead(NOW)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP VIEW {name}_id")
+    assert AgentStat.objects.count() == 2
+    assert keep_hours_ahead(NOW) == 1
+
+
+def test_partitions_of_others_are_left_alone(transactional_db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'CREATE TABLE "Others" PARTITION OF deployment_agentstat '
+            "FOR VALUES FROM ('1999-01-01T00:00:00Z') TO ('1999-02-01T00:00:00Z')"
+        )
+    try:
+        keep_hours_ahead(NOW)
+        assert keep_hours_ahead(NOW) == 0
+        make_ids_unique(None, SimpleNamespace(connection=connection))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute('DROP TABLE "Others"')
+
+
+def test_the_upgrade_keeps_one_row_of_an_id(as_of_an_older_version: str) -> None:
+    make_ids_unique(None, SimpleNamespace(connection=connection))
+    assert AgentStat.objects.count() == 2
+    assert keep_hours_ahead(NOW) == 0
 
 
 @pytest.mark.django_db
@@ -144,6 +196,40 @@ def test_a_late_row_is_folded_once_and_not_kept() -> None:
     assert counts(take(row)) == (0, 1, 0)
     assert not AgentStat.objects.exists()
     assert MinuteSum.objects.get().rx_bytes == 7
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("companions", [0, 1])
+def test_late_rows_are_known_once_their_hour_is_kept_again(settings: Any, companions: int) -> None:
+    moment = HOUR_START - 26 * HOUR
+    rows = [agent_row(moment), agent_row(moment - SECOND), agent_row(moment + 59 * 60 * SECOND)]
+    take(*rows)
+    settings.STATS_RAW_RETENTION = 48 * HOUR
+    more = [agent_row(moment) for _ in range(companions)]
+    assert counts(take(*rows, *more)) == (companions, 3, 0)
+    moved = [row | {"created_at": (moment + SECOND).isoformat()} for row in rows]
+    assert counts(take(*moved, *more)) == (0, companions, 3)
+    assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 3 + companions}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("with_companion", [True, False])
+def test_what_becomes_of_a_row_does_not_depend_on_those_it_comes_with(with_companion: bool) -> None:
+    late, known = agent_row(NOW - 50 * HOUR), agent_row(NOW)
+    take(late, known)
+    moved = late | {"created_at": NOW.isoformat()}
+    companions = [known, agent_row(NOW - 50 * HOUR)] if with_companion else []
+    assert counts(take(*companions, moved)) == (1 + with_companion, 0 + with_companion, 0)
+
+
+@pytest.mark.django_db
+def test_a_conflict_that_no_known_row_explains_is_an_error() -> None:
+    take(agent_row(NOW, agent=1))
+    with connection.cursor() as cursor:
+        name = AGENT_STATS.partition_of(HOUR_START)
+        cursor.execute(f"CREATE UNIQUE INDEX ON {name} (agent_id)")
+    with pytest.raises(UniqueViolation):
+        take(agent_row(NOW, agent=1))
 
 
 @pytest.mark.django_db

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from deployment.stats.figures import agent_figures, usage_sessions
-from deployment.stats.ingest import ingest
+from deployment.stats.folding import promote
+from deployment.stats.ingest import ingest, made_ready, parse, take_in
 from deployment.stats.models import (
     LatencyBucket,
     MinuteSum,
@@ -18,10 +20,13 @@ from deployment.stats.models import (
     UsageMinute,
 )
 from deployment.stats.refolding import RefoldError, refold
+from deployment.stats.retention import prune_stats
 from tests.factories import utc
 from tests.stats_rows import agent_row
 
 NOW = utc(2026, 5, 4, 12, 34)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def feed() -> None:
@@ -85,3 +90,48 @@ def test_the_command_says_how_many_rows_it_folded() -> None:
     assert call_command("refold_stats", "--since", since) == "1 rows folded again."
     with pytest.raises(CommandError, match="Rows are kept from"):
         call_command("refold_stats", "--since", "2001-01-01T00:00:00Z")
+
+
+def mixed_rows() -> list[Any]:
+    """Rows of each fate: new, late, too old, ahead, too far ahead, known, given twice, bad."""
+    known = agent_row(NOW - MINUTE, rx_bytes=1, connection_median_latency_ms=1)
+    ingest([(1, known)], now=NOW, kind="agent")
+    moments = [
+        NOW,
+        NOW - 59 * MINUTE,
+        NOW - timedelta(hours=30),
+        NOW - timedelta(days=36),
+        NOW + 2 * MINUTE,
+        NOW + 6 * MINUTE,
+    ]
+    rows = [
+        agent_row(
+            moment,
+            agent=number,
+            rx_bytes=2**number,
+            connection_median_latency_ms=number,
+            session_count_ssh=number,
+            usage=bool(number % 2),
+        )
+        for number, moment in enumerate(moments)
+    ]
+    return [*rows, known, rows[0], known | {"created_at": NOW.isoformat()}, {"id": 7}]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("rows", [slice(None), slice(2), slice(4, 5), slice(5, 6)])
+@pytest.mark.parametrize("waited", [timedelta(0), timedelta(seconds=59), 3 * MINUTE])
+def test_what_was_made_ready_before_comes_to_the_same(rows: slice, waited: timedelta) -> None:
+    """Also where the clock has gone on meanwhile, beyond a row that was ahead or had a slice."""
+    parsed = parse(enumerate(mixed_rows()[rows], 1), kind="agent")
+    found = []
+    for quick in (True, False):
+        with transaction.atomic():
+            made = made_ready(parsed, now=NOW) if quick else parsed
+            verdicts = take_in(made, now=NOW + waited)
+            promote(NOW + HOUR)
+            prune_stats(NOW + waited)
+            judged = sorted((each.row, each.field, each.detail) for each in verdicts.rejected)
+            found.append((verdicts.accepted, verdicts.duplicate, judged, *everything()))
+            transaction.set_rollback(True)
+    assert found[0] == found[1]

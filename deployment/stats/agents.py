@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -149,11 +148,17 @@ def _keep_new(
     is unique within its hour, so the insert fails. Then it is undone, and the rows are looked for.
     The insert also waits for other transactions that bring in the same rows.
     """
-    rows = known_rows.without(known_rows.in_hours_beside(rows, hours), rows, verdicts=verdicts)
+    for look in (known_rows.in_hours_beside, known_rows.among_late_rows):
+        rows = known_rows.without(look(rows, hours), rows, verdicts=verdicts)
     while rows:
-        with suppress(UniqueViolation), transaction.atomic():
-            return _kept(rows, hours, now=now, ready=ready)
-        rows = known_rows.without(known_rows.in_their_hours(rows, hours), rows, verdicts=verdicts)
+        try:
+            with transaction.atomic():
+                return _kept(rows, hours, now=now, ready=ready)
+        except UniqueViolation:
+            known = known_rows.in_their_hours(rows, hours)
+            if not known:
+                raise
+        rows = known_rows.without(known, rows, verdicts=verdicts)
     return Arrived(now)
 
 

@@ -27,12 +27,12 @@ class Alarm:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Every alarm, on or off."""
-    return alarms_of(newest_snapshots(), now=now)
+    return alarms_of(newest_snapshots(now), now=now)
 
 
-def newest_snapshots() -> list[Snapshot]:
+def newest_snapshots(now: datetime) -> list[Snapshot]:
     """As many as alarms look at, the newest first, without their histograms."""
-    return list(snapshots_so_far().defer("latency_histogram")[:SNAPSHOTS])
+    return list(snapshots_so_far(now).defer("latency_histogram")[:SNAPSHOTS])
 
 
 def alarms_of(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:

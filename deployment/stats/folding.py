@@ -1,6 +1,7 @@
-"""Folding: a row is added once to the figures of its minute, and may become its agent's newest.
+"""Folding: a row is added once to its minute, its slice and, if it tells of usage, its agent's.
 
-A snapshot then reads a handful of minutes and one row an agent, however many rows there are.
+It may become its agent's newest, too. A snapshot then reads a handful of minutes, the slices at the
+edges of its window and one row an agent, however many rows there are.
 All statements take their locks in key order, so that two that run at once do not deadlock.
 """
 
@@ -19,7 +20,9 @@ SESSION_COLUMNS = (
     "session_count_ssh",
 )
 _SESSIONS = ", ".join(SESSION_COLUMNS)
-# The bucket of a latency above 0; percentiles.bucket_of and the function of migration 0010 agree.
+# The functions of migration 0010 have BUCKET, UNMEASURED and SLICE as literals.
+
+# The bucket of a latency above 0, as percentiles.bucket_of has it.
 BUCKET = f"ceil(ln(connection_median_latency_ms) / {LOG_RATIO!r}::float8)::integer - 1"
 
 # In slices, rows without a measured latency have a bucket, too: their number counts.

@@ -13,7 +13,11 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from deployment.stats.import_files import STANDARD_INPUT, OpenFile, Progress, is_csv, opened
-from deployment.stats.importing import ImportCounts, import_records
+from deployment.stats.importing import (
+    ImportCounts,
+    import_records,
+    seldom_collecting_and_soon_switching,
+)
 from deployment.stats.ingest import MEMBERS
 from deployment.stats.outcome import Rejection
 from deployment.stats.records import FileError, Record, csv_records, json_records
@@ -103,13 +107,14 @@ class ImportCommand(BaseCommand):
                 bar.update(records if source.size is None else source.raw.tell() - bar.n)
 
             try:
-                counts = import_records(
-                    itertools.islice(self._records(source, file), done, None),
-                    kind=self.kind,
-                    clock=timezone.now,
-                    advance=advance,
-                    set_aside=bad.add,
-                )
+                with seldom_collecting_and_soon_switching():
+                    counts = import_records(
+                        itertools.islice(self._records(source, file), done, None),
+                        kind=self.kind,
+                        clock=timezone.now,
+                        advance=advance,
+                        set_aside=bad.add,
+                    )
             finally:
                 bad.close()
         progress.finish()

@@ -54,7 +54,7 @@ def import_records(
     """
     counts = ImportCounts()
     ahead = _parsed_ahead(batched(records, BATCH_ROWS), kind=kind, clock=clock)
-    with made_for_rows(), closing(ahead) as batches:
+    with closing(ahead) as batches:
         for batch, parsed in batches:
             verdicts = take_in(parsed, now=clock())
             texts = {record.number: record.text for record in batch} if verdicts.rejected else {}
@@ -66,8 +66,11 @@ def import_records(
 
 
 @contextmanager
-def made_for_rows() -> Iterator[None]:
-    """Lets the process look for garbage only now and then, and its threads take turns soon."""
+def seldom_collecting_and_soon_switching() -> Iterator[None]:
+    """Lets the whole process look for garbage seldom, and its threads take turns soon.
+
+    That is for a process which does nothing else than taking in records.
+    """
     threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.set_threshold(COLLECT_EVERY, *threshold[1:])
     sys.setswitchinterval(SWITCH_SECONDS)

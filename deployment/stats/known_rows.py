@@ -3,6 +3,9 @@
 Within an hour an id is unique. Across the border of two hours it is looked for where the two times
 may be of one window, so that no snapshot counts an id twice. It is not looked for any further: an
 index over all hours cannot be dropped with an hour, and costs more than all else that a row does.
+
+An hour that is kept may have late rows as well: they came while it was not, before the retention
+was raised or where another replica's clock was ahead.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from django.db import connection
 from deployment.stats import partitions
 from deployment.stats.arriving import CREATED_AT, ID
 from deployment.stats.figures import WINDOW
+from deployment.stats.models import LateAgentStat
 from deployment.stats.outcome import Verdicts
 from deployment.stats.partitions import AGENT_STATS, HOUR
 from deployment.stats.rows import Row
@@ -45,10 +49,34 @@ def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
         after = [row[ID] for row in rows if border <= row[CREATED_AT] < border + WINDOW]
         before = [row[ID] for row in rows if border - WINDOW < row[CREATED_AT] < border]
         for hour, ids in ((border - HOUR, after), (border, before)):
-            if ids:
-                kept = hour in hours.present
-                found |= _look_up(AGENT_STATS.partition_of(hour) if kept else LATE_ROWS, ids)
+            if ids and hour in hours.present:
+                found |= _look_up(AGENT_STATS.partition_of(hour), ids)
     return found
+
+
+def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> Known:
+    """When those of the rows' ids were of that are known from late rows within an hour of them.
+
+    Rows that come late themselves are not looked for: among late rows an id is unique.
+    """
+    kept = _of_kept_hours(rows, hours)
+    if not kept or not _are_late_rows_near([row[CREATED_AT] for row in kept]):
+        return {}
+    times = {row[ID]: row[CREATED_AT] for row in kept}
+    late = _look_up(LATE_ROWS, list(times))
+    return {key: time for key, time in late.items() if abs(time - times[key]) < HOUR}
+
+
+def _of_kept_hours(rows: Sequence[Row], hours: partitions.Hours) -> Sequence[Row]:
+    kept = hours.kept
+    if kept == hours.asked:
+        return rows
+    return [row for row in rows if partitions.hour_of(row[CREATED_AT]) in kept]
+
+
+def _are_late_rows_near(times: Sequence[datetime]) -> bool:
+    near = min(times) - HOUR, max(times) + HOUR
+    return LateAgentStat.objects.filter(created_at__range=near).exists()
 
 
 def _borders_near(times: Sequence[datetime]) -> list[datetime]:
@@ -62,11 +90,12 @@ def _borders_near(times: Sequence[datetime]) -> list[datetime]:
 
 
 def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that are known in their own hours."""
+    """When those of the rows' ids were of that the insert fails for."""
     ids: dict[datetime, list[str]] = defaultdict(list)
     for row in rows:
         ids[partitions.hour_of(row[CREATED_AT])].append(row[ID])
-    found = _look_up(LATE_ROWS, [row[ID] for row in rows])
+    late = [each for hour in ids.keys() - hours.kept for each in ids[hour]]
+    found = _look_up(LATE_ROWS, late) if late else {}
     for hour in hours.kept.intersection(ids):
         found |= _look_up(AGENT_STATS.partition_of(hour), ids[hour])
     return found

@@ -18,7 +18,7 @@ type Read = Callable[[Snapshot], measures.Values]
 @lru_cache(maxsize=1)
 def _newest(now: datetime) -> list[Snapshot]:
     """Read once for all figures of a scrape, which are asked for with the same moment."""
-    return newest_snapshots()
+    return newest_snapshots(now)
 
 
 def _of_newest(read: Read) -> Callable[[datetime], measures.Values]:

@@ -89,7 +89,8 @@ class ClosedHour(models.Model):
 class MinuteSum(models.Model):
     """All rows of one whole minute, added up. Traffic is that of rows with a measured latency.
 
-    `sliced_count` of the rows went into slices, too: all or, of those that came late, none.
+    `sliced_count` of the rows are in slices, too. Where it is less than all, as of those that came
+    late or once slices were forgotten, the minute's slices do not tell of it.
     """
 
     minute = models.DateTimeField(primary_key=True)

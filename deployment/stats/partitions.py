@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import LiteralString
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection
 from psycopg import sql
 
 from coderapi.database import lock_number
 from coderapi.partitions import PartitionedTable
 from deployment.stats.models import ClosedHour
 
+logger = logging.getLogger(__name__)
+
 HOUR = timedelta(hours=1)
-UNIQUE_WITHIN = "CREATE UNIQUE INDEX {} ON {} (id)"
+UNIQUE_WITHIN = "CREATE UNIQUE INDEX {index} ON {partition} (id)"
 
 _WITHOUT_UNIQUE = """
-SELECT leaf.relname FROM pg_inherits JOIN pg_class AS leaf ON leaf.oid = inhrelid
-WHERE inhparent = %s::regclass AND NOT EXISTS (
-    SELECT FROM pg_index WHERE indrelid = leaf.oid AND indisunique AND indisvalid
+SELECT name FROM unnest(%s::text[]) AS name
+WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_index WHERE indrelid = to_regclass(name) AND indisunique AND indisvalid
 )
 ORDER BY 1
 """
+_DELETE_REPEATED = """
+DELETE FROM {partition} AS a USING {partition} AS b WHERE a.id = b.id AND a.ctid > b.ctid
+"""
+# What was broken off left an index that is not valid. Rows come in while the new one is made.
+_UNIQUE_AFTERWARDS = (
+    "DROP INDEX CONCURRENTLY IF EXISTS {index}",
+    "CREATE UNIQUE INDEX CONCURRENTLY {index} ON {partition} (id)",
+)
 
 
 class AgentStats(PartitionedTable):
@@ -30,27 +42,49 @@ class AgentStats(PartitionedTable):
 
     def _create(self, first: datetime) -> None:
         super()._create(first)
-        self._make_ids_unique(self._partition(first))
+        self._execute(_in(self._partition(first), UNIQUE_WITHIN))
 
     def make_ids_unique(self) -> int:
-        """Makes ids unique in partitions that a replica of an older version made; how many."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WITHOUT_UNIQUE, [self.name])
-            lacking = [name for (name,) in cursor.fetchall()]
+        """Makes ids unique in partitions that a replica of an older version made; how many.
+
+        Runs outside a transaction. Raises: DatabaseError of the first partition where it failed,
+        after all the others had their turn.
+        """
+        lacking = self._without_unique()
+        errors = []
         for partition in lacking:
-            with transaction.atomic():
-                # What a migration that was broken off left behind is not valid.
-                index = sql.Identifier(f"{partition}_id")
-                self._execute(sql.SQL("DROP INDEX IF EXISTS {}").format(index))
-                self._make_ids_unique(partition)
+            try:
+                self._make_ids_unique_in(partition)
+            except DatabaseError as error:
+                logger.warning("Ids of %s are not unique: %s", partition, error)
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return len(lacking)
 
-    def _make_ids_unique(self, partition: str) -> None:
-        names = sql.Identifier(f"{partition}_id"), sql.Identifier(partition)
-        self._execute(sql.SQL(UNIQUE_WITHIN).format(*names))
+    def _without_unique(self) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(_WITHOUT_UNIQUE, [[self._partition(first) for first in self.starts()]])
+            return [name for (name,) in cursor.fetchall()]
+
+    def _make_ids_unique_in(self, partition: str) -> None:
+        """Of rows with the same id, which the older version let in, one stays."""
+        with connection.cursor() as cursor:
+            cursor.execute(_in(partition, _DELETE_REPEATED).as_string(cursor.connection))
+            if cursor.rowcount:
+                repeated = cursor.rowcount
+                logger.warning("Rows of %s with repeated ids deleted: %d", partition, repeated)
+        for statement in _UNIQUE_AFTERWARDS:
+            self._execute(_in(partition, statement))
 
     def partition_of(self, hour: datetime) -> str:
         return self._partition(hour)
+
+
+def _in(partition: str, statement: LiteralString) -> sql.Composed:
+    """The statement with the names of the partition and of its index."""
+    index = sql.Identifier(f"{partition}_id")
+    return sql.SQL(statement).format(partition=sql.Identifier(partition), index=index)
 
 
 AGENT_STATS = AgentStats("deployment_agentstat", HOUR)

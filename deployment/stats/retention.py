@@ -1,4 +1,8 @@
-"""What is kept for how long: raw rows by whole hours, sums by the minute, snapshots and rungs."""
+"""What is kept for how long.
+
+Raw rows go by whole hours, and sessions of usage with them; slices after an hour; minutes,
+snapshots and rungs by their age.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,9 @@ def keep_hours_ahead(now: datetime) -> int:
 
 def prune_stats(now: datetime) -> int:
     """Drops raw rows by whole hours, then snapshots and sums that are too old; how many went."""
-    return _drop_hours(now) + _forget_what_needs_raw_rows(now) + _delete_old(now)
+    return (
+        _drop_hours(now) + _forget_what_needs_raw_rows(now) + _forget_slices(now) + _delete_old(now)
+    )
 
 
 def _drop_hours(now: datetime) -> int:
@@ -73,10 +79,23 @@ def _forget_what_needs_raw_rows(now: datetime) -> int:
     return sum(rows.delete()[0] for rows in (agents, usage))
 
 
+def _forget_slices(now: datetime) -> int:
+    """Forgets the slices that are too old, and that their minutes had any.
+
+    Rows of such a minute may still go into slices where a clock was ahead, or a request waited.
+    The slices would then seem to be all there. No row comes in between the two statements.
+    """
+    kept_from = slices_from(now)
+    with transaction.atomic():
+        partitions.lock_hours(shared=False)
+        sliced = MinuteSum.objects.filter(minute__lt=kept_from, sliced_count__gt=0)
+        sliced.update(sliced_count=0)
+        return SliceSum.objects.filter(slice__lt=kept_from).delete()[0]
+
+
 def _delete_old(now: datetime) -> int:
     minutes = minutes_from(now)
     old = [
-        SliceSum.objects.filter(slice__lt=slices_from(now)),
         MinuteSum.objects.filter(minute__lt=minutes),
         LatencyBucket.objects.filter(minute__lt=minutes),
         LateAgentStat.objects.filter(created_at__lt=minutes),

@@ -21,15 +21,15 @@ def refresh_interval() -> timedelta:
     return timedelta(microseconds=settings.STATS_REFRESH_NS // 1000)
 
 
-def snapshots_so_far() -> QuerySet[Snapshot]:
+def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:
     """The snapshots, the newest first, without those that a clock took which was far ahead."""
-    until = timezone.now() + CLOCKS_APART
+    until = now + CLOCKS_APART
     return Snapshot.objects.filter(collected_at__lte=until).order_by("-collected_at")
 
 
-def newest_snapshot() -> Snapshot:
+def newest_snapshot(now: datetime) -> Snapshot:
     """The newest snapshot. Raises: APIError 400 before the first one."""
-    snapshot = snapshots_so_far().first()
+    snapshot = snapshots_so_far(now).first()
     if snapshot is None:
         raise APIError(
             400,
@@ -39,10 +39,9 @@ def newest_snapshot() -> Snapshot:
     return snapshot
 
 
-def snapshot_at(moment: datetime) -> Snapshot:
+def snapshot_at(moment: datetime, *, now: datetime) -> Snapshot:
     """The newest snapshot at or before that moment. Raises: APIError 404 before the first one."""
-    until = Snapshot.objects.filter(collected_at__lte=moment)
-    snapshot = until.order_by("-collected_at").first()
+    snapshot = snapshots_so_far(now).filter(collected_at__lte=moment).first()
     if snapshot is None:
         raise not_found()
     return snapshot
@@ -53,10 +52,11 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
 
     Shape: {"collected_at": datetime, "age_seconds": float}.
     """
-    collected_at = snapshots_so_far().values_list("collected_at", flat=True).first()
+    now = now or timezone.now()
+    collected_at = snapshots_so_far(now).values_list("collected_at", flat=True).first()
     if collected_at is None:
         return None
-    age = (now or timezone.now()) - collected_at
+    age = now - collected_at
     return {"collected_at": collected_at, "age_seconds": round(age.total_seconds(), 3)}
 
 

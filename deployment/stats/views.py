@@ -30,7 +30,7 @@ class DeploymentStatsView(DocumentView):
     permission_classes = [may("deployment_stats:read")]
     document = Document(
         "stats",
-        lambda: render_json(DeploymentStatsSerializer(newest_snapshot()).data),
+        lambda: render_json(DeploymentStatsSerializer(newest_snapshot(timezone.now())).data),
         topic=TOPIC,
     )
 
@@ -49,7 +49,7 @@ class DeploymentStatsView(DocumentView):
             return super().get(request)
         now = timezone.now()
         at = parse_moment("at", request.query_params["at"], default=now)
-        return tagged(DeploymentStatsSerializer(snapshot_at(at)).data, request=request)
+        return tagged(DeploymentStatsSerializer(snapshot_at(at, now=now)).data, request=request)
 
 
 class StatsHistoryView(APIView):
