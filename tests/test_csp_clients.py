@@ -26,9 +26,9 @@ def test_client_is_another_one_the_next_day() -> None:
 
 
 def test_day_has_one_key_in_all_processes() -> None:
-    clients.key_of.cache_clear()
+    clients.forget_keys()
     drawn = clients.key_of(FIRST)
-    clients.key_of.cache_clear()
+    clients.forget_keys()
     assert clients.key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
 
 
@@ -38,7 +38,7 @@ def test_unknown_address_says_nothing_but_the_day() -> None:
 
 
 def test_keys_of_past_days_are_forgotten_and_the_hashes_stay(member: APIClient) -> None:
-    clients.key_of.cache_clear()
+    clients.forget_keys()
     with fresh_writer():
         assert send(member, legacy()).status_code == 200
     today = datetime.now(tz=UTC)
