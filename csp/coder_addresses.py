@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from csp.masking import UUID
+
 MOST_SEGMENTS = 12
 
 # What only the templates of groups leave out: it names no person, and no workspace on a page.
@@ -26,7 +28,6 @@ _AT = ("@", "%40")
 _NAMES_BEHIND = {("organizations", "members"): "{user}", ("users", "workspace"): "{workspace}"}
 _NUMBER = re.compile(r"[0-9]+")
 _PORT = re.compile(r"[0-9]{1,5}s?")
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 def path_template(path: str) -> str:
@@ -84,7 +85,7 @@ def _with_routes(segments: list[str]) -> list[str]:
 def _generic(segment: str) -> str:
     if _NUMBER.fullmatch(segment):
         return "{number}"
-    if _UUID.fullmatch(segment):
+    if UUID.fullmatch(segment):
         return "{id}"
     return segment[:64]
 

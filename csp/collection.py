@@ -95,9 +95,16 @@ def _count(held: Held) -> None:
 
 
 def entries_of(
-    reports: Iterable[Prepared], *, address: str, user_agent: str, now: datetime
+    reports: Iterable[Prepared],
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    coder_version: str | None = None,
 ) -> list[Entry]:
-    secret, coder_version = settings.SECRET_KEY, settings.CODER_VERSION
+    """The entries of reports that came together, of today's version where none is given."""
+    secret = settings.SECRET_KEY
+    coder_version = settings.CODER_VERSION if coder_version is None else coder_version
     return [
         make_entry(
             report,

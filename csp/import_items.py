@@ -9,16 +9,15 @@ from typing import Any
 
 import orjson
 import semver
-from django.conf import settings
 
 from coderapi.errors import APIError
-from csp.entries import Entry, make_entry, prepare
-from csp.parsers import MOST_REPORTS, Parsed, parse
+from csp.collection import entries_of
+from csp.entries import Entry, prepare
+from csp.parsers import LONGEST_WORD, MOST_REPORTS, Parsed, parse
 from csp.tolerant_json import load
 
 # Reporting is younger; what is older comes from a clock that was not set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LONGEST_VERSION = 64
 LONGEST_SHOWN = 60
 
 
@@ -77,16 +76,14 @@ def _add(
 ) -> None:
     """Takes one item into account. `envelope` holds what was noted beside the report."""
     found.other += parsed.other
-    for violation in parsed.violations:
-        entry = make_entry(
-            prepare(violation),
+    if parsed.violations:
+        found.entries += entries_of(
+            map(prepare, parsed.violations),
             address="",
             user_agent="",
             now=received_at(envelope, now=now, retention=retention),
-            secret=settings.SECRET_KEY,
             coder_version=coder_version(envelope),
         )
-        found.entries.append(entry)
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
@@ -132,7 +129,7 @@ def coder_version(envelope: Mapping[str, Any]) -> str:
     if value == "":
         return ""
     text = value.removeprefix("v") if isinstance(value, str) else ""
-    if len(text) > LONGEST_VERSION or not semver.Version.is_valid(text):
+    if len(text) > LONGEST_WORD or not semver.Version.is_valid(text):
         raise ValueError(f"coder_version is {_shown(value)}, and not a version such as 2.29.0.")
     return text
 

@@ -45,7 +45,7 @@ _SECRETS = re.compile(
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # Possessive, and only from the start of a word: a local part without its @ would else be looked at
 # anew from each of its characters, and a report of 20 KB hold the process for seconds.
 # What begins like a version is one: `react@18.2.0`.
@@ -89,7 +89,7 @@ def _if_random(found: re.Match[str]) -> str:
     Names of built files end in 20 random characters, which say which file it was, and stay.
     """
     word = found[0]
-    if _UUID.fullmatch(word):
+    if UUID.fullmatch(word):
         return word
     digits = sum(c.isdigit() for c in word)
     mixed = digits >= 2 and any(c.islower() for c in word) and any(c.isupper() for c in word)

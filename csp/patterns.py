@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from csp.noise import CODE_KEYWORDS, is_localhost, normalised_scheme
-from csp.uris import ERROR_PAGE, WEB_SCHEMES
+from csp.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
 
@@ -35,7 +34,7 @@ def _checked_scheme(scheme: str) -> str:
         raise ValueError(
             f"Every site's addresses begin with {scheme}; write the host, with the target host."
         )
-    if scheme != ERROR_PAGE and not _SCHEME.fullmatch(scheme):
+    if scheme != ERROR_PAGE and not SCHEME.fullmatch(scheme):
         raise ValueError("Write a scheme alone, such as moz-extension, without host or path.")
     return scheme
 

@@ -14,7 +14,7 @@ WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 # Chrome's name for its own page about an error: the only address without a host that is kept whole.
 ERROR_PAGE = "data:text/html,chromewebdata"
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HOST = re.compile(r"[\w.{}~:*-]+")
 _PORT = re.compile(r"[0-9]{1,5}|\*")
 _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
@@ -40,7 +40,7 @@ def split_web(uri: str) -> SplitResult | None:
 def scheme_of(uri: str) -> str:
     """The scheme, lower-case, of an address or a bare scheme; "" for a keyword or a path."""
     scheme, colon, _ = uri.partition(":")
-    return scheme.lower() if colon and _SCHEME.fullmatch(scheme.lower()) else ""
+    return scheme.lower() if colon and SCHEME.fullmatch(scheme.lower()) else ""
 
 
 def host_of(parts: SplitResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
@@ -13,11 +13,11 @@ from django.db import connection
 from deployment.stats import folding
 from deployment.stats.cells import EPOCH, MINUTE, floor
 from deployment.stats.folding import SLICE, UNMEASURED, slices_from
+from deployment.stats.ladder import FIVE_MINUTES
 from deployment.stats.percentiles import bucket_of
 from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import array
 
-FIVE_MINUTES = timedelta(minutes=5)
 # Where a row, which begins with its number, has what is folded.
 _PLACES = {member.name: place for place, member in enumerate(AGENT_MEMBERS, 1)}
 ID, CREATED_AT, AGENT_ID = (_PLACES[name] for name in ("id", "created_at", "agent_id"))

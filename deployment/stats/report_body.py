@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import orjson
 
@@ -12,6 +11,7 @@ from coderapi.errors import APIError
 from coderapi.limits import MEBIBYTE
 from coderapi.parsing import parse_json
 from deployment.stats.outcome import Rejection
+from deployment.stats.rows import Numbered
 
 MOST_ROWS = 10_000
 MOST_INFLATED = 64 * MEBIBYTE
@@ -19,8 +19,6 @@ MOST_INFLATED = 64 * MEBIBYTE
 # values take many times the memory of their text.
 MOST_COMMAS = 300 * MOST_ROWS
 GZIP = 31  # zlib's window bits for gzip alone
-
-type Numbered = tuple[int, Any]
 
 
 def read_rows(body: bytes, *, encoding: str, unreadable: list[Rejection]) -> list[Numbered]:

@@ -152,7 +152,6 @@ WORKSPACE_MEMBERS = (
     Member("job_updated_at", optional(moment), None),
     Member("error", error_text, ""),
 )
-MEMBERS = {"agent": AGENT_MEMBERS, "workspace": WORKSPACE_MEMBERS}
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
