@@ -23,6 +23,10 @@ BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03"})
 # too many connections: the server cannot serve us now, whatever the statement was.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
+DEADLOCK = "40P01"
+# COPY is psycopg's alone, and so are its errors.
+OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
+
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether the error means that the database cannot be reached or used right now."""
@@ -30,7 +34,7 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     state = sqlstate(error)
     if state is None:
-        return isinstance(error, django.db.OperationalError | psycopg.OperationalError)
+        return isinstance(error, OPERATIONAL_ERRORS)
     return state in UNAVAILABLE_STATES or state.startswith("08")
 
 
@@ -38,6 +42,11 @@ def sqlstate(error: BaseException) -> str | None:
     """The SQLSTATE that PostgreSQL gave with the error, or None where none was given."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Whether the transaction was undone because it and another waited for each other."""
+    return sqlstate(error) == DEADLOCK
 
 
 _discarding = threading.Lock()

@@ -16,7 +16,7 @@ import django.db
 import orjson
 import psycopg
 
-from coderapi.database import connect_directly, is_unavailable
+from coderapi.database import connect_directly, is_deadlock, is_unavailable
 from csp import batches, metrics, statements
 from csp.batches import HourKey, Judged, Row
 from csp.entries import Entry, Member
@@ -181,7 +181,7 @@ def _goes_well_next_time(error: Exception) -> bool:
     """Whether two processes met, or a partition was dropped under us: no constraint has a name."""
     if isinstance(error, psycopg.errors.CheckViolation):
         return error.diag.constraint_name is None
-    return isinstance(error, psycopg.errors.DeadlockDetected)
+    return is_deadlock(error)
 
 
 def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:

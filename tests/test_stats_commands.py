@@ -244,7 +244,7 @@ def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> N
     now = timezone.now()
     rows = [
         agent_row(now, agent=number, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(3 * importing.BATCH_ROWS)
+        for number in range(importing.GROUP_ROWS + 2 * importing.BATCH_ROWS)
     ]
     path = write(tmp_path / "rows.jsonl", rows)
     killed = started("import_agent_stats", str(path))

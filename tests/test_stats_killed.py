@@ -261,7 +261,7 @@ def test_an_import_goes_on_after_postgres_was_killed(
     now = timezone.now()
     rows = [
         agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(3 * importing.BATCH_ROWS)
+        for number in range(importing.GROUP_ROWS + 2 * importing.BATCH_ROWS)
     ]
     file = directory / "rows.jsonl"
     file.write_bytes(b"\n".join(map(orjson.dumps, rows)))

@@ -2,89 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import batched
 from operator import itemgetter
-from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from psycopg.errors import UniqueViolation
 
-from deployment.stats import known_rows, partitions
+from deployment.stats import keeping, partitions, repeated_ids
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
-from deployment.stats.known_rows import LATE_ROWS
+from deployment.stats.keeping import Made, keep_new
+from deployment.stats.known_rows import KnownRows, without
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.retention import minutes_from
-from deployment.stats.rows import AGENT_MEMBERS, Row
-from deployment.stats.staging import copied, csv_lines
+from deployment.stats.rows import Row
 
-TABLE = partitions.AGENT_STATS.name
-COLUMNS = [member.name for member in AGENT_MEMBERS]
-PIECE_ROWS = 500
 _id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
-_members_of, _key_of = itemgetter(slice(1, None)), itemgetter(ID, CREATED_AT)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """Agent rows in the order of their ids, and what is needed where all of them are new."""
+class Arrivals:
+    """Agent rows in the order of their ids, what is soon told of them, and perhaps more of it."""
 
-    rows: list[Row]
-    arrived: Arrived
-    pieces: list[bytes]
+    rows: Sequence[Row]
+    first: datetime
+    last: datetime
+    hours: set[datetime]
+    are_distinct: bool
+    made: Made | None = None
 
 
-def ready(rows: Iterable[Row], *, now: datetime) -> Ready:
-    """Does beforehand, perhaps in another thread, all that needs no database."""
+def arrivals(rows: Iterable[Row]) -> Arrivals | None:
+    """The rows put in order, if there are any."""
     ordered = sorted(rows, key=_id_of)
-    arrived = Arrived(now)
-    return Ready(ordered, arrived, list(_adding(ordered, arrived, columns=_members_of)))
+    if not ordered:
+        return None
+    times = list(map(_time_of, ordered))
+    are_distinct = len(set(map(_id_of, ordered))) == len(ordered)
+    return Arrivals(ordered, min(times), max(times), partitions.hours_of(times), are_distinct)
 
 
-def prepare(rows: Collection[Row], *, now: datetime) -> None:
+def made_ready(found: Arrivals, *, now: datetime) -> Arrivals:
+    """The same, with all that can be done without the database, perhaps in another thread."""
+    return replace(found, made=keeping.made(found.rows, now=now))
+
+
+def prepare(found: Arrivals, *, now: datetime) -> None:
     """Makes the partitions that the rows need, outside the transaction that takes them in.
 
     Making one locks the whole table, and dropping old ones does too: within that transaction the
     two would wait for each other.
     """
-    if rows:
-        latest = now + partitions.AHEAD
-        hours = {hour for hour in partitions.hours_of(map(_time_of, rows)) if hour <= latest}
-        kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
-        partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
+    latest = now + partitions.AHEAD
+    hours = {hour for hour in found.hours if hour <= latest}
+    kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
 
 
-def take(rows: Sequence[Row], *, now: datetime, ready: Ready | None = None) -> Verdicts:
-    """Takes in each new row once, in the surrounding transaction, after `prepare`.
+class Taking:
+    """Takes in agent rows, a part at a time, in the surrounding transaction.
 
-    `ready` is of the same rows, if they were made ready.
+    What they come to is added up over the parts and folded once, at the end: it is mostly the same
+    minutes and the same agents again.
     """
-    verdicts = Verdicts()
-    if not settings.STATS_USAGE_ENABLED:
-        verdicts.rejected = [_refused(row, "kind", "agent rows are switched off") for row in rows]
+
+    def __init__(self) -> None:
+        self._arrived: Arrived | None = None
+        self._known = KnownRows()
+
+    def take(self, found: Arrivals, *, now: datetime) -> Verdicts:
+        """Keeps each new row once, after `prepare`; what became of each."""
+        verdicts = Verdicts()
+        if settings.STATS_USAGE_ENABLED:
+            rows = _timely(found, now=now, verdicts=verdicts)
+            if not found.are_distinct:
+                rows = _without_repetitions(rows, verdicts=verdicts)
+            self._take(rows, found, now=now, verdicts=verdicts)
+        else:
+            detail = "agent rows are switched off"
+            verdicts.rejected = [_refused(row, "kind", detail) for row in found.rows]
         return verdicts
-    distinct = _without_repetitions(_timely(rows, now=now, verdicts=verdicts), verdicts=verdicts)
-    if distinct:
-        _take_distinct(distinct, now=now, verdicts=verdicts, ready=ready)
-    return verdicts
+
+    def _take(
+        self, rows: Sequence[Row], found: Arrivals, *, now: datetime, verdicts: Verdicts
+    ) -> None:
+        partitions.lock_hours(shared=True)
+        whole = rows is found.rows
+        hours = partitions.look_at_hours(found.hours if whole else _hours_of(rows))
+        rows = _open(rows, hours, verdicts=verdicts)
+        rows = without(self._known.of(rows, hours, now=now), rows, verdicts=verdicts)
+        arrived = keep_new(rows, hours, now=now, verdicts=verdicts, made=found.made)
+        verdicts.accepted += arrived.rows
+        if self._arrived is None:
+            self._arrived = arrived
+        else:
+            self._arrived.join(arrived)
+
+    def fold(self) -> None:
+        """Folds what was kept. To be called at the end of the transaction."""
+        if self._arrived is not None:
+            self._arrived.fold()
+            repeated_ids.check_later(self._known.unchecked)
+
+
+def _hours_of(rows: Iterable[Row]) -> set[datetime]:
+    return partitions.hours_of(map(_time_of, rows))
 
 
 def _refused(row: Row, field: str, detail: str) -> Rejection:
     return Rejection(row[0], field, detail)
 
 
-def _timely(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> Sequence[Row]:
+def _timely(found: Arrivals, *, now: datetime, verdicts: Verdicts) -> Sequence[Row]:
     """The rows whose time is neither too far ahead nor older than anything that is kept."""
     latest = now + partitions.AHEAD
     earliest = minutes_from(now)
-    times = list(map(_time_of, rows))
-    if earliest <= min(times) and max(times) <= latest:
-        return rows
+    if earliest <= found.first and found.last <= latest:
+        return found.rows
     timely = []
-    for row in rows:
+    for row in found.rows:
         if row[CREATED_AT] > latest:
             detail = f"is more than {partitions.AHEAD} ahead of {now.isoformat()}"
             verdicts.rejected.append(_refused(row, "created_at", detail))
@@ -97,26 +133,12 @@ def _timely(rows: Sequence[Row], *, now: datetime, verdicts: Verdicts) -> Sequen
 
 
 def _without_repetitions(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:
-    if len(set(map(_id_of, rows))) == len(rows):
-        return rows
     first: dict[str, Row] = {}
     for row in rows:
         known = first.setdefault(row[ID], row)
         if known is not row:
             verdicts.judge_known(row[0], known[CREATED_AT] == row[CREATED_AT])
     return list(first.values())
-
-
-def _take_distinct(
-    rows: Sequence[Row], *, now: datetime, verdicts: Verdicts, ready: Ready | None
-) -> None:
-    partitions.lock_hours(shared=True)
-    hours = partitions.look_at_hours(partitions.hours_of(map(_time_of, rows)))
-    # In the order of their ids, so that two transactions with the same rows do not deadlock.
-    open_rows = sorted(_open(rows, hours, verdicts=verdicts), key=_id_of)
-    arrived = _keep_new(open_rows, hours, now=now, verdicts=verdicts, ready=ready)
-    verdicts.accepted += arrived.rows
-    arrived.fold()
 
 
 def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
@@ -132,66 +154,3 @@ def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -
         else:
             found.append(row)
     return found
-
-
-def _keep_new(
-    rows: Sequence[Row],
-    hours: partitions.Hours,
-    *,
-    now: datetime,
-    verdicts: Verdicts,
-    ready: Ready | None,
-) -> Arrived:
-    """Keeps the rows that are not known yet; what they come to.
-
-    Rows are seldom known already, so their own hours are not looked through for them first: an id
-    is unique within its hour, so the insert fails. Then it is undone, and the rows are looked for.
-    The insert also waits for other transactions that bring in the same rows.
-    """
-    for look in (known_rows.in_hours_beside, known_rows.among_late_rows):
-        rows = known_rows.without(look(rows, hours), rows, verdicts=verdicts)
-    while rows:
-        try:
-            with transaction.atomic():
-                return _kept(rows, hours, now=now, ready=ready)
-        except UniqueViolation:
-            known = known_rows.in_their_hours(rows, hours)
-            if not known:
-                raise
-        rows = known_rows.without(known, rows, verdicts=verdicts)
-    return Arrived(now)
-
-
-def _kept(
-    rows: Sequence[Row], hours: partitions.Hours, *, now: datetime, ready: Ready | None
-) -> Arrived:
-    """Keeps the rows, or of those that come late only their keys."""
-    late = _late(rows, hours)
-    if ready and not late and len(rows) == len(ready.rows):
-        copied(TABLE, columns=COLUMNS, pieces=ready.pieces)
-        return ready.arrived
-    arrived = Arrived(now)
-    missed = set(map(_id_of, late))
-    kept = [row for row in rows if row[ID] not in missed] if late else rows
-    if kept:
-        copied(TABLE, columns=COLUMNS, pieces=_adding(kept, arrived, columns=_members_of))
-    if late:
-        keys = _adding(late, arrived, columns=_key_of)
-        copied(LATE_ROWS, columns=["id", "created_at"], pieces=keys)
-    return arrived
-
-
-def _adding(
-    rows: Iterable[Row], arrived: Arrived, *, columns: Callable[[Row], tuple[Any, ...]]
-) -> Iterator[bytes]:
-    """Those columns of the rows as text for COPY; each row is added as its text is made."""
-    for piece in batched(rows, PIECE_ROWS):
-        arrived.add(piece)
-        yield csv_lines(map(columns, piece))
-
-
-def _late(rows: Iterable[Row], hours: partitions.Hours) -> list[Row]:
-    """The rows whose hour is no longer kept."""
-    if hours.asked == hours.kept:
-        return []
-    return [row for row in rows if partitions.hour_of(row[CREATED_AT]) not in hours.kept]

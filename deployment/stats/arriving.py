@@ -26,6 +26,7 @@ RX, TX = _PLACES["rx_bytes"], _PLACES["tx_bytes"]
 SESSIONS = [_PLACES[name] for name in folding.SESSION_COLUMNS]
 _SLICE_SECONDS = SLICE.seconds
 _newest_members = itemgetter(AGENT_ID, CREATED_AT, ID, *SESSIONS)
+_age = itemgetter(CREATED_AT, ID)
 
 _MINUTES = """
 SELECT * FROM unnest(
@@ -51,6 +52,7 @@ type Records = Iterable[Sequence[Any]]
 # Rows, and what those of them with a measured latency received and sent.
 type Sum = list[int]
 NOTHING: Final[Sum] = [0, 0, 0]
+NO_SESSIONS: Final = [0] * len(SESSIONS)
 
 
 @dataclass(slots=True)
@@ -94,8 +96,27 @@ class Arrived:
 
     def _add_to_usage(self, row: Row) -> None:
         key = row[AGENT_ID], floor(row[CREATED_AT], MINUTE)
-        known = self.usage.get(key, [0] * len(SESSIONS))
-        self.usage[key] = [n + row[place] for n, place in zip(known, SESSIONS, strict=True)]
+        sessions = [row[place] for place in SESSIONS]
+        self.usage[key] = _added(self.usage.get(key, NO_SESSIONS), sessions)
+
+    def join(self, other: Arrived) -> None:
+        """Adds what other rows come to."""
+        self.rows += other.rows
+        for key, cell in other.cells.items():
+            self.cells[key] = _added(self.cells.get(key, NOTHING), cell)
+        for each, sessions in other.usage.items():
+            self.usage[each] = _added(self.usage.get(each, NO_SESSIONS), sessions)
+        for agent, row in other.newest.items():
+            known = self.newest.get(agent)
+            if known is None or _age(row) > _age(known):
+                self.newest[agent] = row
+        self.ahead += other.ahead
+
+    def taken_back(self) -> Arrived:
+        """What takes these rows out of all sums again. It says nothing of what is newest."""
+        cells = {key: [-n for n in cell] for key, cell in self.cells.items()}
+        usage = {key: [-n for n in sessions] for key, sessions in self.usage.items()}
+        return Arrived(self.now, -self.rows, cells, usage)
 
     def fold(self) -> None:
         """Adds it all to what is known. All locks are taken in key order."""
@@ -115,7 +136,7 @@ class Arrived:
         """The cells added up by minute and bucket."""
         found: dict[tuple[datetime, int], Sum] = {}
         for (number, bucket), cell in self.cells.items():
-            key = floor(EPOCH + number * SLICE, MINUTE), bucket
+            key = floor(slice_start(number), MINUTE), bucket
             found[key] = _added(found.get(key, NOTHING), cell)
         return found
 
@@ -133,12 +154,16 @@ class Arrived:
         """The cells that are kept apart."""
         kept_from = slices_from(self.now)
         for (number, bucket), cell in self.cells.items():
-            start = EPOCH + number * SLICE
+            start = slice_start(number)
             if start >= kept_from:
                 yield start, bucket, *cell
 
 
-def _added(one: Sum, other: Sum) -> Sum:
+def slice_start(number: float) -> datetime:
+    return EPOCH + number * SLICE
+
+
+def _added(one: list[int], other: list[int]) -> list[int]:
     return [a + b for a, b in zip(one, other, strict=True)]
 
 

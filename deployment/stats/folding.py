@@ -144,6 +144,15 @@ def fold(source: str, *, now: datetime) -> None:
         cursor.execute(SET_ASIDE.format(rows=_AHEAD.format(source=source)), [now])
 
 
+def newest_of(agents: str, *, now: datetime) -> None:
+    """Finds the newest raw row of these agents, an array of ids as text, where none is known."""
+    source = (
+        "(SELECT * FROM deployment_agentstat WHERE agent_id = ANY(%s::uuid[])) AS rows_of_these"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(RAISE_NEWEST.format(rows=_NEWEST.format(source=source)), [agents, now])
+
+
 def promote(moment: datetime) -> None:
     """Lets rows that came with a time ahead of ours count, up to that moment."""
     with connection.cursor() as cursor:

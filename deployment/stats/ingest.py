@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
 
+from coderapi.database import OPERATIONAL_ERRORS, is_deadlock
 from deployment.stats import agents, workspaces
 from deployment.stats.agent_rows import parse_agent_rows
+from deployment.stats.agents import Arrivals
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.rows import (
     AGENT_MEMBERS,
@@ -29,14 +31,16 @@ PARSE = {AGENT: parse_agent_rows, WORKSPACE: parse_workspace_rows}
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Good rows by kind, each row's values after its number, and what was refused.
+    """Good rows, each of whose values come after its number, and what was refused."""
 
-    `ready` is of the agents' rows, where these were made ready.
-    """
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
+    agents: Arrivals | None = None
+    workspaces: Sequence[Row] = ()
     rejected: list[Rejection] = field(default_factory=list)
-    ready: agents.Ready | None = None
+
+    @property
+    def hours(self) -> set[datetime]:
+        """The hours whose partitions the rows need."""
+        return self.agents.hours if self.agents else set()
 
 
 def ingest(rows: Iterable[Numbered], *, now: datetime, kind: str = "") -> Verdicts:
@@ -50,20 +54,17 @@ def ingest(rows: Iterable[Numbered], *, now: datetime, kind: str = "") -> Verdic
 
 def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
     """The rows' values, without a look at the database."""
-    parsed = Parsed()
-    sorted_rows = {kind: rows} if kind else _by_kind(rows, rejected=parsed.rejected)
-    for name, numbered in sorted_rows.items():
-        parsed.rows[name] = PARSE[name](numbered, rejected=parsed.rejected)
-    return parsed
+    rejected: list[Rejection] = []
+    sorted_rows = {kind: rows} if kind else _by_kind(rows, rejected=rejected)
+    found = {name: PARSE[name](these, rejected=rejected) for name, these in sorted_rows.items()}
+    return Parsed(agents.arrivals(found.get(AGENT, ())), found.get(WORKSPACE, ()), rejected)
 
 
 def made_ready(parsed: Parsed, *, now: datetime) -> Parsed:
     """The same, with as much done of what follows as can be done without the database."""
-    rows = parsed.rows.get(AGENT)
-    if not rows:
+    if not parsed.agents:
         return parsed
-    ready = agents.ready(rows, now=now)
-    return replace(parsed, rows=parsed.rows | {AGENT: ready.rows}, ready=ready)
+    return replace(parsed, agents=agents.made_ready(parsed.agents, now=now))
 
 
 def _by_kind(
@@ -87,15 +88,48 @@ def _without_kind(number: int, value: Any) -> Rejection:
     return Rejection(number, "kind", f"must be {AGENT} or {WORKSPACE}")
 
 
+class Intake:
+    """Takes in what was parsed, a part at a time, in the surrounding transaction."""
+
+    def __init__(self) -> None:
+        self._agents = agents.Taking()
+
+    def take(self, parsed: Parsed, *, now: datetime) -> Verdicts:
+        """Keeps every good row of this part, after `prepare`; what became of each."""
+        verdicts = Verdicts()
+        if parsed.agents:
+            verdicts.add(self._agents.take(parsed.agents, now=now))
+        if parsed.workspaces:
+            verdicts.add(workspaces.take(parsed.workspaces, now=now))
+        verdicts.reject(parsed.rejected)
+        return verdicts
+
+    def fold(self) -> None:
+        """Folds what was kept. To be called at the end of the transaction."""
+        self._agents.fold()
+
+
+def prepare(parsed: Parsed, *, now: datetime) -> None:
+    """Makes the partitions that the rows need, outside the transaction that takes them in."""
+    if parsed.agents:
+        agents.prepare(parsed.agents, now=now)
+
+
 def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     """Takes in what was parsed, all in one transaction."""
-    verdicts = Verdicts()
-    of_agents, of_workspaces = (parsed.rows.get(kind, []) for kind in (AGENT, WORKSPACE))
-    agents.prepare(of_agents, now=now)
+    prepare(parsed, now=now)
+    try:
+        return _taken_in(parsed, now=now)
+    except OPERATIONAL_ERRORS as error:
+        # An import, which takes rows in a part at a time, has some of the same in another order.
+        if not is_deadlock(error):
+            raise
+        return _taken_in(parsed, now=now)
+
+
+def _taken_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     with transaction.atomic():
-        if of_agents:
-            verdicts.add(agents.take(of_agents, now=now, ready=parsed.ready))
-        if of_workspaces:
-            verdicts.add(workspaces.take(of_workspaces, now=now))
-    verdicts.reject(parsed.rejected)
+        intake = Intake()
+        verdicts = intake.take(parsed, now=now)
+        intake.fold()
     return verdicts

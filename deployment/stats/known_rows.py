@@ -1,8 +1,9 @@
 """Finding the rows that came before: whose ids are known, with the same time or with another.
 
-Within an hour an id is unique. Across the border of two hours it is looked for where the two times
-may be of one window, so that no snapshot counts an id twice. It is not looked for any further: an
-index over all hours cannot be dropped with an hour, and costs more than all else that a row does.
+Within an hour an id is unique. Each of a few rows is looked for in the other hours as well. Of many
+that would cost more than all else, as an index over all hours could not be dropped with an hour. So
+a sample is looked for, which tells a sender that gives what it sends again another time, and the
+others are left to deployment.stats.repeated_ids.
 
 An hour that is kept may have late rows as well: they came while it was not, before the retention
 was raised or where another replica's clock was ahead.
@@ -18,18 +19,51 @@ from django.db import connection
 
 from deployment.stats import partitions
 from deployment.stats.arriving import CREATED_AT, ID
-from deployment.stats.figures import WINDOW
 from deployment.stats.models import LateAgentStat
 from deployment.stats.outcome import Verdicts
 from deployment.stats.partitions import AGENT_STATS, HOUR
 from deployment.stats.rows import Row
 from deployment.stats.staging import array
 
+LATE_ROWS = "deployment_lateagentstat"
+# How often a transaction looks for a row in another hour: all in all some 15 ms.
+MOST_LOOKUPS = 10_000
+SAMPLED_LOOKUPS = 1_500
+
 # The partition is named: with a range of times, the planner might read all that is within it.
 _LOOK_UP = "SELECT id::text, created_at FROM {table} WHERE id = ANY(%s::uuid[])"
-LATE_ROWS = "deployment_lateagentstat"
+_LOOK_EVERYWHERE = (
+    f"{_LOOK_UP.format(table=AGENT_STATS.name)} UNION ALL {_LOOK_UP.format(table=LATE_ROWS)}"
+)
 
 type Known = Mapping[str, datetime]
+
+
+class KnownRows:
+    """Looks for rows, as many as a transaction may; `unchecked` hours have others."""
+
+    def __init__(self) -> None:
+        self.unchecked: set[datetime] = set()
+        self._left = MOST_LOOKUPS
+
+    def of(self, rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Known:
+        """When those of the rows' ids were of that are known, but perhaps from their own hours."""
+        if not rows:
+            return {}
+        filled = [hour for hour in hours.present if hour <= now + partitions.AHEAD]
+        lookups = len(rows) * len(filled)
+        if lookups <= self._left:
+            self._left -= lookups
+            return _everywhere(rows)
+        sample = rows[:: lookups // SAMPLED_LOOKUPS]
+        if _are_of_another_time(sample, _everywhere(sample)):
+            return _everywhere(rows)
+        self.unchecked |= hours.kept
+        return among_late_rows(rows, hours)
+
+
+def _are_of_another_time(rows: Sequence[Row], known: Known) -> bool:
+    return any(known.get(row[ID], row[CREATED_AT]) != row[CREATED_AT] for row in rows)
 
 
 def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:
@@ -42,19 +76,7 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
     return [row for row in rows if row[ID] not in known]
 
 
-def in_hours_beside(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that are known across a border of hours near them."""
-    found: dict[str, datetime] = {}
-    for border in _borders_near([row[CREATED_AT] for row in rows]):
-        after = [row[ID] for row in rows if border <= row[CREATED_AT] < border + WINDOW]
-        before = [row[ID] for row in rows if border - WINDOW < row[CREATED_AT] < border]
-        for hour, ids in ((border - HOUR, after), (border, before)):
-            if ids and hour in hours.present:
-                found |= _look_up(AGENT_STATS.partition_of(hour), ids)
-    return found
-
-
-def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> Known:
+def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> dict[str, datetime]:
     """When those of the rows' ids were of that are known from late rows within an hour of them.
 
     Rows that come late themselves are not looked for: among late rows an id is unique.
@@ -79,16 +101,6 @@ def _are_late_rows_near(times: Sequence[datetime]) -> bool:
     return LateAgentStat.objects.filter(created_at__range=near).exists()
 
 
-def _borders_near(times: Sequence[datetime]) -> list[datetime]:
-    """The borders of hours that some of the times may be less than a window from."""
-    if not times:
-        return []
-    first, last = min(times), max(times)
-    asked = partitions.hours_of(times)
-    borders = asked | {hour + HOUR for hour in asked}
-    return [border for border in borders if border - WINDOW < last and first < border + WINDOW]
-
-
 def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
     """When those of the rows' ids were of that the insert fails for."""
     ids: dict[datetime, list[str]] = defaultdict(list)
@@ -101,11 +113,20 @@ def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
     return found
 
 
+def _everywhere(rows: Sequence[Row]) -> dict[str, datetime]:
+    ids = [row[ID] for row in rows]
+    return _found(_LOOK_EVERYWHERE, ids, ids)
+
+
 def _look_up(table: str, ids: list[str]) -> dict[str, datetime]:
+    return _found(_LOOK_UP.format(table=table), ids)
+
+
+def _found(query: str, *ids: list[str]) -> dict[str, datetime]:
     with connection.cursor() as cursor:
         # Rows by the million must not be scanned for a few new ones.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(_LOOK_UP.format(table=table), [array(ids)])
+        cursor.execute(query, [array(each) for each in ids])
         found = dict(cursor.fetchall())
         cursor.execute("SET LOCAL enable_seqscan = on")
     return found

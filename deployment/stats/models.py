@@ -17,6 +17,7 @@ __all__ = [
     "SliceSum",
     "Snapshot",
     "StaleSpan",
+    "UncheckedHour",
     "UsageMinute",
     "WorkspaceState",
 ]
@@ -279,6 +280,16 @@ class StaleSpan(models.Model):
     """Five minutes of which something came since their rungs were built."""
 
     start = models.DateTimeField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M}"
+
+
+class UncheckedHour(models.Model):
+    """An hour with rows whose ids may be known from other hours, and how often some came."""
+
+    start = models.DateTimeField(primary_key=True)
+    marks = models.BigIntegerField(default=1, db_default=1)
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M}"

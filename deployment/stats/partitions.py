@@ -41,6 +41,8 @@ class AgentStats(PartitionedTable):
     """In each partition an id is unique, which over all of them no index can say."""
 
     def _create(self, first: datetime) -> None:
+        # Rows that come meanwhile would be late to some and kept raw by others.
+        lock_hours(shared=False)
         super()._create(first)
         self._execute(_in(self._partition(first), UNIQUE_WITHIN))
 
@@ -136,7 +138,7 @@ class Hours:
 
 
 def lock_hours(*, shared: bool) -> None:
-    """Until the transaction ends, no hour is dropped (shared), or no row comes in (not shared)."""
+    """Until the transaction ends, no hour comes or goes (shared) or no row comes in (not)."""
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s)", [lock_number(LOCK)])

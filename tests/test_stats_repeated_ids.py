@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from deployment.stats import known_rows
+from deployment.stats.ingest import ingest
+from deployment.stats.models import (
+    AgentStat,
+    AheadAgentStat,
+    LatencyBucket,
+    MinuteSum,
+    NewestAgentStat,
+    SliceSum,
+    UncheckedHour,
+    UsageMinute,
+)
+from deployment.stats.outcome import Verdicts
+from deployment.stats.repeated_ids import check_later, remove_repeated
+from deployment.stats.retention import prune_stats
+from tests.factories import utc
+from tests.stats_rows import agent_row
+
+NOW = utc(2026, 5, 4, 12, 34)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+LATER = NOW + 2 * HOUR
+
+
+@pytest.fixture
+def none_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where rows are so many that only the first of them, by its id, is looked for."""
+    monkeypatch.setattr(known_rows, "MOST_LOOKUPS", 0)
+    monkeypatch.setattr(known_rows, "SAMPLED_LOOKUPS", 1)
+
+
+def take(*rows: Any, now: Any = NOW) -> Verdicts:
+    return ingest(enumerate(rows, 1), now=now, kind="agent")
+
+
+def row(number: int, moment: Any, **members: Any) -> dict[str, Any]:
+    """A row whose id orders it by its number, of an agent that reports all there is."""
+    return agent_row(
+        moment,
+        id=str(uuid.UUID(int=number)),
+        agent=1 + number % 2,
+        rx_bytes=2**number,
+        connection_median_latency_ms=1 + number,
+        session_count_ssh=number,
+        usage=True,
+        **members,
+    )
+
+
+def everything() -> list[Any]:
+    tables = (MinuteSum, LatencyBucket, SliceSum, UsageMinute, NewestAgentStat, AheadAgentStat)
+    return [sorted(table.objects.values_list(), key=str) for table in (*tables, AgentStat)]
+
+
+def moved(row: dict[str, Any], moment: Any) -> dict[str, Any]:
+    return row | {"created_at": moment.isoformat(), "rx_bytes": 7, "session_count_ssh": 9}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+@pytest.mark.parametrize(
+    ("moment", "other"),
+    [
+        (NOW - 2 * HOUR, NOW - MINUTE),
+        (NOW - MINUTE, NOW - 2 * HOUR),
+        (NOW - HOUR, NOW + 2 * MINUTE),
+        (NOW - 20 * HOUR, NOW - 3 * HOUR),
+    ],
+)
+@pytest.mark.parametrize("wait", [32 * MINUTE, 2 * HOUR])
+def test_of_two_rows_with_an_id_the_later_one_is_taken_back(
+    moment: Any, other: Any, wait: timedelta
+) -> None:
+    later = NOW + wait
+    first = row(5, moment)
+    take(first, row(3, NOW - 5 * MINUTE), row(4, NOW - 3 * HOUR))
+    take(row(1, NOW - 2 * MINUTE), row(7, NOW))
+    with transaction.atomic():
+        prune_stats(later)
+        before = everything()
+        transaction.set_rollback(True)
+    with_companion = take(row(2, NOW - 9 * HOUR), moved(first, other))
+    assert with_companion.accepted == 2
+    assert remove_repeated(later) == 1
+    assert not UncheckedHour.objects.exists()
+    assert remove_repeated(later) == 0
+    prune_stats(later)
+    take_back(row(2, NOW - 9 * HOUR))
+    assert everything() == before
+
+
+def take_back(companion: dict[str, Any]) -> None:
+    """Takes what the companion came to away, which had a minute and a bucket of its own."""
+    assert AgentStat.objects.filter(id=companion["id"]).delete()[0]
+    minute = NOW - 9 * HOUR
+    for table in (MinuteSum, LatencyBucket, UsageMinute):
+        assert table.objects.filter(minute=minute).delete()[0]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_an_hour_is_checked_when_it_is_over() -> None:
+    first = row(5, NOW - 3 * HOUR)
+    take(first)
+    UncheckedHour.objects.all().delete()
+    take(row(1, NOW), moved(first, NOW))
+    assert remove_repeated(NOW + 25 * MINUTE) == 0
+    assert AgentStat.objects.count() == 3
+    assert remove_repeated(NOW + 35 * MINUTE) == 1
+    assert AgentStat.objects.count() == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_what_is_sent_again_with_other_times_is_refused_though_it_is_much() -> None:
+    rows = [row(number, NOW - 5 * HOUR) for number in range(5)]
+    assert take(*rows).accepted == 5
+    again = take(*(moved(each, NOW) for each in rows), row(9, NOW))
+    assert (again.accepted, len(again.rejected)) == (1, 5)
+    assert take(*rows).duplicate == 5
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_rows_that_come_while_their_hour_is_checked_are_checked_after_it() -> None:
+    hour = NOW.replace(minute=0)
+    take(row(1, NOW), row(2, NOW))
+    (unchecked,) = UncheckedHour.objects.all()
+    check_later([hour])
+    assert UncheckedHour.objects.filter(start=hour, marks=unchecked.marks).count() == 0
+    assert remove_repeated(LATER) == 0
+    assert not UncheckedHour.objects.exists()
+
+
+@pytest.mark.django_db
+def test_few_rows_leave_no_hour_to_check() -> None:
+    take(row(1, NOW), row(2, NOW - 5 * HOUR))
+    assert not UncheckedHour.objects.exists()
