@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -33,10 +34,13 @@ def signed_in(*roles: str) -> Client:
 @pytest.mark.parametrize("name", [*RANGES, "", "century"])
 def test_each_range_is_drawn_with_its_tables(name: str) -> None:
     now = timezone.now()
-    row = agent_row(now, session_count_ssh=3, connection_median_latency_ms=40)
+    row = agent_row(now, session_count_ssh=3, connection_median_latency_ms=40, rx_bytes=3 * 2**29)
     ingest([(1, row)], now=now, kind="agent")
     collect_snapshot(now)
     page = signed_in("owner").get(PAGE, {"range": name}).content.decode()
+    assert [page.count(f">{text}</text>") for text in ("1.5 GiB", "768 MiB")] == [1, 1]
+    assert page.count(" UTC</text>") == 4
+    assert "<td>1,610,612,736</td>" in page
     assert page.count("<polyline") == 5 + 4 + 2 + 2
     assert page.count("<summary>") == 4
     assert "no snapshot" in page
@@ -82,8 +86,14 @@ def test_snapshots_are_listed_and_cannot_be_changed() -> None:
     assert client.post(f"/admin/deployment/snapshot/{snapshot.pk}/delete/").status_code == 403
 
 
+def drawing(series: list[Series], **options: Any) -> str:
+    """The chart of an hour, or of as many as there are steps."""
+    hours = [utc(2026, 5, 4) + n * timedelta(hours=1) for n in range(len(series[0].values) or 1)]
+    return timeline(series, moments=hours, shown="{:g}".format, **options)
+
+
 def test_names_are_escaped() -> None:
-    drawn = timeline([Series("<b>", [1])], title='"<i>', markers=[Marker(0, "<u>")])
+    drawn = drawing([Series("<b>", [1])], title='"<i>', markers=[Marker(0, "<u>")])
     assert not re.search("<[biu]>", drawn)
 
 
@@ -94,7 +104,7 @@ values = st.lists(st.one_of(st.none(), st.floats(0, 1e18)), max_size=30)
 @given(values)
 def test_every_stretch_is_a_line_and_every_gap_is_shaded(line: list[float | None]) -> None:
     gaps = [step for step, value in enumerate(line) if value is None]
-    drawn = timeline([Series("a", line)], title="A", gaps=gaps)
+    drawn = drawing([Series("a", line)], title="A", gaps=gaps)
     stretches = re.findall("v+", "".join("g" if value is None else "v" for value in line))
     assert drawn.count("<polyline") == len(stretches)
     assert drawn.count("<rect") == line.count(None)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-WIDTH, HEIGHT = 800, 160
+WIDTH, HEIGHT, ROOM_BELOW = 800, 160, 20
+# The scale has so many parts, and time as well.
+PARTS = 4
 COLOURS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#d62728", "#9467bd")
 GAP_COLOUR = "#808080"
 
@@ -33,26 +36,77 @@ def timeline(
     series: Sequence[Series],
     *,
     title: str,
+    moments: Sequence[datetime],
+    shown: Callable[[float], str],
     gaps: Iterable[int] = (),
     markers: Sequence[Marker] = (),
 ) -> SafeString:
-    """The chart: a line for each series, all on one scale from 0; `gaps` are steps to shade."""
-    steps = max((len(one.values) for one in series), default=0)
+    """The chart: a line for each series over the steps' moments, all on one scale from 0.
+
+    `shown` writes a value on that scale; `gaps` are steps to shade.
+    """
+    steps = len(moments)
     highest = highest_of(series)
     lines = (
         shape
         for one, colour in zip(series, COLOURS, strict=False)
         for shape in _line(one, colour=colour, highest=highest, steps=steps)
     )
-    shapes = [*_gaps(gaps, steps=steps), *lines, *_marks(markers, steps=steps)]
+    shapes = [*_gaps(gaps, steps=steps), *_grid(), *lines, *_marks(markers, steps=steps)]
+    # What is within the inner one is stretched to the page's width, which letters must not be.
     return format_html(
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{}" width="100%" '
-        'height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
-        f"{title}, from 0 to {highest:g}",
+        'height="{}"><svg width="100%" height="{}" viewBox="0 0 {} {}" '
+        'preserveAspectRatio="none">{}</svg>{}</svg>',
+        f"{title}, from 0 to {shown(highest)}",
+        HEIGHT + ROOM_BELOW,
         HEIGHT,
         WIDTH,
         HEIGHT,
-        format_html_join("", "{}", ((shape,) for shape in shapes)),
+        _joined(shapes),
+        _joined([*_scale(highest, shown=shown), *_times(moments)]),
+    )
+
+
+def _joined(shapes: Iterable[SafeString]) -> SafeString:
+    return format_html_join("", "{}", ((shape,) for shape in shapes))
+
+
+def _grid() -> Iterator[SafeString]:
+    for part in range(PARTS):
+        yield format_html(
+            '<path d="M0 {}H{}" stroke="{}" stroke-opacity="0.4" '
+            'vector-effect="non-scaling-stroke"/>',
+            HEIGHT * part // PARTS,
+            WIDTH,
+            GAP_COLOUR,
+        )
+
+
+def _scale(highest: float, *, shown: Callable[[float], str]) -> Iterator[SafeString]:
+    """What the greatest value is, and half of it, under their lines."""
+    for part in (0, PARTS // 2):
+        yield _text(shown(highest * (1 - part / PARTS)), x=0, y=HEIGHT * part // PARTS + 13)
+
+
+def _times(moments: Sequence[datetime]) -> Iterator[SafeString]:
+    """The time at each quarter, below the chart, in UTC: the date where it is of several days."""
+    first, last = moments[0], moments[-1]
+    length = (last - first) * len(moments) / max(len(moments) - 1, 1)
+    form = "%m-%d" if length > timedelta(days=2) else "%H:%M"
+    for part in range(PARTS):
+        text = f"{first + length * part / PARTS:{form}}"
+        yield _text(text, x=100 * part // PARTS, y=HEIGHT + ROOM_BELOW - 4)
+    yield _text(f"{first + length:{form}} UTC", x=100, y=HEIGHT + ROOM_BELOW - 4, anchor="end")
+
+
+def _text(text: str, *, x: int, y: int, anchor: str = "start") -> SafeString:
+    return format_html(
+        '<text x="{}%" y="{}" font-size="11" fill="currentColor" text-anchor="{}">{}</text>',
+        x,
+        y,
+        anchor,
+        text,
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.utils.safestring import SafeString
 
@@ -14,7 +15,7 @@ from deployment.stats.figures import KINDS, P50, P95
 from deployment.stats.history import Point, Range, even_range, points
 from deployment.stats.percentiles import NO_SAMPLE
 from deployment.stats.selectors import refresh_interval
-from deployment.stats.timeline import Marker, Series, highest_of, legend, timeline
+from deployment.stats.timeline import Marker, Series, legend, timeline
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -33,14 +34,9 @@ DEFAULT_RANGE = "1d"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A timeline, its legend, and the same figures as a table, newest first.
-
-    It goes from 0 to `highest`, and from the moment `since` on.
-    """
+    """A timeline, its legend, and the same figures as a table, newest first."""
 
     title: str
-    highest: str
-    since: datetime
     drawing: SafeString
     legend: SafeString
     columns: list[str]
@@ -63,7 +59,7 @@ def charts(name: str, *, now: datetime) -> list[Chart]:
     """The charts of the range of that name, which is one of RANGES."""
     found = points(range_of(name, now=now))
     markers = changes(found)
-    return [_chart(title, lines, found, markers=markers) for title, lines in _LINES.items()]
+    return [_chart(figures, found, markers=markers) for figures in _CHARTS]
 
 
 def range_of(name: str, *, now: datetime) -> Range:
@@ -88,23 +84,51 @@ def _percentile(cell: Cell, fraction: float) -> float | None:
     return None if found == NO_SAMPLE else found
 
 
-_LINES: dict[str, dict[str, Read]] = {
-    "Workspaces by state": {state: _state(state) for state in STATES},
-    "Sessions by kind": {kind: _kind(kind) for kind in KINDS},
-    "Connection latency in milliseconds": {
-        "p50": lambda cell, _: _percentile(cell, P50),
-        "p95": lambda cell, _: _percentile(cell, P95),
-    },
-    "Traffic in bytes a step": {
-        "received": lambda cell, _: cell.rx_bytes,
-        "sent": lambda cell, _: cell.tx_bytes,
-    },
-}
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _chart(
-    title: str, lines: dict[str, Read], found: Sequence[Point], *, markers: Sequence[Marker]
-) -> Chart:
+def _milliseconds(value: float) -> str:
+    return f"{_number(value)} ms"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            return f"{_number(value)} {unit}"
+        value /= 1024
+    return f"{_number(value)} PiB"
+
+
+class Figures(NamedTuple):
+    """What a chart is of: its lines, and how a figure is written on its scale."""
+
+    title: str
+    lines: dict[str, Read]
+    shown: Callable[[float], str]
+
+
+_CHARTS = (
+    Figures("Workspaces by state", {state: _state(state) for state in STATES}, _number),
+    Figures("Sessions by kind", {kind: _kind(kind) for kind in KINDS}, _number),
+    Figures(
+        "Connection latency in milliseconds",
+        {
+            "p50": lambda cell, _: _percentile(cell, P50),
+            "p95": lambda cell, _: _percentile(cell, P95),
+        },
+        _milliseconds,
+    ),
+    Figures(
+        "Traffic in bytes a step",
+        {"received": lambda cell, _: cell.rx_bytes, "sent": lambda cell, _: cell.tx_bytes},
+        _bytes,
+    ),
+)
+
+
+def _chart(figures: Figures, found: Sequence[Point], *, markers: Sequence[Marker]) -> Chart:
+    lines, title = figures.lines, figures.title
     series = [
         Series(name, [_value(read, point.cell) for point in found]) for name, read in lines.items()
     ]
@@ -112,9 +136,14 @@ def _chart(
     gaps = [step for step, point in enumerate(found) if _is_gap(point)]
     return Chart(
         title=title,
-        highest=_shown(highest_of(series)),
-        since=found[0].at,
-        drawing=timeline(series, title=title, gaps=gaps, markers=markers),
+        drawing=timeline(
+            series,
+            title=title,
+            moments=[point.at for point in found],
+            shown=figures.shown,
+            gaps=gaps,
+            markers=markers,
+        ),
         legend=legend(series),
         columns=list(lines),
         rows=[
@@ -126,10 +155,6 @@ def _chart(
 
 def _is_gap(point: Point) -> bool:
     return point.cell is None or point.cell.newest is None
-
-
-def _shown(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _value(read: Read, cell: Cell | None) -> float | None:
