@@ -104,6 +104,4 @@ def _home() -> Path:
 
 
 def _unusable(path: Path, why: str) -> str:
-    return (
-        f"The data directory's {path} {why}: change that, or set {VARIABLE} to another directory."
-    )
+    return f"Data directory: {path} {why}; change that, or set {VARIABLE} to another directory."

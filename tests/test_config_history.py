@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,20 @@ def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     page = browser.get(answer.headers["Location"]).content.decode()
     assert "Browser Only" in page
     assert "<td>true</td>" in page
+
+
+def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClient) -> None:
+    found = revision(
+        CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL="postgres://u:held-back@h/d"
+    )
+    page = signed_in(owner).get(f"{PAGE}{found.pk}/change/").content.decode()
+    lines = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert ("Browser Only", "true", "env") in lines
+    sources = [source for _, _, source in lines]
+    set_by_somebody = len(list(filter(None, sources)))
+    assert all(sources[:set_by_somebody])
+    assert len(sources) > 100 > set_by_somebody
+    assert "held-back" not in page
 
 
 def test_two_must_be_selected(owner: APIClient) -> None:

@@ -121,10 +121,11 @@ def test_scopes_are_stored_and_shown(
     assert member.get(f"/api/v2{TOKENS}/t").json()["scopes"] == scopes
 
 
-def test_unknown_scope_is_400(member: APIClient) -> None:
-    answer = create(member, scopes=["workspace:fly"])
+@pytest.mark.parametrize("body", [{"scope": "fly"}, {"scopes": ["workspace:fly"]}])
+def test_unknown_scope_is_400_and_names_the_member(body: dict[str, Any], member: APIClient) -> None:
+    answer = create(member, **body)
 
-    assert (answer.status_code, validation_fields(answer)) == (400, ["scopes"])
+    assert (answer.status_code, validation_fields(answer)) == (400, list(body))
 
 
 def test_key_makes_none_that_reaches_further_than_itself(db: None) -> None:

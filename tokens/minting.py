@@ -26,11 +26,15 @@ from users.roles import OWNER
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A token as it was asked for. Units: `lifetime_ns` nanoseconds, 0 for the default."""
+    """A token as it was asked for. Units: `lifetime_ns` nanoseconds, 0 for the default.
+
+    `scopes` came in the member `scopes_member` of the request.
+    """
 
     lifetime_ns: int = 0
     token_name: str = ""
     scopes: tuple[str, ...] = ()
+    scopes_member: str = "scopes"
     allow_list: tuple[object, ...] = ()
 
 
@@ -46,7 +50,7 @@ def create_token(
     limits = policy.policy_of(user)
     require_minting(limits, caller)
     lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-    chosen = _scopes(wanted.scopes, limits, caller)
+    chosen = _scopes(wanted, limits, caller)
     allowed = _allow_list(wanted.allow_list, caller)
     name = _name(wanted.token_name)
     with transaction.atomic(), _counting(limits, user):
@@ -70,7 +74,7 @@ def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: da
     require_may_mint_for(user, caller)
     limits = policy.policy_of(user)
     require_minting(limits, caller)
-    chosen = _scopes((), limits, caller)
+    chosen = _scopes(Wanted(), limits, caller)
     return create_api_key(
         user,
         lifetime_ns=limits.default_token_lifetime,
@@ -108,15 +112,14 @@ def _lifetime(wanted_ns: int, limits: Policy) -> int:
     return wanted_ns or limits.default_token_lifetime
 
 
-def _scopes(wanted: Sequence[str], limits: Policy, caller: KeyIdentity) -> list[str]:
+def _scopes(wanted: Wanted, limits: Policy, caller: KeyIdentity) -> list[str]:
     """The canonical scopes: known, allowed by the policy, and none that the caller's key lacks."""
-    chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted)) or [scopes.ALL]
+    chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
         known = ", ".join(sorted(scopes.KNOWN))
-        raise invalid(
-            Validation("scopes", f"{unknown[0][:64]!r} is not a scope; there are {known}.")
-        )
+        detail = f"{unknown[0][:64]!r} is not a scope; there are {known}."
+        raise invalid(Validation(wanted.scopes_member, detail))
     limit = limits[policy.SCOPES]
     if limit.value is not None and (over := set(chosen) - scopes.within(chosen, limit.value)):
         detail = f"{', '.join(sorted(over))} is not allowed"
@@ -124,7 +127,7 @@ def _scopes(wanted: Sequence[str], limits: Policy, caller: KeyIdentity) -> list[
             400,
             "A scope is not allowed.",
             detail=f"{detail} ({limit.explanation()})",
-            validations=[Validation("scopes", detail)],
+            validations=[Validation(wanted.scopes_member, detail)],
         )
     if scopes.within(chosen, caller.scopes) != frozenset(chosen):
         raise forbidden("A key cannot make another whose scopes are wider than its own.")

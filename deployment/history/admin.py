@@ -9,9 +9,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from coderapi.admin_base import ReadOnlyAdmin
-from deployment.history.differences import differences
+from deployment.history.differences import differences, settings_of
 from deployment.history.models import ConfigRevision
 from deployment.history.running import has_drifted, running
 
@@ -24,7 +26,7 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
     list_display = ["id", "recorded_at", "short", "host", "version"]
     list_filter = ["host", "version"]
     actions = ["compare"]
-    fields = ["recorded_at", "digest", "host", "version", "values", "sources", "secrets"]
+    fields = ["recorded_at", "digest", "host", "version", "options"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.diff)
@@ -39,6 +41,16 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         hosts = running()
         found = {"running": hosts, "has_drifted": has_drifted(hosts)}
         return super().changelist_view(request, {**found, **(extra_context or {})})
+
+    @admin.display(description="options")
+    def options(self, revision: ConfigRevision) -> SafeString:
+        """A line for each option: its name, its value, and where that was set."""
+        lines = ((each.name, each.value, each.source) for each in settings_of(revision))
+        return format_html(
+            "<table><thead><tr><th>Option</th><th>Value</th><th>Set by</th></tr></thead>"
+            "<tbody>{}</tbody></table>",
+            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", lines),
+        )
 
     @admin.action(description="Compare the two selected revisions", permissions=["view"])
     def compare(

@@ -1,4 +1,4 @@
-"""What changed between two revisions of the configuration."""
+"""What a revision of the configuration says, and what changed between two."""
 
 from __future__ import annotations
 
@@ -24,11 +24,34 @@ class Difference:
         return f"{self.name}: {self.before or '(empty)'} → {self.after or '(empty)'}"
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option as a revision has it; where nobody set it, there is no source."""
+
+    name: str
+    value: str
+    source: str
+
+
+def settings_of(revision: ConfigRevision) -> list[Setting]:
+    """All that is set, and then the defaults, both in the options' order."""
+    found = [
+        Setting(_NAMES.get(path, path), _shown(revision, path), revision.sources.get(path, ""))
+        for path in _paths(revision)
+        if path in revision.values or path in revision.secrets
+    ]
+    return sorted(found, key=lambda setting: not setting.source)
+
+
 def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
     """By the options' order; those that one of the two releases does not know come last."""
-    known = list(_NAMES)
-    paths = [*known, *sorted({*before.values, *after.values} - set(known))]
-    return [found for path in paths for found in _difference(path, before, after)]
+    return [found for path in _paths(before, after) for found in _difference(path, before, after)]
+
+
+def _paths(*revisions: ConfigRevision) -> list[str]:
+    """Of every option, this release's first."""
+    others = {path for revision in revisions for path in revision.values} - set(_NAMES)
+    return [*_NAMES, *sorted(others)]
 
 
 def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Iterator[Difference]:

@@ -104,11 +104,12 @@ class TokensView(APIView):
 
 def _wanted(members: dict[str, Any]) -> Wanted:
     # Older clients name one scope, newer ones several.
-    one = [members["scope"]] if members["scope"] else []
+    several, one = members["scopes"], members["scope"]
     return Wanted(
         lifetime_ns=members["lifetime"],
         token_name=members["token_name"],
-        scopes=tuple(members["scopes"] or one),
+        scopes=tuple(several or filter(None, [one])),
+        scopes_member="scope" if one and not several else "scopes",
         allow_list=tuple(members["allow_list"]),
     )
 
