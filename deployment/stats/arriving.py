@@ -26,7 +26,7 @@ RX, TX = _PLACES["rx_bytes"], _PLACES["tx_bytes"]
 SESSIONS = [_PLACES[name] for name in folding.SESSION_COLUMNS]
 _SLICE_SECONDS = SLICE.seconds
 _newest_members = itemgetter(AGENT_ID, CREATED_AT, ID, *SESSIONS)
-_age = itemgetter(CREATED_AT, ID)
+_time_of, _age = itemgetter(CREATED_AT), itemgetter(CREATED_AT, ID)
 
 _MINUTES = """
 SELECT * FROM unnest(
@@ -106,11 +106,17 @@ class Arrived:
             self.cells[key] = _added(self.cells.get(key, NOTHING), cell)
         for each, sessions in other.usage.items():
             self.usage[each] = _added(self.usage.get(each, NO_SESSIONS), sessions)
-        for agent, row in other.newest.items():
-            known = self.newest.get(agent)
-            if known is None or _age(row) > _age(known):
-                self.newest[agent] = row
+        self._raise_newest(other.newest)
         self.ahead += other.ahead
+
+    def _raise_newest(self, others: Mapping[str, Row]) -> None:
+        if _are_all_older(self.newest, others):
+            self.newest |= others
+        else:
+            for agent, row in others.items():
+                known = self.newest.get(agent)
+                if known is None or _age(row) > _age(known):
+                    self.newest[agent] = row
 
     def taken_back(self) -> Arrived:
         """What takes these rows out of all sums again. It says nothing of what is newest."""
@@ -157,6 +163,15 @@ class Arrived:
             start = slice_start(number)
             if start >= kept_from:
                 yield start, bucket, *cell
+
+
+def _are_all_older(rows: Mapping[str, Row], others: Mapping[str, Row]) -> bool:
+    """Whether it is so, which is mostly the case and soon seen."""
+    if not (rows and others):
+        return True
+    latest: datetime = max(map(_time_of, rows.values()))
+    earliest: datetime = min(map(_time_of, others.values()))
+    return latest < earliest
 
 
 def slice_start(number: float) -> datetime:
