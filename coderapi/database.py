@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +16,15 @@ from psycopg_pool import PoolTimeout
 
 from coderapi.replicas import application_name
 
-# No disk, no memory, a statement or a wait for a lock that took too long: it may go well the next
-# time, and the connection is as good as any.
-BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03"})
+DEADLOCK = "40P01"
+# No disk, no memory, a statement or a wait for a lock that took too long or would never have ended:
+# it may go well the next time, and the connection is as good as any.
+BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
 # too many connections: the server cannot serve us now, whatever the statement was.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
-DEADLOCK = "40P01"
+DEADLOCKED_TRIES = 5
 # COPY is psycopg's alone, and so are its errors.
 OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
@@ -47,6 +48,17 @@ def sqlstate(error: BaseException) -> str | None:
 def is_deadlock(error: BaseException) -> bool:
     """Whether the transaction was undone because it and another waited for each other."""
     return sqlstate(error) == DEADLOCK
+
+
+def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
+    """What the whole transaction returns; it is tried again where it gave way to another."""
+    for _ in range(DEADLOCKED_TRIES - 1):
+        try:
+            return transaction()
+        except OPERATIONAL_ERRORS as error:
+            if not is_deadlock(error):
+                raise
+    return transaction()
 
 
 _discarding = threading.Lock()

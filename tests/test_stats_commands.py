@@ -22,7 +22,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from deployment.stats import importing
+from deployment.stats import importing, reading_ahead
 from deployment.stats.collecting import collect_in_a_loop
 from deployment.stats.figures import agent_figures
 from deployment.stats.import_files import Progress
@@ -226,10 +226,23 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, contents: bytes, comp
 
 
 @pytest.mark.django_db
+def test_what_is_before_the_break_in_a_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 2)
+    lines = [f"{uuid.UUID(int=number)},1" for number in range(7)]
+    path = tmp_path / "states.csv"
+    path.write_text("\n".join(["workspace_id,build_number", *lines, '"open']))
+    with pytest.raises(CommandError, match="is not CSV"):
+        call_command("import_workspaces", str(path))
+    assert WorkspaceState.objects.count() == 6
+
+
+@pytest.mark.django_db
 def test_an_import_that_stopped_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH_ROWS", 2)
+    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 2)
     rows = [workspace_row(number) for number in range(5)]
     path = write(tmp_path / "states.jsonl", rows)
     Progress(str(path), kind="workspace").keep(3, now=timezone.now())
@@ -244,7 +257,7 @@ def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> N
     now = timezone.now()
     rows = [
         agent_row(now, agent=number, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(importing.GROUP_ROWS + 2 * importing.BATCH_ROWS)
+        for number in range(importing.GROUP_ROWS + 2 * reading_ahead.BATCH_ROWS)
     ]
     path = write(tmp_path / "rows.jsonl", rows)
     killed = started("import_agent_stats", str(path))
@@ -252,7 +265,7 @@ def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> N
     killed.kill()
     killed.communicate()
     before = AgentStat.objects.count()
-    assert before % importing.BATCH_ROWS == 0
+    assert before % reading_ahead.BATCH_ROWS == 0
     said = call_command("import_agent_stats", str(path))
     assert "lines were in before" in said or before == len(rows)
     assert agent_figures(now, most_exact_rows=0).rx_bytes == len(rows)

@@ -21,7 +21,7 @@ from django.utils import timezone
 from coderapi import postgres
 from coderapi.postgres.cluster import running
 from coderapi.postgres.place import prepared
-from deployment.stats import importing
+from deployment.stats import importing, reading_ahead
 from deployment.stats.jobs import COLLECT
 from tests.live import Server
 from tests.processes import Program, wait_for
@@ -261,7 +261,7 @@ def test_an_import_goes_on_after_postgres_was_killed(
     now = timezone.now()
     rows = [
         agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(importing.GROUP_ROWS + 2 * importing.BATCH_ROWS)
+        for number in range(importing.GROUP_ROWS + 2 * reading_ahead.BATCH_ROWS)
     ]
     file = directory / "rows.jsonl"
     file.write_bytes(b"\n".join(map(orjson.dumps, rows)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import orjson
@@ -17,13 +18,15 @@ from django.db import connection
 from django.utils import timezone
 
 from coderapi.database import connect_directly, lock_number
-from deployment.stats import importing, partitions
-from deployment.stats.figures import agent_figures
+from deployment.stats import importing, partitions, reading_ahead
+from deployment.stats.figures import agent_figures, usage_sessions
+from deployment.stats.importing import import_records
 from deployment.stats.ingest import ingest
 from deployment.stats.models import AgentStat
+from deployment.stats.records import Record
 from tests.factories import utc
 from tests.processes import wait_for
-from tests.stats_rows import agent_row
+from tests.stats_rows import Reference, agent_row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIKE_IT = """
@@ -74,15 +77,21 @@ def as_file(rows: list[dict[str, Any]], path: Path) -> str:
     return f"{said[0]} new, {said[5]} known"
 
 
+@pytest.mark.parametrize(("commits", "said_at_last"), [(False, "3 new"), (True, "1 new")])
 @pytest.mark.parametrize("by_file", [True, False])
 def test_rows_that_another_brings_in_at_once_in_another_order_are_told(
     other: psycopg.Connection[Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     by_file: bool,
+    commits: bool,
+    said_at_last: str,
 ) -> None:
-    """The one that waited first finds out that the two wait for each other, and gives way."""
-    monkeypatch.setattr(importing, "BATCH_ROWS", 1)
+    """The one that waited first finds out that the two wait for each other, and gives way.
+
+    The other's rows, if they stay, have another time.
+    """
+    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 1)
     now = timezone.now()
     kept = agent_row(now - timedelta(seconds=1), agent=9)
     ingest([(1, kept)], now=now, kind="agent")
@@ -103,19 +112,19 @@ def test_rows_that_another_brings_in_at_once_in_another_order_are_told(
                 break
             assert said.result() == "3 new, 0 known"
             rows = rows_of(now, 3)
-        other.rollback()
-        assert said.result() == "3 new, 0 known"
+        (other.commit if commits else other.rollback)()
+        assert said.result() == f"{said_at_last}, 0 known"
     assert AgentStat.objects.count() % 3 == 1
-    assert agent_figures(timezone.now()).rx_bytes == AgentStat.objects.count() - 1
+    own = AgentStat.objects.exclude(created_at=kept["created_at"]).count()
+    assert agent_figures(timezone.now()).rx_bytes == own
 
 
 def gives_way_to(other: psycopg.Connection[Any], ids: list[str]) -> bool:
     """Whether the first to wait gave way; else it had looked before the other waited, too."""
     try:
         other.execute(LIKE_IT, ids)
-    except psycopg.errors.UniqueViolation:
-        return True  # It came back before the other had noticed.
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation):
+        # Of the latter, it came back before the other had noticed.
         other.rollback()
         return False
     return True
@@ -147,10 +156,55 @@ def test_no_hour_is_made_while_rows_are_brought_in(other: psycopg.Connection[Any
 def test_an_import_may_be_of_any_hours_in_any_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: timedelta, seconds: float
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH_ROWS", 2)
+    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 2)
     monkeypatch.setattr(importing, "GROUP_ROWS", 6)
     monkeypatch.setattr(importing, "GROUP_SECONDS", seconds)
     now = timezone.now()
-    rows = [agent_row(now - apart * (n * 7 % 20), agent=n % 3, rx_bytes=1) for n in range(20)]
+    rows = [
+        agent_row(
+            now - apart * (n * 7 % 20),
+            agent=n % 3,
+            rx_bytes=2**n,
+            connection_median_latency_ms=n,
+            session_count_ssh=n,
+            usage=n % 2 == 0,
+        )
+        for n in range(20)
+    ]
     assert as_file([*rows, {"id": 7}, *rows[:5]], tmp_path / "rows.jsonl") == "20 new, 5 known"
     assert AgentStat.objects.count() == 20
+    for at in (now, now + timedelta(minutes=1)):
+        reference, figures = Reference(rows, at), agent_figures(at)
+        assert figures.rx_bytes == reference.traffic("rx_bytes")
+        assert figures.latency_p95 == pytest.approx(reference.percentile(0.95))
+        assert figures.session_counts == reference.sessions()
+        assert usage_sessions(at) == reference.usage_sessions()
+
+
+def test_an_import_whose_next_rows_are_slow_to_come_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 1)
+    monkeypatch.setattr(importing, "GROUP_SECONDS", 0.1)
+    come = Event()
+
+    def records() -> Iterator[Record]:
+        for number, row in enumerate(rows_of(timezone.now(), 3), 1):
+            yield Record(number, orjson.dumps(row), orjson.loads)
+            if number == 2:
+                come.wait()
+
+    def take() -> int:
+        counted = {"advance": lambda records: None, "set_aside": lambda rejection, text: None}
+        try:
+            return import_records(records(), kind="agent", clock=timezone.now, **counted).accepted
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(take)
+        try:
+            wait_for(lambda: AgentStat.objects.count() == 2)
+        finally:
+            come.set()
+        assert taken.result() == 3

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Sum
 
-from deployment.stats import known_rows
+from deployment.stats import known_rows, repeated_ids
+from deployment.stats.figures import agent_figures
 from deployment.stats.ingest import ingest
+from deployment.stats.ladder import build_rungs, mark_stale
 from deployment.stats.models import (
     AgentStat,
     AheadAgentStat,
     LatencyBucket,
     MinuteSum,
     NewestAgentStat,
+    Rung,
     SliceSum,
     UncheckedHour,
     UsageMinute,
@@ -23,6 +28,7 @@ from deployment.stats.outcome import Verdicts
 from deployment.stats.repeated_ids import check_later, remove_repeated
 from deployment.stats.retention import prune_stats
 from tests.factories import utc
+from tests.processes import wait_for
 from tests.stats_rows import agent_row
 
 NOW = utc(2026, 5, 4, 12, 34)
@@ -58,7 +64,9 @@ def row(number: int, moment: Any, **members: Any) -> dict[str, Any]:
 
 def everything() -> list[Any]:
     tables = (MinuteSum, LatencyBucket, SliceSum, UsageMinute, NewestAgentStat, AheadAgentStat)
-    return [sorted(table.objects.values_list(), key=str) for table in (*tables, AgentStat)]
+    found = [sorted(table.objects.values_list(), key=str) for table in (*tables, AgentStat)]
+    rungs = Rung.objects.filter(row_count__gt=0).order_by("span", "start")
+    return [*found, list(rungs.values_list("span", "start", "row_count", "rx_bytes"))]
 
 
 def moved(row: dict[str, Any], moment: Any) -> dict[str, Any]:
@@ -85,23 +93,31 @@ def test_of_two_rows_with_an_id_the_later_one_is_taken_back(
     take(first, row(3, NOW - 5 * MINUTE), row(4, NOW - 3 * HOUR))
     take(row(1, NOW - 2 * MINUTE), row(7, NOW))
     with transaction.atomic():
-        prune_stats(later)
+        keep(later)
         before = everything()
         transaction.set_rollback(True)
+    build_rungs(later)
     with_companion = take(row(2, NOW - 9 * HOUR), moved(first, other))
     assert with_companion.accepted == 2
     assert remove_repeated(later) == 1
     assert not UncheckedHour.objects.exists()
     assert remove_repeated(later) == 0
-    prune_stats(later)
     take_back(row(2, NOW - 9 * HOUR))
+    keep(later)
     assert everything() == before
+
+
+def keep(now: datetime) -> None:
+    """What the worker does by the clock."""
+    prune_stats(now)
+    build_rungs(now)
 
 
 def take_back(companion: dict[str, Any]) -> None:
     """Takes what the companion came to away, which had a minute and a bucket of its own."""
     assert AgentStat.objects.filter(id=companion["id"]).delete()[0]
     minute = NOW - 9 * HOUR
+    mark_stale(minute)
     for table in (MinuteSum, LatencyBucket, UsageMinute):
         assert table.objects.filter(minute=minute).delete()[0]
 
@@ -129,16 +145,73 @@ def test_what_is_sent_again_with_other_times_is_refused_though_it_is_much() -> N
     assert take(*rows).duplicate == 5
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("none_looked_for")
 def test_rows_that_come_while_their_hour_is_checked_are_checked_after_it() -> None:
-    hour = NOW.replace(minute=0)
+    """What is brought in beside is not seen yet, and its mark is waited for."""
     take(row(1, NOW), row(2, NOW))
-    (unchecked,) = UncheckedHour.objects.all()
-    check_later([hour])
-    assert UncheckedHour.objects.filter(start=hour, marks=unchecked.marks).count() == 0
+
+    def check() -> int:
+        try:
+            return remove_repeated(LATER)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            check_later([NOW.replace(minute=0)])
+            checked = pool.submit(check)
+            wait_for(waiting)
+        assert checked.result() == 0
+    assert UncheckedHour.objects.get().marks == 2
+    remove_repeated(LATER)
+    assert not UncheckedHour.objects.exists()
+
+
+def waiting() -> bool:
+    query = "SELECT FROM pg_locks WHERE NOT granted"
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.rowcount > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_a_check_that_takes_long_goes_on_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = row(5, NOW - 3 * HOUR)
+    take(first)
+    UncheckedHour.objects.all().delete()
+    take(row(1, NOW), moved(first, NOW), row(2, NOW - 2 * HOUR))
+    monkeypatch.setattr(repeated_ids, "RUN_SECONDS", 0)
+    assert remove_repeated(LATER) == 0
+    assert UncheckedHour.objects.count() == 2
+    UncheckedHour.objects.update(compared_to=NOW.replace(minute=0) - 3 * HOUR)
+    monkeypatch.undo()
     assert remove_repeated(LATER) == 0
     assert not UncheckedHour.objects.exists()
+    assert AgentStat.objects.count() == 4
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_a_row_whose_id_came_late_before_is_taken_back() -> None:
+    late = row(5, NOW - 30 * HOUR)
+    take(late)
+    take(row(1, NOW), moved(late, NOW))
+    assert remove_repeated(LATER) == 1
+    assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 2}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
+def test_slices_that_nothing_was_taken_out_of_are_not_read() -> None:
+    first = row(5, NOW - 3 * HOUR)
+    take(first, row(3, NOW))
+    take(row(1, NOW), moved(first, NOW))
+    assert remove_repeated(LATER) == 1
+    left = MinuteSum.objects.get(minute=NOW)
+    assert (left.row_count, left.sliced_count) == (2, 0)
+    assert agent_figures(NOW).rx_bytes == 2**1 + 2**3
 
 
 @pytest.mark.django_db

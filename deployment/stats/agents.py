@@ -22,7 +22,7 @@ _id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Agent rows in the order of their ids, what is soon told of them, and perhaps more of it."""
+    """Agent rows in the order of their ids, their times and hours; `made` where that was done."""
 
     rows: Sequence[Row]
     first: datetime
@@ -44,7 +44,7 @@ def arrivals(rows: Iterable[Row]) -> Arrivals | None:
 
 def made_ready(found: Arrivals, *, now: datetime) -> Arrivals:
     """The same, with all that can be done without the database, perhaps in another thread."""
-    return replace(found, made=keeping.made(found.rows, now=now))
+    return replace(found, made=keeping.make(found.rows, now=now))
 
 
 def prepare(found: Arrivals, *, now: datetime) -> None:
@@ -59,7 +59,7 @@ def prepare(found: Arrivals, *, now: datetime) -> None:
     partitions.ensure_hours(hours, kept_from=max(kept_from, minutes_from(now)))
 
 
-class Taking:
+class AgentIntake:
     """Takes in agent rows, a part at a time, in the surrounding transaction.
 
     What they come to is added up over the parts and folded once, at the end: it is mostly the same
@@ -77,13 +77,13 @@ class Taking:
             rows = _timely(found, now=now, verdicts=verdicts)
             if not found.are_distinct:
                 rows = _without_repetitions(rows, verdicts=verdicts)
-            self._take(rows, found, now=now, verdicts=verdicts)
+            self._keep(rows, found, now=now, verdicts=verdicts)
         else:
             detail = "agent rows are switched off"
             verdicts.rejected = [_refused(row, "kind", detail) for row in found.rows]
         return verdicts
 
-    def _take(
+    def _keep(
         self, rows: Sequence[Row], found: Arrivals, *, now: datetime, verdicts: Verdicts
     ) -> None:
         partitions.lock_hours(shared=True)
@@ -100,7 +100,7 @@ class Taking:
 
     def fold(self) -> None:
         """Folds what was kept. To be called at the end of the transaction."""
-        if self._arrived is not None:
+        if self._arrived is not None and self._arrived.rows:
             self._arrived.fold()
             repeated_ids.check_later(self._known.unchecked)
 

@@ -104,8 +104,8 @@ class Arrived:
         self.rows += other.rows
         for key, cell in other.cells.items():
             self.cells[key] = _added(self.cells.get(key, NOTHING), cell)
-        for each, sessions in other.usage.items():
-            self.usage[each] = _added(self.usage.get(each, NO_SESSIONS), sessions)
+        for minute, sessions in other.usage.items():
+            self.usage[minute] = _added(self.usage.get(minute, NO_SESSIONS), sessions)
         self._raise_newest(other.newest)
         self.ahead += other.ahead
 

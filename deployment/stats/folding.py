@@ -63,8 +63,10 @@ INSERT INTO deployment_usageminute AS known (agent_id, minute, {_SESSIONS})
 ON CONFLICT (agent_id, minute) DO UPDATE SET
     {", ".join(f"{name} = known.{name} + excluded.{name}" for name in SESSION_COLUMNS)}
 """
+# A mark that is there already is locked: building would take it away without what comes now.
 MARK_STALE = """
-INSERT INTO deployment_stalespan (start) {rows} ORDER BY 1 ON CONFLICT DO NOTHING
+INSERT INTO deployment_stalespan (start) {rows} ORDER BY 1
+ON CONFLICT (start) DO UPDATE SET start = excluded.start
 """
 RAISE_NEWEST = f"""
 INSERT INTO deployment_newestagentstat AS known (agent_id, created_at, id, {_SESSIONS})
@@ -145,7 +147,7 @@ def fold(source: str, *, now: datetime) -> None:
 
 
 def newest_of(agents: str, *, now: datetime) -> None:
-    """Finds the newest raw row of these agents, an array of ids as text, where none is known."""
+    """Raises these agents' newest rows to the newest raw ones; `agents` is an array of ids."""
     source = (
         "(SELECT * FROM deployment_agentstat WHERE agent_id = ANY(%s::uuid[])) AS rows_of_these"
     )

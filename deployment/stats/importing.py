@@ -5,33 +5,24 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import batched
 from typing import Any
 
 from django.db import transaction
 
 from coderapi.database import OPERATIONAL_ERRORS, is_deadlock
-from deployment.stats.ingest import (
-    Intake,
-    Parsed,
-    made_ready,
-    parse,
-    prepare,
-    take_in,
-)
+from deployment.stats.ingest import Intake, prepare, take_in
 from deployment.stats.outcome import Rejection, Verdicts
+from deployment.stats.reading_ahead import Ahead, Batch, parsed
 from deployment.stats.records import Record
-from deployment.stats.rows import Numbered
 
-BATCH_ROWS = 10_000
-# Folding costs the same for few rows and for many. While a group is under way no hour is dropped,
-# and what waits to drop one keeps others from bringing in rows: it must not last.
+# Folding costs the same for few rows and for many. While a group is under way no hour is made or
+# dropped, and what waits to do so keeps others from bringing in rows: it must not last.
 GROUP_ROWS = 100_000
+GROUP_BYTES = 128 * 1024 * 1024
 GROUP_SECONDS = 3.0
 # Rows by the thousand are made and let go, none of them in a cycle. To look for such cycles as
 # often as usual takes a quarter of all the time.
@@ -39,9 +30,6 @@ COLLECT_EVERY = 200_000
 # The thread that feeds the database asks a hundred times a batch to run for a moment. Each time the
 # one that parses would keep it, and the database, waiting for 5 ms.
 SWITCH_SECONDS = 0.0005
-
-
-type Batch = tuple[Record, ...]
 
 
 @dataclass(slots=True)
@@ -60,37 +48,25 @@ class ImportCounts:
 
 @dataclass(slots=True)
 class Group:
-    """Batches that go in with one transaction, and what becomes of their records."""
+    """What becomes of the records that go in with one transaction. Units: `size` bytes."""
 
-    batches: list[Batch] = field(default_factory=list)
     records: int = 0
+    size: int = 0
     accepted: int = 0
     duplicate: int = 0
     rejected: list[tuple[Rejection, bytes]] = field(default_factory=list)
 
-    def add(self, batch: Batch, verdicts: Verdicts) -> None:
-        self.records += len(batch)
+    @property
+    def has_room(self) -> bool:
+        return self.records < GROUP_ROWS and self.size < GROUP_BYTES
+
+    def add(self, records: Sequence[Record], verdicts: Verdicts) -> None:
+        self.records += len(records)
         self.accepted += verdicts.accepted
         self.duplicate += verdicts.duplicate
         if verdicts.rejected:
-            texts = {record.number: record.text for record in batch}
+            texts = {record.number: record.text for record in records}
             self.rejected += [(each, texts[each.row]) for each in verdicts.rejected]
-
-
-class Ahead:
-    """Batches that are read and parsed while the database is busy with those before them."""
-
-    def __init__(self, parsed: Iterator[tuple[Batch, Parsed]]) -> None:
-        self._parsed = parsed
-        self._next: tuple[Batch, Parsed] | None = None
-
-    def look(self) -> tuple[Batch, Parsed] | None:
-        """The next batch, which stays the next; None after the last."""
-        self._next = self._next or next(self._parsed, None)
-        return self._next
-
-    def go_on(self) -> None:
-        self._next = None
 
 
 def import_records(
@@ -106,8 +82,8 @@ def import_records(
     `set_aside` hears of each bad record, and then `advance` of how many records were committed.
     """
     counts = ImportCounts()
-    with closing(_parsed_ahead(batched(records, BATCH_ROWS), kind=kind, clock=clock)) as parsed:
-        for group in _taken_in(Ahead(parsed), kind=kind, clock=clock):
+    with Ahead(records, kind=kind, clock=clock) as ahead:
+        for group in _committed_groups(ahead, kind=kind, clock=clock):
             for rejection, text in group.rejected:
                 set_aside(rejection, text)
             counts.add(group)
@@ -115,47 +91,54 @@ def import_records(
     return counts
 
 
-def _taken_in(ahead: Ahead, *, kind: str, clock: Callable[[], datetime]) -> Iterator[Group]:
-    """The groups of batches, each when it is committed."""
-    while upcoming := ahead.look():
+def _committed_groups(ahead: Ahead, *, kind: str, clock: Callable[[], datetime]) -> Iterator[Group]:
+    while first := ahead.take():
         group = Group()
-        prepare(upcoming[1], now=clock())
+        taken: list[Sequence[Record]] = []
+        prepare(first.parsed, now=clock())
         try:
             with transaction.atomic():
-                _take_in_group(group, ahead, hours=upcoming[1].hours, clock=clock)
+                _take_in_group(group, first, ahead, taken=taken, clock=clock)
         except OPERATIONAL_ERRORS as error:
             if not is_deadlock(error):
                 raise
-            # Another transaction brings in some of the same rows, in another order. A batch alone,
-            # whose rows have an order, waits for it.
-            yield from _one_by_one(group.batches, kind=kind, clock=clock)
+            # Another transaction brings in some of the same rows, in another order. A batch alone
+            # has its rows in order.
+            yield from _one_by_one(taken, kind=kind, clock=clock)
         else:
+            taken.clear()
             yield group
 
 
 def _take_in_group(
-    group: Group, ahead: Ahead, *, hours: set[datetime], clock: Callable[[], datetime]
+    group: Group,
+    first: Batch,
+    ahead: Ahead,
+    *,
+    taken: list[Sequence[Record]],
+    clock: Callable[[], datetime],
 ) -> None:
-    """Takes in batches of these hours, which were prepared, up to what a transaction is to hold."""
+    """Takes in the first batch and others of its hours, as many as a transaction is to hold.
+
+    What is slow to come, or cannot be read, is left to the next: nothing waits for it in between.
+    `taken` gets the records.
+    """
     intake, ends = Intake(), time.monotonic() + GROUP_SECONDS
-    while upcoming := ahead.look():
-        batch, parsed = upcoming
-        if not parsed.hours <= hours:
-            break
-        ahead.go_on()
-        group.batches.append(batch)
-        group.add(batch, intake.take(parsed, now=clock()))
-        if group.records >= GROUP_ROWS or time.monotonic() >= ends:
-            break
+    batch: Batch | None = first
+    while batch:
+        taken.append(batch.records)
+        group.add(batch.records, intake.take(batch.parsed, now=clock()))
+        group.size += batch.size
+        batch = ahead.take_if_there(first.parsed.hours, until=ends) if group.has_room else None
     intake.fold()
 
 
 def _one_by_one(
-    batches: Iterable[Batch], *, kind: str, clock: Callable[[], datetime]
+    batches: Iterable[Sequence[Record]], *, kind: str, clock: Callable[[], datetime]
 ) -> Iterator[Group]:
-    for batch in batches:
+    for records in batches:
         group = Group()
-        group.add(batch, take_in(_parsed(batch, kind=kind), now=clock()))
+        group.add(records, take_in(parsed(records, kind=kind), now=clock()))
         yield group
 
 
@@ -173,42 +156,3 @@ def seldom_collecting_and_soon_switching() -> Iterator[None]:
     finally:
         gc.set_threshold(*threshold)
         sys.setswitchinterval(interval)
-
-
-def _parsed_ahead(
-    batches: Iterator[Batch], *, kind: str, clock: Callable[[], datetime]
-) -> Generator[tuple[Batch, Parsed]]:
-    """The batches; while the database is busy with one, the next is read and parsed."""
-
-    def following() -> tuple[Batch, Parsed]:
-        batch = next(batches, ())
-        return batch, made_ready(_parsed(batch, kind=kind), now=clock())
-
-    with ThreadPoolExecutor(1, thread_name_prefix="parse") as pool:
-        upcoming = pool.submit(following)
-        while (found := upcoming.result())[0]:
-            upcoming = pool.submit(following)
-            yield found
-
-
-def _parsed(records: Sequence[Record], *, kind: str) -> Parsed:
-    """The records' values; a row's number is its record's."""
-    unreadable: list[Rejection] = []
-    parsed = parse(_rows(records, unreadable=unreadable), kind=kind)
-    parsed.rejected.extend(unreadable)
-    return parsed
-
-
-def _rows(records: Sequence[Record], *, unreadable: list[Rejection]) -> Iterable[Numbered]:
-    try:
-        return [(record.number, record.reader(record.text)) for record in records]
-    except ValueError:
-        return _readable(records, unreadable=unreadable)
-
-
-def _readable(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[Numbered]:
-    for record in records:
-        try:
-            yield record.number, record.read()
-        except ValueError as error:
-            unreadable.append(Rejection(record.number, getattr(error, "field", ""), str(error)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
 
-from coderapi.database import OPERATIONAL_ERRORS, is_deadlock
+from coderapi.database import unless_deadlocked
 from deployment.stats import agents, workspaces
 from deployment.stats.agent_rows import parse_agent_rows
 from deployment.stats.agents import Arrivals
@@ -92,7 +93,7 @@ class Intake:
     """Takes in what was parsed, a part at a time, in the surrounding transaction."""
 
     def __init__(self) -> None:
-        self._agents = agents.Taking()
+        self._agents = agents.AgentIntake()
 
     def take(self, parsed: Parsed, *, now: datetime) -> Verdicts:
         """Keeps every good row of this part, after `prepare`; what became of each."""
@@ -116,20 +117,17 @@ def prepare(parsed: Parsed, *, now: datetime) -> None:
 
 
 def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
-    """Takes in what was parsed, all in one transaction."""
+    """Takes in what was parsed, all in one transaction.
+
+    An import, which takes rows in a part at a time, may have some of the same in another order.
+    """
     prepare(parsed, now=now)
-    try:
-        return _taken_in(parsed, now=now)
-    except OPERATIONAL_ERRORS as error:
-        # An import, which takes rows in a part at a time, has some of the same in another order.
-        if not is_deadlock(error):
-            raise
-        return _taken_in(parsed, now=now)
+    return unless_deadlocked(partial(_taken_in, parsed, now=now))
 
 
+@transaction.atomic
 def _taken_in(parsed: Parsed, *, now: datetime) -> Verdicts:
-    with transaction.atomic():
-        intake = Intake()
-        verdicts = intake.take(parsed, now=now)
-        intake.fold()
+    intake = Intake()
+    verdicts = intake.take(parsed, now=now)
+    intake.fold()
     return verdicts

@@ -20,7 +20,7 @@ KEEP_HOURS_AHEAD = Job(
 )
 BUILD_RUNGS = Job(name="build_stats_rungs", every=FIVE_MINUTES, run=build_rungs)
 PRUNE = Job(name="prune_deployment_stats", every=timedelta(minutes=30), run=prune_stats)
-CHECK_IDS = Job(name="check_agent_stats_ids", every=timedelta(minutes=10), run=remove_repeated)
+CHECK_IDS = Job(name="check_agent_stats_ids", every=timedelta(minutes=1), run=remove_repeated)
 
 
 def register_all() -> None:

@@ -34,7 +34,7 @@ class Made:
     pieces: list[bytes]
 
 
-def made(rows: Iterable[Row], *, now: datetime) -> Made:
+def make(rows: Iterable[Row], *, now: datetime) -> Made:
     """Does beforehand, perhaps in another thread, what new rows need and a database does not."""
     arrived = Arrived(now)
     return Made(arrived, list(_adding(rows, arrived, columns=_members_of)))

@@ -26,43 +26,50 @@ from deployment.stats.rows import Row
 from deployment.stats.staging import array
 
 LATE_ROWS = "deployment_lateagentstat"
-# How often a transaction looks for a row in another hour: all in all some 15 ms.
+# How often a transaction looks for a row in an hour, all in all some 15 ms, and in how many hours:
+# each locks the partition and its indexes, of which the server has only so many.
 MOST_LOOKUPS = 10_000
 SAMPLED_LOOKUPS = 1_500
+MOST_HOURS = 26
 
-# The partition is named: with a range of times, the planner might read all that is within it.
+# Partitions are named: with a range of times, the planner might read all that is within it, and
+# with none it would lock all there are.
 _LOOK_UP = "SELECT id::text, created_at FROM {table} WHERE id = ANY(%s::uuid[])"
-_LOOK_EVERYWHERE = (
-    f"{_LOOK_UP.format(table=AGENT_STATS.name)} UNION ALL {_LOOK_UP.format(table=LATE_ROWS)}"
-)
 
 type Known = Mapping[str, datetime]
 
 
 class KnownRows:
-    """Looks for rows, as many as a transaction may; `unchecked` hours have others."""
+    """Finds rows that came before, within what a transaction may look up.
+
+    `unchecked` are hours with rows that were not looked for, or not everywhere.
+    """
 
     def __init__(self) -> None:
         self.unchecked: set[datetime] = set()
         self._left = MOST_LOOKUPS
 
     def of(self, rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Known:
-        """When those of the rows' ids were of that are known, but perhaps from their own hours."""
+        """The known ids among the rows', with their times; some of a row's own hour may lack."""
         if not rows:
             return {}
-        filled = [hour for hour in hours.present if hour <= now + partitions.AHEAD]
-        lookups = len(rows) * len(filled)
+        filled = sorted(hour for hour in hours.present if hour <= now + partitions.AHEAD)
+        tables = [LATE_ROWS, *map(AGENT_STATS.partition_of, filled[-MOST_HOURS:])]
+        lookups = len(rows) * len(tables)
         if lookups <= self._left:
             self._left -= lookups
-            return _everywhere(rows)
+            if len(filled) > MOST_HOURS:
+                self.unchecked |= hours.kept
+            return _look_up(tables, rows)
         sample = rows[:: lookups // SAMPLED_LOOKUPS]
-        if _are_of_another_time(sample, _everywhere(sample)):
-            return _everywhere(rows)
+        if _any_moved(sample, _look_up(tables, sample)):
+            return _look_up(tables, rows)
         self.unchecked |= hours.kept
         return among_late_rows(rows, hours)
 
 
-def _are_of_another_time(rows: Sequence[Row], known: Known) -> bool:
+def _any_moved(rows: Sequence[Row], known: Known) -> bool:
+    """Whether one is known with another time."""
     return any(known.get(row[ID], row[CREATED_AT]) != row[CREATED_AT] for row in rows)
 
 
@@ -76,8 +83,8 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
     return [row for row in rows if row[ID] not in known]
 
 
-def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> dict[str, datetime]:
-    """When those of the rows' ids were of that are known from late rows within an hour of them.
+def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> Known:
+    """The ids among the rows' that a late row within an hour has, with its time.
 
     Rows that come late themselves are not looked for: among late rows an id is unique.
     """
@@ -85,7 +92,7 @@ def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> dict[str, d
     if not kept or not _are_late_rows_near([row[CREATED_AT] for row in kept]):
         return {}
     times = {row[ID]: row[CREATED_AT] for row in kept}
-    late = _look_up(LATE_ROWS, list(times))
+    late = _look_up([LATE_ROWS], kept)
     return {key: time for key, time in late.items() if abs(time - times[key]) < HOUR}
 
 
@@ -102,31 +109,24 @@ def _are_late_rows_near(times: Sequence[datetime]) -> bool:
 
 
 def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """When those of the rows' ids were of that the insert fails for."""
-    ids: dict[datetime, list[str]] = defaultdict(list)
+    """The ids among the rows' that their own hours have, or late rows where these come late."""
+    those: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        ids[partitions.hour_of(row[CREATED_AT])].append(row[ID])
-    late = [each for hour in ids.keys() - hours.kept for each in ids[hour]]
-    found = _look_up(LATE_ROWS, late) if late else {}
-    for hour in hours.kept.intersection(ids):
-        found |= _look_up(AGENT_STATS.partition_of(hour), ids[hour])
+        hour = partitions.hour_of(row[CREATED_AT])
+        those[AGENT_STATS.partition_of(hour) if hour in hours.kept else LATE_ROWS].append(row)
+    found: dict[str, datetime] = {}
+    for table, of_table in those.items():
+        found |= _look_up([table], of_table)
     return found
 
 
-def _everywhere(rows: Sequence[Row]) -> dict[str, datetime]:
-    ids = [row[ID] for row in rows]
-    return _found(_LOOK_EVERYWHERE, ids, ids)
-
-
-def _look_up(table: str, ids: list[str]) -> dict[str, datetime]:
-    return _found(_LOOK_UP.format(table=table), ids)
-
-
-def _found(query: str, *ids: list[str]) -> dict[str, datetime]:
+def _look_up(tables: Sequence[str], rows: Sequence[Row]) -> Known:
+    query = " UNION ALL ".join(_LOOK_UP.format(table=table) for table in tables)
+    ids = array(row[ID] for row in rows)
     with connection.cursor() as cursor:
         # Rows by the million must not be scanned for a few new ones.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(query, [array(each) for each in ids])
+        cursor.execute(query, [ids] * len(tables))
         found = dict(cursor.fetchall())
         cursor.execute("SET LOCAL enable_seqscan = on")
     return found

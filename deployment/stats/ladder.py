@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from deployment.stats.cells import Cell, Newest, floor, merged, minute_cells
+from deployment.stats.folding import MARK_STALE
 from deployment.stats.models import Rung, StaleSpan
+from deployment.stats.retention import minutes_from
 
 SECOND = timedelta(seconds=1)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -79,14 +81,17 @@ def build_rungs(now: datetime) -> int:
         ended = StaleSpan.objects.filter(start__lte=now - FIVE_MINUTES)
         stale = list(ended.select_for_update(skip_locked=True).values_list("start", flat=True))
         StaleSpan.objects.filter(start__in=stale).delete()
-        return sum(_build(stale, rung=rung) for rung in range(len(SPANS)))
+        return sum(_build(stale, rung=rung, now=now) for rung in range(len(SPANS)))
 
 
-def _build(stale: Iterable[datetime], *, rung: int) -> int:
+def _build(stale: Iterable[datetime], *, rung: int, now: datetime) -> int:
     span = SPANS[rung]
     starts = {floor(start, span) for start in stale}
     below = (cell for start in starts for cell in _rung_cells(start, start + span, rung=rung - 1))
     rows = [_row(cell, span=span) for cell in merged(below, span=span).values()]
+    # What was in it was taken back. Where minutes went by their age, the rung is all that is left.
+    empty = [start for start in starts - {row.start for row in rows} if start >= minutes_from(now)]
+    Rung.objects.filter(span=span // SECOND, start__in=empty).delete()
     Rung.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -116,6 +121,5 @@ def _row(cell: Cell, *, span: timedelta) -> Rung:
 
 def mark_stale(moment: datetime) -> None:
     """Notes that something came of that moment."""
-    StaleSpan.objects.bulk_create(
-        [StaleSpan(start=floor(moment, FIVE_MINUTES))], ignore_conflicts=True
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_STALE.format(rows="SELECT %s"), [floor(moment, FIVE_MINUTES)])

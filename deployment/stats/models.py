@@ -286,10 +286,14 @@ class StaleSpan(models.Model):
 
 
 class UncheckedHour(models.Model):
-    """An hour with rows whose ids may be known from other hours, and how often some came."""
+    """An hour with rows whose ids may be known from other hours, and how often some came.
+
+    Since the last did, it has been compared with the hours up to `compared_to`.
+    """
 
     start = models.DateTimeField(primary_key=True)
     marks = models.BigIntegerField(default=1, db_default=1)
+    compared_to = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M}"

@@ -1,38 +1,41 @@
 """Rows whose id was known from another hour: found afterwards where so many came that none looked.
 
 Of two rows with the same id the one that came later is wrong. It is taken out of all sums again;
-snapshots that were taken meanwhile stay as they are.
+snapshots that were taken meanwhile stay as they are. A late row, of which only the key is kept, is
+never taken back.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import batched
 
 from django.db import connection, transaction
 
 from deployment.stats import folding, partitions
-from deployment.stats.arriving import AGENT_ID, CREATED_AT, ID, Arrived, slice_start
+from deployment.stats.arriving import CREATED_AT, ID, Arrived, slice_start
 from deployment.stats.cells import MINUTE, floor
-from deployment.stats.models import (
-    AheadAgentStat,
-    LatencyBucket,
-    MinuteSum,
-    NewestAgentStat,
-    SliceSum,
-    UncheckedHour,
-)
+from deployment.stats.known_rows import LATE_ROWS
+from deployment.stats.models import LatencyBucket, MinuteSum, SliceSum, UncheckedHour
 from deployment.stats.partitions import AGENT_STATS, AHEAD, HOUR
 from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import array
 
 logger = logging.getLogger(__name__)
 
+# A worker does one job at a time, and snapshots are not to wait long.
+RUN_SECONDS = 5.0
+# While rows are taken back no other comes in.
+PIECE_ROWS = 1_000
+
 # Writers that mark the same hour follow one another, and wait for its check to take note.
 _MARK = """
 INSERT INTO deployment_uncheckedhour AS known (start) SELECT unnest(%s::timestamptz[]) ORDER BY 1
-ON CONFLICT (start) DO UPDATE SET marks = known.marks + 1
+ON CONFLICT (start) DO UPDATE SET marks = known.marks + 1, compared_to = NULL
 """
 # A transaction's number tells which row came first, as far as it is from now; within one
 # transaction, each part of an import has a number of its own.
@@ -41,18 +44,30 @@ SELECT one.id::text, CASE WHEN age(one.xmin) < age(other.xmin)
                      THEN one.created_at ELSE other.created_at END
 FROM {one} AS one JOIN {other} AS other USING (id)
 """
+_OF_THESE = """
+USING unnest(%s::uuid[], %s::timestamptz[]) AS these (id, created_at)
+WHERE known.id = these.id AND known.created_at = these.created_at
+"""
 _REMOVE = f"""
-DELETE FROM deployment_agentstat WHERE id = %s AND created_at = %s
-RETURNING 0, {", ".join(member.name for member in AGENT_MEMBERS)}
+DELETE FROM {{partition}} AS known {_OF_THESE}
+RETURNING 0, {", ".join(f"known.{member.name}" for member in AGENT_MEMBERS)}
 """  # noqa: S608 - the names are constants of this package
+# In this order, in which a snapshot lets those that were ahead count.
+_FORGET_AHEAD = f"DELETE FROM deployment_aheadagentstat AS known {_OF_THESE}"  # noqa: S608
+_FORGET_NEWEST = f"""
+DELETE FROM deployment_newestagentstat AS known {_OF_THESE} RETURNING known.agent_id
+"""  # noqa: S608 - the names are constants of this module
 # Where nothing is left of a minute, an older one is the agent's newest.
 _FORGET_USAGE = """
 DELETE FROM deployment_usageminute AS known
-WHERE agent_id = %(agent)s AND minute = %(minute)s AND NOT EXISTS (
+USING unnest(%s::uuid[], %s::timestamptz[]) AS these (agent_id, minute)
+WHERE known.agent_id = these.agent_id AND known.minute = these.minute AND NOT EXISTS (
     SELECT FROM deployment_agentstat AS kept WHERE usage AND kept.agent_id = known.agent_id
     AND created_at >= known.minute AND created_at < known.minute + INTERVAL '1 minute'
 )
 """
+
+type Key = tuple[str, datetime]
 
 
 def check_later(hours: Iterable[datetime]) -> None:
@@ -64,63 +79,90 @@ def check_later(hours: Iterable[datetime]) -> None:
 
 
 def remove_repeated(now: datetime) -> int:
-    """Checks the marked hours that are over, and removes what is wrong; how many rows."""
-    over = UncheckedHour.objects.filter(start__lte=now - HOUR - AHEAD).order_by("start")
-    removed = 0
-    for hour in over:
-        removed += _checked(hour.start, now=now)
-        # What came while it was checked has marked it again.
-        UncheckedHour.objects.filter(start=hour.start, marks=hour.marks).delete()
+    """Checks marked hours that are over, for some seconds, and removes what is wrong; how much."""
+    ends, removed = time.monotonic() + RUN_SECONDS, 0
+    for hour in UncheckedHour.objects.filter(start__lte=now - HOUR - AHEAD).order_by("start"):
+        removed += _check(hour, now=now, ends=ends)
+        if time.monotonic() >= ends:
+            break
     if removed:
         logger.warning("Rows removed whose ids were known with another created_at: %d", removed)
     return removed
 
 
-def _checked(hour: datetime, *, now: datetime) -> int:
-    """Removes the rows that are wrong of the hour and any other; how many there were."""
-    others = [other for other in AGENT_STATS.starts() if other != hour and other <= now + AHEAD]
-    wrong = {key for other in others for key in _wrong_of(hour, other)}
-    if wrong:
-        _remove(wrong, now=now)
-    return len(wrong)
+def _check(hour: UncheckedHour, *, now: datetime, ends: float) -> int:
+    """Goes on to check the hour until then; how many rows were removed."""
+    # What comes while it is checked marks it again, and it is checked from the beginning.
+    marked = UncheckedHour.objects.filter(start=hour.start, marks=hour.marks)
+    removed = _without_late_rows(hour.start, now=now) if hour.compared_to is None else 0
+    for other in AGENT_STATS.starts():
+        if other == hour.start or other > now + AHEAD or not _is_next(other, hour.compared_to):
+            continue
+        if time.monotonic() >= ends:
+            return removed
+        removed += _without_rows_of(hour.start, other, now=now)
+        marked.update(compared_to=other)
+    marked.delete()
+    return removed
 
 
-def _wrong_of(hour: datetime, other: datetime) -> Sequence[tuple[str, datetime]]:
-    """The ids and times of rows that came later than one of the same id in the other hour."""
-    with transaction.atomic():
+def _is_next(other: datetime, compared_to: datetime | None) -> bool:
+    return compared_to is None or other > compared_to
+
+
+def _without_late_rows(hour: datetime, *, now: datetime) -> int:
+    """Removes the hour's rows that late ones came before; how many there were."""
+    keys = [key for key in _wrong_of(hour, LATE_ROWS) if partitions.hour_of(key[1]) == hour]
+    return _remove(keys, now=now)
+
+
+def _without_rows_of(hour: datetime, other: datetime, *, now: datetime) -> int:
+    return _remove(_wrong_of(hour, AGENT_STATS.partition_of(other)), now=now)
+
+
+def _wrong_of(hour: datetime, table: str) -> Sequence[Key]:
+    """The keys of rows that came later than one of the same id, the one here and the other there.
+
+    None, where one of the two was dropped meanwhile.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
         partitions.lock_hours(shared=True)
-        if not {hour, other} <= set(AGENT_STATS.starts()):
+        there = {LATE_ROWS, *map(AGENT_STATS.partition_of, AGENT_STATS.starts())}
+        one = AGENT_STATS.partition_of(hour)
+        if not {one, table} <= there:
             return []
-        one, two = map(AGENT_STATS.partition_of, (hour, other))
-        with connection.cursor() as cursor:
-            cursor.execute(_REPEATED.format(one=one, other=two))
-            return list(cursor.fetchall())
+        cursor.execute(_REPEATED.format(one=one, other=table))
+        return [(key, moment) for key, moment in cursor.fetchall()]
 
 
-def _remove(keys: Iterable[tuple[str, datetime]], *, now: datetime) -> None:
-    """Removes the rows, and what they came to from all that is added up."""
-    with transaction.atomic():
-        partitions.lock_hours(shared=False)
-        rows = [row for key in sorted(keys) for row in _removed(key)]
-        arrived = Arrived(now)
-        arrived.add(rows)
-        arrived.taken_back().fold()
-        _forget_what_was_newest(rows, now=now)
-        _forget_what_is_empty(arrived)
+def _remove(keys: Iterable[Key], *, now: datetime) -> int:
+    """Removes the rows, and what they came to from all that is added up; how many were there."""
+    return sum(_remove_piece(piece, now=now) for piece in batched(sorted(keys), PIECE_ROWS))
 
 
-def _removed(key: tuple[str, datetime]) -> Sequence[Row]:
+@transaction.atomic
+def _remove_piece(keys: Sequence[Key], *, now: datetime) -> int:
+    partitions.lock_hours(shared=False)
+    rows = _removed(keys)
+    arrived = Arrived(now)
+    arrived.add(rows)
+    arrived.taken_back().fold()
+    _forget_what_is_empty(arrived)
+    _forget_what_was_newest(rows, now=now)
+    return len(rows)
+
+
+def _removed(keys: Iterable[Key]) -> list[Row]:
+    of_hour: dict[datetime, list[Key]] = defaultdict(list)
+    for key in keys:
+        of_hour[partitions.hour_of(key[1])].append(key)
+    rows: list[Row] = []
     with connection.cursor() as cursor:
-        cursor.execute(_REMOVE, key)
-        return list(cursor.fetchall())
-
-
-def _forget_what_was_newest(rows: Iterable[Row], *, now: datetime) -> None:
-    """Lets the row before be the agent's newest where it was one of these."""
-    agents, ids, times = ([row[place] for row in rows] for place in (AGENT_ID, ID, CREATED_AT))
-    NewestAgentStat.objects.filter(agent_id__in=agents, id__in=ids, created_at__in=times).delete()
-    AheadAgentStat.objects.filter(id__in=ids, created_at__in=times).delete()
-    folding.newest_of(array(sorted(set(agents))), now=now)
+        for hour, these in of_hour.items():
+            statement = _REMOVE.format(partition=AGENT_STATS.partition_of(hour))
+            cursor.execute(statement, [array(column) for column in zip(*these, strict=True)])
+            rows += cursor.fetchall()
+    return rows
 
 
 def _forget_what_is_empty(arrived: Arrived) -> None:
@@ -133,6 +175,16 @@ def _forget_what_is_empty(arrived: Arrived) -> None:
     MinuteSum.objects.filter(minute__in=minutes, row_count=0).delete()
     LatencyBucket.objects.filter(minute__in=minutes, row_count=0).delete()
     SliceSum.objects.filter(slice__in=starts, row_count=0).delete()
+    agents, of_usage = ([key[place] for key in arrived.usage] for place in (0, 1))
     with connection.cursor() as cursor:
-        for agent, minute in arrived.usage:
-            cursor.execute(_FORGET_USAGE, {"agent": agent, "minute": minute})
+        cursor.execute(_FORGET_USAGE, [array(agents), array(of_usage)])
+
+
+def _forget_what_was_newest(rows: Sequence[Row], *, now: datetime) -> None:
+    """Lets the row before be the agent's newest where it was one of these."""
+    these = [array(row[place] for row in rows) for place in (ID, CREATED_AT)]
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET_AHEAD, these)
+        cursor.execute(_FORGET_NEWEST, these)
+        agents = array(agent for (agent,) in cursor.fetchall())
+    folding.newest_of(agents, now=now)

@@ -1,0 +1,105 @@
+"""Reading and parsing records while the database is busy with those before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from deployment.stats.ingest import Parsed, made_ready, parse
+from deployment.stats.outcome import Rejection
+from deployment.stats.records import Record
+from deployment.stats.rows import Numbered
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records in the order of the file, of which the last batch has none; `size` is in bytes."""
+
+    records: Sequence[Record]
+    size: int
+    parsed: Parsed
+
+
+class Ahead:
+    """The batches of a file, the next one always under way."""
+
+    def __init__(
+        self, records: Iterable[Record], *, kind: str, clock: Callable[[], datetime]
+    ) -> None:
+        self._records = iter(records)
+        self._kind = kind
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._next = self._pool.submit(self._following)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown()
+
+    def take(self) -> Batch | None:
+        """The next batch, waited for; None after the last. Raises: what reading it raised."""
+        batch = self._next.result()
+        if not batch.records:
+            return None
+        self._next = self._pool.submit(self._following)
+        return batch
+
+    def take_if_there(self, hours: set[datetime], *, until: float) -> Batch | None:
+        """The next batch if it is of these hours and there by then, of `time.monotonic`."""
+        wait([self._next], timeout=max(0.0, until - time.monotonic()))
+        if not self._next.done() or self._next.exception():
+            return None
+        return self.take() if self._next.result().parsed.hours <= hours else None
+
+    def _following(self) -> Batch:
+        records, size = _read(self._records)
+        return Batch(records, size, made_ready(parsed(records, kind=self._kind), now=self._clock()))
+
+
+def _read(records: Iterator[Record]) -> tuple[list[Record], int]:
+    """As many records as a batch takes, and their size."""
+    found, size = [], 0
+    for record in records:
+        found.append(record)
+        size += len(record.text)
+        if len(found) == BATCH_ROWS or size >= BATCH_BYTES:
+            break
+    return found, size
+
+
+def parsed(records: Sequence[Record], *, kind: str) -> Parsed:
+    """The records' values; a row's number is its record's."""
+    unreadable: list[Rejection] = []
+    found = parse(_rows(records, unreadable=unreadable), kind=kind)
+    found.rejected.extend(unreadable)
+    return found
+
+
+def _rows(records: Sequence[Record], *, unreadable: list[Rejection]) -> Iterable[Numbered]:
+    try:
+        return [(record.number, record.reader(record.text)) for record in records]
+    except ValueError:
+        return _readable(records, unreadable=unreadable)
+
+
+def _readable(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iterator[Numbered]:
+    for record in records:
+        try:
+            yield record.number, record.read()
+        except ValueError as error:
+            unreadable.append(Rejection(record.number, getattr(error, "field", ""), str(error)))
