@@ -195,9 +195,15 @@ def test_an_import_whose_next_rows_are_slow_to_come_holds_nothing_up(
                 come.wait()
 
     def take() -> int:
-        counted = {"advance": lambda records: None, "set_aside": lambda rejection, text: None}
         try:
-            return import_records(records(), kind="agent", clock=timezone.now, **counted).accepted
+            counts = import_records(
+                records(),
+                kind="agent",
+                clock=timezone.now,
+                advance=lambda records: None,
+                set_aside=lambda rejection, text: None,
+            )
+            return counts.accepted
         finally:
             connection.close()
 

@@ -169,10 +169,9 @@ def test_rows_that_come_while_their_hour_is_checked_are_checked_after_it() -> No
 
 
 def waiting() -> bool:
-    query = "SELECT FROM pg_locks WHERE NOT granted"
     with connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.rowcount > 0
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db
