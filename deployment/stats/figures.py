@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -22,7 +23,7 @@ WINDOW = timedelta(minutes=15)
 # Up to so many rows, percentiles are taken from the rows themselves.
 MOST_EXACT_ROWS = 20_000
 P50, P95 = 0.5, 0.95
-MOST_BYTES = 2**63 - 1
+MOST = 2**63 - 1
 KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
 
 
@@ -88,14 +89,18 @@ def agent_figures(at: datetime, *, most_exact_rows: int = MOST_EXACT_ROWS) -> Ag
     p50, p95 = _percentiles(exact, histogram, in_rows=rows <= most_exact_rows)
     return AgentFigures(
         row_count=int(rows),
-        rx_bytes=min(int(rx), MOST_BYTES),
-        tx_bytes=min(int(tx), MOST_BYTES),
+        rx_bytes=min(int(rx), MOST),
+        tx_bytes=min(int(tx), MOST),
         latency_p50=p50,
         latency_p95=p95,
-        session_counts=dict(zip(KINDS, map(int, sessions), strict=True)),
+        session_counts=_session_counts(sessions),
         latency_histogram=histogram,
         method=Snapshot.Method.EXACT if rows <= most_exact_rows else Snapshot.Method.HISTOGRAM,
     )
+
+
+def _session_counts(sums: Sequence[Decimal]) -> dict[str, int]:
+    return {kind: min(int(n), MOST) for kind, n in zip(KINDS, sums, strict=True)}
 
 
 def _minute(moment: datetime) -> datetime:
@@ -139,7 +144,7 @@ def usage_sessions(at: datetime) -> dict[str, int]:
     window = {"start": at - WINDOW, "first": _minute(at - WINDOW) + MINUTE, "last": _minute(at)}
     with connection.cursor() as cursor:
         cursor.execute(_USAGE, window)
-        return dict(zip(KINDS, map(int, cursor.fetchone()), strict=True))
+        return _session_counts(cursor.fetchone())
 
 
 def workspace_figures() -> WorkspaceFigures:

@@ -11,7 +11,7 @@ from coderapi.durations import parse_duration
 from coderapi.errors import Validation, invalid
 from deployment.stats import ladder, retention
 from deployment.stats.cells import EPOCH, MINUTE, Cell, floor
-from deployment.stats.figures import MOST_BYTES, P50, P95
+from deployment.stats.figures import MOST, P50, P95
 from deployment.stats.rows import moment
 from deployment.stats.selectors import refresh_interval
 
@@ -130,8 +130,8 @@ def point_members(point: Point) -> dict[str, Any]:
         "session_count": cell.newest.session_counts,
         "workspaces": {
             **cell.newest.workspaces,
-            "rx_bytes": min(cell.rx_bytes, MOST_BYTES),
-            "tx_bytes": min(cell.tx_bytes, MOST_BYTES),
+            "rx_bytes": min(cell.rx_bytes, MOST),
+            "tx_bytes": min(cell.tx_bytes, MOST),
             "latency_p50": cell.percentile(P50),
             "latency_p95": cell.percentile(P95),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +19,11 @@ MOST_INFLATED = 64 * MEBIBYTE
 # A row has some dozens of members. What has far more must not be parsed only to be refused: tiny
 # values take many times the memory of their text.
 MOST_COMMAS = 300 * MOST_ROWS
+# Empty lines are no rows, but each takes its time.
+MOST_LINES = 10 * MOST_ROWS
+# Such as block-wise compressors make; of an empty one, eight megabytes would hold 400,000.
+MOST_MEMBERS = 10_000
+PIECE_BYTES = 4096
 GZIP = 31  # zlib's window bits for gzip alone
 
 
@@ -30,8 +36,10 @@ def read_rows(body: bytes, *, encoding: str, unreadable: list[Rejection]) -> lis
     Raises: APIError 400 (no JSON, broken gzip), 413 (too many rows, too much inflated), 415.
     """
     text = _decoded(body, encoding=encoding)
+    if text.count(b",") > MOST_COMMAS:
+        raise _too_many_rows()
     rows = _json_lines(text, unreadable=unreadable) if _is_lines(text) else _one_value(text)
-    if len(rows) + len(unreadable) > MOST_ROWS:
+    if len(rows) > MOST_ROWS:
         raise _too_many_rows()
     return rows
 
@@ -56,24 +64,40 @@ def _decoded(body: bytes, *, encoding: str) -> bytes:
 
 def _inflated(body: bytes) -> Iterator[bytes]:
     """The contents of each gzip member, one after the other."""
-    left = MOST_INFLATED
-    while body:
-        member = zlib.decompressobj(GZIP)
+    left, members, file = MOST_INFLATED, 0, io.BytesIO(body)
+    while file.tell() < len(body):
+        members += 1
+        if members > MOST_MEMBERS:
+            raise APIError(413, "The request body has too many gzip members.")
+        for text in _inflated_member(file, most=left):
+            left -= len(text)
+            yield text
+
+
+def _inflated_member(file: io.BytesIO, *, most: int) -> Iterator[bytes]:
+    """The contents of the member that begins where the file is read, which is then behind it.
+
+    Raises: APIError 400 where it is broken or cut off, 413 where it inflates to more.
+    """
+    member = zlib.decompressobj(GZIP)
+    while not member.eof:
+        piece = file.read(PIECE_BYTES)
         try:
-            text = member.decompress(body, left + 1)
+            text = member.decompress(piece, most + 1)
         except zlib.error:
             raise _broken_gzip() from None
-        left -= len(text)
-        if left < 0:
+        most -= len(text)
+        if most < 0:
             raise APIError(
                 413,
                 "The request body is too large.",
                 detail=f"It may inflate to {MOST_INFLATED} bytes.",
             )
-        if not member.eof:
+        if not (piece or text or member.eof):
             raise _broken_gzip()
         yield text
-        body = member.unused_data
+    # What follows is the next member. With all of it at once, each would copy all that is left.
+    file.seek(-len(member.unused_data), io.SEEK_CUR)
 
 
 def _broken_gzip() -> APIError:
@@ -87,26 +111,26 @@ def _is_lines(text: bytes) -> bool:
 
 
 def _one_value(text: bytes) -> list[Numbered]:
-    if text.count(b",") > MOST_COMMAS:
-        raise _too_many_rows()
     value = parse_json(text)
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 
 def _json_lines(text: bytes, *, unreadable: list[Rejection]) -> list[Numbered]:
-    if text.count(b"\n{") >= MOST_ROWS:
+    if text.count(b"\n") > MOST_LINES:
         raise _too_many_rows()
-    lines = text.rstrip().split(b"\n")
+    lines = [(n, line) for n, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+    if len(lines) > MOST_ROWS:
+        raise _too_many_rows()
     try:
-        return list(enumerate(map(orjson.loads, lines), 1))
+        return [(number, orjson.loads(line)) for number, line in lines]
     except orjson.JSONDecodeError:
         return list(_parsed(lines, unreadable=unreadable))
 
 
-def _parsed(lines: Iterable[bytes], *, unreadable: list[Rejection]) -> Iterator[Numbered]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+def _parsed(
+    lines: Iterable[tuple[int, bytes]], *, unreadable: list[Rejection]
+) -> Iterator[Numbered]:
+    for number, line in lines:
         try:
             yield number, orjson.loads(line)
         except orjson.JSONDecodeError as error:

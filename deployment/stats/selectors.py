@@ -14,11 +14,12 @@ from deployment.stats.models import MinuteSum, Snapshot
 
 # So much may the clock of the replica that took a snapshot be ahead of ours.
 CLOCKS_APART = timedelta(minutes=1)
+LEAST_INTERVAL = timedelta(seconds=1)
 
 
 def refresh_interval() -> timedelta:
-    """How often snapshots are taken: Coder's option for it, cut to microseconds."""
-    return timedelta(microseconds=settings.STATS_REFRESH_NS // 1000)
+    """How often snapshots are taken: Coder's option for it, but a second at least."""
+    return max(timedelta(microseconds=settings.STATS_REFRESH_NS // 1000), LEAST_INTERVAL)
 
 
 def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:

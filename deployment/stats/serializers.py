@@ -6,19 +6,27 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from coderapi.serializers import WireSerializer
+from deployment.stats.figures import MOST
 from deployment.stats.history import Point, point_members
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import refresh_interval
+
+
+class CountField(serializers.IntegerField):
+    """A sum that older versions may have kept beyond 64 bits, which JSON's readers do not take."""
+
+    def to_representation(self, value: Any) -> int:
+        return min(int(value), MOST)
 
 
 class SessionCountSerializer(WireSerializer):
     component = "codersdk.SessionCountDeploymentStats"
     example = {"jetbrains": 3, "reconnecting_pty": 1, "ssh": 12, "vscode": 40}
 
-    jetbrains = serializers.IntegerField(help_text="Sessions of JetBrains IDEs.")
-    reconnecting_pty = serializers.IntegerField(help_text="Web terminals.")
-    ssh = serializers.IntegerField(help_text="SSH sessions.")
-    vscode = serializers.IntegerField(help_text="Sessions of VS Code.")
+    jetbrains = CountField(help_text="Sessions of JetBrains IDEs.")
+    reconnecting_pty = CountField(help_text="Web terminals.")
+    ssh = CountField(help_text="SSH sessions.")
+    vscode = CountField(help_text="Sessions of VS Code.")
 
 
 class ConnectionLatencySerializer(WireSerializer):
