@@ -358,7 +358,8 @@ def test_a_moment_that_is_named_again_has_one_snapshot() -> None:
         (["--every", "often"], "often"),
         (["--loop", "--at", "2026-01-01T00:00:00Z"], "does not go with --loop"),
         (["--at", "9999-01-01T00:00:00Z"], "still to come"),
-        (["--at", "2001-01-01T00:00:00Z"], "Rows are kept from"),
+        (["--at", "2001-01-01T00:00:00Z"], "too early: rows are kept for"),
+        (["--every", "30s"], "goes with --loop"),
     ],
 )
 @pytest.mark.django_db

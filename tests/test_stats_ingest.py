@@ -359,6 +359,30 @@ def test_the_newest_state_of_a_workspace_wins_in_any_order(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    "gone",
+    [
+        workspace_row(1, build_number=None, deleted=True),
+        state(2, deleted=True),
+        state(2, EARLY, deleted=True),
+        state(1, EARLY, deleted=True),
+        state(3, deleted=True),
+    ],
+)
+def test_a_workspace_that_is_gone_stays_so(gone: dict[str, Any], together: bool) -> None:
+    running = state(2, LATE, **RUNNING)
+    for first, second in ((running, gone), (gone, running)):
+        WorkspaceState.objects.all().delete()
+        batches = [(first, second)] if together else [(first,), (second,), (first,), (second,)]
+        verdicts = [take(*batch, kind="workspace") for batch in batches]
+        assert sum(each.accepted for each in verdicts) in (1, 2)
+        assert workspace_figures().running == 0
+        assert WorkspaceState.objects.get().build_number == max(2, gone["build_number"] or 0)
+        assert counts(take(first, second, kind="workspace")) == (0, 2, 0)
+
+
+@pytest.mark.django_db
 def test_a_workspace_without_a_build_is_pending() -> None:
     take(workspace_row(1, build_number=None), kind="workspace")
     assert workspace_figures().pending == 1

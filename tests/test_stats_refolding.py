@@ -12,10 +12,13 @@ from django.utils import timezone
 from deployment.stats.figures import agent_figures, usage_sessions
 from deployment.stats.folding import promote
 from deployment.stats.ingest import ingest, made_ready, parse, take_in
+from deployment.stats.ladder import build_rungs
 from deployment.stats.models import (
+    AgentStat,
     LatencyBucket,
     MinuteSum,
     NewestAgentStat,
+    Rung,
     SliceSum,
     UsageMinute,
 )
@@ -90,6 +93,19 @@ def test_the_command_says_how_many_rows_it_folded() -> None:
     assert call_command("refold_stats", "--since", since) == "1 rows folded again."
     with pytest.raises(CommandError, match="Rows are kept from"):
         call_command("refold_stats", "--since", "2001-01-01T00:00:00Z")
+    with pytest.raises(CommandError, match="still to come"):
+        call_command("refold_stats", "--since", (now + timedelta(days=1)).isoformat())
+
+
+@pytest.mark.django_db
+def test_history_is_built_anew_where_nothing_is_left() -> None:
+    ingest([(1, agent_row(NOW))], now=NOW, kind="agent")
+    build_rungs(NOW + HOUR)
+    AgentStat.objects.all().delete()
+    assert Rung.objects.exists()
+    refold(NOW, now=NOW + HOUR)
+    build_rungs(NOW + HOUR)
+    assert not Rung.objects.exists()
 
 
 def mixed_rows() -> list[Any]:

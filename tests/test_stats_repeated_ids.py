@@ -203,6 +203,17 @@ def test_a_row_whose_id_came_late_before_is_taken_back() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("none_looked_for")
+def test_a_row_that_was_written_anew_still_came_first() -> None:
+    first = row(5, NOW - 3 * HOUR)
+    take(first)
+    take(row(1, NOW), moved(first, NOW))
+    AgentStat.objects.filter(created_at=first["created_at"]).update(user_id=uuid.UUID(int=0))
+    assert remove_repeated(LATER) == 1
+    assert AgentStat.objects.get(id=first["id"]).created_at == NOW - 3 * HOUR
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
 def test_slices_that_nothing_was_taken_out_of_are_not_read() -> None:
     first = row(5, NOW - 3 * HOUR)
     take(first, row(3, NOW))

@@ -36,6 +36,14 @@ NOW = utc(2026, 5, 4, 12)
         ("created_at", "2026-05-04T12:00:00"),
         ("created_at", "0001-01-01T00:00:00+23:00"),
         ("created_at", 1777896000),
+        ("created_at", ["2026-05-04T12:00:00Z"]),
+        ("created_at", "2026-W19-1T12:00:00Z"),
+        ("created_at", "2026-05-04T12Z"),
+        ("created_at", "2026-05-04T12:00Z"),
+        ("created_at", "20260504T120000Z"),
+        ("created_at", "2026-05-04T12:00:00,5Z"),
+        ("created_at", "2026-05-04T12:00:00+00:00:30"),
+        ("created_at", "2026-05-04T12:00:00+0000"),
         ("rx_bytes", -1),
         ("rx_bytes", 1.5),
         ("rx_bytes", True),
@@ -98,11 +106,29 @@ def test_a_row_is_an_object(value: Any) -> None:
     ("text", "expected"),
     [
         ("2026-05-04T12:00:00Z", utc(2026, 5, 4, 12)),
+        ("2026-05-04t12:00:00z", utc(2026, 5, 4, 12)),
+        ("2026-05-04 12:00:00+00:00", utc(2026, 5, 4, 12)),
         ("2026-05-04T14:00:00.123456789+02:00", datetime(2026, 5, 4, 12, 0, 0, 123456, UTC)),
     ],
 )
 def test_times_are_cut_to_microseconds_in_utc(text: str, expected: datetime) -> None:
     assert parse_row(agent_row(NOW, created_at=text), members=AGENT_MEMBERS)[1] == expected
+
+
+time_texts = st.builds(
+    "{}{}{}{}{}".format,
+    st.sampled_from(["2026-05-04", "2026-W19-1", "20260504", "0001-01-01", "2026-02-30"]),
+    st.sampled_from(["T", "t", " ", ""]),
+    st.sampled_from(["12:00:00", "12:00", "12", "120000", "23:59:60", "24:00:00"]),
+    st.sampled_from(["", ".5", ".123456789", ",5", "."]),
+    st.sampled_from(["Z", "z", "+00:00", "-00:00", "+02:00", "+00:00:30", "+0000", ""]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(time_texts, min_size=1, max_size=3))
+def test_a_time_is_read_alike_whichever_times_come_with_it(texts: list[str]) -> None:
+    assert_ways_agree([agent_row(NOW, created_at=text) for text in texts])
 
 
 def test_unknown_members_are_ignored() -> None:

@@ -119,9 +119,9 @@ def test_sums_beyond_64_bits_stop_at_the_greatest_number() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("count", [2**53 - 1, 2**53 + 1, 2**62 + 1])
-def test_sessions_are_added_up_exactly_however_many(count: int) -> None:
+def test_sessions_are_added_up_exactly_up_to_64_bits(count: int) -> None:
     take(*(agent_row(NOW, agent=n, session_count_ssh=count - n) for n in range(3)))
-    assert agent_figures(NOW).session_counts["ssh"] == 3 * count - 3
+    assert agent_figures(NOW).session_counts["ssh"] == min(3 * count - 3, 2**63 - 1)
 
 
 @pytest.mark.django_db
@@ -140,7 +140,7 @@ def test_a_moment_to_come_has_no_snapshot() -> None:
 
 @pytest.mark.django_db
 def test_a_moment_whose_rows_are_gone_has_no_snapshot() -> None:
-    with pytest.raises(SnapshotError, match="Rows are kept from"):
+    with pytest.raises(SnapshotError, match="too early: rows are kept for"):
         collect_snapshot(NOW - timedelta(hours=25), now=NOW)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import batched
 from operator import itemgetter
 from typing import Any
@@ -34,6 +34,9 @@ _FILL["connections_by_proto"] = {}
 _COUNTS = slice(_NAMES.index("connection_count"), _NAMES.index("session_count_ssh") + 1)
 # What a UUID is once each of its digits is a 0, which is checked quicker than by a pattern.
 _UUID = "00000000-0000-0000-0000-000000000000"
+# What stands between the numbers of a time, and where it ends.
+_marks_of, _offset_of = itemgetter(slice(4, 17, 3)), itemgetter(slice(-6, None))
+_end_of = itemgetter(-1)
 _AS_ZERO = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 
 
@@ -60,7 +63,7 @@ def _quickly(rows: Sequence[Numbered]) -> list[Row] | None:
         usage = _truths(columns[17])
         found = (numbers, first, times, *others, protos, *counts, latencies, usage)
         return list(zip(*found, strict=True))
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError):
         return None
 
 
@@ -84,11 +87,16 @@ def _uuids(columns: Sequence[Sequence[str]]) -> Iterator[list[str]]:
 
 
 def _moments(column: Sequence[str]) -> Iterable[datetime]:
-    """The times in UTC. Raises: TypeError, ValueError."""
-    times = list(map(datetime.fromisoformat, column))
-    if {time.tzinfo for time in times} == {UTC} and min(map(len, column)) > len("2000-01-01"):
-        return times
-    return map(moment, column)
+    """The times in UTC. Raises: IndexError, TypeError, ValueError."""
+    return map(datetime.fromisoformat if _are_plain(column) else moment, column)
+
+
+def _are_plain(column: Sequence[str]) -> bool:
+    """Whether all times are written alike: as RFC 3339 has them, of which Python knows more."""
+    is_utc = set(map(_end_of, column)) == {"Z"} or set(map(_offset_of, column)) == {"+00:00"}
+    text = "".join(column)
+    has_odd_fraction = "," in text or ".Z" in text or ".+" in text
+    return is_utc and set(map(_marks_of, column)) == {"--T::"} and not has_odd_fraction
 
 
 def _latencies(column: Sequence[float]) -> Iterable[float]:

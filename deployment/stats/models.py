@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 __all__ = [
     "AgentStat",
@@ -57,6 +58,8 @@ class AgentStat(SessionCounts):
     tx_bytes = models.BigIntegerField(default=0)
     connection_median_latency_ms = models.FloatField(default=-1)
     usage = models.BooleanField(default=False)
+    # In SQL it is clock_timestamp(), as a transaction may take rows in for seconds.
+    arrived_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         indexes = [

@@ -9,7 +9,9 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from deployment.stats import partitions
-from deployment.stats.folding import fold
+from deployment.stats.cells import floor
+from deployment.stats.folding import MARK_STALE, fold
+from deployment.stats.ladder import FIVE_MINUTES
 from deployment.stats.models import (
     AgentStat,
     AheadAgentStat,
@@ -32,12 +34,15 @@ def refold(since: datetime, *, now: datetime) -> int:
     """Makes all that is folded from the minute of `since` on anew; of how many rows.
 
     No row comes in meanwhile. Snapshots that were taken stay as they are.
-    Raises: RefoldError where raw rows of that time are no longer kept.
+    Raises: RefoldError where raw rows of that time are no longer kept, or it is still to come.
     """
+    if since > now:
+        raise RefoldError(f"{since.isoformat()} is still to come.")
     start = since.replace(second=0, microsecond=0)
     with transaction.atomic():
         partitions.lock_hours(shared=False)
         _check_rows_are_kept(start, now=now)
+        _let_history_be_built_anew(start)
         _forget(start)
         _create_source(start)
         fold(SOURCE, now=now)
@@ -53,6 +58,14 @@ def _check_rows_are_kept(start: datetime, *, now: datetime) -> None:
     late = LateAgentStat.objects.filter(created_at__gte=start).order_by("-created_at").first()
     if late is not None:
         raise RefoldError(f"The row of {late.created_at.isoformat()} came late and was not kept.")
+
+
+def _let_history_be_built_anew(start: datetime) -> None:
+    """Marks what is built, too: of some of it nothing may be left to be folded."""
+    built = "SELECT start FROM deployment_rung WHERE span = %s AND start >= %s"
+    values = [FIVE_MINUTES.total_seconds(), floor(start, FIVE_MINUTES)]
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_STALE.format(rows=built), values)
 
 
 def _forget(start: datetime) -> None:

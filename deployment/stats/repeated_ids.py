@@ -37,12 +37,13 @@ _MARK = """
 INSERT INTO deployment_uncheckedhour AS known (start) SELECT unnest(%s::timestamptz[]) ORDER BY 1
 ON CONFLICT (start) DO UPDATE SET marks = known.marks + 1, compared_to = NULL
 """
-# A transaction's number tells which row came first, as far as it is from now; within one
-# transaction, each part of an import has a number of its own.
 _REPEATED = """
-SELECT one.id::text, CASE WHEN age(one.xmin) < age(other.xmin)
-                     THEN one.created_at ELSE other.created_at END
+SELECT id::text, CASE WHEN one.arrived_at > other.arrived_at
+                 THEN one.created_at ELSE other.created_at END
 FROM {one} AS one JOIN {other} AS other USING (id)
+"""
+_REPEATED_LATE = """
+SELECT id::text, one.created_at FROM {one} AS one JOIN {other} AS other USING (id)
 """
 _OF_THESE = """
 USING unnest(%s::uuid[], %s::timestamptz[]) AS these (id, created_at)
@@ -111,27 +112,24 @@ def _is_next(other: datetime, compared_to: datetime | None) -> bool:
 
 
 def _without_late_rows(hour: datetime, *, now: datetime) -> int:
-    """Removes the hour's rows that late ones came before; how many there were."""
-    keys = [key for key in _wrong_of(hour, LATE_ROWS) if partitions.hour_of(key[1]) == hour]
-    return _remove(keys, now=now)
+    """Removes the hour's rows whose id a late one has, too; how many there were."""
+    return _remove(_found(_REPEATED_LATE, hour, LATE_ROWS), now=now)
 
 
 def _without_rows_of(hour: datetime, other: datetime, *, now: datetime) -> int:
-    return _remove(_wrong_of(hour, AGENT_STATS.partition_of(other)), now=now)
+    """Removes the rows of both that came later than one of the same id; how many there were."""
+    return _remove(_found(_REPEATED, hour, AGENT_STATS.partition_of(other)), now=now)
 
 
-def _wrong_of(hour: datetime, table: str) -> Sequence[Key]:
-    """The keys of rows that came later than one of the same id, the one here and the other there.
-
-    None, where one of the two was dropped meanwhile.
-    """
+def _found(query: str, hour: datetime, table: str) -> Sequence[Key]:
+    """The keys that the query finds in both; none, where one of them was dropped meanwhile."""
     with transaction.atomic(), connection.cursor() as cursor:
         partitions.lock_hours(shared=True)
         there = {LATE_ROWS, *map(AGENT_STATS.partition_of, AGENT_STATS.starts())}
         one = AGENT_STATS.partition_of(hour)
         if not {one, table} <= there:
             return []
-        cursor.execute(_REPEATED.format(one=one, other=table))
+        cursor.execute(query.format(one=one, other=table))
         return [(key, moment) for key, moment in cursor.fetchall()]
 
 

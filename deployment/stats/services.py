@@ -54,7 +54,8 @@ def _check_moment(at: datetime, *, now: datetime) -> None:
         raise SnapshotError(f"{at.isoformat()} is still to come.")
     earliest = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
     if at - earliest < figures.WINDOW:
-        raise SnapshotError(f"Rows are kept from {earliest.isoformat()} on: too late for {at}.")
+        first = (earliest + figures.WINDOW).isoformat()
+        raise SnapshotError(f"{at.isoformat()} is too early: rows are kept for {first} and later.")
 
 
 def _is_taken(at: datetime) -> bool:

@@ -13,15 +13,17 @@ from deployment.stats.staging import WORKSPACE_COLUMNS, staged
 
 STAGE = "arriving_workspace_states"
 _COLUMNS = ", ".join(WORKSPACE_COLUMNS)
-_NEWS = ", ".join(f"excluded.{name}" for name in WORKSPACE_COLUMNS)
+_NEWS = ", ".join(
+    "known.deleted OR excluded.deleted" if name == "deleted" else f"excluded.{name}"
+    for name in WORKSPACE_COLUMNS
+)
 
 
 def _age(table: str) -> str:
-    """What orders a workspace's states: its build, how far the job is, whether it is gone."""
+    """What orders a workspace's states: its build, and how far the job is."""
     return (
         f"coalesce({table}.build_number, -1), coalesce({table}.job_updated_at, greatest("
-        f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), "
-        f"'-infinity'), {table}.deleted"
+        f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), '-infinity')"
     )
 
 
@@ -32,17 +34,24 @@ SELECT {_COLUMNS} FROM (
         PARTITION BY workspace_id
         ORDER BY ({_age("arriving")}) DESC, row_number
     ) AS place
-    FROM {STAGE} AS arriving
+    FROM {STAGE} AS arriving WHERE NOT (deleted AND build_number IS NULL)
 ) AS ranked
 WHERE place = 1
 ORDER BY workspace_id
 ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEWS})
 WHERE ({_age("excluded")}) > ({_age("known")})
 """  # noqa: S608 - the names are constants of this package
+# A workspace that is gone never comes back, whichever state says so and whenever it comes. Who
+# only says that it is gone need not know its build.
+_DELETE = f"""
+INSERT INTO deployment_workspacestate AS known (workspace_id, deleted, transition, error)
+SELECT DISTINCT workspace_id, true, '', '' FROM {STAGE} WHERE deleted ORDER BY workspace_id
+ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
+"""  # noqa: S608 - the names are constants of this package
 
 
 def take(rows: Sequence[tuple[Any, ...]], *, now: datetime) -> Verdicts:
     """Takes in each state that is newer than what is known of its workspace."""
     with staged(STAGE, columns=WORKSPACE_COLUMNS, rows=rows), connection.cursor() as cursor:
-        news = cursor.execute(_UPSERT).rowcount
+        news = cursor.execute(_UPSERT).rowcount + cursor.execute(_DELETE).rowcount
     return Verdicts(accepted=news, duplicate=len(rows) - news)

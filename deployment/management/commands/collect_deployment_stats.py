@@ -51,7 +51,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--at",
             type=_moment,
-            help="The moment to take it of, such as 2026-01-31T12:00:00Z; taken once.",
+            help="The moment to take it of, such as 2026-01-31T12:00:00Z; taken once. "
+            "Workspaces are counted as they are known now.",
         )
 
     def handle(
@@ -64,6 +65,8 @@ class Command(BaseCommand):
     ) -> str:
         if loop and at:
             raise CommandError("--at names one moment, so it does not go with --loop.")
+        if every and not loop:
+            raise CommandError("--every is the interval of a loop, so it goes with --loop.")
         if loop:
             return _loop(every or refresh_interval())
         return _described(_at(at) if at else _once())
