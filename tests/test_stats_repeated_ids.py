@@ -26,7 +26,7 @@ from deployment.stats.models import (
 )
 from deployment.stats.outcome import Verdicts
 from deployment.stats.repeated_ids import check_later, remove_repeated
-from deployment.stats.retention import prune_stats
+from deployment.stats.retention import keep_hours_ahead, prune_stats
 from tests.factories import utc
 from tests.processes import wait_for
 from tests.stats_rows import agent_row
@@ -225,6 +225,30 @@ def test_slices_that_nothing_was_taken_out_of_are_not_read() -> None:
 
 
 @pytest.mark.django_db
-def test_few_rows_leave_no_hour_to_check() -> None:
-    take(row(1, NOW), row(2, NOW - 5 * HOUR))
+def test_what_brought_nothing_new_is_not_checked_again() -> None:
+    late, known = row(1, NOW - 30 * HOUR), row(2, NOW)
+    take(late)
     assert not UncheckedHour.objects.exists()
+    take(known)
+    assert UncheckedHour.objects.get().start == NOW.replace(minute=0)
+    remove_repeated(LATER)
+    take(late, known)
+    assert not UncheckedHour.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_that_two_bring_at_once_for_two_hours_is_taken_back_from_one() -> None:
+    keep_hours_ahead(NOW - 4 * HOUR)
+    one, other = row(1, NOW - 3 * HOUR), moved(row(1, NOW - 2 * HOUR), NOW - 2 * HOUR)
+
+    def take_other() -> Verdicts:
+        try:
+            return take(other | {"agent_id": str(uuid.UUID(int=9))})
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        assert take(one).accepted == 1
+        assert pool.submit(take_other).result().accepted == 1
+    assert remove_repeated(LATER) == 1
+    assert AgentStat.objects.get().created_at == NOW - 3 * HOUR

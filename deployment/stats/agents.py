@@ -68,6 +68,7 @@ class AgentIntake:
 
     def __init__(self) -> None:
         self._arrived: Arrived | None = None
+        self._kept: set[datetime] = set()
         self._known = KnownRows()
 
     def take(self, found: Arrivals, *, now: datetime) -> Verdicts:
@@ -93,6 +94,7 @@ class AgentIntake:
         rows = without(self._known.of(rows, hours, now=now), rows, verdicts=verdicts)
         arrived = keep_new(rows, hours, now=now, verdicts=verdicts, made=found.made)
         verdicts.accepted += arrived.rows
+        self._kept |= hours.kept
         if self._arrived is None:
             self._arrived = arrived
         else:
@@ -102,7 +104,7 @@ class AgentIntake:
         """Folds what was kept. To be called at the end of the transaction."""
         if self._arrived is not None and self._arrived.rows:
             self._arrived.fold()
-            repeated_ids.check_later(self._known.unchecked)
+            repeated_ids.check_later(self._kept)
 
 
 def _hours_of(rows: Iterable[Row]) -> set[datetime]:

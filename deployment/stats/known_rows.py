@@ -40,13 +40,9 @@ type Known = Mapping[str, datetime]
 
 
 class KnownRows:
-    """Finds rows that came before, within what a transaction may look up.
-
-    `unchecked` are hours with rows that were not looked for, or not everywhere.
-    """
+    """Finds rows that came before, within what a transaction may look up."""
 
     def __init__(self) -> None:
-        self.unchecked: set[datetime] = set()
         self._left = MOST_LOOKUPS
 
     def of(self, rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Known:
@@ -58,13 +54,10 @@ class KnownRows:
         lookups = len(rows) * len(tables)
         if lookups <= self._left:
             self._left -= lookups
-            if len(filled) > MOST_HOURS:
-                self.unchecked |= hours.kept
             return _look_up(tables, rows)
         sample = rows[:: lookups // SAMPLED_LOOKUPS]
         if _any_moved(sample, _look_up(tables, sample)):
             return _look_up(tables, rows)
-        self.unchecked |= hours.kept
         return among_late_rows(rows, hours)
 
 

@@ -289,7 +289,7 @@ class StaleSpan(models.Model):
 
 
 class UncheckedHour(models.Model):
-    """An hour with rows whose ids may be known from other hours, and how often some came.
+    """An hour whose rows are still to be looked for in the others, and how often some came.
 
     Since the last did, it has been compared with the hours up to `compared_to`.
     """

@@ -1,4 +1,6 @@
-"""Rows whose id was known from another hour: found afterwards where so many came that none looked.
+"""Rows whose id is known from another hour: found when theirs is over.
+
+On their way in, many rows are not looked for, and two that come at once do not see each other.
 
 Of two rows with the same id the one that came later is wrong. It is taken out of all sums again;
 snapshots that were taken meanwhile stay as they are. A late row, of which only the key is kept, is
