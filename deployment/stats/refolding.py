@@ -63,9 +63,9 @@ def _check_rows_are_kept(start: datetime, *, now: datetime) -> None:
 def _let_history_be_built_anew(start: datetime) -> None:
     """Marks what is built, too: of some of it nothing may be left to be folded."""
     built = "SELECT start FROM deployment_rung WHERE span = %s AND start >= %s"
-    values = [FIVE_MINUTES.total_seconds(), floor(start, FIVE_MINUTES)]
+    span = FIVE_MINUTES.total_seconds()
     with connection.cursor() as cursor:
-        cursor.execute(MARK_STALE.format(rows=built), values)
+        cursor.execute(MARK_STALE.format(rows=built), [span, floor(start, FIVE_MINUTES)])
 
 
 def _forget(start: datetime) -> None:
