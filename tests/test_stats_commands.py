@@ -213,7 +213,8 @@ def test_empty_texts_of_csv_are_left_out_and_bad_ones_named(tmp_path: Path) -> N
     [
         ("rows.csv", b"a,b\n1,2\n", "names none of"),
         ("rows.csv", b"", "names none of"),
-        ("rows.csv", b'id\n"open', "is not CSV"),
+        ("rows.csv", b'"id', "header is not CSV"),
+        ("rows.csv", b'id\n"open', r"Nothing was taken in\."),
         ("rows.jsonl.gz", b"no gzip", "gzip"),
         ("rows.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "ended before"),
     ],
@@ -226,16 +227,36 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, contents: bytes, comp
 
 
 @pytest.mark.django_db
-def test_what_is_before_the_break_in_a_file_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 2)
-    lines = [f"{uuid.UUID(int=number)},1" for number in range(7)]
-    path = tmp_path / "states.csv"
-    path.write_text("\n".join(["workspace_id,build_number", *lines, '"open']))
-    with pytest.raises(CommandError, match="is not CSV"):
+def test_what_is_before_the_break_in_a_file_stays(tmp_path: Path) -> None:
+    """The whole file, once it is there, is gone on with."""
+    chance, rows = random.Random(7), reading_ahead.BATCH_ROWS - 1  # noqa: S311 - the same each time
+    lines = [f"{uuid.UUID(int=chance.getrandbits(128))},1" for _ in range(rows)]
+    packed = gzip.compress("\n".join(["workspace_id,build_number", *lines]).encode(), mtime=0)
+    path = tmp_path / "states.csv.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(CommandError, match="ended before"):
         call_command("import_workspaces", str(path))
-    assert WorkspaceState.objects.count() == 6
+    before = WorkspaceState.objects.count()
+    assert 0 < before < rows
+    path.write_bytes(packed)
+    said = call_command("import_workspaces", str(path))
+    assert said.startswith(f"{before} lines were in before. {rows - before} workspace states taken")
+
+
+@pytest.mark.django_db
+def test_broken_csv_is_set_aside_as_it_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "states.csv"
+    bad = ['"abc"d,1,', f'{uuid.UUID(int=2)},x,"two', 'lines"', '"open']
+    good = [f'{uuid.UUID(int=1)},1,"two', 'lines"', f"{uuid.UUID(int=3)},1,"]
+    path.write_text("\n".join(["workspace_id,build_number,error", *bad[:3], *good, bad[3]]))
+    said = call_command("import_workspaces", str(path))
+    assert said.startswith("2 workspace states taken in, 0 known already, 3 bad")
+    assert [(each["line"], each["field"], each["text"]) for each in rejected(path)] == [
+        (2, "", bad[0]),
+        (4, "build_number", "\n".join(bad[1:3])),
+        (8, "", bad[3]),
+    ]
+    assert rejected(path)[1]["detail"] == "'x' is not its kind of value"
 
 
 @pytest.mark.django_db

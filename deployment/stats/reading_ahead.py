@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from deployment.stats.ingest import Parsed, made_ready, parse
 from deployment.stats.outcome import Rejection
 from deployment.stats.records import Record
-from deployment.stats.rows import Numbered
+from deployment.stats.rows import Numbered, RowError
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
@@ -67,19 +67,32 @@ class Ahead:
         return self.take() if self._next.result().parsed.hours <= hours else None
 
     def _following(self) -> Batch:
-        records, size = _read(self._records)
+        records, size, error = _read(self._records)
+        if error is not None:
+            if not records:
+                raise error
+            # What was read before the break is as good as if there were none.
+            self._records = map(_raised, [error])
         return Batch(records, size, made_ready(parsed(records, kind=self._kind), now=self._clock()))
 
 
-def _read(records: Iterator[Record]) -> tuple[list[Record], int]:
-    """As many records as a batch takes, and their size."""
-    found, size = [], 0
-    for record in records:
-        found.append(record)
-        size += len(record.text)
-        if len(found) == BATCH_ROWS or size >= BATCH_BYTES:
-            break
-    return found, size
+def _read(records: Iterator[Record]) -> tuple[list[Record], int, Exception | None]:
+    """As many records as a batch takes, their size, and what was raised instead of another."""
+    found: list[Record] = []
+    size = 0
+    try:
+        for record in records:
+            found.append(record)
+            size += len(record.text)
+            if len(found) == BATCH_ROWS or size >= BATCH_BYTES:
+                break
+    except Exception as error:  # noqa: BLE001 - the next batch raises it, whatever it is
+        return found, size, error
+    return found, size, None
+
+
+def _raised(error: Exception) -> NoReturn:
+    raise error
 
 
 def parsed(records: Sequence[Record], *, kind: str) -> Parsed:
@@ -101,5 +114,7 @@ def _readable(records: Iterable[Record], *, unreadable: list[Rejection]) -> Iter
     for record in records:
         try:
             yield record.number, record.read()
+        except RowError as error:
+            unreadable.append(Rejection(record.number, error.field, error.detail))
         except ValueError as error:
-            unreadable.append(Rejection(record.number, getattr(error, "field", ""), str(error)))
+            unreadable.append(Rejection(record.number, "", str(error)))
