@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gc
 import gzip
+import hashlib
 import io
 import os
 import random
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,10 @@ from django.utils import timezone
 from deployment.stats import importing, reading_ahead
 from deployment.stats.collecting import collect_in_a_loop
 from deployment.stats.figures import agent_figures
-from deployment.stats.import_files import Progress
+from deployment.stats.import_files import Mark, Progress
 from deployment.stats.models import AgentStat, FileImport, Snapshot, WorkspaceState
-from deployment.stats.records import LONGEST_LINE
+from deployment.stats.reading_ahead import checksum
+from deployment.stats.records import LONGEST_LINE, json_records
 from jobs.models import JobRun
 from tests.client import APIClient
 from tests.processes import PROJECT, in_database, wait_for
@@ -259,6 +262,48 @@ def test_broken_csv_is_set_aside_as_it_is_in_the_file(tmp_path: Path) -> None:
     assert rejected(path)[1]["detail"] == "'x' is not its kind of value"
 
 
+def keep_mark(path: Path, *, lines: int) -> None:
+    """As where an import of workspaces stopped after so many lines."""
+    with path.open("rb") as file:
+        known = checksum(islice(json_records(file), lines))
+    Progress(str(path), kind="workspace").keep(Mark(lines, known), now=timezone.now())
+
+
+@pytest.mark.django_db
+def test_an_import_that_stopped_begins_anew_where_its_file_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [workspace_row(number, error="e" * 700) for number in range(200)]
+    path = write(tmp_path / "states.jsonl", rows)
+    keep_mark(path, lines=150)
+    write(path, [*rows[:120], *rows[130:]])
+    said = call_command("import_workspaces", str(path))
+    assert said == "190 workspace states taken in, 0 known already, 0 bad."
+    assert "has changed since an import stopped" in capsys.readouterr().err
+
+
+@pytest.mark.django_db
+def test_where_bad_lines_cannot_go_nothing_is_taken_in(tmp_path: Path) -> None:
+    path = write(tmp_path / "states.jsonl", [workspace_row(1)])
+    with pytest.raises(CommandError, match=r"no/such\.rejected: there is no directory"):
+        call_command(
+            "import_workspaces", str(path), "--rejected", str(tmp_path / "no/such.rejected")
+        )
+    assert not WorkspaceState.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst"])
+def test_a_packed_file_that_is_broken_inside_is_named(tmp_path: Path, name: str) -> None:
+    pack = PACKED[Path(name).suffix]
+    packed = bytearray(pack(hashlib.shake_128().digest(9000)))
+    packed[4000:4100] = bytes(100)
+    path = tmp_path / name
+    path.write_bytes(packed)
+    with pytest.raises(CommandError, match=name):
+        call_command("import_agent_stats", str(path))
+
+
 @pytest.mark.django_db
 def test_an_import_that_stopped_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -266,7 +311,7 @@ def test_an_import_that_stopped_goes_on_where_it_was(
     monkeypatch.setattr(reading_ahead, "BATCH_ROWS", 2)
     rows = [workspace_row(number) for number in range(5)]
     path = write(tmp_path / "states.jsonl", rows)
-    Progress(str(path), kind="workspace").keep(3, now=timezone.now())
+    keep_mark(path, lines=3)
     said = call_command("import_workspaces", str(path))
     assert said == "3 lines were in before. 2 workspace states taken in, 0 known already, 0 bad."
     again = call_command("import_workspaces", str(path))

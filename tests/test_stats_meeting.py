@@ -200,7 +200,7 @@ def test_an_import_whose_next_rows_are_slow_to_come_holds_nothing_up(
                 records(),
                 kind="agent",
                 clock=timezone.now,
-                advance=lambda records: None,
+                advance=lambda records, checksum: None,
                 set_aside=lambda rejection, text: None,
             )
             return counts.accepted

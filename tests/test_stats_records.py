@@ -357,7 +357,7 @@ def test_what_was_read_before_a_break_comes_before_it_is_raised(
         for size in sizes:
             batch = ahead.take()
             assert batch is not None
-            assert len(batch.records) == size
+            assert len(batch.stretch.records) == size
         with pytest.raises(type(error)) as raised:
             ahead.take()
     assert raised.value is error

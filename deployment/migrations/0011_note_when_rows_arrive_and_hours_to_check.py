@@ -21,6 +21,11 @@ class Migration(migrations.Migration):
                 ("compared_to", models.DateTimeField(null=True)),
             ],
         ),
+        migrations.AddField(
+            model_name="fileimport",
+            name="checksum",
+            field=models.BigIntegerField(db_default=0, default=0),
+        ),
         migrations.RunSQL(WAIT, WAIT),
         migrations.AddField(
             model_name="agentstat",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -12,7 +13,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from deployment.stats.import_files import STANDARD_INPUT, OpenFile, Progress, is_csv, opened
+from deployment.stats.import_files import (
+    BROKEN_FILE,
+    STANDARD_INPUT,
+    Mark,
+    OpenFile,
+    Progress,
+    is_csv,
+    opened,
+)
 from deployment.stats.importing import (
     ImportCounts,
     import_records,
@@ -20,7 +29,12 @@ from deployment.stats.importing import (
 )
 from deployment.stats.ingest import MEMBERS
 from deployment.stats.outcome import Rejection
+from deployment.stats.reading_ahead import checksum
 from deployment.stats.records import FileError, Record, csv_records, json_records
+
+
+class AnotherFileError(Exception):
+    """A file that no longer begins with what was taken in of it."""
 
 
 class RejectedRecords:
@@ -73,50 +87,65 @@ class ImportCommand(BaseCommand):
         )
 
     def handle(self, *, file: str, rejected: Path | None, restart: bool, **options: Any) -> str:
+        if rejected and not rejected.parent.is_dir():
+            raise CommandError(f"{rejected}: there is no directory {rejected.parent}.")
+        aside = rejected or _beside(file)
         try:
             progress = Progress(file, kind=self.kind)
-            done = 0 if restart else progress.done()
-            bad = RejectedRecords(rejected or _beside(file), append=done > 0)
-            with opened(file) as source:
-                counts = self._import(source, file, progress=progress, done=done, bad=bad)
+            mark = Mark() if restart else progress.mark()
+            try:
+                return self._import(file, aside, progress=progress, mark=mark)
+            except AnotherFileError:
+                self.stderr.write(f"{file} has changed since an import stopped: it begins anew.")
+                return self._import(file, aside, progress=progress, mark=Mark())
         except FileError as error:
             raise CommandError(f"{file}: {error}") from None
-        except (OSError, EOFError) as error:
-            raise CommandError(f"{file}: {getattr(error, 'strerror', None) or error}.") from None
-        summary = self._summary(counts, bad.path, done=done)
+        except BROKEN_FILE as error:
+            name = getattr(error, "filename", None) or file
+            raise CommandError(f"{name}: {getattr(error, 'strerror', None) or error}.") from None
+
+    def _import(self, file: str, aside: Path, *, progress: Progress, mark: Mark) -> str:
+        """Takes in what is after the mark; what became of it. Raises: AnotherFileError."""
+        bad = RejectedRecords(aside, append=mark.records > 0)
+        with opened(file) as source, closing(bad):
+            records = self._records(source, file)
+            if mark.records and checksum(islice(records, mark.records)) != mark.checksum:
+                raise AnotherFileError
+            counts = self._take_in(records, source, file, progress=progress, mark=mark, bad=bad)
+        summary = self._summary(counts, aside, done=mark.records)
         if counts.rejected and not counts.accepted and not counts.duplicate:
             raise CommandError(f"Nothing was taken in. {summary}")
         return summary
 
-    def _import(
+    def _take_in(
         self,
+        records: Iterator[Record],
         source: OpenFile,
         file: str,
         *,
         progress: Progress,
-        done: int,
+        mark: Mark,
         bad: RejectedRecords,
     ) -> ImportCounts:
+        done = mark.records
         with _bar(source, file) as bar:
 
-            def advance(records: int) -> None:
+            def advance(number: int, checksum: int) -> None:
                 nonlocal done
-                done += records
+                done += number
                 bad.flush()
-                progress.keep(done, now=timezone.now())
-                bar.update(records if source.size is None else source.raw.tell() - bar.n)
+                progress.keep(Mark(done, checksum), now=timezone.now())
+                bar.update(number if source.size is None else source.raw.tell() - bar.n)
 
-            try:
-                with seldom_collecting_and_soon_switching():
-                    counts = import_records(
-                        itertools.islice(self._records(source, file), done, None),
-                        kind=self.kind,
-                        clock=timezone.now,
-                        advance=advance,
-                        set_aside=bad.add,
-                    )
-            finally:
-                bad.close()
+            with seldom_collecting_and_soon_switching():
+                counts = import_records(
+                    records,
+                    kind=self.kind,
+                    clock=timezone.now,
+                    advance=advance,
+                    set_aside=bad.add,
+                    checksum=mark.checksum,
+                )
         progress.finish()
         return counts
 

@@ -7,12 +7,14 @@ import hashlib
 import importlib
 import io
 import sys
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from types import ModuleType
+from typing import BinaryIO, NamedTuple, cast
 
 from deployment.stats.models import FileImport
 from deployment.stats.records import FileError
@@ -54,23 +56,38 @@ def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:
     return raw
 
 
-def _unpacked_zst(raw: BinaryIO) -> BinaryIO:
+def _zstd() -> ModuleType | None:
     """Python has zstd since 3.14; before, a package of the same interface brings it."""
     for module in ("compression.zstd", "backports.zstd"):
-        try:
-            zstd = importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-        return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
-    raise FileError("To read .zst files, install backports.zstd.")
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(module)
+    return None
+
+
+ZSTD = _zstd()
+# What reading raises: there is no file, it ends too soon, it is not packed as its name says.
+BROKEN_FILE = (OSError, EOFError, zlib.error, *([ZSTD.ZstdError] if ZSTD else []))
+
+
+def _unpacked_zst(raw: BinaryIO) -> BinaryIO:
+    if ZSTD is None:
+        raise FileError("To read .zst files, install backports.zstd.")
+    return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
 
 
 def is_csv(file: str) -> bool:
     return ".csv" in Path(file).suffixes
 
 
+class Mark(NamedTuple):
+    """How far a file is in: so many records, and the checksum of these."""
+
+    records: int = 0
+    checksum: int = 0
+
+
 class Progress:
-    """How many records of a file are in: kept, so that an import that stopped goes on from there.
+    """How far a file is in: kept, so that an import that stopped goes on from there.
 
     A file is known by how it begins, so that it may be moved. Standard input is not known.
     """
@@ -78,14 +95,14 @@ class Progress:
     def __init__(self, file: str, *, kind: str) -> None:
         self._key = "" if file == STANDARD_INPUT else fingerprint(Path(file), kind=kind)
 
-    def done(self) -> int:
-        """How many records came in before."""
+    def mark(self) -> Mark:
+        """How far it came before."""
         known = FileImport.objects.filter(fingerprint=self._key).first()
-        return known.records if known else 0
+        return Mark(known.records, known.checksum) if known else Mark()
 
-    def keep(self, records: int, *, now: datetime) -> None:
+    def keep(self, mark: Mark, *, now: datetime) -> None:
         if self._key:
-            figures = {"records": records, "updated_at": now}
+            figures = {**mark._asdict(), "updated_at": now}
             FileImport.objects.update_or_create(fingerprint=self._key, defaults=figures)
 
     def finish(self) -> None:

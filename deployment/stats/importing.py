@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ from django.db import transaction
 from coderapi.database import OPERATIONAL_ERRORS, is_deadlock
 from deployment.stats.ingest import Intake, prepare, take_in
 from deployment.stats.outcome import Rejection, Verdicts
-from deployment.stats.reading_ahead import Ahead, Batch, parsed
+from deployment.stats.reading_ahead import Ahead, Batch, Stretch, parsed
 from deployment.stats.records import Record
 
 # Folding costs the same for few rows and for many. While a group is under way no hour is made or
@@ -48,9 +48,13 @@ class ImportCounts:
 
 @dataclass(slots=True)
 class Group:
-    """What becomes of the records that go in with one transaction. Units: `size` bytes."""
+    """What becomes of the records that go in with one transaction. Units: `size` bytes.
+
+    `checksum` is of all records of the file up to the last of these.
+    """
 
     records: int = 0
+    checksum: int = 0
     size: int = 0
     accepted: int = 0
     duplicate: int = 0
@@ -60,8 +64,10 @@ class Group:
     def has_room(self) -> bool:
         return self.records < GROUP_ROWS and self.size < GROUP_BYTES
 
-    def add(self, records: Sequence[Record], verdicts: Verdicts) -> None:
+    def add(self, stretch: Stretch, verdicts: Verdicts) -> None:
+        records, size, self.checksum = stretch
         self.records += len(records)
+        self.size += size
         self.accepted += verdicts.accepted
         self.duplicate += verdicts.duplicate
         if verdicts.rejected:
@@ -74,27 +80,29 @@ def import_records(
     *,
     kind: str,
     clock: Callable[[], datetime],
-    advance: Callable[[int], Any],
+    advance: Callable[[int, int], Any],
     set_aside: Callable[[Rejection, bytes], Any],
+    checksum: int = 0,
 ) -> ImportCounts:
     """Takes in every good record, some batches together in a transaction.
 
-    `set_aside` hears of each bad record, and then `advance` of how many records were committed.
+    `set_aside` hears of each bad record, and then `advance` of how many records were committed, and
+    of the checksum of all up to there. `checksum` is of those before the first.
     """
     counts = ImportCounts()
-    with Ahead(records, kind=kind, clock=clock) as ahead:
+    with Ahead(records, kind=kind, clock=clock, checksum=checksum) as ahead:
         for group in _committed_groups(ahead, kind=kind, clock=clock):
             for rejection, text in group.rejected:
                 set_aside(rejection, text)
             counts.add(group)
-            advance(group.records)
+            advance(group.records, group.checksum)
     return counts
 
 
 def _committed_groups(ahead: Ahead, *, kind: str, clock: Callable[[], datetime]) -> Iterator[Group]:
     while first := ahead.take():
         group = Group()
-        taken: list[Sequence[Record]] = []
+        taken: list[Stretch] = []
         prepare(first.parsed, now=clock())
         try:
             with transaction.atomic():
@@ -115,30 +123,29 @@ def _take_in_group(
     first: Batch,
     ahead: Ahead,
     *,
-    taken: list[Sequence[Record]],
+    taken: list[Stretch],
     clock: Callable[[], datetime],
 ) -> None:
     """Takes in the first batch and others of its hours, as many as a transaction is to hold.
 
     What is slow to come, or cannot be read, is left to the next: nothing waits for it in between.
-    `taken` gets the records.
+    `taken` gets what it takes in.
     """
     intake, ends = Intake(), time.monotonic() + GROUP_SECONDS
     batch: Batch | None = first
     while batch:
-        taken.append(batch.records)
-        group.add(batch.records, intake.take(batch.parsed, now=clock()))
-        group.size += batch.size
+        taken.append(batch.stretch)
+        group.add(batch.stretch, intake.take(batch.parsed, now=clock()))
         batch = ahead.take_if_there(first.parsed.hours, until=ends) if group.has_room else None
     intake.fold()
 
 
 def _one_by_one(
-    batches: Iterable[Sequence[Record]], *, kind: str, clock: Callable[[], datetime]
+    stretches: Iterable[Stretch], *, kind: str, clock: Callable[[], datetime]
 ) -> Iterator[Group]:
-    for records in batches:
+    for stretch in stretches:
         group = Group()
-        group.add(records, take_in(parsed(records, kind=kind), now=clock()))
+        group.add(stretch, take_in(parsed(stretch.records, kind=kind), now=clock()))
         yield group
 
 

@@ -303,10 +303,11 @@ class UncheckedHour(models.Model):
 
 
 class FileImport(models.Model):
-    """A file that is being taken in: how many of its records are in."""
+    """A file that is being taken in: how many of its records are in, and a checksum of these."""
 
     fingerprint = models.CharField(primary_key=True, max_length=64)
     records = models.BigIntegerField()
+    checksum = models.BigIntegerField(default=0, db_default=0)
     updated_at = models.DateTimeField()
 
     def __str__(self) -> str:

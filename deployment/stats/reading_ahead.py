@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 from deployment.stats.ingest import Parsed, made_ready, parse
 from deployment.stats.outcome import Rejection
@@ -19,24 +21,40 @@ BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records in the order of the file, of which the last batch has none; `size` is in bytes."""
+class Stretch(NamedTuple):
+    """Records in the order of the file, of which the last stretch has none.
+
+    `checksum` is of all up to the last of them. Units: `size` bytes.
+    """
 
     records: Sequence[Record]
     size: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A stretch, and what its records are."""
+
+    stretch: Stretch
     parsed: Parsed
 
 
 class Ahead:
-    """The batches of a file, the next one always under way."""
+    """The batches of a file, the next one always under way; `checksum` is of what is before."""
 
     def __init__(
-        self, records: Iterable[Record], *, kind: str, clock: Callable[[], datetime]
+        self,
+        records: Iterable[Record],
+        *,
+        kind: str,
+        clock: Callable[[], datetime],
+        checksum: int = 0,
     ) -> None:
         self._records = iter(records)
         self._kind = kind
         self._clock = clock
+        self._checksum = checksum
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._next = self._pool.submit(self._following)
 
@@ -54,7 +72,7 @@ class Ahead:
     def take(self) -> Batch | None:
         """The next batch, waited for; None after the last. Raises: what reading it raised."""
         batch = self._next.result()
-        if not batch.records:
+        if not batch.stretch.records:
             return None
         self._next = self._pool.submit(self._following)
         return batch
@@ -73,7 +91,16 @@ class Ahead:
                 raise error
             # What was read before the break is as good as if there were none.
             self._records = map(_raised, [error])
-        return Batch(records, size, made_ready(parsed(records, kind=self._kind), now=self._clock()))
+        self._checksum = checksum(records, before=self._checksum)
+        found = parsed(records, kind=self._kind)
+        return Batch(Stretch(records, size, self._checksum), made_ready(found, now=self._clock()))
+
+
+def checksum(records: Iterable[Record], *, before: int = 0) -> int:
+    """A checksum of the records' texts one after the other, after those that `before` is of."""
+    for some in batched(records, BATCH_ROWS):
+        before = zlib.crc32(b"".join([record.text for record in some]), before)
+    return before
 
 
 def _read(records: Iterator[Record]) -> tuple[list[Record], int, Exception | None]:
