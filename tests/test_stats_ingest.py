@@ -12,9 +12,10 @@ from django.db import DatabaseError, connection
 from django.db.models import Sum
 from psycopg.errors import UniqueViolation
 
+from deployment.stats import closed_hours
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
-from deployment.stats.models import AgentStat, MinuteSum, WorkspaceState
+from deployment.stats.models import AgentStat, ClosedHour, MinuteSum, WorkspaceState
 from deployment.stats.outcome import Verdicts
 from deployment.stats.partitions import AGENT_STATS
 from deployment.stats.services import collect_snapshot, keep_hours_ahead, prune_stats
@@ -241,14 +242,48 @@ def test_a_row_older_than_what_is_kept_is_refused() -> None:
 
 
 @pytest.mark.django_db
-def test_a_row_of_an_hour_that_was_dropped_is_refused_lest_it_count_twice() -> None:
+@pytest.mark.parametrize("others", [0, 1, 500])
+def test_of_an_hour_that_was_dropped_a_row_is_told_from_one_that_came_before(others: int) -> None:
+    rows = [
+        agent_row(NOW - n * SECOND, rx_bytes=1, connection_median_latency_ms=1) for n in range(3)
+    ]
+    take(*rows, *(agent_row(NOW) for _ in range(others)))
+    later = NOW + 27 * HOUR
+    assert prune_stats(later) > 0
+    news = [agent_row(NOW - n * SECOND) for n in range(4)]
+    assert counts(take(*rows, *news, now=later)) == (4, 3, 0)
+    assert counts(take(*rows, *news, now=later)) == (0, 7, 0)
+    assert not AgentStat.objects.exists()
+    assert MinuteSum.objects.aggregate(rows=Sum("row_count")) == {"rows": 3 + others + 4}
+
+
+@pytest.mark.django_db
+def test_an_hour_that_an_older_version_closed_stays_closed() -> None:
+    ClosedHour.objects.create(start=HOUR_START)
+    (rejection,) = take(agent_row(NOW), now=NOW + 27 * HOUR).rejected
+    assert (rejection.field, "closed" in rejection.detail) == ("created_at", True)
+
+
+@pytest.mark.django_db
+def test_a_closed_hour_is_not_kept_again(settings: Any) -> None:
     row = agent_row(NOW)
     take(row)
     later = NOW + 27 * HOUR
-    assert prune_stats(later) > 0
-    (rejection,) = take(row, now=later).rejected
-    assert "closed" in rejection.detail
-    assert MinuteSum.objects.get().row_count == 1
+    prune_stats(later)
+    settings.STATS_RAW_RETENTION = 48 * HOUR
+    assert counts(take(row, agent_row(NOW), now=later)) == (1, 1, 0)
+    assert not AgentStat.objects.exists()
+
+
+@pytest.mark.django_db
+def test_rows_that_come_while_their_hour_is_closed_are_known_as_well() -> None:
+    rows = [agent_row(NOW), agent_row(NOW)]
+    later = NOW + 27 * HOUR
+    take(rows[0])
+    closed_hours.close([HOUR_START])
+    assert counts(take(*rows)) == (1, 1, 0)
+    prune_stats(later)
+    assert counts(take(*rows, now=later)) == (0, 2, 0)
 
 
 @pytest.mark.django_db

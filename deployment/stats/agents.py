@@ -11,10 +11,11 @@ from django.conf import settings
 
 from deployment.stats import keeping, partitions, repeated_ids
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
+from deployment.stats.closed_hours import without_known
+from deployment.stats.folding import minutes_from
 from deployment.stats.keeping import Made, keep_new
 from deployment.stats.known_rows import KnownRows, without
 from deployment.stats.outcome import Rejection, Verdicts
-from deployment.stats.retention import minutes_from
 from deployment.stats.rows import Row
 
 _id_of, _time_of = itemgetter(ID), itemgetter(CREATED_AT)
@@ -90,7 +91,7 @@ class AgentIntake:
         partitions.lock_hours(shared=True)
         whole = rows is found.rows
         hours = partitions.look_at_hours(found.hours if whole else _hours_of(rows))
-        rows = _open(rows, hours, verdicts=verdicts)
+        rows = without_known(rows, hours, verdicts=verdicts)
         rows = without(self._known.of(rows, hours, now=now), rows, verdicts=verdicts)
         arrived = keep_new(rows, hours, now=now, verdicts=verdicts, made=found.made)
         verdicts.accepted += arrived.rows
@@ -141,18 +142,3 @@ def _without_repetitions(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence
         if known is not row:
             verdicts.judge_known(row[0], known[CREATED_AT] == row[CREATED_AT])
     return list(first.values())
-
-
-def _open(rows: Sequence[Row], hours: partitions.Hours, *, verdicts: Verdicts) -> Sequence[Row]:
-    """The rows whose hour is not closed."""
-    if not hours.closed:
-        return rows
-    found = []
-    for row in rows:
-        hour = partitions.hour_of(row[CREATED_AT])
-        if hour in hours.closed:
-            detail = f"is of the hour {hour.isoformat()}, which is closed"
-            verdicts.rejected.append(_refused(row, "created_at", detail))
-        else:
-            found.append(row)
-    return found

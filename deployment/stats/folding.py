@@ -7,8 +7,9 @@ All statements take their locks in key order, so that two that run at once do no
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db import connection
 
 from deployment.stats.percentiles import LOG_RATIO
@@ -30,6 +31,9 @@ UNMEASURED = -(2**31)
 SLICE = timedelta(seconds=5)
 # Slices are for the edges of windows that end now. Those of the past are read from raw rows.
 SLICES_KEPT = timedelta(hours=1)
+# Older minutes live on in the ladder's rungs alone, and rows that would change them are refused.
+MINUTES_KEPT = timedelta(days=35)
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 # Each takes the rows to add from a query that is put in.
 ADD_TO_MINUTES = """
@@ -128,6 +132,12 @@ _OF_ALL_ROWS = (
     (ADD_TO_USAGE, _USAGE),
     (MARK_STALE, _SPANS),
 )
+
+
+def minutes_from(now: datetime) -> datetime:
+    """The first moment whose minutes are still kept apart; rows from before it are refused."""
+    raw = settings.STATS_RAW_RETENTION
+    return max(now - max(MINUTES_KEPT, raw), BEGINNING) if raw else BEGINNING
 
 
 def slices_from(now: datetime) -> datetime:

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from deployment.stats.cells import Cell, Newest, floor, merged, minute_cells
-from deployment.stats.folding import MARK_STALE
+from deployment.stats.folding import MARK_STALE, minutes_from
 from deployment.stats.models import Rung, StaleSpan
-from deployment.stats.retention import minutes_from
 
 SECOND = timedelta(seconds=1)
 FIVE_MINUTES = timedelta(minutes=5)

@@ -82,9 +82,11 @@ class LateAgentStat(models.Model):
 
 
 class ClosedHour(models.Model):
-    """An hour whose raw rows were dropped: a repeated row of it could no longer be told."""
+    """An hour whose raw rows are dropped, and the fingerprints of these, one after the other."""
 
     start = models.DateTimeField(primary_key=True)
+    row_count = models.BigIntegerField(default=0, db_default=0)
+    fingerprints = models.BinaryField(null=True)
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
@@ -123,7 +123,7 @@ def kept_from(now: datetime, *, retention: timedelta) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """What is so of the hours asked for: kept raw, closed for good, else folded only.
+    """What is so of the hours asked for: kept raw, or folded only; closed ones had raw rows.
 
     `present` are all those, asked for or not, whose rows are there.
     """
@@ -145,14 +145,20 @@ def lock_hours(*, shared: bool) -> None:
 
 
 def ensure_hours(hours: Iterable[datetime], *, kept_from: datetime) -> None:
-    """Makes the missing partitions of those hours that are to be kept."""
-    for hour in sorted(set(hours)):
-        if hour >= kept_from:
-            AGENT_STATS.ensure(hour, hour)
+    """Makes the missing partitions of those hours that are to be kept and are not closed."""
+    missing = {hour for hour in hours if hour >= kept_from} - set(AGENT_STATS.starts())
+    for hour in sorted(missing - _closed(missing)):
+        AGENT_STATS.ensure(hour, hour)
+
+
+def _closed(hours: Collection[datetime]) -> frozenset[datetime]:
+    if not hours:
+        return frozenset()
+    closed = ClosedHour.objects.filter(start__in=hours)
+    return frozenset(closed.values_list("start", flat=True))
 
 
 def look_at_hours(hours: Iterable[datetime]) -> Hours:
     """What is so of these hours, as long as `lock_hours` holds."""
     asked = frozenset(hours)
-    closed = ClosedHour.objects.filter(start__in=asked).values_list("start", flat=True)
-    return Hours(asked, frozenset(AGENT_STATS.starts()), frozenset(closed))
+    return Hours(asked, frozenset(AGENT_STATS.starts()), _closed(asked))

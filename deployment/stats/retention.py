@@ -6,16 +6,14 @@ snapshots and rungs by their age.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
-from deployment.stats import partitions
-from deployment.stats.folding import slices_from
+from deployment.stats import closed_hours, partitions
+from deployment.stats.folding import minutes_from, slices_from
 from deployment.stats.models import (
-    AgentStat,
     ClosedHour,
     LateAgentStat,
     LatencyBucket,
@@ -29,15 +27,6 @@ from deployment.stats.models import (
 
 # Partitions are made before the first row of their hour comes.
 HOURS_AHEAD = timedelta(hours=3)
-# Older minutes live on in the ladder's rungs alone, and rows that would change them are refused.
-MINUTES_KEPT = timedelta(days=35)
-BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def minutes_from(now: datetime) -> datetime:
-    """The first moment whose minutes are still kept apart; rows from before it are refused."""
-    raw = settings.STATS_RAW_RETENTION
-    return max(now - max(MINUTES_KEPT, raw), BEGINNING) if raw else BEGINNING
 
 
 def keep_hours_ahead(now: datetime) -> int:
@@ -55,20 +44,16 @@ def prune_stats(now: datetime) -> int:
 
 def _drop_hours(now: datetime) -> int:
     kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
+    # That takes its time, for which rows must not wait.
+    closed_hours.close(_hours_before(kept_from))
     with transaction.atomic():
         partitions.lock_hours(shared=False)
-        _close_hours([hour for hour in partitions.AGENT_STATS.starts() if hour < kept_from])
+        closed_hours.close_anew(_hours_before(kept_from))
         return len(partitions.AGENT_STATS.drop_before(kept_from))
 
 
-def _close_hours(hours: Iterable[datetime]) -> None:
-    """Notes the hours that have rows: without them, a repeated row of theirs could not be told."""
-    filled = [
-        ClosedHour(start=hour)
-        for hour in hours
-        if AgentStat.objects.filter(created_at__range=partitions.within(hour)).exists()
-    ]
-    ClosedHour.objects.bulk_create(filled, ignore_conflicts=True)
+def _hours_before(moment: datetime) -> list[datetime]:
+    return [hour for hour in partitions.AGENT_STATS.starts() if hour < moment]
 
 
 def _forget_what_needs_raw_rows(now: datetime) -> int:
