@@ -9,7 +9,7 @@ from typing import Any
 
 from coderapi.durations import parse_duration
 from coderapi.errors import Validation, invalid
-from deployment.stats import ladder, retention
+from deployment.stats import folding, ladder
 from deployment.stats.cells import EPOCH, MINUTE, Cell, floor
 from deployment.stats.figures import MOST, P50, P95
 from deployment.stats.rows import moment
@@ -72,7 +72,7 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
 
 def _check_detail(asked: Range, *, now: datetime) -> None:
     """Old minutes are added up to five and let go: what is left of them must not pass for all."""
-    oldest = retention.minutes_from(now)
+    oldest = folding.minutes_from(now)
     if asked.step % ladder.FIVE_MINUTES and asked.since < oldest:
         detail = f"must be a multiple of 5 minutes before {oldest.isoformat()}."
         raise invalid(Validation("step", detail))
