@@ -41,7 +41,7 @@ LATER = NOW + 2 * HOUR
 def none_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where rows are so many that only the first of them, by its id, is looked for."""
     monkeypatch.setattr(known_rows, "MOST_LOOKUPS", 0)
-    monkeypatch.setattr(known_rows, "SAMPLED_LOOKUPS", 1)
+    monkeypatch.setattr(known_rows, "SAMPLED_ROWS", 1)
 
 
 def take(*rows: Any, now: Any = NOW) -> Verdicts:

@@ -29,7 +29,7 @@ LATE_ROWS = "deployment_lateagentstat"
 # How often a transaction looks for a row in an hour, all in all some 15 ms, and in how many hours:
 # each locks the partition and its indexes, of which the server has only so many.
 MOST_LOOKUPS = 10_000
-SAMPLED_LOOKUPS = 1_500
+SAMPLED_ROWS = 16
 MOST_HOURS = 26
 
 # Partitions are named: with a range of times, the planner might read all that is within it, and
@@ -44,6 +44,7 @@ class KnownRows:
 
     def __init__(self) -> None:
         self._left = MOST_LOOKUPS
+        self._is_sampled = False
 
     def of(self, rows: Sequence[Row], hours: partitions.Hours, *, now: datetime) -> Known:
         """The known ids among the rows', with their times; some of a row's own hour may lack."""
@@ -52,17 +53,23 @@ class KnownRows:
         filled = sorted(hour for hour in hours.present if hour <= now + partitions.AHEAD)
         tables = [LATE_ROWS, *map(AGENT_STATS.partition_of, filled[-MOST_HOURS:])]
         lookups = len(rows) * len(tables)
-        if lookups <= self._left:
+        if lookups <= self._left or self._finds_moved(rows, tables):
             self._left -= lookups
-            return _look_up(tables, rows)
-        sample = rows[:: lookups // SAMPLED_LOOKUPS]
-        if _any_moved(sample, _look_up(tables, sample)):
             return _look_up(tables, rows)
         return among_late_rows(rows, hours)
 
+    def _finds_moved(self, rows: Sequence[Row], tables: Sequence[str]) -> bool:
+        """Whether a sample of the first rows has one that is known with another time."""
+        if self._is_sampled:
+            return False
+        sample = rows[:: -(-len(rows) // SAMPLED_ROWS)]
+        known = _look_up(tables, sample)
+        self._is_sampled = not _any_moved(sample, known)
+        return not self._is_sampled
+
 
 def _any_moved(rows: Sequence[Row], known: Known) -> bool:
-    """Whether one is known with another time."""
+    """Whether one of them is known with another time."""
     return any(known.get(row[ID], row[CREATED_AT]) != row[CREATED_AT] for row in rows)
 
 
