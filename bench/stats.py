@@ -33,6 +33,8 @@ from bench.service import PROJECT, Service, running, server_environment
 AGENTS = 10_000
 EVERY = timedelta(seconds=30)
 REQUEST_ROWS = 10_000
+# They take milliseconds, so that a disturbance is soon as long as all those of a round.
+SNAPSHOTS_A_ROUND = 4
 TAKEN_IN = 100_000
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -220,12 +222,13 @@ def snapshots(service: Service, directory: Path, at: datetime, *, rounds: int) -
     All are taken by one process, as the worker does; a first one, which warms it up, is left out.
     Units: seconds.
     """
-    moments = [at - timedelta(microseconds=number) for number in range(rounds + 1, 0, -1)]
+    times = SNAPSHOTS_A_ROUND * rounds
+    moments = [at - timedelta(microseconds=number) for number in range(times + 1, 0, -1)]
     code = COLLECT.format(moments=[moment.isoformat() for moment in moments])
     command(service, directory, "shell", "--no-imports", "-c", code)
     with psycopg.connect(service.database_url) as connection:
         taken = connection.execute(
-            "SELECT duration_ms FROM deployment_snapshot ORDER BY id DESC LIMIT %s", [rounds]
+            "SELECT duration_ms FROM deployment_snapshot ORDER BY id DESC LIMIT %s", [times]
         ).fetchall()
     return float(min(row[0] for row in taken)) / 1000
 
