@@ -10,6 +10,9 @@ from django.http.response import HttpResponseBase
 
 from coderapi.answers import complete
 
+# A closed answer lets Django look at its connections, of which another test may have left one.
+pytestmark = pytest.mark.django_db
+
 
 class Closing:
     """Notes whether an answer was closed."""
