@@ -157,6 +157,29 @@ def test_rows_come_through_standard_input(monkeypatch: pytest.MonkeyPatch) -> No
     assert WorkspaceState.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_import_of_a_pipe_ends_when_it_is_told_to_though_nothing_comes() -> None:
+    importing = started("import_workspaces", "-", stdin=subprocess.PIPE)
+    try:
+        assert importing.stdin
+        importing.stdin.write(orjson.dumps(workspace_row(1)).decode() + "\n")
+        importing.stdin.flush()
+        wait_for(lambda: has_begun(importing))
+        importing.send_signal(signal.SIGINT)
+        assert importing.wait(30) == 1
+    finally:
+        importing.kill()
+        importing.communicate()
+
+
+def has_begun(importing: subprocess.Popen[str]) -> bool:
+    """Whether it has looked into the database, and waits for what is to come."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{query} AND query LIKE '%deployment_fileimport%' AND state = 'idle'")
+        return bool(cursor.fetchone()[0])
+
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -338,7 +361,7 @@ def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> N
     assert AgentStat.objects.count() == len(rows)
 
 
-def started(*command: str) -> subprocess.Popen[str]:
+def started(*command: str, **options: Any) -> subprocess.Popen[str]:
     """A command of its own process, on the tests' database."""
     url = in_database(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
     return subprocess.Popen(
@@ -347,6 +370,7 @@ def started(*command: str) -> subprocess.Popen[str]:
         env={**os.environ, "DATABASE_URL": url},
         stdout=subprocess.PIPE,
         text=True,
+        **options,
     )
 
 

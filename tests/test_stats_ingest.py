@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from deployment.stats import closed_hours
 from deployment.stats.figures import agent_figures, workspace_figures
 from deployment.stats.ingest import ingest
+from deployment.stats.ladder import build_rungs
 from deployment.stats.models import AgentStat, ClosedHour, MinuteSum, WorkspaceState
 from deployment.stats.outcome import Verdicts
 from deployment.stats.partitions import AGENT_STATS
@@ -326,6 +327,7 @@ def test_old_snapshots_and_sums_go_after_their_time(settings: Any) -> None:
     old = collect_snapshot(NOW)
     later = NOW + settings.STATS_RETENTION + HOUR
     new = collect_snapshot(later)
+    build_rungs(later)
     prune_stats(later)
     assert type(old).objects.get() == new
     assert not MinuteSum.objects.exists()

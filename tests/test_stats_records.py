@@ -353,13 +353,13 @@ def test_what_was_read_before_a_break_comes_before_it_is_raised(
 ) -> None:
     monkeypatch.setattr("deployment.stats.reading_ahead.BATCH_ROWS", 2)
     records = breaking_after(number, error=error)
-    with Ahead(records, kind="workspace", clock=timezone.now) as ahead:
-        for size in sizes:
-            batch = ahead.take()
-            assert batch is not None
-            assert len(batch.stretch.records) == size
-        with pytest.raises(type(error)) as raised:
-            ahead.take()
+    ahead = Ahead(records, kind="workspace", clock=timezone.now)
+    for size in sizes:
+        batch = ahead.take()
+        assert batch is not None
+        assert len(batch.stretch.records) == size
+    with pytest.raises(type(error)) as raised:
+        ahead.take()
     assert raised.value is error
 
 

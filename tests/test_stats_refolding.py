@@ -23,7 +23,8 @@ from deployment.stats.models import (
     UsageMinute,
 )
 from deployment.stats.refolding import RefoldError, refold
-from deployment.stats.retention import prune_stats
+from deployment.stats.retention import keep_hours_ahead, prune_stats
+from deployment.stats.services import SnapshotError, collect_snapshot
 from tests.factories import utc
 from tests.stats_rows import agent_row
 
@@ -151,3 +152,45 @@ def test_what_was_made_ready_before_comes_to_the_same(rows: slice, waited: timed
             found.append((verdicts.accepted, verdicts.duplicate, judged, *everything()))
             transaction.set_rollback(True)
     assert found[0] == found[1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("retention", [timedelta(0), 60 * HOUR])
+def test_what_was_dropped_is_neither_folded_nor_collected_again(
+    settings: Any, retention: timedelta
+) -> None:
+    later = NOW + 30 * HOUR
+    ingest([(1, agent_row(NOW))], now=NOW, kind="agent")
+    ingest([(1, agent_row(NOW + 10 * HOUR))], now=later, kind="agent")
+    prune_stats(later)
+    settings.STATS_RAW_RETENTION = retention
+    with pytest.raises(RefoldError, match="were dropped"):
+        refold(NOW - HOUR, now=later)
+    assert MinuteSum.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_an_hour_that_was_dropped_is_not_made_again_by_a_clock_that_is_behind() -> None:
+    row = agent_row(NOW)
+    ingest([(1, row)], now=NOW, kind="agent")
+    prune_stats(NOW + 26 * HOUR)
+    with pytest.raises(SnapshotError, match="rows were dropped"):
+        collect_snapshot(NOW, now=NOW + 2 * HOUR)
+    keep_hours_ahead(NOW)
+    again = ingest([(1, row), (2, agent_row(NOW))], now=NOW, kind="agent")
+    assert (again.accepted, again.duplicate) == (1, 1)
+
+
+@pytest.mark.django_db
+def test_rungs_are_built_of_all_their_minutes_until_rows_of_these_are_refused() -> None:
+    first = NOW.replace(minute=30)
+    rows = [agent_row(first + n * MINUTE) for n in range(5)]
+    ingest(enumerate(rows), now=NOW + HOUR, kind="agent")
+    build_rungs(NOW + HOUR)
+    later = first + timedelta(days=35, minutes=3)
+    prune_stats(later)
+    ingest([(1, agent_row(first + 4 * MINUTE))], now=later, kind="agent")
+    build_rungs(later + HOUR)
+    assert set(Rung.objects.values_list("row_count", flat=True)) == {6}
+    prune_stats(later + 3 * HOUR)
+    assert not MinuteSum.objects.exists()

@@ -36,7 +36,7 @@ _COUNTS = slice(_NAMES.index("connection_count"), _NAMES.index("session_count_ss
 _UUID = "00000000-0000-0000-0000-000000000000"
 # What stands between the numbers of a time, and where it ends.
 _marks_of, _offset_of = itemgetter(slice(4, 17, 3)), itemgetter(slice(-6, None))
-_end_of = itemgetter(-1)
+_after_of, _end_of = itemgetter(slice(19, 20)), itemgetter(-1)
 _AS_ZERO = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 
 
@@ -94,9 +94,10 @@ def _moments(column: Sequence[str]) -> Iterable[datetime]:
 def _are_plain(column: Sequence[str]) -> bool:
     """Whether all times are written alike: as RFC 3339 has them, of which Python knows more."""
     is_utc = set(map(_end_of, column)) == {"Z"} or set(map(_offset_of, column)) == {"+00:00"}
+    has_odd_fraction = not set(map(_after_of, column)) <= {"Z", ".", "+"}
     text = "".join(column)
-    has_odd_fraction = "," in text or ".Z" in text or ".+" in text
-    return is_utc and set(map(_marks_of, column)) == {"--T::"} and not has_odd_fraction
+    is_odd = has_odd_fraction or ".Z" in text or ".+" in text
+    return is_utc and set(map(_marks_of, column)) == {"--T::"} and not is_odd
 
 
 def _latencies(column: Sequence[float]) -> Iterable[float]:

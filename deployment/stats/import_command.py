@@ -98,6 +98,8 @@ class ImportCommand(BaseCommand):
             except AnotherFileError:
                 self.stderr.write(f"{file} has changed since an import stopped: it begins anew.")
                 return self._import(file, aside, progress=progress, mark=Mark())
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Given once more, a file goes on from there.") from None
         except FileError as error:
             raise CommandError(f"{file}: {error}") from None
         except BROKEN_FILE as error:

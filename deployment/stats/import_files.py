@@ -39,13 +39,22 @@ def opened(file: str) -> Iterator[OpenFile]:
     Raises: FileError, OSError.
     """
     if file == STANDARD_INPUT:
-        yield OpenFile(sys.stdin.buffer, sys.stdin.buffer, None)
+        own = _standard_input()
+        yield OpenFile(own, own, None)
         return
     path = Path(file)
     with path.open("rb") as raw:
         size = path.stat().st_size if path.is_file() else None
         with _unpacked(raw, suffix=path.suffix) as contents:
             yield OpenFile(contents, raw, size)
+
+
+def _standard_input() -> BinaryIO:
+    """A reader of our own: Python waits at its end for who reads its own one, perhaps for ever."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:
+        return sys.stdin.buffer  # It is no file of the system's.
 
 
 def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:

@@ -90,12 +90,12 @@ def import_records(
     of the checksum of all up to there. `checksum` is of those before the first.
     """
     counts = ImportCounts()
-    with Ahead(records, kind=kind, clock=clock, checksum=checksum) as ahead:
-        for group in _committed_groups(ahead, kind=kind, clock=clock):
-            for rejection, text in group.rejected:
-                set_aside(rejection, text)
-            counts.add(group)
-            advance(group.records, group.checksum)
+    ahead = Ahead(records, kind=kind, clock=clock, checksum=checksum)
+    for group in _committed_groups(ahead, kind=kind, clock=clock):
+        for rejection, text in group.rejected:
+            set_aside(rejection, text)
+        counts.add(group)
+        advance(group.records, group.checksum)
     return counts
 
 

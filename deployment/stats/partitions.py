@@ -144,11 +144,18 @@ def lock_hours(*, shared: bool) -> None:
         cursor.execute(f"SELECT {function}(%s)", [lock_number(LOCK)])
 
 
-def ensure_hours(hours: Iterable[datetime], *, kept_from: datetime) -> None:
-    """Makes the missing partitions of those hours that are to be kept and are not closed."""
+def ensure_hours(hours: Iterable[datetime], *, kept_from: datetime) -> int:
+    """Makes the missing partitions of those hours that are to be kept and are not closed; how many.
+
+    Of one that was made again, rows that were dropped could come once more.
+    """
     missing = {hour for hour in hours if hour >= kept_from} - set(AGENT_STATS.starts())
-    for hour in sorted(missing - _closed(missing)):
-        AGENT_STATS.ensure(hour, hour)
+    return sum(AGENT_STATS.ensure(hour, hour) for hour in sorted(missing - _closed(missing)))
+
+
+def closed_among(moments: Iterable[datetime]) -> bool:
+    """Whether one of the moments is of an hour whose raw rows are dropped."""
+    return bool(_closed(hours_of(moments)))
 
 
 def _closed(hours: Collection[datetime]) -> frozenset[datetime]:

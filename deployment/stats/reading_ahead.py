@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
-from types import TracebackType
-from typing import NamedTuple, NoReturn, Self
+from threading import Thread
+from typing import NamedTuple, NoReturn
 
 from deployment.stats.ingest import Parsed, made_ready, parse
 from deployment.stats.outcome import Rejection
@@ -55,26 +55,14 @@ class Ahead:
         self._kind = kind
         self._clock = clock
         self._checksum = checksum
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="parse")
-        self._next = self._pool.submit(self._following)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        raised: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown()
+        self._next = _begun(self._following)
 
     def take(self) -> Batch | None:
         """The next batch, waited for; None after the last. Raises: what reading it raised."""
         batch = self._next.result()
         if not batch.stretch.records:
             return None
-        self._next = self._pool.submit(self._following)
+        self._next = _begun(self._following)
         return batch
 
     def take_if_there(self, hours: set[datetime], *, until: float) -> Batch | None:
@@ -94,6 +82,20 @@ class Ahead:
         self._checksum = checksum(records, before=self._checksum)
         found = parsed(records, kind=self._kind)
         return Batch(Stretch(records, size, self._checksum), made_ready(found, now=self._clock()))
+
+
+def _begun[T](make: Callable[[], T]) -> Future[T]:
+    """What another thread makes. Who gives up need not wait for it: it may be reading a pipe."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - whoever wants the result gets it
+            future.set_exception(error)
+
+    Thread(target=run, name="parse", daemon=True).start()
+    return future
 
 
 def checksum(records: Iterable[Record], *, before: int = 0) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
 from psycopg import sql
 
+from coderapi.database import unless_deadlocked
 from deployment.stats import partitions
 from deployment.stats.cells import floor
 from deployment.stats.folding import MARK_STALE, fold
@@ -15,6 +17,7 @@ from deployment.stats.ladder import FIVE_MINUTES
 from deployment.stats.models import (
     AgentStat,
     AheadAgentStat,
+    ClosedHour,
     LateAgentStat,
     LatencyBucket,
     MinuteSum,
@@ -39,22 +42,29 @@ def refold(since: datetime, *, now: datetime) -> int:
     if since > now:
         raise RefoldError(f"{since.isoformat()} is still to come.")
     start = since.replace(second=0, microsecond=0)
-    with transaction.atomic():
-        partitions.lock_hours(shared=False)
-        _check_rows_are_kept(start, now=now)
-        _let_history_be_built_anew(start)
-        _forget(start)
-        _create_source(start)
-        fold(SOURCE, now=now)
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP VIEW {SOURCE}")
+    unless_deadlocked(partial(_refold, start, now=now))
     return AgentStat.objects.filter(created_at__gte=start).count()
+
+
+@transaction.atomic
+def _refold(start: datetime, *, now: datetime) -> None:
+    partitions.lock_hours(shared=False)
+    _check_rows_are_kept(start, now=now)
+    _let_history_be_built_anew(start)
+    _forget(start)
+    _create_source(start)
+    fold(SOURCE, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP VIEW {SOURCE}")
 
 
 def _check_rows_are_kept(start: datetime, *, now: datetime) -> None:
     kept_from = partitions.kept_from(now, retention=settings.STATS_RAW_RETENTION)
     if start < kept_from:
         raise RefoldError(f"Rows are kept from {kept_from.isoformat()} on.")
+    closed = ClosedHour.objects.filter(start__gte=partitions.hour_of(start)).first()
+    if closed is not None:
+        raise RefoldError(f"The rows of the hour {closed.start.isoformat()} were dropped.")
     late = LateAgentStat.objects.filter(created_at__gte=start).order_by("-created_at").first()
     if late is not None:
         raise RefoldError(f"The row of {late.created_at.isoformat()} came late and was not kept.")
@@ -73,8 +83,8 @@ def _forget(start: datetime) -> None:
     LatencyBucket.objects.filter(minute__gte=start).delete()
     SliceSum.objects.filter(slice__gte=start).delete()
     UsageMinute.objects.filter(minute__gte=start).delete()
-    NewestAgentStat.objects.filter(created_at__gte=start).delete()
     AheadAgentStat.objects.filter(created_at__gte=start).delete()
+    NewestAgentStat.objects.filter(created_at__gte=start).delete()
 
 
 def _create_source(start: datetime) -> None:

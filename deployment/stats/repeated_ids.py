@@ -14,10 +14,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import batched
 
 from django.db import connection, transaction
 
+from coderapi.database import unless_deadlocked
 from deployment.stats import folding, partitions
 from deployment.stats.arriving import CREATED_AT, ID, Arrived, slice_start
 from deployment.stats.cells import MINUTE, floor
@@ -137,7 +139,8 @@ def _found(query: str, hour: datetime, table: str) -> Sequence[Key]:
 
 def _remove(keys: Iterable[Key], *, now: datetime) -> int:
     """Removes the rows, and what they came to from all that is added up; how many were there."""
-    return sum(_remove_piece(piece, now=now) for piece in batched(sorted(keys), PIECE_ROWS))
+    pieces = batched(sorted(keys), PIECE_ROWS)
+    return sum(unless_deadlocked(partial(_remove_piece, piece, now=now)) for piece in pieces)
 
 
 @transaction.atomic
@@ -157,8 +160,11 @@ def _removed(keys: Iterable[Key]) -> list[Row]:
     for key in keys:
         of_hour[partitions.hour_of(key[1])].append(key)
     rows: list[Row] = []
+    # An hour may have been dropped since they were found.
+    there = of_hour.keys() & set(AGENT_STATS.starts())
     with connection.cursor() as cursor:
-        for hour, these in of_hour.items():
+        for hour in sorted(there):
+            these = of_hour[hour]
             statement = _REMOVE.format(partition=AGENT_STATS.partition_of(hour))
             cursor.execute(statement, [array(column) for column in zip(*these, strict=True)])
             rows += cursor.fetchall()

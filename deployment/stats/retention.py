@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Min
 
 from deployment.stats import closed_hours, partitions
+from deployment.stats.cells import floor
 from deployment.stats.folding import minutes_from, slices_from
+from deployment.stats.ladder import FIVE_MINUTES
 from deployment.stats.models import (
     ClosedHour,
     LateAgentStat,
@@ -22,16 +25,21 @@ from deployment.stats.models import (
     Rung,
     SliceSum,
     Snapshot,
+    StaleSpan,
     UsageMinute,
 )
 
 # Partitions are made before the first row of their hour comes.
-HOURS_AHEAD = timedelta(hours=3)
+HOURS_AHEAD = 3
+# Raw rows go by whole hours, and replicas' clocks differ.
+MARGIN = timedelta(hours=2)
 
 
 def keep_hours_ahead(now: datetime) -> int:
     """Makes the partitions of this hour and the next ones; how many were missing or incomplete."""
-    made = partitions.AGENT_STATS.ensure(now, now + HOURS_AHEAD)
+    first = partitions.hour_of(now)
+    hours = [first + number * partitions.HOUR for number in range(HOURS_AHEAD + 1)]
+    made = partitions.ensure_hours(hours, kept_from=first)
     return made + partitions.AGENT_STATS.make_ids_unique()
 
 
@@ -80,11 +88,12 @@ def _forget_slices(now: datetime) -> int:
 
 def _delete_old(now: datetime) -> int:
     minutes = minutes_from(now)
+    of_spans_built = _minutes_that_may_go(minutes)
     old = [
-        MinuteSum.objects.filter(minute__lt=minutes),
-        LatencyBucket.objects.filter(minute__lt=minutes),
+        MinuteSum.objects.filter(minute__lt=of_spans_built),
+        LatencyBucket.objects.filter(minute__lt=of_spans_built),
         LateAgentStat.objects.filter(created_at__lt=minutes),
-        ClosedHour.objects.filter(start__lt=minutes - partitions.HOUR),
+        ClosedHour.objects.filter(start__lt=minutes - MARGIN),
     ]
     if settings.STATS_RETENTION:
         oldest = now - settings.STATS_RETENTION
@@ -93,3 +102,14 @@ def _delete_old(now: datetime) -> int:
             Rung.objects.filter(start__lt=oldest),
         ]
     return sum(rows.delete()[0] for rows in old)
+
+
+def _minutes_that_may_go(refused_before: datetime) -> datetime:
+    """Minutes from before it are in rungs, and nothing comes of them any more.
+
+    A rung is built from all minutes of its span, so they go by whole spans, some time after rows of
+    theirs are refused, and none while something waits to be built.
+    """
+    stale = StaleSpan.objects.aggregate(first=Min("start"))["first"]
+    limit = floor(refused_before - MARGIN, FIVE_MINUTES)
+    return min(limit, stale) if stale else limit

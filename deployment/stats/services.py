@@ -6,19 +6,20 @@ import hashlib
 import time
 from dataclasses import asdict
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from coderapi import listener
-from coderapi.database import transaction_lock
+from coderapi.database import transaction_lock, unless_deadlocked
 from coderapi.rendering import render_json
 from deployment.rendering import config_document
 from deployment.stats import figures, folding, ladder, partitions
 from deployment.stats.ingest import ingest
 from deployment.stats.models import Snapshot
+from deployment.stats.partitions import closed_among
 from deployment.stats.retention import keep_hours_ahead, prune_stats
 
 __all__ = ["SnapshotError", "collect_snapshot", "ingest", "keep_hours_ahead", "prune_stats"]
@@ -39,12 +40,17 @@ def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
     Raises: SnapshotError for a moment that is ahead, or whose raw rows are no longer kept.
     """
     _check_moment(at, now=now or at)
+    return unless_deadlocked(partial(_collected, at))
+
+
+def _collected(at: datetime) -> Snapshot:
     started = time.monotonic()
     with transaction.atomic(), transaction_lock("collect-deployment-stats"):
         if _is_taken(at):
             return Snapshot.objects.get(collected_at=at)
-        taken = Snapshot.objects.create(**_figures(at), **_circumstances(at, started))
+        # As where rows are folded, the mark comes before the newest rows.
         ladder.mark_stale(at)
+        taken = Snapshot.objects.create(**_figures(at), **_circumstances(at, started))
         listener.announce(TOPIC)
     return taken
 
@@ -56,6 +62,8 @@ def _check_moment(at: datetime, *, now: datetime) -> None:
     if at - earliest < figures.WINDOW:
         first = (earliest + figures.WINDOW).isoformat()
         raise SnapshotError(f"{at.isoformat()} is too early: rows are kept for {first} and later.")
+    if now - at > partitions.HOUR and closed_among([at - figures.WINDOW, at]):
+        raise SnapshotError(f"{at.isoformat()} is too early: its rows were dropped.")
 
 
 def _is_taken(at: datetime) -> bool:
