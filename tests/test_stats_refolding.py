@@ -194,3 +194,21 @@ def test_rungs_are_built_of_all_their_minutes_until_rows_of_these_are_refused() 
     assert set(Rung.objects.values_list("row_count", flat=True)) == {6}
     prune_stats(later + 3 * HOUR)
     assert not MinuteSum.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("retention", [timedelta(0), timedelta(days=60)])
+def test_what_is_only_left_as_rungs_is_not_built_anew_of_a_late_row(
+    settings: Any, retention: timedelta
+) -> None:
+    ingest(enumerate(agent_row(NOW) for _ in range(3)), now=NOW, kind="agent")
+    build_rungs(NOW + HOUR)
+    later = NOW + timedelta(days=40)
+    prune_stats(later)
+    settings.STATS_RAW_RETENTION = retention
+    rows = [agent_row(NOW), agent_row(NOW - HOUR), agent_row(later)]
+    verdicts = ingest(enumerate(rows), now=later, kind="agent")
+    assert (verdicts.accepted, [each.row for each in verdicts.rejected]) == (2, [0])
+    build_rungs(later)
+    built = Rung.objects.filter(span=300).order_by("start")
+    assert list(built.values_list("row_count", flat=True)) == [1, 3]

@@ -11,10 +11,12 @@ from django.conf import settings
 
 from deployment.stats import keeping, partitions, repeated_ids
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
+from deployment.stats.cells import floor
 from deployment.stats.closed_hours import without_known
-from deployment.stats.folding import minutes_from
+from deployment.stats.folding import MINUTES_KEPT, minutes_from
 from deployment.stats.keeping import Made, keep_new
 from deployment.stats.known_rows import KnownRows, without
+from deployment.stats.ladder import FIVE_MINUTES, built_for_good
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.rows import Row
 
@@ -77,6 +79,7 @@ class AgentIntake:
         verdicts = Verdicts()
         if settings.STATS_USAGE_ENABLED:
             rows = _timely(found, now=now, verdicts=verdicts)
+            rows = _addable(rows, found, now=now, verdicts=verdicts)
             if not found.are_distinct:
                 rows = _without_repetitions(rows, verdicts=verdicts)
             self._keep(rows, found, now=now, verdicts=verdicts)
@@ -133,6 +136,25 @@ def _timely(found: Arrivals, *, now: datetime, verdicts: Verdicts) -> Sequence[R
         else:
             timely.append(row)
     return timely
+
+
+def _addable(
+    rows: Sequence[Row], found: Arrivals, *, now: datetime, verdicts: Verdicts
+) -> Sequence[Row]:
+    """The rows that history can be built of anew: it may be older than the retention once was."""
+    oldest = now - MINUTES_KEPT
+    if found.first >= oldest:
+        return rows
+    gone = built_for_good(row[CREATED_AT] for row in rows if row[CREATED_AT] < oldest)
+    addable = []
+    for row in rows:
+        start = floor(row[CREATED_AT], FIVE_MINUTES)
+        if start in gone:
+            detail = f"is of {start.isoformat()}, and only sums of that are kept"
+            verdicts.rejected.append(_refused(row, "created_at", detail))
+        else:
+            addable.append(row)
+    return addable
 
 
 def _without_repetitions(rows: Sequence[Row], *, verdicts: Verdicts) -> Sequence[Row]:

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from deployment.stats.cells import Cell, Newest, floor, merged, minute_cells
 from deployment.stats.folding import MARK_STALE, minutes_from
-from deployment.stats.models import Rung, StaleSpan
+from deployment.stats.models import MinuteSum, Rung, StaleSpan
 
 SECOND = timedelta(seconds=1)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -116,6 +116,19 @@ def _row(cell: Cell, *, span: timedelta) -> Rung:
         row.build_version = cell.newest.build_version
         row.configuration_hash = cell.newest.configuration_hash
     return row
+
+
+def built_for_good(moments: Iterable[datetime]) -> set[datetime]:
+    """The five minutes among those of the moments whose rungs are all that is left of them."""
+    starts = {floor(moment, FIVE_MINUTES) for moment in moments}
+    if not starts:
+        return set()
+    built = Rung.objects.filter(span=FIVE_MINUTES // SECOND, start__in=starts, row_count__gt=0)
+    minutes = MinuteSum.objects.filter(
+        minute__gte=min(starts), minute__lt=max(starts) + FIVE_MINUTES
+    )
+    left = {floor(minute, FIVE_MINUTES) for minute in minutes.values_list("minute", flat=True)}
+    return set(built.values_list("start", flat=True)) - left
 
 
 def mark_stale(moment: datetime) -> None:
