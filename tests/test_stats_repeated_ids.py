@@ -203,6 +203,15 @@ def test_a_row_whose_id_came_late_before_is_taken_back() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("none_looked_for")
+def test_a_late_row_whose_id_is_known_is_refused_among_however_many() -> None:
+    known = row(5, NOW)
+    take(known)
+    verdicts = take(row(1, NOW - 30 * HOUR), moved(known, NOW - 30 * HOUR), row(2, NOW))
+    assert (verdicts.accepted, [each.field for each in verdicts.rejected]) == (2, ["id"])
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("none_looked_for")
 def test_a_row_that_was_written_anew_still_came_first() -> None:
     first = row(5, NOW - 3 * HOUR)
     take(first)

@@ -56,7 +56,9 @@ class KnownRows:
         if lookups <= self._left or self._finds_moved(rows, tables):
             self._left -= lookups
             return _look_up(tables, rows)
-        return among_late_rows(rows, hours)
+        kept, late = _kept_and_late(rows, hours)
+        # A late row is not kept and cannot be taken back: it is looked for whatever that costs.
+        return _among_late_rows(kept) | _look_up(tables[1:], late)
 
     def _finds_moved(self, rows: Sequence[Row], tables: Sequence[str]) -> bool:
         """Whether a sample of the first rows has one that is known with another time."""
@@ -83,24 +85,24 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
     return [row for row in rows if row[ID] not in known]
 
 
-def among_late_rows(rows: Sequence[Row], hours: partitions.Hours) -> Known:
-    """The ids among the rows' that a late row within an hour has, with its time.
-
-    Rows that come late themselves are not looked for: among late rows an id is unique.
-    """
-    kept = _of_kept_hours(rows, hours)
-    if not kept or not _are_late_rows_near([row[CREATED_AT] for row in kept]):
-        return {}
-    times = {row[ID]: row[CREATED_AT] for row in kept}
-    late = _look_up([LATE_ROWS], kept)
-    return {key: time for key, time in late.items() if abs(time - times[key]) < HOUR}
-
-
-def _of_kept_hours(rows: Sequence[Row], hours: partitions.Hours) -> Sequence[Row]:
+def _kept_and_late(
+    rows: Sequence[Row], hours: partitions.Hours
+) -> tuple[Sequence[Row], Sequence[Row]]:
     kept = hours.kept
     if kept == hours.asked:
-        return rows
-    return [row for row in rows if partitions.hour_of(row[CREATED_AT]) in kept]
+        return rows, []
+    there = [row for row in rows if partitions.hour_of(row[CREATED_AT]) in kept]
+    late = [row for row in rows if partitions.hour_of(row[CREATED_AT]) not in kept]
+    return there, late
+
+
+def _among_late_rows(rows: Sequence[Row]) -> dict[str, datetime]:
+    """The ids among these rows', of kept hours, that a late row within an hour has; its time."""
+    if not rows or not _are_late_rows_near([row[CREATED_AT] for row in rows]):
+        return {}
+    times = {row[ID]: row[CREATED_AT] for row in rows}
+    late = _look_up([LATE_ROWS], rows)
+    return {key: time for key, time in late.items() if abs(time - times[key]) < HOUR}
 
 
 def _are_late_rows_near(times: Sequence[datetime]) -> bool:
@@ -120,7 +122,9 @@ def in_their_hours(rows: Sequence[Row], hours: partitions.Hours) -> Known:
     return found
 
 
-def _look_up(tables: Sequence[str], rows: Sequence[Row]) -> Known:
+def _look_up(tables: Sequence[str], rows: Sequence[Row]) -> dict[str, datetime]:
+    if not (tables and rows):
+        return {}
     query = " UNION ALL ".join(_LOOK_UP.format(table=table) for table in tables)
     ids = array(row[ID] for row in rows)
     with connection.cursor() as cursor:
