@@ -8,20 +8,29 @@ import pytest
 from django.db import connection
 
 from coderapi import documents, listener
+from coderapi.database import connect_directly
 from coderapi.rate_limits import shared_counter
 from csp import writer
 from tests.client import APIClient
 from tests.factories import make_key, make_user
 from tokens.memory import memory
 
+# Of a process that a test has killed, the session may still be at work.
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """The test database, which goes only after our own connections to it have been closed."""
+    """The test database, which goes only after all connections to it have been closed."""
     yield
     writer.stop()
     listener.stop()
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
+    with connect_directly() as own:
+        own.execute(END_OTHERS)
 
 
 @pytest.fixture(autouse=True)
