@@ -16,7 +16,7 @@ from deployment.stats import known_rows
 from deployment.stats.arriving import CREATED_AT, ID, Arrived
 from deployment.stats.known_rows import LATE_ROWS
 from deployment.stats.outcome import Verdicts
-from deployment.stats.partitions import AGENT_STATS, Hours, hour_of
+from deployment.stats.partitions import AGENT_STATS, Hours
 from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import copied, csv_lines
 
@@ -69,13 +69,11 @@ def keep_new(
 
 def _kept(rows: Sequence[Row], hours: Hours, *, now: datetime, made: Made | None) -> Arrived:
     """Keeps the rows, or of those that come late only their keys."""
-    late = _late(rows, hours)
+    kept, late = known_rows.kept_and_late(rows, hours)
     if made and not late and len(rows) == made.arrived.rows:
         copied(TABLE, columns=COLUMNS, pieces=made.pieces)
         return made.arrived
     arrived = Arrived(now)
-    missed = set(map(itemgetter(ID), late))
-    kept = [row for row in rows if row[ID] not in missed] if late else rows
     if kept:
         copied(TABLE, columns=COLUMNS, pieces=_adding(kept, arrived, columns=_members_of))
     if late:
@@ -91,10 +89,3 @@ def _adding(
     for piece in batched(rows, PIECE_ROWS):
         arrived.add(piece)
         yield csv_lines(map(columns, piece))
-
-
-def _late(rows: Iterable[Row], hours: Hours) -> list[Row]:
-    """The rows whose hour is no longer kept."""
-    if hours.asked == hours.kept:
-        return []
-    return [row for row in rows if hour_of(row[CREATED_AT]) not in hours.kept]

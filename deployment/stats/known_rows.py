@@ -56,7 +56,7 @@ class KnownRows:
         if lookups <= self._left or self._finds_moved(rows, tables):
             self._left -= lookups
             return _look_up(tables, rows)
-        kept, late = _kept_and_late(rows, hours)
+        kept, late = kept_and_late(rows, hours)
         # A late row is not kept and cannot be taken back: it is looked for whatever that costs.
         return _among_late_rows(kept) | _look_up(tables[1:], late)
 
@@ -85,14 +85,15 @@ def without(known: Known, rows: Sequence[Row], *, verdicts: Verdicts) -> Sequenc
     return [row for row in rows if row[ID] not in known]
 
 
-def _kept_and_late(
-    rows: Sequence[Row], hours: partitions.Hours
-) -> tuple[Sequence[Row], Sequence[Row]]:
+def kept_and_late(rows: Sequence[Row], hours: partitions.Hours) -> tuple[Sequence[Row], list[Row]]:
+    """The rows whose hour is kept, and the others."""
     kept = hours.kept
     if kept == hours.asked:
         return rows, []
-    there = [row for row in rows if partitions.hour_of(row[CREATED_AT]) in kept]
-    late = [row for row in rows if partitions.hour_of(row[CREATED_AT]) not in kept]
+    there: list[Row] = []
+    late: list[Row] = []
+    for row in rows:
+        (there if partitions.hour_of(row[CREATED_AT]) in kept else late).append(row)
     return there, late
 
 

@@ -89,7 +89,8 @@ def _build(stale: Iterable[datetime], *, rung: int, now: datetime) -> int:
     below = (cell for start in starts for cell in _rung_cells(start, start + span, rung=rung - 1))
     rows = [_row(cell, span=span) for cell in merged(below, span=span).values()]
     # What was in it was taken back. Where minutes went by their age, the rung is all that is left.
-    empty = [start for start in starts - {row.start for row in rows} if start >= minutes_from(now)]
+    oldest = minutes_from(now)
+    empty = [start for start in starts - {row.start for row in rows} if start >= oldest]
     Rung.objects.filter(span=span // SECOND, start__in=empty).delete()
     Rung.objects.bulk_create(
         rows,

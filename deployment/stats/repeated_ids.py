@@ -13,7 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import batched
 
@@ -100,9 +100,7 @@ def _check(hour: UncheckedHour, *, now: datetime, ends: float) -> int:
     # What comes while it is checked marks it again, and it is checked from the beginning.
     marked = UncheckedHour.objects.filter(start=hour.start, marks=hour.marks)
     removed = _without_late_rows(hour.start, now=now) if hour.compared_to is None else 0
-    for other in AGENT_STATS.starts():
-        if other == hour.start or other > now + AHEAD or not _is_next(other, hour.compared_to):
-            continue
+    for other in _others(hour, latest=now + AHEAD):
         if time.monotonic() >= ends:
             return removed
         removed += _without_rows_of(hour.start, other, now=now)
@@ -111,8 +109,10 @@ def _check(hour: UncheckedHour, *, now: datetime, ends: float) -> int:
     return removed
 
 
-def _is_next(other: datetime, compared_to: datetime | None) -> bool:
-    return compared_to is None or other > compared_to
+def _others(hour: UncheckedHour, *, latest: datetime) -> list[datetime]:
+    """The hours that it is still to be compared with."""
+    done = hour.compared_to or datetime.min.replace(tzinfo=UTC)
+    return [each for each in AGENT_STATS.starts() if done < each <= latest and each != hour.start]
 
 
 def _without_late_rows(hour: datetime, *, now: datetime) -> int:
