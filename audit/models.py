@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.db import models
 from django.db.models import Q
 
-from coderapi.partitions import PartitionedTable
+from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
 

@@ -11,7 +11,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from audit.models import PARTITIONS, Entry
-from coderapi import database, logs
+from kernel.db import database
+from kernel.telemetry import logs
 
 # PostgreSQL's answer where no partition takes a row.
 CHECK_VIOLATION = "23514"

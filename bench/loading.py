@@ -13,11 +13,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployment.catalogue import CATALOGUE
-from deployment.configuration import load
-from deployment.options import Option
-from deployment.values import Bool, Duration, Integer
-from deployment.written_config import yaml_document
+from options.catalogue import CATALOGUE
+from options.configuration import load
+from options.option import Option
+from options.values import Bool, Duration, Integer
+from options.written_config import yaml_document
 
 VARIABLES = 60
 LINES = 300

@@ -20,7 +20,7 @@ import psycopg
 
 from bench import static_view
 from bench.load import BenchError
-from coderapi import postgres
+from kernel import postgres
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import connection
 from django.template.defaultfilters import filesizeformat
 
-from coderapi.admin_cards import Line, State, ago, register
 from coderapi.health import readiness
-from coderapi.replicas import Replica, replicas
+from kernel.admin_cards import Line, State, ago, register
+from kernel.db.replicas import Replica, replicas
 
 MOST_REPLICAS = 12
 

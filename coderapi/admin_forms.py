@@ -11,10 +11,10 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from coderapi.client_address import rate_limit_bucket
-from coderapi.identity import IdentifiedRequest
-from coderapi.rate_limit import WINDOW_SECONDS
-from coderapi.rate_limits import shared_counter
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.rate_limit import WINDOW_SECONDS
+from kernel.http.rate_limits import shared_counter
 from users.models import User
 from users.roles import OWNER
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from audit.services import Actor, Target, record
-from coderapi.identity import IdentifiedRequest
+from kernel.http.identity import IdentifiedRequest
 from tokens.extraction import COOKIE
 from tokens.models import APIKey
 from tokens.services import create_api_key

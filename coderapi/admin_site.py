@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from coderapi import admin_session
-from coderapi.admin_cards import cards
 from coderapi.admin_forms import SignInForm
+from kernel.admin_cards import cards
 
 
 class ServiceAdminSite(AdminSite):

@@ -12,9 +12,10 @@ from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
-from coderapi import configured, datadir
-from coderapi.postgres import Handle, PostgresError, acquire
-from deployment.sources.flags import parse_flags, unknown_flag
+from coderapi import configured
+from kernel import datadir
+from kernel.postgres import Handle, PostgresError, acquire
+from options.sources.flags import parse_flags, unknown_flag
 
 type Flags = list[tuple[str, str | None]]
 

@@ -10,10 +10,10 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from coderapi import __version__, own_settings
-from coderapi.release import is_development
-from deployment.configuration import Configuration, ConfigurationError, load
-from deployment.startup import computed_defaults
-from deployment.unsupported import refusals
+from kernel.release import is_development
+from options.configuration import Configuration, ConfigurationError, load
+from options.startup import computed_defaults
+from options.unsupported import refusals
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from coderapi.own_settings import SETTINGS
-from deployment.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE
 
 FILE_NAME = ".env.example"
 

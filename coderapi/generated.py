@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from coderapi import env_example
-from coderapi.schema.document import openapi_yaml
-from coderapi.wire import Wire
-from deployment.options_reference import options_reference
+from kernel.http.schema.document import openapi_yaml
+from kernel.http.wire import Wire
+from options.reference import options_reference
 
 type Maker = Callable[[], str]
 

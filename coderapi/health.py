@@ -12,9 +12,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from coderapi.errors import JSON_CONTENT_TYPE, APIError
-from coderapi.handlers import error_response
-from coderapi.rendering import render_json
+from kernel.http.errors import JSON_CONTENT_TYPE, APIError
+from kernel.http.handlers import error_response
+from kernel.http.rendering import render_json
 
 log = logging.getLogger(__name__)
 

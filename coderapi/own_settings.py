@@ -17,8 +17,8 @@ import semver
 from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
-from coderapi.durations import parse_duration
-from coderapi.wire import Wire
+from kernel.durations import parse_duration
+from kernel.http.wire import Wire
 
 # Handed from the supervisor to its children; nobody sets them by hand.
 INTERNAL = ("CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL")

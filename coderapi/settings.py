@@ -1,6 +1,6 @@
 """The one settings module.
 
-Coder's options come through `deployment.configuration`, ours through `coderapi.own_settings`.
+Coder's options come through `options.configuration`, ours through `coderapi.own_settings`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ from pathlib import Path
 
 import django_stubs_ext
 
-from coderapi import (
-    __version__,
-    configured,
-    content_policy,
-    database_settings,
-    logs,
-    mail,
-    own_settings,
-    replicas,
-)
+from coderapi import __version__, configured, own_settings
 from coderapi.bootstrap import BOUND_URL, server_flags
-from coderapi.datadir import data_dir
-from coderapi.wire import Wire
 from deployment.history.snapshot import snapshot
-from deployment.secrecy import tellable
-from deployment.values import parse_url
+from kernel import mail
+from kernel.datadir import data_dir
+from kernel.db import database_settings, replicas
+from kernel.http import content_policy
+from kernel.http.wire import Wire
+from kernel.telemetry import logs
+from options.redaction import tellable
+from options.values import parse_url
 
 # Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.
 django_stubs_ext.monkeypatch()
@@ -108,19 +103,19 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
-    "coderapi.middleware.FrameMiddleware",
-    "coderapi.metrics.RequestMetricsMiddleware",
+    "kernel.http.middleware.FrameMiddleware",
+    "kernel.telemetry.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "coderapi.page_middleware.OriginCorsMiddleware",
+    "kernel.http.page_middleware.OriginCorsMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
-    "coderapi.middleware.RateLimitMiddleware",
-    "coderapi.content_policy.ContentPolicyMiddleware",
-    "coderapi.page_middleware.PageSessionMiddleware",
+    "kernel.http.middleware.RateLimitMiddleware",
+    "kernel.http.content_policy.ContentPolicyMiddleware",
+    "kernel.http.page_middleware.PageSessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "coderapi.page_middleware.PageAuthenticationMiddleware",
-    "coderapi.page_middleware.PageMessageMiddleware",
-    "coderapi.page_middleware.PageXFrameOptionsMiddleware",
+    "kernel.http.page_middleware.PageAuthenticationMiddleware",
+    "kernel.http.page_middleware.PageMessageMiddleware",
+    "kernel.http.page_middleware.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.urls"
 WSGI_APPLICATION = "coderapi.wsgi.application"
@@ -151,7 +146,7 @@ STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {
-        "BACKEND": "coderapi.static_files.CollectedOrPlain",
+        "BACKEND": "kernel.http.static_files.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
@@ -163,7 +158,7 @@ WHITENOISE_AUTOREFRESH = False
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
     "security.W002",  # X-Frame-Options is set by a subclass, which the check looks for by name.
-    "security.W004",  # Strict-Transport-Security comes from its option, in coderapi.middleware,
+    "security.W004",  # Strict-Transport-Security comes from its option, in kernel.http.middleware,
     "security.W008",  # and so does the redirect to https.
     "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
     "auth.W004",  # The username is unique in any case, by a constraint that the check does not see.
@@ -206,7 +201,7 @@ STRICT_TRANSPORT_SECURITY = own_settings.strict_transport_security(
 )
 CSRF_COOKIE_NAME = "csrf_token"
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
-CSRF_FAILURE_VIEW = "coderapi.handlers.csrf_failure"
+CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CSP = content_policy.content_policy(
     OPTIONS["additional_csp_policy"] or (), https=ACCESS_URL.startswith("https://")
@@ -231,7 +226,7 @@ API_RATE_LIMIT = own_settings.api_rate_limit(
 )
 CSP_RATE_LIMIT = (OWN["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
 CACHE_URL = OWN["CACHE_URL"]
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # coderapi.body caps and counts before Django sees a request.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body caps and counts before Django sees a request.
 
 # --- What this service keeps and answers ------------------------------------------------------
 
@@ -266,11 +261,11 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.SessionTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["tokens.permissions.Authenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["coderapi.rendering.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["kernel.http.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "coderapi.rendering.AlwaysJSON",
-    "DEFAULT_SCHEMA_CLASS": "coderapi.schema.operations.OperationSchema",
-    "EXCEPTION_HANDLER": "coderapi.handlers.exception_handler",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "kernel.http.rendering.AlwaysJSON",
+    "DEFAULT_SCHEMA_CLASS": "kernel.http.schema.operations.OperationSchema",
+    "EXCEPTION_HANDLER": "kernel.http.handlers.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -283,8 +278,8 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/api/v2"}],
     "SCHEMA_PATH_PREFIX": "/api/v2",
     "SCHEMA_PATH_PREFIX_TRIM": True,
-    "PREPROCESSING_HOOKS": ["coderapi.schema.document.only_the_api"],
-    "POSTPROCESSING_HOOKS": ["coderapi.schema.document.add_components"],
+    "PREPROCESSING_HOOKS": ["kernel.http.schema.document.only_the_api"],
+    "POSTPROCESSING_HOOKS": ["kernel.http.schema.document.add_components"],
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
     "DISABLE_ERRORS_AND_WARNINGS": False,

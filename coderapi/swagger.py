@@ -11,11 +11,11 @@ from django.views.decorators.csp import csp_override
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
-from coderapi import wire
-from coderapi.documents import Document
-from coderapi.rendering import render_json
-from coderapi.schema.document import openapi
-from coderapi.views import PublicDocumentView
+from kernel.http import wire
+from kernel.http.documents import Document
+from kernel.http.rendering import render_json
+from kernel.http.schema.document import openapi
+from kernel.http.views import PublicDocumentView
 
 PATH = "/swagger"
 DOCUMENT_PATH = f"{PATH}/openapi.json"

@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from coderapi import health, swagger
-from coderapi.views import RootView
+from kernel.http.views import RootView
 
 # One after the other is tried, so that what is asked most stands first.
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -28,7 +28,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("swagger/openapi.json", swagger.OpenAPIView.as_view()),
 ]
 
-handler400 = "coderapi.handlers.bad_request"
-handler403 = "coderapi.handlers.permission_denied"
-handler404 = "coderapi.handlers.page_not_found"
-handler500 = "coderapi.handlers.server_error"
+handler400 = "kernel.http.handlers.bad_request"
+handler403 = "kernel.http.handlers.permission_denied"
+handler404 = "kernel.http.handlers.page_not_found"
+handler500 = "kernel.http.handlers.server_error"

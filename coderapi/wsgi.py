@@ -46,10 +46,11 @@ def _unlock_thread_locals() -> None:
 def _application() -> WSGIApplication:
     from django.conf import settings
 
-    from coderapi import listener, measures
     from coderapi.answers import complete
-    from coderapi.body import bounded
-    from coderapi.limits import cap_for
+    from kernel.db import listener
+    from kernel.http.body import bounded
+    from kernel.http.limits import cap_for
+    from kernel.telemetry import measures
 
     _leave_out_idle_work()
     _unlock_thread_locals()

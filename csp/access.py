@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
-from coderapi.content_policy import REPORTS_PATH
-from coderapi.errors import APIError
-from coderapi.identity import Identity
 from csp import ingest_keys
+from kernel.http.content_policy import REPORTS_PATH
+from kernel.http.errors import APIError
+from kernel.http.identity import Identity
 from tokens import refusals
 
 

@@ -14,14 +14,14 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from audit.services import Actor
-from coderapi.admin_base import ReadOnlyAdmin
-from coderapi.middleware import address_of
 from csp import export, history, reach, selectors, services
 from csp.chart import Bar, bar_chart
 from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
 from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.origins import normalised
 from csp.patterns import checked_pattern
+from kernel.admin_base import ReadOnlyAdmin
+from kernel.http.middleware import address_of
 from users.models import User
 
 CHART_HOURS = 7 * 24

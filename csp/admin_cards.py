@@ -5,9 +5,9 @@ from datetime import datetime
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from coderapi.admin_cards import Line, register
 from csp.models import HourCount
 from csp.selectors import visible_groups
+from kernel.admin_cards import Line, register
 
 
 def _lines(now: datetime) -> list[Line]:

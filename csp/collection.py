@@ -8,14 +8,14 @@ from datetime import datetime
 
 from django.conf import settings
 
-from coderapi import wire
-from coderapi.errors import APIError, Validation, invalid
-from coderapi.identity import Identity
 from csp import access, metrics, writer
 from csp.entries import Entry, Prepared, make_entry, prepare
 from csp.masking import remembered
 from csp.parsers import parse
 from csp.tolerant_json import load
+from kernel.http import wire
+from kernel.http.errors import APIError, Validation, invalid
+from kernel.http.identity import Identity
 
 ANSWER = b'"ok"'
 LARGEST_SINGLE = 64 * 1024

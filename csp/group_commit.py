@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from coderapi.errors import APIError, unavailable
-from coderapi.handlers import to_api_error
 from csp import metrics
+from kernel.http.errors import APIError, unavailable
+from kernel.http.handlers import to_api_error
 
 MOST_IN_BATCH = 2_000
 MOST_WAITING = 10_000

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import semver
 
-from coderapi.errors import APIError
 from csp.collection import entries_of
 from csp.entries import Entry, prepare
 from csp.parsers import LONGEST_WORD, MOST_REPORTS, Parsed, parse
 from csp.tolerant_json import load
+from kernel.http.errors import APIError
 
 # Reporting is younger; what is older comes from a clock that was not set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

@@ -17,9 +17,9 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from coderapi import listener
-from coderapi.errors import APIError
 from csp.models import IngestKey
+from kernel.db import listener
+from kernel.http.errors import APIError
 
 PARAMETER = "key"
 PREFIX = "cik_"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from coderapi.errors import APIError, Validation, invalid
+from kernel.http.errors import APIError, Validation, invalid
 
 MOST_REPORTS = 100
 LONGEST_URI = 2048

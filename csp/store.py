@@ -16,13 +16,13 @@ import django.db
 import orjson
 import psycopg
 
-from coderapi.database import connect_directly, is_deadlock, is_unavailable
 from csp import batches, metrics, statements
 from csp.batches import HourKey, Judged, Row
 from csp.entries import Entry, Member
 from csp.noise import Rule, Rules, compiled
 from csp.reach import Pair, Reach
 from csp.tables import REPORTS
+from kernel.db.database import connect_directly, is_deadlock, is_unavailable
 
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from coderapi.partitions import PartitionedTable
+from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from coderapi.errors import APIError
+from kernel.http.errors import APIError
 
 REPLACEMENT = "\ufffd"
 # As many as a number of 64 bits has, and its sign.

@@ -8,15 +8,15 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
-from coderapi.errors import JSON_CONTENT_TYPE
-from coderapi.handlers import error_response, to_api_error
-from coderapi.identity import IdentifiedRequest
-from coderapi.schema import SECURITY, ResponseSerializer
-from coderapi.views import APIView, kept_private
 from csp import ingest_keys
 from csp.collection import OPERATION, Call, collect
 from csp.parsers import MOST_REPORTS
 from csp.serializers import ViolationSerializer
+from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.handlers import error_response, to_api_error
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.schema import SECURITY, ResponseSerializer
+from kernel.http.views import APIView, kept_private
 
 
 class ReportView(APIView):

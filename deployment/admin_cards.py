@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from coderapi.admin_cards import Line, State, ago, register
 from deployment.history.models import ConfigRevision
 from deployment.history.running import has_drifted, running
 from deployment.models import UpdateCheck
@@ -13,6 +12,7 @@ from deployment.stats.alarms import alarms
 from deployment.stats.models import WorkspaceState
 from deployment.stats.selectors import refresh_interval, snapshot_state
 from deployment.updatecheck import update
+from kernel.admin_cards import Line, State, ago, register
 
 # A snapshot that is older than so many intervals says that nobody takes them.
 LATE_AFTER = 3

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from deployment.options import Option, ValueSource
-from deployment.rendering import CONSTANT_LEAVES, put
-from deployment.shapes import NULL, TEXT, TRUTH, Schema, array_of, map_of, nullable, object_of, ref
-from deployment.wires import WireForm
+from options.option import Option, ValueSource
+from options.rendering import CONSTANT_LEAVES, put
+from options.shapes import NULL, TEXT, TRUTH, Schema, array_of, map_of, nullable, object_of, ref
+from options.wires import WireForm
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
 

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import transaction
 
-from coderapi.database import transaction_lock
 from deployment.models import DeploymentIdentity
+from kernel.db.database import transaction_lock
 
 
 def deployment_identity() -> DeploymentIdentity:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from coderapi import measures
 from deployment.models import UpdateCheck
 from deployment.stats import metrics as stats_metrics
 from deployment.stats.selectors import snapshot_state
 from deployment.updatecheck import update
+from kernel.telemetry import measures
 
 # Its figures are declared as it is imported.
 __all__ = ["stats_metrics"]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.plumbing import ResolvedComponent
 
-from coderapi import wire
-from coderapi.wire import Wire
-from deployment.catalogue import CATALOGUE
 from deployment.config_schema import OPTION, VALUES, components
-from deployment.configuration import load
-from deployment.rendering import options_document
-from deployment.shapes import Schema, ref
-from deployment.wires import WIRE_FORMS
+from kernel.http import wire
+from kernel.http.wire import Wire
+from options.catalogue import CATALOGUE
+from options.configuration import load
+from options.rendering import options_document
+from options.shapes import Schema, ref
+from options.wires import WIRE_FORMS
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from coderapi.serializers import WireSerializer
+from kernel.http.serializers import WireSerializer
 
 
 class BuildInfoSerializer(WireSerializer):
@@ -66,7 +66,7 @@ class UpdateCheckSerializer(WireSerializer):
 
 
 class ConfigField(serializers.JSONField):
-    """The tree of values, as `deployment.rendering` makes it; the catalogue describes it."""
+    """The tree of values, as `options.rendering` makes it; the catalogue describes it."""
 
 
 class OptionField(serializers.JSONField):

@@ -11,10 +11,10 @@ import urllib3
 from django.conf import settings
 from django.db import transaction
 
-from coderapi import listener
 from deployment.buildinfo import external_url
 from deployment.models import UpdateCheck
 from jobs.registry import JobFailedError
+from kernel.db import listener
 
 TOPIC = "update-check"
 TIMEOUT = urllib3.Timeout(connect=5, read=10)

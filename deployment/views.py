@@ -5,12 +5,7 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from coderapi import wire
-from coderapi.documents import Document
-from coderapi.rendering import render_json
-from coderapi.views import DocumentView, PublicDocumentView
 from deployment.buildinfo import build_info
-from deployment.rendering import config_document, options_document
 from deployment.serializers import (
     BuildInfoSerializer,
     DeploymentConfigSerializer,
@@ -19,6 +14,11 @@ from deployment.serializers import (
 )
 from deployment.ssh import ssh_config
 from deployment.updatecheck import TOPIC, update
+from kernel.http import wire
+from kernel.http.documents import Document
+from kernel.http.rendering import render_json
+from kernel.http.views import DocumentView, PublicDocumentView
+from options.rendering import config_document, options_document
 from tokens.permissions import may
 
 

@@ -7,12 +7,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from coderapi import wire
-from coderapi.documents import Document
-from coderapi.rendering import render_json
-from coderapi.views import DocumentView
 from experiments.selectors import enabled_experiments, safe_experiments
 from experiments.serializers import ExperimentField
+from kernel.http import wire
+from kernel.http.documents import Document
+from kernel.http.rendering import render_json
+from kernel.http.views import DocumentView
 
 NAMES: Any = serializers.ListSerializer(child=ExperimentField())
 

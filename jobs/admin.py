@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from coderapi.admin_base import ReadOnlyAdmin
 from jobs.models import JobRun
+from kernel.admin_base import ReadOnlyAdmin
 
 
 @admin.register(JobRun)

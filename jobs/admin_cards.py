@@ -4,9 +4,9 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from coderapi.admin_cards import Line, State, ago, register
 from jobs import selectors
 from jobs.models import JobRun
+from kernel.admin_cards import Line, State, ago, register
 
 MOST_ERROR_CHARACTERS = 120
 

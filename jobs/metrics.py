@@ -6,8 +6,8 @@ from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
-from coderapi import measures
 from jobs.models import JobRun
+from kernel.telemetry import measures
 
 RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", ["job", "outcome"])
 RUN_SECONDS = Histogram(

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from coderapi.logs import scrub
 from jobs import metrics
 from jobs.locks import job_lock
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError
 from jobs.selectors import upcoming
+from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from django.utils import timezone
 
-from coderapi.database import discard_pool
 from jobs.selectors import upcoming
 from jobs.services import run_due
+from kernel.db.database import discard_pool
 
 logger = logging.getLogger(__name__)
 

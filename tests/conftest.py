@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from coderapi import documents, listener
-from coderapi.database import connect_directly
-from coderapi.rate_limits import shared_counter
 from csp import writer
-from tests.client import APIClient
-from tests.factories import make_key, make_user
+from kernel.db import listener
+from kernel.db.database import connect_directly
+from kernel.http import documents
+from kernel.http.rate_limits import shared_counter
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
 from tokens.memory import memory
 
 # Of a process that a test has killed, the session may still be at work.

@@ -11,9 +11,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from audit.services import Actor
-from coderapi.admin_base import ReadOnlyAdmin
-from coderapi.durations import format_duration
-from coderapi.identity import IdentifiedRequest
+from kernel.admin_base import ReadOnlyAdmin
+from kernel.durations import format_duration
+from kernel.http.identity import IdentifiedRequest
 from tokens import configs, services
 from tokens.calendar import SPAN_DAYS, expiry_days
 from tokens.configs import Existing

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Q
 from django.urls import reverse
 
-from coderapi.admin_cards import Line, register
+from kernel.admin_cards import Line, register
 from tokens.models import APIKey
 
 SOON = timedelta(days=1)

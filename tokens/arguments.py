@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from coderapi.durations import DurationError, parse_duration
+from kernel.durations import DurationError, parse_duration
 from tokens.models import APIKey, APIKeyQuerySet
 from tokens.services import span
 from users.models import User

@@ -10,8 +10,8 @@ from django.middleware.csrf import CsrfViewMiddleware, get_token
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from coderapi.errors import APIError
-from coderapi.identity import IdentifiedRequest, Identity, TokenSource
+from kernel.http.errors import APIError
+from kernel.http.identity import IdentifiedRequest, Identity, TokenSource
 from tokens.extraction import COOKIE, HEADER, bearer
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

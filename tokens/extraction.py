@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from coderapi.identity import Presented, TokenSource
+from kernel.http.identity import Presented, TokenSource
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"

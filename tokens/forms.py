@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from coderapi.durations import DurationError, format_duration, parse_duration
+from kernel.durations import DurationError, format_duration, parse_duration
 from tokens.breaking import Broken, broken_by
 from tokens.configs import Existing
 from tokens.models import TokenConfig

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from coderapi import listener
+from kernel.db import listener
 from users.identity import KeyIdentity
 
 CAPACITY = 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from coderapi import measures
+from kernel.telemetry import measures
 from tokens.memory import memory
 from tokens.models import APIKey
 

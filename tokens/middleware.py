@@ -13,13 +13,13 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from coderapi.client_address import rate_limit_bucket
-from coderapi.errors import APIError
-from coderapi.for_pages import API_PREFIX
-from coderapi.handlers import to_api_error
-from coderapi.identity import IdentifiedRequest, Identity, Presented
-from coderapi.rate_limit import WINDOW_SECONDS
-from coderapi.rate_limits import shared_counter
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.errors import APIError
+from kernel.http.for_pages import API_PREFIX
+from kernel.http.handlers import to_api_error
+from kernel.http.identity import IdentifiedRequest, Identity, Presented
+from kernel.http.rate_limit import WINDOW_SECONDS
+from kernel.http.rate_limits import shared_counter
 from tokens import refusals, verification
 from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
 from tokens.sunset import HEADER as SUNSET

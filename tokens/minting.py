@@ -10,9 +10,9 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from audit.services import Actor
-from coderapi.database import transaction_lock
-from coderapi.durations import format_duration
-from coderapi.errors import APIError, Validation, forbidden, invalid
+from kernel.db.database import transaction_lock
+from kernel.durations import format_duration
+from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import names, policy
 from tokens.models import APIKey
 from tokens.policy import Policy

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from coderapi.durations import format_duration
+from kernel.durations import format_duration
 from tokens.models import TokenConfig
 from users.models import User
 from users.roles import OWNER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from coderapi.errors import APIError
+from kernel.http.errors import APIError
 
 EXPIRED = "You are signed out or your session has expired. Sign in again."
 

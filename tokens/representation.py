@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from coderapi import wire
+from kernel.http import wire
 from tokens.models import APIKey
 from tokens.selectors import SHOWN
 from users.scopes import canonical, legacy_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from coderapi.errors import not_found
+from kernel.http.errors import not_found
 from tokens.models import APIKey, APIKeyQuerySet
 from users import allow_lists
 from users.identity import KeyIdentity

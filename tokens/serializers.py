@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from coderapi.serializers import WireSerializer
+from kernel.http.serializers import WireSerializer
 from users.requests import BoundedListField, RequestSerializer, TextField, WholeNumberField
 
 

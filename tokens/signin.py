@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import transaction
 
 from audit.services import Actor, Target, record
-from coderapi.client_address import rate_limit_bucket
-from coderapi.errors import APIError
-from coderapi.rate_limit import check
-from coderapi.rate_limits import shared_counter
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.errors import APIError
+from kernel.http.rate_limit import check
+from kernel.http.rate_limits import shared_counter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from users.models import User

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from django.utils.http import http_date
 
-from coderapi.identity import Identity
+from kernel.http.identity import Identity
 from users.identity import KeyIdentity
 
 HEADER = "Sunset"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from coderapi import listener
+from kernel.db import listener
 from tokens import refusals, secrets
 from tokens.memory import memory
 from tokens.models import APIKey

@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from audit.services import Actor, record
-from coderapi.errors import APIError
-from coderapi.identity import IdentifiedRequest
+from kernel.http.errors import APIError
+from kernel.http.identity import IdentifiedRequest
 from users import passwords, services
 from users.models import User
 

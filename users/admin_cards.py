@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db.models import Count
 from django.urls import reverse
 
-from coderapi.admin_cards import Line, register
+from kernel.admin_cards import Line, register
 from users.models import User
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coderapi.errors import Validation, invalid
+from kernel.http.errors import Validation, invalid
 from users import allow_lists, roles, scopes
 from users.identity import KeyIdentity
 from users.selectors import ME

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
-from coderapi.errors import APIError
+from kernel.http.errors import APIError
 from users import selectors
 from users.models import User
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from coderapi.identity import Identity
+from kernel.http.identity import Identity
 from users.allow_lists import EVERYTHING, AllowList
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from coderapi import measures
+from kernel.telemetry import measures
 from users.models import User
 
 

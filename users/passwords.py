@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from coderapi.errors import Validation
+from kernel.http.errors import Validation
 from users.models import User
 
 MIN_LENGTH = 8

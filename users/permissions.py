@@ -10,8 +10,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from audit.services import Actor
-from coderapi.errors import APIError, forbidden, not_found
-from coderapi.identity import IdentifiedRequest
+from kernel.http.errors import APIError, forbidden, not_found
+from kernel.http.identity import IdentifiedRequest
 from users import allow_lists, roles, scopes
 from users.identity import KeyIdentity
 

@@ -8,9 +8,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from coderapi.errors import Validation, invalid
-from coderapi.parsing import json_object
-from coderapi.serializers import WireSerializer
+from kernel.http.errors import Validation, invalid
+from kernel.http.parsing import json_object
+from kernel.http.serializers import WireSerializer
 
 
 class RequestSerializer(WireSerializer):

@@ -9,8 +9,8 @@ from operator import or_
 
 from django.db.models import Q, QuerySet
 
-from coderapi.errors import APIError, Validation, invalid
-from coderapi.identity import Identity
+from kernel.http.errors import APIError, Validation, invalid
+from kernel.http.identity import Identity
 from users import roles
 from users.models import User
 from users.names import is_uuid

@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from audit.services import Actor, Target, record
-from coderapi.database import transaction_lock
-from coderapi.errors import APIError, Validation, invalid
+from kernel.db.database import transaction_lock
+from kernel.http.errors import APIError, Validation, invalid
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER

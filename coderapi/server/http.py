@@ -99,7 +99,7 @@ def load(flags: bootstrap.Flags) -> WSGIApplication:
 
 
 def _prepare_worker() -> None:
-    from coderapi.stalled import SHARED_WATCH
+    from kernel.http.stalled import SHARED_WATCH
 
     SHARED_WATCH.when_stuck = ask_for_successors
     for name in [name for name in os.environ if name.startswith(REQUEST_LOOKALIKES)]:

@@ -16,8 +16,8 @@ def main() -> None:
     bootstrap.adopt_flags([(flag, value) for flag, value in orders["flags"]])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     django.setup()
-    from coderapi import measures
     from jobs.worker import work
+    from kernel.telemetry import measures
 
     measures.start_sampling()
     run_until_signalled(work)

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from coderapi.database import connect_directly, discard_pool, lock_number
-from coderapi.database_settings import databases
 from coderapi.server.backoff import Backoff
+from kernel.db.database import connect_directly, discard_pool, lock_number
+from kernel.db.database_settings import databases
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import textwrap
 
 from django.core.management.base import CommandParser
 
-from deployment.flag_help import flag_help
+from options.flag_help import flag_help
 
 WIDTH = 92
 # Its short form -v is Coder's shorthand for --verbose.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from coderapi.bootstrap import private_database
-from coderapi.postgres import Handle, PostgresError
+from kernel.postgres import Handle, PostgresError
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from coderapi import bootstrap
-from coderapi.alive import is_alive
 from coderapi.bootstrap import server_flags
 from coderapi.server.address import Claim
 from coderapi.server.lifeline import Orders, take_over
 from coderapi.server.signals import run_until_signalled
+from kernel.alive import is_alive
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def serve(orders: Orders, stop: threading.Event) -> None:
     from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from coderapi.measures import Figures, discover
+    from kernel.telemetry.measures import Figures, discover
 
     discover()
     directory = Path(os.environ[DIRECTORY_VARIABLE])

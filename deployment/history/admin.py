@@ -12,10 +12,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from coderapi.admin_base import ReadOnlyAdmin
 from deployment.history.differences import differences, settings_of
 from deployment.history.models import ConfigRevision
 from deployment.history.running import has_drifted, running
+from kernel.admin_base import ReadOnlyAdmin
 
 DIFF = "deployment_configrevision_diff"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deployment.catalogue import CATALOGUE
 from deployment.history.models import ConfigRevision
+from options.catalogue import CATALOGUE
 
 _SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
 _NAMES = {option.json_path: option.name for option in CATALOGUE if not option.use_instead}

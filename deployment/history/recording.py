@@ -9,9 +9,9 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from coderapi.database import transaction_lock
 from deployment.history.models import ConfigRevision
 from deployment.history.snapshot import ConfigSnapshot
+from kernel.db.database import transaction_lock
 
 logger = logging.getLogger(__name__)
 

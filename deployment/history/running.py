@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coderapi.replicas import Replica, replicas
+from kernel.db.replicas import Replica, replicas
 
 
 def running() -> dict[str, list[str]]:

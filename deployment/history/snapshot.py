@@ -7,9 +7,9 @@ import hmac
 import json
 from dataclasses import dataclass
 
-from deployment.configuration import Configuration
-from deployment.options import Option
-from deployment.secrecy import without_secrets
+from options.configuration import Configuration
+from options.option import Option
+from options.redaction import without_secrets
 
 SHORT = 8
 _DIGEST_BYTES = 16

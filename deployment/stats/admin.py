@@ -9,12 +9,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from coderapi.admin_base import ReadOnlyAdmin
 from deployment.stats.alarms import alarms
 from deployment.stats.jobs import COLLECT
 from deployment.stats.models import Snapshot, WorkspaceState
 from deployment.stats.timelines import DEFAULT_RANGE, RANGES, charts
 from jobs.models import JobRun
+from kernel.admin_base import ReadOnlyAdmin
 
 NEWEST_RUNS = 20
 

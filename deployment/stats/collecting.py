@@ -11,10 +11,10 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 from django.utils import timezone
 
-from coderapi.database import discard_pool
 from deployment.stats.jobs import COLLECT
 from jobs.selectors import upcoming_slot
 from jobs.services import fail_abandoned_runs, run_job
+from kernel.db.database import discard_pool
 
 log = logging.getLogger(__name__)
 

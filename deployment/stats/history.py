@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from coderapi.durations import parse_duration
-from coderapi.errors import Validation, invalid
 from deployment.stats import folding, ladder
 from deployment.stats.cells import EPOCH, MINUTE, Cell, floor
 from deployment.stats.figures import MOST, P50, P95
 from deployment.stats.rows import moment
 from deployment.stats.selectors import refresh_interval
+from kernel.durations import parse_duration
+from kernel.http.errors import Validation, invalid
 
 MOST_POINTS = 2_000
 DEFAULT_SPAN = timedelta(days=1)

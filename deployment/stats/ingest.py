@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from coderapi.database import unless_deadlocked
 from deployment.stats import agents, workspaces
 from deployment.stats.agent_rows import parse_agent_rows
 from deployment.stats.agents import Arrivals
@@ -23,6 +22,7 @@ from deployment.stats.rows import (
     Row,
     parse_workspace_rows,
 )
+from kernel.db.database import unless_deadlocked
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"

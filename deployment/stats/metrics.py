@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
-from coderapi import measures
 from deployment.stats.alarms import alarms_of, newest_snapshots
 from deployment.stats.cells import STATES
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import folding_lag
+from kernel.telemetry import measures
 
 type Read = Callable[[Snapshot], measures.Values]
 

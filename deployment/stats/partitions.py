@@ -11,9 +11,9 @@ from typing import LiteralString
 from django.db import DatabaseError, connection
 from psycopg import sql
 
-from coderapi.database import lock_number
-from coderapi.partitions import PartitionedTable
 from deployment.stats.models import ClosedHour
+from kernel.db.database import lock_number
+from kernel.db.partitions import PartitionedTable
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg import sql
 
-from coderapi.database import unless_deadlocked
 from deployment.stats import partitions
 from deployment.stats.cells import floor
 from deployment.stats.folding import MARK_STALE, fold
@@ -25,6 +24,7 @@ from deployment.stats.models import (
     SliceSum,
     UsageMinute,
 )
+from kernel.db.database import unless_deadlocked
 
 SOURCE = "refolded_agent_stats"
 

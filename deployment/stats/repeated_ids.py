@@ -19,7 +19,6 @@ from itertools import batched
 
 from django.db import connection, transaction
 
-from coderapi.database import unless_deadlocked
 from deployment.stats import folding, partitions
 from deployment.stats.arriving import CREATED_AT, ID, Arrived, slice_start
 from deployment.stats.cells import MINUTE, floor
@@ -28,6 +27,7 @@ from deployment.stats.models import LatencyBucket, MinuteSum, SliceSum, Unchecke
 from deployment.stats.partitions import AGENT_STATS, AHEAD, HOUR
 from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import array
+from kernel.db.database import unless_deadlocked
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
-from coderapi.errors import APIError
-from coderapi.limits import MEBIBYTE
-from coderapi.parsing import parse_json
 from deployment.stats.outcome import Rejection
 from deployment.stats.rows import Numbered
+from kernel.http.errors import APIError
+from kernel.http.limits import MEBIBYTE
+from kernel.http.parsing import parse_json
 
 MOST_ROWS = 10_000
 MOST_INFLATED = 64 * MEBIBYTE

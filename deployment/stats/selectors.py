@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from coderapi.errors import APIError, not_found
 from deployment.stats.models import MinuteSum, Snapshot
+from kernel.http.errors import APIError, not_found
 
 # So much may the clock of the replica that took a snapshot be ahead of ours.
 CLOCKS_APART = timedelta(minutes=1)

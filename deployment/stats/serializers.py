@@ -5,11 +5,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from coderapi.serializers import WireSerializer
 from deployment.stats.figures import MOST
 from deployment.stats.history import Point, point_members
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import refresh_interval
+from kernel.http.serializers import WireSerializer
 
 
 class CountField(serializers.IntegerField):

@@ -12,15 +12,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from coderapi import listener
-from coderapi.database import transaction_lock, unless_deadlocked
-from coderapi.rendering import render_json
-from deployment.rendering import config_document
 from deployment.stats import figures, folding, ladder, partitions
 from deployment.stats.ingest import ingest
 from deployment.stats.models import Snapshot
 from deployment.stats.partitions import closed_among
 from deployment.stats.retention import keep_hours_ahead, prune_stats
+from kernel.db import listener
+from kernel.db.database import transaction_lock, unless_deadlocked
+from kernel.http.rendering import render_json
+from options.rendering import config_document
 
 __all__ = ["SnapshotError", "collect_snapshot", "ingest", "keep_hours_ahead", "prune_stats"]
 

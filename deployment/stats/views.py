@@ -9,10 +9,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.documents import Document, discard
-from coderapi.rendering import render_json
-from coderapi.schema import ResponseSerializer
-from coderapi.views import APIView, DocumentView, document_response
 from deployment.stats.history import parse_moment, parse_range, points
 from deployment.stats.outcome import Rejection
 from deployment.stats.report_body import read_rows
@@ -23,6 +19,10 @@ from deployment.stats.serializers import (
     VerdictsSerializer,
 )
 from deployment.stats.services import TOPIC, ingest
+from kernel.http.documents import Document, discard
+from kernel.http.rendering import render_json
+from kernel.http.schema import ResponseSerializer
+from kernel.http.views import APIView, DocumentView, document_response
 from tokens.permissions import may
 
 

@@ -8,9 +8,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi import wire
-from coderapi.schema import ResponseSerializer
-from coderapi.views import APIView
+from kernel.http import wire
+from kernel.http.schema import ResponseSerializer
+from kernel.http.views import APIView
 from tokens import minting, selectors, services
 from tokens.minting import Wanted
 from tokens.representation import key_object, token_object

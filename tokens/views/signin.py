@@ -9,9 +9,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.identity import IdentifiedRequest
-from coderapi.schema import ResponseSerializer
-from coderapi.views import APIView, PublicAPIView
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.schema import ResponseSerializer
+from kernel.http.views import APIView, PublicAPIView
 from tokens import signin
 from tokens.extraction import COOKIE
 from tokens.serializers import AuthMethodsSerializer, LoginRequest, LoginResponse

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.views import APIView
+from kernel.http.views import APIView
 from tokens.policy import policy_of
 from tokens.serializers import TokenConfigSerializer, TokenPolicySerializer
 from users.permissions import identity_of, scoped

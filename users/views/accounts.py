@@ -6,9 +6,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.errors import forbidden
-from coderapi.schema import ResponseSerializer
-from coderapi.views import APIView
+from kernel.http.errors import forbidden
+from kernel.http.schema import ResponseSerializer
+from kernel.http.views import APIView
 from users import allow_lists, selectors, services
 from users.models import User
 from users.permissions import (

@@ -4,7 +4,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.views import APIView
+from kernel.http.views import APIView
 from users.authcheck import is_allowed
 from users.permissions import identity_of
 from users.requests import read

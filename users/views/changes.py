@@ -5,8 +5,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from coderapi.errors import Validation, invalid
-from coderapi.views import APIView
+from kernel.http.errors import Validation, invalid
+from kernel.http.views import APIView
 from users import services
 from users.identity import KeyIdentity
 from users.models import User

@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import Actor
-from coderapi.errors import APIError
-from coderapi.identity import IdentifiedRequest
-from coderapi.schema import ResponseSerializer
-from coderapi.views import PublicAPIView
+from kernel.http.errors import APIError
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.schema import ResponseSerializer
+from kernel.http.views import PublicAPIView
 from users import selectors, services
 from users.requests import read
 from users.serializers import CreateFirstUserRequest, CreateFirstUserResponse

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from coderapi.bootstrap import server_flags
 from coderapi.configured import options_in_force
-from deployment.configuration import Configuration, ConfigurationError, check
-from deployment.option_table import Row, option_rows, table
-from deployment.rendering import options_document
+from options.configuration import Configuration, ConfigurationError, check
+from options.rendering import options_document
+from options.table import Row, option_rows, table
 
 
 class Command(BaseCommand):

@@ -12,8 +12,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from coderapi import postgres
-from coderapi.datadir import DataDirectoryError, data_dir
+from kernel import postgres
+from kernel.datadir import DataDirectoryError, data_dir
 
 ACTIONS = {
     "url": "print the address, password included, without starting anything",

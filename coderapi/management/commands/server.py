@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from coderapi.bootstrap import BOUND_URL, server_flags
-from coderapi.database import discard_pool
 from coderapi.server.address import AddressError
 from coderapi.server.certificates import CertificateError
 from coderapi.server.first_owner import make_first_owner
@@ -23,7 +22,8 @@ from coderapi.server.private_database import private_database_watched
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history.recording import record_start, warn_of_options
-from deployment.written_config import yaml_document
+from kernel.db.database import discard_pool
+from options.written_config import yaml_document
 
 logger = logging.getLogger(__name__)
 

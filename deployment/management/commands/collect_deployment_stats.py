@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from coderapi.durations import DurationError, parse_duration
 from deployment.stats.collecting import collect_in_a_loop
 from deployment.stats.jobs import COLLECT
 from deployment.stats.models import Snapshot
@@ -17,6 +16,7 @@ from deployment.stats.rows import moment
 from deployment.stats.selectors import refresh_interval
 from deployment.stats.services import SnapshotError, collect_snapshot
 from jobs.services import run_job
+from kernel.durations import DurationError, parse_duration
 
 
 def _moment(text: str) -> datetime:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from coderapi.errors import APIError
+from kernel.http.errors import APIError
 from users.models import User
 from users.roles import OWNER
 from users.services import NewUser, create_user

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from coderapi.errors import APIError
+from kernel.http.errors import APIError
 from users import erasure
 from users.selectors import user_by_name
 

@@ -1,8 +1,0 @@
-"""How the API describes itself: component names, the ways to carry a token, the error shape."""
-
-from __future__ import annotations
-
-from coderapi.schema.errors import ResponseSerializer, ValidationErrorSerializer
-from coderapi.schema.security import SECURITY
-
-__all__ = ["SECURITY", "ResponseSerializer", "ValidationErrorSerializer"]

@@ -1,0 +1,149 @@
+"""Hearing what other processes changed: LISTEN on a connection of its own, watched by a heartbeat.
+
+PgBouncer in transaction mode accepts LISTEN and delivers nothing, and a half-open connection is as
+deaf. So the listener has a heartbeat sent to itself; while none comes back, `hearing()` is false
+and nothing that relies on notifications may be remembered. The heartbeat goes out on a second
+connection, as everybody's announcements do: what a connection sends to itself comes back with the
+very answer, which a pooler passes on, and so it would prove nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from kernel.db.database import connect_as_requests_do, connect_directly, notify
+
+CHANNEL = "coderapi"
+HEARTBEAT_SECONDS = 0.5
+# Two heartbeats missed.
+DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
+DEAD_PEER_MS = 2000
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0)
+
+log = logging.getLogger(__name__)
+
+type Callback = Callable[[str], None]
+_subscribers: dict[str, list[Callback]] = {}
+
+
+def subscribe(topic: str, callback: Callback) -> None:
+    """Calls `callback(argument)` for each announcement of the topic.
+
+    The argument is "" when announcements may have been missed: then everything is stale.
+    """
+    _subscribers.setdefault(topic, []).append(callback)
+
+
+def unsubscribe(topic: str, callback: Callback) -> None:
+    if callback in _subscribers.get(topic, ()):
+        _subscribers[topic].remove(callback)
+
+
+def announce(topic: str, argument: str = "") -> None:
+    """Tells every process, with the surrounding transaction's commit, that something changed.
+
+    Commits that notify run one after another in PostgreSQL: never announce what every request does.
+    """
+    notify(CHANNEL, f"{topic}:{argument}")
+
+
+def dispatch(payload: str) -> None:
+    topic, _, argument = payload.partition(":")
+    for callback in _subscribers.get(topic, ()):
+        callback(argument)
+
+
+def _reset_all() -> None:
+    for topic in _subscribers:
+        dispatch(topic)
+
+
+class Listener(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
+        self._last_heard = float("-inf")
+        self._ended = threading.Event()
+        self._complained = False
+
+    def hearing(self) -> bool:
+        return time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(timeout=5)
+
+    def run(self) -> None:
+        attempt = 0
+        while not self._ended.is_set():
+            try:
+                with (
+                    connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
+                    connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
+                ):
+                    attempt = 0
+                    self._listen(connection, sender)
+            except (psycopg.Error, OSError) as error:
+                if not self._complained:
+                    log.warning("not hearing of changes: %s", type(error).__name__)
+                self._complained = True
+            self._last_heard = float("-inf")
+            self._ended.wait(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+            attempt += 1
+
+    def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
+        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"LISTEN {self._own_channel}")
+        _reset_all()
+        while not self._ended.is_set():
+            sender.execute(f"NOTIFY {self._own_channel}")
+            for notification in connection.notifies(timeout=HEARTBEAT_SECONDS):
+                self._hear(notification)
+
+    def _hear(self, notification: psycopg.Notify) -> None:
+        if notification.channel != self._own_channel:
+            dispatch(notification.payload)
+        else:
+            if not self.hearing():
+                # Announcements may have passed while we were deaf.
+                _reset_all()
+            if self._complained:
+                log.info("hearing of changes again")
+                self._complained = False
+            self._last_heard = time.monotonic()
+
+
+_listener: Listener | None = None
+
+
+def start() -> Listener:
+    """This process's listener, started if it was not running."""
+    global _listener
+    if _listener is None or not _listener.is_alive():
+        _listener = Listener()
+        _listener.start()
+    return _listener
+
+
+def stop() -> None:
+    global _listener
+    if _listener is not None:
+        _listener.stop()
+        _listener = None
+
+
+def started() -> bool:
+    """Whether this process listens at all: only those that serve requests do."""
+    return _listener is not None
+
+
+def hearing() -> bool:
+    """Whether this process hears of changes made elsewhere; false without a listener."""
+    return _listener is not None and _listener.hearing()

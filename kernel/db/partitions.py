@@ -1,0 +1,95 @@
+"""Tables that are partitioned by time: partitions made ahead, and dropped whole when old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection, transaction
+from psycopg import sql
+
+from kernel.db.database import transaction_lock
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionedTable:
+    """A table declared `PARTITION BY RANGE` on a timestamp, cut every `span` from an even start."""
+
+    name: str
+    span: timedelta
+
+    def ensure(self, start: datetime, end: datetime) -> int:
+        """Makes the partitions that cover [start, end]; how many were missing."""
+        wanted = list(self._starts(start, end))
+        missing = set(wanted) - set(self.starts())
+        if not missing:
+            return 0
+        with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
+            missing = set(wanted) - set(self.starts())
+            for first in sorted(missing):
+                self._create(first)
+        return len(missing)
+
+    def drop_before(self, moment: datetime) -> list[str]:
+        """Drops each partition whose rows are all older than `moment`; their names."""
+        dropped = []
+        for first in self.starts():
+            if first + self.span <= moment:
+                self._drop(self._partition(first))
+                dropped.append(self._partition(first))
+        return dropped
+
+    def older_than(self, moment: datetime) -> list[str]:
+        """The partitions that `drop_before` would drop."""
+        return [self._partition(first) for first in self.starts() if first + self.span <= moment]
+
+    def starts(self) -> list[datetime]:
+        """The first moment of each partition of ours that exists, oldest first."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT inhrelid::regclass::text FROM pg_inherits "
+                "WHERE inhparent = %s::regclass ORDER BY 1",
+                [self.name],
+            )
+            names = [row[0] for row in cursor.fetchall()]
+        found = ((name, _parse(name.rpartition("_p")[2])) for name in names)
+        return sorted(first for name, first in found if first and self._partition(first) == name)
+
+    def _starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        moment = start - (start - _EPOCH) % self.span
+        while moment <= end:
+            yield moment
+            moment += self.span
+
+    def _partition(self, first: datetime) -> str:
+        # By hand, as %Y does not everywhere fill a year up to four digits.
+        day = first.astimezone(UTC)
+        return f"{self.name}_p{day.year:04}{day:%m%d%H%M}"
+
+    def _create(self, first: datetime) -> None:
+        self._execute(
+            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                sql.Identifier(self._partition(first)),
+                sql.Identifier(self.name),
+                sql.Literal(first),
+                sql.Literal(first + self.span),
+            )
+        )
+
+    def _drop(self, partition: str) -> None:
+        self._execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement.as_string(cursor.connection))
+
+
+def _parse(suffix: str) -> datetime | None:
+    """The moment that a partition's name says, or None for a name that we do not give."""
+    try:
+        return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None

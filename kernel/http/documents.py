@@ -1,0 +1,163 @@
+"""Answers that seldom change, rendered once into bytes and served from memory.
+
+A document is rendered through its serializer, once for each wire, into bytes with an ETag and a
+gzip form. One that stands on the database names a topic: it is remembered only while this process
+hears of changes, and forgotten when the topic is announced. `answer` is a plain function of plain
+values.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kernel.db import listener
+from kernel.http import wire
+from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.wire import Wire
+
+GZIP_FROM_BYTES = 1400  # below one packet, compression saves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A document's bytes in one wire."""
+
+    body: bytes
+    etag: str
+    gzipped: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+_all: list[Document] = []
+
+
+class Document:
+    """One remembered answer. `render` makes its bytes for the current wire.
+
+    `public` documents need no token; others must not be kept by shared caches.
+    """
+
+    def __init__(
+        self, name: str, render: Callable[[], bytes], *, topic: str = "", public: bool = False
+    ) -> None:
+        self.name = name
+        self.topic = topic
+        self.public = public
+        self._render = render
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._remembered: dict[Wire, Rendered] = {}
+        self._rendered_at = 0.0
+        _all.append(self)
+        if topic:
+            listener.subscribe(topic, self.on_announcement)
+
+    def on_announcement(self, _argument: str) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        with self._lock:
+            self._generation += 1
+            self._remembered = {}
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was rendered last; 0 while nothing is remembered."""
+        return time.monotonic() - self._rendered_at if self._remembered else 0.0
+
+    def peek(self, chosen: Wire) -> Rendered | None:
+        """What is remembered and still to be trusted, or None."""
+        if self.topic and not listener.hearing():
+            return None
+        return self._remembered.get(chosen)
+
+    def rendered(self, chosen: Wire) -> Rendered:
+        """The document in that wire, from memory where possible. Raises: what rendering raises."""
+        return self.peek(chosen) or self._make(chosen)
+
+    def _make(self, chosen: Wire) -> Rendered:
+        generation = self._generation
+        with wire.using(chosen):
+            made = _rendered(self._render())
+        with self._lock:
+            # An announcement that came while this was rendered has outdated it already.
+            if generation == self._generation:
+                self._remembered[chosen] = made
+                self._rendered_at = time.monotonic()
+        return made
+
+
+def discard(document: Document) -> None:
+    """Ends a document: it hears of nothing any more."""
+    _all.remove(document)
+    listener.unsubscribe(document.topic, document.on_announcement)
+
+
+def ages() -> dict[str, float]:
+    """The age of every document in seconds, by name."""
+    return {document.name: document.age_seconds for document in _all}
+
+
+def forget_all() -> None:
+    for document in _all:
+        document.forget()
+
+
+def _rendered(body: bytes) -> Rendered:
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+    gzipped = gzip.compress(body, mtime=0) if len(body) >= GZIP_FROM_BYTES else None
+    return Rendered(body, f'"{digest}"', gzipped)
+
+
+def answer(
+    document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
+) -> Answer:
+    """The document as status, headers and body: 200, or 304 where the caller has it already."""
+    rendered = document.rendered(chosen)
+    zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
+    # The two forms are different bytes, so a strong ETag must tell them apart (RFC 9110, 8.8.3).
+    etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
+    headers = _headers(document, etag)
+    if matches(if_none_match, etag):
+        return Answer(304, headers, b"")
+    if zipped is not None:
+        headers["Content-Encoding"] = "gzip"
+    return Answer(200, headers, rendered.body if zipped is None else zipped)
+
+
+def _headers(document: Document, etag: str) -> dict[str, str]:
+    kept_by = "public" if document.public else "private"
+    vary = ("Coder-Wire", "Accept-Encoding")
+    return {
+        "Content-Type": JSON_CONTENT_TYPE,
+        "ETag": etag,
+        "Cache-Control": f"{kept_by}, no-cache",
+        "Vary": ", ".join(vary),
+    }
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether an If-None-Match header names the ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    if not if_none_match:
+        return False
+    candidates = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return any(tag in ("*", etag) for tag in candidates)
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    for part in accept_encoding.split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() in {"gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

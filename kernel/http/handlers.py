@@ -1,0 +1,149 @@
+"""Where every error ends: the one shape, whatever raised it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import DataError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views import defaults
+from rest_framework import exceptions
+
+from kernel.db import database
+from kernel.http.errors import (
+    JSON_CONTENT_TYPE,
+    APIError,
+    Validation,
+    crashed,
+    forbidden,
+    not_found,
+    unavailable,
+)
+
+# So many refused members of a request are named: of a million, nobody reads more.
+MOST_VALIDATIONS = 100
+
+log = logging.getLogger(__name__)
+
+
+def to_api_error(error: BaseException) -> APIError | None:
+    """The answer that an exception stands for; None for one that nobody foresaw."""
+    if isinstance(error, APIError):
+        return error
+    if database.is_unavailable(error):
+        return _unavailable(error)
+    for kinds, answer in ANSWERS:
+        if isinstance(error, kinds):
+            return answer(error)
+    return None
+
+
+def _invalid(_error: Any) -> APIError:
+    return APIError(400, "The request is not valid.")
+
+
+def _unfit(error: DataError) -> APIError:
+    """400 for a value that PostgreSQL cannot hold, such as a NUL in one of the admin's filters."""
+    log.warning("PostgreSQL refused a request's value: %s", type(error).__name__)
+    return _invalid(error)
+
+
+ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] = (
+    (
+        exceptions.ValidationError,
+        lambda error: APIError(
+            400,
+            "The request is not valid.",
+            validations=list(islice(_flat(error.detail), MOST_VALIDATIONS)),
+        ),
+    ),
+    (
+        exceptions.MethodNotAllowed,
+        lambda error: APIError(405, "Method not allowed.", detail=str(error.detail)),
+    ),
+    (Http404, lambda _: not_found()),
+    ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
+    ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), _invalid),
+    (DataError, _unfit),
+)
+
+
+def _unavailable(error: BaseException) -> APIError:
+    log.warning("the database cannot serve a request: %s", type(error).__name__)
+    database.discard_broken_pool(error)
+    return unavailable()
+
+
+def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
+    """DRF's nested error detail as entries of `field.path: text`."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _flat(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        for index, inner in enumerate(detail):
+            yield from _flat(inner, f"{path}[{index}]")
+    else:
+        texts = detail if isinstance(detail, list) else [detail]
+        yield Validation(path.removesuffix(".non_field_errors"), " ".join(str(t) for t in texts))
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's hook: the error as a response, or None to let Django log it and answer 500.
+
+    It is no response of DRF's, which a view with a renderer of its own would turn into a page.
+    """
+    found = to_api_error(error)
+    return error_response(found) if found else None
+
+
+def error_response(error: APIError) -> HttpResponse:
+    return HttpResponse(
+        error.as_bytes(),
+        status=error.status,
+        content_type=JSON_CONTENT_TYPE,
+        headers=dict(error.headers),
+    )
+
+
+def _is_page(request: HttpRequest) -> bool:
+    return request.path == "/admin" or request.path.startswith("/admin/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return error_response(APIError(400, "The request is not valid."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.permission_denied(request, exception)
+    return error_response(forbidden())
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.page_not_found(request, exception)
+    return error_response(APIError(404, "Route not found.", detail=f"There is no {request.path}."))
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """What Django calls for an exception that nothing else answered."""
+    error = sys.exc_info()[1]
+    found = to_api_error(error) if error else None
+    return error_response(found or crashed(getattr(request, "request_id", "unknown")))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """400 in the one shape, as Coder answers; the admin's pages keep Django's own page."""
+    if _is_page(request):
+        from django.views.csrf import csrf_failure as page
+
+        return page(request, reason=reason)
+    return error_response(
+        APIError(400, "The CSRF token is missing or wrong.", detail=f"{reason} Send X-CSRF-TOKEN.")
+    )

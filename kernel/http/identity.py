@@ -1,0 +1,60 @@
+"""Who is asking, as plain values: what a verified session token stands for."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.http import HttpRequest
+
+from kernel.http.errors import APIError
+
+
+class TokenSource(StrEnum):
+    """Where in a request the session token was found."""
+
+    COOKIE = "cookie"
+    QUERY = "query"
+    HEADER = "header"
+    BEARER = "bearer"
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified key and its user. DRF takes it for `request.user`."""
+
+    user_id: uuid.UUID
+    username: str
+    roles: frozenset[str]
+    key_id: str
+    scopes: tuple[str, ...]
+
+    is_authenticated = True
+    is_active = True
+
+    @property
+    def pk(self) -> uuid.UUID:
+        return self.user_id
+
+    def has_role(self, *roles: str) -> bool:
+        return not self.roles.isdisjoint(roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A session token as a request carried it."""
+
+    token: str
+    source: TokenSource
+
+
+class IdentifiedRequest(HttpRequest):
+    """A request that has passed the session-token middleware."""
+
+    identity: Identity | None
+    refusal: APIError | None
+    presented: Presented | None
+    request_id: str
+    client_address: str

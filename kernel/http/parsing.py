@@ -1,0 +1,57 @@
+"""Request bodies as JSON, within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.http import HttpRequest
+
+from kernel.http.errors import APIError
+
+
+def parse_json(body: bytes) -> Any:
+    """The one JSON value in `body`. Content types are not inspected under /api/v2.
+
+    orjson refuses what has no place in a database: NaN, lone surrogates, bytes that are not UTF-8,
+    more than about a thousand levels, and anything after the value.
+
+    Raises: APIError 400 that says where the text stops being JSON.
+    """
+    if not body.strip():
+        raise APIError(400, "The request body must be valid JSON.", detail="The body is empty.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise APIError(
+            400,
+            "The request body must be valid JSON.",
+            detail=f"{error.msg} (line {error.lineno}, column {error.colno}).",
+        ) from None
+
+
+def json_body(request: HttpRequest) -> Any:
+    return parse_json(request.body)
+
+
+def json_object(request: HttpRequest) -> dict[str, Any]:
+    """The request's JSON object. Raises: APIError 400 for any other JSON value."""
+    value = json_body(request)
+    if not isinstance(value, dict):
+        raise APIError(
+            400,
+            "The request body must be a JSON object.",
+            detail=f"It is {JSON_NAMES[type(value)]}.",
+        )
+    return value
+
+
+JSON_NAMES: dict[type, str] = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+    dict: "an object",
+}

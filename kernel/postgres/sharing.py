@@ -1,0 +1,264 @@
+"""One cluster, several processes: the first starts it, the last to leave stops it.
+
+Two locks, both `flock`, which the kernel drops with the process that holds them, however it ends.
+Whoever uses the cluster holds `postgres.holders` shared; whoever starts, joins, leaves or stops it
+holds `postgres.lock` meanwhile. A killed process leaves the server behind, for the next start to
+find.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kernel.datadir import give_to_owner
+from kernel.postgres import binaries as programs
+from kernel.postgres import cluster as life
+from kernel.postgres import log, sockets
+from kernel.postgres.binaries import Binaries, Source
+from kernel.postgres.errors import PostgresError
+from kernel.postgres.links import unfollowed
+from kernel.postgres.place import Place, client_environment, prepared, url
+
+LOCK_SECONDS = 180
+POLL_SECONDS = 0.05
+TRIM_SECONDS = 60
+
+Health = Literal["running", "revived", "stopped"]
+
+
+class Handle:
+    """One process's share in a private cluster that runs at least until `release`."""
+
+    def __init__(
+        self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
+    ) -> None:
+        self.url = url(place.cluster, server.sockets)
+        self.environment = client_environment(place.cluster, server.sockets)
+        self.binaries = binaries.directory
+        self.version_major = binaries.major
+        self._place = place
+        self._programs = binaries
+        self._durable = durable
+        self._holders = holders
+        self._process = os.getpid()
+        self._released = threading.Event()
+        threading.Thread(target=self._keep_log_short, name="postgres-log", daemon=True).start()
+
+    def revive(self) -> Health:
+        """How the server is, after a start if it had died; one that was stopped stays so.
+
+        After `release` nothing is started any more.
+        Raises: PostgresError when it does not come up.
+        """
+        cluster = self._place.cluster
+        with _transition(self._place):
+            if life.running(cluster):
+                return "running"
+            if self._released.is_set() or not life.has_crashed(cluster):
+                return "stopped"
+            life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
+            return "revived"
+
+    def release(self) -> None:
+        """Leaves the cluster, and stops it if nobody else holds it. A second call does nothing.
+
+        Raises: PostgresError when it does not stop.
+        """
+        if self._released.is_set() or self._process != os.getpid():
+            # A forked child shares the lock's descriptor, and must not let go of its parent's hold.
+            return
+        self._released.set()
+        with _transition(self._place):
+            _leave(self._place, self._holders, binaries=self._programs)
+
+    def _keep_log_short(self) -> None:
+        while not self._released.wait(TRIM_SECONDS):
+            log.trim(self._place.cluster.log)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What `stop` found: whether a server ran, and which processes still count on it."""
+
+    was_running: bool
+    holders: list[str]
+
+
+def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True) -> Handle:
+    """A share in the cluster under the directory, which is made and started if need be.
+
+    Without `durable` it is quicker, and lost with the machine's power: for data to throw away.
+    Raises: PostgresError.
+    """
+    place = prepared(data_dir)
+    with _transition(place) as lock:
+        clear_away(place)
+        binaries = fitting(place, only=only)
+        if life.running(place.cluster) is None:
+            programs.remove_other_copies(binaries, data_dir=place.data_dir)
+        holders = _open(place.data_dir / "postgres.holders")
+        fcntl.flock(holders, fcntl.LOCK_SH)
+        try:
+            if place.cluster.major is None:
+                _make(place, binaries=binaries, durable=durable, lock=lock)
+            server = life.start(place, place.cluster, binaries=binaries, durable=durable)
+            return Handle(place, binaries=binaries, holders=holders, server=server, durable=durable)
+        except BaseException:
+            _leave(place, holders, binaries=binaries)
+            raise
+
+
+def stop(data_dir: Path) -> Stopped:
+    """Stops the cluster even if processes hold it, and says which ones do.
+
+    Raises: PostgresError when it does not stop.
+    """
+    place = prepared(data_dir)
+    if place.cluster.major is None:
+        return Stopped(was_running=False, holders=[])
+    with _transition(place):
+        held_by = holders_of(place)
+        stopped = life.stop(place, place.cluster, binaries=fitting(place))
+    return Stopped(was_running=stopped, holders=held_by)
+
+
+def address(data_dir: Path) -> tuple[str, bool]:
+    """The cluster's URL, and whether a server listens there. Nothing is started.
+
+    Raises: PostgresError while there is no cluster.
+    """
+    place = prepared(data_dir)
+    if place.cluster.major is None:
+        raise PostgresError(
+            f"There is no private PostgreSQL under {place.data_dir} yet: "
+            "`manage.py postgres serve` or `manage.py server` makes one."
+        )
+    server = life.running(place.cluster)
+    if server and server.ready:
+        return url(place.cluster, server.sockets), True
+    return url(place.cluster, sockets.directory(place.cluster)), False
+
+
+def fitting(place: Place, *, only: Source | None = None) -> Binaries:
+    """The programs for the place's cluster, where its account can run them.
+
+    Raises: PostgresError when none fits.
+    """
+    cluster = place.cluster
+    binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=cluster.home)
+    return programs.within_reach(binaries, account=place.account, data_dir=place.data_dir)
+
+
+def holders_of(place: Place) -> list[str]:
+    """The processes that hold the cluster, as far as the kernel says (Linux only)."""
+    inode = str((place.data_dir / "postgres.holders").stat().st_ino)
+    try:
+        entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return []
+    # 1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>
+    pids = [e[4] for e in entries if e[1:4:2] == ["FLOCK", "READ"] and e[5].split(":")[2] == inode]
+    return [f"{pid} ({_command_line(pid)})" for pid in pids]
+
+
+@contextmanager
+def alone(place: Place) -> Iterator[int]:
+    """Excludes every other process, those that use the cluster too; the lock is what comes back.
+
+    Raises: PostgresError when one does.
+    """
+    with _transition(place) as lock:
+        holders = _open(place.data_dir / "postgres.holders")
+        try:
+            fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield lock
+        except BlockingIOError:
+            raise PostgresError(
+                f"{place.cluster.home} is in use by {', '.join(holders_of(place)) or 'a process'}: "
+                "stop that first."
+            ) from None
+        finally:
+            os.close(holders)
+
+
+def clear_away(place: Place) -> None:
+    """Removes what killed starts and upgrades left, after moving in a cluster that was complete."""
+    place.remove_drafts()
+    if place.upgraded.home.exists() and not place.cluster.home.exists():
+        place.upgraded.home.rename(place.cluster.home)
+    shutil.rmtree(place.upgraded.home, ignore_errors=True)
+
+
+def _make(place: Place, *, binaries: Binaries, durable: bool, lock: int) -> None:
+    draft = place.draft()
+    try:
+        life.create(place, draft, binaries=binaries, durable=durable, lock=lock)
+        draft.home.rename(place.cluster.home)
+    except BaseException:
+        shutil.rmtree(draft.home, ignore_errors=True)
+        raise
+
+
+def _leave(place: Place, holders: int, *, binaries: Binaries) -> None:
+    try:
+        # Nobody can join meanwhile, so whoever gets this lock is the last one.
+        fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        life.stop(place, place.cluster, binaries=binaries)
+    finally:
+        os.close(holders)
+
+
+@contextmanager
+def _transition(place: Place) -> Iterator[int]:
+    lock = _open(place.data_dir / "postgres.lock")
+    try:
+        _wait_for(lock, place)
+        yield lock
+    except OSError as error:
+        # A full disk, or files that somebody else has changed.
+        raise PostgresError(f"The private PostgreSQL under {place.data_dir}: {error}.") from error
+    finally:
+        os.close(lock)
+
+
+def _wait_for(lock: int, place: Place) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise PostgresError(
+                    f"Another process has been starting or stopping {place.cluster.home} for "
+                    f"{LOCK_SECONDS} seconds: look for it, and end it if it hangs."
+                ) from None
+        time.sleep(POLL_SECONDS)
+
+
+def _open(path: Path) -> int:
+    """A descriptor that no started program inherits: with it would go the lock."""
+    try:
+        descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise PostgresError(f"{path} cannot be opened: {error.strerror}.") from error
+    give_to_owner(path.parent, descriptor)
+    return descriptor
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+    except OSError:
+        return "unknown"

@@ -1,0 +1,82 @@
+"""A cluster's data on a newer major version: the old programs dump it, the new ones restore it."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from kernel.postgres import binaries as programs
+from kernel.postgres import cluster as life
+from kernel.postgres.binaries import Binaries
+from kernel.postgres.errors import PostgresError
+from kernel.postgres.place import (
+    DATABASE,
+    Cluster,
+    Place,
+    client_environment,
+    prepared,
+)
+from kernel.postgres.sharing import alone, clear_away, fitting
+
+
+def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
+    """Where the old cluster is kept after the upgrade, or None when the data is on the newest here.
+
+    Raises: PostgresError when the cluster is in use, or programs of either version are missing.
+    """
+    place = prepared(data_dir)
+    with alone(place) as lock:
+        clear_away(place)
+        if place.cluster.major is None:
+            raise PostgresError(f"There is no private PostgreSQL under {place.data_dir} yet.")
+        old = fitting(place)
+        new = _newest(place)
+        if new.major <= old.major:
+            return None
+        _build(place, old=old, new=new, lock=lock)
+        return _swap(place, major=old.major, now=now)
+
+
+def _newest(place: Place) -> Binaries:
+    newest = max(programs.found(), key=lambda binaries: binaries.version)
+    return programs.within_reach(newest, account=place.account, data_dir=place.data_dir)
+
+
+def _build(place: Place, *, old: Binaries, new: Binaries, lock: int) -> None:
+    draft = place.draft()
+    dump = draft.home / "dump"
+    try:
+        _while_running(place, place.cluster, old, "pg_dump", "--format=custom", f"--file={dump}")
+        life.create(place, draft, binaries=new, durable=True, lock=lock)
+        _while_running(
+            place, draft, new, "pg_restore", "--exit-on-error", f"--dbname={DATABASE}", str(dump)
+        )
+        dump.unlink()
+        draft.home.rename(place.upgraded.home)
+    except BaseException:
+        shutil.rmtree(draft.home, ignore_errors=True)
+        raise
+
+
+def _while_running(
+    place: Place, cluster: Cluster, binaries: Binaries, program: str, *options: str
+) -> None:
+    server = life.start(place, cluster, binaries=binaries)
+    try:
+        result = place.account.run(
+            [binaries.program(program), *options],
+            environment=client_environment(cluster, server.sockets),
+        )
+    finally:
+        life.stop(place, cluster, binaries=binaries)
+    if result.returncode != 0:
+        raise PostgresError(f"The data stays as it was: {program} fails.\n{result.stderr.strip()}")
+
+
+def _swap(place: Place, *, major: int, now: datetime) -> Path:
+    aside = place.data_dir / f"postgres-{major}-{now:%Y%m%dT%H%M%SZ}"
+    place.cluster.home.rename(aside)
+    # A kill in between leaves no cluster, and the next start moves the finished one in.
+    clear_away(place)
+    return aside

@@ -1,0 +1,186 @@
+"""Log lines for people and for machines, each with the request id, none with a secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import re2
+from pythonjsonlogger.json import JsonFormatter
+
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+# Anything shorter could be a word that logs need.
+LEAST_SECRET = 8
+_withheld: re.Pattern[str] | None = None
+
+# A session token (`<id>-<secret>`) wherever it stands, and passwords within URLs.
+_TOKEN = re.compile(r"\b([A-Za-z0-9]{10})-[A-Za-z0-9]{22}\b")
+_URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
+
+
+@contextmanager
+def request_context(request_id: str) -> Iterator[None]:
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
+def current_request_id() -> str:
+    """The id of the request that is being answered, or "" outside of one."""
+    return _request_id.get()
+
+
+def withhold(secrets: Iterable[str]) -> None:
+    """Has these texts taken out of every line that this process logs from now on."""
+    global _withheld
+    texts = sorted({text for text in secrets if len(text) >= LEAST_SECRET}, key=len, reverse=True)
+    _withheld = re.compile("|".join(map(re.escape, texts))) if texts else None
+
+
+def scrub(text: str) -> str:
+    """The text without secrets: session tokens', passwords in URLs, and what is withheld."""
+    if _withheld is not None:
+        text = _withheld.sub("***", text)
+    return _URL_PASSWORD.sub(r"\1:***@", _TOKEN.sub(r"\1-***", text))
+
+
+def _scrubbed(value: Any) -> Any:
+    """The value with every text in it scrubbed, as a line of JSON has them."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {key: _scrubbed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrubbed(item) for item in value]
+    return value
+
+
+class RequestFilter(logging.Filter):
+    """Adds the request id, and scrubs the finished message."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = _request_id.get()
+        record.msg = scrub(record.getMessage())
+        record.args = None
+        return True
+
+
+class ChatterFilter(logging.Filter):
+    """Lets debug lines through only from loggers whose names one of the patterns finds (RE2)."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        super().__init__()
+        options = re2.Options()
+        options.log_errors = False
+        self._patterns = [re2.compile(pattern, options) for pattern in patterns]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.INFO:
+            return True
+        return any(pattern.search(record.name) for pattern in self._patterns)
+
+
+class CrashFilter(logging.Filter):
+    """Lets through what carries an exception."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is not None
+
+
+class HumanFormatter(logging.Formatter):
+    """`2026-11-25 12:00:00.000 [info] name: message`, with the request id where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        request_id = getattr(record, "request_id", "")
+        line = (
+            f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')}.{int(record.msecs):03d} "
+            f"[{record.levelname.lower()}] {record.name}: {record.getMessage()}"
+        )
+        if request_id:
+            line += f" request_id={request_id}"
+        if record.exc_info:
+            line += "\n" + scrub(self.formatException(record.exc_info))
+        return line
+
+
+class MachineFormatter(JsonFormatter):
+    """One JSON object a line; nothing in it is left unscrubbed, tracebacks and extras included."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = _scrubbed(super().process_log_record(log_data))
+        return found
+
+
+class StackdriverFormatter(MachineFormatter):
+    """The names and levels that Google Cloud Logging knows."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        found = super().process_log_record(log_data)
+        trace = found.pop("exc_info", None)
+        if trace:
+            # Its error reporting reads the traceback out of the message.
+            found["message"] = f"{found['message']}\n{trace}"
+        return found
+
+
+def configuration(
+    *, human: str, json: str, stackdriver: str, chatter: Sequence[str]
+) -> dict[str, Any]:
+    """Django's LOGGING: a log for people and two for machines, each to a file or nowhere ("").
+
+    /dev/stderr and /dev/stdout are the process's own. `chatter` are the patterns of those loggers
+    whose debug lines are wanted.
+    """
+    outputs = {"human": human, "json": json, "stackdriver": stackdriver}
+    handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {
+        "none": {"class": "logging.NullHandler"}
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {
+            "request": {"()": "kernel.telemetry.logs.RequestFilter"},
+            "crash": {"()": "kernel.telemetry.logs.CrashFilter"},
+            "chatter": {"()": "kernel.telemetry.logs.ChatterFilter", "patterns": list(chatter)},
+        },
+        "formatters": {
+            "human": {"()": "kernel.telemetry.logs.HumanFormatter"},
+            "json": {
+                "()": "kernel.telemetry.logs.MachineFormatter",
+                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+                "timestamp": "ts",
+                "rename_fields": {"levelname": "level", "name": "logger_name"},
+            },
+            "stackdriver": {
+                "()": "kernel.telemetry.logs.StackdriverFormatter",
+                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
+                "timestamp": "timestamp",
+                "rename_fields": {"levelname": "severity", "name": "logger_name"},
+            },
+        },
+        "handlers": handlers,
+        "root": {"handlers": list(handlers), "level": "DEBUG" if chatter else "INFO"},
+        "loggers": {
+            # Django logs every answer from 400 up; only a crash, with its traceback, is news.
+            "django.request": {"level": "ERROR", "filters": ["crash"]},
+            # Anybody can send such requests, and each would leave its traceback.
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
+            # What it says of a database that is away, kernel.http.handlers says once a request.
+            "psycopg.pool": {"level": "ERROR"},
+        },
+    }
+
+
+def _handler(path: str, *, formatter: str) -> dict[str, Any]:
+    common = {"formatter": formatter, "filters": ["chatter", "request"]}
+    if path in {"/dev/stderr", "/dev/stdout"}:
+        return {**common, "class": "logging.StreamHandler", "stream": f"ext://sys.{path[5:]}"}
+    return {**common, "class": "logging.handlers.WatchedFileHandler", "filename": path}

@@ -1,0 +1,80 @@
+"""What is wrong with a configuration, said so that an operator can mend it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from options.option import ValueSource
+
+_LONGEST_SHOWN = 120
+_SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,20}://")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionError:
+    """One mistake.
+
+    `place` is the variable, the flag, or file:line:column. `shown` is the offending text as
+    `presentable` gives it, empty where there is none or where it must not be seen. `option` is
+    empty where the mistake belongs to no option.
+    """
+
+    problem: str
+    place: str
+    option: str = ""
+    source: ValueSource = ValueSource.UNSET
+    shown: str = ""
+    accepted: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.option}: " if self.option else f"{self.place}: "
+        text = f"{self.shown} " if self.shown else ""
+        accepted = f"; accepted: {self.accepted}" if self.accepted else ""
+        nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{head}{text}{self.problem}{accepted}{nearest}"
+
+
+class ConfigurationError(Exception):
+    """All that is wrong, from all sources; its text has one line for each.
+
+    `warnings` are those that the sources gave besides.
+    """
+
+    def __init__(self, errors: Sequence[OptionError], *, warnings: Sequence[str] = ()) -> None:
+        super().__init__(errors)
+        self.errors = tuple(errors)
+        self.warnings = tuple(warnings)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def masked(text: str) -> str:
+    """The text without anything that could be a password in a URL.
+
+    Whatever stands before an @ may hold one, also where the text is no URL at all.
+    """
+    before, at, after = text.rpartition("@")
+    if not at:
+        return text
+    scheme = _SCHEME.match(before)
+    return f"{scheme[0] if scheme else ''}***@{after}"
+
+
+def presentable(text: str) -> str:
+    """The text masked, shortened and quoted."""
+    shown = masked(text)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "…"
+    return repr(shown)
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, or nothing."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
+    return folded[matches[0]] if matches else ""

@@ -1,0 +1,78 @@
+"""The catalogue as a page for operators, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from options.catalogue import CATALOGUE, GROUPS
+from options.option import Group, Option
+
+_HEAD = """\
+# Options
+
+Every option of Coder's server can be set here by flag, environment variable or YAML file, and is
+told to clients. **Obeyed** says that this service acts on it; *reported* that clients are told it
+and nothing else happens here.
+
+A flag beats the environment, which beats the YAML file, which beats the default. A secret can also
+be read from a file, which the variable with `_FILE` at its end names. Two variables of this
+service's own win over an option, for a machine that has the environment of Coder's server:
+`CODERAPI_HTTP_ADDRESS` over the HTTP Address and `DATABASE_URL` over the Postgres Connection URL;
+clients are still told the option.
+
+* `manage.py options` shows what is in force and where each value comes from.
+* `manage.py options --check FILE` says what is wrong with a YAML file.
+* `manage.py server --write-config` prints the configuration as such a file.
+* `manage.py config_history` lists what earlier starts ran with; `--diff` compares two of them.
+
+What Coder's server can do and this service cannot stops the start, by name, rather than being
+passed over: more than one certificate, cipher lists, TLS below 1.2, client certificates that are
+optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put a proxy in front.
+"""
+_UNGROUPED = "Without a group"
+
+
+def options_reference(catalogue: Sequence[Option] = CATALOGUE) -> str:
+    """The page: a section for each group, an entry for each option."""
+    sections = [_HEAD]
+    for group in (None, *GROUPS):
+        options = [option for option in catalogue if option.group == group]
+        if options:
+            sections.append("\n".join(_section(group, options)))
+    return "\n".join(sections)
+
+
+def _section(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
+    yield f"## {group.path if group else _UNGROUPED}\n"
+    if group:
+        yield f"{group.description}\n"
+    for option in options:
+        yield f"### {option.name}\n"
+        yield f"{option.description}\n"
+        yield from (f"* {fact}" for fact in _facts(option))
+        yield ""
+
+
+def _facts(option: Option) -> Iterator[str]:
+    yield f"{'**Obeyed**' if option.obeyed else '*Reported*'}.{_after(option.remark)}"
+    if option.use_instead:
+        yield f"Deprecated: use {' and '.join(option.use_instead)}."
+    elif option.deprecated:
+        yield "Deprecated, without effect."
+    yield f"Set by {', '.join(_ways(option))}."
+    default = f", default `{option.default}`" if option.default else ""
+    secret = ", secret" if option.secret else ""
+    yield f"Type `{option.type.name}`{default}{secret}."
+
+
+def _ways(option: Option) -> Iterator[str]:
+    short = f" or `-{option.flag_shorthand}`" if option.flag_shorthand else ""
+    yield f"`--{option.flag}`{short}"
+    if option.env:
+        yield f"`{option.env}`"
+    if option.yaml:
+        yield f"`{option.yaml_path}` in YAML"
+
+
+def _after(remark: str) -> str:
+    return f" {remark}" if remark else ""

@@ -1,0 +1,107 @@
+"""The configuration as the documents that clients read. Nothing secret gets into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from options.configuration import Configuration
+from options.option import Group, Option
+from options.values import Choice
+from options.wires import WIRE_FORMS, WireForm
+
+# Clients expect it, and no option feeds it.
+CONSTANT_LEAVES = {"telemetry.trace": False}
+
+
+def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
+    """The values as a tree. Shape: the member `config` of GET /deployment/config."""
+    form = WIRE_FORMS[wire]
+    document: dict[str, Any] = {}
+    for option in configuration.options:
+        value = option.type.zero if option.secret else configuration[option.json_path]
+        if value or not form.may_leave_out(option):
+            put(document, option.json_path, form.encode(option.type, value), form=form)
+    for path, constant in CONSTANT_LEAVES.items():
+        put(document, path, constant, form=form)
+    return document
+
+
+def put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> None:
+    *above, last = path.split(".")
+    node = document
+    for key in above:
+        node = node.setdefault(key, {})
+    node[form.keys.get(path, last)] = value
+
+
+def options_document(
+    configuration: Configuration, *, wire: str = "documented"
+) -> list[dict[str, Any]]:
+    """The options in their order. Shape: the member `options` of GET /deployment/config."""
+    form = WIRE_FORMS[wire]
+    by_name = {option.name: option for option in configuration.options}
+    documents = []
+    for option in configuration.options:
+        instead = [
+            _option(by_name[name], configuration, instead=[], form=form)
+            for name in option.use_instead
+        ]
+        if form.omits_empty:
+            for document in instead:
+                document.pop("value_source", None)
+        documents.append(_option(option, configuration, instead=instead, form=form))
+    return documents
+
+
+def _option(
+    option: Option, configuration: Configuration, *, instead: list[dict[str, Any]], form: WireForm
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": option.name,
+        "description": option.description,
+        "required": False,
+        "flag": option.flag,
+        "flag_shorthand": option.flag_shorthand,
+        "env": option.env,
+        "yaml": option.yaml,
+        "default": option.default,
+        "value": _value(option, configuration, form=form),
+        "annotations": option.annotations,
+        "group": _group(option.group, form=form),
+        "use_instead": instead,
+        "hidden": option.hidden,
+        "value_source": configuration.sources[option.json_path].value,
+    }
+    return _without_empty(document, option) if form.omits_empty else document
+
+
+def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
+    """An option's value stays whatever it is, unless it is a secret."""
+    return {
+        key: item
+        for key, item in document.items()
+        if item or (key == "value" and not option.secret)
+    }
+
+
+def _value(option: Option, configuration: Configuration, *, form: WireForm) -> Any:
+    if option.secret:
+        return None
+    value = configuration[option.json_path]
+    if isinstance(option.type, Choice):
+        return form.choice(option.type, value)
+    return form.encode(option.type, value)
+
+
+def _group(group: Group | None, *, form: WireForm) -> dict[str, Any] | None:
+    if group is None:
+        return None
+    document = {
+        "parent": _group(group.parent, form=form),
+        "name": group.name,
+        "yaml": group.yaml,
+        "description": group.description,
+    }
+    if form.omits_empty:
+        return {key: item for key, item in document.items() if item}
+    return document

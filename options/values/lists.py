@@ -1,0 +1,103 @@
+"""Lists of texts: one CSV record in the environment and in flags, a sequence in YAML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from options.values.base import ValueRefusedError, ValueType, scalar_text
+from options.values.nodes import Node, Sequence
+from options.values.rules import Rule
+
+_BARE = re.compile(r"[^,\n]*")
+_QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
+_NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+@dataclass(frozen=True, slots=True)
+class TextList(ValueType[list[str] | None]):
+    """A list, `None` while it is empty.
+
+    What the environment and flags say adds up; an empty flag starts anew.
+    """
+
+    rule: Rule | None = None
+    name = "string-array"
+    combines = True
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
+        each = f", each {self.rule.accepted}" if self.rule else ""
+        return f"values separated by commas{each}; double quotes around one that holds a comma"
+
+    @property
+    def zero(self) -> list[str] | None:
+        return None
+
+    def parse(self, text: str) -> list[str] | None:
+        return self._checked(parse_record(text))
+
+    def read(self, node: Node) -> list[str] | None:
+        if not isinstance(node, Sequence):
+            return self.parse(scalar_text(node))
+        return self._checked([scalar_text(item) for item in node.items] or None)
+
+    def merge(self, old: list[str] | None, new: list[str] | None) -> list[str] | None:
+        return None if new is None else [*(old or ()), *new]
+
+    def format(self, value: list[str] | None) -> str:
+        return format_record(value or [])
+
+    def _checked(self, values: list[str] | None) -> list[str] | None:
+        for value in values or ():
+            if self.rule and not self.rule.is_met(value):
+                raise ValueRefusedError("is not accepted", shown=value)
+        return values
+
+
+def parse_record(text: str) -> list[str] | None:
+    """The fields of the first record, None without one.
+
+    Source: Go's encoding/csv reader with its defaults.
+    """
+    lines = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
+    if not lines:
+        return None
+    fields = []
+    position = -1
+    while position < 0 or lines.startswith(",", position):
+        read = _quoted_field if lines.startswith('"', position + 1) else _bare_field
+        field, position = read(lines, position + 1)
+        fields.append(field)
+    return fields
+
+
+def _bare_field(text: str, start: int) -> tuple[str, int]:
+    """The field, and where it ends."""
+    found = _BARE.match(text, start)
+    field = found[0] if found else ""
+    if '"' in field:
+        raise ValueRefusedError("has a double quote inside an unquoted value")
+    return field, start + len(field)
+
+
+def _quoted_field(text: str, start: int) -> tuple[str, int]:
+    found = _QUOTED.match(text, start)
+    if not found:
+        raise ValueRefusedError("has a double quote that is never closed")
+    if text[found.end() : found.end() + 1] not in {"", ",", "\n"}:
+        raise ValueRefusedError("has text after a closing double quote")
+    return found[1].replace('""', '"'), found.end()
+
+
+def format_record(values: list[str]) -> str:
+    """The record that `parse_record` reads as these values."""
+    if values == [""]:
+        return '""'
+    return ",".join(_format_field(value) for value in values)
+
+
+def _format_field(value: str) -> str:
+    if _NEEDS_QUOTES.isdisjoint(value):
+        return value
+    return '"' + value.replace('"', '""') + '"'

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from options.values.base import ValueRefusedError, ValueType
+from options.values.rules import Rule
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+# Empty is false in Coder's reader, so that a blank YAML value switches off.
+_FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
+
+_DECIMAL = re.compile(r"[+-]?[0-9]+")
+_INT64 = range(-(2**63), 2**63)
+_INT64_DIGITS = 400  # Beyond this Python itself refuses to convert, or takes long.
+
+
+@dataclass(frozen=True, slots=True)
+class Bool(ValueType[bool]):
+    name = "bool"
+    accepted = "true or false (also 1, t, T, True, TRUE, 0, f, F, False, FALSE)"
+
+    @property
+    def zero(self) -> bool:
+        return False
+
+    def parse(self, text: str) -> bool:
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+        raise ValueRefusedError("is not a truth value")
+
+    def format(self, value: bool) -> str:
+        return "true" if value else "false"
+
+
+@dataclass(frozen=True, slots=True)
+class Integer(ValueType[int]):
+    """A signed 64-bit whole number, where an option asks for it between two bounds."""
+
+    minimum: int = _INT64[0]
+    maximum: int = _INT64[-1]
+    name = "int"
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # Its text depends on the bounds.
+        if (self.minimum, self.maximum) == (_INT64[0], _INT64[-1]):
+            return "a whole number"
+        if self.maximum == _INT64[-1]:
+            return f"a whole number of at least {self.minimum}"
+        return f"a whole number from {self.minimum} to {self.maximum}"
+
+    @property
+    def zero(self) -> int:
+        return 0
+
+    def parse(self, text: str) -> int:
+        if not _DECIMAL.fullmatch(text):
+            raise ValueRefusedError("is not a decimal number")
+        number = int(text) if len(text) <= _INT64_DIGITS else 2**63
+        if number not in _INT64:
+            raise ValueRefusedError("does not fit into 64 bits")
+        if not self.minimum <= number <= self.maximum:
+            raise ValueRefusedError("is out of range")
+        return number
+
+    def format(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(ValueType[str]):
+    rule: Rule | None = None
+    name = "string"
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
+        return self.rule.accepted if self.rule else "any text"
+
+    @property
+    def zero(self) -> str:
+        return ""
+
+    def parse(self, text: str) -> str:
+        if text and self.rule and not self.rule.is_met(text):
+            raise ValueRefusedError("is not accepted")
+        return text
+
+    def format(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigPath(Text):
+    """The path of the YAML file itself."""
+
+    name = "yaml-config-path"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(ValueType[str]):
+    """One of a few words. Case does not count when it is checked, and is kept as typed."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # It lists the choices.
+        return f"enum[{'\\|'.join(self.choices)}]"
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # It lists the choices.
+        return f"one of {', '.join(self.choices)}"
+
+    @property
+    def zero(self) -> str:
+        return ""
+
+    def parse(self, text: str) -> str:
+        if text.lower() not in {choice.lower() for choice in self.choices}:
+            raise ValueRefusedError("is not one of the choices")
+        return text
+
+    def format(self, value: str) -> str:
+        return value

@@ -1,0 +1,273 @@
+"""URLs split as Go's net/url splits them, so that clients see the members they expect.
+
+urllib.parse differs in what it refuses, in escapes and in opaque URLs, hence this reader of our
+own. Source: RFC 3986, and Go's net/url for what it leaves open.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from options.values.base import ValueRefusedError, ValueType
+
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
+# The bytes that stay as they are in each part when a URL is written.
+_IN_HOST = frozenset(_UNRESERVED + b"!$&'()*+,;=:[]<>\"")
+_IN_USER = frozenset(_UNRESERVED + b"$&+,;=")
+_IN_PATH = frozenset(_UNRESERVED + b"$&+,/:;=@")
+_IN_FRAGMENT = frozenset(_UNRESERVED + b"$&+,/:;=?@!()*")
+# The bytes that may stay when somebody wrote them that way.
+_KEPT = frozenset(b"!$&'()*+,;=:@[]%")
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
+_PORT = re.compile(r"(?::[0-9]*)?")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+
+MASK = "xxxxx"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ParsedURL:
+    """The members of a URL.
+
+    `str()` gives it back whole; what leaves the process goes through secrecy first.
+    """
+
+    scheme: str = ""
+    opaque: str = ""
+    username: str | None = None
+    password: str | None = None
+    host: str = ""
+    path: str = ""
+    raw_path: str = ""
+    omit_host: bool = False
+    force_query: bool = False
+    raw_query: str = ""
+    fragment: str = ""
+    raw_fragment: str = ""
+    escaped_path: str = ""
+    escaped_fragment: str = ""
+
+    def __bool__(self) -> bool:
+        return self != _EMPTY
+
+    def __str__(self) -> str:
+        return self._text(path=self.escaped_path, fragment=self.escaped_fragment)
+
+    @property
+    def written(self) -> str:
+        """The text that reads back to these very members: escapes stay as they were written."""
+        path = self.raw_path or self.escaped_path
+        fragment = self.raw_fragment or self.escaped_fragment
+        return self._text(path=path, fragment=fragment)
+
+    def __repr__(self) -> str:
+        return f"ParsedURL({without_password(str(self))!r})"
+
+    def _text(self, *, path: str, fragment: str) -> str:
+        scheme = f"{self.scheme}:" if self.scheme else ""
+        middle = self.opaque or self._authority() + path
+        query = f"?{self.raw_query}" if self.force_query or self.raw_query else ""
+        end = f"#{fragment}" if fragment else ""
+        return f"{scheme}{middle}{query}{end}"
+
+    def _authority(self) -> str:
+        if not (self.host or self.username is not None):
+            return "//" if self.scheme and self.path and not self.omit_host else ""
+        host = _escape(self.host.encode(), keep=_IN_HOST)
+        if self.username is None:
+            return f"//{host}"
+        user = _escape(self.username.encode("utf-8", "surrogateescape"), keep=_IN_USER)
+        if self.password is None:
+            return f"//{user}@{host}"
+        secret = _escape(self.password.encode("utf-8", "surrogateescape"), keep=_IN_USER)
+        return f"//{user}:{secret}@{host}"
+
+
+_EMPTY = ParsedURL()
+
+
+@dataclass(frozen=True, slots=True)
+class URL(ValueType[ParsedURL]):
+    """A URL, where an option asks for it with one of a few schemes."""
+
+    schemes: tuple[str, ...] = ()
+    name = "url"
+    accepted = "a URL such as https://coder.example.com"
+
+    @property
+    def zero(self) -> ParsedURL:
+        return _EMPTY
+
+    def parse(self, text: str) -> ParsedURL:
+        url = parse_url(text)
+        if url and self.schemes and url.scheme not in self.schemes:
+            raise ValueRefusedError(f"lacks the scheme {' or '.join(self.schemes)}")
+        return url
+
+    def format(self, value: ParsedURL) -> str:
+        return value.written
+
+
+def parse_url(text: str) -> ParsedURL:
+    """The members. Raises: ValueRefusedError."""
+    before, _, fragment = text.partition("#")
+    if _CONTROL.search(before):
+        raise ValueRefusedError("has a control character")
+    if before == "*":
+        return ParsedURL(path="*", escaped_path="*", **_fragment_members(fragment))
+    scheme, rest = _split_scheme(before)
+    rest, members = _split_query(rest)
+    members |= _fragment_members(fragment) | {"scheme": scheme}
+    if scheme and not rest.startswith("/"):
+        return ParsedURL(opaque=rest, **members)
+    if not rest.startswith("/") and ":" in rest.split("/")[0]:
+        raise ValueRefusedError(
+            "has a colon before the first slash, but no scheme such as https://"
+        )
+    authority, path = _split_authority(rest, scheme=scheme)
+    if authority is None:
+        members["omit_host"] = bool(scheme)
+    else:
+        members |= _authority_members(authority)
+    return ParsedURL(**members, **_path_members(path))
+
+
+def _split_scheme(text: str) -> tuple[str, str]:
+    if text.startswith(":"):
+        raise ValueRefusedError("lacks the scheme before its first colon")
+    scheme = _SCHEME.match(text)
+    return (scheme[1].lower(), text[scheme.end() :]) if scheme else ("", text)
+
+
+def _split_query(text: str) -> tuple[str, dict[str, Any]]:
+    if text.endswith("?") and text.count("?") == 1:
+        return text[:-1], {"force_query": True}
+    rest, _, query = text.partition("?")
+    return rest, {"raw_query": query}
+
+
+def _split_authority(rest: str, *, scheme: str) -> tuple[str | None, str]:
+    if not rest.startswith("//") or (not scheme and rest.startswith("///")):
+        return None, rest
+    authority, slash, path = rest[2:].partition("/")
+    return authority, slash + path
+
+
+def _authority_members(authority: str) -> dict[str, Any]:
+    userinfo, at, host = authority.rpartition("@")
+    members: dict[str, Any] = {"host": _parse_host(host)}
+    if not at:
+        return members
+    if not _USERINFO.fullmatch(userinfo):
+        raise ValueRefusedError("has a character in its user name or password that must be escaped")
+    username, colon, password = userinfo.partition(":")
+    members["username"] = _text(_unescape(username))
+    if colon:
+        members["password"] = _text(_unescape(password))
+    return members
+
+
+def _parse_host(host: str) -> str:
+    if "[" in host:
+        return _parse_literal(host)
+    if ":" in host:
+        _check_port(host[host.rindex(":") :])
+    return _text(_unescape_host(host))
+
+
+def _parse_literal(host: str) -> str:
+    address, closing, port = host[1:].rpartition("]")
+    if not host.startswith("[") or "[" in address or not closing:
+        raise ValueRefusedError("has a stray bracket in its host")
+    _check_port(port)
+    address, zone_mark, zone = address.partition("%25")
+    plain = _text(_unescape_host(address))
+    if zone_mark:
+        plain += "%" + _text(_unescape(zone))
+    try:
+        ipaddress.IPv6Address(plain)
+    except ValueError:
+        raise ValueRefusedError("has brackets around something that is no IPv6 address") from None
+    return f"[{plain}]{port}"
+
+
+def _check_port(port: str) -> None:
+    if not _PORT.fullmatch(port):
+        raise ValueRefusedError("has a port that is not a number")
+
+
+def _unescape_host(host: str) -> bytes:
+    raw = host.encode("utf-8", "surrogateescape")
+    for byte in _ESCAPE.sub(b"", raw):
+        if byte < 0x80 and byte not in _IN_HOST:
+            raise ValueRefusedError(f"has the character {chr(byte)!r} in its host")
+    # In a host only bytes beyond ASCII, and the percent sign, may be escaped.
+    for escape in _ESCAPE.finditer(raw):
+        if escape[1] and int(escape[1], 16) < 0x80 and escape[1] != b"25":
+            raise ValueRefusedError("has a needless escape in its host")
+    return _unescape(host)
+
+
+def _path_members(path: str) -> dict[str, Any]:
+    decoded = _unescape(path)
+    canonical = _escape(decoded, keep=_IN_PATH)
+    return {
+        "path": _text(decoded),
+        "raw_path": "" if canonical == path else path,
+        "escaped_path": path if _is_valid(path, keep=_IN_PATH) else canonical,
+    }
+
+
+def _fragment_members(fragment: str) -> dict[str, Any]:
+    decoded = _unescape(fragment)
+    canonical = _escape(decoded, keep=_IN_FRAGMENT)
+    return {
+        "fragment": _text(decoded),
+        "raw_fragment": "" if canonical == fragment else fragment,
+        "escaped_fragment": fragment if _is_valid(fragment, keep=_IN_FRAGMENT) else canonical,
+    }
+
+
+def _is_valid(text: str, *, keep: frozenset[int]) -> bool:
+    return all(byte in keep or byte in _KEPT for byte in text.encode("utf-8", "surrogateescape"))
+
+
+def _unescape(text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogateescape")
+    for escape in _ESCAPE.finditer(raw):
+        if escape[1] is None:
+            raise ValueRefusedError("has a percent sign that two hexadecimal digits do not follow")
+    return _ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), raw)
+
+
+def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
+    return "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in raw)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+_PASSWORD = re.compile(
+    r"""
+    (?P<before> [A-Za-z0-9+.-]:// [^/?\#\s:@]* ) : (?:
+        [^/?\#\s]* (?=@)                     # the authority holds an @: all up to its last one
+      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S{,1000} (?=@)   # no port: a password with a slash in it
+    ) @
+    """,
+    re.VERBOSE,
+)
+
+
+def without_password(text: str) -> str:
+    """The text with the password of every URL in it masked.
+
+    Also where the URL itself is malformed.
+    """
+    return _PASSWORD.sub(rf"\g<before>:{MASK}@", text) if "@" in text else text

@@ -1,0 +1,111 @@
+"""The configuration as a commented YAML file that reads back to the same values."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from options.configuration import Configuration
+from options.option import Group, Option, ValueSource
+from options.redaction import without_secrets
+from options.values import Bool, Duration, Integer, TextList
+from options.values.structs import Struct
+from options.values.yaml_text import flow_text, scalar
+
+_WIDTH = 88
+_INDENT = "  "
+_WITHHELD = "A secret in this value is left out, so it is not set here; complete it and set it."
+_WRITTEN_BARE = (Bool, Integer, Duration)
+
+type _Tree = dict[str, _Tree | Option]
+
+
+def yaml_document(configuration: Configuration) -> str:
+    """The file.
+
+    It holds every option that a file can hold, under its newest name. One that is not set stands
+    there as a comment, and so does one that has a secret in it, such as a password within a URL.
+    """
+    tree: _Tree = {}
+    groups: dict[str, Group] = {}
+    for option in configuration.options:
+        if option.yaml and not _is_old_name(option, configuration):
+            _place(tree, option, groups=groups)
+    lines = _lines(tree, configuration, groups=groups, above=())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_old_name(option: Option, configuration: Configuration) -> bool:
+    """Whether the option shares its value with a newer one."""
+    return any(
+        configuration.option(name).json_path == option.json_path for name in option.use_instead
+    )
+
+
+def _place(tree: _Tree, option: Option, *, groups: dict[str, Group]) -> None:
+    *above, last = option.yaml_path.split(".")
+    for depth, key in enumerate(above):
+        child = tree.setdefault(key, {})
+        assert isinstance(child, dict)  # noqa: S101  # No option's key is a group's as well.
+        tree = child
+        if option.group:
+            groups[".".join(above[: depth + 1])] = option.group.lineage[depth]
+    tree[last] = option
+
+
+def _lines(
+    tree: _Tree, configuration: Configuration, *, groups: dict[str, Group], above: tuple[str, ...]
+) -> Iterator[str]:
+    indent = _INDENT * len(above)
+    for key, item in tree.items():
+        if isinstance(item, Option):
+            yield from _option_lines(key, item, configuration, indent=indent)
+            continue
+        path = (*above, key)
+        yield from _comment(groups[".".join(path)].description, indent=indent)
+        yield f"{indent}{key}:"
+        yield from _lines(item, configuration, groups=groups, above=path)
+
+
+def _option_lines(
+    key: str, option: Option, configuration: Configuration, *, indent: str
+) -> Iterator[str]:
+    value = configuration[option.json_path]
+    shown = without_secrets(value)
+    facts = f"(default: {option.default or '<unset>'}, type: {option.type.name})"
+    yield from _comment(f"{option.description} {facts}", indent=indent)
+    withholds = shown != value
+    if withholds:
+        yield from _comment(_WITHHELD, indent=indent)
+    mark = "# " if withholds or _goes_without_saying(option, configuration) else ""
+    yield f"{indent}{mark}{key}: {_text(option, shown)}".rstrip()
+
+
+def _goes_without_saying(option: Option, configuration: Configuration) -> bool:
+    """Nobody set it, and a reader gets the same value without it."""
+    source = configuration.sources[option.json_path]
+    if source is ValueSource.UNSET:
+        return bool(configuration[option.json_path] == option.type.zero)
+    return source is ValueSource.DEFAULT and (option.deprecated or bool(option.use_instead))
+
+
+def _comment(text: str, *, indent: str) -> list[str]:
+    prefix = f"{indent}# "
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=prefix,
+        subsequent_indent=prefix,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _text(option: Option, value: Any) -> str:
+    if isinstance(option.type, Struct):
+        return flow_text(value)
+    if isinstance(option.type, TextList):
+        return flow_text(value or [])
+    text = option.type.format(value)
+    return text if isinstance(option.type, _WRITTEN_BARE) else scalar(text)

@@ -1,0 +1,133 @@
+"""The trail of who did what: written, never changed, taken away as JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
+from django.test import Client
+from django.utils import timezone
+
+from audit.models import Entry
+from audit.services import Actor, Target, drop_old_entries, record
+from tests.support.client import APIClient
+from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.sending import send
+
+pytestmark = pytest.mark.django_db
+
+
+def note(action: str = "thing.done", **more: Any) -> Entry:
+    now = more.pop("now", timezone.now())
+    return record(action, actor=Actor(name="x"), target=Target("thing", "1"), now=now, **more)
+
+
+@pytest.mark.parametrize("change", [{"action": "other"}, None])
+def test_postgresql_refuses_to_change_or_delete_an_entry(change: dict[str, str] | None) -> None:
+    entry = note()
+    found = Entry.objects.filter(pk=entry.pk)
+
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        found.update(**change) if change else found.delete()
+
+    assert found.get().action == "thing.done"
+
+
+def test_entry_says_who_did_what_to_whom_from_where(owner: APIClient) -> None:
+    user = make_user()
+
+    answer = send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["auditor"]})
+
+    entry = Entry.objects.get(action="user.roles")
+    assert (entry.actor_id, entry.actor_name) == (owner.user.id, owner.user.username)
+    assert (entry.target_id, entry.target_name) == (str(user.id), user.username)
+    assert (entry.before, entry.after) == ({"roles": []}, {"roles": ["auditor"]})
+    assert (entry.address, entry.request_id) == ("127.0.0.1", answer["X-Coder-Request-Id"])
+
+
+def test_old_entries_go_with_their_partition() -> None:
+    now = timezone.now()
+    note(now=now - timedelta(days=400))
+    recent = note()
+
+    assert drop_old_entries(retention=timedelta(0), now=now) == 0
+    assert drop_old_entries(retention=timedelta(days=365), now=now) == 1
+    assert list(Entry.objects.all()) == [recent]
+
+
+def export(*arguments: str) -> list[dict[str, Any]]:
+    out = io.StringIO()
+    call_command("export_audit", *arguments, stdout=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_export_holds_every_entry_the_oldest_first() -> None:
+    now = timezone.now()
+    note("first.thing", now=now - timedelta(days=3))
+    note("second.thing", after={"a": 1})
+
+    lines = export()
+
+    assert [line["action"] for line in lines] == ["first.thing", "second.thing"]
+    assert lines[1]["after"] == {"a": 1}
+    since = f"{now - timedelta(days=1):%Y-%m-%d}"
+    assert [line["action"] for line in export("--since", since)] == ["second.thing"]
+    assert [line["action"] for line in export("--until", since)] == ["first.thing"]
+    assert [line["action"] for line in export("--action", "first.thing")] == ["first.thing"]
+    with pytest.raises(CommandError, match="neither a day nor a moment"):
+        export("--since", "yesterday")
+
+
+def admin(*roles: str) -> Client:
+    client = Client()
+    client.force_login(make_user(*roles))
+    return client
+
+
+def test_admin_shows_and_exports_and_changes_nothing() -> None:
+    client = admin("auditor")
+    entry = note()
+    page = f"/admin/audit/entry/{entry.pk}/change/"
+
+    assert client.get("/admin/audit/entry/").status_code == 200
+    assert b'name="_save"' not in client.get(page).content
+    assert admin("owner").post(page, {"action": "x"}).status_code == 403
+    answer: Any = client.post(
+        "/admin/audit/entry/", {"action": "export", "_selected_action": [entry.pk]}
+    )
+    assert json.loads(b"".join(answer.streaming_content))["action"] == "thing.done"
+
+
+def test_admin_sign_in_and_its_failure_are_noted() -> None:
+    user = make_user("owner")
+    client = Client()
+
+    client.post("/admin/login/", {"username": user.username, "password": "wrong"})
+    client.post("/admin/login/", {"username": "my-secret-by-mistake", "password": "x"})
+    client.post("/admin/login/", {"username": user.username, "password": PASSWORD})
+
+    trail = Entry.objects.filter(action__startswith="user.sign_in").order_by("id")
+    assert [(e.action, e.target_name) for e in trail] == [
+        ("user.sign_in_failed", user.username),
+        ("user.sign_in_failed", ""),
+        ("user.sign_in", user.username),
+    ]
+    assert "my-secret" not in str(list(Entry.objects.values()))
+
+
+def test_no_secret_is_in_the_trail(owner: APIClient) -> None:
+    user = make_user()
+    token = make_key(user).token
+    send(owner, "PUT", f"/users/{user.id}/password", {"password": "marker-for-a-secret"})
+    send(owner, "POST", "/users/me/keys/tokens", {})
+
+    text = str(list(Entry.objects.values()))
+
+    assert "marker-for-a-secret" not in text
+    assert token.partition("-")[2] not in text
+    assert "argon2" not in text

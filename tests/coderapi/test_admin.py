@@ -1,0 +1,244 @@
+"""The admin: who enters, what a browser may do there, and the session token that comes with it."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from audit.models import Entry
+from coderapi.admin_forms import MOST_TRIES, bucket_of
+from kernel import admin_cards
+from kernel.http.content_policy import content_policy
+from kernel.http.rate_limit import WINDOW_SECONDS
+from kernel.http.rate_limits import shared_counter
+from tests.support.admin_pages import addresses, make_rows
+from tests.support.factories import PASSWORD, make_user
+from tests.support.processes import wait_for
+from tokens.models import APIKey
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = "/admin/login/"
+COOKIE = "coder_session_token"
+ME = "/api/v2/users/me/keys/tokens/tokenconfig"
+
+
+def signed_in(user: User) -> Client:
+    """The user's browser, signed in through the page."""
+    browser = Client()
+    answer = browser.post(LOGIN, {"username": user.username, "password": PASSWORD})
+    assert answer.status_code == 302, answer.content
+    return browser
+
+
+class Inline(HTMLParser):
+    """Collects what a strict policy forbids in a page."""
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__()
+        self.nonce = nonce
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if "style" in given or any(name.startswith("on") for name in given):
+            self.found.append(self.get_starttag_text() or tag)
+        is_inline = tag == "style" or (tag == "script" and "src" not in given)
+        if is_inline and given.get("nonce") != self.nonce:
+            self.found.append(self.get_starttag_text() or tag)
+
+
+def forbidden_in(answer: Any) -> list[str]:
+    """The parts of the page that its own policy forbids."""
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "report-uri /api/v2/csp/reports" in policy
+    nonce = re.search(r"'nonce-([^']+)'", policy)
+    page = Inline(nonce[1] if nonce else "")
+    page.feed(answer.content.decode())
+    return page.found
+
+
+@pytest.mark.parametrize("role", ["owner", "auditor"])
+def test_every_page_opens_and_obeys_its_own_policy(role: str) -> None:
+    user = make_user(role)
+    make_rows(make_user("owner"), now=timezone.now())
+    browser = signed_in(user)
+    for address in addresses(user):
+        answer = browser.get(address)
+        assert answer.status_code == 200, address
+        assert forbidden_in(answer) == [], address
+
+
+def test_sign_in_page_obeys_its_policy() -> None:
+    assert forbidden_in(Client().get(LOGIN)) == []
+
+
+def test_auditor_changes_nothing() -> None:
+    auditor = make_user("auditor")
+    make_rows(make_user("owner"), now=timezone.now())
+    browser = signed_in(auditor)
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        assert browser.get(reverse(f"{name}_add")).status_code == 403, name
+        row = model._default_manager.first()
+        if row is not None:
+            for form in ("change", "delete"):
+                answer = browser.post(reverse(f"{name}_{form}", args=[row.pk]), {"post": "yes"})
+                assert answer.status_code == 403, (name, form)
+
+
+def test_member_and_anonymous_do_not_enter() -> None:
+    member = Client()
+    answer = member.post(LOGIN, {"username": make_user().username, "password": PASSWORD})
+    assert answer.status_code == 200
+    assert COOKIE not in answer.cookies
+    assert b"may not enter here" in answer.content
+    for browser in (member, Client()):
+        assert browser.get("/admin/").headers["Location"].startswith(LOGIN)
+
+
+def test_sign_in_gives_a_session_token(settings: Any) -> None:
+    owner = make_user("owner")
+    settings.SECURE_COOKIES, settings.SAMESITE = True, "Strict"
+    answer = Client().post(LOGIN, {"username": owner.email, "password": PASSWORD})
+    cookie = answer.cookies[COOKIE]
+    assert (cookie["path"], cookie["httponly"], cookie["secure"]) == ("/", True, True)
+    assert cookie["samesite"] == "Strict"
+    key = APIKey.objects.get(user=owner)
+    assert key.lifetime_ns == settings.SESSION_DURATION_NS
+    entry = Entry.objects.get(action="api_key.create", target_id=key.id)
+    assert entry.actor_id == owner.id
+    caller = Client(headers={"Coder-Session-Token": cookie.value})
+    assert caller.get(ME).status_code == 200
+
+
+def test_sign_out_deletes_the_key_and_the_cookie() -> None:
+    owner = make_user("owner")
+    browser = signed_in(owner)
+    token = browser.cookies[COOKIE].value
+    key = APIKey.objects.get(user=owner)
+    answer = browser.post("/admin/logout/")
+    assert answer.cookies[COOKIE]["max-age"] == 0
+    assert not APIKey.objects.filter(user=owner).exists()
+    entry = Entry.objects.get(action="api_key.delete", target_id=key.id)
+    assert entry.actor_id == owner.id
+    assert Client(headers={"Coder-Session-Token": token}).get(ME).status_code == 401
+
+
+def test_second_sign_in_leaves_one_key() -> None:
+    owner = make_user("owner")
+    browser = signed_in(owner)
+    browser.post(LOGIN, {"username": owner.username, "password": PASSWORD})
+    assert APIKey.objects.filter(user=owner).count() == 1
+
+
+def test_suspension_ends_session_and_key() -> None:
+    owner = make_user("owner")
+    browser = signed_in(owner)
+    assert browser.get("/admin/").status_code == 200
+    assert browser.get(ME).status_code == 200
+    User.objects.filter(pk=owner.pk).update(status=User.Status.SUSPENDED)
+    assert browser.get("/admin/").status_code == 302
+    assert browser.get(ME).status_code == 401
+
+
+@pytest.mark.parametrize(("role", "status"), [("owner", 302), ("auditor", 200)])
+def test_only_owners_enter_while_passwords_are_off(settings: Any, role: str, status: int) -> None:
+    settings.DISABLE_PASSWORD_AUTH = True
+    form = {"username": make_user(role).username, "password": PASSWORD}
+    answer = Client().post(LOGIN, form)
+    assert answer.status_code == status
+    assert (b"switched off" in answer.content) is (status == 200)
+
+
+def test_sign_in_tries_of_an_address_are_limited() -> None:
+    form = {"username": make_user("owner").username, "password": PASSWORD}
+
+    def is_refused() -> bool:
+        minute = int(time.time()) // WINDOW_SECONDS
+        shared_counter().add(bucket_of("127.0.0.1"), minute, MOST_TRIES)
+        return b"Too many tries" in Client().post(LOGIN, form).content
+
+    # The minute may end between the two, and with it the count.
+    assert wait_for(is_refused)
+
+
+def test_home_shows_the_state() -> None:
+    owner = make_user("owner")
+    make_rows(owner, now=timezone.now())
+    page = signed_in(owner).get("/admin/").content.decode()
+    assert "Django" not in page
+    assert "cannot be read" not in page
+    for card in admin_cards.cards(timezone.now()):
+        assert f">{card.title}</h2>" in page
+    assert "all applied" in page
+    assert re.search(r"failed (just now|\d+ s ago)", page)
+    assert "<b>bold" not in page
+
+
+def test_policy_is_on_html_alone() -> None:
+    assert "Content-Security-Policy" not in Client().get("/api/v2/buildinfo").headers
+
+
+@pytest.mark.parametrize(
+    ("additional", "directive", "sources"),
+    [
+        ([], "default-src", ["'none'"]),
+        ([], "report-to", ["csp"]),
+        (["frame-src https://a.example"], "frame-src", ["https://a.example"]),
+        (["img-src https://a.example 'self'"], "img-src", ["'self'", "https://a.example"]),
+        (["default-src https://a.example"], "default-src", ["https://a.example"]),
+        (["img-src a:; font-src b:"], "font-src", ["'self'", "b:"]),
+        (["upgrade-insecure-requests", " "], "upgrade-insecure-requests", []),
+    ],
+)
+def test_operators_directives_are_added(
+    additional: list[str], directive: str, sources: list[str]
+) -> None:
+    assert content_policy(additional, https=True)[directive] == sources
+
+
+def test_plain_http_reports_the_old_way_alone() -> None:
+    """Browsers that know report-to would ignore report-uri, and send nothing from plain http."""
+    assert "report-to" not in content_policy([], https=False)
+
+
+def test_report_to_has_its_endpoint(settings: Any) -> None:
+    settings.SECURE_CSP = content_policy([], https=True)
+    answer = Client().get(LOGIN)
+    assert answer.headers["Reporting-Endpoints"] == 'csp="/api/v2/csp/reports"'
+    assert "report-to csp" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("name", ["coderapi/admin.css", "admin/css/base.css"])
+def test_static_files_are_served_without_being_collected(name: str) -> None:
+    answer: Any = Client().get(f"/static/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/css")
+    answer.close()
+
+
+def test_collected_static_files_have_hashed_names(settings: Any, tmp_path: Any) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {
+            **settings.STORAGES["staticfiles"],
+            "OPTIONS": {"location": tmp_path, "base_url": "/static/"},
+        },
+    }
+    call_command("collectstatic", interactive=False, verbosity=0)
+    page = Client().get(LOGIN).content.decode()
+    found = re.search(r"/static/(coderapi/admin\.[0-9a-f]{12}\.css)", page)
+    assert found
+    assert (tmp_path / found[1]).is_file()

@@ -1,0 +1,62 @@
+"""Documents are held to the code: what is there is described, and under its right name."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from coderapi import __version__
+from coderapi.settings import BASE_DIR
+from options.catalogue import CATALOGUE
+
+OUR_APPS = {"audit", "coderapi", "csp", "deployment", "experiments", "jobs", "tokens", "users"}
+COMMANDS = sorted(name for name, app in get_commands().items() if app in OUR_APPS)
+
+
+def read(name: str) -> str:
+    return (BASE_DIR / name).read_text(encoding="utf-8")
+
+
+def test_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    newest = re.search(r"^## .*?(\d+\.\d+\.\d+)", read("CHANGELOG.md"), re.MULTILINE)
+
+    assert newest is not None
+    assert {project["version"], newest[1]} == {__version__}
+    assert f"coderapi.{__version__}" in read("docs/openapi.yml")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_described(command: str) -> None:
+    assert f"`{command}" in read("docs/commands.md")
+
+
+def test_no_command_is_described_that_is_not_there() -> None:
+    described = set(re.findall(r"^\| `(\w+)", read("docs/commands.md"), re.MULTILINE))
+
+    assert described <= set(COMMANDS)
+
+
+def test_every_option_is_described() -> None:
+    text = read("docs/options.md")
+
+    assert [option.name for option in CATALOGUE if option.name not in text] == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *sorted(str(path.relative_to(BASE_DIR)) for path in (BASE_DIR / "docs").glob("*.md")),
+    ],
+)
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    folder = (BASE_DIR / document).parent
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", read(document))
+
+    assert [target for target in targets if not Path(folder, target).exists()] == []

@@ -1,0 +1,110 @@
+"""The operator's guide names what is there, and what it shows is accepted."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from coderapi.env_example import COMPOSE_VARIABLES
+from coderapi.own_settings import SETTINGS
+from options.catalogue import CATALOGUE
+from tests.support.containers import composition
+from tests.support.processes import PROJECT, free_port
+from tests.support.proxies import NGINX, make_certificate, needs_nginx
+
+GUIDE = (PROJECT / "docs" / "operations.md").read_text()
+
+
+def block(language: str, first_line: str) -> str:
+    """The guide's listing that begins with the line."""
+    found = re.search(
+        rf"^```{language}\n{re.escape(first_line)}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE
+    )
+    assert found
+    return found[1]
+
+
+def test_every_command_in_the_guide_exists() -> None:
+    named = set(re.findall(r"manage\.py ([a-z_]+)", GUIDE))
+
+    assert named
+    assert named <= set(get_commands())
+
+
+def test_every_variable_in_the_guide_exists() -> None:
+    known = (
+        {setting.name for setting in SETTINGS}
+        | {option.env for option in CATALOGUE}
+        | {name for name, _, _ in COMPOSE_VARIABLES}
+    )
+
+    named = set(re.findall(r"\b((?:CODER|CODERAPI|PROXY|DATABASE|CACHE)_[A-Z_]+)\b", GUIDE))
+
+    assert named
+    assert named <= known
+
+
+def test_every_service_that_the_guide_speaks_to_is_in_the_composition() -> None:
+    named = re.findall(r"docker compose exec (?:-T )?(\w+)", GUIDE)
+    stopped = re.findall(r"docker compose stop ([\w ]+)$", GUIDE, re.MULTILINE)
+
+    assert {*named, *(name for names in stopped for name in names.split())} <= set(
+        composition()["services"]
+    )
+
+
+def test_every_file_in_the_guide_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", GUIDE)
+
+    assert links
+    assert all((PROJECT / "docs" / link).exists() for link in links)
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    verifier = shutil.which("systemd-analyze")
+    if not verifier:
+        pytest.skip("systemd is not installed")
+    unit = tmp_path / "coderapi.service"
+    text = block("ini", "# /etc/systemd/system/coderapi.service")
+    unit.write_text(text.replace("/opt/coderapi/.venv/bin/python", sys.executable))
+
+    done = subprocess.run(
+        [verifier, "verify", "--recursive-errors=no", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_nginx
+def test_nginx_accepts_the_site(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    site = block("nginx", "# nginx").replace("/etc/ssl/coder", str(tmp_path))
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n"
+        + "".join(
+            f"{kind}_temp_path {tmp_path}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        + site.replace("listen 443", f"listen 127.0.0.1:{free_port()}")
+        + "}\n"
+    )
+    assert NGINX
+
+    done = subprocess.run(
+        [NGINX, "-e", "stderr", "-t", "-q", "-c", configuration],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

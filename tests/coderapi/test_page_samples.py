@@ -1,0 +1,77 @@
+"""The reference page's curl samples, as they stand there but for host and token."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.live import Server
+from tests.support.processes import own_database
+
+HOST = "http://coder-server:8080"
+ACCEPT = "-H 'Accept: application/json'"
+TOKEN = "-H 'Coder-Session-Token: API_KEY'"
+
+SAMPLES: list[tuple[str, int]] = [
+    (f"curl -X GET {HOST}/api/v2/ {ACCEPT}", 200),
+    (f"curl -X GET {HOST}/api/v2/buildinfo {ACCEPT}", 200),
+    # The page's sample sends no report.
+    (f"curl -X POST {HOST}/api/v2/csp/reports -H 'Content-Type: application/json' {TOKEN}", 400),
+    (f"curl -X GET {HOST}/api/v2/deployment/config {ACCEPT} {TOKEN}", 200),
+    (f"curl -X GET {HOST}/api/v2/deployment/ssh {ACCEPT} {TOKEN}", 200),
+    (f"curl -X GET {HOST}/api/v2/deployment/stats {ACCEPT} {TOKEN}", 200),
+    (f"curl -X GET {HOST}/api/v2/experiments {ACCEPT} {TOKEN}", 200),
+    (f"curl -X GET {HOST}/api/v2/experiments/available {ACCEPT} {TOKEN}", 200),
+    (f"curl -X GET {HOST}/api/v2/updatecheck {ACCEPT}", 200),
+    (f"curl -X GET {HOST}/api/v2/users/me/keys/tokens/tokenconfig {ACCEPT} {TOKEN}", 200),
+]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A server with its first owner and its first snapshot: where it is, and the owner's token."""
+    directory = tmp_path_factory.mktemp("served")
+    with own_database() as database:
+        server = Server(
+            log=directory / "log",
+            DATABASE_URL=database,
+            CODERAPI_DATA_DIR=str(directory),
+            CODERAPI_WEB_WORKERS="1",
+            CODERAPI_FIRST_OWNER_USERNAME="owner",
+            CODER_UPDATE_CHECK="false",
+        )
+        try:
+            address = f"http://127.0.0.1:{server.port}"
+            server.wait_for_log("Job collect_deployment_stats")
+            yield address, token_in(directory / "first-owner.txt")
+        finally:
+            server.kill_all()
+
+
+def token_in(shown: Path) -> str:
+    return shown.read_text().split("session token")[1].split()[0]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(("sample", "status"), SAMPLES)
+def test_sample_is_answered(served: tuple[str, str], sample: str, status: int) -> None:
+    address, token = served
+    command = shlex.split(sample.replace(HOST, address).replace("API_KEY", token))
+
+    found = subprocess.run(
+        [*command, "--silent", "--write-out", "\n%{http_code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    body, _, code = found.stdout.rpartition("\n")
+    assert int(code) == status, body
+    answer = json.loads(body)
+    assert status == 200 or set(answer) <= {"message", "detail", "validations"}

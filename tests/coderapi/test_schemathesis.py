@@ -1,0 +1,103 @@
+"""A live server under requests made from its own OpenAPI document, good and bad ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel.http.schema.document import openapi_yaml
+from kernel.http.wire import Wire
+from tests.support.live import Server
+from tests.support.processes import PROJECT, own_database
+
+OWNER = "throw-away"
+SECONDS = 15
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+# The first would end the session that all the others need; the second needs an empty deployment.
+LEFT_OUT = ("log-out-user", "create-initial-user")
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with own_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("server")
+    server = Server(
+        log=directory / "log",
+        DATABASE_URL=database,
+        CODERAPI_DATA_DIR=str(directory),
+        CODERAPI_WEB_WORKERS="1",
+        CODERAPI_FIRST_OWNER_USERNAME=OWNER,
+        CODER_API_RATE_LIMIT="-1",
+    )
+    try:
+        assert server.port
+        yield server
+    finally:
+        server.kill_all()
+
+
+@pytest.fixture(scope="module")
+def token(server: Server, database: str) -> str:
+    made = subprocess.run(
+        [sys.executable, "manage.py", "create_session_token", f"--user={OWNER}"],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return made.stdout.strip()
+
+
+@pytest.mark.parametrize("wire", list(Wire))
+def test_no_request_ends_in_a_crash_or_off_the_schema(
+    wire: Wire, server: Server, token: str, tmp_path: Path
+) -> None:
+    document = tmp_path / "openapi.yml"
+    document.write_text(openapi_yaml(wire), encoding="utf-8")
+    headers = (f"Coder-Session-Token: {token}", f"Coder-Wire: {wire.value}")
+
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--no-color", "run", str(document)),
+            f"--url=http://127.0.0.1:{server.port}/api/v2",
+            *(f"--header={header}" for header in headers),
+            f"--checks={','.join(CHECKS)}",
+            *(f"--exclude-operation-id={name}" for name in LEFT_OUT),
+            f"--max-time={SECONDS}",
+            "--phases=examples,coverage,fuzzing",
+            "--generation-with-security-parameters=false",
+            "--suppress-health-check=all",
+            "--no-shrink",
+            "--warnings=off",
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+        },
+        capture_output=True,
+        text=True,
+        timeout=SECONDS * 8,
+        check=False,
+    )
+
+    assert found.returncode == 0, found.stdout.replace(token, "<token>") + found.stderr
+    assert "Tested" in found.stdout

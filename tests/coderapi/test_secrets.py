@@ -1,0 +1,237 @@
+"""A mark in every secret, looked for in all that leaves the processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from kernel.telemetry import logs
+from options.catalogue import CATALOGUE
+from options.values import URL
+from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
+from tests.support.processes import PROJECT
+
+# Secrets of eight or more characters are also taken out of log lines where nothing says what
+# they are.
+MARK = "PLANTED5ecret"
+SECRETS = [option for option in CATALOGUE if option.secret]
+WITH_PASSWORD = f"https://somebody:{MARK}@planted.example.com/path?q=1"
+DATABASE = f"postgresql://somebody:{MARK}@planted.example.com/none"
+
+
+def planted() -> dict[str, str]:
+    """The mark in every secret, in every URL's password, and in providers' secrets."""
+    environ = {option.env: MARK for option in SECRETS if not option.use_instead}
+    environ |= {option.env: WITH_PASSWORD for option in CATALOGUE if isinstance(option.type, URL)}
+    return environ | {
+        "CODER_PG_CONNECTION_URL": DATABASE,
+        "CODER_EMAIL_FROM": "from@example.com",
+        "CODER_EMAIL_SMARTHOST": "mail.example.com:25",
+        "CODER_EXTERNAL_AUTH_0_TYPE": "github",
+        "CODER_EXTERNAL_AUTH_0_CLIENT_SECRET": MARK,
+        "CODER_EXTERNAL_AUTH_0_AUTH_URL": WITH_PASSWORD,
+        "CODER_GITAUTH_0_CLIENT_SECRET": MARK,
+        "CODER_SUPPORT_LINKS": json.dumps([{"name": "desk", "target": WITH_PASSWORD}]),
+        "CODER_OIDC_AUTH_URL_PARAMS": json.dumps({"next": WITH_PASSWORD}),
+        "CODER_CLI_UPGRADE_MESSAGE": f"See {WITH_PASSWORD}",
+        "CODER_ADDITIONAL_CSP_POLICY": f"frame-src {WITH_PASSWORD}",
+    }
+
+
+def run(*arguments: str, **environ: str) -> str:
+    """All that the command says."""
+    said = subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return said.stdout + said.stderr
+
+
+def test_there_are_thirteen_secrets() -> None:
+    places = {option.json_path for option in SECRETS}
+    assert len(SECRETS) == 13
+    assert len(places) == 12
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["options"],
+        ["options", "--json"],
+        ["options", "--changed"],
+        ["options", "pg_connection_url", "CODER_SCIM_AUTH_HEADER", "nothing-like-it"],
+        ["options", f"--scim-auth-headr={MARK}"],
+        ["options", "--scim-auth-header", MARK, "--postgres-url", DATABASE],
+        ["server", "--write-config"],
+        ["server", "--help"],
+        ["server", f"--postgres-ulr={DATABASE}"],
+    ],
+)
+def test_no_command_shows_one(arguments: list[str]) -> None:
+    said = run(*arguments, **planted())
+    assert said.strip()
+    assert MARK not in said
+
+
+def test_no_refusal_shows_one(tmp_path: Path) -> None:
+    file = tmp_path / "coder.yaml"
+    file.write_text(f"scimAuthHeader: {MARK}\naccessURL: {MARK}\n", encoding="utf-8")
+    wrong = {
+        "CODER_PG_CONNECTION_URL": f"host=h password={MARK}",
+        "CODER_ACCESS_URL": f"https://me:{MARK}@h:port",
+        "CODER_PPROF_ADDRESS": f"me:{MARK}@h",
+        "CODER_TLS_ENABLE": "true",
+        "CODER_SCIM_AUTH_HEADER_FILE": str(tmp_path),
+        "CODER_CONFIG_PATH": str(file),
+        "CODER_EXTERNAL_AUTH_1_CLIENT_SECRET": MARK,
+        "DATABASE_URL": f"host=h password={MARK}",
+        "CACHE_URL": f"http://me:{MARK}@h",
+    }
+    for arguments in (["server"], ["options"], ["options", "--check", str(file)]):
+        said = run(*arguments, **{**planted(), **wrong})
+        assert "CODER_" in said or "coder.yaml" in said
+        assert "Traceback" not in said
+        assert MARK not in said
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the logs for machines."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def server(kept: Path) -> Iterator[Obeying]:
+    with obeying(
+        "-v",
+        **{
+            **planted(),
+            "CODERAPI_ALLOWED_HOSTS": "*",
+            "CODER_SWAGGER_ENABLE": "true",
+            "CODER_PROMETHEUS_ENABLE": "true",
+            "CODER_PROMETHEUS_ADDRESS": "127.0.0.1:0",
+            "CODER_LOGGING_JSON": str(kept / "json"),
+            "CODER_LOGGING_STACKDRIVER": str(kept / "stackdriver"),
+        },
+    ) as found:
+        yield found
+
+
+PATHS = [
+    *("/api/v2/deployment/config", "/api/v2/deployment/ssh", "/api/v2/deployment/stats"),
+    *("/api/v2/buildinfo", "/api/v2/users/authmethods", "/api/v2/users/me", "/api/v2/updatecheck"),
+    *("/api/v2/experiments", "/api/v2/nothing", "/readyz", "/healthz", "/swagger"),
+    *("/swagger/openapi.json", f"/api/v2/{MARK[:3]}%00"),
+]
+
+
+@pytest.mark.parametrize("wire", ["documented", "coderd"])
+def test_no_answer_holds_one(server: Obeying, wire: str) -> None:
+    for path in PATHS:
+        answer = server.ask_as_owner(path, Coder_Wire=wire, Origin=WITH_PASSWORD)
+        assert MARK.encode() not in answer.body, path
+        assert MARK not in str(answer.headers), path
+    config = server.ask_as_owner("/api/v2/deployment/config", Coder_Wire=wire)
+    assert config.status == 200
+    assert b"planted.example.com" in config.body
+
+
+def signed_in_cookies(server: Obeying) -> str:
+    """The cookies of the owner in the admin."""
+    form = server.ask("/admin/login/")
+    csrf = form.cookies[0].partition("=")[2].partition(";")[0]
+    body = {"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf}
+    headers = {
+        "Cookie": f"csrf_token={csrf}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
+    try:
+        connection.request("POST", "/admin/login/?next=/admin/", urlencode(body), headers)
+        answer = connection.getresponse()
+        assert answer.status == 302
+        return "; ".join(
+            text.partition(";")[0] for text in answer.headers.get_all("Set-Cookie", [])
+        )
+    finally:
+        connection.close()
+
+
+def test_no_page_of_the_admin_holds_one(server: Obeying) -> None:
+    cookies = signed_in_cookies(server)
+    revisions = "/admin/deployment/configrevision/"
+    for path in ("/admin/", revisions, f"{revisions}1/change/", f"{revisions}1/1/"):
+        page = server.ask(path, Cookie=cookies)
+        assert page.status == 200, path
+        assert MARK.encode() not in page.body, path
+
+
+def test_no_log_holds_one(server: Obeying, kept: Path) -> None:
+    body = {"email": f"{MARK}@example.com", "password": MARK}
+    assert server.ask("/api/v2/users/login", method="POST", body=body).status == 401
+    for log in (kept / "json", kept / "stackdriver", server.server.log):
+        text = log.read_text()
+        assert "Starting on" in text
+        assert MARK not in text
+
+
+def test_history_holds_none(server: Obeying) -> None:
+    for arguments in (["config_history"], ["config_history", "--diff", "1", "1"]):
+        said = run(*arguments, DATABASE_URL=server.database)
+        assert "1" in said or "Nothing" in said
+        assert MARK not in said
+    said = run("dumpdata", "deployment.configrevision", DATABASE_URL=server.database)
+    assert "planted.example.com" in said
+    assert MARK not in said
+
+
+# --- Logs, line by line -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def _withholding() -> Iterator[None]:
+    logs.withhold([MARK, "short"])
+    yield
+    logs.withhold([])
+
+
+def formatted(name: str, record: logging.LogRecord) -> str:
+    """The line that the handler of that name would write."""
+    made = logs.configuration(human="/h", json="/j", stackdriver="/s", chatter=())
+    formatter = {
+        "human": logs.HumanFormatter(),
+        "json": logs.MachineFormatter(made["formatters"]["json"]["format"]),
+        "stackdriver": logs.StackdriverFormatter(made["formatters"]["stackdriver"]["format"]),
+    }[name]
+    logs.RequestFilter().filter(record)
+    return formatter.format(record)
+
+
+@pytest.mark.usefixtures("_withholding")
+@pytest.mark.parametrize("name", ["human", "json", "stackdriver"])
+def test_traceback_is_scrubbed_in_every_log(name: str) -> None:
+    token = "abcdefghij-0123456789abcdefghijkl"
+    try:
+        raise ValueError(f"{MARK} in {WITH_PASSWORD} and {token}")
+    except ValueError:
+        record = logging.LogRecord(
+            "x", logging.ERROR, "p", 1, "no %s", (MARK,), exc_info=sys.exc_info()
+        )
+    record.extra = {"inner": [f"a {MARK}"], "text": token}
+    line = formatted(name, record)
+    assert "Traceback" in line
+    assert MARK not in line
+    assert "0123456789abcdefghijkl" not in line

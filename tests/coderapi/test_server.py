@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from coderapi.server.address import Address, AddressError, Claim, split
+from coderapi.server.backoff import Backoff
+from tests.support.live import ANY_PORT, Server
+from tests.support.processes import (
+    PROJECT,
+    command_line,
+    database_name,
+    environment,
+    in_database,
+    own_database,
+    running_with,
+    wait_for,
+)
+
+type Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def migrated() -> Iterator[str]:
+    """The name of a migrated database, to be copied."""
+    with own_database() as url:
+        subprocess.run(
+            [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
+            env={**os.environ, "DATABASE_URL": url},
+            check=True,
+        )
+        yield database_name(url)
+
+
+@pytest.fixture
+def database(migrated: str) -> Iterator[str]:
+    with own_database(like=migrated) as url:
+        yield url
+
+
+@pytest.fixture
+def start(database: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts a server; whatever is left of it is killed in the end."""
+    with ExitStack() as running:
+
+        def begin(*arguments: str, **more: str) -> Server:
+            settings = {
+                "DATABASE_URL": database,
+                "CODERAPI_DATA_DIR": str(tmp_path),
+                "CODERAPI_WEB_WORKERS": "1",
+                "CODER_UPDATE_CHECK": "false",
+            }
+            log = tmp_path / f"log-{len(list(tmp_path.iterdir()))}"
+            server = Server(*arguments, log=log, **{**settings, **more})
+            running.callback(server.kill_all)
+            return server
+
+        yield begin
+
+
+# --- Parts ------------------------------------------------------------------------------------
+
+
+def test_delays_double_and_begin_anew_after_a_long_life() -> None:
+    backoff = Backoff(least=1, most=5, settled=60)
+    assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("127.0.0.1:3000", ("127.0.0.1", 3000)),
+        ("[::1]:80", ("::1", 80)),
+        (":8080", ("", 8080)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_an_address_has_a_host_and_a_port(text: str, parts: tuple[str, int]) -> None:
+    assert split(text) == parts
+
+
+def test_a_claimed_address_is_nobody_elses_even_before_it_is_listened_on() -> None:
+    claim = Claim(ANY_PORT)
+    with pytest.raises(AddressError, match=f"Cannot listen on {claim.address}: another program"):
+        Claim(str(claim.address))
+    claim.release()
+    Claim(str(claim.address)).release()
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(AddressError, match="no such address"):
+        Claim("192.0.2.1:3000")
+
+
+def test_an_address_is_written_and_reached() -> None:
+    assert str(Address("::", 80)) == "[::]:80"
+    assert Address("::", 80).reachable_host == "::1"
+
+
+# --- Its life ---------------------------------------------------------------------------------
+
+
+def test_it_serves_runs_jobs_and_leaves_nothing(start: Start) -> None:
+    server = start()
+    assert server.get() == 200
+    assert server.get("/readyz") == 200
+    server.wait_for_log("Job prune_job_runs: ok")
+    assert server.end() == 0
+    assert server.all_processes() == []
+    assert "Traceback" not in server.log.read_text(), server.log.read_text()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_under_way_is_finished_when_the_whole_group_is_signalled(
+    start: Start, signum: int
+) -> None:
+    server = start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        head = b"POST /api/v2/csp/reports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n"
+        client.sendall(head + b"{")
+        os.killpg(server.pid, signum)
+        # make passes on what its group was sent, so that a signal often comes twice.
+        server.process.send_signal(signum)
+        server.wait_for_log("Stopping")
+        wait_for(lambda: not listens(server.port))
+        client.sendall(b"}")
+        assert client.recv(4096).startswith(b"HTTP/1.1 4")
+    assert server.process.wait(30) == 0
+    assert server.all_processes() == []
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_killed_child_is_replaced(start: Start) -> None:
+    server = start()
+    for role in ("spawn_main", "server.http", "server.jobs"):
+        wait_for(server.answers)
+        replace_by_force(server, role)
+    wait_for(server.answers)
+    assert server.end() == 0
+    wait_for(lambda: not server.all_processes())
+
+
+def replace_by_force(server: Server, role: str) -> None:
+    before = wait_for(lambda: server.processes(role))
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: server.processes(role) - before)
+
+
+def test_children_end_when_the_supervisor_is_killed(start: Start) -> None:
+    server = start()
+    assert server.get() == 200
+    server.process.kill()
+    wait_for(lambda: not server.all_processes())
+    assert start(address=f"127.0.0.1:{server.port}").get() == 200
+
+
+def test_web_only_leaves_the_jobs_to_others(start: Start) -> None:
+    server = start("--web-only")
+    assert server.get() == 200
+    assert server.processes("server.http")
+    assert not server.processes("server.jobs")
+
+
+def test_two_servers_that_start_at_once_migrate_one_after_the_other(
+    start: Start,
+) -> None:
+    with own_database() as empty:
+        servers = [start(DATABASE_URL=empty) for _ in range(2)]
+        assert [server.get("/readyz") for server in servers] == [200, 200]
+        for server in servers:
+            server.kill_all()
+
+
+# --- What is refused --------------------------------------------------------------------------
+
+
+def refusal(server: Server) -> str:
+    """The one line that it ends with."""
+    assert server.process.wait(30) == 1
+    assert server.all_processes() == []
+    text = server.log.read_text()
+    assert "Traceback" not in text
+    return text.strip()
+
+
+def test_a_taken_port_is_refused(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        text = refusal(start(address=address))
+    assert f"Cannot listen on {address}: another program listens there" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_coders_own_database_is_refused(start: Start, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE api_keys (); CREATE TABLE workspace_agent_stats ()")
+    assert "Coder's own tables" in refusal(start())
+
+
+def test_a_database_that_cannot_be_used_is_named_as_the_cause(start: Start, database: str) -> None:
+    text = refusal(start(DATABASE_URL=in_database(database, "there_is_none")))
+    assert "The database cannot be used" in text
+
+
+def test_a_wrong_flag_is_refused_without_its_value(start: Start) -> None:
+    text = refusal(start("--postgres-ulr=postgresql://me:hunter2@db/x"))
+    assert "--postgres-ulr: no such flag" in text
+    assert "hunter2" not in text
+
+
+# --- Flags ------------------------------------------------------------------------------------
+
+
+def test_flags_reach_all_children_and_secret_ones_are_seen_nowhere(
+    start: Start, database: str
+) -> None:
+    url = f"{database}{'&' if '?' in database else '?'}application_name=planted-marker"
+    server = start("--postgres-url", url, "-v", DATABASE_URL="")
+    assert server.get("/readyz") == 200
+    server.wait_for_log("Job prune_job_runs: ok")
+    children = set(server.all_processes()) - {server.pid}
+    # Of the HTTP server there are granian's main process, multiprocessing's helper and a worker.
+    assert len(children) == 4
+    for pid in children:
+        assert "planted-marker" not in command_line(pid)
+        assert "planted-marker" not in environment(pid)
+    with psycopg.connect(database) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'planted-marker'"
+        row = connection.execute(query).fetchone()
+        assert row
+        assert row[0] > 0
+
+
+# --- The private database ---------------------------------------------------------------------
+
+
+def test_without_a_database_a_private_one_comes_and_goes(start: Start) -> None:
+    with tempfile.TemporaryDirectory(prefix="coderapi-server-") as directory:
+        data = Path(directory)
+        server = start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=directory)
+        assert server.get("/readyz") == 200
+        assert (data / "secret_key").stat().st_mode & 0o777 == 0o600
+        key = (data / "secret_key").read_text().strip()
+        assert not any(key in environment(pid) for pid in server.all_processes())
+        assert running_with(directory)
+        assert server.end() == 0
+        assert server.all_processes() == []
+        assert not running_with(directory)
+
+
+def test_a_private_database_that_dies_comes_back_by_itself(start: Start) -> None:
+    with tempfile.TemporaryDirectory(prefix="coderapi-server-") as directory:
+        server = start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=directory)
+        assert server.get("/readyz") == 200
+        file = Path(directory) / "postgres" / "data" / "postmaster.pid"
+        os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+        server.wait_for_log("had died, and runs again")
+        wait_for(lambda: server.get("/readyz") == 200)
+        assert server.end() == 0
+        assert not running_with(directory)
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    text = refusal(start(DATABASE_URL="", CODERAPI_DATA_DIR=str(file / "below")))
+    assert f"{file}/below" in text
+    assert len(text.splitlines()) == 1

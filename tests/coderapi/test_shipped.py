@@ -1,0 +1,136 @@
+"""The commands of the image and the composition, run for real outside a container."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.containers import (
+    Container,
+    Image,
+    Rehearsal,
+    built_image,
+    composition,
+    make_secrets,
+    only,
+    rehearsed,
+    stages,
+)
+from tests.support.processes import PROJECT, free_port, wait_for
+
+# These change the machine's accounts: tests/test_shipping.py holds what they say.
+NOT_REHEARSED = {"useradd", "install"}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return built_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def files_before(image: Image) -> set[Path]:
+    return image.files()
+
+
+@pytest.fixture(scope="module")
+def rehearsal(image: Image, files_before: set[Path]) -> Iterator[Rehearsal]:
+    with rehearsed(image) as rehearsal:
+        yield rehearsal
+
+
+def health_check(image: Image, port: int) -> int:
+    argv = only(stages()[-1], "HEALTHCHECK").argv
+    argv = [argument.replace("3000", str(port)) for argument in argv]
+    return image.run(argv, environment=image.environment({})).returncode
+
+
+def test_lock_file_installs_by_hash_into_a_new_environment(tmp_path: Path) -> None:
+    # What is installed here already is not fetched again, so this needs no package index; it shows
+    # that pip takes the command and the lock, and that no pin is off what the tests run with.
+    first, _ = (instruction for instruction in stages()[0] if instruction.name == "RUN")
+    make, install = first.steps
+    in_place = [argument.replace("/opt/venv", str(tmp_path / "venv")) for argument in make]
+    subprocess.run([sys.executable, *in_place[1:]], check=True)
+    assert (tmp_path / "venv" / "bin" / "python").exists()
+
+    here = [argument.replace("/opt/venv/bin/python", sys.executable) for argument in install]
+    done = subprocess.run(
+        [sys.executable, *here[1:], "--dry-run", "--no-index"],
+        cwd=PROJECT,
+        env={**os.environ, "PIP_CONFIG_FILE": os.devnull},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "Would install" not in done.stdout
+
+
+def test_no_other_command_of_the_image_is_left_out() -> None:
+    assert {step[0] for step in only(stages()[-1], "RUN").steps} == NOT_REHEARSED
+
+
+def test_build_collects_static_files_and_needs_no_secret_for_it(image: Image) -> None:
+    assert (image.app / "staticfiles" / "staticfiles.json").exists()
+    assert list(image.app.glob("coderapi/__pycache__/settings.*.pyc"))
+
+
+def test_health_check_tells_whether_the_service_answers(rehearsal: Rehearsal) -> None:
+    assert health_check(rehearsal.image, rehearsal.web.port) == 0
+    assert health_check(rehearsal.image, free_port()) == 1
+
+
+def test_worker_runs_jobs_beside_a_web_service_that_runs_none(rehearsal: Rehearsal) -> None:
+    with psycopg.connect(rehearsal.database_url, autocommit=True) as connection:
+        query = "SELECT count(*) FROM jobs_jobrun WHERE finished_at IS NOT NULL"
+        wait_for(lambda: (row := connection.execute(query).fetchone()) and row[0])
+
+    assert "coderapi.server.jobs" not in " ".join(commands(rehearsal.web))
+
+
+def commands(container: Container) -> list[str]:
+    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in container.all_processes()]
+
+
+def test_first_owner_is_in_the_data_volume_for_its_user_alone(rehearsal: Rehearsal) -> None:
+    shown = rehearsal.image.data / "first-owner.txt"
+
+    assert "username       owner\n" in shown.read_text()
+    assert shown.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_written_beside_the_data(files_before: set[Path], rehearsal: Rehearsal) -> None:
+    assert health_check(rehearsal.image, rehearsal.web.port) == 0
+    assert rehearsal.image.files() == files_before
+
+
+def test_database_check_asks_the_server(rehearsal: Rehearsal) -> None:
+    if not shutil.which("pg_isready"):
+        pytest.skip("pg_isready is not installed")
+    argv = composition()["services"]["db"]["healthcheck"]["test"][1:]
+
+    # The tests' server has a socket only, at another place than the image's.
+    elsewhere = [argument for argument in argv if not argument.startswith("--host")]
+    done = subprocess.run([*elsewhere[:-1], f"--dbname={rehearsal.database_url}"])
+
+    assert argv[0] == "pg_isready"
+    assert done.returncode == 0
+
+
+def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+    made = make_secrets(tmp_path)
+    before = {file.name: file.read_text() for file in made.iterdir()}
+    subprocess.run([made.parent / "make-secrets"], check=True, capture_output=True)
+
+    assert before == {file.name: file.read_text() for file in made.iterdir()}
+    assert set(before) == set(composition()["secrets"])
+    assert made.stat().st_mode & 0o077 == 0
+    assert before["database_password"].strip() in before["database_url"]
+    assert len(before["secret_key"].strip()) >= 50

@@ -1,0 +1,181 @@
+"""HTTPS as the TLS options say, and what of them is refused."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coderapi.server.certificates import CertificateError, certificate
+from options.configuration import ConfigurationError, load
+from options.unsupported import refusals
+from tests.support.certificates import Authority
+from tests.support.obeying import Obeying, obeying
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Iterator[Obeying]:
+    """HTTPS beside HTTP, with a key of the form that must be converted."""
+    pair = authority.pair("server", form="traditional")
+    with obeying(
+        "--web-only",
+        "--disable-password-auth",
+        CODER_TLS_ENABLE="true",
+        CODER_TLS_ADDRESS="127.0.0.1:0",
+        CODER_TLS_CERT_FILE=str(pair.certificate),
+        CODER_TLS_KEY_FILE=str(pair.key),
+        CODER_TLS_MIN_VERSION="tls13",
+        CODER_TLS_REDIRECT_HTTP_TO_HTTPS="true",
+        CODER_ACCESS_URL="https://coder.example.com",
+    ) as found:
+        yield found
+
+
+# --- What is served ---------------------------------------------------------------------------
+
+
+def test_https_is_served_beside_http(server: Obeying, authority: Authority) -> None:
+    assert server.ask("/healthz", tls=authority.trusting()).status == 200
+    assert server.ask("/healthz").status == 200
+
+
+def test_older_versions_than_the_least_are_not_spoken(
+    server: Obeying, authority: Authority
+) -> None:
+    old = authority.trusting()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        server.ask("/healthz", tls=old)
+
+
+def test_the_old_redirect_sends_plain_requests_on(server: Obeying, authority: Authority) -> None:
+    host = "coder.example.com"
+    answer = server.ask("/api/v2/buildinfo", Host=host)
+    assert answer.status == 307
+    assert answer.headers["Location"] == "https://coder.example.com/api/v2/buildinfo"
+    assert server.ask("/api/v2/buildinfo", Host=host, tls=authority.trusting()).status == 200
+
+
+def test_passwords_can_be_switched_off(server: Obeying) -> None:
+    assert server.ask("/api/v2/users/authmethods").json["password"] == {"enabled": False}
+    assert server.sign_in().status == 403
+
+
+def test_converted_key_is_only_for_us(server: Obeying) -> None:
+    (key,) = server.directory.glob("tls-*.key")
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_clients_must_show_a_certificate_of_the_authority(authority: Authority) -> None:
+    pair, client = authority.pair("strict"), authority.pair("client")
+    stranger = Authority(authority.directory, "stranger").pair("stranger")
+    with obeying(
+        "--web-only",
+        CODER_TLS_ENABLE="true",
+        CODER_ADDRESS="127.0.0.1:0",
+        CODER_TLS_CERT_FILE=str(pair.certificate),
+        CODER_TLS_KEY_FILE=str(pair.key),
+        CODER_TLS_CLIENT_AUTH="require-and-verify",
+        CODER_TLS_CLIENT_CA_FILE=str(authority.file),
+    ) as found:
+        answer = found.ask("/api/v2/buildinfo", tls=authority.trusting(client))
+        assert answer.json["dashboard_url"] == f"https://127.0.0.1:{found.port('https')}"
+        for wrong in (None, stranger):
+            with pytest.raises((OSError, HTTPException)):
+                found.ask("/healthz", tls=authority.trusting(wrong))
+        # The old address stands for the listener that is in use, and switches the other off.
+        assert "Ready: http://" not in found.log
+
+
+# --- What is refused --------------------------------------------------------------------------
+
+GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE": "b"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"CODER_TLS_CERT_FILE": ""}, "TLS Certificate Files: is needed"),
+        ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: names 2 files"),
+        ({"CODER_TLS_MIN_VERSION": "tls10"}, "TLS Minimum Version: 'tls10'"),
+        ({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"}, "TLS Ciphers: cannot be served"),
+        ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: cannot"),
+        ({"CODER_TLS_CLIENT_AUTH": "request"}, "TLS Client Auth: 'request' cannot be served"),
+        ({"CODER_TLS_CLIENT_AUTH": "require-and-verify"}, "TLS Client CA Files: is needed"),
+        ({"CODER_TLS_ADDRESS": "localhost:https"}, "TLS Address: 'localhost:https' is no"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_by_name(more: dict[str, str], said: str) -> None:
+    assert refusals(load(GOOD)) == []
+    (found,) = refusals(load({**GOOD, **more}))
+    assert said in str(found)
+
+
+def test_ciphers_are_only_told_to_clients_while_tls_is_off() -> None:
+    assert refusals(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
+
+
+def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
+    return load(
+        {
+            **GOOD,
+            "CODER_TLS_CERT_FILE": str(certificate_file),
+            "CODER_TLS_KEY_FILE": str(key_file),
+            **more,
+        }
+    )
+
+
+def complaint(found: Any, tmp_path: Path) -> str:
+    with pytest.raises(CertificateError) as raised:
+        certificate(found, data_dir=tmp_path, now=NOW)
+    return str(raised.value)
+
+
+def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
+    one, other = authority.pair("one"), authority.pair("other")
+    locked = authority.pair("locked", password=b"word")
+    missing = tmp_path / "missing"
+    for found, said in (
+        (options(one.certificate, missing), f"TLS Key Files: {missing} cannot be read"),
+        (options(missing, one.key), f"TLS Certificate Files: {missing} cannot be read"),
+        (options(one.key, one.key), "holds no certificate in PEM format"),
+        (options(one.certificate, one.certificate), "holds no private key in PEM format"),
+        (options(one.certificate, other.key), "does not belong to the key"),
+        (options(locked.certificate, locked.key), "is encrypted"),
+        (
+            options(
+                one.certificate,
+                one.key,
+                CODER_TLS_CLIENT_AUTH="require-and-verify",
+                CODER_TLS_CLIENT_CA_FILE=str(missing),
+            ),
+            f"TLS Client CA Files: {missing} cannot be read",
+        ),
+    ):
+        assert re.search(re.escape(said), complaint(found, tmp_path))
+
+
+def test_key_of_the_right_form_is_used_where_it_is(authority: Authority, tmp_path: Path) -> None:
+    pair = authority.pair("right")
+    found = certificate(options(pair.certificate, pair.key), data_dir=tmp_path, now=NOW)
+    assert found.key == str(pair.key)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_versions_are_refused_when_read() -> None:
+    with pytest.raises(ConfigurationError, match="TLS Minimum Version"):
+        load({"CODER_TLS_MIN_VERSION": "tls14"})

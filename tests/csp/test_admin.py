@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from csp.models import Group, IngestKey, NoiseHit, NoiseRule, Report
+from tests.support.client import APIClient
+from tests.support.csp_reports import fresh_writer, in_admin, legacy, modern, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+@pytest.fixture
+def pages() -> Client:
+    """An owner's browser in the admin."""
+    return in_admin("owner")
+
+
+def text_of(answer: Any) -> str:
+    assert answer.status_code == 200, answer
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return str(content.decode())
+
+
+def act(pages: Client, model: str, action: str, *rows: Any) -> Any:
+    url = reverse(f"admin:csp_{model}_changelist")
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return pages.post(url, data, follow=True)
+
+
+def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) -> None:
+    send(member, legacy(blocked_uri="https://one.example.net/x.js"))
+    send(member, legacy(blocked_uri="https://two.example.net/x.js", disposition="report"))
+    url = reverse("admin:csp_report_changelist")
+    assert "one.example.net" in text_of(pages.get(url))
+    for query in ({"q": "two.example"}, {"disposition__exact": "report"}):
+        shown = text_of(pages.get(url, query))
+        assert "two.example.net" in shown
+        assert "one.example.net" not in shown
+    report = Report.objects.all()[0]
+    page = text_of(pages.get(f"{url}{report.pk}/change/"))
+    assert "two.example.net" in page
+    assert f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC" in page
+
+
+def test_reports_cannot_be_changed(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    url = reverse("admin:csp_report_change", args=[Report.objects.get().pk])
+    assert pages.post(url, {"blocked_uri": "x"}).status_code == 403
+    assert pages.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
+
+
+def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
+    send(member, legacy())
+    for role, status in (("auditor", 200), ("user-admin", 302)):
+        answer = in_admin(role).get(reverse("admin:csp_group_changelist"))
+        assert answer.status_code == status
+
+
+def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient) -> None:
+    for _ in range(3):
+        send(member, legacy(blocked_uri="https://narrow.example.net/"))
+    for last in range(2):
+        send(
+            member,
+            legacy(blocked_uri="https://wide.example.net/"),
+            REMOTE_ADDR=f"203.0.113.{last}",
+        )
+    send(member, legacy(blocked_uri="moz-extension"))
+    url = reverse("admin:csp_group_changelist")
+    shown = text_of(pages.get(url))
+    assert 0 < shown.index("wide.example.net") < shown.index("narrow.example.net")
+    table = shown[shown.index('id="result_list"') :]
+    assert "moz-extension" not in table[: table.index("</table>")]
+    assert "moz-extension" in text_of(pages.get(url, {"noise": "only"}))
+    assert "wide" in text_of(pages.get(url, {"blocked": "wide.example.net", "since": "2.0.0"}))
+
+
+def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIClient) -> None:
+    for start in range(0, 2_000, 100):
+        send(member, [modern(effectiveDirective=f"x{start + n}-src") for n in range(100)])
+    url = reverse("admin:csp_group_changelist")
+    page = text_of(pages.get(url, {"_facets": "True"}))
+    assert page.count("?_facets=True&amp;directive=") <= 20
+    assert "x77-src" in text_of(pages.get(url, {"directive": "x77-src"}))
+
+
+def test_rule_that_is_off_hides_nothing_of_what_is_stored(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    rule = NoiseRule.objects.create(
+        name="cdn", category="own", target="host", pattern="cdn.example.net", enabled=False
+    )
+    assert "is off" in text_of(act(pages, "noiserule", "hide_stored", rule))
+    assert not Report.objects.filter(rule_id=rule.pk).exists()
+
+
+def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APIClient) -> None:
+    send(member, legacy(script_sample="<script>alert(1)</script>", blocked_uri="<b>bold</b>"))
+    shown = text_of(pages.get(reverse("admin:csp_group_change", args=[Group.objects.get().pk])))
+    assert "<rect" in shown
+    assert "https://coder.example.com/workspaces" in shown
+    assert "<b>bold" not in shown
+    assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
+
+
+def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None:
+    send(member, legacy(blocked_uri="=cmd|' /C calc'!A0"))
+    answer = act(pages, "report", "export_csv", *Report.objects.all())
+    [row] = csv.DictReader(io.StringIO(text_of(answer)))
+    assert row["blocked_uri"].startswith("'=cmd")
+    assert "client" not in row
+
+
+@pytest.mark.parametrize("cell", ["a;=HYPERLINK(1)", "\uff1dSUM(1)", "\uff20A1", '"quoted"'])
+def test_no_cell_is_a_formula_wherever_cells_end(
+    pages: Client, member: APIClient, cell: str
+) -> None:
+    send(member, legacy())
+    Report.objects.update(blocked_uri=cell)
+    exported = text_of(act(pages, "report", "export_csv", *Report.objects.all()))
+    for line in exported.splitlines():
+        assert line.startswith('"')
+        assert line.endswith('"')
+    [row] = csv.DictReader(io.StringIO(exported))
+    assert row["blocked_uri"] == (cell if cell.isascii() else f"'{cell}")
+
+
+def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIClient) -> None:
+    send(member, [modern(), modern()])
+    Report.objects.update(extra={"a": 10**30})
+    exported = text_of(act(pages, "report", "export_json_lines", *Report.objects.all()))
+    rows = [json.loads(line) for line in exported.splitlines()]
+    assert [row["extra"] for row in rows] == [{"a": 10**30}] * 2
+    assert datetime.fromisoformat(rows[0]["received_at"]).tzinfo is not None
+
+
+def test_export_as_json_lines(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    answer = act(pages, "group", "export_json_lines", *Group.objects.all())
+    assert json.loads(text_of(answer))["blocked"] == "cdn.example.net"
+
+
+def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> None:
+    for number in range(3):
+        send(member, legacy(blocked_uri=f"https://ads{number}.example.net/"))
+        send(member, legacy(blocked_uri="https://good.example.org/"))
+    add = {
+        "name": "ads",
+        "category": "own",
+        "target": "host",
+        "pattern": "*.example.net",
+        "reason": "advertisements",
+        "enabled": "on",
+    }
+    assert pages.post(reverse("admin:csp_noiserule_add"), add).status_code == 302
+    rule = NoiseRule.objects.get(name="ads")
+    assert "would hide 3 reports of 3 groups" in text_of(act(pages, "noiserule", "dry_run", rule))
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+    act(pages, "noiserule", "hide_stored", rule)
+    assert Group.objects.filter(noise_count=1).count() == 3
+    send(member, legacy(blocked_uri="https://ads0.example.net/"))
+    assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
+    page = text_of(pages.get(reverse("admin:csp_noiserule_change", args=[rule.pk])))
+    assert f"{NoiseHit.objects.get(rule=rule).day:%Y-%m-%d}: 1" in page
+    assert "blocked https://ads0.example.net/" in page
+    act(pages, "noiserule", "switch_off", rule)
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+    send(member, legacy(blocked_uri="https://ads0.example.net/"))
+    act(pages, "noiserule", "switch_on", rule)
+    ads = Group.objects.get(blocked="ads0.example.net")
+    assert (ads.count, ads.noise_count) == (3, 2)
+    pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
+    assert not Group.objects.filter(noise_count__gt=0).exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern", "instead"),
+    [
+        ("host", "https://foo.example", "Write a host alone, such as foo.example"),
+        ("scheme", "inline", "write the scheme or host of the source file"),
+    ],
+)
+def test_rule_that_would_never_match_is_refused_with_what_to_write(
+    pages: Client, target: str, pattern: str, instead: str
+) -> None:
+    rule = {"name": "own", "category": "own", "reason": "none", "target": target}
+    shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), rule | {"pattern": pattern}))
+    assert instead in shown
+    assert not NoiseRule.objects.filter(name="own").exists()
+
+
+def test_ingest_key_is_made_and_its_origins_are_checked(pages: Client) -> None:
+    url = reverse("admin:csp_ingestkey_add")
+    assert "is not an origin" in text_of(pages.post(url, {"name": "a", "origins": "nonsense"}))
+    pages.post(url, {"name": "a", "origins": "https://Coder.example.com/"})
+    key = IngestKey.objects.get()
+    assert key.key.startswith("cik_")
+    assert key.origins == ["https://coder.example.com"]

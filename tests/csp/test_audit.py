@@ -1,0 +1,121 @@
+"""What `csp_audit` finds in what is stored, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from csp.auditing import holds_private, holds_private_member
+from csp.models import Group, Report
+from tests.support.client import APIClient
+from tests.support.csp_reports import CHROME, FIREFOX, POLICY, fresh_writer, legacy, modern, send
+
+
+@pytest.fixture
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+def audited() -> str:
+    out = StringIO()
+    try:
+        call_command("csp_audit", stdout=out)
+    except CommandError as error:
+        out.write(str(error))
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("_writer")
+def test_audit_survives_anything_that_is_stored(member: APIClient) -> None:
+    send(member, [modern(), modern()])
+    deep: Any = 10**30
+    for _ in range(500):
+        deep = [deep]
+    Report.objects.update(extra={"a": deep, "b": None})
+    assert "Nothing" in audited()
+
+
+@pytest.mark.usefixtures("_writer")
+@pytest.mark.parametrize(
+    ("model", "column", "value"),
+    [
+        (Report, "document_uri", "https://h.test/p?sid=maria"),
+        (Report, "browser", "maria@h.test"),
+        (Report, "extra", {"password": "maria"}),
+        (Report, "extra", {"a": [{"https://u:maria@h.test/": 1}]}),
+        (Group, "blocked", "8080--main--dev--maria.apps.test"),
+        (Group, "document", "https://h.test/@maria/dev"),
+    ],
+)
+def test_audit_names_the_place_and_not_the_value(
+    member: APIClient, model: type[Any], column: str, value: Any
+) -> None:
+    send(member, legacy())
+    model.objects.update(**{column: value})
+    said = audited()
+    assert f"{model._meta.db_table} {model.objects.get().pk}: {column}\n" in said
+    assert "1 stored values" in said
+    assert "maria" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/p?q",
+        "https://h.test/#f",
+        "//u@h.test/",
+        "https://u:S@h/",
+        "see u:S@h",
+        "/@alice",
+        "/x/%40alice/dev",
+        "@{user}/dev",
+        "/api/v2/users/alice/keys",
+        "code--dev--alice.apps.test",
+        "wss://pre---8080--main--dev--alice.apps.test",
+        "{port}--{agent}--dev--{user}.apps.test",
+        "k5fqz2x7m3b4n6p2q7r5t3v4",
+        "eyJhbGciOiJI",
+        "a.person@example.com",
+    ],
+)
+def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
+    assert holds_private(text)
+    assert holds_private_member(json.dumps({"x": [text]}))
+    assert holds_private_member(json.dumps({"x": {text: 1}}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        POLICY,
+        FIREFOX,
+        CHROME,
+        "https://h.test/@{user}/{workspace}/apps/code",
+        "https://{prefix}---{port}--{agent}--{workspace}--{user}--{suffix}.apps.test:8443/",
+        "code--{workspace}--{user}.apps.test",
+        "/api/v2/users/me/keys",
+        "/users/{user}/{secret}/{email}",
+        "https://h.test/0b9f2a7c-1111-4222-8333-444455556666",
+        "https://h.test/npm/react@18.2.0/my--long--name.js",
+        "script-src 'nonce-{nonce}'",
+        "index-4f3a2b1c9d8e7f6a5b4c.js",
+        "eyJust-so AKIAshort ghz_abcdefghij",
+    ],
+)
+def test_what_scrubbing_leaves_is_no_finding(text: str) -> None:
+    assert not holds_private(text)
+    assert not holds_private_member(json.dumps({"x": [text], "token": "{secret}", "key": None}))
+
+
+@pytest.mark.parametrize("unit", ["a", "a@", "//a", "a:b", "--", "users/", "a.", '"', "\\", "{"])
+def test_audit_is_linear(unit: str) -> None:
+    # With a pattern that backtracks, this would not end within a day.
+    assert holds_private(unit * (200_000 // len(unit))) in {True, False}
+    assert holds_private_member(unit * (200_000 // len(unit))) in {True, False}

@@ -1,0 +1,142 @@
+"""A real browser, over https, whose violations are found in the admin."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from csp.models import Report
+from tests.support.browser import browsing, needs_browser
+from tests.support.certificates import Authority, Pair
+from tests.support.client import APIClient
+from tests.support.csp_reports import PATH, fresh_writer, in_admin
+from tests.support.processes import wait_for
+
+DEADLINE_SECONDS = 60.0
+FLAGS = ("--ignore-certificate-errors", "--short-reporting-delay")
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
+
+PAGE = b"""<!doctype html><title>page</title>
+<script src="https://blocked.example.net/lib.js"></script>
+<script>document.title = "inline code ran"</script>"""
+
+HEADERS = {
+    "/by-report-uri": {"Content-Security-Policy": f"script-src 'none'; report-uri {PATH}"},
+    "/by-report-uri-only": {
+        "Content-Security-Policy-Report-Only": f"script-src 'none'; report-uri {PATH}"
+    },
+    "/by-report-to": {
+        "Content-Security-Policy": "script-src 'none'; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}"',
+    },
+    "/by-report-to-only": {
+        "Content-Security-Policy-Report-Only": "script-src 'none'; report-to csp",
+        "Reporting-Endpoints": f'csp="{PATH}"',
+    },
+}
+
+
+class Site(BaseHTTPRequestHandler):
+    """Serves pages with policies, signs readers in, and hands reports to the service behind."""
+
+    protocol_version = "HTTP/1.1"
+    behind = ""
+    token = ""
+
+    def do_GET(self) -> None:
+        policy = HEADERS.get(self.path)
+        if policy is None:
+            self._answer(404, b"", {})
+            return
+        cookie = f"coder_session_token={self.token}; Path=/; Secure; HttpOnly"
+        self._answer(200, PAGE, {"Content-Type": "text/html", "Set-Cookie": cookie, **policy})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        passed = {n: v for n, v in self.headers.items() if n.lower() in PASSED}
+        connection = HTTPConnection(self.behind, timeout=DEADLINE_SECONDS)
+        connection.request("POST", self.path, body, passed)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        self._answer(answer.status, content, {})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing, so that the tests' output stays theirs."""
+
+
+PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
+
+
+@pytest.fixture
+def site(
+    live_server: Any, owner: APIClient, tmp_path: Path, transactional_db: None
+) -> Iterator[str]:
+    """The https address of a site whose reader is signed in."""
+    handler = type(
+        "SignedInSite",
+        (Site,),
+        {"behind": live_server.url.removeprefix("http://"), "token": owner.token},
+    )
+    with fresh_writer(), serving(handler, Authority(tmp_path).pair("site")) as address:
+        yield address
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "disposition"),
+    [
+        ("/by-report-uri", "legacy", "enforce"),
+        ("/by-report-uri-only", "legacy", "report"),
+        ("/by-report-to", "reporting-api", "enforce"),
+        ("/by-report-to-only", "reporting-api", "report"),
+    ],
+)
+def test_what_chromium_reports_is_seen_in_the_admin(
+    site: str, tmp_path: Path, path: str, shape: str, disposition: str
+) -> None:
+    with browsing(tmp_path / "profile", flags=FLAGS) as browser:
+        browser.open(f"{site}{path}")
+        wait_for(lambda: Report.objects.count() >= 2, seconds=DEADLINE_SECONDS)
+    reports = {report.blocked_uri: report for report in Report.objects.all()}
+    assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
+    for report in reports.values():
+        assert (report.shape, report.disposition) == (shape, disposition)
+        assert report.document_uri == f"{site}{path}"
+        assert report.effective_directive == "script-src-elem"
+        assert report.browser.startswith("Chrome ")
+    shown = in_admin("owner").get(reverse("admin:csp_report_changelist")).content.decode()
+    assert "blocked.example.net" in shown

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from csp import services
+from csp.models import Batch, Group, HourCount, Report
+from csp.tables import REPORTS
+from tests.support.client import APIClient
+from tests.support.commands import run, write_lines
+from tests.support.csp_reports import fresh_writer, legacy, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+def test_old_days_are_dropped_whole_and_counts_stay(tmp_path: Path, settings: LazySettings) -> None:
+    then = timezone.now() - timedelta(days=40)
+    file = write_lines(
+        tmp_path / "a.jsonl", {"received_at": then.isoformat(), **legacy()}, legacy()
+    )
+    run("import_csp_reports", file)
+    settings.CSP_RETENTION = timedelta(days=30)
+    old = f"csp_report_p{then:%Y%m%d}0000"
+    assert old in run("prune_csp_reports", dry_run=True)
+    assert Report.objects.count() == 2
+    assert old in run("prune_csp_reports")
+    assert Report.objects.count() == 1
+    assert (Group.objects.get().count, HourCount.objects.count()) == (2, 2)
+
+
+def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettings) -> None:
+    settings.CSP_RETENTION = timedelta(0)
+    then = timezone.now() - timedelta(days=4000)
+    run(
+        "import_csp_reports",
+        write_lines(tmp_path / "a", {"received_at": then.isoformat()} | legacy()),
+    )
+    assert run("prune_csp_reports").startswith("0 days")
+    REPORTS.drop_before(timezone.now() - timedelta(days=100))
+
+
+def test_batches_are_forgotten_after_a_day(member: APIClient) -> None:
+    send(member, legacy())
+    services.prune_reports(timezone.now())
+    assert Batch.objects.count() == 1
+    services.prune_reports(timezone.now() + timedelta(days=2))
+    assert Batch.objects.count() == 0
+
+
+def test_partitions_are_made_ahead() -> None:
+    later = timezone.now() + timedelta(days=500)
+    assert services.make_partitions(later) == 4
+    assert services.make_partitions(later) == 0
+    for first in REPORTS.starts()[-4:]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE csp_report_p{first:%Y%m%d%H%M}")
+
+
+def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
+    send(member, legacy())
+    send(member, legacy(blocked_uri="moz-extension"))
+    listed = run("csp_top")
+    assert "script-src-elem blocked cdn.example.net on https://coder.example.com" in listed
+    assert "1 of 1 findings." in listed
+    assert "moz-extension" in run("csp_top", noise=True)
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
+def test_top_refuses_what_is_no_number_of_findings(limit: str) -> None:
+    with pytest.raises(CommandError, match="--limit"):
+        run("csp_top", "--limit", limit)
+
+
+def test_audit_finds_a_secret_and_does_not_show_it(member: APIClient) -> None:
+    send(member, legacy(original_policy=f"report-uri /x?coder_session_token={member.token}"))
+    assert "Nothing" in run("csp_audit")
+    Report.objects.update(sample=member.token)
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 stored values"):
+        call_command("csp_audit", stdout=out)
+    assert "sample" in out.getvalue()
+    assert member.token not in out.getvalue()

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection, connections
+from django.db.models import Sum
+from django.utils import timezone
+
+from csp import writer
+from csp.collection import entries_of
+from csp.entries import prepare
+from csp.models import Batch, Group, HourCount, Report
+from csp.parsers import parse
+from kernel.http.errors import APIError
+from tests.support.client import APIClient
+from tests.support.csp_reports import fresh_writer, legacy, modern, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+def report(host: int = 0) -> bool:
+    """Whether a report, handed over as a request does it, was acknowledged."""
+    [violation] = parse(legacy(blocked_uri=f"https://host{host}.example.net/")).violations
+    entries = entries_of([prepare(violation)], address="::1", user_agent="", now=timezone.now())
+    try:
+        writer.write(entries)
+    except APIError as error:
+        if error.status != 503:
+            raise
+        return False
+    return True
+
+
+def assert_counted(reports: int) -> None:
+    """Rows, groups and hourly counts tell the same."""
+    assert Report.objects.count() == reports
+    assert (Group.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
+    assert (HourCount.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
+
+
+def end_writers_connections() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'coderapi csp writer' AND datname = current_database()"
+        )
+
+
+def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
+    done = threading.Event()
+
+    def break_them() -> None:
+        while not done.wait(0.2):
+            end_writers_connections()
+        connections.close_all()
+
+    breaker = threading.Thread(target=break_them)
+    breaker.start()
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            acknowledged = sum(pool.map(lambda number: report(number % 7), range(600)))
+    finally:
+        done.set()
+        breaker.join()
+    assert acknowledged > 0
+    assert_counted(acknowledged)
+
+
+def test_many_at_once_share_their_commits() -> None:
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(lambda number: report(number % 5), range(320)))
+    assert_counted(320)
+    assert Batch.objects.count() < 320
+
+
+class Between:
+    """Stands between the writer and PostgreSQL, and breaks the first connection that writes."""
+
+    def __init__(self, directory: Path, server: str, *, pass_on: bool) -> None:
+        self.pass_on = pass_on
+        self.broken = 0
+        self._server = server
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(directory / ".s.PGSQL.5432"))
+        self._listening.listen()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for each in [self._listening, *self._open]:
+            # A thread that waits in accept or recv is woken by shutdown, not by close.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                self._open += [client, server]
+                self._pass(client, server, self._may_pass)
+                self._pass(server, client, lambda data, *_: True)
+
+    def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
+        """Whether the client's words reach the server and the connection lives."""
+        if self.broken or b"csp_write_batch" not in data:
+            return True
+        self.broken += 1
+        # The thread that passes answers back finds the client's end closed.
+        client.shutdown(socket.SHUT_RDWR)
+        if self.pass_on:
+            server.sendall(data)
+        return False
+
+    def _pass(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        may_pass: Callable[[bytes, socket.socket, socket.socket], bool],
+    ) -> None:
+        def run() -> None:
+            with contextlib.suppress(OSError):
+                while (data := source.recv(65536)) and may_pass(data, source, target):
+                    target.sendall(data)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
+
+        threading.Thread(target=run, daemon=True).start()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_commit_whose_answer_is_lost_is_settled(
+    tmp_path_factory: pytest.TempPathFactory, settings: LazySettings, committed: bool
+) -> None:
+    facts: dict[str, Any] = connection.get_connection_params()
+    if not str(facts.get("host", "")).startswith("/"):
+        pytest.skip("the tests' server has no socket to stand in front of")
+    directory = tmp_path_factory.mktemp("pg")
+    port = facts.get("port") or 5432
+    between = Between(directory, f"{facts['host']}/.s.PGSQL.{port}", pass_on=committed)
+    login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
+    settings.DIRECT_DATABASE_URL = (
+        f"postgresql://{login}@/{facts['dbname']}?host={quote(str(directory), safe='')}"
+    )
+    try:
+        assert report()
+        writer.stop()
+    finally:
+        between.close()
+    assert between.broken == 1
+    assert_counted(1)
+
+
+def test_database_that_is_away_is_answered_503_and_comes_back(
+    member: APIClient, settings: LazySettings, tmp_path: Path
+) -> None:
+    direct = settings.DIRECT_DATABASE_URL
+    settings.DIRECT_DATABASE_URL = f"postgresql://nobody@/none?host={tmp_path}"
+    answer = send(member, legacy())
+    assert answer.status_code == 503
+    assert answer["Retry-After"]
+    settings.DIRECT_DATABASE_URL = direct
+    assert send(member, [modern()]).status_code == 200
+    assert_counted(1)
+
+
+def test_partition_that_was_dropped_is_made_again() -> None:
+    assert report()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM csp_report")
+        name = cursor.fetchone()[0]
+        cursor.execute(f'DROP TABLE "{name}"')
+    assert report()
+    assert Group.objects.get().count == 2

@@ -1,0 +1,156 @@
+"""What makes a group, how far it reaches, and how much of a flood is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from csp import reach, writer
+from csp.collection import entries_of
+from csp.entries import prepare
+from csp.grouping import browser_of, group_key
+from csp.models import Group, HourCount, ReachMember, Report
+from csp.parsers import parse
+from tests.support.csp_reports import CHROME, FIREFOX, fresh_writer, legacy
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+
+
+def key_of(**members: Any) -> Any:
+    return group_key(parse(legacy(**members)).violations[0])
+
+
+@pytest.mark.parametrize(
+    ("blocked", "thing"),
+    [
+        ("https://CDN.example.net/a.js?x", "cdn.example.net"),
+        ("https://cdn.example.net:443/", "cdn.example.net"),
+        ("http://cdn.example.net:8080/", "cdn.example.net:8080"),
+        ("https://8080--main--dev--alice.apps.example.com/", None),
+        ("data:image/png;base64,AAAA", "data"),
+        ("data", "data"),
+        ("chrome-extension://abc/x.js", "chrome-extension"),
+        ("inline", "inline"),
+        ("self", "inline"),
+        ("", "inline"),
+        ("eval", "eval"),
+        ("trusted-types-sink", "trusted-types-sink"),
+        ("//cdn.example.net/a.js", "cdn.example.net"),
+    ],
+)
+def test_blocked_thing_is_host_scheme_or_keyword(blocked: str, thing: str | None) -> None:
+    expected = thing or "{port}--{agent}--{workspace}--{user}.apps.example.com"
+    assert key_of(blocked_uri=blocked).blocked == expected
+
+
+@pytest.mark.parametrize(
+    ("effective", "violated", "directive"),
+    [
+        ("script-src-elem", "script-src", "script-src-elem"),
+        ("", "script-src 'self' https://a.example", "script-src"),
+        ("", "IMG-SRC", "img-src"),
+        ("script-src https://u:p@h.example/?k=1", "", "script-src"),
+        ("https://u:p@h.example/?k=1", "", "{secret}"),
+        ("", "", ""),
+    ],
+)
+def test_directive_is_the_effective_one(effective: str, violated: str, directive: str) -> None:
+    key = key_of(effective_directive=effective, violated_directive=violated)
+    assert key.directive == directive
+
+
+def test_people_share_their_group() -> None:
+    one = key_of(document_uri="https://coder.example.com/@alice/dev")
+    other = key_of(document_uri="https://coder.example.com/@bob/test?x=1")
+    assert one == other
+    assert one.id == other.id
+    assert one.id != key_of(document_uri="https://coder.example.com/workspaces").id
+
+
+def test_disposition_is_unknown_where_the_browser_does_not_say() -> None:
+    assert key_of(disposition="report").disposition == "report"
+    assert key_of(disposition="").disposition == key_of(disposition="odd").disposition == ""
+
+
+@pytest.mark.parametrize(
+    ("agent", "browser"),
+    [
+        (FIREFOX, "Firefox 149"),
+        (CHROME, "Chrome 142"),
+        (f"{CHROME} Edg/142.0.0.0", "Edge 142"),
+        ("Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/18.1 Safari/605.1.15", "Safari 18"),
+        ("curl/8", ""),
+        ("", ""),
+    ],
+)
+def test_browser_is_name_and_major_version(agent: str, browser: str) -> None:
+    assert browser_of(agent) == browser
+
+
+@pytest.mark.django_db
+def test_flood_leaves_a_thousand_rows_and_then_a_few_at_each_doubling() -> None:
+    def kept(first: int, last: int) -> tuple[int, int]:
+        """How many rows are left of the reports from one to another, and how many those mean."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*), sum(csp_weight(n)) FROM generate_series(%s::bigint, %s) AS n "
+                "WHERE n %% csp_weight(n) = 0",
+                [first, last],
+            )
+            rows, reports = cursor.fetchone()
+            return int(rows), int(reports)
+
+    assert kept(1, 1000) == (1000, 1000)
+    for start in (1000, 2000, 4000, 64_000):
+        assert kept(start + 1, 2 * start) == (100, start)
+    assert kept(9_000_000, 10_000_000)[0] < 20
+
+
+@pytest.mark.parametrize("members", [2_000, 20_000, 200_000])
+def test_estimate_of_many_is_near(members: int) -> None:
+    hashes = sorted(
+        int.from_bytes(hashlib.sha256(b"%d" % n).digest()[:8], "big", signed=True)
+        for n in range(members)
+    )
+    assert reach.estimate(hashes[reach.EXACT - 1]) == pytest.approx(members, rel=0.12)
+
+
+def flood(clients: int, *, each: int = 1) -> None:
+    [violation] = parse(legacy()).violations
+    for start in range(0, clients, 500):
+        entries = [
+            entry
+            for number in range(start, min(start + 500, clients))
+            for entry in entries_of(
+                [prepare(violation)] * each, address=f"10.0.{number}", user_agent=CHROME, now=NOW
+            )
+        ]
+        writer.write(entries)
+
+
+@pytest.fixture
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+@pytest.mark.usefixtures("_writer")
+def test_flood_keeps_its_counts_exact_and_its_rows_few() -> None:
+    flood(1_000, each=3)
+    assert Group.objects.get().count == HourCount.objects.get().count == 3_000
+    assert 1_000 < Report.objects.count() < 1_250
+
+
+@pytest.mark.usefixtures("_writer")
+def test_reach_is_exact_up_to_its_bound_and_then_near() -> None:
+    flood(reach.EXACT)
+    assert Group.objects.get().client_days == reach.EXACT
+    flood(4_000)
+    assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
+    assert Group.objects.get().pages == 1
+    assert ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY).count() == reach.EXACT

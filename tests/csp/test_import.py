@@ -1,0 +1,351 @@
+"""The import of files of reports: what is counted, and how often, and what is set aside."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError
+from django.db import connection
+from django.utils import timezone
+
+from csp import import_lines, importing
+from csp.models import Batch, Group, HourCount, Report
+from kernel.db.database import connect_directly
+from tests.support.client import APIClient
+from tests.support.commands import as_lines, run, write_lines
+from tests.support.csp_reports import fresh_writer, legacy, modern, send
+from tests.support.processes import Program, in_database, wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "BATCH_LINES", 3)
+
+
+def numbered(*numbers: int) -> list[dict[str, Any]]:
+    """One report for each number, of a host of its own."""
+    return [legacy(blocked_uri=f"https://host{number}.example.net/") for number in numbers]
+
+
+def counts() -> dict[str, int]:
+    return {
+        blocked.partition(".")[0].removeprefix("host"): count
+        for blocked, count in Group.objects.values_list("blocked", "count")
+    }
+
+
+def once(numbers: range) -> dict[str, int]:
+    return {str(number): 1 for number in numbers}
+
+
+def test_import_takes_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> None:
+    file = write_lines(
+        tmp_path / "reports.jsonl", legacy(), [modern(), modern()], "{nonsense", "", {"a": 1}
+    )
+    answer = run("import_csp_reports", file)
+    assert "5 lines, of which 0 had" in answer
+    assert "3 reports taken in, 0 of other types, 2 set aside" in answer
+    assert (tmp_path / "reports.jsonl.bad").read_text() == '{nonsense\n{"a": 1}\n'
+    assert Report.objects.count() == 3
+
+
+@pytest.mark.parametrize("more", [0, 100, 1000])
+def test_grown_file_is_gone_on_with_after_its_last_known_line(tmp_path: Path, more: int) -> None:
+    file = write_lines(tmp_path / "reports.jsonl", *[legacy()] * 1500)
+    run("import_csp_reports", file)
+    write_lines(tmp_path / "reports.jsonl", *[legacy()] * (1500 + more))
+    answer = run("import_csp_reports", file)
+    assert f"{1500 + more} lines, of which 1500 had been taken in before: {more} reports" in answer
+    assert Group.objects.get().count == 1500 + more
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("step", [211, 700, 1013, 2500])
+def test_file_that_grows_by_any_bytes_is_counted_once(tmp_path: Path, step: int) -> None:
+    path = tmp_path / "reports.jsonl"
+    whole = as_lines(*numbered(*range(20))).encode()
+    for end in range(1, len(whole), step):
+        path.write_bytes(whole[:end])
+        run("import_csp_reports", str(path))
+    path.write_bytes(whole)
+    run("import_csp_reports", str(path))
+    assert counts() == once(range(20))
+    assert run("import_csp_reports", str(path)).startswith("20 lines, of which 20 had")
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_last_line_without_its_end_is_the_same_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "reports.jsonl"
+    path.write_text(as_lines(*numbered(*range(5))).rstrip("\n"))
+    run("import_csp_reports", str(path))
+    path.write_bytes(as_lines(*numbered(*range(6))).encode().replace(b"\n", b"\r\n"))
+    assert run("import_csp_reports", str(path)).startswith("6 lines, of which 5 had")
+    path.write_text(as_lines(*numbered(*range(5))).rstrip("\n"))
+    assert run("import_csp_reports", str(path)).startswith("5 lines, of which 5 had")
+    assert counts() == once(range(6))
+
+
+def test_standard_input_is_known_by_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_lines(tmp_path / "reports.jsonl", *numbered(*range(3)), "{bad")
+    run("import_csp_reports", file)
+    write_lines(tmp_path / "reports.jsonl", *numbered(*range(3)), "{bad", "{worse")
+    with Path(file).open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        answer = run("import_csp_reports", "-")
+    assert answer.startswith("5 lines, of which 4 had")
+    assert "added to bad-csp-reports.jsonl" in answer
+    assert (tmp_path / "bad-csp-reports.jsonl").read_text() == "{worse\n"
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_file_that_was_changed_is_new_from_the_batch_of_the_change_on(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *numbered(*range(9)))
+    run("import_csp_reports", file)
+    write_lines(tmp_path / "a.jsonl", *numbered(0, 1, 2, 3, 40, 5, 6, 7, 8))
+    assert run("import_csp_reports", file).startswith("9 lines, of which 3 had")
+    assert counts() == once(range(9)) | {"40": 1} | dict.fromkeys("35678", 2)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_file_that_was_cut_counts_again_from_the_last_mark_on(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *numbered(*range(9)))
+    run("import_csp_reports", file)
+    write_lines(tmp_path / "a.jsonl", *numbered(*range(7)))
+    assert run("import_csp_reports", file).startswith("7 lines, of which 6 had")
+    write_lines(tmp_path / "a.jsonl", *numbered(*range(10)))
+    assert run("import_csp_reports", file).startswith("10 lines, of which 9 had")
+    assert counts() == once(range(10)) | {"6": 2}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_file_that_was_replaced_is_taken_in_whole(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *numbered(*range(5)))
+    run("import_csp_reports", file)
+    write_lines(tmp_path / "a.jsonl", *numbered(*range(10, 14)))
+    assert run("import_csp_reports", file).startswith("4 lines, of which 0 had")
+    assert counts() == once(range(5)) | once(range(10, 14))
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("step", ["set aside", "committed"])
+def test_run_that_ends_at_any_step_is_gone_on_with(step: str) -> None:
+    source = as_lines(*numbered(*range(5)), "{bad", *numbered(*range(5, 8))).encode()
+    aside: list[int] = []
+
+    def imported(*, fails: bool) -> None:
+        def advance(size: int) -> None:
+            if fails and step == "committed":
+                raise KeyboardInterrupt
+
+        def set_aside(line: import_lines.Line, refused: Any) -> None:
+            aside.append(line.number)
+            if fails and step == "set aside":
+                raise KeyboardInterrupt
+
+        importing.import_reports(
+            io.BytesIO(source), clock=timezone.now, advance=advance, set_aside=set_aside
+        )
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            imported(fails=True)
+    imported(fails=False)
+    assert counts() == once(range(8))
+    assert set(aside) == {6}
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_import_whose_connections_end_goes_on() -> None:
+    def advance(size: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'coderapi csp import' AND datname = current_database()"
+            )
+
+    importing.import_reports(
+        io.BytesIO(as_lines(*numbered(*range(8))).encode()),
+        clock=timezone.now,
+        advance=advance,
+        set_aside=lambda line, refused: pytest.fail(refused.why),
+    )
+    assert counts() == once(range(8))
+
+
+def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
+    database = str(connection.settings_dict["NAME"])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = Program(
+        "import_csp_reports",
+        str(pipe),
+        log=tmp_path / "log",
+        DATABASE_URL=in_database(os.environ["DATABASE_URL"], database),
+    )
+    try:
+        with pipe.open("wb") as source:
+            source.write(as_lines(*[legacy()] * 1500).encode())
+            source.flush()
+            wait_for(Batch.objects.filter(imported=True).exists)
+            program.end(signal.SIGKILL)
+    finally:
+        program.kill_all()
+    file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
+    assert run("import_csp_reports", file).startswith("1600 lines, of which 1000 had")
+    assert Group.objects.get().count == 1600
+
+
+def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "LOCK_SECONDS", 0.05)
+    file = write_lines(tmp_path / "a.jsonl", legacy())
+    with connect_directly() as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [importing.LOCK])
+        with pytest.raises(CommandError, match="Another import is running"):
+            run("import_csp_reports", file)
+    run("import_csp_reports", file)
+    assert Group.objects.get().count == 1
+
+
+def test_line_of_nothing_but_bad_reports_is_set_aside_once(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", "{bad", "[]")
+    assert "2 set aside" in run("import_csp_reports", file)
+    assert "0 set aside" in run("import_csp_reports", file)
+    assert (tmp_path / "a.jsonl.bad").read_text() == "{bad\n[]\n"
+    assert Batch.objects.filter(imported=True).count() == 1
+
+
+def test_bad_items_of_an_array_are_set_aside_and_the_others_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = modern() | {"received_at": "2026-02-30"}
+    file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
+    answer = run("import_csp_reports", file)
+    assert "1 reports taken in, 2 of other types, 4 set aside" in answer
+    aside = (tmp_path / "a.jsonl.bad").read_text().splitlines()
+    assert aside[:2] == ["5", '"bad"']
+    assert len(aside) == 4
+    told = capsys.readouterr().err
+    assert "line 1: The item is not a report." in told
+    assert "'2026-02-30', and not a time" in told
+
+
+def test_line_that_is_too_long_is_set_aside_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_lines, "LONGEST_LINE", 1000)
+    long = as_lines(legacy(sample="x" * 5000))
+    exact = " " * 1000
+    path = tmp_path / "a.jsonl"
+    path.write_text(as_lines(legacy()) + long + exact + "\n" + long.rstrip("\n"))
+    assert "1 reports taken in, 0 of other types, 2 set aside" in run(
+        "import_csp_reports", str(path)
+    )
+    assert (tmp_path / "a.jsonl.bad").read_text() == long + long
+    assert run("import_csp_reports", str(path)).startswith("4 lines, of which 4 had")
+
+
+def test_bad_lines_are_added_to_what_is_there(tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    for name in ("a", "b"):
+        file = write_lines(tmp_path / name, f"{{{name}")
+        assert f"added to {aside}" in run("import_csp_reports", file, "--bad-lines", str(aside))
+    assert aside.read_text() == "{a\n{b\n"
+
+
+def test_bad_lines_do_not_go_where_they_come_from(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a", "{bad")
+    with pytest.raises(CommandError, match="is being read"):
+        run("import_csp_reports", file, "--bad-lines", file)
+    with pytest.raises(CommandError, match="directory"):
+        run("import_csp_reports", file, "--bad-lines", str(tmp_path))
+    assert Path(file).read_text() == "{bad\n"
+
+
+def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:
+    then = timezone.now() - timedelta(days=3)
+    file = write_lines(
+        tmp_path / "a.jsonl",
+        {"received_at": then.isoformat(), **legacy()},
+        [{"received_at": then.isoformat(), **modern(disposition="enforce")}],
+    )
+    run("import_csp_reports", file)
+    assert set(Report.objects.values_list("received_at", flat=True)) == {then}
+    assert Group.objects.get().first_seen == then
+
+
+def test_times_that_cannot_be_kept_do_not_stop_an_import(tmp_path: Path) -> None:
+    times = ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"]
+    file = write_lines(
+        tmp_path / "a.jsonl", *[legacy() | {"received_at": time} for time in times], legacy()
+    )
+    assert "1 reports taken in, 0 of other types, 3 set aside" in run("import_csp_reports", file)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
+        assert cursor.fetchone() == (0,)
+    assert HourCount.objects.count() == 1
+
+
+def versions() -> tuple[str, str]:
+    return Group.objects.values_list("first_version", "last_version").get()
+
+
+def test_import_does_not_rewrite_a_groups_versions(
+    tmp_path: Path, member: APIClient, settings: LazySettings
+) -> None:
+    settings.CODER_VERSION = "2.29.0"
+    send(member, legacy())
+    settings.CODER_VERSION = "2.30.0"
+    then = (timezone.now() - timedelta(days=3)).isoformat()
+    run("import_csp_reports", write_lines(tmp_path / "a", {"received_at": then} | legacy()))
+    run("import_csp_reports", write_lines(tmp_path / "b", legacy()))
+    assert versions() == ("2.29.0", "2.29.0")
+    assert set(Report.objects.values_list("coder_version", flat=True)) == {"2.29.0", ""}
+    send(member, legacy())
+    assert versions() == ("2.29.0", "2.30.0")
+
+
+def test_known_version_takes_the_place_of_an_unknown_one(
+    tmp_path: Path, member: APIClient, settings: LazySettings
+) -> None:
+    then = (timezone.now() - timedelta(days=3)).isoformat()
+    run("import_csp_reports", write_lines(tmp_path / "a", {"received_at": then} | legacy()))
+    assert versions() == ("", "")
+    settings.CODER_VERSION = "2.29.0"
+    send(member, legacy())
+    assert versions() == ("2.29.0", "2.29.0")
+
+
+def test_line_may_name_its_version(tmp_path: Path, member: APIClient) -> None:
+    send(member, legacy())
+    then = (timezone.now() - timedelta(days=3)).isoformat()
+    named = {"received_at": then, "coder_version": "v2.28.1"} | legacy()
+    wrong = [legacy() | {"coder_version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
+    answer = run("import_csp_reports", write_lines(tmp_path / "a", named, *wrong))
+    assert "1 reports taken in, 0 of other types, 3 set aside" in answer
+    assert versions() == ("2.28.1", "2.29.0")
+
+
+def test_import_of_a_missing_file_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"missing\.jsonl"):
+        run("import_csp_reports", str(tmp_path / "missing.jsonl"))

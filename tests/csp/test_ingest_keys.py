@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp import ingest_keys
+from csp.models import IngestKey, Report
+from csp.origins import normalised_origin
+from kernel.db import listener
+from tests.support.client import APIClient
+from tests.support.commands import run
+from tests.support.csp_reports import PATH, fresh_writer, in_admin, legacy, modern, send
+from tests.support.processes import wait_for
+
+ORIGIN = "https://coder.example.com"
+
+
+@pytest.fixture
+def key(transactional_db: None) -> Iterator[str]:
+    """A key for `ORIGIN`, made as an operator makes it."""
+    with fresh_writer():
+        out = StringIO()
+        call_command("create_ingest_key", origin=[ORIGIN], name="site", stdout=out)
+        yield out.getvalue().strip()
+
+
+@pytest.fixture
+def hearing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The listener of a process that serves requests, and keys that no age makes stale."""
+    monkeypatch.setattr(ingest_keys, "REMEMBERED_SECONDS", 3600.0)
+    listener.start()
+    wait_for(listener.hearing)
+    yield
+    listener.stop()
+    ingest_keys.memory.forget()
+
+
+def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
+    answer = client.post_json(f"{PATH}?key={key}", b'{"csp-report": {}}', HTTP_ORIGIN=origin)
+    return int(answer.status_code)
+
+
+def retire(key: str) -> None:
+    IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
+    ingest_keys.memory.forget()
+
+
+def test_key_lets_its_origin_report(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key) == 200
+    assert Report.objects.count() == 1
+
+
+def test_key_lets_no_other_origin_report(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key, "https://elsewhere.example.com") == 403
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "cik_", "cik_" + "a" * 28])
+def test_wrong_key_is_refused(key: str, anonymous: APIClient, wrong: str) -> None:
+    assert post(anonymous, wrong) == 401
+    assert post(anonymous, ingest_keys.new_key()) == 401
+
+
+def test_retired_key_tells_browsers_to_stop(key: str, anonymous: APIClient) -> None:
+    retire(key)
+    assert post(anonymous, key) == 410
+
+
+@pytest.mark.usefixtures("hearing")
+def test_every_process_hears_at_once_that_a_key_was_retired(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key) == 200
+    IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
+    wait_for(lambda: post(anonymous, key) == 410)
+
+
+def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> None:
+    out = StringIO()
+    call_command("create_ingest_key", origin=[ORIGIN], name="site, new", stdout=out)
+    assert post(anonymous, key) == post(anonymous, out.getvalue().strip()) == 200
+    retire(key)
+    assert post(anonymous, out.getvalue().strip()) == 200
+
+
+def test_only_a_key_will_do_where_it_is_asked_for(
+    key: str, member: APIClient, anonymous: APIClient, settings: LazySettings
+) -> None:
+    settings.CSP_ACCESS = "ingest-key"
+    assert send(member, legacy()).status_code == 401
+    assert post(anonymous, key) == 200
+
+
+def test_key_is_no_session_token(key: str, anonymous: APIClient) -> None:
+    assert anonymous.get(f"/api/v2/experiments?key={key}").status_code == 401
+
+
+def test_preflight_of_the_keys_origin_is_answered(key: str, anonymous: APIClient) -> None:
+    asked: Any = {
+        "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST",
+        "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "content-type",
+    }
+    answer = anonymous.options(f"{PATH}?key={key}", HTTP_ORIGIN=ORIGIN, **asked)
+    assert answer.status_code == 200
+    assert answer["Access-Control-Allow-Origin"] == ORIGIN
+    assert "POST" in answer["Access-Control-Allow-Methods"]
+    assert "content-type" in answer["Access-Control-Allow-Headers"]
+    other = anonymous.options(f"{PATH}?key={key}", HTTP_ORIGIN="https://x.example", **asked)
+    assert "Access-Control-Allow-Origin" not in other
+    sent = anonymous.post_json(f"{PATH}?key={key}", b'[{"body": {}}]', HTTP_ORIGIN=ORIGIN)
+    assert sent["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_key_in_a_policy_is_not_stored(key: str, anonymous: APIClient) -> None:
+    policy = f"script-src 'self'; report-uri https://collector.example.com{PATH}?key={key}"
+    answer = anonymous.post(
+        f"{PATH}?key={key}",
+        [modern(originalPolicy=policy)],
+        content_type="application/json",
+        HTTP_ORIGIN=ORIGIN,
+    )
+    assert answer.status_code == 200
+    assert key not in Report.objects.get().original_policy
+
+
+def test_null_is_an_origin_that_the_list_must_name(key: str, anonymous: APIClient) -> None:
+    assert post(anonymous, key, "null") == 403
+    other = run("create_ingest_key", "--origin", ORIGIN, "--origin", "null")
+    assert post(anonymous, other, "null") == post(anonymous, other) == 200
+    assert post(anonymous, key, "") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://site.test:443", "https://site.test"),
+        ("http://site.test:80/", "http://site.test"),
+        ("http://site.test:443", "http://site.test:443"),
+        ("https://site.test:08443", "https://site.test:8443"),
+        ("https://site.test:", "https://site.test"),
+        (" HTTPS://Site.Test ", "https://site.test"),
+        ("https://münchen.test", "https://xn--mnchen-3ya.test"),
+        ("https://MU\u0308NCHEN.test", "https://xn--mnchen-3ya.test"),
+        ("https://straße.test", "https://xn--strae-oqa.test"),
+        ("https://ΣΑΣ.test", "https://xn--mxa9ab.test"),
+        ("https://xn--mnchen-3ya.test", "https://xn--mnchen-3ya.test"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[0:0::1]:80", "http://[::1]"),
+        ("NULL", "null"),
+    ],
+)
+def test_origin_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
+    assert normalised_origin(text) == origin
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "is not an origin such as"),
+        ("", "is not an origin such as"),
+        ("ftp://a.example", "is not an origin such as"),
+        ("https://a.example/path", "more than an origin"),
+        ("https://:secret@a.example", "more than an origin"),
+        ("https://*.site.test", "wildcard"),
+        ("https://host:99999", "Port out of range"),
+        ("https://host:x", "Port"),
+        ("https://[::1", "Invalid IPv6"),
+        ("https://[fe80::1%25eth0]", "is not an origin"),
+        ("https://a b.test", "space"),
+        ("https://a\nb.test", "space"),
+        ("https://a..test", "host is not valid"),
+        ("https://a%2eb.test", "host is not valid"),
+        ("https://☃.test", "host is not valid"),
+        ("https://1.2.3", "host is not valid"),
+        (f"https://{'a' * 64}.test", "host is not valid"),
+        (f"https://{'.'.join(['abcdefghi'] * 25)}.test", "host is not valid"),
+        (f"https://{'.'.join(['abcdefghi'] * 24)}.abcdefghijk:8443", "longer than 255"),
+    ],
+)
+def test_what_no_browser_sends_is_refused_with_a_sentence(text: str, why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        run("create_ingest_key", "--origin", text)
+    assert not IngestKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_admin_keeps_origins_as_browsers_send_them_too() -> None:
+    page, client = "/admin/csp/ingestkey/add/", in_admin("owner")
+    refused = client.post(page, {"name": "site", "origins": "https://*.site.test"})
+    assert "has a wildcard" in refused.content.decode()
+    client.post(page, {"name": "site", "origins": "https://site.test:443,https://Site.test"})
+    assert IngestKey.objects.get().origins == ["https://site.test"]
+
+
+@given(st.text(max_size=300) | st.from_regex(r"https?://[^/]{1,40}(:[0-9]{1,5})?", fullmatch=True))
+def test_normalised_origin_stays_as_it_is(text: str) -> None:
+    try:
+        origin = normalised_origin(text)
+    except ValueError:
+        return
+    assert origin.isascii()
+    assert normalised_origin(origin) == origin
+
+
+@pytest.mark.django_db
+def test_keys_successor_finds_a_name_for_itself(anonymous: APIClient) -> None:
+    keys = [run("create_ingest_key", "--origin", "https://site.test:443") for _ in range(3)]
+    assert len(set(keys)) == 3
+    names = list(IngestKey.objects.order_by("id").values_list("name", flat=True))
+    assert names == ["site.test", "site.test 2", "site.test 3"]
+    long = f"https://{'.'.join(['abcdefghi'] * 9)}.test"
+    assert run("create_ingest_key", "--origin", long) != run("create_ingest_key", "--origin", long)
+
+
+@pytest.mark.django_db
+def test_name_that_cannot_be_given_is_refused_with_a_sentence() -> None:
+    with pytest.raises(CommandError, match="longer than 64"):
+        run("create_ingest_key", "--origin", ORIGIN, "--name", "n" * 65)
+    run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+    with pytest.raises(CommandError, match="name already"):
+        run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+
+
+def test_key_is_retired_by_its_name_or_itself(key: str, anonymous: APIClient) -> None:
+    successor = run("create_ingest_key", "--origin", ORIGIN)
+    assert "'site' is retired" in run("retire_ingest_key", "site")
+    assert post(anonymous, key) == 410
+    assert post(anonymous, successor) == 200
+    run("retire_ingest_key", successor)
+    assert post(anonymous, successor) == 410
+
+
+def test_key_works_until_the_time_of_its_retirement(key: str, anonymous: APIClient) -> None:
+    later = timezone.now() + timedelta(days=1)
+    assert f"{later:%Y-%m-%d %H:%M} UTC" in run("retire_ingest_key", key, "--at", later.isoformat())
+    assert post(anonymous, key) == 200
+    assert IngestKey.objects.get().retired_at == later
+
+
+@pytest.mark.django_db
+def test_retirement_that_cannot_be_is_refused_with_a_sentence() -> None:
+    run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
+    with pytest.raises(CommandError, match="no ingest key 'sit'"):
+        run("retire_ingest_key", "sit")
+    for wrong in ("2026-12-01", "soon", "0001-01-01T00:00:00+14:00"):
+        with pytest.raises(CommandError, match=wrong[:4]):
+            run("retire_ingest_key", "site", "--at", wrong)
+    run("retire_ingest_key", "site")
+    with pytest.raises(CommandError, match="already"):
+        run("retire_ingest_key", "site")
+
+
+@given(st.integers(min_value=0, max_value=31), st.sampled_from("aZ9"))
+def test_mistyped_key_is_not_well_formed(position: int, letter: str) -> None:
+    key = ingest_keys.new_key()
+    assert ingest_keys.is_well_formed(key)
+    mistyped = key[:position] + letter + key[position + 1 :]
+    assert ingest_keys.is_well_formed(mistyped) == (mistyped == key)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp.parsers import Shape, parse
+from csp.tolerant_json import load
+from kernel.http.errors import APIError
+from tests.support.csp_reports import legacy, modern
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (legacy(), Shape.LEGACY),
+        ([modern()], Shape.REPORTING_API),
+        ({"type": "csp-violation", "url": "https://a.example/", **legacy()}, Shape.WEBKIT_LEGACY),
+        ({"type": "csp-violation", "url": "u", "body": modern()["body"]}, Shape.WEBKIT),
+        ([legacy()], Shape.LEGACY),
+    ],
+)
+def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
+    [violation] = parse(value).violations
+    assert violation.shape is shape
+    assert violation.blocked_uri == "https://cdn.example.net/lib.js"
+    assert violation.effective_directive == "script-src-elem"
+    assert violation.document_uri == "https://coder.example.com/workspaces"
+
+
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [
+        (10, 10),
+        ("10", 10),
+        (10.0, 10),
+        ("ten", None),
+        (-1, None),
+        (2**31, None),
+        ([], None),
+        (None, None),
+        (True, 1),
+        ("9" * 400, None),
+        ("\u0661", None),
+        (" 10 ", 10),
+        ("0" * 20 + "200", 200),
+        ("", None),
+    ],
+)
+def test_numbers_may_be_strings(sent: Any, number: int | None) -> None:
+    [violation] = parse(legacy(line_number=sent)).violations
+    assert violation.line_number == number
+
+
+def test_unknown_members_are_kept_and_known_ones_are_not_kept_twice() -> None:
+    [violation] = parse(legacy(policy_id="x", blocked_uri="inline")).violations
+    assert violation.extra == {"policy-id": "x"}
+
+
+def test_document_is_the_envelopes_where_the_body_has_none() -> None:
+    item = modern()
+    del item["body"]["documentURL"]
+    assert parse([item]).violations[0].document_uri == item["url"]
+
+
+def test_members_of_the_wrong_type_are_missing_ones() -> None:
+    [violation] = parse(legacy(blocked_uri=7, source_file=["x"], disposition={})).violations
+    assert (violation.blocked_uri, violation.source_file, violation.disposition) == ("", "", "")
+
+
+def test_each_item_has_its_own_verdict() -> None:
+    parsed = parse([modern(), "x", {"type": "csp-hash", "body": {}}, {"type": "csp-violation"}])
+    assert (len(parsed.violations), parsed.other, parsed.invalid) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("body", [{}, {"body": None}, {"body": "x"}])
+def test_report_of_another_type_needs_no_body(body: dict[str, Any]) -> None:
+    parsed = parse([{"type": "deprecation", **body}])
+    assert (parsed.other, parsed.invalid) == (1, 0)
+
+
+def outcome(read: Callable[[Any], Any], value: Any) -> int:
+    """The status that reading the value would be answered with."""
+    try:
+        read(value)
+    except APIError as error:
+        return error.status
+    return 200
+
+
+_any = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(_any)
+def test_any_value_is_parsed_or_refused(value: Any) -> None:
+    assert outcome(parse, value) in {200, 400, 413}
+
+
+@given(_any)
+def test_any_json_is_loaded_fit_for_postgresql(value: Any) -> None:
+    body = json.dumps(value).encode()
+    # NaN and infinities, as Python writes them, are not JSON.
+    if outcome(load, body) == 400:
+        return
+    loaded = load(body)
+    json.dumps(loaded, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    assert "\\u0000" not in json.dumps(loaded)
+
+
+@given(st.binary())
+def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
+    assert outcome(load, body) in {200, 400}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'"\\u0000"', "\ufffd"),
+        (b'"\\ud800"', "\ufffd"),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b'{"\\u0000a": ["\xff"]}', {"\ufffda": ["\ufffd"]}),
+        (b"[1e400, -1e400, 1.5]", [None, None, 1.5]),
+        (b"[" + b"9" * 5000 + b"]", [None]),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
+        ('{"a": "é"}'.encode("utf-16-be"), {"a": "é"}),
+        (b'{"a": "x\0y\nz"}', {"a": "x\ufffdy\nz"}),
+    ],
+)
+def test_what_postgresql_refuses_is_replaced(body: bytes, value: Any) -> None:
+    assert load(body) == value
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[" * 40 + b"]" * 40, b"NaN", b"{'a': 1}"])
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(APIError) as caught:
+        load(body)
+    assert caught.value.status == 400

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csp.models import Group, HourCount, NoiseHit, Report
+from tests.support.client import APIClient
+from tests.support.csp_reports import FIREFOX, PATH, as_bytes, fresh_writer, legacy, modern, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _writer(transactional_db: None) -> Iterator[None]:
+    with fresh_writer():
+        yield
+
+
+def test_report_is_answered_ok_and_is_there(member: APIClient) -> None:
+    answer = send(member, legacy(), HTTP_USER_AGENT=FIREFOX)
+    assert (answer.status_code, answer.json()) == (200, "ok")
+    assert answer["Content-Type"] == "application/json; charset=utf-8"
+    report = Report.objects.get()
+    assert report.blocked_uri == "https://cdn.example.net/lib.js"
+    assert (report.disposition, report.status_code, report.browser) == (
+        "enforce",
+        200,
+        "Firefox 149",
+    )
+    assert abs(timezone.now() - report.received_at) < timedelta(minutes=1)
+
+
+def test_every_report_of_an_array_is_there(member: APIClient) -> None:
+    assert send(member, [modern(), modern(lineNumber=13)]).json() == "ok"
+    assert set(Report.objects.values_list("line_number", flat=True)) == {12, 13}
+
+
+def test_age_is_taken_off_the_time_of_arrival(member: APIClient) -> None:
+    send(member, [modern()])
+    report = Report.objects.get()
+    assert report.received_at - report.occurred_at == timedelta(milliseconds=1500)
+
+
+@pytest.mark.parametrize("value", [{"csp-report": {}}, {"type": "csp-violation", "body": {}}])
+def test_report_without_members_is_stored(member: APIClient, value: Any) -> None:
+    assert send(member, value).status_code == 200
+    assert Report.objects.count() == 1
+
+
+def test_bad_report_does_not_take_its_neighbours_with_it(member: APIClient) -> None:
+    hashes = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
+    assert send(member, [modern(), 3, {"type": "csp-violation"}, hashes]).status_code == 200
+    assert Report.objects.count() == 1
+
+
+def test_array_may_be_large(member: APIClient) -> None:
+    assert send(member, [modern(originalPolicy="x" * 7_000)] * 100).status_code == 200
+    assert Report.objects.count() == 100
+
+
+def test_nobody_is_asked_where_reports_are_public(anonymous: APIClient, settings: Any) -> None:
+    settings.CSP_ACCESS = "public"
+    assert send(anonymous, legacy()).status_code == 200
+
+
+def test_cookie_needs_no_csrf_proof(member: APIClient) -> None:
+    browser = APIClient()
+    browser.cookies["coder_session_token"] = member.token
+    assert send(browser, legacy()).status_code == 200
+
+
+@pytest.mark.parametrize("unit", ["a@b.c,", "token=x;", "/@a/b/", "https://a--b--c.d/ ", "x"])
+def test_texts_that_masking_makes_longer_fit_their_columns(member: APIClient, unit: str) -> None:
+    texts = [name for name, value in modern()["body"].items() if isinstance(value, str)]
+    long = [modern(**{name: unit * 500}) for name in texts]
+    short = [modern(**{name: (unit * 10)[:64]}) for name in texts]
+    assert send(member, [modern(lineNumber=99), *long, *short]).status_code == 200
+    assert Report.objects.count() == 1 + 2 * len(texts)
+
+
+def test_numbers_out_of_range_are_not_kept(member: APIClient) -> None:
+    body = as_bytes(legacy(a=1, b=2)).replace(b'"a": 1', b'"a": 1e20')
+    assert member.post_json(PATH, body).status_code == 200
+    assert Report.objects.get().extra == {"a": None, "b": 2}
+
+
+def test_unknown_members_beside_the_report_are_kept(member: APIClient) -> None:
+    send(member, [modern(own=1) | {"beside": 2, "big": ["x" * 9000]}])
+    assert Report.objects.get().extra == {"beside": 2, "own": 1, "(left out)": 1}
+
+
+def test_pages_are_told_apart_by_neither_credentials_nor_fragment(member: APIClient) -> None:
+    for page in ("https://c.example/a", "https://u:p@c.example/a#1", "https://c.example/a?x#2"):
+        send(member, legacy(document_uri=page))
+    assert Group.objects.get().pages == 1
+
+
+@pytest.mark.parametrize(("age", "days"), [(10**9, 2), (2**31, 2), (1e300, 2), (86_400_000, 1)])
+def test_great_age_is_that_of_the_oldest_report(member: APIClient, age: float, days: int) -> None:
+    send(member, [modern() | {"age": age}])
+    report = Report.objects.get()
+    assert report.received_at - report.occurred_at == timedelta(days=days)
+
+
+def test_what_postgresql_refuses_is_cleaned(member: APIClient) -> None:
+    body = (
+        b'{"csp-report": {"blocked-uri": "a\\u0000b", "source-file": "\\ud800x", "big": '
+        + b"9" * 5000
+        + b', "inf": 1e400, "script-sample": "\xff\xfe", "line-number": "17"}}'
+    )
+    assert member.post_json(PATH, body).status_code == 200
+    report = Report.objects.get()
+    assert (report.blocked_uri, report.source_file) == ("a\ufffdb", "\ufffdx")
+    assert report.extra == {"big": None, "inf": None}
+    assert report.line_number == 17
+
+
+def test_reports_of_one_finding_are_one_group(member: APIClient) -> None:
+    for number in range(3):
+        send(member, legacy(blocked_uri=f"https://cdn.example.net/{number}.js?v={number}"))
+    send(member, legacy(blocked_uri="https://elsewhere.example.net/"))
+    group = Group.objects.get(blocked="cdn.example.net")
+    assert (group.count, group.directive) == (3, "script-src-elem")
+    assert (group.pages, group.browsers, group.days, group.client_days) == (1, 1, 1, 1)
+    assert group.first_version == group.last_version != ""
+    assert sum(HourCount.objects.filter(group=group).values_list("count", flat=True)) == 3
+    assert Group.objects.count() == 2
+
+
+def test_noise_is_answered_ok_and_counted_by_its_rule(member: APIClient) -> None:
+    assert send(member, legacy(blocked_uri="chrome-extension")).status_code == 200
+    group = Group.objects.get()
+    assert (group.count, group.noise_count, group.client_days) == (1, 1, 1)
+    assert NoiseHit.objects.get().rule.pattern == "chrome-extension"
+
+
+def test_nothing_private_is_stored(member: APIClient) -> None:
+    secret = member.token
+    send(
+        member,
+        legacy(
+            document_uri=f"https://u:p@coder.example.com/@alice/dev?coder_session_token={secret}",
+            referrer=f"https://coder.example.com/path?token={secret}",
+            original_policy=f"script-src 'self'; report-uri /api?coder_session_token={secret}",
+            blocked_uri=f"https://cdn.example.net/{secret}/x.js#frag",
+            source_file=f"https://coder.example.com/a.js?key={secret}",
+            script_sample=f"token={secret}",
+            unknown={"deep": [f"https://x.example.com/?q={secret}"]},
+        ),
+        REMOTE_ADDR="203.0.113.7",
+    )
+    stored = json.dumps(list(Report.objects.values()) + list(Group.objects.values()), default=repr)
+    for private in (secret, secret[11:], "alice", "203.0.113.7", "u:p@", "#frag"):
+        assert private not in stored
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_members = st.dictionaries(
+    st.sampled_from(
+        ["blocked-uri", "document-uri", "documentURL", "line-number", "original-policy", "x"]
+    ),
+    _json,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    body=st.binary(max_size=200)
+    | _json.map(lambda v: json.dumps(v).encode())
+    | _members.map(lambda m: json.dumps({"csp-report": m}).encode())
+    | _members.map(lambda m: json.dumps([{"type": "csp-violation", "body": m}]).encode())
+)
+def test_whatever_is_sent_is_answered_in_json(member: APIClient, body: bytes) -> None:
+    answer = member.post_json(PATH, body)
+    assert answer.status_code in {200, 400}
+    assert answer["Content-Type"] == "application/json; charset=utf-8"
+    answer.json()

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp.auditing import holds_private, holds_private_member
+from csp.coder_addresses import path_template, private_host
+from csp.extras import scrubbed_extra
+from csp.free_text import scrubbed_policy, scrubbed_text
+from csp.masking import holds_secret, masked
+from csp.parsers import parse, shortened
+from csp.scrub import scrubbed
+from csp.uris import origin_of, scrubbed_uri
+from tests.support.csp_reports import CHROME, FIREFOX, legacy
+
+CODER_TOKEN = "aB3dE6gH9j-aB3dE6gH9jK2mN5pQ8sT1u"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("uri", "stored"),
+    [
+        ("https://u:p@Host.example.com/a?q=1#f", "https://host.example.com/a"),
+        ("https://host.example.com:443/a", "https://host.example.com/a"),
+        ("https://host.example.com:8443/a", "https://host.example.com:8443/a"),
+        ("wss://host.example.com/ws?token=x", "wss://host.example.com/ws"),
+        (f"https://h.example.com/{CODER_TOKEN}/x", "https://h.example.com/{secret}/x"),
+        ("https://h.example.com/reset/a.b@c.example", "https://h.example.com/reset/{email}"),
+        (
+            "https://h.example.com/@alice/dev.main/apps/code",
+            "https://h.example.com/@{user}/{workspace}/apps/code",
+        ),
+        ("data:text/html,secret", "data"),
+        ("blob:https://h.example.com/1f0b", "blob"),
+        ("chrome-extension://abcdefgh/inject.js", "chrome-extension://abcdefgh"),
+        ("chrome-extension", "chrome-extension"),
+        ("inline", "inline"),
+        ("/relative/path?token=1", "/relative/path"),
+        ("/p?q=a secret", "/p"),
+        ("/path?x=1;jsess=secret", "/path"),
+        ("/path;jsess=secret", "/path"),
+        ("/path%3Fsid=secret", "/path"),
+        ("//user:secret@host/path", "//host/path"),
+        ("//host/path?x=1,k=secret", "//host/path"),
+        (
+            "https://h.example/to/https://u:p@other.example/x",
+            "https://h.example/to/https://other.example/x",
+        ),
+        ("https://h.example/to/u:p@other.example/x", "https://h.example/to/other.example/x"),
+        ("https://h.example/r%2F@alice%2Fdev", "https://h.example/r/@{user}/{workspace}"),
+        ("https://h.example/https%3A%2F%2Fu%3Ap%40i%2Fx", "https://h.example/https%3A//i/x"),
+        (
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikf/x",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikf",
+        ),
+        ("https://h.example/npm/react@18.2.0/x.js", "https://h.example/npm/react@18.2.0/x.js"),
+        ("https://h.example/0123456789abcdef01234567/x", "https://h.example/{secret}/x"),
+        ("https://h.example/k5fqz2x7m3b4n6p2q7r5t3v4", "https://h.example/{secret}"),
+        ("https://h.example/templates/docker", "https://h.example/templates/{template}"),
+        ("https://h.example/templates/main.css", "https://h.example/templates/main.css"),
+        ("https://h.example//@alice/dev", "https://h.example//@{user}/{workspace}"),
+        ("https://h o.example/secret", "https"),
+        ("deadbeefdeadbeefdeadbeefdeadbeefdeadbeef:x", "{secret}"),
+        ("data:text/html,chromewebdata", "data:text/html,chromewebdata"),
+        ("moz-extension://u:p@abcdefgh/x", "moz-extension://abcdefgh"),
+        ("https://[::1]:3000/x?y", "https://[::1]:3000/x"),
+        ("http://bad:port/x?token=1", "http"),
+        ("", ""),
+    ],
+)
+def test_addresses_lose_what_is_private(uri: str, stored: str) -> None:
+    assert scrubbed_uri(uri) == stored
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/", "/"),
+        ("/workspaces", "/workspaces"),
+        ("/@alice/dev", "/@{user}/{workspace}"),
+        ("/@alice/dev/builds/17", "/@{user}/{workspace}/builds/{number}"),
+        ("/%40alice/dev.main/terminal", "/@{user}/{workspace}/terminal"),
+        ("/@alice", "/@{user}"),
+        ("/templates/docker", "/templates/{template}"),
+        ("/templates/docker/versions/5", "/templates/{template}/versions/{number}"),
+        ("/templates/new", "/templates/new"),
+        ("/templates/acme/docker", "/templates/{organization}/{template}"),
+        ("/templates/acme/docker/workspace", "/templates/{organization}/{template}/workspace"),
+        ("/organizations/acme/members/alice", "/organizations/{organization}/members/{user}"),
+        ("/organizations/acme/members", "/organizations/{organization}/members"),
+        ("/api/v2/users/alice/workspace/dev", "/api/v2/users/{user}/workspace/{workspace}"),
+        ("/api/v2/users/me/keys", "/api/v2/users/me/keys"),
+        ("/x/0b9f2a7c-1111-4222-8333-444455556666", "/x/{id}"),
+    ],
+)
+def test_pages_of_one_kind_have_one_template(path: str, template: str) -> None:
+    assert path_template(path) == template
+
+
+@pytest.mark.parametrize(
+    ("host", "template"),
+    [
+        ("8080--main--dev--alice.apps.example.com", "{port}--{agent}--{workspace}--{user}."),
+        ("code-server--dev--alice.apps.example.com", "code-server--{workspace}--{user}."),
+        (
+            "pre---8080--main--dev--alice.apps.example.com",
+            "{prefix}---{port}--{agent}--{workspace}--{user}.",
+        ),
+        (
+            "8080--main--dev--alice--suffix.apps.example.com",
+            "{port}--{agent}--{workspace}--{user}--{suffix}.",
+        ),
+        ("code--dev--alice", "code--{workspace}--{user}"),
+        ("coder.example.com", "coder.example.com"),
+        ("xn--bcher-kva.example.com", "xn--bcher-kva.example.com"),
+    ],
+)
+def test_application_hosts_lose_names(host: str, template: str) -> None:
+    assert private_host(host).startswith(template)
+    assert "alice" not in private_host(host)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        CODER_TOKEN,
+        JWT,
+        "cik_aB3dE6gH9jK2mN5pQ8sT1u00Aa1Z",
+        "ghp_aB3dE6gH9jK2mN5pQ8sT1uV4wX7y",
+        "d41d8cd98f00b204e9800998ecf8427e",
+        "glpat-aB3dE6gH9jK2mN5pQ8sT",
+        "a.person@example.com",
+        "token=abcdef",
+        "coder_session_token=abc",
+        "Zm9vYmFyMTIzNDU2Nzg5MEFCQ0RFRkdI",
+        "0123456789abcdef01234567",
+        "k5fqz2x7m3b4n6p2q7r5t3v4",
+        "jsessionid=DEADBEEF12345678",
+        "csrftoken=abcdef",
+        '"password": "hunter2"',
+        "Authorization: Bearer abcdef",
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
+    assert holds_secret(secret)
+    assert secret not in masked(f"before {secret} after")
+    assert masked(f"/{secret}/") == masked(masked(f"/{secret}/"))
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "index-DnW3k9fA.js",
+        "require-trusted-types-for",
+        "0b9f2a7c-1111-4222-8333-444455556666",
+        "/assets/vendor.min.js",
+        "upgrade-insecure-requests",
+        "script-src-elem 'self'",
+        CODER_TOKEN[:8],
+        "index-4f3a2b1c9d8e7f6a5b4c.js",
+        "react@18.2.0",
+    ],
+)
+def test_what_is_harmless_stays(harmless: str) -> None:
+    assert not holds_secret(harmless)
+
+
+@given(st.text())
+def test_masking_twice_changes_nothing(text: str) -> None:
+    assert masked(masked(text)) == masked(text)
+
+
+@given(st.text())
+def test_scrubbed_addresses_stay_as_they_are(uri: str) -> None:
+    assert not holds_secret(scrubbed_uri(uri))
+
+
+def test_policy_keeps_its_sources_and_loses_its_secrets() -> None:
+    policy = (
+        "script-src 'self' 'nonce-r4nd0m' https://u:p@cdn.example.net/x?key=1; "
+        f"report-uri /api/v2/csp/reports?coder_session_token={CODER_TOKEN}; "
+        "report-to csp"
+    )
+    assert scrubbed_policy(policy) == (
+        "script-src 'self' 'nonce-{nonce}' https://cdn.example.net/x; "
+        "report-uri /api/v2/csp/reports; report-to csp"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "stored"),
+    [
+        ("img-src https://h/x?a=1;sid=S,k=S", "img-src https://h/x;{secret},{secret}"),
+        ("img-src 'nonce-cut", "img-src 'nonce-{nonce}'"),
+        ("https://u:p@h/x", "{secret}"),
+        (
+            "frame-src wss://8080--main--dev--alice.apps.test code--dev--alice.apps.test:8443",
+            "frame-src wss://{port}--{agent}--{workspace}--{user}.apps.test "
+            "code--{workspace}--{user}.apps.test:8443",
+        ),
+        (
+            "img-src data: blob: *.example /@alice/dev/",
+            "img-src data: blob: *.example /@{user}/{workspace}/",
+        ),
+    ],
+)
+def test_policy_keeps_words_of_its_grammar(policy: str, stored: str) -> None:
+    assert scrubbed_policy(policy) == stored
+    assert scrubbed_policy(stored) == stored
+
+
+IN_APP = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1) [FBAN/FBIOS;FBAV/500.0;FB_IAB/FB4A;]"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("fetch('/x?a=1,sid=S')", "fetch('/x')"),
+        ("https://bob:S!x@h.test/p", "https://h.test/p"),
+        (f"{IN_APP} https://u:S@h.test/?sid=S", f"{IN_APP} https://h.test/"),
+        ("see https://u:S@h.test/?a=1,sid=S;k=S end", "see https://h.test/ end"),
+        ("x https://h.test/p;jsess=S", "x https://h.test/p"),
+        (r'{"u": "https:\/\/u:S@h.test\/p?x"}', '{"u": "https://h.test/p"}'),
+        (
+            "wss://8080--main--dev--alice.apps.test",
+            "wss://{port}--{agent}--{workspace}--{user}.apps.test",
+        ),
+        ("at /@alice/dev/ and @alice/dev", "at /@{user}/{workspace}/ and @{user}/{workspace}"),
+        ("load(data:text/plain;base64,AAAA)", "load(data:)"),
+        ("@media print { a: var(--a--b--c) }", "@media print { a: var(--a--b--c) }"),
+        (FIREFOX, FIREFOX),
+        (CHROME, CHROME),
+    ],
+)
+def test_addresses_in_texts_lose_what_is_private(text: str, stored: str) -> None:
+    assert scrubbed_text(text) == stored
+    assert scrubbed_text(stored) == stored
+
+
+@pytest.mark.parametrize(
+    ("directive", "disposition", "stored"),
+    [
+        ("script-src https://u1:pw@h.test/x?sid=S#f", "enforce", ("script-src", "enforce")),
+        ("https://u:S@h.test/", "https://u:S@h/?k=S", ("{secret}", "{secret}")),
+        ("", "a@b.c,a@b.c", ("", "{secret}")),
+        ("IMG-SRC", "odd", ("IMG-SRC", "odd")),
+    ],
+)
+def test_directive_and_disposition_are_words(
+    directive: str, disposition: str, stored: tuple[str, str]
+) -> None:
+    sent = legacy(effective_directive=directive, disposition=disposition)
+    violation = scrubbed(parse(sent).violations[0])
+    assert (violation.effective_directive, violation.disposition) == stored
+
+
+_PARTS = (
+    *("https:", "//", "/", "@", "%40", ":", ";", ",", "?", "#", "=", " ", "'", '"', "--", ".", "("),
+    *("[", "\\", "data:", "users", "templates", "me", "token", "'nonce-", "{user}", "u", "S"),
+    *("h.test", "alice", "8080", "é", "script-src", "a1b2c3d4e5f6a1b2c3d4e5f6", CODER_TOKEN),
+)
+_texts = st.lists(st.sampled_from(_PARTS), max_size=12).map("".join)
+
+
+@pytest.mark.parametrize("scrub", [scrubbed_uri, scrubbed_text, scrubbed_policy, origin_of])
+@given(text=_texts | st.text())
+def test_audit_finds_nothing_in_what_was_scrubbed(scrub: Callable[[str], str], text: str) -> None:
+    assert not holds_private(scrub(text))
+
+
+@given(_texts, _texts)
+def test_audit_finds_nothing_in_unknown_members(name: str, value: str) -> None:
+    extra = scrubbed_extra({name: [{value: name}], "x": value})
+    assert not holds_private_member(json.dumps(extra))
+
+
+@pytest.mark.parametrize(("most", "kept"), [(1, ""), (5, "by "), (9, "by "), (20, None)])
+def test_shortened_text_ends_with_no_half_token(most: int, kept: str | None) -> None:
+    text = "by alice@h.test"
+    assert shortened(text, most) == (text if kept is None else kept)
+
+
+def test_referrer_is_reduced_to_its_origin() -> None:
+    assert origin_of("https://coder.example.com/@alice/dev?x") == "https://coder.example.com"
+    assert origin_of("about:blank") == ""
+
+
+def test_unknown_members_are_scrubbed_and_bounded() -> None:
+    extra = {"a": f"https://h.example/?t={CODER_TOKEN}", CODER_TOKEN: 1, "big": "x " * 4000}
+    assert scrubbed_extra(extra) == {
+        "a": "https://h.example/",
+        "{secret}": "{secret}",
+        "(left out)": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("member", "stored"),
+    [
+        ({"https://u:S@h/?q=S": 1}, {"https://h/": 1}),
+        ({"x": {"https://u:S@h/?q=S": [1]}}, {"x": {"https://h/": [1]}}),
+        ({"x": "say ?a=1,sid=S"}, {"x": "say "}),
+        ({"password": "hunter2"}, {"password": "{secret}"}),
+        ({"token": ["abc"], "apikey": 17}, {"token": "{secret}", "apikey": "{secret}"}),
+        ({"x": {"authorization": "Bearer abc"}}, {"x": {"authorization": "{secret}"}}),
+        (
+            {"author": "x", "keyboard": 1, "token": None},
+            {"author": "x", "keyboard": 1, "token": None},
+        ),
+        ({"a": 1e20, "b": [-1e300, 2**63 - 1, 0.5]}, {"a": None, "b": [None, 2**63 - 1, 0.5]}),
+    ],
+)
+def test_unknown_members_lose_secrets_and_numbers_out_of_range(
+    member: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    assert scrubbed_extra(member) == stored
+
+
+@pytest.mark.parametrize("unit", ["/@a/b", "a--b--c.", "token: ", "//a:b@c ", "'nonce-", "a@", "é"])
+def test_scrubbing_is_linear(unit: str) -> None:
+    # With a pattern that backtracks, this would not end within a day.
+    for scrub in (scrubbed_uri, scrubbed_text, scrubbed_policy, holds_private):
+        scrub(unit * (200_000 // len(unit)))
+
+
+def test_scrubbing_twice_changes_nothing() -> None:
+    [violation] = parse(legacy(document_uri="https://c.example/@alice/dev?x")).violations
+    once = scrubbed(violation)
+    assert scrubbed(once) == replace(once)

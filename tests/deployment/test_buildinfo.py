@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from coderapi import __version__
+from deployment.identity import deployment_identity
+from kernel.http import documents
+from tests.support.client import APIClient
+
+PATH = "/api/v2/buildinfo"
+pytestmark = pytest.mark.django_db
+
+SEMVER = re.compile(r"v\d+\.\d+\.\d+\+coderapi\.\d+\.\d+\.\d+[0-9A-Za-z.-]*")
+
+
+def test_version_is_the_coder_release_with_ours_behind_it(anonymous: APIClient) -> None:
+    answer = anonymous.get(PATH)
+
+    assert SEMVER.fullmatch(answer.json()["version"])
+    assert answer.json()["version"] == f"v2.29.0+coderapi.{__version__}"
+    assert answer.headers["X-Coder-Build-Version"] == answer.json()["version"]
+
+
+def test_all_members_are_there(anonymous: APIClient) -> None:
+    found = anonymous.get(PATH).json()
+
+    assert found["agent_api_version"] == "1.0"
+    assert re.fullmatch(r"1\.\d+", found["provisioner_api_version"])
+    assert found["workspace_proxy"] is False
+    assert found["telemetry"] is True
+    assert found["dashboard_url"] == "http://127.0.0.1:3000"
+    assert found["upgrade_message"] == ""
+    assert found["external_url"].startswith("https://")
+    assert len(found) == 10
+
+
+def test_options_are_told(settings: Any, anonymous: APIClient) -> None:
+    settings.TELEMETRY = False
+    settings.CLI_UPGRADE_MESSAGE = "Run brew upgrade."
+    settings.ACCESS_URL = "https://coder.example.com"
+
+    found = anonymous.get(PATH).json()
+
+    assert found["telemetry"] is False
+    assert found["upgrade_message"] == "Run brew upgrade."
+    assert found["dashboard_url"] == "https://coder.example.com"
+
+
+def test_ids_are_made_once_and_kept(anonymous: APIClient) -> None:
+    first = anonymous.get(PATH).json()
+    documents.forget_all()
+    second = anonymous.get(PATH).json()
+
+    assert uuid.UUID(first["deployment_id"]).version == 4
+    assert first == second
+
+
+def test_web_push_key_is_an_uncompressed_point_in_unpadded_base64url(anonymous: APIClient) -> None:
+    text = anonymous.get(PATH).json()["webpush_public_key"]
+
+    point = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    assert "=" not in text
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    assert key.curve.name == "secp256r1"
+
+
+def test_private_key_is_never_told(anonymous: APIClient) -> None:
+    private = bytes(deployment_identity().vapid_private_key)
+
+    assert base64.urlsafe_b64encode(private)[:40] not in anonymous.get(PATH).content
+
+
+@pytest.mark.parametrize(("experiments", "told"), [([], False), (["Web-Push"], True)])
+def test_coderd_wire_tells_the_web_push_key_only_with_the_experiment(
+    settings: Any, anonymous: APIClient, experiments: list[str], told: bool
+) -> None:
+    settings.EXPERIMENTS = experiments
+
+    found = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
+
+    assert ("webpush_public_key" in found) is told
+
+
+def test_token_that_does_not_count_is_ignored(anonymous: APIClient) -> None:
+    assert anonymous.get(PATH, headers={"Coder-Session-Token": "bad"}).status_code == 200
+
+
+def test_it_costs_no_query_once_rendered(
+    anonymous: APIClient, django_assert_num_queries: Any
+) -> None:
+    anonymous.get(PATH)
+    with django_assert_num_queries(0):
+        assert anonymous.get(PATH).status_code == 200

@@ -1,0 +1,252 @@
+"""Which options each start ran with, what changed, and which servers run with which."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+
+from deployment.history.differences import differences
+from deployment.history.models import ConfigRevision
+from deployment.history.recording import record_start
+from deployment.history.running import has_drifted, hosts_by_configuration
+from deployment.history.snapshot import ConfigSnapshot, snapshot
+from kernel.db.replicas import PREFIX, Replica
+from options.configuration import load
+from tests.support.client import APIClient
+from tests.support.obeying import Obeying, obeying
+from tests.support.processes import PROJECT, Program, in_database, wait_for
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = "the key of these digests"
+
+
+def of(key: str = KEY, **environ: str) -> ConfigSnapshot:
+    return snapshot(load(environ), key=key)
+
+
+def revision(**environ: str) -> ConfigRevision:
+    found = record_start(of(**environ), now=NOW)
+    assert found
+    return found
+
+
+# --- What is kept -----------------------------------------------------------------------------
+
+
+def test_same_values_have_the_same_digest_whatever_they_come_from() -> None:
+    by_env = of(CODER_HTTP_ADDRESS="127.0.0.1:3000")
+    assert by_env.digest == of().digest
+    assert by_env.sources == {"http_address": "env"}
+    assert of(CODER_HTTP_ADDRESS="127.0.0.1:3001").digest != of().digest
+
+
+def test_secret_is_only_a_digest_that_needs_the_key() -> None:
+    one, other = of(CODER_SCIM_AUTH_HEADER="planted"), of(CODER_SCIM_AUTH_HEADER="other")
+    assert "scim_api_key" not in one.values
+    assert one.secrets["scim_api_key"] != other.secrets["scim_api_key"]
+    assert one.secrets == of(CODER_SCIM_AUTH_HEADER="planted").secrets
+    assert one.secrets != of("another key", CODER_SCIM_AUTH_HEADER="planted").secrets
+    assert of().secrets == {}
+    assert "planted" not in repr(one)
+
+
+def test_password_within_a_value_counts_and_is_not_kept() -> None:
+    one = of(CODER_DERP_SERVER_RELAY_URL="https://u:planted@h")
+    other = of(CODER_DERP_SERVER_RELAY_URL="https://u:other@h")
+    assert one.values == other.values
+    assert one.digest != other.digest
+    assert "planted" not in json.dumps([one.values, one.secrets])
+
+
+def test_sharing_one_secret_text_does_not_show() -> None:
+    found = of(CODER_SCIM_AUTH_HEADER="planted", CODER_PROVISIONER_DAEMON_PSK="planted")
+    assert len(set(found.secrets.values())) == 2
+
+
+@pytest.mark.django_db
+def test_start_is_recorded_only_when_something_changed() -> None:
+    assert record_start(of(), now=NOW)
+    assert record_start(of(), now=NOW) is None
+    assert record_start(of(CODER_VERBOSE="true"), now=NOW)
+    assert record_start(of(), now=NOW)
+    assert ConfigRevision.objects.count() == 3
+
+
+@pytest.mark.django_db
+def test_differences_name_options_and_never_a_secret() -> None:
+    before = revision(CODER_SCIM_AUTH_HEADER="planted", CODER_BROWSER_ONLY="true")
+    after = revision(
+        CODER_SCIM_AUTH_HEADER="other",
+        CODER_PROVISIONER_DAEMON_PSK="planted",
+        CODER_ACCESS_URL="https://u:pass@a.example",
+    )
+    assert [str(found) for found in differences(before, after)] == [
+        "Access URL: (empty) → https://u:xxxxx@a.example",
+        "Provisioner Daemon Pre-shared Key (PSK): (empty) → (secret)",
+        "Browser Only: true → false",
+        "SCIM API Key: (secret) → (secret), changed",
+    ]
+    assert differences(before, before) == []
+
+
+@pytest.mark.django_db
+def test_option_that_a_release_does_not_know_is_named_by_its_path() -> None:
+    before, after = revision(), revision(CODER_VERBOSE="true")
+    before.values = {**after.values, "gone.option": "x"}
+    assert [str(found) for found in differences(before, after)] == ["gone.option: x → (empty)"]
+
+
+# --- Who runs what ----------------------------------------------------------------------------
+
+
+def replica(name: str, *, listens: bool = True) -> Replica:
+    return Replica(name, connections=1, listens=listens, since=NOW)
+
+
+def test_servers_that_differ_have_drifted() -> None:
+    same = [replica("a:1#11111111"), replica("a:2#11111111"), replica("b:1#11111111")]
+    assert hosts_by_configuration(same) == {"11111111": ["a", "b"]}
+    assert not has_drifted(hosts_by_configuration(same))
+    assert has_drifted(hosts_by_configuration([*same, replica("c:1#22222222")]))
+
+
+def test_a_command_beside_the_servers_is_no_drift() -> None:
+    found = [replica("a:1#11111111"), replica("a:3#22222222", listens=False), replica("a:4")]
+    assert not has_drifted(hosts_by_configuration(found))
+
+
+# --- Command and pages ------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_command_lists_revisions_and_compares_two(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = revision(), revision(CODER_BROWSER_ONLY="true")
+    call_command("config_history")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
+    call_command("config_history", diff=[first.pk, second.pk])
+    assert capsys.readouterr().out == "Browser Only: false → true\n"
+    with pytest.raises(CommandError, match="no revision 0"):
+        call_command("config_history", diff=[0, second.pk])
+
+
+PAGE = "/admin/deployment/configrevision/"
+
+
+def signed_in(client: APIClient) -> APIClient:
+    client.force_login(client.user, backend="users.backends.EmailOrUsernameBackend")
+    return client
+
+
+def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
+    first, second = revision(), revision(CODER_BROWSER_ONLY="true")
+    browser = signed_in(owner)
+    assert second.short in browser.get(PAGE).content.decode()
+    form = {"action": "compare", "_selected_action": [first.pk, second.pk]}
+    answer: Any = browser.post(PAGE, form)
+    assert answer.headers["Location"] == f"{PAGE}{first.pk}/{second.pk}/"
+    page = browser.get(answer.headers["Location"]).content.decode()
+    assert "Browser Only" in page
+    assert "<td>true</td>" in page
+
+
+def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClient) -> None:
+    found = revision(
+        CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL="postgres://u:held-back@h/d"
+    )
+    page = signed_in(owner).get(f"{PAGE}{found.pk}/change/").content.decode()
+    lines = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert ("Browser Only", "true", "env") in lines
+    sources = [source for _, _, source in lines]
+    set_by_somebody = len(list(filter(None, sources)))
+    assert all(sources[:set_by_somebody])
+    assert len(sources) > 100 > set_by_somebody
+    assert "held-back" not in page
+
+
+def test_two_must_be_selected(owner: APIClient) -> None:
+    form = {"action": "compare", "_selected_action": [revision().pk]}
+    answer: Any = signed_in(owner).post(PAGE, form, follow=True)
+    assert "Select two revisions" in answer.content.decode()
+
+
+def test_members_see_no_history(member: APIClient) -> None:
+    found = revision()
+    browser = signed_in(member)
+    for path in (PAGE, f"{PAGE}{found.pk}/{found.pk}/"):
+        assert browser.get(path).status_code == 302
+
+
+@contextmanager
+def server_named(name: str) -> Iterator[None]:
+    """A connection like a server's that hears of changes."""
+    database = connection.settings_dict["NAME"]
+    url = in_database(os.environ["DATABASE_URL"], database)
+    with psycopg.connect(url, application_name=f"{PREFIX}{name}", autocommit=True) as hearing:
+        hearing.execute("LISTEN coderapi")
+        yield
+
+
+# Within one transaction PostgreSQL looks at its activity only once.
+@pytest.mark.django_db(transaction=True)
+def test_page_and_command_say_when_servers_differ(
+    owner: APIClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = revision()
+    browser, warning = signed_in(owner), "Servers run with different configurations now."
+    with server_named(f"one:1#{found.short}"):
+        page = browser.get(PAGE).content.decode()
+        assert f"{found.short} runs now on one." in page
+        assert warning not in page
+        with server_named("two:1#ffffffff"):
+            page = browser.get(PAGE).content.decode()
+            call_command("config_history")
+    assert "ffffffff runs now on two." in page
+    assert warning in page
+    said = capsys.readouterr()
+    assert warning in said.err
+    assert said.out.rstrip().endswith("running now on one")
+
+
+def listing(server: Obeying) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), "config_history"],
+        env={**os.environ, "DATABASE_URL": server.database},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_servers_record_their_starts_and_what_they_run_is_seen() -> None:
+    with obeying("--web-only", CODER_BROWSER_ONLY="true") as first:
+        (line,) = listing(first).stdout.splitlines()
+        assert "running now on" in line
+        with obeying("--web-only", DATABASE_URL=first.database):
+            said = listing(first)
+        worker = Program(
+            "worker",
+            log=first.directory / "worker",
+            DATABASE_URL=first.database,
+            CODER_HIDE_AI_TASKS="true",
+        )
+        try:
+            wait_for(lambda: len(listing(first).stdout.splitlines()) == 3)
+        finally:
+            worker.kill_all()
+    assert len(said.stdout.splitlines()) == 2
+    assert said.stdout.count("running now on") == 2
+    assert "different configurations" in said.stderr

@@ -1,0 +1,184 @@
+"""The update check, against a source of releases on this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from deployment.models import UpdateCheck
+from deployment.updatecheck import UpdateCheckError, check_for_update, is_current, parse_release
+from kernel.http import documents
+from tests.support.client import APIClient
+from tests.support.processes import free_port
+
+PATH = "/api/v2/updatecheck"
+pytestmark = pytest.mark.django_db
+
+
+class Releases(ThreadingHTTPServer):
+    """Answers each request with what the test has put there, and remembers what was asked."""
+
+    status = 200
+    body = b""
+    etag = '"1"'
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[dict[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/latest"
+
+    def publish(self, version: str) -> None:
+        page = f"https://example.com/{version}"
+        self.body = json.dumps({"tag_name": version, "html_url": page}).encode()
+        self.etag = f'"{version}"'
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Releases
+
+    def do_GET(self) -> None:
+        self.server.asked.append(dict(self.headers))
+        known = self.headers.get("If-None-Match") == self.server.etag
+        self.send_response(304 if known else self.server.status)
+        self.send_header("ETag", self.server.etag)
+        self.end_headers()
+        if not known:
+            self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the tests' output is for the tests."""
+
+
+@pytest.fixture
+def releases(settings: Any) -> Iterator[Releases]:
+    with Releases() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings.UPDATE_CHECK = True
+        settings.UPDATE_CHECK_URL = server.url
+        yield server
+        server.shutdown()
+
+
+def answered(client: APIClient) -> Any:
+    documents.forget_all()
+    return client.get(PATH).json()
+
+
+def test_own_version_is_current_before_the_first_check(
+    releases: Releases, anonymous: APIClient
+) -> None:
+    found = answered(anonymous)
+
+    assert found["current"] is True
+    assert found["version"].startswith("v2.29.0+coderapi.")
+
+
+def test_newer_release_is_told(releases: Releases, anonymous: APIClient) -> None:
+    releases.publish("v2.30.1")
+
+    assert check_for_update(timezone.now()) == 1
+    assert answered(anonymous) == {
+        "current": False,
+        "url": "https://example.com/v2.30.1",
+        "version": "v2.30.1",
+    }
+
+
+def test_disabled_check_tells_the_own_version(
+    settings: Any, releases: Releases, anonymous: APIClient
+) -> None:
+    releases.publish("v2.30.1")
+    check_for_update(timezone.now())
+    settings.UPDATE_CHECK = False
+
+    assert answered(anonymous)["current"] is True
+
+
+def test_second_check_asks_by_etag_and_learns_nothing_new(releases: Releases) -> None:
+    releases.publish("v2.30.1")
+    check_for_update(timezone.now())
+
+    assert check_for_update(timezone.now()) == 0
+    assert releases.asked[-1]["If-None-Match"] == '"v2.30.1"'
+
+
+def test_etag_of_another_source_is_not_sent(settings: Any, releases: Releases) -> None:
+    releases.publish("v2.30.1")
+    check_for_update(timezone.now())
+    settings.UPDATE_CHECK_URL = f"{releases.url}?mirror"
+    check_for_update(timezone.now())
+
+    assert "If-None-Match" not in releases.asked[-1]
+
+
+BAD_ANSWERS: list[tuple[int, bytes]] = [
+    (500, b""),
+    (404, b"{}"),
+    (200, b""),
+    (200, b"<html>"),
+    (200, b"[]"),
+    (200, b'{"tag_name": "latest", "html_url": "https://example.com"}'),
+    (200, b'{"tag_name": 5, "html_url": "https://example.com"}'),
+    (200, b'{"tag_name": "v2.30.0", "html_url": "javascript:alert(1)"}'),
+    (200, b'{"tag_name": "v2.30.0"}'),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), BAD_ANSWERS)
+def test_bad_answer_keeps_what_was_known_and_notes_the_failure(
+    releases: Releases, anonymous: APIClient, status: int, body: bytes
+) -> None:
+    releases.publish("v2.30.1")
+    now = timezone.now()
+    check_for_update(now)
+    releases.status, releases.body, releases.etag = status, body, '"other"'
+
+    with pytest.raises(UpdateCheckError):
+        check_for_update(now + timedelta(days=1))
+
+    known = UpdateCheck.objects.get()
+    assert (known.failed_at, known.succeeded_at) == (now + timedelta(days=1), now)
+    assert known.error
+    assert answered(anonymous)["version"] == "v2.30.1"
+
+
+def test_source_that_does_not_answer_is_a_failure_that_names_it(settings: Any) -> None:
+    settings.UPDATE_CHECK_URL = f"http://127.0.0.1:{free_port()}/"
+
+    with pytest.raises(UpdateCheckError, match="cannot be reached"):
+        check_for_update(timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("own", "newest", "current"),
+    [
+        ("2.29.0", "v2.29.0", True),
+        ("2.29.0", "v2.28.9", True),
+        ("2.29.0", "v2.29.1", False),
+        ("2.29.0", "v2.100.0", False),
+        ("2.29.0-devel", "v2.29.0", True),
+        ("2.29.0+meta", "v2.29.0", True),
+        ("2.29.0", "v2.30.0-rc.1", False),
+        ("2.30.0", "v2.30.0-rc.1", True),
+    ],
+)
+def test_current_is_at_least_the_newest_by_semantic_version(
+    own: str, newest: str, current: bool
+) -> None:
+    assert is_current(own, newest) is current
+
+
+def test_release_is_read() -> None:
+    body = b'{"tag_name": "v2.30.0", "html_url": "https://example.com/x", "more": 1}'
+
+    assert parse_release(body) == ("v2.30.0", "https://example.com/x")

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import registry
+from jobs.locks import job_lock
+from jobs.models import JobRun
+from jobs.registry import Job, JobError, JobFailedError, register
+from jobs.schedule import FIRST_RETRY, MOST_RETRY, Run, next_slot, retry_delay, slot_of
+from jobs.selectors import jobs_state, upcoming
+from jobs.services import ABANDONED, KEPT, fail_abandoned_runs, prune_runs, run_due, run_job
+from kernel.telemetry import measures
+from tests.support.client import APIClient
+from tests.support.job_registry import empty_registry
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+type Registered = Callable[..., Job]
+
+
+@pytest.fixture
+def only() -> Iterator[Registered]:
+    """Registers a job in a registry that is otherwise empty, for the time of the test."""
+
+    def make(run: Callable[[datetime], int | None] = lambda now: None, **more: object) -> Job:
+        return register(Job(**{"name": "test_job", "every": HOUR, "run": run, **more}))  # type: ignore[arg-type]
+
+    with empty_registry():
+        yield make
+
+
+def fails(now: datetime) -> int:
+    raise ValueError("no such luck")
+
+
+def add_run(
+    slot: datetime, *, error: str = "", finished: bool = True, job: str = "test_job"
+) -> JobRun:
+    return JobRun.objects.create(
+        job=job,
+        slot=slot,
+        started_at=slot,
+        finished_at=slot if finished else None,
+        error=error,
+        host="elsewhere:1",
+    )
+
+
+# --- The schedule -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("every", "slot"),
+    [
+        (MINUTE, datetime(2026, 3, 4, 13, 47, tzinfo=UTC)),
+        (HOUR, datetime(2026, 3, 4, 13, tzinfo=UTC)),
+        (timedelta(days=1), datetime(2026, 3, 4, tzinfo=UTC)),
+        (timedelta(0), datetime(2026, 3, 4, 13, 47, 31, tzinfo=UTC)),
+    ],
+)
+def test_slots_are_multiples_of_the_interval(every: timedelta, slot: datetime) -> None:
+    moment = datetime(2026, 3, 4, 13, 47, 31, 500, tzinfo=UTC)
+    assert slot_of(moment, every=every) == slot
+
+
+def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> Run:
+    return Run(slot, slot + MINUTE if finished else None, failed)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([], NOON),
+        ([done(NOON)], NOON + HOUR),
+        ([done(NOON - HOUR)], NOON),
+        ([done(NOON - 50 * HOUR)], NOON),
+        ([done(NOON, finished=False)], NOON + HOUR),
+        ([done(NOON, failed=True)], NOON + MINUTE + FIRST_RETRY),
+        ([done(NOON, failed=True)] * 2, NOON + MINUTE + 2 * FIRST_RETRY),
+        ([done(NOON, failed=True)] * 8, NOON + HOUR),
+        ([done(NOON - 2 * HOUR, failed=True)], NOON - 2 * HOUR + MINUTE + FIRST_RETRY),
+        ([done(NOON + 10 * MINUTE)], NOON + HOUR),
+    ],
+    ids=["first", "done", "due", "missed", "running", "failed", "again", "often", "old", "by hand"],
+)
+def test_next_slot(runs: list[Run], expected: datetime) -> None:
+    assert next_slot(runs, every=HOUR, now=NOON + 20 * MINUTE) == expected
+
+
+@given(failures=st.integers(min_value=0, max_value=10_000))
+def test_retries_come_less_and_less_often_within_bounds(failures: int) -> None:
+    assert FIRST_RETRY <= retry_delay(failures) <= retry_delay(failures + 1) <= MOST_RETRY
+
+
+# --- The registry -----------------------------------------------------------------------------
+
+
+def test_a_name_is_given_once(only: Registered) -> None:
+    job = only()
+    assert registry.find("test_job") is job
+    with pytest.raises(JobError, match="two jobs named 'test_job'"):
+        only()
+
+
+def test_an_interval_may_be_computed(only: Registered) -> None:
+    assert only(every=lambda: 2 * HOUR).interval() == 2 * HOUR
+
+
+def test_the_apps_jobs_are_found_at_the_start() -> None:
+    assert registry.find("prune_job_runs").interval() == timedelta(days=1)
+
+
+# --- Running ----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_run_is_recorded_with_its_rows(only: Registered) -> None:
+    seen: list[datetime] = []
+
+    def run_at(now: datetime) -> int:
+        seen.append(now)
+        return 7
+
+    run_job(only(run_at), NOON)
+    run = JobRun.objects.get()
+    assert (run.job, run.slot, run.started_at, run.rows, run.error) == (
+        "test_job",
+        NOON,
+        NOON,
+        7,
+        "",
+    )
+    assert run.finished_at is not None
+    assert run.finished_at >= NOON
+    assert run.state == "ok"
+    assert seen == [NOON]
+
+
+@pytest.mark.django_db
+def test_a_slot_is_run_once(only: Registered) -> None:
+    job = only()
+    assert run_job(job, NOON, slot=NOON)
+    assert run_job(job, NOON + MINUTE, slot=NOON) is None
+    assert JobRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_job_that_runs_elsewhere_is_left_alone(only: Registered) -> None:
+    job = only()
+    with job_lock(job.name) as mine:
+        assert mine
+        assert run_job(job, NOON) is None
+    assert not JobRun.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_failure_is_recorded_and_does_not_stop_the_others(
+    only: Registered, caplog: pytest.LogCaptureFixture
+) -> None:
+    only(fails, name="a_fails")
+    only(lambda now: 1, name="b_works")
+    with caplog.at_level(logging.ERROR):
+        runs = run_due(NOON)
+    assert [(run.job, run.error, run.rows) for run in runs] == [
+        ("a_fails", "ValueError: no such luck", None),
+        ("b_works", "", 1),
+    ]
+    assert "Job a_fails failed" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_failure_that_a_job_foresaw_is_one_line(
+    only: Registered, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gives_up(now: datetime) -> int:
+        raise JobFailedError("The other side does not answer.")
+
+    run = run_job(only(gives_up), NOON)
+    assert run
+    assert run.error == "The other side does not answer."
+    assert [record.exc_info for record in caplog.records if "failed:" in record.message] == [None]
+
+
+@pytest.mark.django_db
+def test_an_errors_text_is_kept_without_passwords_and_nul(only: Registered) -> None:
+    def leaks(now: datetime) -> int:
+        raise ValueError("postgresql://me:hunter2@db/x\0")
+
+    run = run_job(only(leaks), NOON)
+    assert run
+    run.refresh_from_db()
+    assert run.error == "ValueError: postgresql://me:***@db/x"
+
+
+@pytest.mark.django_db
+def test_what_is_due_runs_once_and_again_in_the_next_slot(only: Registered) -> None:
+    only()
+    assert [run.slot for run in run_due(NOON + MINUTE)] == [NOON]
+    assert run_due(NOON + 59 * MINUTE) == []
+    assert [run.slot for run in run_due(NOON + HOUR)] == [NOON + HOUR]
+
+
+@pytest.mark.django_db
+def test_nothing_waits_for_a_clock_that_was_ahead(only: Registered) -> None:
+    only()
+    for hours in range(9, 20):
+        run_due(NOON + hours * HOUR)
+    assert [run.slot for run in run_due(NOON)] == [NOON]
+    assert [slot for slot, _ in upcoming(NOON)] == [NOON + HOUR]
+
+
+@pytest.mark.django_db
+def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
+    owner: APIClient, only: Registered
+) -> None:
+    only()
+    now = timezone.now()
+    add_run(now + 9 * HOUR)
+    assert jobs_state(now)["test_job"] == {"state": "never"}
+    failed = add_run(now - HOUR, error="no such luck")
+    assert jobs_state()["test_job"]["slot"] == failed.slot
+    measures.discover()
+    figures = {each.name: each.samples for each in measures.read_figures(now)}
+    assert [each.value for each in figures["coderapi_job_age_seconds"]] == [3600]
+    assert [each.value for each in figures["coderapi_job_failing"]] == [1]
+    owner.force_login(owner.user)
+    assert "no such luck" in owner.get("/admin/").text
+
+
+@pytest.mark.django_db
+def test_a_failed_job_is_tried_again_soon(only: Registered) -> None:
+    only(fails)
+    run_due(NOON)
+    [(retry, _)] = upcoming(NOON)
+    assert NOON < retry < NOON + 2 * HOUR
+    JobRun.objects.update(finished_at=NOON)
+    assert run_due(NOON + FIRST_RETRY - timedelta(seconds=1)) == []
+    assert [run.slot for run in run_due(NOON + FIRST_RETRY)] == [NOON + FIRST_RETRY]
+
+
+@pytest.mark.django_db
+def test_a_disabled_job_does_not_run(only: Registered) -> None:
+    only(enabled=lambda: False)
+    assert run_due(NOON) == []
+
+
+@pytest.mark.django_db
+def test_nothing_is_begun_once_the_worker_stops(only: Registered) -> None:
+    only(name="a")
+    only(name="b")
+    answers = iter([False, True])
+    assert [run.job for run in run_due(NOON, stopping=lambda: next(answers))] == ["a"]
+
+
+# --- Runs whose process died ------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_run_that_nobody_runs_any_more_is_marked_as_failed_and_tried_again(
+    only: Registered,
+) -> None:
+    only()
+    add_run(NOON, finished=False)
+    assert run_due(NOON + MINUTE) == []
+    assert JobRun.objects.get().error == ABANDONED
+    assert [run.slot for run in run_due(NOON + MINUTE + FIRST_RETRY)] == [
+        NOON + MINUTE + FIRST_RETRY
+    ]
+
+
+@pytest.mark.django_db
+def test_a_run_that_is_under_way_is_not_marked(only: Registered) -> None:
+    add_run(NOON, finished=False)
+    with job_lock("test_job"):
+        assert fail_abandoned_runs(NOON + MINUTE) == 0
+    assert JobRun.objects.get().state == "running"
+
+
+@pytest.mark.django_db
+def test_a_run_that_was_given_up_stays_failed(
+    only: Registered, caplog: pytest.LogCaptureFixture
+) -> None:
+    def meanwhile(now: datetime) -> int:
+        JobRun.objects.update(finished_at=now, error=ABANDONED)
+        return 3
+
+    run_job(only(meanwhile), NOON)
+    assert JobRun.objects.get().error == ABANDONED
+    assert "after its run had been given up" in caplog.text
+
+
+# --- Around it --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_old_runs_are_pruned_but_the_newest_of_each_job_stays() -> None:
+    old = NOON - KEPT - HOUR
+    add_run(old - HOUR)
+    add_run(old)
+    add_run(old, job="other")
+    add_run(NOON, job="other")
+    assert prune_runs(NOON) == 2
+    assert set(JobRun.objects.values_list("job", "slot")) == {("test_job", old), ("other", NOON)}
+
+
+@pytest.mark.django_db
+def test_the_state_of_every_job(only: Registered) -> None:
+    only(name="never")
+    only(name="fine")
+    only(name="broken")
+    add_run(NOON - HOUR, job="fine", error="long ago")
+    add_run(NOON, job="fine")
+    add_run(NOON, job="broken", error="now")
+    states = {name: state["state"] for name, state in jobs_state().items()}
+    assert states == {"never": "never", "fine": "ok", "broken": "failed"}
+
+
+@pytest.mark.django_db
+def test_run_job_runs_one_job_now(only: Registered) -> None:
+    only(lambda now: 4)
+    out = StringIO()
+    call_command("run_job", "test_job", stdout=out)
+    assert out.getvalue() == "Job test_job: 4 rows.\n"
+
+
+@pytest.mark.django_db
+def test_run_job_says_what_went_wrong(only: Registered) -> None:
+    only(fails)
+    with pytest.raises(CommandError, match="Job test_job failed: ValueError: no such luck"):
+        call_command("run_job", "test_job")
+    with pytest.raises(CommandError, match="no job named 'tset_job'; there are test_job"):
+        call_command("run_job", "tset_job")
+    with job_lock("test_job"), pytest.raises(CommandError, match="is running already"):
+        call_command("run_job", "test_job")
+
+
+def test_the_admin_shows_runs_and_changes_none(owner: APIClient) -> None:
+    run = add_run(NOON, error="It broke.")
+    owner.force_login(owner.user)
+    page = owner.get("/admin/jobs/jobrun/")
+    assert page.status_code == 200
+    assert "test_job" in page.text
+    assert "failed" in page.text
+    assert "It broke." in owner.get(f"/admin/jobs/jobrun/{run.pk}/change/").text
+    assert owner.get("/admin/jobs/jobrun/add/").status_code == 403
+    assert owner.post(f"/admin/jobs/jobrun/{run.pk}/delete/").status_code == 403

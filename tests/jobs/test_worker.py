@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from coderapi.server.signals import run_until_signalled
+from jobs.models import JobRun
+from jobs.registry import Job, register
+from jobs.services import ABANDONED, fail_abandoned_runs
+from jobs.worker import seconds_to_next, work
+from kernel.db.database import discard_pool
+from tests.support.job_registry import empty_registry
+from tests.support.processes import (
+    DEADLINE_SECONDS,
+    PROJECT,
+    Program,
+    in_database,
+    own_database,
+    wait_for,
+)
+
+
+@pytest.fixture
+def own_jobs() -> Iterator[None]:
+    with empty_registry():
+        yield
+
+
+@contextmanager
+def working() -> Iterator[threading.Thread]:
+    """The worker's loop in a thread, stopped at the end."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+
+
+def every_second(**more: Any) -> Job:
+    return register(
+        Job(**{"name": "tick", "every": timedelta(seconds=1), "run": lambda now: 1, **more})
+    )
+
+
+def finished() -> int:
+    return JobRun.objects.exclude(finished_at=None).count()
+
+
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db(transaction=True)
+def test_jobs_run_again_and_again() -> None:
+    every_second()
+    with working():
+        wait_for(lambda: finished() >= 2)
+    slots = list(JobRun.objects.values_list("slot", flat=True))
+    assert len(set(slots)) == len(slots)
+
+
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_share_the_slots() -> None:
+    every_second()
+    with working(), working():
+        wait_for(lambda: finished() >= 3)
+    seconds = [run.slot for run in JobRun.objects.all()]
+    assert len(set(seconds)) == len(seconds)
+    assert not JobRun.objects.exclude(error="").exists()
+
+
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_outlives_its_database(caplog: pytest.LogCaptureFixture) -> None:
+    every_second()
+    name = connections["default"].settings_dict["NAME"]
+    with (
+        working() as thread,
+        psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server,
+    ):
+        wait_for(finished)
+        discard_pool()
+        server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+        try:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            wait_for(lambda: "Jobs wait for the database" in caplog.text)
+        finally:
+            server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+        wait_for(lambda: "The database serves the jobs again" in caplog.text)
+        begun = finished()
+        wait_for(lambda: finished() > begun)
+        assert thread.is_alive()
+    assert caplog.text.count("Jobs wait for the database") == 1
+
+
+@pytest.mark.usefixtures("own_jobs")
+@pytest.mark.django_db
+def test_it_sleeps_until_the_next_job_is_due_but_not_for_long() -> None:
+    now = datetime(2026, 3, 4, 12, 0, 50, tzinfo=timezone.now().tzinfo)
+    assert seconds_to_next(now) == 30
+    every_second(name="minutely", every=timedelta(minutes=1))
+    JobRun.objects.create(
+        job="minutely", slot=now.replace(second=0), started_at=now, finished_at=now, host="x"
+    )
+    assert seconds_to_next(now) == 10
+
+
+def test_a_signal_ends_the_loop_between_two_runs() -> None:
+    seen: list[str] = []
+
+    def loop(stop: threading.Event) -> None:
+        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+        assert stop.wait(DEADLINE_SECONDS)
+        seen.append("finished")
+
+    run_until_signalled(loop)
+    assert seen == ["finished"]
+
+
+def test_what_the_loop_raises_is_raised() -> None:
+    def loop(stop: threading.Event) -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_until_signalled(loop)
+
+
+SLOW_RUN = """
+import django, sys, time
+django.setup()
+from django.utils import timezone
+from jobs.registry import Job
+from jobs.services import run_job
+
+def run(now):
+    print("running", flush=True)
+    time.sleep(600)
+
+run_job(Job(name="slow", every=None, run=run), timezone.now())
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_was_killed_is_noticed() -> None:
+    database = connections["default"].settings_dict["NAME"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", SLOW_RUN],
+        env={
+            **os.environ,
+            "DATABASE_URL": in_database(os.environ["DATABASE_URL"], database),
+            "DJANGO_SETTINGS_MODULE": "coderapi.settings",
+        },
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stdout
+        assert program.stdout.readline() == "running\n"
+        assert fail_abandoned_runs(timezone.now()) == 0
+        program.kill()
+    wait_for(lambda: fail_abandoned_runs(timezone.now()))
+    assert JobRun.objects.get(job="slow").error == ABANDONED
+
+
+def test_manage_py_worker_runs_jobs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with own_database() as url:
+        subprocess.run(
+            [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
+            env={**os.environ, "DATABASE_URL": url},
+            check=True,
+        )
+        environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false"}
+        worker = Program("worker", log=tmp_path / "log", **environment)
+        try:
+            worker.wait_for_log("Job prune_job_runs: ok")
+            assert worker.end() == 0
+            assert worker.all_processes() == []
+        finally:
+            worker.kill_all()

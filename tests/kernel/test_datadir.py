@@ -1,0 +1,67 @@
+"""Where the data directory is, who may look into it, and secrets that are made once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kernel.datadir import DataDirectoryError, data_dir, ensure, secret
+
+ORDINARY, ROOT = 1000, 0
+
+
+@pytest.mark.parametrize(
+    ("user", "environment", "expected"),
+    [
+        (ROOT, {}, "/var/lib/coderapi"),
+        (ROOT, {"XDG_DATA_HOME": "/home/alice/data"}, "/var/lib/coderapi"),
+        (ORDINARY, {"XDG_DATA_HOME": "/home/alice/data"}, "/home/alice/data/coderapi"),
+        (ORDINARY, {"XDG_DATA_HOME": "relative"}, "/home/alice/.local/share/coderapi"),
+        (ORDINARY, {}, "/home/alice/.local/share/coderapi"),
+        (ORDINARY, {"CODERAPI_DATA_DIR": "~/x", "XDG_DATA_HOME": "/y"}, "/home/alice/x"),
+        (ROOT, {"CODERAPI_DATA_DIR": "/srv/coderapi"}, "/srv/coderapi"),
+        (ROOT, {"CODERAPI_DATA_DIR": ""}, "/var/lib/coderapi"),
+    ],
+)
+def test_variable_beats_the_users_own_place(
+    monkeypatch: pytest.MonkeyPatch, user: int, environment: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert data_dir(environment) == Path(expected)
+
+
+def test_directory_is_closed_to_other_people(tmp_path: Path) -> None:
+    path = ensure(tmp_path / "share" / "coderapi")
+    # Root's PostgreSQL, which runs as somebody else, passes through.
+    assert path.stat().st_mode & 0o777 == (0o711 if os.geteuid() == 0 else 0o700)
+
+
+def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o750)
+    assert ensure(tmp_path / "data").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_file_in_its_place_is_refused(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(DataDirectoryError, match="CODERAPI_DATA_DIR"):
+        ensure(tmp_path / "data" / inside)
+
+
+def test_secret_is_made_once_for_all(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        got = set(pool.map(lambda _: secret(tmp_path, "key", secrets.token_hex), range(32)))
+    assert len(got) == 1
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+
+def test_empty_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    with pytest.raises(DataDirectoryError, match="is empty"):
+        secret(tmp_path, "key", secrets.token_hex)

@@ -1,0 +1,197 @@
+"""What careless or ill-meaning clients send, and what caches make of the answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+
+from csp.masking import masked
+from kernel.http.body import bounded
+from kernel.http.stalled import Watch
+from tests.kernel.test_errors import assert_one_shape
+from tests.support.client import APIClient
+
+pytestmark = pytest.mark.django_db
+
+SSH = "/api/v2/deployment/ssh"
+TOO_MANY_PARAMETERS = "&".join(f"a{n}=1" for n in range(1001))
+
+
+def test_304_says_nothing_of_a_body_that_a_cache_could_take_for_the_documents(
+    owner: APIClient,
+) -> None:
+    etag = owner.get(SSH).headers["ETag"]
+
+    answer = owner.get(SSH, headers={"If-None-Match": etag})
+
+    assert answer.status_code == 304
+    assert "Content-Type" not in answer.headers
+    assert "Content-Length" not in answer.headers
+    assert "Content-Security-Policy" not in answer.headers
+
+
+def test_204_has_no_length(member: APIClient) -> None:
+    own = member.token.partition("-")[0]
+
+    answer = member.delete(f"/api/v2/users/me/keys/{own}")
+
+    assert answer.status_code == 204
+    assert "Content-Length" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/users/me", "/users/me/keys/tokens", "/users/nobody"])
+def test_what_is_no_document_is_kept_by_nobody_and_varies_by_wire(
+    path: str, member: APIClient
+) -> None:
+    answer = member.get(f"/api/v2{path}")
+
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Coder-Wire" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("path", ["/swagger", "/swagger?script", "/swagger/openapi.json"])
+def test_swagger_that_is_off_is_404_in_the_one_shape(path: str, anonymous: APIClient) -> None:
+    answer = anonymous.get(path)
+
+    assert answer.status_code == 404
+    assert_one_shape(answer)
+
+
+@pytest.mark.parametrize("path", ["/administrator", "/admin-x", "/adminer/"])
+def test_only_the_admins_own_paths_are_answered_by_pages(path: str, anonymous: APIClient) -> None:
+    answer = anonymous.get(path)
+
+    assert answer.status_code == 404
+    assert_one_shape(answer)
+
+
+def test_too_many_parameters_are_400_and_leave_no_traceback_in_the_log(
+    anonymous: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = anonymous.get(f"/api/v2/buildinfo?{TOO_MANY_PARAMETERS}")
+
+    assert answer.status_code == 400
+    assert_one_shape(answer)
+    assert "Traceback" not in caplog.text
+
+
+def test_answer_to_a_thousand_mistakes_names_the_first_hundred(member: APIClient) -> None:
+    body = b'{"scopes": [' + b", ".join([b"[]"] * 1000) + b"]}"
+
+    answer = member.post_json("/api/v2/users/me/keys/tokens", body)
+
+    assert answer.status_code == 400
+    assert len(assert_one_shape(answer)["validations"]) <= 100
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v2/users/%00",
+        "/api/v2/users/%ff",
+        "/api/v2/users/%ed%a0%80",
+        "/api/v2/users/me/keys/%00",
+        "/api/v2/users/me/keys/tokens/%00",
+        "/api/v2/users/me/keys/tokens/%ff",
+        "/api/v2/users?q=%00",
+        "/api/v2/users?limit=9223372036854775808",
+        "/api/v2/users/me/keys/tokens?include_all=%00",
+        "/api/v2/nothing/%00",
+        "/api/v2//users/me",
+        "/api/v2/users/../buildinfo",
+        "/static/%2e%2e/%2e%2e/manage.py",
+    ],
+)
+def test_odd_paths_and_queries_are_refused_in_the_one_shape(path: str, owner: APIClient) -> None:
+    answer = owner.get(path)
+
+    assert answer.status_code in {400, 404}
+    assert_one_shape(answer)
+
+
+def test_long_lists_are_refused_by_their_length_and_not_item_by_item(member: APIClient) -> None:
+    scopes = b'{"scopes": [' + b", ".join([b"[]"] * 65) + b"]}"
+    checks = b'{"checks": {' + b", ".join(b'"%d": 1' % n for n in range(501)) + b"}}"
+
+    for path, body in (("users/me/keys/tokens", scopes), ("authcheck", checks)):
+        answer = member.post_json(f"/api/v2/{path}", body)
+        assert answer.status_code == 400
+        assert len(assert_one_shape(answer)["validations"]) == 1
+
+
+def test_report_that_is_made_of_half_addresses_is_masked_in_linear_time() -> None:
+    # With a pattern that backtracks, this would not end within a day.
+    text = ".g" * 500_000
+
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
+def test_health_refuses_other_methods_in_the_one_shape(path: str, anonymous: APIClient) -> None:
+    answer = anonymous.post(path)
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert_one_shape(answer)
+
+
+def test_wire_header_that_says_nothing_is_refused(anonymous: APIClient) -> None:
+    assert anonymous.get("/api/v2/buildinfo", headers={"Coder-Wire": ""}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Cookie": "coder_session_token={}; coder_session_token=bad"}, {}],
+    ids=["cookies", "query"],
+)
+def test_first_of_two_tokens_in_one_place_counts(
+    headers: dict[str, str], member: APIClient
+) -> None:
+    given = {name: value.format(member.token) for name, value in headers.items()}
+    query = "" if given else f"?coder_session_token={member.token}&coder_session_token=bad"
+
+    answer = APIClient().get(f"/api/v2/deployment/ssh{query}", headers=given)
+
+    assert answer.status_code == 200
+
+
+def test_nul_in_the_admins_filter_is_400(owner: APIClient) -> None:
+    owner.force_login(owner.user)
+
+    answer = owner.get("/admin/users/user/?status__exact=%00")
+
+    assert answer.status_code in {302, 400}
+
+
+def test_digests_of_secrets_cannot_be_guessed_by_filtering(owner: APIClient) -> None:
+    owner.force_login(owner.user)
+
+    answer = owner.get("/admin/tokens/apikey/?hashed_secret__startswith=a")
+
+    assert answer.status_code == 400
+
+
+def test_new_bodies_are_refused_while_most_threads_wait_for_slow_ones() -> None:
+    watch = Watch()
+    slow = [watch.enter({}) for _ in range(2)]
+    for request in slow:
+        request.reading_since = float("-inf")
+    watch.look(time.monotonic())
+    said: list[str] = []
+    app = bounded(unreachable, cap_for=lambda *_: 9, build_version="v1", most_slow=2, watch=watch)
+
+    body = b"".join(app({"CONTENT_LENGTH": "1", "REQUEST_METHOD": "POST"}, collect(said)))
+
+    assert said[0].startswith("503")
+    assert b"slow" in body
+
+
+def unreachable(environ: Any, start_response: Any) -> Any:
+    raise AssertionError("the application was asked")
+
+
+def collect(said: list[str]) -> Any:
+    return lambda status, headers: said.append(status)

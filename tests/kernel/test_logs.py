@@ -1,0 +1,86 @@
+"""Which lines are logged, where to, and in which form."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from kernel.telemetry import logs
+
+
+def record(name: str = "x", level: int = logging.INFO, **extra: object) -> logging.LogRecord:
+    found = logging.LogRecord(name, level, "p", 1, "said %s", ("so",), None)
+    found.__dict__.update(extra)
+    logs.RequestFilter().filter(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "level", "passes"),
+    [
+        ([], "a", logging.INFO, True),
+        ([], "a", logging.DEBUG, False),
+        ([".*"], "a", logging.DEBUG, True),
+        (["^coderapi[.]"], "kernel.db.listener", logging.DEBUG, True),
+        (["^coderapi[.]"], "urllib3", logging.DEBUG, False),
+        (["^coderapi[.]"], "urllib3", logging.WARNING, True),
+        (["x", "urllib"], "urllib3", logging.DEBUG, True),
+    ],
+)
+def test_debug_lines_pass_by_the_logger_s_name(
+    patterns: list[str], name: str, level: int, passes: bool
+) -> None:
+    assert logs.ChatterFilter(patterns).filter(record(name, level)) is passes
+
+
+def formatter(name: str) -> logging.Formatter:
+    made = logs.configuration(human="/h", json="/j", stackdriver="/s", chatter=())["formatters"]
+    settings = dict(made[name])
+    kind = {"json": logs.MachineFormatter, "stackdriver": logs.StackdriverFormatter}[name]
+    del settings["()"]
+    return kind(settings.pop("format"), **settings)
+
+
+def test_json_line_names_level_time_and_extras() -> None:
+    line = json.loads(formatter("json").format(record(level=logging.WARNING, count=3)))
+    assert line["level"] == "WARNING"
+    assert line["logger_name"] == "x"
+    assert line["message"] == "said so"
+    assert line["count"] == 3
+    assert line["ts"].endswith("+00:00")
+
+
+def test_stackdriver_line_has_severity_and_the_traceback_in_the_message() -> None:
+    try:
+        raise ValueError("reason")
+    except ValueError:
+        found = record(level=logging.ERROR, exc_info=sys.exc_info())
+    line = json.loads(formatter("stackdriver").format(found))
+    assert line["severity"] == "ERROR"
+    assert line["message"].startswith("said so\nTraceback")
+    assert line["message"].endswith("ValueError: reason")
+    assert "exc_info" not in line
+
+
+def test_outputs_are_those_that_are_named() -> None:
+    made = logs.configuration(human="/dev/stderr", json="", stackdriver="/s", chatter=())
+    assert set(made["handlers"]) == {"human", "stackdriver"}
+    nowhere = logs.configuration(human="", json="", stackdriver="", chatter=())
+    assert set(nowhere["handlers"]) == {"none"}
+
+
+def test_root_is_chatty_only_where_somebody_asked() -> None:
+    quiet = logs.configuration(human="/h", json="", stackdriver="", chatter=())
+    chatty = logs.configuration(human="/h", json="", stackdriver="", chatter=["x"])
+    assert (quiet["root"]["level"], chatty["root"]["level"]) == ("INFO", "DEBUG")
+
+
+def test_short_secrets_are_not_taken_out_of_words() -> None:
+    try:
+        logs.withhold(["word", "longer-secret"])
+        assert logs.scrub("a word and a longer-secret") == "a word and a ***"
+    finally:
+        logs.withhold([])

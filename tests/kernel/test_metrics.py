@@ -1,0 +1,232 @@
+"""Metrics: what is counted, that all of it is documented, and that they are served."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from prometheus_client import REGISTRY
+from prometheus_client.core import Metric
+
+from coderapi.server import prometheus
+from jobs.models import JobRun
+from jobs.registry import Job
+from jobs.services import run_job
+from kernel.telemetry import measures, metrics
+from tests.support.client import APIClient
+from tests.support.factories import make_user
+from tests.support.processes import free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are counted, as they are where metrics are served."""
+    monkeypatch.setenv(measures.DIRECTORY_VARIABLE, "/nonexistent")
+
+
+def requests(**labels: str) -> float:
+    return REGISTRY.get_sample_value("coderapi_http_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("path", "operation", "status"),
+    [
+        ("/api/v2/buildinfo", "build-info", "200"),
+        ("/api/v2/users/me/keys/tokens/tokenconfig", "get-token-config", "401"),
+        ("/healthz", "healthz", "200"),
+        ("/admin/login/", "admin", "200"),
+        ("/no/such/page", "unknown", "404"),
+    ],
+)
+@pytest.mark.django_db
+@pytest.mark.usefixtures("counted")
+def test_requests_are_counted_by_operation(path: str, operation: str, status: str) -> None:
+    labels = {"operation": operation, "method": "GET", "status": status, "wire": "documented"}
+    before = requests(**labels)
+    APIClient().get(path)
+    assert requests(**labels) == before + 1
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("counted")
+def test_clients_make_up_no_labels() -> None:
+    labels = {"operation": "build-info", "method": "other", "status": "405", "wire": "coderd"}
+    before = requests(**labels)
+    APIClient().generic("BREW", "/api/v2/buildinfo", headers={"Coder-Wire": "coderd"})
+    assert requests(**labels) == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("error", "outcome"), [(None, "ok"), (ValueError("no"), "failed")])
+def test_job_runs_are_counted_by_outcome(error: Exception | None, outcome: str) -> None:
+    def run(now: Any) -> int:
+        if error:
+            raise error
+        return 1
+
+    labels = {"job": "counted", "outcome": outcome}
+    before = REGISTRY.get_sample_value("coderapi_job_runs_total", labels) or 0
+    run_job(Job(name="counted", every=timedelta(days=1), run=run), timezone.now())
+    assert REGISTRY.get_sample_value("coderapi_job_runs_total", labels) == before + 1
+
+
+@pytest.mark.django_db
+def test_figures_come_from_the_database() -> None:
+    now = timezone.now()
+    make_user()
+    make_user(status="suspended")
+    JobRun.objects.create(job="a", slot=now, started_at=now, finished_at=now, error="x", host="h")
+    measures.discover()
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in measures.read_figures(now)
+        for sample in family.samples
+    }
+    assert found["coderapi_database_up",] == 1
+    assert found["coderapi_users", "active"] == 1
+    assert found["coderapi_users", "suspended"] == 1
+    assert found["coderapi_job_failing", "a"] == 1
+    assert ("coderapi_snapshot_age_seconds",) not in found
+
+
+@pytest.mark.django_db
+def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries: Any) -> None:
+    measures.discover()
+    figures = measures.Figures()
+    with django_assert_max_num_queries(16):
+        list(figures.collect())
+        list(figures.collect())
+
+
+def test_sampled_counter_follows_what_it_samples() -> None:
+    now = 5.0
+    counter = measures.sampled_counter("test_followed", "For this test.", lambda: now)
+    now = 7.0
+    measures.sample_all()
+    assert REGISTRY.get_sample_value("test_followed_total") == 2
+    REGISTRY.unregister(counter)
+    measures._samples.pop()
+
+
+def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Name, type and labels of every metric of ours."""
+    measures.discover()
+    for collector in list(REGISTRY._collector_to_names):
+        for family in collector.describe() if hasattr(collector, "describe") else []:
+            if family.name.startswith("coderapi_"):
+                yield _shown_name(family), family.type, tuple(collector._labelnames)  # type: ignore[attr-defined]
+    for figure in measures.figures():
+        yield figure.name, "gauge", figure.labels
+    yield "coderapi_database_up", "gauge", ()
+
+
+def _shown_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_every_metric_is_documented() -> None:
+    rows = {
+        (name, kind, tuple(re.findall(r"\w+", labels)))
+        for name, kind, labels in ROW.findall(DOCUMENT.read_text())
+    }
+    assert rows == set(declared())
+
+
+def test_directories_of_killed_servers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f"{prometheus.DIRECTORY_PREFIX}{ended.pid}-x"
+    lives = tmp_path / f"{prometheus.DIRECTORY_PREFIX}{os.getpid()}-x"
+    foreign = tmp_path / f"{prometheus.DIRECTORY_PREFIX}nonsense"
+    for directory in (left, lives, foreign):
+        directory.mkdir()
+    with prometheus.shared_directory() as mine:
+        assert mine.is_dir()
+        assert not left.exists()
+    assert not mine.exists()
+    assert lives.is_dir()
+    assert foreign.is_dir()
+
+
+def test_request_costs_no_label_lookup_twice() -> None:
+    for _ in range(2):
+        metrics.record_request(
+            operation="o", method="GET", status=200, wire_name="documented", seconds=0.1
+        )
+    assert ("o", "GET", 200, "documented") in metrics._measured
+
+
+@pytest.mark.django_db(transaction=True)
+def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
+    port, shown = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url_of_the_tests(),
+        "CODERAPI_DATA_DIR": str(tmp_path),
+        "CODERAPI_HTTP_ADDRESS": f"127.0.0.1:{port}",
+        "CODERAPI_WEB_WORKERS": "2",
+        "CODER_PROMETHEUS_ENABLE": "true",
+        "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{shown}",
+        "TMPDIR": str(tmp_path),
+    }
+    server = subprocess.Popen(
+        [sys.executable, "manage.py", "server", "--web-only"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: fetched(port, "/healthz") and fetched(shown, "/metrics"))
+        before = builds(fetched(shown, "/metrics"))
+        for _ in range(10):
+            assert fetched(port, "/api/v2/buildinfo")
+        assert builds(fetched(shown, "/metrics")) == before + 10
+        wait_for(lambda: 'coderapi_listener_hearing{role="web"} 1.0' in fetched(shown, "/metrics"))
+        assert "coderapi_database_up 1.0" in fetched(shown, "/metrics")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
+    assert not list(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*"))
+
+
+def url_of_the_tests() -> str:
+    parts = urlsplit(settings.DATABASE_URL)
+    return parts._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
+def fetched(port: int, path: str) -> str:
+    """The page's text, or "" while nobody answers there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def builds(text: str) -> float:
+    found = re.search(
+        r'^coderapi_http_requests_total{[^}]*"build-info"[^}]*} (\S+)$', text, re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0

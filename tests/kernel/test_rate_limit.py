@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coderapi.own_settings import api_rate_limit
+from kernel.http.rate_limit import RedisCounter, SharedCounter, check
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.processes import wait_for
+
+REPORTS = "/api/v2/csp/reports"
+ROOT = "/api/v2/"
+NOON = 1_764_072_000.0
+
+
+def test_limit_is_counted_down_in_the_headers(
+    settings: Any, anonymous: APIClient, db: None
+) -> None:
+    settings.API_RATE_LIMIT = 5
+
+    answer = anonymous.get(ROOT)
+
+    assert answer.headers["X-RateLimit-Limit"] == "5"
+    assert answer.headers["X-RateLimit-Remaining"] == "4"
+    assert int(answer.headers["X-RateLimit-Reset"]) % 60 == 0
+
+
+def test_request_over_the_limit_is_told_when_to_come_back(
+    settings: Any, anonymous: APIClient, db: None
+) -> None:
+    settings.API_RATE_LIMIT = 1
+
+    # Three, since the minute may turn between two.
+    answer = [anonymous.get(ROOT) for _ in range(3)][-1]
+
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert answer.headers["X-RateLimit-Remaining"] == "0"
+
+
+def test_users_have_limits_of_their_own(settings: Any, member: APIClient, owner: APIClient) -> None:
+    settings.API_RATE_LIMIT = 1
+    refused = [member.get(ROOT) for _ in range(3)][-1]
+
+    assert refused.status_code == 429
+    assert owner.get(ROOT).status_code == 200
+
+
+def test_keys_of_one_user_share_a_limit(settings: Any, member: APIClient) -> None:
+    settings.API_RATE_LIMIT = 1
+    other = APIClient(token=make_key(member.user).token)
+    for _ in range(2):
+        member.get(ROOT)
+
+    assert [other.get(ROOT) for _ in range(2)][-1].status_code == 429
+
+
+def test_reports_and_the_api_have_limits_of_their_own(settings: Any, member: APIClient) -> None:
+    settings.API_RATE_LIMIT, settings.CSP_RATE_LIMIT = 1, 2
+    for _ in range(3):
+        member.get(ROOT)
+
+    answers = [member.post(REPORTS, "null", content_type="application/json") for _ in range(5)]
+
+    assert answers[0].headers["X-RateLimit-Limit"] == "2"
+    assert answers[0].status_code == 400
+    assert answers[-1].status_code == 429
+
+
+def test_only_an_owner_may_bypass(settings: Any, owner: APIClient, auditor: APIClient) -> None:
+    settings.API_RATE_LIMIT = 1
+    bypass = {"X-Coder-Bypass-Ratelimit": "true"}
+
+    of_owner = [owner.get(ROOT, headers=bypass) for _ in range(3)]
+    of_auditor = [auditor.get(ROOT, headers=bypass) for _ in range(3)]
+
+    assert {a.status_code for a in of_owner} == {200}
+    assert of_auditor[-1].status_code == 429
+
+
+def test_no_limit_sends_no_headers(settings: Any, anonymous: APIClient, db: None) -> None:
+    settings.API_RATE_LIMIT = None
+
+    assert "X-RateLimit-Limit" not in anonymous.get(ROOT).headers
+
+
+def test_health_is_not_limited(settings: Any, anonymous: APIClient) -> None:
+    settings.API_RATE_LIMIT = 1
+
+    assert {anonymous.get("/healthz").status_code for _ in range(3)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("configured", "disabled", "limit"),
+    [(512, False, 512), (0, False, 512), (-1, False, None), (10, False, 10), (10, True, None)],
+)
+def test_option_zero_means_512_and_negative_none(
+    configured: int, disabled: bool, limit: int | None
+) -> None:
+    assert api_rate_limit(configured, disabled=disabled) == limit
+
+
+def test_count_starts_anew_each_minute(tmp_path: Path) -> None:
+    counter = SharedCounter(tmp_path / "counts")
+
+    first = [check(counter, "a", limit=2, now=NOON) for _ in range(3)]
+    later = check(counter, "a", limit=2, now=NOON + 60)
+
+    assert [v.refused for v in first] == [False, False, True]
+    assert (later.refused, later.remaining) == (False, 1)
+
+
+def test_reading_does_not_count(tmp_path: Path) -> None:
+    counter = SharedCounter(tmp_path / "counts")
+    counter.add("a", 1)
+
+    assert [counter.add("a", 1, 0) for _ in range(3)] == [1, 1, 1]
+
+
+COUNT = """
+import pathlib, sys
+from kernel.http.rate_limit import SharedCounter
+counter = SharedCounter(pathlib.Path(sys.argv[1]))
+for _ in range(500):
+    counter.add("a", 1)
+"""
+
+
+def test_count_is_exact_over_processes(tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
+
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert SharedCounter(path).add("a", 1, 0) == 1500
+
+
+def test_a_flood_of_addresses_takes_no_more_room_and_refuses_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+    counter = SharedCounter(path)
+    size = path.stat().st_size
+
+    highest = max(counter.add(f"address {n}", 1) for n in range(20_000))
+
+    assert highest == 1
+    assert path.stat().st_size == size
+
+
+REDIS = shutil.which("redis-server")
+
+
+@pytest.fixture
+def cache_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis server of its own."""
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    socket = tmp_path / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
+    wait_for(socket.exists)
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait()
+
+
+def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
+    one, other = RedisCounter(cache_url), RedisCounter(cache_url)
+
+    verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
+
+    assert [v.refused for v in verdicts] == [False, False, True]
+    one.clear()
+    assert other.add("a", int(NOON) // 60, 0) == 0
+
+
+def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFixture) -> None:
+    counter = RedisCounter("redis://127.0.0.1:1/0")
+
+    verdicts = [check(counter, "a", limit=1, now=NOON) for _ in range(3)]
+
+    assert not any(v.refused for v in verdicts)
+    assert caplog.text.count("rate limits are off") == 1
+
+
+def test_suspended_users_address_is_what_counts(settings: Any, db: None) -> None:
+    settings.API_RATE_LIMIT = 1
+    client = APIClient(token=make_key(make_user(status="suspended")).token)
+
+    assert [client.get(ROOT) for _ in range(3)][-1].status_code == 429
+    assert APIClient().get(ROOT).status_code == 429

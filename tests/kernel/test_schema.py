@@ -1,0 +1,264 @@
+"""The OpenAPI documents: complete, current, named as the reference page names things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
+
+from coderapi import generated
+from deployment.config_schema import components
+from kernel.http.schema.document import openapi
+from kernel.http.wire import Wire
+from options.catalogue import CATALOGUE
+from options.wires import WIRE_FORMS
+from tests.support.client import APIClient
+from tests.support.schema_validation import API, document, resolved, validator_of
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+PAGE = [
+    ("get", "/", "API root handler", "codersdk.Response"),
+    ("get", "/buildinfo", "Build info", "codersdk.BuildInfoResponse"),
+    ("post", "/csp/reports", "Report CSP violations", None),
+    ("get", "/deployment/config", "Get deployment config", "codersdk.DeploymentConfig"),
+    ("get", "/deployment/ssh", "SSH Config", "codersdk.SSHConfigResponse"),
+    ("get", "/deployment/stats", "Get deployment stats", "codersdk.DeploymentStats"),
+    ("get", "/experiments", "Get enabled experiments", "codersdk.Experiment"),
+    ("get", "/experiments/available", "Get safe experiments", "codersdk.Experiment"),
+    ("get", "/updatecheck", "Update check", "codersdk.UpdateCheckResponse"),
+    (
+        "get",
+        "/users/{user}/keys/tokens/tokenconfig",
+        "Get token config",
+        "codersdk.TokenConfig",
+    ),
+]
+PUBLIC = {
+    "api-root-handler",
+    "build-info",
+    "update-check",
+    "check-initial-user-created",
+    "create-initial-user",
+    "log-in-user",
+    "get-authentication-methods",
+}
+both_wires = pytest.mark.parametrize("wire", list(Wire))
+
+
+def operations(wire: Wire) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document(wire)["paths"].items():
+        for method in METHODS & item.keys():
+            yield method, path, item[method]
+
+
+def routes(patterns: Any, prefix: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        here = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, here)
+        elif isinstance(pattern, URLPattern):
+            yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"/{here}")
+
+
+@pytest.mark.parametrize(("method", "path", "heading", "component"), PAGE)
+def test_page_heading_is_summary_and_operation_id(
+    method: str, path: str, heading: str, component: str | None
+) -> None:
+    operation = document(Wire.DOCUMENTED)["paths"][path][method]
+
+    assert operation["summary"] == heading
+    assert operation["operationId"] == heading.lower().replace(" ", "-")
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    if component:
+        assert f"#/components/schemas/{component}" in str(schema)
+
+
+@both_wires
+def test_every_route_of_the_api_is_described(wire: Wire) -> None:
+    served = {path for path in routes(get_resolver().url_patterns) if path.startswith(f"{API}/")}
+
+    assert {path.removeprefix(API) for path in served} == set(document(wire)["paths"])
+
+
+@both_wires
+def test_every_operation_is_complete(wire: Wire) -> None:
+    for method, path, operation in operations(wire):
+        name = f"{method} {path}"
+        assert operation["summary"], name
+        assert operation["description"] not in {"", operation["summary"]}, name
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", operation["operationId"]), name
+        assert operation["tags"], name
+        good = {code: answer for code, answer in operation["responses"].items() if code < "300"}
+        assert good, name
+        for code, answer in good.items():
+            assert code == "204" or answer["content"]["application/json"]["schema"], name
+            assert "X-Coder-Request-Id" in answer["headers"], name
+
+
+@both_wires
+def test_every_operation_names_its_errors(wire: Wire) -> None:
+    for method, path, operation in operations(wire):
+        expected = {"400", "429", "503"}
+        if operation["operationId"] not in PUBLIC:
+            expected |= {"401", "403"}
+        if method in {"post", "put", "patch"}:
+            expected |= {"408", "413"}
+        if "{" in path:
+            expected |= {"404"}
+        assert expected <= operation["responses"].keys(), f"{method} {path}"
+
+
+@both_wires
+def test_every_error_has_the_one_shape(wire: Wire) -> None:
+    for _, _, operation in operations(wire):
+        for code, answer in operation["responses"].items():
+            if code >= "400":
+                content = resolved(answer, wire=wire)["content"]["application/json"]
+                assert content["schema"] == {"$ref": "#/components/schemas/codersdk.Response"}
+
+
+@both_wires
+def test_operation_ids_are_unique(wire: Wire) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(wire)]
+
+    assert len(ids) == len(set(ids))
+
+
+@both_wires
+def test_token_may_be_carried_in_each_way_unless_none_is_needed(wire: Wire) -> None:
+    schemes = document(wire)["components"]["securitySchemes"]
+    carried = {
+        (scheme["type"], scheme.get("in"), scheme.get("name")) for scheme in schemes.values()
+    }
+
+    assert carried == {
+        ("apiKey", "header", "Coder-Session-Token"),
+        ("apiKey", "cookie", "coder_session_token"),
+        ("apiKey", "query", "coder_session_token"),
+        ("http", None, None),
+    }
+    for method, path, operation in operations(wire):
+        needs_none = operation["operationId"] in PUBLIC
+        offered = {name for way in operation["security"] for name in way}
+        assert offered == (set() if needs_none else set(schemes)), f"{method} {path}"
+
+
+def test_reports_need_no_token_in_the_coderd_wire_alone() -> None:
+    asked = {wire: document(wire)["paths"]["/csp/reports"]["post"]["security"] for wire in Wire}
+
+    assert {} in asked[Wire.CODERD]
+    assert {} not in asked[Wire.DOCUMENTED]
+
+
+@both_wires
+def test_every_example_follows_its_schema(wire: Wire) -> None:
+    for name, schema in document(wire)["components"]["schemas"].items():
+        validator = validator_of({"$ref": f"#/components/schemas/{name}"}, wire=wire)
+        for example in schema.get("examples", []):
+            validator.validate(example)
+    for name, response in document(wire)["components"]["responses"].items():
+        content = response["content"]["application/json"]
+        assert validator_of(content["schema"], wire=wire).is_valid(content["example"]), name
+
+
+@both_wires
+def test_every_member_of_a_serializer_says_what_it_is(wire: Wire) -> None:
+    from_catalogue = components(CATALOGUE, form=WIRE_FORMS[wire.value])
+    schemas = document(wire)["components"]["schemas"]
+    for name in schemas.keys() - from_catalogue:
+        for member, schema in schemas[name].get("properties", {}).items():
+            assert schema.get("description"), f"{name}.{member} has no help_text"
+
+
+@both_wires
+def test_document_is_valid_openapi(wire: Wire) -> None:
+    schemathesis.openapi.from_dict(openapi(wire)).validate()
+
+
+@both_wires
+def test_document_is_made_without_a_warning(wire: Wire) -> None:
+    reset_generator_stats()
+    openapi(wire)
+
+    assert not GENERATOR_STATS, "drf-spectacular says on stderr what it misses"
+
+
+@both_wires
+def test_configuration_is_described_leaf_by_leaf(wire: Wire) -> None:
+    described = document(wire)["components"]["schemas"]["codersdk.DeploymentValues"]
+    for option in CATALOGUE:
+        node = described
+        for key in option.json_path.split("."):
+            members = {name.lower(): member for name, member in node["properties"].items()}
+            node = members[key.lower()]
+        assert node["description"], option.name
+
+
+def test_values_differ_between_the_wires() -> None:
+    def leaf(wire: Wire, name: str) -> Any:
+        schemas = document(wire)["components"]["schemas"]
+        return schemas["codersdk.DeploymentValues"]["properties"][name]
+
+    assert leaf(Wire.DOCUMENTED, "access_url")["$ref"] == "#/components/schemas/serpent.URL"
+    assert leaf(Wire.CODERD, "access_url")["type"] == "string"
+
+
+def test_committed_documents_are_what_the_code_makes() -> None:
+    assert list(generated.differences(settings.BASE_DIR)) == []
+
+
+def test_check_fails_and_shows_the_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("make_documents", str(tmp_path))
+    changed = tmp_path / "docs" / "openapi.yml"
+    changed.write_text(changed.read_text().replace("summary: Build info", "summary: Old"))
+
+    with pytest.raises(CommandError, match="make docs"):
+        call_command("make_documents", str(tmp_path), "--check")
+
+    assert "-      summary: Old" in capsys.readouterr().out
+
+
+def test_swagger_is_off_by_default(anonymous: APIClient) -> None:
+    for path in ("/swagger", "/swagger?script=", "/swagger/openapi.json"):
+        assert anonymous.get(path).status_code == 404
+
+
+@pytest.mark.django_db
+def test_swagger_shows_the_document_under_a_strict_policy(
+    settings: Any, anonymous: APIClient
+) -> None:
+    settings.SWAGGER_ENABLE = True
+
+    page = anonymous.get("/swagger")
+
+    assert page.status_code == 200
+    policy = page.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "<style" not in page.content.decode()
+    assert re.findall(r"<script(?! src=)", page.content.decode()) == []
+    for source in re.findall(r'(?:src|href)="([^"]+)"', page.content.decode()):
+        assert source.startswith("/"), "every file is our own"
+        with closing(anonymous.get(source.replace("&amp;", "&"))) as file:
+            assert file.status_code == 200, source
+
+
+@both_wires
+def test_swagger_serves_the_document_of_the_wire(
+    wire: Wire, settings: Any, anonymous: APIClient
+) -> None:
+    settings.SWAGGER_ENABLE = True
+
+    answer = anonymous.get("/swagger/openapi.json", headers={"Coder-Wire": wire.value})
+
+    assert answer.json()["paths"] == openapi(wire)["paths"]

@@ -1,0 +1,191 @@
+"""Documents: rendered once, told apart by wire and encoding, forgotten when they are stale."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kernel.db import listener
+from kernel.http import documents
+from kernel.http.documents import Document
+from kernel.http.rendering import render_json
+from kernel.http.wire import Wire, current
+from tests.support.client import APIClient
+from tests.support.processes import wait_for
+
+CONFIG = "/api/v2/deployment/config"
+SSH = "/api/v2/deployment/ssh"
+BUILDINFO = "/api/v2/buildinfo"
+
+
+def test_document_has_an_etag_and_says_who_may_keep_it(owner: APIClient) -> None:
+    private, public = owner.get(SSH), owner.get(BUILDINFO)
+
+    assert private.headers["ETag"].startswith('"')
+    assert private.headers["Cache-Control"] == "private, no-cache"
+    assert public.headers["Cache-Control"] == "public, no-cache"
+    assert private.headers["Vary"].startswith("Coder-Wire, Accept-Encoding")
+
+
+@pytest.mark.parametrize("tag", ["{}", "W/{}", '"other", {}', "*"])
+def test_document_that_the_caller_has_is_304_without_a_body(owner: APIClient, tag: str) -> None:
+    etag = owner.get(SSH).headers["ETag"]
+
+    answer = owner.get(SSH, headers={"If-None-Match": tag.format(etag)})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["ETag"] == etag
+
+
+def test_other_etag_gets_the_document(owner: APIClient) -> None:
+    assert owner.get(SSH, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_large_document_comes_gzipped_on_request_under_an_etag_of_its_own(owner: APIClient) -> None:
+    plain = owner.get(CONFIG)
+    zipped = owner.get(CONFIG, headers={"Accept-Encoding": "br, gzip"})
+
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(zipped.content) == plain.content
+    assert zipped.headers["ETag"] != plain.headers["ETag"]
+    assert len(zipped.content) < len(plain.content) / 2
+
+
+@pytest.mark.parametrize("accept", ["", "identity", "gzip;q=0", "br"])
+def test_nobody_gets_gzip_who_does_not_accept_it(owner: APIClient, accept: str) -> None:
+    answer = owner.get(CONFIG, headers={"Accept-Encoding": accept})
+
+    assert "Content-Encoding" not in answer.headers
+
+
+def test_head_has_the_headers_of_get(owner: APIClient) -> None:
+    get, head = owner.get(SSH), owner.head(SSH)
+
+    assert head.status_code == 200
+    assert head.headers["ETag"] == get.headers["ETag"]
+
+
+def test_each_wire_has_an_etag_of_its_own(owner: APIClient) -> None:
+    path = "/api/v2/experiments/available"
+    documented = owner.get(path)
+    coderd = owner.get(path, headers={"Coder-Wire": "coderd"})
+
+    assert documented.json() == []
+    assert coderd.json() == {"safe": []}
+    assert documented.headers["ETag"] != coderd.headers["ETag"]
+
+
+def test_authenticated_document_costs_one_query_with_a_new_key(
+    owner: APIClient, django_assert_num_queries: Any
+) -> None:
+    owner.get(CONFIG)
+    with django_assert_num_queries(1):
+        assert owner.get(CONFIG).status_code == 200
+
+
+@pytest.fixture
+def hearing(transactional_db: None) -> Iterator[None]:
+    listener.start()
+    wait_for(listener.hearing)
+    yield
+    listener.stop()
+
+
+def test_authenticated_document_costs_no_query_with_a_remembered_key(
+    hearing: None, owner: APIClient, django_assert_num_queries: Any
+) -> None:
+    owner.get(CONFIG)
+    with django_assert_num_queries(0):
+        assert owner.get(CONFIG).status_code == 200
+
+
+class Source:
+    """Something to render, which counts how often it was."""
+
+    def __init__(self) -> None:
+        self.rendered = 0
+        self.during: Callable[[], None] = lambda: None
+
+    def render(self) -> bytes:
+        self.rendered += 1
+        self.during()
+        return render_json({"n": self.rendered, "wire": current()})
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def make_document() -> Iterator[Callable[..., Document]]:
+    made: list[Document] = []
+
+    def make(source: Source, *, topic: str = "") -> Document:
+        made.append(Document("test", source.render, topic=topic))
+        return made[-1]
+
+    yield make
+    for document in made:
+        documents.discard(document)
+
+
+def test_document_is_rendered_once_a_wire(source: Source, make_document: Any) -> None:
+    document = make_document(source)
+    for chosen in (Wire.DOCUMENTED, Wire.CODERD, Wire.DOCUMENTED, Wire.CODERD):
+        assert f'"wire":"{chosen}"'.encode() in document.rendered(chosen).body
+
+    assert source.rendered == 2
+
+
+def test_document_on_the_database_is_not_remembered_while_nothing_is_heard(
+    source: Source, make_document: Any
+) -> None:
+    document = make_document(source, topic="test")
+    document.rendered(Wire.DOCUMENTED)
+    document.rendered(Wire.DOCUMENTED)
+
+    assert source.rendered == 2
+
+
+def test_announcement_makes_a_remembered_document_stale(
+    hearing: None, source: Source, make_document: Any
+) -> None:
+    document = make_document(source, topic="test")
+    document.rendered(Wire.DOCUMENTED)
+    document.rendered(Wire.DOCUMENTED)
+    assert source.rendered == 1
+
+    listener.announce("test")
+    wait_for(lambda: document.peek(Wire.DOCUMENTED) is None)
+    document.rendered(Wire.DOCUMENTED)
+
+    assert source.rendered == 2
+
+
+def test_announcement_during_rendering_outdates_what_was_rendered(
+    source: Source, make_document: Any
+) -> None:
+    document = make_document(source)
+    source.during = document.forget
+
+    document.rendered(Wire.DOCUMENTED)
+
+    assert document.peek(Wire.DOCUMENTED) is None
+
+
+def test_failed_rendering_is_not_remembered(source: Source, make_document: Any) -> None:
+    document = make_document(source)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    source.during = fail
+    with pytest.raises(ZeroDivisionError):
+        document.rendered(Wire.DOCUMENTED)
+    source.during = lambda: None
+
+    assert document.rendered(Wire.DOCUMENTED).body

@@ -1,0 +1,134 @@
+"""The facts that hold about the catalogue of options as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from options.catalogue import CATALOGUE, GROUPS
+from options.option import Option, by_env, by_file_variable, by_flag, by_yaml_path
+from options.values import Choice, Duration, Text, TextList
+
+BY_NAME = {option.name: option for option in CATALOGUE}
+
+
+def test_catalogue_is_complete() -> None:
+    assert len(CATALOGUE) == 227
+    assert len(BY_NAME) == 227
+    assert len({option.json_path for option in CATALOGUE}) == 212
+    assert len(GROUPS) == 34
+    assert len([option for option in CATALOGUE if option.secret]) == 13
+    assert len([option for option in CATALOGUE if isinstance(option.type, Duration)]) == 30
+    assert len([option for option in CATALOGUE if not option.yaml]) == 25
+
+
+def test_catalogue_keeps_coders_order() -> None:
+    names = [option.name for option in CATALOGUE]
+    assert names[:3] == ["Access URL", "Wildcard Access URL", "Docs URL"]
+    assert names[4] == "Autobuild Poll Interval"
+    assert names[-1] == "Enable Authorization Recordings"
+
+
+@pytest.mark.parametrize("kind", ["env", "flag", "flag_shorthand", "yaml_path"])
+def test_no_two_options_have_the_same_spelling(kind: str) -> None:
+    spellings = Counter(getattr(option, kind) for option in CATALOGUE)
+    del spellings[""]
+    assert set(spellings.values()) == {1}
+
+
+def test_lookups_find_every_option() -> None:
+    assert len(by_env(CATALOGUE)) == 225
+    assert len(by_flag(CATALOGUE)) == 227 + 4
+    assert len(by_yaml_path(CATALOGUE)) == 202
+    assert len(by_file_variable(CATALOGUE)) == 11
+
+
+def test_groups_are_named_once_and_follow_their_parents() -> None:
+    assert len({group.path for group in GROUPS}) == len(GROUPS)
+    for position, group in enumerate(GROUPS):
+        assert group.parent is None or group.parent in GROUPS[:position]
+        assert group.description.endswith(".")
+    assert [group.name for group in GROUPS if not group.yaml] == ["Config"]
+
+
+def test_no_group_has_the_key_of_an_option() -> None:
+    groups = {group.yaml_path for group in GROUPS}
+    assert groups.isdisjoint(by_yaml_path(CATALOGUE))
+
+
+def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
+    """The names of the options that break a rule."""
+    return [option.name for option in CATALOGUE if is_wrong(option)]
+
+
+def test_options_are_described_in_whole_sentences() -> None:
+    sentence = re.compile(r"[A-Z].*\.")
+    assert not wrong(lambda option: not sentence.fullmatch(option.description))
+    assert not wrong(lambda option: option.remark and not sentence.fullmatch(option.remark))
+    assert not wrong(lambda option: "  " in option.description + option.remark)
+    assert not wrong(lambda option: option.group and option.group not in GROUPS)
+
+
+def test_options_have_proper_spellings() -> None:
+    variable = re.compile(r"(CODER_[A-Z0-9_]+|WGTUNNEL_HOST)?")
+    flag = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+    assert not wrong(lambda option: not variable.fullmatch(option.env))
+    assert not wrong(lambda option: not flag.fullmatch(option.flag))
+    assert not wrong(lambda option: not re.fullmatch(r"[A-Za-z0-9_.]+", option.json_path))
+    assert wrong(lambda option: option.flag_shorthand) == [
+        *("Address", "Verbose", "Log Filter", "Config Path")
+    ]
+    assert wrong(lambda option: not option.env) == ["Write Config", "External Auth Providers"]
+
+
+def test_defaults_are_values_of_their_types() -> None:
+    for option in CATALOGUE:
+        if option.default:
+            value = option.type.parse(option.default)
+            assert option.type.parse(option.type.format(value)) == value
+
+
+def test_options_that_share_a_value_are_one_new_name_and_old_ones() -> None:
+    shared: dict[str, list[Option]] = {}
+    for option in CATALOGUE:
+        shared.setdefault(option.json_path, []).append(option)
+    families = [options for options in shared.values() if len(options) > 1]
+    assert len(families) == 15
+    for options in families:
+        (new,) = [option for option in options if not option.use_instead]
+        for old in options:
+            assert old is new or old.use_instead == (new.name,)
+            assert old.default in ("", new.default)
+            assert (old.type, old.secret, old.obeyed) == (new.type, new.secret, new.obeyed)
+
+
+def test_deprecated_options_name_their_successors() -> None:
+    successors = {name for option in CATALOGUE for name in option.use_instead}
+    assert successors <= BY_NAME.keys()
+    assert not [name for name in successors if BY_NAME[name].use_instead]
+    assert len(wrong(lambda option: option.use_instead)) == 18
+
+
+def test_secrets_are_texts_that_no_file_holds() -> None:
+    secrets = [option for option in CATALOGUE if option.secret]
+    assert all(isinstance(option.type, Text | TextList) for option in secrets)
+    assert not [option.name for option in secrets if option.yaml or option.default]
+
+
+def test_annotations_say_what_clients_need() -> None:
+    assert not wrong(lambda option: set(option.annotations.values()) - {"true"})
+    assert not wrong(lambda option: ("secret" in option.annotations) is not option.secret)
+    assert len(wrong(lambda option: "format_duration" in option.annotations)) == 30
+    assert len(wrong(lambda option: "enterprise" in option.annotations)) == 4
+
+
+def test_enumerations_write_the_bar_as_coder_does() -> None:
+    names = {option.type.name for option in CATALOGUE if isinstance(option.type, Choice)}
+    assert names == {r"enum[password\|awsiamrds]", r"enum[lax\|none]"}
+
+
+def test_obeyed_options_need_no_remark_on_why_they_are_not() -> None:
+    assert not wrong(lambda option: option.obeyed and option.remark)

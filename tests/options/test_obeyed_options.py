@@ -1,0 +1,402 @@
+"""What options do to a server that runs with them, as its clients see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+
+from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
+from tests.support.processes import PROJECT, wait_for
+from tests.support.stats_rows import agent_row
+
+ACCESS_URL = "https://coder.example.com"
+HOST = "coder.example.com"
+HOUR_NS = 3_600_000_000_000
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def server(logs: Path) -> Iterator[Obeying]:
+    """One whose options are all set to something else than their defaults."""
+    with obeying(
+        "--web-only",
+        CODER_ACCESS_URL=ACCESS_URL,
+        CODER_WILDCARD_ACCESS_URL="*.apps.example.com",
+        CODER_REDIRECT_TO_ACCESS_URL="true",
+        CODER_STRICT_TRANSPORT_SECURITY="31536000",
+        CODER_STRICT_TRANSPORT_SECURITY_OPTIONS="includeSubDomains,preload",
+        CODER_PROXY_TRUSTED_HEADERS="X-Real-Ip",
+        CODER_PROXY_TRUSTED_ORIGINS="127.0.0.0/8",
+        CODER_SECURE_AUTH_COOKIE="true",
+        CODER_SAMESITE_AUTH_COOKIE="none",
+        CODER_API_RATE_LIMIT="60",
+        CODER_DANGEROUS_ALLOW_CORS_REQUESTS="true",
+        CODER_ADDITIONAL_CSP_POLICY="frame-src https://frames.example.com",
+        CODER_SESSION_DURATION="2h",
+        CODER_DEFAULT_TOKEN_LIFETIME="3h",
+        CODER_MAX_TOKEN_LIFETIME="5h",
+        CODER_MAX_ADMIN_TOKEN_LIFETIME="4h",
+        CODER_EXPERIMENTS="example",
+        CODER_SSH_HOSTNAME_PREFIX="pre.",
+        CODER_WORKSPACE_HOSTNAME_SUFFIX="suf",
+        CODER_SSH_CONFIG_OPTIONS="ForwardAgent=yes",
+        CODER_CLI_UPGRADE_MESSAGE="Ask the help desk.",
+        CODER_TERMS_OF_SERVICE_URL="https://example.com/terms",
+        CODER_SUPPORT_LINKS='[{"name": "Desk", "target": "https://desk.example.com", "icon": ""}]',
+        CODER_DOCS_URL="https://docs.example.com",
+        CODER_SWAGGER_ENABLE="true",
+        CODER_TELEMETRY_ENABLE="false",
+        CODER_AGENT_STATS_REFRESH_INTERVAL="1h",
+        CODER_LOGGING_HUMAN="",
+        CODER_LOGGING_JSON=str(logs / "json"),
+        CODER_LOGGING_STACKDRIVER=str(logs / "stackdriver"),
+        CODER_LOG_FILTER="^coderapi[.]",
+        CODER_PG_CONN_MAX_OPEN="3",
+        CODER_PG_CONN_MAX_IDLE="2",
+    ) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Obeying]:
+    """One with the defaults, but without limits."""
+    with obeying(
+        "--web-only",
+        "--dangerous-disable-rate-limits",
+        "--disable-session-expiry-refresh",
+        CODER_ACCES_URL="https://typo.example.com",
+    ) as found:
+        yield found
+
+
+# --- The access URL ---------------------------------------------------------------------------
+
+
+def test_another_name_is_sent_on_to_the_access_url(server: Obeying) -> None:
+    answer = server.ask("/api/v2/buildinfo?x=1", method="POST", Host="other.example.com")
+    assert answer.status == 307
+    assert answer.headers["Location"] == f"{ACCESS_URL}/api/v2/buildinfo?x=1"
+    assert answer.headers["X-Coder-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/v2/buildinfo", {"Host": HOST}),
+        ("/api/v2/buildinfo", {"Host": f"{HOST}:443"}),
+        ("/api/v2/buildinfo", {"Host": "localhost:3000"}),
+        ("/api/v2/buildinfo", {"Host": "[::1]"}),
+        ("/api/v2/buildinfo", {"Host": "app.apps.example.com"}),
+        ("/healthz", {"Host": "10.0.0.7"}),
+        ("/readyz", {"Host": "10.0.0.7"}),
+    ],
+)
+def test_right_names_and_health_are_not_sent_on(
+    server: Obeying, path: str, headers: dict[str, Any]
+) -> None:
+    assert server.ask(path, **headers).status == 200
+
+
+def test_access_url_is_told_to_clients(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/api/v2/buildinfo").json["dashboard_url"] == ACCESS_URL
+    bound = f"http://127.0.0.1:{plain.port()}"
+    assert plain.ask("/api/v2/buildinfo").json["dashboard_url"] == bound
+
+
+def test_names_that_nobody_redirects_are_refused(plain: Obeying) -> None:
+    assert plain.ask("/api/v2/buildinfo", Host="any.example.com").status == 200
+
+
+# --- Headers ----------------------------------------------------------------------------------
+
+
+def test_strict_transport_security_is_sent_with_its_options(
+    server: Obeying, plain: Obeying
+) -> None:
+    name = "Strict-Transport-Security"
+    assert server.ask("/healthz").headers[name] == "max-age=31536000; includeSubDomains; preload"
+    assert name not in plain.ask("/healthz").headers
+
+
+def test_every_origin_may_ask_only_where_cors_is_open(server: Obeying, plain: Obeying) -> None:
+    name, origin = "Access-Control-Allow-Origin", "https://elsewhere.example.com"
+    assert server.ask("/api/v2/buildinfo", Origin=origin).headers[name] == "*"
+    assert name not in plain.ask("/api/v2/buildinfo", Origin=origin).headers
+
+
+def test_additional_policy_stands_on_pages(server: Obeying, plain: Obeying) -> None:
+    name, source = "Content-Security-Policy", "frame-src https://frames.example.com"
+    assert source in server.ask("/admin/login/").headers[name]
+    assert source not in plain.ask("/admin/login/").headers[name]
+
+
+def test_limit_and_its_switch(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/api/v2/buildinfo").headers["X-RateLimit-Limit"] == "60"
+    assert "X-RateLimit-Limit" not in plain.ask("/api/v2/buildinfo").headers
+    told = plain_config(plain)["rate_limit"]
+    assert told == {"disable_all": True, "api": -1}
+
+
+def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
+    # More than two minutes' worth: the minute may turn meanwhile.
+    for _ in range(130):
+        answer = server.ask("/api/v2/buildinfo", X_Real_Ip="203.0.113.2")
+    assert answer.status == 429
+    assert server.ask("/api/v2/buildinfo", X_Real_Ip="203.0.113.3").status == 200
+
+
+# --- Signing in -------------------------------------------------------------------------------
+
+
+def test_cookie_is_secure_and_of_the_wanted_kind(server: Obeying) -> None:
+    (cookie,) = [
+        text for text in server.sign_in().cookies if text.startswith("coder_session_token=")
+    ]
+    assert "Secure" in cookie
+    assert "SameSite=None" in cookie
+
+
+def test_sessions_and_tokens_live_as_long_as_options_say(server: Obeying) -> None:
+    key = server.ask_as_owner(f"/api/v2/users/me/keys/{server.token.partition('-')[0]}").json
+    assert key["lifetime_seconds"] == 2 * 3600
+    path = "/api/v2/users/me/keys/tokens"
+    assert server.ask_as_owner(f"{path}/tokenconfig").json["max_token_lifetime"] == 4 * HOUR_NS
+    named = {"token_name": "long", "lifetime": 5 * HOUR_NS}
+    assert server.ask_as_owner(path, method="POST", body=named).status == 400
+    assert server.ask_as_owner(path, method="POST", body={"token_name": "short"}).status == 201
+    made = server.ask_as_owner(f"{path}/short").json
+    assert made["lifetime_seconds"] == 3 * 3600
+
+
+def test_terms_of_service_are_told(server: Obeying) -> None:
+    methods = server.ask("/api/v2/users/authmethods").json
+    assert methods["terms_of_service_url"] == "https://example.com/terms"
+
+
+# --- Answers ----------------------------------------------------------------------------------
+
+
+def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
+    assert server.ask_as_owner("/api/v2/deployment/ssh").json == {
+        "hostname_prefix": "pre.",
+        "hostname_suffix": "suf",
+        "ssh_config_options": {"ForwardAgent": "yes"},
+    }
+    info = server.ask("/api/v2/buildinfo").json
+    assert info["upgrade_message"] == "Ask the help desk."
+    assert info["telemetry"] is False
+    assert server.ask_as_owner("/api/v2/experiments").json == ["example"]
+
+
+def test_switched_off_update_check_asks_nobody(server: Obeying) -> None:
+    own = server.ask("/api/v2/buildinfo").json["version"]
+    assert server.ask("/api/v2/updatecheck").json["version"] == own
+
+
+def test_swagger_is_there_only_when_asked_for(server: Obeying, plain: Obeying) -> None:
+    assert server.ask("/swagger").status == 200
+    assert plain.ask("/swagger").status == 404
+
+
+def test_stats_follow_the_refresh_interval(server: Obeying) -> None:
+    config = server.ask_as_owner("/api/v2/deployment/config").json["config"]
+    assert config["agent_stat_refresh_interval"] == HOUR_NS
+
+
+def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
+    page = admin_home(server)
+    assert "https://docs.example.com" in page
+    assert "https://desk.example.com" in page
+    assert "Desk" in page
+
+
+def admin_home(server: Obeying) -> str:
+    """The admin's first page as the owner sees it."""
+    form = server.ask("/admin/login/", Host=HOST)
+    csrf = next(text for text in form.cookies if text.startswith("csrf_token="))
+    csrf = csrf.partition("=")[2].partition(";")[0]
+    connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
+    body = urlencode({"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf})
+    headers = {
+        "Host": HOST,
+        "Origin": ACCESS_URL,
+        "Cookie": f"csrf_token={csrf}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    connection.request("POST", "/admin/login/?next=/admin/", body, headers)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 302, answer.status
+    cookies = [text.partition(";")[0] for text in answer.headers.get_all("Set-Cookie", [])]
+    connection.close()
+    return server.ask("/admin/", Host=HOST, Cookie="; ".join(cookies)).body.decode()
+
+
+def plain_config(server: Obeying) -> dict[str, object]:
+    found: dict[str, object] = server.ask_as_owner("/api/v2/deployment/config").json["config"]
+    return found
+
+
+def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
+    config = plain_config(plain)
+    assert config["access_url"] == {
+        **dict.fromkeys(("opaque", "path", "rawPath", "rawQuery", "fragment", "rawFragment"), ""),
+        **dict.fromkeys(("omitHost", "forceQuery"), False),
+        "scheme": "http",
+        "host": f"127.0.0.1:{plain.port()}",
+        "user": {},
+    }
+    assert config["pg_connection_url"] == ""
+    docs = config["docs_url"]
+    assert isinstance(docs, dict)
+    assert docs["path"] == "/docs/@v2.29.0"
+
+
+# --- Logs -------------------------------------------------------------------------------------
+
+
+def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, logs: Path) -> None:
+    server.ask("/healthz")
+    for name, level, time in (("json", "level", "ts"), ("stackdriver", "severity", "timestamp")):
+        lines = [json.loads(line) for line in (logs / name).read_text().splitlines()]
+        assert lines
+        for line in lines:
+            assert line[level] in {"DEBUG", "INFO", "WARNING", "ERROR"}
+            assert line[time].startswith("2")
+            assert {"logger_name", "message", "request_id"} <= line.keys()
+
+
+def test_a_warning_is_logged_once_and_not_by_every_process(plain: Obeying) -> None:
+    assert plain.ask("/healthz").status == 200
+    assert plain.log.count("CODER_ACCES_URL is not a variable") == 1
+    assert "did you mean CODER_ACCESS_URL?" in plain.log
+
+
+# --- The database -----------------------------------------------------------------------------
+
+
+def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
+    server.ask_as_owner("/api/v2/deployment/ssh")
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND starts_with(application_name, 'coderapi@')"
+    )
+
+    def open_connections() -> int:
+        with psycopg.connect(server.database) as connection:
+            row = connection.execute(query).fetchone()
+            assert row
+            return int(row[0])
+
+    # Of a worker two stay idle, and two more hear of changes.
+    wait_for(lambda: open_connections() >= 2)
+    assert open_connections() <= 3 + 2
+
+
+# --- What lives on, and what goes -------------------------------------------------------------
+
+
+def moved_by_a_use(server: Obeying) -> bool:
+    """Whether the expiry of a key that was last used hours ago moves when it is used."""
+    token = server.sign_in().json["session_token"]
+    number = token.partition("-")[0]
+    set_back = (
+        "UPDATE tokens_apikey SET last_used = now() - interval '90 minutes',"
+        " expires_at = now() + interval '20 minutes' WHERE id = %s"
+    )
+    with psycopg.connect(server.database, autocommit=True) as connection:
+        connection.execute(set_back, [number])
+        answer = server.ask("/api/v2/users/me", Coder_Session_Token=token)
+        assert answer.status == 200
+        row = connection.execute(
+            "SELECT expires_at - now() > interval '30 minutes' FROM tokens_apikey WHERE id = %s",
+            [number],
+        ).fetchone()
+    assert row
+    return bool(row[0])
+
+
+def test_sessions_slide_unless_that_is_switched_off(server: Obeying, plain: Obeying) -> None:
+    assert moved_by_a_use(server)
+    assert not moved_by_a_use(plain)
+
+
+def run_job(server: Obeying, name: str, **options: str) -> None:
+    subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), "run_job", name],
+        env={**os.environ, "DATABASE_URL": server.database, **options},
+        check=True,
+        capture_output=True,
+    )
+
+
+def count(server: Obeying, query: str) -> int:
+    with psycopg.connect(server.database) as connection:
+        row = connection.execute(query).fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_expired_keys_are_kept_as_long_as_retention_says(plain: Obeying) -> None:
+    number = plain.sign_in().json["session_token"].partition("-")[0]
+    with psycopg.connect(plain.database, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE tokens_apikey SET expires_at = now() - interval '2 days' WHERE id = %s",
+            [number],
+        )
+    kept = "SELECT count(*) FROM tokens_apikey WHERE expires_at < now() - interval '1 day'"
+    for retention, left in (("0", 1), ("3d", 1), ("1d", 0)):
+        run_job(plain, "prune_api_keys", CODER_API_KEYS_RETENTION=retention)
+        assert count(plain, kept) == left, retention
+
+
+def test_audit_log_is_kept_as_long_as_retention_says(plain: Obeying) -> None:
+    with psycopg.connect(plain.database, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE audit_entry_p200001010000 PARTITION OF audit_entry"
+            " FOR VALUES FROM ('2000-01-01Z') TO ('2000-01-31Z')"
+        )
+    there = "SELECT count(*) FROM pg_class WHERE relname = 'audit_entry_p200001010000'"
+    for retention, left in (("0", 1), ("99999d", 1), ("1d", 0)):
+        run_job(plain, "audit_partitions", CODER_AUDIT_LOGS_RETENTION=retention)
+        assert count(plain, there) == left, retention
+
+
+def accepted(server: Obeying) -> int:
+    """How many agent rows of one it takes."""
+    row = agent_row(datetime.now(tz=UTC) - timedelta(seconds=1), kind="agent")
+    path = "/api/v2/deployment/stats/reports"
+    found: int = server.ask_as_owner(path, method="POST", body=[row]).json["accepted"]
+    return found
+
+
+def test_agent_rows_are_taken_unless_usage_stats_are_off(plain: Obeying) -> None:
+    assert accepted(plain) == 1
+
+
+def test_jobs_follow_their_options() -> None:
+    snapshots = "SELECT count(*) FROM deployment_snapshot"
+    with obeying(
+        CODER_AGENT_STATS_REFRESH_INTERVAL="1s",
+        CODER_STATS_COLLECTION_USAGE_STATS_ENABLE="false",
+        CODER_UPDATE_CHECK="false",
+    ) as server:
+        wait_for(lambda: count(server, snapshots) >= 2)
+        assert accepted(server) == 0
+        looked = "SELECT count(*) FROM jobs_jobrun WHERE job = 'update_check'"
+        assert count(server, looked) == 0

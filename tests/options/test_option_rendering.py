@@ -1,0 +1,428 @@
+"""The configuration as clients, files and people get to see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from options.catalogue import CATALOGUE
+from options.configuration import Configuration, ConfigurationError, load
+from options.flag_help import flag_help
+from options.option import Option
+from options.reference import options_reference
+from options.rendering import config_document, options_document
+from options.table import option_rows, table
+from options.values import (
+    URL,
+    Address,
+    Bool,
+    Choice,
+    Duration,
+    ExternalAuth,
+    Integer,
+    Links,
+    Regexp,
+    Struct,
+    Text,
+    TextList,
+    TextListMap,
+    TextMap,
+    UUIDListMap,
+    format_duration,
+)
+from options.values.lists import format_record
+from options.values.urls import without_password
+from options.values.yaml_text import flow_text
+from options.written_config import yaml_document
+
+SECRETS = [option for option in CATALOGUE if option.secret]
+URL_MEMBERS = {
+    *("scheme", "opaque", "user", "host", "path", "rawPath", "omitHost"),
+    *("forceQuery", "rawQuery", "fragment", "rawFragment"),
+}
+OPTION_MEMBERS = {
+    *("annotations", "default", "description", "env", "flag", "flag_shorthand", "group"),
+    *("hidden", "name", "required", "use_instead", "value", "value_source", "yaml"),
+}
+
+
+@pytest.fixture(scope="module")
+def plain() -> Configuration:
+    return load({})
+
+
+def leaves(document: dict[str, Any], above: str = "") -> Iterator[str]:
+    """The paths of what is not a group; a URL, an address and a struct count as one."""
+    known = {option.json_path for option in CATALOGUE} | {"telemetry.trace"}
+    for key, item in document.items():
+        path = f"{above}{key}"
+        if path in known:
+            yield path
+        else:
+            assert isinstance(item, dict), path
+            yield from leaves(item, f"{path}.")
+
+
+def options_by_name(configuration: Configuration, wire: str) -> dict[str, dict[str, Any]]:
+    return {option["name"]: option for option in options_document(configuration, wire=wire)}
+
+
+def test_documented_configuration_has_every_leaf(plain: Configuration) -> None:
+    assert len(set(leaves(config_document(plain)))) == 213
+
+
+def test_documented_values_are_objects_where_the_page_has_objects() -> None:
+    configuration = load(
+        {
+            "CODER_ACCESS_URL": "https://user:word@h:1/a%2Fb?q#f",
+            "CODER_SUPPORT_LINKS": "[{name: n, target: t, icon: bug}]",
+            "CODER_EXTERNAL_AUTH_0_ID": "x",
+        }
+    )
+    document = config_document(configuration)
+    assert document["access_url"] == {
+        "scheme": "https",
+        "opaque": "",
+        "user": {},
+        "host": "h:1",
+        "path": "/a/b",
+        "rawPath": "/a%2Fb",
+        "omitHost": False,
+        "forceQuery": False,
+        "rawQuery": "q",
+        "fragment": "f",
+        "rawFragment": "",
+    }
+    assert set(document["derp"]["server"]["relay_url"]) == URL_MEMBERS
+    assert document["address"] == {"host": "", "port": ""}
+    assert document["tls"]["address"] == {"host": "127.0.0.1", "port": "3443"}
+    assert document["oidc"]["group_regex_filter"] == {"source": ".*"}
+    assert document["oidc"]["email_domain"] == []
+    assert document["support"]["links"] == {
+        "value": [{"name": "n", "target": "t", "icon": "bug", "location": ""}]
+    }
+    (provider,) = document["external_auth"]["value"]
+    assert len(provider) == 20
+    assert provider["scopes"] == []
+    assert document["config_ssh"] == {"deploymentName": "coder.", "sshconfigOptions": []}
+    assert document["session_lifetime"]["max_token_lifetime"] == 3_155_760_000_000_000_000
+
+
+def test_coderd_values_are_what_coders_clients_decode() -> None:
+    configuration = load(
+        {
+            "CODER_ACCESS_URL": "https://user:word@h",
+            "CODER_SUPPORT_LINKS": "[{name: n, target: t, icon: bug}]",
+        }
+    )
+    document = config_document(configuration, wire="coderd")
+    assert document["access_url"] == "https://user:xxxxx@h"
+    assert document["address"] == ""
+    assert document["tls"]["address"] == "127.0.0.1:3443"
+    assert document["tls"]["cert_file"] is None
+    assert document["tls"]["enable"] is False
+    assert document["oidc"]["group_regex_filter"] == ".*"
+    assert document["external_auth"] is None
+    assert document["support"]["links"] == [{"name": "n", "target": "t", "icon": "bug"}]
+    assert document["config_ssh"] == {"DeploymentName": "coder.", "SSHConfigOptions": None}
+    assert document["pg_auth"] == "password"
+    assert document["http_cookies"] == {"same_site": "lax"}
+    assert document["agent_fallback_troubleshooting_url"].startswith("https://")
+
+
+def test_coderd_leaves_out_what_is_empty_at_the_top() -> None:
+    configuration = load(
+        {"CODER_DISABLE_SESSION_EXPIRY_REFRESH": "false", "CODER_SESSION_DURATION": "0"}
+    )
+    document = config_document(configuration, wire="coderd")
+    gone = {"browser_only", "experiments", "pg_connection_url", "verbose", "wgtunnel_host"}
+    assert gone.isdisjoint(document)
+    assert gone <= set(config_document(configuration))
+    assert "disable_expiry_refresh" not in document["session_lifetime"]
+    assert document["session_lifetime"]["default_duration"] == 0
+
+
+def test_documented_options_have_every_member(plain: Configuration) -> None:
+    options = options_by_name(plain, "documented")
+    assert len(options) == 227
+    for option in options.values():
+        assert set(option) == OPTION_MEMBERS
+        assert all(set(instead) == OPTION_MEMBERS for instead in option["use_instead"])
+    assert options["Experiments"]["group"] is None
+    assert options["Access URL"]["group"]["parent"] is None
+    assert options["Access URL"]["value_source"] == ""
+    assert set(options["Access URL"]["value"]) == URL_MEMBERS
+    assert options["Postgres Auth"]["value"] == "password"
+    assert options["Experiments"]["value"] == []
+    assert options["Support Links"]["value"] == {"value": []}
+
+
+def test_coderd_options_leave_out_what_is_empty(plain: Configuration) -> None:
+    options = options_by_name(plain, "coderd")
+    assert options["Experiments"] == {
+        "name": "Experiments",
+        "description": plain.option("Experiments").description,
+        "flag": "experiments",
+        "env": "CODER_EXPERIMENTS",
+        "yaml": "experiments",
+        "value": None,
+        "annotations": {"external_workspace_proxies": "true"},
+    }
+    assert options["Browser Only"]["value"] is False
+    assert options["Postgres Auth"]["value"] == {
+        "Choices": ["password", "awsiamrds"],
+        "Value": "password",
+    }
+    assert options["TLS Address"]["group"]["parent"]["name"] == "Networking"
+    assert all("value" not in options[option.name] for option in SECRETS)
+    successors = options["Address"]["use_instead"]
+    assert [option["name"] for option in successors] == ["HTTP Address", "TLS Address"]
+    assert all("value_source" not in option for option in successors)
+
+
+def test_old_name_shows_the_source_of_the_shared_value() -> None:
+    options = options_by_name(load({"CODER_EMAIL_FROM": "a"}), "coderd")
+    assert options["Notifications: Email: From Address"]["value_source"] == "env"
+    assert options["Notifications: Email: From Address"]["value"] == "a"
+
+
+def planted() -> Configuration:
+    """Every secret holds the marker, and so does every URL that can hold a password."""
+    url = "https://user:MARKER@example.com/p"
+    environ = {option.env: "MARKER" for option in SECRETS}
+    environ |= {
+        option.env: url
+        for option in CATALOGUE
+        if isinstance(option.type, URL) or option.json_path.endswith(("base_url", "upstream_proxy"))
+    }
+    environ |= {
+        "CODER_DERP_SERVER_STUN_ADDRESSES": f"{url},x",
+        "CODER_OIDC_AUTH_URL_PARAMS": json.dumps({"next": url}),
+        "CODER_SUPPORT_LINKS": json.dumps([{"name": "n", "target": url}]),
+        "CODER_EXTERNAL_AUTH_0_CLIENT_SECRET": "MARKER",
+        "CODER_EXTERNAL_AUTH_0_EXTRA_TOKEN_KEYS": "id_token",
+        "CODER_EXTERNAL_AUTH_0_AUTH_URL": url,
+    }
+    providers = json.dumps([{"id": "y", "client_secret": "MARKER", "token_url": url}])
+    return load(environ, flags=[("external-auth-providers", providers)])
+
+
+@pytest.mark.parametrize("wire", ["documented", "coderd"])
+def test_no_document_holds_a_secret(wire: str) -> None:
+    configuration = planted()
+    assert "MARKER" not in json.dumps(config_document(configuration, wire=wire))
+    assert "MARKER" not in json.dumps(options_document(configuration, wire=wire))
+
+
+def test_no_text_for_people_holds_a_secret() -> None:
+    configuration = planted()
+    rows = option_rows(configuration)
+    assert "MARKER" not in f"{yaml_document(configuration)} {table(rows)} {rows} {configuration!r}"
+
+
+def test_file_says_what_it_leaves_out() -> None:
+    written = yaml_document(load({"CODER_DERP_SERVER_RELAY_URL": "https://u:word@h"}))
+    assert '# relayURL: "https://u:xxxxx@h"' in written
+    assert "A secret in this value is left out" in written
+
+
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12
+).filter(lambda text: without_password(text) == text)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+SAMPLES: dict[type[Any], list[str]] = {
+    Bool: ["true", "false"],
+    Address: ["127.0.0.1:80", "[::1]:http", ":", "h:"],
+    Regexp: ["", r"^a\.b$", "#x: y"],
+}
+URLS = ["https://example.com/a%2Fb?q#f", "", "/rel", "http://h/\u00e4", "http://[::1]:80"]
+RULED = {
+    "*.example.com": ["*.example.com", ""],
+    "none": ["none", "request"],
+    "tls10": ["tls13", "tls10"],
+    "ed25519": ["rsa4096"],
+    "auto": ["auto", "3"],
+    "leading": ["suffix"],
+}
+RULED_ITEMS = {
+    "agent_name": ["username"],
+    "terraform": ["echo"],
+    "network": ["10.0.0.0/8", "::1"],
+    "includeSubDomains": ["preload"],
+    "key=value": ["a=b", "a b,\u00e4"],
+}
+
+
+def _choices(table: dict[str, list[str]], accepted: str) -> st.SearchStrategy[str]:
+    return next(st.sampled_from(values) for word, values in table.items() if word in accepted)
+
+
+def _record(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(strategy.map(lambda text: text.replace("\r", "")), max_size=3).map(
+        format_record
+    )
+
+
+def _flow(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[str]:
+    return strategy.map(flow_text)
+
+
+def texts_for(option: Option) -> st.SearchStrategy[str]:
+    """Texts that the option accepts."""
+    match option.type:
+        case TextList(rule):
+            return _record(_choices(RULED_ITEMS, rule.accepted) if rule else texts)
+        case Text(rule):
+            return _choices(RULED, rule.accepted) if rule else texts
+        case Struct():
+            return _structs(option)
+        case _:
+            return _scalars(option)
+
+
+def _scalars(option: Option) -> st.SearchStrategy[str]:
+    match option.type:
+        case Integer(minimum, maximum):
+            return st.integers(minimum, maximum).map(str)
+        case Duration():
+            return st.integers(-(2**63), 2**63 - 1).map(format_duration)
+        case Choice(choices):
+            return st.sampled_from([*choices, choices[0].upper()])
+        case URL(schemes):
+            return st.sampled_from(URLS[:2] if schemes else URLS)
+    return st.sampled_from(SAMPLES[type(option.type)])
+
+
+def _structs(option: Option) -> st.SearchStrategy[str]:
+    match option.type:
+        case TextMap():
+            return _flow(st.dictionaries(names, texts, max_size=2))
+        case TextListMap():
+            return _flow(
+                st.dictionaries(names, st.none() | st.lists(texts, max_size=2), max_size=2)
+            )
+        case UUIDListMap():
+            ids = st.lists(st.uuids().map(str), max_size=2)
+            return _flow(st.dictionaries(names, ids, max_size=2))
+        case Links():
+            return _flow(
+                st.lists(st.fixed_dictionaries({"name": texts, "target": texts}), max_size=2)
+            )
+        case ExternalAuth():
+            fields = {
+                "id": texts,
+                "no_refresh": st.booleans(),
+                "scopes": st.none() | st.lists(texts),
+            }
+            return _flow(st.lists(st.fixed_dictionaries(fields), max_size=2))
+    raise AssertionError(option.type)
+
+
+WRITTEN = [
+    option
+    for option in CATALOGUE
+    if option.yaml and not option.name.startswith("Notifications: Email")
+]
+assignments = st.lists(
+    st.sampled_from(WRITTEN), max_size=25, unique_by=lambda option: option.name
+).flatmap(
+    lambda options: st.fixed_dictionaries({option.flag: texts_for(option) for option in options})
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(flags=assignments)
+def test_written_file_reads_back_to_the_same_values(
+    flags: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    configuration = load({}, flags=list(flags.items()))
+    path = tmp_path_factory.mktemp("written") / "coder.yaml"
+    path.write_text(yaml_document(configuration), encoding="utf-8")
+    again = load({"CODER_CONFIG_PATH": str(path)})
+    for option in WRITTEN:
+        assert again[option.json_path] == configuration[option.json_path], option.name
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(flags=assignments)
+def test_printed_values_read_back_from_flags(flags: dict[str, str]) -> None:
+    configuration = load({}, flags=list(flags.items()))
+    printed = [
+        (option.flag, option.type.format(configuration[option.json_path]))
+        for option in WRITTEN
+        if option.flag in flags
+    ]
+    again = load({}, flags=printed)
+    assert again.values == configuration.values
+
+
+def test_file_of_the_defaults_reads_back_without_a_warning(
+    plain: Configuration, tmp_path: Path
+) -> None:
+    path = tmp_path / "coder.yaml"
+    path.write_text(yaml_document(plain), encoding="utf-8")
+    again = load({"CODER_CONFIG_PATH": str(path)})
+    assert again.warnings == ()
+    assert {**again.values, "config": ""} == plain.values
+    assert again.source("Access URL") == ""
+
+
+def test_file_names_group_default_and_type(plain: Configuration) -> None:
+    written = yaml_document(plain)
+    assert "\nnetworking:\n" in written
+    assert "\n  http:\n" in written
+    assert "\n  # accessURL:\n" in written
+    assert "(default: 24h0m0s, type: duration)\n    sessionDuration: 24h0m0s\n" in written
+
+
+def test_table_shows_what_is_set_and_by_what() -> None:
+    configuration = load(
+        {"CODER_ACCESS_URL": "https://a.example", "CODER_SCIM_AUTH_HEADER": "word"},
+        flags=[("experiments", "a,b")],
+    )
+    rows = {row.name: row for row in option_rows(configuration, changed=True)}
+    assert list(rows) == ["Access URL", "Experiments", "SCIM API Key"]
+    assert rows["Experiments"].value == "a,b"
+    assert rows["Experiments"].place == "--experiments"
+    assert rows["SCIM API Key"].value == "(secret)"
+    heading, first, *_ = table(list(rows.values())).splitlines()
+    assert heading.split() == ["option", "value", "source", "set", "by"]
+    assert first.split() == ["Access", "URL", "https://a.example", "env", "CODER_ACCESS_URL"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Access URL", "access url", "CODER_ACCESS_URL", "--access-url", "networking.accessURL"],
+)
+def test_table_finds_an_option_by_any_of_its_names(name: str, plain: Configuration) -> None:
+    (row,) = option_rows(plain, names=[name])
+    assert row.name == "Access URL"
+
+
+def test_table_refuses_an_unknown_name(plain: Configuration) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean Access URL"):
+        option_rows(plain, names=["CODER_ACESS_URL"])
+
+
+def test_help_has_every_flag_under_its_heading_but_hidden_ones() -> None:
+    text = flag_help()
+    for option in CATALOGUE:
+        assert (re.search(rf"--{option.flag}\b(?!-)", text) is None) is option.hidden, option.name
+    assert "\nNetworking / HTTP:\n" in text
+    assert "  -c, --config yaml-config-path, $CODER_CONFIG_PATH\n" in text
+    assert "  --tls-enable, $CODER_TLS_ENABLE\n" in text
+
+
+def test_reference_has_every_option_and_says_what_is_obeyed() -> None:
+    text = options_reference()
+    for option in CATALOGUE:
+        assert f"### {option.name}\n" in text
+    assert text.count("**Obeyed**.") == len([option for option in CATALOGUE if option.obeyed])
+    assert "`networking.accessURL` in YAML" in text

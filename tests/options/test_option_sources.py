@@ -1,0 +1,500 @@
+"""How flags, environment, files and defaults become one configuration, or clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from options.catalogue import CATALOGUE
+from options.configuration import Configuration, ConfigurationError, check, load
+from options.option import Option, ValueSource, by_file_variable
+from options.sources.flags import parse_flags, unknown_flag
+from options.startup import computed_defaults
+from options.values import HostPort
+
+SECRETS = [option for option in CATALOGUE if option.secret]
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    return tmp_path / "coder.yaml"
+
+
+def load_file(path: Path, content: str | bytes, **environ: str) -> Configuration:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return load({"CODER_CONFIG_PATH": str(path), **environ})
+
+
+def errors_of(
+    environ: dict[str, str], flags: list[tuple[str, str | None]] | None = None
+) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(environ, flags=flags or [])
+    return str(raised.value).splitlines()
+
+
+def file_errors(path: Path, content: str | bytes) -> list[str]:
+    """The errors of a file without its path, which must be the same at a start and in a check."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    lines = errors_of({"CODER_CONFIG_PATH": str(path)})
+    assert [str(error) for error in check([str(path)])] == lines
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+def test_defaults_hold_without_any_source() -> None:
+    configuration = load({})
+    assert configuration["http_address"] == "127.0.0.1:3000"
+    assert configuration.source("HTTP Address") is ValueSource.DEFAULT
+    assert configuration["access_url"] == configuration.option("Access URL").type.zero
+    assert configuration.source("Access URL") is ValueSource.UNSET
+    assert configuration.warnings == ()
+
+
+def test_flag_beats_environment_beats_file_beats_default(config_file: Path) -> None:
+    config_file.write_text(
+        "cacheDir: file\nwgtunnelHost: file\nsshKeygenAlgorithm: rsa4096\n", encoding="utf-8"
+    )
+    configuration = load(
+        {"CODER_CACHE_DIRECTORY": "env", "WGTUNNEL_HOST": "env"},
+        flags=[("config", str(config_file)), ("cache-dir", "flag")],
+    )
+    paths = ("cache_directory", "wgtunnel_host", "ssh_keygen_algorithm", "pg_auth")
+    assert [configuration[path] for path in paths] == ["flag", "env", "rsa4096", "password"]
+    assert [configuration.sources[path] for path in paths] == ["flag", "env", "yaml", "default"]
+    assert [configuration.places[path] for path in paths] == [
+        "--cache-dir",
+        "WGTUNNEL_HOST",
+        f"{config_file}:3:21",
+        "",
+    ]
+
+
+def test_file_named_by_a_flag_is_read_instead_of_the_environments(tmp_path: Path) -> None:
+    (tmp_path / "flag.yaml").write_text("cacheDir: flag\n", encoding="utf-8")
+    configuration = load(
+        {"CODER_CONFIG_PATH": str(tmp_path / "missing.yaml")},
+        flags=[("config", str(tmp_path / "flag.yaml"))],
+    )
+    assert configuration["cache_directory"] == "flag"
+
+
+def test_variable_names_are_matched_in_any_case_and_the_last_one_counts() -> None:
+    environ = {"CODER_CACHE_DIRECTORY": "first", "coder_cache_directory": "last"}
+    assert load(environ)["cache_directory"] == "last"
+
+
+def test_empty_variable_is_unset() -> None:
+    assert load({"CODER_PG_AUTH": ""}).source("Postgres Auth") is ValueSource.DEFAULT
+
+
+def test_homebrew_variable_stands_in_for_an_absent_one() -> None:
+    assert load({"HOMEBREW_CODER_CACHE_DIRECTORY": "x"})["cache_directory"] == "x"
+    environ = {"HOMEBREW_CODER_PG_AUTH": "awsiamrds", "CODER_PG_AUTH": ""}
+    assert load(environ)["pg_auth"] == "password"
+
+
+def test_lists_of_environment_and_flags_add_up() -> None:
+    environ = {"CODER_LOG_FILTER": "x"}
+    flags = [("log-filter", "y"), ("l", "z,w")]
+    configuration = load(environ, flags=flags)
+    assert configuration["logging.log_filter"] == ["x", "y", "z", "w"]
+    assert configuration.source("Log Filter") is ValueSource.FLAG
+    assert load(environ, flags=[("log-filter", "")])["logging.log_filter"] is None
+
+
+def test_maps_of_environment_and_flags_merge() -> None:
+    configuration = load(
+        {"CODER_OIDC_GROUP_MAPPING": '{"a": "1", "b": "1"}'},
+        flags=[("oidc-group-mapping", "b: 2")],
+    )
+    assert configuration["oidc.group_mapping"] == {"a": "1", "b": "2"}
+
+
+def test_list_in_a_file_counts_only_without_stronger_ones(config_file: Path) -> None:
+    content = "introspection: {logging: {filter: [file]}}"
+    assert load_file(config_file, content)["logging.log_filter"] == ["file"]
+    weaker = load_file(config_file, content, CODER_LOG_FILTER="env")
+    assert weaker["logging.log_filter"] == ["env"]
+    assert weaker.source("Log Filter") is ValueSource.ENV
+
+
+def test_old_name_shares_its_value_and_source_with_the_new_one() -> None:
+    configuration = load({"CODER_NOTIFICATIONS_EMAIL_FROM": "a@example.com"})
+    assert configuration["notifications.email.from"] == "a@example.com"
+    assert configuration.source("Email: From Address") is ValueSource.ENV
+    assert configuration.source("Notifications: Email: From Address") is ValueSource.ENV
+
+
+def test_environment_beats_an_old_name_in_a_file(config_file: Path) -> None:
+    content = "notifications: {email: {from: file@example.com}}"
+    configuration = load_file(config_file, content, CODER_EMAIL_FROM="env@example.com")
+    assert configuration["notifications.email.from"] == "env@example.com"
+
+
+def test_old_and_new_name_must_agree_within_a_source() -> None:
+    agreed = load({"CODER_TELEMETRY": "false", "CODER_TELEMETRY_ENABLE": "0"})
+    assert agreed["telemetry.enable"] is False
+    (error,) = errors_of({"CODER_TELEMETRY": "true", "CODER_TELEMETRY_ENABLE": "false"})
+    assert "CODER_TELEMETRY" in error
+    assert "CODER_TELEMETRY_ENABLE" in error
+
+
+@pytest.mark.parametrize(
+    ("environ", "flags", "warning"),
+    [
+        ({"CODER_VERBOSE": "1"}, [], "CODER_VERBOSE is deprecated; use CODER_LOG_FILTER instead"),
+        (
+            {},
+            [("address", ":1")],
+            "--address is deprecated; use --http-address and --tls-address instead",
+        ),
+        (
+            {"CODER_NOTIFICATIONS_EMAIL_FROM": "a"},
+            [],
+            "CODER_NOTIFICATIONS_EMAIL_FROM is deprecated; use CODER_EMAIL_FROM instead",
+        ),
+    ],
+)
+def test_deprecated_option_is_named_in_the_spelling_of_its_source(
+    environ: dict[str, str], flags: list[tuple[str, str | None]], warning: str
+) -> None:
+    assert load(environ, flags=flags).warnings == (warning,)
+
+
+def test_option_that_has_lost_its_effect_is_named() -> None:
+    (warning,) = load({"CODER_ALLOW_WORKSPACE_RENAMES": "true"}).warnings
+    assert warning == "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and has no effect"
+
+
+def test_deprecated_option_in_a_file_is_named_by_its_path(config_file: Path) -> None:
+    (warning,) = load_file(config_file, "introspection: {logging: {verbose: true}}").warnings
+    assert warning.startswith("introspection.logging.verbose is deprecated")
+    assert "introspection.logging.filter" in warning
+
+
+def test_new_name_gives_no_warning_about_the_old_one() -> None:
+    assert load({"CODER_EMAIL_FROM": "a"}).warnings == ()
+
+
+def test_unknown_variable_is_named_with_the_nearest_known_one() -> None:
+    (warning,) = load({"CODER_ACESS_URL": "MARKER"}).warnings
+    assert "CODER_ACESS_URL" in warning
+    assert "CODER_ACCESS_URL" in warning
+    assert "MARKER" not in warning
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CODER_URL",
+        "CODER_SESSION_TOKEN",
+        "CODER_CONFIG_DIR",
+        "CODER_AGENT_TOKEN",
+        "CODER_WORKSPACE_NAME",
+        "CODER_TLS_REDIRECT_HTTP",
+        "CODER_PG_CONNECTION_URL_FILE",
+        "CODERAPI_ANYTHING",
+        "HOMEBREW_PREFIX",
+    ],
+)
+def test_variables_of_others_give_no_warning(name: str) -> None:
+    assert load({name: ""}).warnings == ()
+
+
+@pytest.mark.parametrize(("variable", "secret"), by_file_variable(CATALOGUE).items())
+def test_secret_is_read_from_a_file(variable: str, secret: Option, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"text\r\n")
+    configuration = load({variable: str(path)})
+    assert configuration[secret.json_path] in ("text", ["text"])
+    assert configuration.places[secret.json_path] == variable
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "cannot be read"), (b"", "empty"), (b"\xff", "UTF-8")]
+)
+def test_unusable_secret_file_is_an_error(
+    content: bytes | None, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    (error,) = errors_of({"CODER_SCIM_AUTH_HEADER_FILE": str(path)})
+    assert error.startswith("CODER_SCIM_AUTH_HEADER_FILE: SCIM API Key")
+    assert problem in error
+
+
+def test_secret_and_its_file_cannot_both_be_set() -> None:
+    (error,) = errors_of({"CODER_SCIM_AUTH_HEADER": "x", "CODER_SCIM_AUTH_HEADER_FILE": "y"})
+    assert "CODER_SCIM_AUTH_HEADER_FILE" in error
+
+
+def test_password_file_of_email_stays_an_option_of_its_own() -> None:
+    configuration = load({"CODER_EMAIL_AUTH_PASSWORD_FILE": "/run/secret"})
+    assert configuration["notifications.email.auth.password_file"] == "/run/secret"
+    assert configuration["notifications.email.auth.password"] == ""
+
+
+def test_external_providers_come_from_both_numbered_families(config_file: Path) -> None:
+    environ = {f"CODER_EXTERNAL_AUTH_{number}_ID": f"new{number}" for number in range(11)}
+    environ |= {
+        "CODER_GITAUTH_0_ID": "old",
+        "CODER_GITAUTH_0_SCOPES": "a b",
+        "CODER_GITAUTH_0_DEVICE_FLOW": "true",
+        "CODER_GITAUTH_0_PKCE_METHODS": "S256",
+        "coder_gitauth_0_client_secret": "s",
+    }
+    configuration = load_file(config_file, "externalAuthProviders: [{id: file}]", **environ)
+    providers = configuration["external_auth"]
+    assert [provider["id"] for provider in providers] == [
+        "file",
+        *(f"new{number}" for number in range(11)),
+        "old",
+    ]
+    assert providers[-1]["scopes"] == ["a", "b"]
+    assert providers[-1]["device_flow"] is True
+    assert providers[-1]["client_secret"] == "s"
+    assert providers[-1]["code_challenge_methods_supported"] == ["S256"]
+    assert providers[1]["scopes"] is None
+
+
+def test_numbered_variables_leave_the_source_empty() -> None:
+    configuration = load({"CODER_EXTERNAL_AUTH_0_ID": "x"})
+    assert configuration.source("External Auth Providers") is ValueSource.UNSET
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CODER_EXTERNAL_AUTH_1_ID", "x", "provider 0 is missing"),
+        ("CODER_GITAUTH_X", "x", "lacks the number"),
+        ("CODER_GITAUTH_X_ID", "x", "lacks the number"),
+        ("CODER_EXTERNAL_AUTH_0_NO_REFRESH", "maybe", "'maybe' is not a truth value"),
+        ("CODER_EXTERNAL_AUTH_0_CLIENT_SECRET_FILE", "/nonexistent", "cannot be read"),
+    ],
+)
+def test_mistake_in_a_numbered_family_is_an_error(name: str, value: str, said: str) -> None:
+    (error,) = errors_of({name: value})
+    assert error.startswith(name.replace("_1_ID", "_1_*"))
+    assert said in error
+
+
+def test_unknown_key_of_a_numbered_family_is_a_warning() -> None:
+    (warning,) = load({"CODER_EXTERNAL_AUTH_0_CLIENT_IDD": "x"}).warnings
+    assert "CODER_EXTERNAL_AUTH_0_CLIENT_ID?" in warning
+
+
+@pytest.mark.parametrize(
+    ("argv", "settings", "rest"),
+    [
+        (["--access-url", "x"], [("access-url", "x")], []),
+        (["--access-url=x=y"], [("access-url", "x=y")], []),
+        (["--access-url="], [("access-url", "")], []),
+        (["--access-url", "--verbose"], [("access-url", "--verbose")], []),
+        (["--access-url"], [("access-url", None)], []),
+        (["--tls-enable", "false"], [("tls-enable", "true")], ["false"]),
+        (["--tls-enable=false"], [("tls-enable", "false")], []),
+        (["-v"], [("verbose", "true")], []),
+        (["-vc", "f"], [("verbose", "true"), ("config", "f")], []),
+        (["-cf"], [("config", "f")], []),
+        (["-c=f"], [("config", "f")], []),
+        (["-a", ":1", "-l", "x"], [("address", ":1"), ("log-filter", "x")], []),
+        (["--access", "x"], [], ["--access", "x"]),
+        (["--c", "x"], [], ["--c", "x"]),
+        (["server", "--no-color", "-h"], [], ["server", "--no-color", "-h"]),
+        (["--", "--verbose"], [], ["--", "--verbose"]),
+        (["-"], [], ["-"]),
+        (
+            ["--log-filter", "x", "--settings=s", "--log-filter", "y"],
+            [("log-filter", "x"), ("log-filter", "y")],
+            ["--settings=s"],
+        ),
+    ],
+)
+def test_flags_are_read_as_coder_reads_them(
+    argv: list[str], settings: list[tuple[str, str | None]], rest: list[str]
+) -> None:
+    parsed = parse_flags(argv)
+    assert list(parsed.settings) == settings
+    assert list(parsed.rest) == rest
+
+
+def test_unknown_flag_is_named_with_the_nearest_known_one_and_without_its_value() -> None:
+    error = str(unknown_flag("--scim-auth-heder=MARKER"))
+    assert "--scim-auth-heder" in error
+    assert "--scim-auth-header?" in error
+    assert "MARKER" not in error
+
+
+def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
+    config_file.write_text("pgAuth: x\nunknown: 1\n", encoding="utf-8")
+    environ = {
+        "CODER_CONFIG_PATH": str(config_file),
+        "CODER_TLS_ENABLE": "yes",
+        "CODER_SESSION_DURATION": "5",
+        "CODER_GITAUTH_1_ID": "x",
+        "CODER_ACESS_URL": "x",
+    }
+    flags: list[tuple[str, str | None]] = [("access-url", "::"), ("nope", "x"), ("cache-dir", None)]
+    with pytest.raises(ConfigurationError) as raised:
+        load(environ, flags=flags)
+    places = [error.place for error in raised.value.errors]
+    assert places == [
+        "CODER_TLS_ENABLE",
+        "CODER_SESSION_DURATION",
+        "--nope",
+        "--cache-dir",
+        "--access-url",
+        f"{config_file}:2:1",
+        f"{config_file}:1:9",
+        "CODER_GITAUTH_1_*",
+    ]
+    assert len(raised.value.warnings) == 1
+    assert "'yes' is not a truth value; accepted: true or false" in str(raised.value)
+
+
+def test_flag_does_not_hide_an_error_in_the_environment() -> None:
+    (error,) = errors_of({"CODER_SESSION_DURATION": "5"}, [("session-duration", "5h")])
+    assert error.startswith("CODER_SESSION_DURATION: Session Duration: '5' lacks a unit")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "1:1: the file must hold a mapping"),
+        ("# only a comment\n", "1:1: the file must hold a mapping"),
+        ("- a\n", "1:1: the file must hold a mapping"),
+        ("word\n", "1:1: the file must hold a mapping"),
+        (b"a: \xff\n", " line 1 is not UTF-8 text"),
+        (bytes(range(256)), " line 2 is not UTF-8 text"),
+        ("a: \x07\n", r"1:4: the character '\x07' is not text"),
+        (b"a: b\n" * 300_000, " the file is larger than 1 MiB"),
+        ("pgAuth: password\npgAuth: password\n", "2:1: the key 'pgAuth' stands here again"),
+        ("pgAuth: &x password\n", "1:9: the anchor &x is not supported"),
+        ("pgAuth: !!str password\n", "1:9: type tags are not supported"),
+        ("pgAuth: password\n---\na: b\n", "2:1: a second document begins"),
+        ("networking:\n\taccessURL: x\n", "2:1: not valid YAML"),
+        ("a: [b\n", "2:1: not valid YAML"),
+        ("[" * 100_000, "1:1001: not valid YAML"),
+        ("{a: " * 60, "1:198: nested deeper than 50 levels"),
+        ("? [a]\n: b\n", "1:3: a key must be plain text"),
+        ("<<: {a: b}\n", "1:1: '<<' is not an option"),
+        ('wgtunnelHost: "a\\0b"\n', "1:15: a NUL character"),
+        ("networking:\n  acessURL: https://x\n", "did you mean networking.accessURL?"),
+        ("networkign:\n  accessURL: https://x\n", "1:1: 'networkign' is not an option; did you"),
+        ("accessUrl: https://x\n", "1:1: 'accessUrl' is not an option"),
+        ("maxTokenLifetime: 7d\n", "did you mean networking.http.maxTokenLifetime?"),
+        ("networking.accessURL: x\n", "must be written as keys within keys"),
+        ("networking: x\n", "1:13: networking holds options"),
+        ("networking:\n  accessURL: ::x\n", "2:14: Access URL: '::x' lacks the scheme"),
+        ("networking:\n  accessURL: [a]\n", "2:14: Access URL: a list stands"),
+        ("networking:\n  accessURL: {a: b}\n", "2:14: Access URL: a mapping stands"),
+        ("autobuildPollInterval:\n", "1:1: Autobuild Poll Interval: '' is not a duration"),
+        ("pgConnMaxOpen: 0\n", "1:16: Postgres Connection Max Open: '0' is out of range"),
+        ("oidc:\n  organizationMapping:\n    a: [b]\n", "3:8: OIDC Organization Sync Mapping: 'b'"),
+        ("scimAPIKey: MARKER\n", "use CODER_SCIM_AUTH_HEADER_FILE or --scim-auth-header"),
+        ("oidc:\n  clientSecret: MARKER\n", "use CODER_OIDC_CLIENT_SECRET_FILE"),
+        (
+            "externalAuthProviders: {client_secret: MARKER}\n",
+            "1:24: External Auth Providers: is not",
+        ),
+    ],
+)
+def test_mistake_in_a_file_is_told_with_its_place(
+    content: str | bytes, said: str, config_file: Path
+) -> None:
+    (error,) = file_errors(config_file, content)
+    assert said in error
+    assert "MARKER" not in error
+
+
+def test_alias_in_a_file_is_refused(config_file: Path) -> None:
+    errors = file_errors(config_file, "cacheDir: &x a\nwgtunnelHost: *x\n")
+    assert any(error.startswith("2:15: the alias *x") for error in errors)
+
+
+def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.yaml", tmp_path):
+        (error,) = errors_of({"CODER_CONFIG_PATH": str(path)})
+        assert error.startswith(f"{path}: the file cannot be read")
+
+
+def test_empty_groups_and_a_byte_order_mark_do_no_harm(config_file: Path) -> None:
+    content = b"\xef\xbb\xbfnetworking:\noidc: ~\ncacheDir: x\n"
+    assert load_file(config_file, content)["cache_directory"] == "x"
+
+
+def test_variable_that_is_not_utf8_is_refused() -> None:
+    (error,) = errors_of({"CODER_CACHE_DIRECTORY": "caf\udce9"})
+    assert "is not UTF-8" in error
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=lambda option: option.name)
+def test_secrets_are_in_no_error_and_no_representation(secret: Option) -> None:
+    configuration = load({secret.env: "MARKER"})
+    assert "MARKER" not in repr(configuration)
+    with pytest.raises(ConfigurationError) as raised:
+        load({secret.env: "MARKER\udcff", "CODER_TLS_ENABLE": "x"})
+    assert "MARKER" not in f"{raised.value} {raised.value!r} {raised.value.errors}"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://u:MARKER@h:x/", "https://u:MARK MARKER@h/", "1:a:MARKER@h:1"]
+)
+def test_passwords_are_in_no_error(text: str) -> None:
+    for name in (
+        *("CODER_ACCESS_URL", "CODER_TLS_ENABLE", "CODER_PPROF_ADDRESS", "CODER_SESSION_DURATION"),
+        *("CODER_PROVISIONER_TYPES", "CODER_PG_AUTH", "CODER_API_RATE_LIMIT"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            load({name: text})
+        assert "MARKER" not in f"{raised.value} {raised.value!r}"
+
+
+def test_address_replaces_the_listener_that_is_in_use() -> None:
+    plain = load({"CODER_ADDRESS": "h:1"})
+    assert (plain["http_address"], plain["tls.address"]) == ("h:1", HostPort())
+    secure = load({"CODER_ADDRESS": "h:1", "CODER_TLS_ENABLE": "true"})
+    assert (secure["http_address"], secure["tls.address"]) == ("", HostPort("h", "1"))
+
+
+def test_switch_for_rate_limits_shows_in_the_limit() -> None:
+    assert load({"CODER_DANGEROUS_DISABLE_RATE_LIMITS": "true"})["rate_limit.api"] == -1
+
+
+@pytest.mark.parametrize(
+    ("environ", "flags", "redirects"),
+    [
+        ({"CODER_TLS_REDIRECT_HTTP": "1"}, [], True),
+        ({"CODER_TLS_REDIRECT_HTTP_TO_HTTPS": "true"}, [], True),
+        ({"CODER_TLS_REDIRECT_HTTP_TO_HTTPS": "false"}, [], False),
+        ({}, [("tls-redirect-http-to-https", "true")], True),
+        ({}, [], False),
+    ],
+)
+def test_old_redirect_switch_becomes_the_new_one_under_tls(
+    environ: dict[str, str], flags: list[tuple[str, str | None]], redirects: bool
+) -> None:
+    assert load({"CODER_TLS_ENABLE": "1", **environ}, flags=flags)["redirect_to_access_url"] is (
+        redirects
+    )
+    assert load(environ, flags=flags)["redirect_to_access_url"] is False
+
+
+def test_computed_defaults_replace_those_of_the_catalogue() -> None:
+    defaults = computed_defaults({"HOME": "/home/x"}, coder_version="2.29.0", development=True)
+    configuration = load({}, defaults=defaults)
+    assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.29.0"
+    assert configuration["cache_directory"] == "/home/x/.cache/coder"
+    assert configuration["update_check"] is False
+    assert configuration.source("Update Check") is ValueSource.DEFAULT
+    assert configuration.option("Update Check").default == "false"
+
+
+def test_values_worked_out_at_the_start_keep_their_source() -> None:
+    configuration = load({}).replace({"cache_directory": "/x"})
+    assert configuration["cache_directory"] == "/x"
+    assert configuration.source("Cache Directory") is ValueSource.DEFAULT
+    with pytest.raises(KeyError):
+        configuration.replace({"cache_direktory": "/x"})

@@ -1,0 +1,398 @@
+"""What each type of option value accepts, refuses and prints."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from options.redaction import without_secrets
+from options.values import (
+    URL,
+    Address,
+    Bool,
+    Choice,
+    ConfigPath,
+    Duration,
+    ExternalAuth,
+    HostPort,
+    Integer,
+    Links,
+    ParsedURL,
+    Regexp,
+    Text,
+    TextList,
+    TextListMap,
+    TextMap,
+    UUIDListMap,
+    ValueRefusedError,
+    ValueType,
+    format_duration,
+    parse_duration,
+    parse_url,
+)
+from options.values.lists import format_record, parse_record
+from options.values.nodes import Mapping, Node, read_document
+from options.values.urls import without_password
+
+SECOND = 1_000_000_000
+HOUR = 3_600 * SECOND
+UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+
+def node(yaml: str) -> Node:
+    """The node that stands behind `key:` in a file."""
+    root = read_document(f"key: {yaml}\n").root
+    assert isinstance(root, Mapping)
+    return root.pairs[0][1]
+
+
+@pytest.mark.parametrize(
+    ("value_type", "text", "expected"),
+    [
+        *[(Bool(), text, True) for text in ("1", "t", "T", "true", "TRUE", "True")],
+        *[(Bool(), text, False) for text in ("", "0", "f", "F", "false", "FALSE", "False")],
+        (Integer(), "7", 7),
+        (Integer(), "+7", 7),
+        (Integer(), "-007", -7),
+        (Integer(), "9223372036854775807", 2**63 - 1),
+        (Integer(), "-9223372036854775808", -(2**63)),
+        (Text(), "", ""),
+        (Text(), " any\ttext ", " any\ttext "),
+        (ConfigPath(), "coder.yaml", "coder.yaml"),
+        (Duration(), "0", 0),
+        (Duration(), "-0", 0),
+        (Duration(), "1.5d", 36 * HOUR),
+        (Duration(), "-1d", -24 * HOUR),
+        (Duration(), "+.5s", SECOND // 2),
+        (Duration(), "1.s", SECOND),
+        (Duration(), "2h1d", 26 * HOUR),
+        (Duration(), "1h1h", 2 * HOUR),
+        (Duration(), "2w", 336 * HOUR),
+        (Duration(), "1us", 1_000),
+        (Duration(), "1\u00b5s", 1_000),
+        (Duration(), "1\u03bcs", 1_000),
+        (Duration(), "60d", 5_184_000_000_000_000),
+        (Duration(), "876600h0m0s", 3_155_760_000_000_000_000),
+        (Duration(), "9223372036854775807ns", 2**63 - 1),
+        (Duration(), "-9223372036854775808ns", -(2**63)),
+        (Address(), "127.0.0.1:3000", HostPort("127.0.0.1", "3000")),
+        (Address(), "host:", HostPort("host", "")),
+        (Address(), ":http", HostPort("", "http")),
+        (Address(), "[::1]:80", HostPort("::1", "80")),
+        (Address(), ":", HostPort("", "")),
+        (TextList(), "", None),
+        (TextList(), "\n", None),
+        (TextList(), "a", ["a"]),
+        (TextList(), "a, b", ["a", " b"]),
+        (TextList(), ",", ["", ""]),
+        (TextList(), "a,", ["a", ""]),
+        (TextList(), "a\nb", ["a"]),
+        (TextList(), "\r\n\na\r\nb", ["a"]),
+        (TextList(), '"a,b",c', ["a,b", "c"]),
+        (TextList(), '"a""b"', ['a"b']),
+        (TextList(), '"a\nb",c\nd', ["a\nb", "c"]),
+        (TextList(), '""', [""]),
+        (Choice(("lax", "none")), "LAX", "LAX"),
+        (Regexp(), "", ""),
+        (Regexp(), "^team-.*$", "^team-.*$"),
+        (Regexp(), r"\\C", r"\\C"),
+        (Regexp(), r"\Q\C\E", r"\Q\C\E"),
+        (TextMap(), "", None),
+        (TextMap(), "null", None),
+        (TextMap(), "{}", {}),
+        (
+            TextMap(),
+            '{"a": "b", "n": 1, "t": true, "e": null}',
+            {"a": "b", "n": "1", "t": "true", "e": ""},
+        ),
+        (TextMap(), "a: b", {"a": "b"}),
+        (TextListMap(), "{a: [b, 1], c: null}", {"a": ["b", "1"], "c": None}),
+        (UUIDListMap(), f"{{a: [{UUID.upper()}]}}", {"a": [UUID]}),
+        (Links(), "[]", None),
+        (
+            Links(),
+            "- {name: n, target: t, icon: bug, unknown: x}",
+            [{"name": "n", "target": "t", "icon": "bug", "location": ""}],
+        ),
+    ],
+)
+def test_text_is_read(value_type: ValueType[object], text: str, expected: object) -> None:
+    assert value_type.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("value_type", "text"),
+    [
+        *[(Bool(), text) for text in ("yes", "on", "tRue", " true", "2", "null")],
+        *[(Integer(), text) for text in ("", "0x10", "1_000", "1.5", " 1", "1e3", "\u0663", "--1")],
+        (Integer(), "9223372036854775808"),
+        (Integer(), "9" * 5_000),
+        (Integer(minimum=1), "0"),
+        (Integer(minimum=1, maximum=100), "101"),
+        *[(Duration(), text) for text in ("", "5", "1.5", "1 h", "1y", "1D", "s", ".", "-", ".s")],
+        (Duration(), "1h5"),
+        (Duration(), "9223372036854775808ns"),
+        (Duration(), "9" * 5_000 + "h"),
+        *[(Address(), text) for text in ("", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80")],
+        *[(Address(), text) for text in ("[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80")],
+        *[(TextList(), text) for text in ('a"b', '"a', '"a"b', 'a,"b', '"a" ,b')],
+        (Choice(("lax", "none")), ""),
+        (Choice(("lax", "none")), "strict"),
+        *[
+            (Regexp(), text)
+            for text in ("(", r"\C", r"a\C", r"\Q\E\C", "(?=x)", r"(a)\1", "a{1001}")
+        ],
+        *[
+            (TextMap(), text)
+            for text in ("[1]", "word", "{a: {b: c}}", "{a: [b]}", "{a: &x b}", "{")
+        ],
+        *[(TextMap(), text) for text in ("{a: b, a: c}", "{a: !!str b}", "--- a\n--- b")],
+        (TextListMap(), "{a: b}"),
+        (UUIDListMap(), "{a: [b]}"),
+        *[(Links(), text) for text in ("{}", "word", '"[]"', "[word]", "[{name: [x]}]")],
+        (ExternalAuth(), "[{device_flow: perhaps}]"),
+        (ExternalAuth(), "[{scopes: a}]"),
+    ],
+)
+def test_other_text_is_refused(value_type: ValueType[object], text: str) -> None:
+    with pytest.raises(ValueRefusedError):
+        value_type.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("value_type", "yaml", "expected"),
+    [
+        (Bool(), '"true"', True),
+        (Bool(), "", False),
+        (Integer(), '"7"', 7),
+        (Text(), "null", "null"),
+        (Text(), "~", "~"),
+        (Text(), "0x10", "0x10"),
+        (Text(), "", ""),
+        (Text(), "|\n  two\n  lines", "two\nlines\n"),
+        (Duration(), "0", 0),
+        (Duration(), "7d", 168 * HOUR),
+        (URL(), "", ParsedURL()),
+        (URL(), "null", ParsedURL(path="null", escaped_path="null")),
+        (TextList(), "[a, 1, true, null]", ["a", "1", "true", "null"]),
+        (TextList(), "a,b", ["a", "b"]),
+        (TextList(), "[]", None),
+        (TextList(), "", None),
+        (Regexp(), "", ""),
+        (TextMap(), "", None),
+        (TextMap(), "{a: b}", {"a": "b"}),
+        (Links(), "", None),
+        (Links(), "[]", None),
+    ],
+)
+def test_yaml_is_read(value_type: ValueType[object], yaml: str, expected: object) -> None:
+    assert value_type.read(node(yaml)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value_type", "yaml"),
+    [
+        *[(Bool(), yaml) for yaml in ("yes", "on", "null", "[true]", "{a: b}")],
+        *[(Integer(), yaml) for yaml in ("", "0x10", "1e3", "7.0")],
+        (Integer(minimum=1), "0"),
+        (Text(), "[a]"),
+        (Text(), "{a: b}"),
+        (Duration(), ""),
+        (Address(), ""),
+        (TextList(), "[[a]]"),
+        (TextList(), "{a: b}"),
+        (Choice(("lax", "none")), ""),
+        (TextMap(), '"{a: b}"'),
+        (Links(), '"[]"'),
+    ],
+)
+def test_other_yaml_is_refused(value_type: ValueType[object], yaml: str) -> None:
+    with pytest.raises(ValueRefusedError):
+        value_type.read(node(yaml))
+
+
+def test_refusal_in_a_struct_says_where() -> None:
+    with pytest.raises(ValueRefusedError) as refused:
+        ExternalAuth().parse("- device_flow: true\n- device_flow: perhaps\n")
+    assert "[1].device_flow" in refused.value.problem
+    assert refused.value.shown == "perhaps"
+    assert str(refused.value.place) == "2:16"
+
+
+def test_list_starts_anew_after_an_empty_text() -> None:
+    merged: list[str] | None = None
+    for text in ("a", "", "b", "c,d"):
+        merged = TextList().merge(merged, TextList().parse(text))
+    assert merged == ["b", "c", "d"]
+
+
+def test_long_list_is_read_whole() -> None:
+    assert parse_record("," * 200_000) == [""] * 200_001
+
+
+def test_maps_merge_key_by_key() -> None:
+    assert TextMap().merge({"a": "1", "b": "2"}, {"b": "3"}) == {"a": "1", "b": "3"}
+    assert TextMap().merge({"a": "1"}, None) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1_100, "1.1\u00b5s"),
+        (100_000_000, "100ms"),
+        (1_500_000_000, "1.5s"),
+        (60 * SECOND, "1m0s"),
+        (HOUR, "1h0m0s"),
+        (90 * 60 * SECOND, "1h30m0s"),
+        (168 * HOUR, "168h0m0s"),
+        (-SECOND, "-1s"),
+        (2**63 - 1, "2562047h47m16.854775807s"),
+    ],
+)
+def test_durations_print_in_gos_form(nanoseconds: int, text: str) -> None:
+    assert format_duration(nanoseconds) == text
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_printed_duration_reads_back(nanoseconds: int) -> None:
+    assert parse_duration(format_duration(nanoseconds)) == nanoseconds
+
+
+RECORD_TEXT = st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]))
+
+
+@given(st.lists(RECORD_TEXT, min_size=1))
+def test_printed_list_reads_back(values: list[str]) -> None:
+    assert parse_record(format_record(values)) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        ("", {}),
+        ("a.example.com", {"path": "a.example.com"}),
+        ("/rel", {"path": "/rel"}),
+        ("*", {"path": "*"}),
+        ("localhost:3000", {"scheme": "localhost", "opaque": "3000"}),
+        ("mailto:a@b", {"scheme": "mailto", "opaque": "a@b"}),
+        ("HTTPS://H/", {"scheme": "https", "host": "H", "path": "/"}),
+        ("//h/p", {"host": "h", "path": "/p"}),
+        ("http:/p", {"scheme": "http", "path": "/p", "omit_host": True}),
+        ("file:///p", {"scheme": "file", "path": "/p"}),
+        ("http://h?", {"scheme": "http", "host": "h", "force_query": True}),
+        ("http://h?a?b", {"scheme": "http", "host": "h", "raw_query": "a?b"}),
+        ("http://h/a%2Fb", {"scheme": "http", "host": "h", "path": "/a/b", "raw_path": "/a%2Fb"}),
+        ("http://h/a!", {"scheme": "http", "host": "h", "path": "/a!", "raw_path": "/a!"}),
+        ("http://h/a%20b", {"scheme": "http", "host": "h", "path": "/a b"}),
+        ("http://h#a%20b", {"scheme": "http", "host": "h", "fragment": "a b"}),
+        (
+            "http://h#a%2f",
+            {"scheme": "http", "host": "h", "fragment": "a/", "raw_fragment": "a%2f"},
+        ),
+        ("http://u:p%40@h:1", {"scheme": "http", "username": "u", "password": "p@", "host": "h:1"}),
+        ("http://u@h", {"scheme": "http", "username": "u", "host": "h"}),
+        ("http://[::1]:80", {"scheme": "http", "host": "[::1]:80"}),
+        ("http://[fe80::1%25en0]", {"scheme": "http", "host": "[fe80::1%en0]"}),
+        ("http://h%C3%A4", {"scheme": "http", "host": "h\u00e4"}),
+    ],
+)
+def test_url_members(text: str, members: dict[str, object]) -> None:
+    url = parse_url(text)
+    shown = {
+        name: getattr(url, name)
+        for name in ParsedURL.__dataclass_fields__
+        if not name.startswith("escaped_") and getattr(url, name) not in ("", False, None)
+    }
+    assert shown == members
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1:3000",
+        "::x",
+        ":",
+        "http://a b/",
+        "http://h:port/",
+        "http://h/%zz",
+        "http://h/%2",
+        "http://h%41/",
+        "http://h#%",
+        "http://[::1/",
+        "http://::1]/",
+        "http://[1.2.3.4]/",
+        "http://[::1]x/",
+        "http://u{:p@h/",
+        "http://h/\x7f",
+        "http://h/\n",
+        "1:b/c",
+    ],
+)
+def test_malformed_url_is_refused(text: str) -> None:
+    with pytest.raises(ValueRefusedError):
+        parse_url(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("HTTP://H", "http://H"),
+        ("http://h/\u00e4", "http://h/%C3%A4"),
+        ("http://h/a%2Fb!", "http://h/a%2Fb!"),
+        ("http://h?#f", "http://h?#f"),
+        ("http://u:p%40@h", "http://u:p%40@h"),
+        ("http:///p", "http:///p"),
+        ("http:/p", "http:/p"),
+        ("a%3Ab", "a%3Ab"),
+        ("http://[fe80::1%25en0]/", "http://[fe80::1%25en0]/"),
+    ],
+)
+def test_url_prints_as_go_prints_it(text: str, printed: str) -> None:
+    assert str(parse_url(text)) == printed
+
+
+@given(st.text(st.sampled_from("aZ0:/?#[]@!$%2F4 +.-_~\u00e4\\\"'"), max_size=20))
+def test_printed_url_reads_back(text: str) -> None:
+    try:
+        url = parse_url(f"http://h/{text}")
+    except ValueRefusedError:
+        return
+    assert str(parse_url(str(url))) == str(url)
+
+
+@pytest.mark.parametrize("text", ["ftp://h", "h", "//h", "localhost:3000"])
+def test_url_with_another_scheme_is_refused(text: str) -> None:
+    with pytest.raises(ValueRefusedError):
+        URL(schemes=("http", "https")).parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:MARKER@h/p",
+        "see http://user:MARKER@h/ and https://:MARKER@h",
+        "postgres://user:MARK/MARKER@h/db",
+        "http://user:MARKER@MARKER@h",
+    ],
+)
+def test_password_in_a_url_is_masked(text: str) -> None:
+    assert "MARKER" not in without_password(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://docs.example.com:443/@v2", "http://user@h/", "a@b.c", "http://h:80?x=a:b@c"]
+)
+def test_text_without_a_password_stays(text: str) -> None:
+    assert without_password(text) == text
+
+
+def test_secrets_are_taken_out_however_deep() -> None:
+    url = parse_url("https://user:MARKER@h/p?next=https://x:MARKER@y")
+    value = [{"client_secret": "MARKER", "id": "x", "auth_url": "https://u:MARKER@h"}, url]
+    shown = without_secrets({"inner": value})
+    assert "MARKER" not in f"{shown} {shown['inner'][1]}"
+    assert shown["inner"][0]["id"] == "x"
+    assert "MARKER" not in repr(url)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from deployment.stats.alarms import SNAPSHOTS, judge
+from deployment.stats.ingest import ingest
+from deployment.stats.models import Snapshot
+from deployment.stats.services import collect_snapshot
+from kernel.telemetry import measures
+from tests.stats.test_admin import signed_in
+from tests.support.factories import utc
+from tests.support.stats_rows import agent_row
+
+NOW = utc(2026, 5, 4, 12, 34)
+INTERVAL = timedelta(seconds=30)
+
+
+def snapshots(
+    *, running: int = 1, ssh: int = 0, p95: float = -1, number: int = SNAPSHOTS
+) -> list[Snapshot]:
+    return [
+        Snapshot(
+            collected_at=NOW - n * INTERVAL,
+            running=running,
+            session_counts={"ssh": ssh},
+            latency_p95=p95,
+        )
+        for n in range(number)
+    ]
+
+
+def on(newest: list[Snapshot], *, later: timedelta = INTERVAL, limit: float = 0) -> set[str]:
+    found = judge(newest, now=NOW + later, interval=INTERVAL, p95_limit_ms=limit)
+    return {alarm.name for alarm in found if alarm.on}
+
+
+@pytest.mark.parametrize(
+    ("newest", "names"),
+    [
+        (snapshots(), {"sessions_vanished"}),
+        (snapshots(ssh=1), set()),
+        (snapshots(running=0), set()),
+        (snapshots(number=SNAPSHOTS - 1), set()),
+        ([*snapshots(number=SNAPSHOTS - 1), *snapshots(ssh=1, number=1)], set()),
+        ([], {"snapshot_missing"}),
+    ],
+)
+def test_sessions_vanish_only_while_workspaces_run(newest: list[Snapshot], names: set[str]) -> None:
+    assert on(newest) == names
+
+
+def test_a_snapshot_is_missed_after_some_intervals() -> None:
+    assert on(snapshots(ssh=1), later=4 * INTERVAL) == set()
+    assert on(snapshots(ssh=1), later=5 * INTERVAL) == {"snapshot_missing"}
+
+
+@pytest.mark.parametrize(
+    ("p95", "limit", "high"), [(99, 100, False), (101, 100, True), (9, 0, False)]
+)
+def test_latency_is_high_above_the_operators_limit(p95: float, limit: float, high: bool) -> None:
+    assert ("latency_high" in on(snapshots(ssh=1, p95=p95), limit=limit)) is high
+
+
+@pytest.mark.django_db
+def test_every_figure_of_the_newest_snapshot_is_a_gauge() -> None:
+    assert shown()["coderapi_stats_alarm", "snapshot_missing"] == 1
+    assert ("coderapi_stats_workspaces", "running") not in shown()
+    collect_snapshot(NOW)
+    found = shown()
+    assert found["coderapi_stats_workspaces", "running"] == 0
+    assert found["coderapi_stats_sessions", "vscode"] == 0
+    assert found["coderapi_stats_latency_milliseconds", "0.95"] == -1
+    assert found["coderapi_stats_traffic_bytes", "received"] == 0
+    assert found["coderapi_stats_folding_lag_seconds",] == -1
+
+
+def shown() -> dict[tuple[str, ...], float]:
+    measures.discover()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in measures.read_figures(timezone.now())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.django_db
+def test_alarms_are_shown_on_the_home_page(settings: Any) -> None:
+    settings.STATS_P95_ALARM_MS = 100
+    now = timezone.now()
+    take_row = agent_row(now, connection_median_latency_ms=120)
+    ingest([(1, take_row)], now=now, kind="agent")
+    collect_snapshot(now)
+    page = signed_in("owner").get("/admin/").content.decode()
+    assert "latency is 120 ms; the limit is 100 ms" in page

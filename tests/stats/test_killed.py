@@ -1,0 +1,276 @@
+"""Web processes, the worker, database connections and PostgreSQL itself are killed under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from django.utils import timezone
+
+from deployment.stats import importing, reading_ahead
+from deployment.stats.jobs import COLLECT
+from kernel import postgres
+from kernel.postgres.cluster import running
+from kernel.postgres.place import prepared
+from tests.coderapi.test_page_samples import token_in
+from tests.support.live import Server
+from tests.support.processes import Program, wait_for
+from tests.support.stats_rows import agent_row
+
+REPORTS = "/api/v2/deployment/stats/reports"
+SENDERS = 3
+BATCH = 50
+ENOUGH = 10
+FIGURES = """
+SELECT (SELECT count(*) FROM deployment_agentstat),
+       (SELECT coalesce(sum(row_count), 0)::bigint FROM deployment_minutesum),
+       (SELECT coalesce(sum(rx_bytes), 0)::bigint FROM deployment_minutesum),
+       (SELECT coalesce(sum(row_count), 0)::bigint FROM deployment_latencybucket)
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory that PostgreSQL's own account may enter, too."""
+    with tempfile.TemporaryDirectory(prefix="coderapi-killed-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.fixture
+def cluster(directory: Path) -> Iterator[postgres.Handle]:
+    handle = postgres.acquire(directory / "data")
+    yield handle
+    handle.release()
+
+
+@pytest.fixture
+def server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
+    yield from served(cluster, directory)
+
+
+@pytest.fixture
+def web_server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
+    """One that takes no snapshots."""
+    yield from served(cluster, directory, "--web-only")
+
+
+def served(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterator[Server]:
+    started = Server(
+        *arguments,
+        log=directory / "log",
+        DATABASE_URL=cluster.url,
+        CODERAPI_DATA_DIR=str(directory / "own"),
+        CODERAPI_WEB_WORKERS="2",
+        CODERAPI_FIRST_OWNER_USERNAME="owner",
+        CODER_UPDATE_CHECK="false",
+        CODER_API_RATE_LIMIT="-1",
+    )
+    yield started
+    started.kill_all()
+
+
+def kill_postgres(cluster: postgres.Handle, directory: Path) -> None:
+    found = running(prepared(directory / "data").cluster)
+    assert found
+    os.kill(found.pid, signal.SIGKILL)
+    wait_for(lambda: cluster.revive() == "revived")
+
+
+def figures(url: str) -> tuple[int, ...]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(FIGURES).fetchone() or ()
+
+
+@dataclass(slots=True)
+class Agents:
+    """Senders that repeat each request until it is answered with 200, until they are stopped."""
+
+    server: Server
+    token: str
+    acknowledged: int = 0
+    repeated: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Agents:
+        self._threads = [threading.Thread(target=self._send) for _ in range(SENDERS)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        while not self._stop.is_set():
+            now = timezone.now()
+            rows = [
+                agent_row(
+                    now, agent=n, kind="agent", rx_bytes=1, connection_median_latency_ms=n + 1
+                )
+                for n in range(BATCH)
+            ]
+            self._send_until_taken(orjson.dumps(rows))
+
+    def _send_until_taken(self, body: bytes) -> None:
+        while self._status(body) != 200:
+            with self._lock:
+                self.repeated += 1
+            self._stop.wait(0.05)
+        with self._lock:
+            self.acknowledged += 1
+
+    def _status(self, body: bytes) -> int:
+        with suppress(OSError, HTTPException):
+            return self.server.ask(REPORTS, token=self.token, method="POST", body=body).status
+        return 0
+
+    def go_on(self) -> None:
+        """Returns when some more requests were acknowledged."""
+        goal = self.acknowledged + ENOUGH
+        wait_for(lambda: self.acknowledged >= goal, seconds=90)
+
+
+def test_no_row_is_lost_or_doubled_whatever_is_killed(
+    server: Server, cluster: postgres.Handle, directory: Path
+) -> None:
+    assert server.port
+    with Agents(server, token_in(directory / "own" / "first-owner.txt")) as agents:
+        agents.go_on()
+        os.kill(min(server.web_workers()), signal.SIGKILL)
+        agents.go_on()
+        with psycopg.connect(cluster.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        agents.go_on()
+        kill_postgres(cluster, directory)
+        agents.go_on()
+    sent = agents.acknowledged * BATCH
+    assert agents.repeated
+    assert figures(cluster.url) == (sent, sent, sent, sent)
+
+
+SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM deployment_snapshot ORDER BY 1"
+UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
+SUCCEEDED = (
+    "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
+)
+WITHOUT_RUN = """
+SELECT count(*) FROM deployment_snapshot
+WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
+"""
+KILLS = 4
+
+
+def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Collectors:
+    """Collectors on one database, one after the other."""
+
+    url: str
+    directory: Path
+
+    def start(self, name: str) -> Program:
+        environment = {"DATABASE_URL": self.url, "CODERAPI_DATA_DIR": str(self.directory / "own")}
+        command = ("collect_deployment_stats", "--loop", "--every", "1s")
+        return Program(*command, log=self.directory / name, **environment)
+
+    def snapshots(self) -> list[tuple[Any, ...]]:
+        return asked(self.url, SNAPSHOTS)
+
+    def under_way(self) -> bool:
+        return asked(self.url, UNDER_WAY, COLLECT.name) != [(0,)]
+
+    def wait_for_more_than(self, seen: list[tuple[Any, ...]]) -> None:
+        wait_for(lambda: len(self.snapshots()) > len(seen), seconds=90)
+
+    def kill_one(self, name: str) -> None:
+        """Kills one at work, after it has taken a snapshot; none of those before is lost."""
+        seen = self.snapshots()
+        running = self.start(name)
+        self.wait_for_more_than(seen)
+        wait_for(self.under_way, seconds=90)
+        running.kill_all()
+        assert self.snapshots()[: len(seen)] == seen
+
+
+def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
+    web_server: Server, cluster: postgres.Handle, directory: Path
+) -> None:
+    collectors = Collectors(cluster.url, directory)
+    assert web_server.port
+    with Agents(web_server, token_in(directory / "own" / "first-owner.txt")) as agents:
+        for number in range(KILLS):
+            collectors.kill_one(f"collector-{number}")
+        agents.go_on()
+    seen = collectors.snapshots()
+    last = collectors.start("last")
+    collectors.wait_for_more_than(seen)
+    assert last.end() == 0, last.log.read_text()
+    found = collectors.snapshots()
+    assert found[: len(seen)] == seen
+    # A run that was killed may have left its snapshot; none was left but by a run, and each by one.
+    assert asked(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
+    assert (len(found),) >= asked(cluster.url, SUCCEEDED, COLLECT.name)[0]
+    assert not collectors.under_way()
+    sent = agents.acknowledged * BATCH
+    assert figures(cluster.url) == (sent,) * 4
+    assert found[-1][1:] == (sent, sent)
+
+
+def test_snapshots_go_on_after_postgres_was_killed(
+    server: Server, cluster: postgres.Handle, directory: Path
+) -> None:
+    def taken() -> int:
+        with psycopg.connect(cluster.url) as connection:
+            row: Any = connection.execute("SELECT count(*) FROM deployment_snapshot").fetchone()
+            return int(row[0])
+
+    assert server.port
+    wait_for(taken)
+    before = taken()
+    kill_postgres(cluster, directory)
+    assert taken() >= before
+    wait_for(lambda: taken() > before, seconds=90)
+
+
+def test_an_import_goes_on_after_postgres_was_killed(
+    cluster: postgres.Handle, directory: Path
+) -> None:
+    now = timezone.now()
+    rows = [
+        agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
+        for number in range(importing.GROUP_ROWS + 2 * reading_ahead.BATCH_ROWS)
+    ]
+    file = directory / "rows.jsonl"
+    file.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    environment = {"DATABASE_URL": cluster.url, "CODERAPI_DATA_DIR": str(directory / "own")}
+    assert Program("migrate", log=directory / "migrate", **environment).process.wait(120) == 0
+    importer = Program("import_agent_stats", str(file), log=directory / "first", **environment)
+    wait_for(lambda: figures(cluster.url)[0] or importer.process.poll() is not None, seconds=90)
+    kill_postgres(cluster, directory)
+    importer.process.wait(90)
+    again = Program("import_agent_stats", str(file), log=directory / "second", **environment)
+    assert again.process.wait(90) == 0, again.log.read_text()
+    assert figures(cluster.url) == (len(rows),) * 4

@@ -1,0 +1,168 @@
+"""POST /api/v2/deployment/stats/reports."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.utils import timezone
+
+from deployment.stats.models import AgentStat, Snapshot, WorkspaceState
+from deployment.stats.report_body import (
+    MOST_COMMAS,
+    MOST_INFLATED,
+    MOST_LINES,
+    MOST_MEMBERS,
+    MOST_ROWS,
+)
+from deployment.stats.services import collect_snapshot
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.stats_rows import agent_row, workspace_row
+
+URL = "/api/v2/deployment/stats/reports"
+
+
+def agent(**members: Any) -> dict[str, Any]:
+    return agent_row(timezone.now() - timedelta(seconds=1), kind="agent", **members)
+
+
+def workspace(number: int = 1) -> dict[str, Any]:
+    return workspace_row(number, kind="workspace")
+
+
+def lines(*rows: Any) -> bytes:
+    return b"\n".join(orjson.dumps(row) for row in rows)
+
+
+@pytest.mark.parametrize("write", [orjson.dumps, lambda rows: lines(*rows)])
+def test_rows_come_as_json_or_as_json_lines(owner: APIClient, write: Any) -> None:
+    answer = owner.post_json(URL, write([agent(), agent(), workspace()]))
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": 3, "duplicate": 0, "rejected": []}
+    assert (AgentStat.objects.count(), WorkspaceState.objects.count()) == (2, 1)
+
+
+def test_one_object_is_one_row(owner: APIClient) -> None:
+    body = orjson.dumps(agent(), option=orjson.OPT_INDENT_2)
+    assert owner.post_json(URL, body).json()["accepted"] == 1
+
+
+def test_a_repeated_request_counts_once(owner: APIClient) -> None:
+    body = orjson.dumps([agent(), workspace()])
+    owner.post_json(URL, body)
+    assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicate": 2, "rejected": []}
+
+
+def test_good_rows_stay_and_bad_ones_are_named(owner: APIClient) -> None:
+    body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
+    answer = owner.post_json(URL, body).json()
+    assert answer["accepted"] == 1
+    assert [(r["row"], r["field"]) for r in answer["rejected"]] == [
+        (2, "rx_bytes"),
+        (4, ""),
+        (5, "kind"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) -> None:
+    body = gzip.compress(lines(agent()) + b"\n") + gzip.compress(lines(workspace()))
+    answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
+    assert answer.json()["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"", "", 400),
+        (b"{", "", 400),
+        (b"rows", "", 400),
+        (b"[1] 2", "", 400),
+        (b"\xff", "", 400),
+        (b"[" * 100_000, "", 400),
+        (b"no gzip", "gzip", 400),
+        (gzip.compress(b"[]", mtime=0)[:-3], "gzip", 400),
+        (gzip.compress(b"[]", mtime=0) + b"more", "gzip", 400),
+        (b"[]", "br", 415),
+        (gzip.compress(b" " * (MOST_INFLATED + 1), mtime=0), "gzip", 413),
+        (b"[" + b"1," * MOST_ROWS + b"1]", "", 413),
+        (b"{}\n" * (MOST_ROWS + 1), "", 413),
+        (gzip.compress(b"[[" + b"1," * MOST_COMMAS + b"1,1]]", mtime=0), "gzip", 413),
+        (gzip.compress(b"{}\n[" + b"1," * MOST_COMMAS + b"1,1]", mtime=0), "gzip", 413),
+        (gzip.compress(b"{}" + b"\n[]" * MOST_ROWS, mtime=0), "gzip", 413),
+        (gzip.compress(b"{}" + b"\n" * (MOST_LINES + 2) + b"{}", mtime=0), "gzip", 413),
+        (gzip.compress(b"", mtime=0) * (MOST_MEMBERS + 1), "gzip", 413),
+    ],
+)
+def test_a_body_out_of_bounds_is_refused(
+    owner: APIClient, body: bytes, encoding: str, status: int
+) -> None:
+    answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
+    assert answer.status_code == status
+    assert answer.json()["message"]
+
+
+def test_empty_lines_are_no_rows(owner: APIClient) -> None:
+    verdicts = owner.post_json(URL, b"{}\n\n" + b"{}\n" * (MOST_ROWS - 1)).json()
+    numbers = [rejection["row"] for rejection in verdicts["rejected"]]
+    assert numbers == [1, *range(3, MOST_ROWS + 2)]
+
+
+@pytest.mark.parametrize("members", [[b""] * 99, [b" " * 9999, b""], [b"[", b"]"]])
+def test_many_gzip_members_are_one_body(owner: APIClient, members: list[bytes]) -> None:
+    texts = members if b"[" in members else [*members, b"[]"]
+    body = b"".join(gzip.compress(text, mtime=0) for text in texts)
+    answer = owner.post_json(URL, body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 200
+
+
+def test_sums_beyond_64_bits_stay_readable(owner: APIClient) -> None:
+    rows = [agent(agent=n, session_count_vscode=2**63 - 1) for n in range(3)]
+    owner.post_json(URL, orjson.dumps(rows))
+    Snapshot.objects.filter(pk=collect_snapshot(timezone.now()).pk).update(
+        session_counts={"vscode": 2**64, "jetbrains": 0, "reconnecting_pty": 0, "ssh": 0}
+    )
+    older = owner.get("/api/v2/deployment/stats").json()
+    collect_snapshot(timezone.now())
+    newer = owner.get("/api/v2/deployment/stats").json()
+    history = owner.get("/api/v2/deployment/stats/history?step=1h").json()
+    found = [older, newer, history["points"][-1]]
+    assert [each["session_count"]["vscode"] for each in found] == [2**63 - 1] * 3
+
+
+def test_an_empty_array_is_no_row(owner: APIClient) -> None:
+    assert owner.post_json(URL, b"[]").json() == {"accepted": 0, "duplicate": 0, "rejected": []}
+
+
+@pytest.mark.parametrize("value", [b"7", b"null", b'"row"', b"[null]"])
+def test_a_row_that_is_no_object_is_rejected(owner: APIClient, value: bytes) -> None:
+    (rejection,) = owner.post_json(URL, value).json()["rejected"]
+    assert rejection == {"row": 1, "field": "", "detail": "must be a JSON object"}
+
+
+def test_only_owners_feed_stats(
+    auditor: APIClient, template_admin: APIClient, member: APIClient, anonymous: APIClient
+) -> None:
+    for caller in (auditor, template_admin, member):
+        assert caller.post_json(URL, b"[]").status_code == 403
+    assert anonymous.post_json(URL, b"[]").status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("role", "scope", "status"),
+    [
+        ("owner", "deployment_stats:create", 200),
+        ("owner", "deployment_stats:read", 403),
+        ("owner", "coder:application_connect", 403),
+        ("auditor", "deployment_stats:create", 403),
+    ],
+)
+def test_a_key_may_be_narrowed_to_feeding_stats(role: str, scope: str, status: int) -> None:
+    user = make_user(role)
+    client = APIClient(token=make_key(user, scopes=[scope]).token)
+    assert client.post_json(URL, b"[]").status_code == status

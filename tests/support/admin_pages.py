@@ -1,0 +1,99 @@
+"""The admin's pages, with rows to show, for the tests that look at all of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.contrib import admin
+from django.test import RequestFactory
+from django.urls import reverse
+
+from csp.models import Group, IngestKey, Report
+from csp.tables import REPORTS
+from deployment.stats.models import Snapshot, WorkspaceState
+from jobs.models import JobRun
+from tests.support.factories import DAY_NS, make_key
+from tokens.models import TokenConfig
+from users.models import User
+
+
+def make_rows(owner: User, *, now: datetime) -> None:
+    """Something of every kind."""
+    make_key(owner)
+    TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
+    JobRun.objects.create(job="prune_job_runs", slot=now, started_at=now, host="here:1")
+    JobRun.objects.create(
+        job="audit_partitions",
+        slot=now,
+        started_at=now,
+        finished_at=now,
+        error="<b>bold</b>",
+        host="here:1",
+    )
+    IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
+    WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start")
+    _make_snapshot(now)
+    _make_report(now)
+
+
+def _make_snapshot(now: datetime) -> None:
+    numbers = dict.fromkeys(
+        ("pending", "building", "running", "failed", "stopped", "rx_bytes", "tx_bytes"), 1
+    )
+    Snapshot.objects.create(
+        collected_at=now,
+        aggregated_from=now - timedelta(minutes=5),
+        latency_p50=1.5,
+        latency_p95=2.5,
+        session_counts={"ssh": 1},
+        method="exact",
+        row_count=1,
+        duration_ms=1.0,
+        **numbers,
+    )
+
+
+def _make_report(now: datetime) -> None:
+    REPORTS.ensure(now, now)
+    group = Group.objects.create(
+        id=uuid.uuid4(),
+        directive="script-src-elem",
+        blocked="<i>cdn.example.net",
+        first_seen=now,
+        last_seen=now,
+        count=1,
+    )
+    Report.objects.create(
+        received_at=now,
+        occurred_at=now,
+        group=group,
+        shape="legacy",
+        document_uri="https://coder.example.com/",
+        blocked_uri="https://cdn.example.net/<i>",
+        client=bytes(16),
+    )
+
+
+def addresses(user: User) -> Iterator[str]:
+    """Every page that the user may open: lists, forms to add, forms of the first row, histories."""
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    yield reverse("admin:index")
+    yield reverse("admin:password_change")
+    yield reverse("admin:deployment_snapshot_timelines")
+    yield reverse("admin:tokens_apikey_calendar")
+    for app in sorted({model._meta.app_label for model in admin.site._registry}):
+        yield reverse("admin:app_list", args=[app])
+    for model, pages in admin.site._registry.items():
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        yield reverse(f"{name}_changelist")
+        if pages.has_add_permission(request):
+            yield reverse(f"{name}_add")
+        row = model._default_manager.first()
+        if row is not None:
+            yield reverse(f"{name}_change", args=[row.pk])
+            yield reverse(f"{name}_history", args=[row.pk])
+            if pages.has_delete_permission(request, row):
+                yield reverse(f"{name}_delete", args=[row.pk])

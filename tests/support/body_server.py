@@ -1,0 +1,60 @@
+"""A real HTTP server with a small application behind `kernel.http.body`, for its tests.
+
+Run as `python -m tests.support.body_server PORT`; it ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from coderapi.server.http import ask_for_successors, build
+from coderapi.server.lifeline import end_soon
+from kernel.http.body import bounded
+from kernel.http.stalled import Watch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+CAP = 1000
+SECONDS = 1.0
+THREADS = 2
+
+
+def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answers the process's number, the body's announced length, and the body."""
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(SECONDS * 1.5)
+    body = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
+    answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + body
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
+
+
+def load() -> WSGIApplication:
+    watch = Watch(seconds=SECONDS)
+    watch.when_stuck = ask_for_successors
+    return bounded(echo, cap_for=lambda method, path: CAP, build_version="v1", watch=watch)
+
+
+def main(port: int) -> None:
+    multiprocessing.set_start_method("spawn")
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    orders = {"host": "127.0.0.1", "port": port, "workers": 1, "threads": THREADS}
+    server = build({**orders, "logging": None, "tls": None}, drain_seconds=1)
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1):
+        pass
+    end_soon()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

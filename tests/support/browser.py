@@ -1,0 +1,150 @@
+"""A real Chromium, driven through ChromeDriver's own protocol (W3C WebDriver over HTTP)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.processes import free_port, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMEDRIVER = shutil.which("chromedriver")
+REQUIRED = os.environ.get("CI_REQUIRES_CHROMIUM") == "1"
+ANSWER_SECONDS = 60
+
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER) and not REQUIRED,
+    reason="Chromium and ChromeDriver are not both installed",
+)
+
+# Its sandbox needs rights that a container has not; the rest keeps it off the network.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, driver: str, session: str) -> None:
+        self._session = f"{driver}/session/{session}"
+
+    def open(self, url: str) -> None:
+        """Loads a page; returns when it has loaded."""
+        self._post("/url", {"url": url})
+
+    @property
+    def address(self) -> str:
+        return str(_call(f"{self._session}/url"))
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What the script returns in the page; its arguments are in `arguments`."""
+        return self._post("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def type_into(self, selector: str, text: str) -> None:
+        self._post(f"/element/{self._find(selector)}/value", {"text": text})
+
+    def click(self, selector: str) -> None:
+        self._post(f"/element/{self._find(selector)}/click", {})
+
+    def console(self) -> list[str]:
+        """What the console has shown since it was last asked for."""
+        return [entry["message"] for entry in self._post("/se/log", {"type": "browser"})]
+
+    def resize(self, width: int, height: int) -> None:
+        """Gives the page these CSS pixels, as a telephone would."""
+        self.tell(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """Wishes for a `light` or `dark` page."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.tell("Emulation.setEmulatedMedia", {"features": features})
+
+    def tell(self, command: str, parameters: dict[str, Any]) -> Any:
+        """Sends a command of the browser's own protocol."""
+        return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(_call(f"{self._session}/screenshot")))
+
+    def close(self) -> None:
+        _call(self._session, method="DELETE")
+
+    def _find(self, selector: str) -> str:
+        found = self._post("/element", {"using": "css selector", "value": selector})
+        return str(next(iter(found.values())))
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        return _call(f"{self._session}{path}", body)
+
+
+@contextmanager
+def browsing(profile: Path, *, flags: Sequence[str] = ()) -> Iterator[Browser]:
+    """A window of a browser that starts with nothing remembered."""
+    assert CHROMIUM, "CI_REQUIRES_CHROMIUM is 1, and Chromium is not installed"
+    assert CHROMEDRIVER, "CI_REQUIRES_CHROMIUM is 1, and ChromeDriver is not installed"
+    port = free_port()
+    process = subprocess.Popen(
+        [CHROMEDRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    driver = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: _is_ready(driver))
+        browser = _new_window(driver, [*FLAGS, *flags, f"--user-data-dir={profile}"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=ANSWER_SECONDS)
+
+
+def _is_ready(driver: str) -> bool:
+    try:
+        return bool(_call(f"{driver}/status")["ready"])
+    except OSError:
+        return False
+
+
+def _new_window(driver: str, arguments: list[str]) -> Browser:
+    wanted = {
+        "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
+        "goog:loggingPrefs": {"browser": "ALL"},
+        "acceptInsecureCerts": True,
+    }
+    made = _call(f"{driver}/session", {"capabilities": {"alwaysMatch": wanted}})
+    return Browser(driver, made["sessionId"])
+
+
+def _call(url: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, method=method)  # noqa: S310 - always loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_SECONDS) as answer:
+            return json.load(answer)["value"]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{url}: {json.load(error)['value']['message']}") from error

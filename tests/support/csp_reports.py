@@ -1,0 +1,87 @@
+"""Reports as browsers send them, for the tests of their collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.test import Client
+
+from csp import ingest_keys, writer
+from csp.models import NoiseRule
+from csp.shipped_rules import ship
+from tests.support.factories import PASSWORD, make_user
+
+PATH = "/api/v2/csp/reports"
+POLICY = "default-src 'none'; script-src 'self'; report-uri /api/v2/csp/reports"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:149.0) Gecko/20100101 Firefox/149.0"
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Safari/537.36"
+
+
+def legacy(**members: Any) -> dict[str, Any]:
+    """What `report-uri` makes Chromium and Firefox send."""
+    body = {
+        "document-uri": "https://coder.example.com/workspaces",
+        "referrer": "",
+        "violated-directive": "script-src-elem",
+        "effective-directive": "script-src-elem",
+        "original-policy": POLICY,
+        "disposition": "enforce",
+        "blocked-uri": "https://cdn.example.net/lib.js",
+        "status-code": 200,
+        "script-sample": "",
+    }
+    return {"csp-report": body | {k.replace("_", "-"): v for k, v in members.items()}}
+
+
+def modern(**members: Any) -> dict[str, Any]:
+    """One item of the Reporting API's array."""
+    body = {
+        "documentURL": "https://coder.example.com/workspaces",
+        "referrer": "",
+        "blockedURL": "https://cdn.example.net/lib.js",
+        "effectiveDirective": "script-src-elem",
+        "originalPolicy": POLICY,
+        "sourceFile": "https://coder.example.com/assets/index.js",
+        "sample": "",
+        "disposition": "report",
+        "statusCode": 200,
+        "lineNumber": 12,
+        "columnNumber": 7,
+    }
+    return {
+        "age": 1500,
+        "type": "csp-violation",
+        "url": "https://coder.example.com/workspaces",
+        "user_agent": CHROME,
+        "body": body | members,
+    }
+
+
+def as_bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def send(client: Any, value: Any, **more: Any) -> Any:
+    return client.post(PATH, as_bytes(value), content_type="application/csp-report", **more)
+
+
+def in_admin(*roles: str) -> Client:
+    """The browser of somebody with these roles, who has signed in to the admin."""
+    client = Client()
+    credentials = {"username": make_user(*roles).username, "password": PASSWORD}
+    client.post("/admin/login/", credentials)
+    return client
+
+
+@contextmanager
+def fresh_writer() -> Iterator[None]:
+    """The writer has a connection of its own, which ends before the test's rows are taken away."""
+    ship(NoiseRule)
+    ingest_keys.memory.forget()
+    try:
+        yield
+    finally:
+        writer.stop()

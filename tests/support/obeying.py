@@ -1,0 +1,123 @@
+"""Servers with options of their own, and asking them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+from tests.support.live import Server
+from tests.support.processes import own_database
+
+OWNER, EMAIL = "owner", "owner@example.com"
+_addresses = itertools.count()
+PASSWORD = "correct-horse-battery-staple"
+READY = "Ready: {scheme}://127.0.0.1:"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: bytes = field(repr=False)
+    cookies: tuple[str, ...] = ()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Obeying:
+    """A running server; its log is in `directory`, and its first owner can sign in."""
+
+    def __init__(self, server: Server, directory: Path, database: str) -> None:
+        self.server = server
+        self.directory = directory
+        self.database = database
+        self._token = ""
+
+    @property
+    def log(self) -> str:
+        return self.server.log.read_text()
+
+    def port(self, scheme: str = "http") -> int:
+        ready = READY.format(scheme=scheme)
+        self.server.wait_for_log(ready)
+        return int(self.log.partition(ready)[2].partition(" ")[0])
+
+    def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        tls: ssl.SSLContext | None = None,
+        **headers: Any,
+    ) -> Answer:
+        """The answer. Underscores in names of headers stand for hyphens.
+
+        Each comes from an address of its own for servers that believe what proxies say.
+        """
+        headers.setdefault("X_Real_Ip", f"198.51.100.{next(_addresses) % 250}")
+        connection: HTTPConnection = (
+            HTTPSConnection("localhost", self.port("https"), timeout=30, context=tls)
+            if tls
+            else HTTPConnection("127.0.0.1", self.port(), timeout=30)
+        )
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        try:
+            connection.request(
+                method, path, None if body is None else json.dumps(body), headers=named
+            )
+            got = connection.getresponse()
+            cookies = tuple(got.headers.get_all("Set-Cookie", []))
+            return Answer(got.status, got.headers, got.read(), cookies)
+        finally:
+            connection.close()
+
+    def sign_in(self, **headers: Any) -> Answer:
+        body = {"email": EMAIL, "password": PASSWORD}
+        return self.ask("/api/v2/users/login", method="POST", body=body, **headers)
+
+    @property
+    def token(self) -> str:
+        """A session token of the owner."""
+        if not self._token:
+            self._token = self.sign_in().json["session_token"]
+        return self._token
+
+    def ask_as_owner(self, path: str, **more: Any) -> Answer:
+        return self.ask(path, Coder_Session_Token=self.token, **more)
+
+
+@contextmanager
+def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
+    """A server of its own with a database of its own."""
+    with ExitStack() as stack:
+        database = stack.enter_context(own_database())
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-obey-")))
+        server = Server(
+            *flags,
+            log=directory / "log",
+            **{
+                "DATABASE_URL": database,
+                "CODERAPI_DATA_DIR": str(directory),
+                "CODERAPI_WEB_WORKERS": "1",
+                "CODERAPI_FIRST_OWNER_USERNAME": OWNER,
+                "CODERAPI_FIRST_OWNER_EMAIL": EMAIL,
+                "CODERAPI_FIRST_OWNER_PASSWORD": PASSWORD,
+                "CODER_UPDATE_CHECK": "false",
+                **options,
+            },
+        )
+        stack.callback(server.kill_all)
+        found = Obeying(server, directory, database)
+        server.wait_for_log(" answers\n")
+        yield found

@@ -1,0 +1,141 @@
+"""Waiting for, and looking at, the processes that tests start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEADLINE_SECONDS = 30.0
+POLL_SECONDS = 0.02
+
+
+def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
+    """What the condition gives as soon as it is true. Fails when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
+        time.sleep(POLL_SECONDS)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def command_line(pid: int) -> str:
+    """The process's arguments; empty when it has ended."""
+    return _read(pid, "cmdline")
+
+
+def environment(pid: int) -> str:
+    return _read(pid, "environ")
+
+
+def marked_with(mark: str) -> list[int]:
+    """The living processes whose environment has the mark, this one apart."""
+    return [pid for pid in _others() if mark in environment(pid) and command_line(pid)]
+
+
+def running_with(argument: str) -> list[int]:
+    """The living processes that have the text in their arguments, this one apart."""
+    return [pid for pid in _others() if argument in command_line(pid)]
+
+
+def _others() -> list[int]:
+    numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [pid for pid in numbers if pid != os.getpid()]
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return (
+            Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
+    except OSError:
+        return ""
+
+
+@contextmanager
+def own_database(*, like: str = "template1") -> Iterator[str]:
+    """The URL of a new database on the tests' server, for as long as the block lasts."""
+    server = os.environ["DATABASE_URL"]
+    name = f"own_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        try:
+            yield in_database(server, name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def database_name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def in_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+class Program:
+    """A `manage.py` command in a session of its own, all of whose processes can be found."""
+
+    def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        """An empty variable counts as one that is not set."""
+        self.mark = f"TEST_MARK={uuid.uuid4().hex}"
+        self.log = log
+        name, _, value = self.mark.partition("=")
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROJECT / "manage.py"), *arguments],
+                env={k: v for k, v in {**os.environ, **environment, name: value}.items() if v},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def all_processes(self) -> list[int]:
+        return marked_with(self.mark)
+
+    def logged(self, text: str) -> bool:
+        """Whether it has logged the text. Fails when it has ended without."""
+        if text in self.log.read_text():
+            return True
+        assert self.process.poll() is None, self.log.read_text()
+        return False
+
+    def wait_for_log(self, text: str) -> None:
+        wait_for(lambda: self.logged(text))
+
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        """Its exit status after the signal."""
+        self.process.send_signal(signum)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def kill_all(self) -> None:
+        while pids := self.all_processes():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.poll()
+        self.process.wait(DEADLINE_SECONDS)

@@ -1,0 +1,103 @@
+"""The composition's nginx, on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.support.containers import composition
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_nginx = pytest.mark.skipif(
+    not NGINX and os.environ.get("CI_REQUIRES_NGINX") != "1", reason="nginx is not installed"
+)
+
+
+class Proxy:
+    """The composition's nginx with its configuration, in front of one service on this machine."""
+
+    def __init__(self, directory: Path, *, web_port: int) -> None:
+        self.http_port, self.https_port = free_port(), free_port()
+        self.access_log = directory / "access.log"
+        self.tls = directory / "tls"
+        self.tls.mkdir()
+        self._led = {
+            "/tmp/": f"{directory}/",  # noqa: S108 - the container's
+            "/dev/stdout": str(self.access_log),
+            "/etc/nginx/tls": str(self.tls),
+            "listen 8080": f"listen 127.0.0.1:{self.http_port}",
+            "listen 8443": f"listen 127.0.0.1:{self.https_port}",
+            "server web:3000 resolve": f"server 127.0.0.1:{web_port}",
+        }
+        self._configuration = directory / "nginx.conf"
+        self._configuration.write_text(self.led((PROJECT / "docker" / "nginx.conf").read_text()))
+
+    def led(self, text: str) -> str:
+        for place, ours in self._led.items():
+            text = text.replace(place, ours)
+        return text
+
+    @property
+    def command(self) -> list[str]:
+        """What the composition starts; as root its workers would become somebody else."""
+        service = composition()["services"]["proxy"]
+        arguments = [
+            argument.replace("/etc/nginx/nginx.conf", str(self._configuration))
+            for argument in service["command"]
+        ]
+        assert NGINX
+        assert service["entrypoint"] == ["nginx"]
+        return [NGINX, *arguments, *(["-g", "user root;"] if os.geteuid() == 0 else [])]
+
+    def complaints(self) -> str:
+        """What nginx says of its configuration, errors only."""
+        tested = subprocess.run([*self.command, "-t", "-q"], capture_output=True, text=True)
+        return tested.stderr
+
+    @contextmanager
+    def running(self) -> Iterator[Proxy]:
+        process = subprocess.Popen(self.command)
+        try:
+            wait_for(lambda: is_open(self.http_port))
+            yield self
+        finally:
+            process.send_signal(signal.Signals[composition()["services"]["proxy"]["stop_signal"]])
+            process.wait(DEADLINE_SECONDS)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def make_certificate(directory: Path) -> None:
+    """A certificate for localhost that vouches for itself, for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "fullchain.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (directory / "privkey.pem").write_bytes(key.private_bytes(*plain))

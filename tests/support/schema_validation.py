@@ -1,0 +1,132 @@
+"""Holds every answer that a test sees to the OpenAPI document of its wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from kernel.http.schema.document import openapi
+from kernel.http.wire import Wire
+
+API = "/api/v2"
+# They answer for whatever has no operation of its own: wrong methods and crashes.
+ANYWHERE = frozenset({405, 500})
+ERROR = {
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/codersdk.Response"}}}
+}
+
+type Schema = dict[str, Any]
+
+
+def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
+    """Fails when the answer is not one that the document promises for that method and path.
+
+    Other paths, and the preflight requests of other origins, are no part of the document.
+    """
+    if method == "OPTIONS" or not (path == API or path.startswith(f"{API}/")):
+        return
+    operation = operation_of(wire, method=method, path=path)
+    name = f"{method} {path} in the {wire} wire"
+    promised = _promised(operation, answer.status_code, wire=wire)
+    assert promised is not None, (
+        f"{name} answered {answer.status_code}, which its schema lacks: "
+        "@extend_schema of its view names every answer but the errors that all have in common"
+    )
+    _check_headers(answer.headers, promised, wire=wire, name=name)
+    _check_body(answer, promised, method=method, wire=wire, name=name)
+
+
+@cache
+def document(wire: Wire) -> Schema:
+    """The document, with every object closed: a member that nobody described is an error here."""
+    closed: Schema = _closed(openapi(wire))
+    return closed
+
+
+def _closed(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {key: _closed(item) for key, item in node.items()}
+    if isinstance(node.get("properties"), dict) and node.get("type") == "object":
+        inner.setdefault("additionalProperties", False)
+    return inner
+
+
+def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
+    """The operation that answers, None for an unknown route or a method that the route lacks."""
+    template = _template_of(wire, path.removeprefix(API) or "/")
+    if template is None:
+        return None
+    found: Schema | None = document(wire)["paths"][template].get(
+        {"HEAD": "get"}.get(method, method.lower())
+    )
+    return found
+
+
+@cache
+def _routes(wire: Wire) -> list[tuple[re.Pattern[str], str]]:
+    """Fixed paths before those with parameters, as routes that say more come first."""
+    templates = sorted(document(wire)["paths"], key=lambda path: (path.count("{"), path))
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in templates]
+
+
+def _template_of(wire: Wire, path: str) -> str | None:
+    return next((path_ for pattern, path_ in _routes(wire) if pattern.fullmatch(path)), None)
+
+
+def _promised(operation: Schema | None, status: int, *, wire: Wire) -> Schema | None:
+    if operation is None or status in ANYWHERE:
+        return ERROR if status >= 400 else None
+    found = operation["responses"].get(str(status))
+    return resolved(found, wire=wire) if found else None
+
+
+def resolved(node: Schema, *, wire: Wire) -> Schema:
+    """What a reference refers to; anything else is itself."""
+    if "$ref" not in node:
+        return node
+    target: Any = document(wire)
+    for key in node["$ref"].removeprefix("#/").split("/"):
+        target = target[key]
+    found: Schema = target
+    return found
+
+
+def _check_headers(headers: Mapping[str, str], promised: Schema, *, wire: Wire, name: str) -> None:
+    for header, node in promised.get("headers", {}).items():
+        schema = resolved(node, wire=wire)
+        assert header in headers or not schema.get("required"), f"{name} lacks {header}"
+
+
+def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name: str) -> None:
+    content = promised.get("content", {})
+    if method == "HEAD" or not content:
+        assert not answer.content, f"{name} answered {answer.status_code} with a body"
+        return
+    media_type = answer.headers["Content-Type"].partition(";")[0]
+    assert media_type in content, f"{name} answered {media_type}"
+    if answer.headers.get("Content-Encoding"):
+        return
+    schema = content[media_type]["schema"]
+    problems = _validator(wire, orjson.dumps(schema)).iter_errors(orjson.loads(answer.content))
+    for problem in problems:
+        where = "/".join(map(str, problem.instance_path))
+        raise AssertionError(f"{name} is off its schema at /{where}: {problem.message[:500]}")
+
+
+@cache
+def _validator(wire: Wire, schema: bytes) -> jsonschema_rs.Validator:
+    """One for each schema and wire: making one costs far more than using it."""
+    return validator_of(orjson.loads(schema), wire=wire)
+
+
+def validator_of(schema: Schema, *, wire: Wire) -> jsonschema_rs.Validator:
+    whole = {"components": document(wire)["components"], "allOf": [schema]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)

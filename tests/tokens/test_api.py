@@ -1,0 +1,287 @@
+"""Tokens: made, listed, looked at, expired and deleted."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from audit.models import Entry
+from audit.services import SYSTEM
+from kernel.http.errors import APIError
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
+from tests.support.sending import send, validation_fields
+from tokens import minting
+from tokens.minting import Wanted
+from tokens.models import APIKey, TokenConfig
+from tokens.services import create_api_key
+from tokens.verification import identity_of
+
+pytestmark = pytest.mark.django_db
+TOKENS = "/users/me/keys/tokens"
+DEFAULT_NS = 168 * HOUR_NS
+LIMIT_NS = 3_155_760_000_000_000_000
+
+
+def create(client: APIClient, **body: Any) -> Any:
+    return send(client, "POST", TOKENS, body)
+
+
+def made(answer: Any) -> APIKey:
+    assert answer.status_code == 201, answer.content
+    return APIKey.objects.get(pk=answer.json()["key"].partition("-")[0])
+
+
+def test_token_is_shown_once_and_counts(member: APIClient) -> None:
+    answer = create(member, token_name="ci")
+
+    token = answer.json()["key"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
+    assert token.partition("-")[2] not in str(list(Entry.objects.values()))
+    shown = member.get(f"/api/v2{TOKENS}/ci").json()
+    assert list(shown) == [
+        "id", "user_id", "last_used", "expires_at", "created_at", "updated_at", "login_type",
+        "scope", "scopes", "token_name", "lifetime_seconds", "allow_list",
+    ]  # fmt: skip
+    assert (shown["scope"], shown["scopes"]) == ("all", ["coder:all"])
+    assert shown["allow_list"] == [{"type": "*", "id": "*"}]
+    assert shown["lifetime_seconds"] == 168 * 3600
+    coderd = member.get(f"/api/v2{TOKENS}/ci", headers={"Coder-Wire": "coderd"}).json()
+    assert coderd["allow_list"] == ["*:*"]
+
+
+def test_token_without_a_name_gets_a_readable_one(member: APIClient) -> None:
+    name = made(create(member)).token_name
+
+    assert name.count("-") == 2
+    assert member.get(f"/api/v2{TOKENS}/{name}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "stored"),
+    [(0, DEFAULT_NS), (None, DEFAULT_NS), (1, 1), (HOUR_NS, HOUR_NS), (LIMIT_NS, LIMIT_NS)],
+)
+def test_lifetime_within_the_limit_is_kept_to_the_nanosecond(
+    lifetime: int | None, stored: int, member: APIClient
+) -> None:
+    assert made(create(member, lifetime=lifetime)).lifetime_ns == stored
+
+
+@pytest.mark.parametrize(
+    "lifetime", [-1, LIMIT_NS + 1, 2**63, 2**64, -(2**63), 1.5, 1e30, "24h", "5", True, [], {}]
+)
+def test_lifetime_out_of_bounds_is_400(lifetime: Any, member: APIClient) -> None:
+    answer = create(member, lifetime=lifetime)
+
+    assert (answer.status_code, validation_fields(answer)) == (400, ["lifetime"])
+
+
+def test_lifetime_over_the_limit_names_it_as_go_does(member: APIClient) -> None:
+    answer = create(member, lifetime=LIMIT_NS + 1)
+
+    assert "lifetime must be less than 876600h0m0s" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "x" * 300, "tokenconfig", "..", "tab\t", " x", "nul\0"])
+def test_name_that_no_path_can_hold_is_400(name: str, member: APIClient) -> None:
+    answer = create(member, token_name=name)
+
+    assert (answer.status_code, validation_fields(answer)) == (400, ["token_name"])
+
+
+def test_used_name_is_409_for_the_same_user_only(member: APIClient, owner: APIClient) -> None:
+    assert create(member, token_name="ci").status_code == 201
+    again = create(member, token_name="ci")
+
+    assert (again.status_code, validation_fields(again)) == (409, ["name"])
+    assert create(member, token_name="CI").status_code == 201
+    assert create(owner, token_name="ci").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "scopes"),
+    [
+        ({"scope": "all"}, ["coder:all"]),
+        ({"scope": "application_connect"}, ["coder:application_connect"]),
+        ({"scopes": ["user:read", "user:read", "api_key:*"]}, ["user:read", "api_key:*"]),
+        ({"scope": "all", "scopes": ["user:read"]}, ["user:read"]),
+    ],
+)
+def test_scopes_are_stored_and_shown(
+    body: dict[str, Any], scopes: list[str], member: APIClient
+) -> None:
+    key = made(create(member, token_name="t", **body))
+
+    assert key.scopes == scopes
+    assert member.get(f"/api/v2{TOKENS}/t").json()["scopes"] == scopes
+
+
+@pytest.mark.parametrize("body", [{"scope": "fly"}, {"scopes": ["workspace:fly"]}])
+def test_unknown_scope_is_400_and_names_the_member(body: dict[str, Any], member: APIClient) -> None:
+    answer = create(member, **body)
+
+    assert (answer.status_code, validation_fields(answer)) == (400, list(body))
+
+
+def test_key_makes_none_that_reaches_further_than_itself(db: None) -> None:
+    user = make_user()
+    narrow = APIClient(token=make_key(user, scopes=["api_key:*", "user:read"]).token)
+    listed = APIClient(
+        token=make_key(user, allow_list=(("user", str(user.id)), ("api_key", "*"))).token
+    )
+
+    assert create(narrow).status_code == 403
+    assert create(narrow, scopes=["user:read", "api_key:read"]).status_code == 201
+    assert create(listed).status_code == 403
+    assert create(listed, allow_list=["api_key:*"]).status_code == 201
+
+
+@pytest.mark.parametrize("entry", ["x", "spaceship:*", "user:x", {"type": "user"}, 5, None, ["a"]])
+def test_malformed_allow_list_is_400(entry: Any, member: APIClient) -> None:
+    answer = create(member, allow_list=[entry])
+
+    assert answer.status_code == 400
+    assert validation_fields(answer)[0].startswith("allow_list")
+
+
+def test_allow_list_is_enforced(db: None) -> None:
+    user, other = make_user("owner"), make_user()
+    own = make_key(user, token_name="own").key
+    allowed = (("user", str(other.id)), ("api_key", own.id))
+    client = APIClient(user=user, token=make_key(user, allow_list=allowed).token)
+
+    statuses = {
+        path: client.get(f"/api/v2{path}").status_code
+        for path in (
+            f"/users/{other.username}",
+            "/users/me",
+            f"/users/me/keys/{own.id}",
+            f"/users/me/keys/{make_key(user).key.id}",
+            "/deployment/config",
+        )
+    }
+
+    assert list(statuses.values()) == [200, 404, 200, 404, 403]
+    assert client.get("/api/v2/users").json()["count"] == 1
+    assert [key["id"] for key in client.get(f"/api/v2{TOKENS}").json() or []] == []
+
+
+def listed(client: APIClient, path: str = TOKENS, **headers: str) -> Any:
+    return client.get(f"/api/v2{path}", headers=headers).json()
+
+
+def test_list_holds_live_tokens_and_no_session_keys(member: APIClient) -> None:
+    key = made(create(member, token_name="live"))
+    ended = make_key(member.user, token_name="ended", login_type="token")
+    expire(ended)
+
+    assert [(t["id"], t["username"]) for t in listed(member)] == [(key.id, member.user.username)]
+    both = listed(member, f"{TOKENS}?include_expired=true")
+    assert {t["token_name"] for t in both} == {"live", "ended"}
+
+
+def test_empty_list_is_null_in_the_coderd_wire(member: APIClient) -> None:
+    assert listed(member) == []
+    assert listed(member, **{"Coder-Wire": "coderd"}) is None
+
+
+def test_only_owners_see_everyones(owner: APIClient, auditor: APIClient, member: APIClient) -> None:
+    for client in (owner, auditor, member):
+        create(client)
+    theirs = f"/users/{member.user.username}/keys/tokens"
+
+    assert len(listed(owner, f"{TOKENS}?include_all=true")) == 3
+    assert len(listed(auditor, f"{TOKENS}?include_all=true")) == 1
+    assert len(listed(owner, theirs)) == 1
+    assert listed(auditor, theirs) == []
+    assert owner.get(f"/api/v2{TOKENS}?include_all=maybe").status_code == 400
+
+
+def test_list_costs_three_queries_however_long(
+    member: APIClient, django_assert_num_queries: Any
+) -> None:
+    for _ in range(3):
+        make_key(member.user, login_type="token")
+
+    with django_assert_num_queries(3):  # the key, the user, the tokens
+        assert len(listed(member)) == 3
+
+
+def test_expired_key_is_refused_and_kept(member: APIClient) -> None:
+    token = create(member, token_name="t").json()["key"]
+    path = f"/users/me/keys/{token[:10]}"
+
+    assert send(member, "PUT", f"{path}/expire").status_code == 204
+    assert send(member, "PUT", f"{path}/expire").status_code == 204
+
+    assert "expired" in APIClient(token=token).get("/api/v2/users/me").json()["detail"]
+    assert member.get(f"/api/v2{path}").status_code == 200
+    assert Entry.objects.filter(action="api_key.expire").count() == 1
+
+
+def test_key_in_use_can_be_deleted(member: APIClient) -> None:
+    path = f"/users/me/keys/{member.token[:10]}"
+
+    assert send(member, "DELETE", path).status_code == 204
+    assert send(member, "DELETE", path).status_code == 401
+    assert Entry.objects.filter(action="api_key.delete").count() == 1
+
+
+@pytest.mark.parametrize("key_id", ["0123456789", "a%00b", "x" * 300, "%F0%9F%A6%84", "%25"])
+def test_unknown_key_is_404(key_id: str, member: APIClient) -> None:
+    assert member.get(f"/api/v2/users/me/keys/{key_id}").status_code == 404
+    assert member.get(f"/api/v2{TOKENS}/{key_id}").status_code == 404
+
+
+def test_session_key_has_the_default_lifetime_and_no_name(member: APIClient) -> None:
+    key = made(send(member, "POST", "/users/me/keys"))
+
+    assert (key.lifetime_ns, key.login_type, key.token_name) == (DEFAULT_NS, "password", "")
+
+
+@pytest.mark.parametrize(("lifetime_ns", "warned"), [(6 * DAY_NS, True), (8 * DAY_NS, False)])
+def test_answers_to_a_key_about_to_end_say_when(lifetime_ns: int, warned: bool) -> None:
+    client = APIClient(token=make_key(make_user(), lifetime_ns=lifetime_ns).token)
+
+    answer = client.get("/api/v2/experiments")
+
+    assert answer.has_header("Sunset") == warned
+    assert not warned or answer.headers["Sunset"].endswith("GMT")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("limited", ["name", "number"])
+def test_of_tokens_made_at_once_one_wins(limited: str) -> None:
+    user = make_user()
+    caller = identity_of(create_api_key(user, lifetime_ns=DAY_NS, now=timezone.now()).key)
+    if limited == "number":
+        TokenConfig.objects.create(user=user, max_live_tokens=1)
+    statuses: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def mint() -> None:
+        name = "same" if limited == "name" else ""
+        barrier.wait()
+        try:
+            minting.create_token(
+                user, Wanted(token_name=name), caller=caller, actor=SYSTEM, now=timezone.now()
+            )
+            statuses.append(201)
+        except APIError as error:
+            statuses.append(error.status)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=mint) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    lost = 409 if limited == "name" else 400
+    assert sorted(statuses) == [201, lost, lost, lost]

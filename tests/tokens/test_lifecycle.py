@@ -1,0 +1,248 @@
+"""Tokens about to end: told by mail, shown in a calendar; and ended many at once."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from audit.models import Entry
+from tests.support.factories import DAY_NS, make_key, make_user
+from tokens import digest
+from tokens.calendar import expiry_days
+from tokens.models import APIKey, TokenConfig
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def _mailbox(settings: Any) -> None:
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    settings.DEFAULT_FROM_EMAIL = "coder@example.com"
+    mail.outbox = []
+
+
+def token(user: User, *, left: timedelta, lifetime_ns: int = 90 * DAY_NS, **more: Any) -> APIKey:
+    key = make_key(user, lifetime_ns=lifetime_ns, login_type="token", **more).key
+    APIKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + left)
+    return key
+
+
+def test_digest_is_off_without_a_mail_server(settings: Any) -> None:
+    assert not digest.is_on()
+
+
+@pytest.mark.usefixtures("_mailbox")
+def test_owner_and_admins_are_told_once_at_each_mark_and_once_a_day() -> None:
+    now = timezone.now()
+    alice, admin = make_user(username="alice"), make_user("owner", username="boss")
+    token(alice, left=timedelta(days=6, hours=12), token_name="deploy")
+    token(alice, left=timedelta(days=40), token_name="far")
+
+    counts = [digest.send_digests(now + timedelta(days=day)) for day in (0, 0, 1, 5, 6)]
+
+    assert counts == [2, 0, 0, 0, 2]  # At 7 days, and at 1 day.
+    recipients = sorted(message.to[0] for message in mail.outbox)
+    assert recipients == sorted([alice.email, admin.email] * 2)
+    assert "deploy of alice" in mail.outbox[0].body
+    assert "far" not in mail.outbox[0].body
+
+
+@pytest.mark.usefixtures("_mailbox")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda user: token(user, left=timedelta(hours=12), lifetime_ns=DAY_NS),
+        lambda user: token(user, left=timedelta(hours=-1)),
+        lambda user: make_key(user, lifetime_ns=DAY_NS),
+    ],
+    ids=["short-lived", "expired", "session key"],
+)
+def test_what_was_meant_to_end_soon_is_no_news(make: Any) -> None:
+    make(make_user())
+
+    assert digest.send_digests(timezone.now()) == 0
+
+
+@pytest.mark.usefixtures("_mailbox")
+def test_mail_that_fails_is_sent_by_the_next_run(settings: Any) -> None:
+    token(make_user(), left=timedelta(hours=12))
+    working = settings.MAILERS
+    settings.MAILERS = {
+        "default": {
+            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+            "OPTIONS": {"host": "127.0.0.1", "port": 1, "timeout": 1},
+        }
+    }
+
+    assert digest.send_digests(timezone.now()) == 0
+    settings.MAILERS = working
+    assert digest.send_digests(timezone.now()) == 1
+
+
+def test_calendar_counts_by_day() -> None:
+    user = make_user(username="alice")
+    for left in (3, 3, 10, 300):
+        token(user, left=timedelta(days=left))
+
+    days = expiry_days(now=timezone.now())
+
+    assert [(day.count, day.owners) for day in days] == [(2, ["alice"]), (1, ["alice"])]
+
+
+def admin(*roles: str) -> Client:
+    client = Client()
+    client.force_login(make_user(*roles))
+    return client
+
+
+def test_admin_shows_keys_of_all_kinds_and_the_calendar_without_secrets() -> None:
+    user = make_user(username="alice")
+    new = make_key(user)
+    token(user, left=timedelta(days=2), token_name="deploy")
+    client = admin("auditor")
+
+    pages = [
+        client.get(path)
+        for path in (
+            "/admin/tokens/apikey/?state=live&login_type__exact=password",
+            "/admin/tokens/apikey/calendar/",
+            f"/admin/tokens/apikey/{new.key.pk}/change/",
+        )
+    ]
+
+    assert [page.status_code for page in pages] == [200, 200, 200]
+    assert b"alice" in pages[1].content
+    for page in pages:
+        assert b"hashed" not in page.content
+        assert b"<script>" not in page.content
+        assert b" style=" not in page.content
+
+
+def test_admin_ends_many_keys_with_a_reason() -> None:
+    user = make_user()
+    keys = [token(user, left=timedelta(days=9)) for _ in range(3)]
+    chosen = {"action": "expire", "_selected_action": [key.pk for key in keys[:2]]}
+    client = admin("owner")
+
+    asked = client.post("/admin/tokens/apikey/", chosen)
+    assert b"2 live keys will be ended" in asked.content
+    assert APIKey.objects.live(timezone.now()).tokens().count() == 3
+    client.post(
+        "/admin/tokens/apikey/", chosen | {"confirmed": "yes", "reason": "a laptop was stolen"}
+    )
+
+    assert list(APIKey.objects.live(timezone.now()).tokens()) == [keys[2]]
+    entries = Entry.objects.filter(action="api_key.expire")
+    assert {entry.after["reason"] for entry in entries if entry.after} == {"a laptop was stolen"}
+
+
+def test_auditor_ends_no_key() -> None:
+    key = token(make_user(), left=timedelta(days=9))
+    body = {"action": "expire", "_selected_action": [key.pk], "confirmed": "yes", "reason": "x"}
+
+    admin("auditor").post("/admin/tokens/apikey/", body)
+
+    assert APIKey.objects.live(timezone.now()).filter(pk=key.pk).exists()
+
+
+def test_admin_shows_what_a_rule_breaks_before_it_is_saved() -> None:
+    key = token(make_user(username="alice"), left=timedelta(days=9), token_name="deploy")
+    client = admin("owner")
+    rule = {"role": "", "user": "", "max_token_lifetime": "7d", "tokens_may_mint": "unknown"}
+
+    first = client.post("/admin/tokens/tokenconfig/add/", rule)
+    assert first.status_code == 200
+    assert b"1 live tokens break this rule" in first.content
+    assert b"deploy" in first.content
+    assert not TokenConfig.objects.exists()
+    second = client.post("/admin/tokens/tokenconfig/add/", rule | {"existing": "shorten"})
+
+    assert second.status_code == 302
+    assert TokenConfig.objects.get().max_token_lifetime == 7 * DAY_NS
+    key.refresh_from_db()
+    assert key.lifetime_ns == 7 * DAY_NS
+    page = client.get(f"/admin/tokens/tokenconfig/{TokenConfig.objects.get().pk}/change/")
+    assert b'value="168h0m0s"' in page.content
+
+
+def test_admin_explains_the_limits_of_a_user() -> None:
+    make_user("auditor", username="alice")
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
+    path = "/admin/tokens/tokenconfig/explain/"
+    client = admin("auditor")
+
+    page = client.get(path, {"user": "ALICE"}).content.decode()
+
+    assert "role auditor: 168h0m0s; CODER_MAX_TOKEN_LIFETIME: 876600h0m0s" in page
+    assert "no such user" in client.get(path, {"user": "nobody\0"}).content.decode()
+    assert admin().get(path).status_code == 302
+
+
+def run(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_commands_list_and_end_what_their_filters_choose() -> None:
+    alice, bob = make_user(username="alice"), make_user(username="bob")
+    token(alice, left=timedelta(days=9), token_name="deploy")
+    token(bob, left=timedelta(days=9), token_name="backup", scopes=["user:read"])
+    make_key(bob)
+    old = timezone.now() - timedelta(days=100)
+    APIKey.objects.filter(token_name="deploy").update(last_used=old, created_at=old)
+
+    assert "3 live keys." in run("list_tokens")
+    for arguments in (("--user", "ALICE"), ("--name", "depl"), ("--unused-for", "90d")):
+        listed = run("list_tokens", *arguments)
+        assert "deploy" in listed, arguments
+        assert "1 live keys." in listed, arguments
+    assert "backup" in run("list_tokens", "--scope", "user:read", "--kind", "token")
+    assert "1 live keys." in run("list_tokens", "--kind", "session")
+
+    assert "1 live keys would be ended" in run("expire_tokens", "--user", "alice", "--dry-run")
+    with pytest.raises(CommandError, match="--reason"):
+        run("expire_tokens", "--user", "alice")
+    with pytest.raises(CommandError, match="--all"):
+        run("expire_tokens", "--reason", "x")
+    assert "1 keys have been ended" in run("expire_tokens", "--user", "alice", "--reason", "x")
+    assert APIKey.objects.live(timezone.now()).filter(user=alice).count() == 0
+
+
+def test_command_makes_a_session_token_that_counts() -> None:
+    make_user(username="alice")
+
+    made = run(
+        "create_session_token", "--user", "alice", "--name", "ci", "--lifetime", "7d",
+        "--scope", "user:read",
+    ).strip()  # fmt: skip
+
+    key = APIKey.objects.get(pk=made.partition("-")[0])
+    assert (key.lifetime_ns, key.token_name, key.scopes) == (7 * DAY_NS, "ci", ["user:read"])
+    for wrong in (("--name", "ci"), ("--lifetime", "0"), ("--scope", "fly"), ("--name", "a/b")):
+        with pytest.raises(CommandError):
+            run("create_session_token", "--user", "alice", *wrong)
+
+
+def test_command_makes_an_owner_with_the_password_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ("create_admin_user", "--username", "root-user", "--email", "root@example.com")
+    monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
+    with pytest.raises(CommandError, match="8 to 64"):
+        run(*arguments)
+    monkeypatch.setattr("sys.stdin", io.StringIO("a-quite-good-one\n"))
+
+    assert "is an owner now" in run(*arguments)
+
+    user = User.objects.get()
+    assert (user.roles, user.status) == (["owner"], "active")
+    assert user.check_password("a-quite-good-one")

@@ -1,0 +1,257 @@
+"""Token policy: which rule wins, what a refusal says, and what a change would break."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from audit.models import Entry
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
+from tests.support.sending import send
+from tokens import breaking, policy
+from tokens.models import APIKey, TokenConfig
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def client_of(user: User, **key: Any) -> APIClient:
+    return APIClient(user=user, token=make_key(user, **key).token)
+
+
+def create(client: APIClient, **body: Any) -> Any:
+    return send(client, "POST", "/users/me/keys/tokens", body)
+
+
+def test_each_limit_is_resolved_by_itself() -> None:
+    user = make_user("auditor", "user-admin")
+    TokenConfig.objects.create(user=user, max_live_tokens=3)
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=9, max_live_tokens=1)
+    TokenConfig.objects.create(
+        role="user-admin", max_token_lifetime=7, allowed_scopes=["user:*"], tokens_may_mint=False
+    )
+    TokenConfig.objects.create(
+        max_token_lifetime=1, allowed_scopes=["coder:all"], default_token_lifetime=5
+    )
+
+    limits = policy.policy_of(user).limits
+
+    assert {name: (limit.value, limit.rule) for name, limit in limits.items()} == {
+        "max_token_lifetime": (7, "role user-admin"),
+        "default_token_lifetime": (5, "deployment"),
+        "max_live_tokens": (3, f"user {user}"),
+        "allowed_scopes": (["user:*"], "role user-admin"),
+        "tokens_may_mint": (False, "role user-admin"),
+    }
+
+
+SCOPE_SETS = [
+    (["coder:all"], ["user:read"], ["user:read"]),
+    (["user:*", "api_key:read"], ["user:read", "api_key:*"], ["api_key:read", "user:read"]),
+    (["user:read"], ["api_key:read"], []),
+    (["coder:all"], ["coder:application_connect"], ["coder:application_connect"]),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "common"), SCOPE_SETS)
+def test_strictest_of_two_scope_rules_is_what_both_allow(
+    one: list[str], other: list[str], common: list[str]
+) -> None:
+    user = make_user("auditor", "user-admin")
+    TokenConfig.objects.create(role="auditor", allowed_scopes=one)
+    TokenConfig.objects.create(role="user-admin", allowed_scopes=other)
+
+    assert policy.policy_of(user)[policy.SCOPES].value == common
+
+
+def test_explanation_says_which_rule_won_and_what_each_said(
+    django_assert_num_queries: Any,
+) -> None:
+    user = make_user("auditor")
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=30 * DAY_NS)
+    TokenConfig.objects.create(max_token_lifetime=90 * DAY_NS)
+    client = client_of(user)
+
+    with django_assert_num_queries(3):
+        answer = client.get("/api/v2/users/me/keys/tokens/tokenconfig/explain").json()
+
+    limit = answer["limits"][0]
+    assert (limit["name"], limit["value"]) == ("max_token_lifetime", 30 * DAY_NS)
+    assert limit["rule"] == "role auditor"
+    assert [(said["rule"], said["value"]) for said in limit["said"]] == [
+        ("role auditor", 30 * DAY_NS),
+        ("deployment", 90 * DAY_NS),
+        ("CODER_MAX_TOKEN_LIFETIME", 3_155_760_000_000_000_000),
+    ]
+    assert limit["explanation"].startswith("role auditor says 720h0m0s and wins; deployment says")
+
+
+def test_refused_lifetime_says_which_rule_won() -> None:
+    user = make_user("auditor")
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=DAY_NS)
+    client = client_of(user)
+
+    over = create(client, lifetime=DAY_NS + 1)
+
+    assert over.status_code == 400
+    assert "lifetime must be less than 24h0m0s (role auditor says" in over.json()["detail"]
+    assert create(client, lifetime=DAY_NS).status_code == 201
+    assert create(client).status_code == 201
+    assert set(APIKey.objects.tokens().values_list("lifetime_ns", flat=True)) == {DAY_NS}
+
+
+def test_default_lifetime_is_that_of_the_policy() -> None:
+    user = make_user()
+    TokenConfig.objects.create(default_token_lifetime=HOUR_NS)
+
+    assert create(client_of(user)).status_code == 201
+    assert APIKey.objects.tokens().get().lifetime_ns == HOUR_NS
+
+
+def test_scope_outside_of_the_policy_is_400_and_explained() -> None:
+    user = make_user()
+    TokenConfig.objects.create(user=user, allowed_scopes=["user:*"])
+    client = client_of(user)
+
+    answer = create(client)
+
+    assert answer.status_code == 400
+    assert f"coder:all is not allowed (user {user} says user:* and wins" in answer.json()["detail"]
+    assert create(client, scopes=["user:read"]).status_code == 201
+    assert send(client, "POST", "/users/me/keys").status_code == 400
+
+
+def test_one_token_too_many_is_400_and_explained() -> None:
+    user = make_user()
+    TokenConfig.objects.create(max_live_tokens=1)
+    client = client_of(user)
+
+    assert create(client, token_name="a").status_code == 201
+    refused = create(client, token_name="b")
+    assert refused.status_code == 400
+    assert "at most 1 (deployment says 1 and wins" in refused.json()["detail"]
+    key_id = APIKey.objects.tokens().get().id
+    send(client, "PUT", f"/users/me/keys/{key_id}/expire")
+    assert create(client, token_name="b").status_code == 201
+
+
+def test_token_that_may_mint_none_is_403_and_a_session_is_not() -> None:
+    user = make_user()
+    TokenConfig.objects.create(tokens_may_mint=False)
+    by_token, by_session = client_of(user, login_type="token"), client_of(user)
+
+    answer = create(by_token)
+
+    assert answer.status_code == 403
+    assert "deployment says false and wins" in answer.json()["detail"]
+    assert send(by_token, "POST", "/users/me/keys").status_code == 403
+    assert create(by_session).status_code == 201
+
+
+def tokens_of(user: User, **lifetimes_ns: int) -> dict[str, APIKey]:
+    return {
+        name: make_key(user, token_name=name, lifetime_ns=ns, login_type="token").key
+        for name, ns in lifetimes_ns.items()
+    }
+
+
+def test_dry_run_lists_what_a_rule_would_break_by_owner_and_last_use(
+    django_assert_num_queries: Any,
+) -> None:
+    alice, bob = make_user("auditor", username="alice"), make_user(username="bob")
+    make_key(alice, lifetime_ns=30 * DAY_NS)  # A session key is no token.
+    tokens_of(alice, long=30 * DAY_NS, longer=40 * DAY_NS, short=DAY_NS)
+    tokens_of(bob, long=30 * DAY_NS)
+    APIKey.objects.filter(token_name="long").update(last_used=timezone.now() - timedelta(days=1))
+    TokenConfig.objects.create(user=bob, max_token_lifetime=50 * DAY_NS)
+
+    def broken(config: TokenConfig) -> list[str]:
+        return [f"{b.key.user} {b.key}" for b in breaking.broken_by(config, now=timezone.now())]
+
+    with django_assert_num_queries(2):
+        assert broken(TokenConfig(max_token_lifetime=7 * DAY_NS)) == ["alice longer", "alice long"]
+    assert broken(TokenConfig(role="auditor", max_token_lifetime=35 * DAY_NS)) == ["alice longer"]
+    assert broken(TokenConfig(role="owner", max_token_lifetime=1)) == []
+    assert broken(TokenConfig(max_live_tokens=2)) == ["alice long"]
+    assert broken(TokenConfig(user=alice, allowed_scopes=["user:read"])) == [
+        "alice short", "alice longer", "alice long",
+    ]  # fmt: skip
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("token_policy", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_command_refuses_to_break_keys_until_told_what_to_do() -> None:
+    user = make_user(username="alice")
+    tokens_of(user, long=30 * DAY_NS)
+    rule = ("set", "--deployment", "--max-lifetime", "7d")
+
+    assert "1 live tokens break" in run(*rule, "--dry-run")
+    with pytest.raises(CommandError, match="choose --existing leave, shorten, expire"):
+        run(*rule)
+    assert not TokenConfig.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("existing", "lifetime_days", "live"),
+    [("leave", 30, True), ("shorten", 7, True), ("expire", 30, False)],
+)
+def test_keys_that_break_a_rule_are_left_shortened_or_expired(
+    existing: str, lifetime_days: int, live: bool
+) -> None:
+    key = tokens_of(make_user(username="alice"), long=30 * DAY_NS)["long"]
+
+    run("set", "--deployment", "--max-lifetime", "7d", "--existing", existing)
+
+    key.refresh_from_db()
+    now = timezone.now()
+    assert key.lifetime_ns == lifetime_days * DAY_NS
+    assert key.is_expired(now) is not live
+    assert existing == "leave" or key.expires_at <= now + timedelta(days=7)
+    actions = set(Entry.objects.values_list("action", flat=True))
+    assert "token_config.set" in actions
+    assert (f"api_key.{existing}" in actions) is (existing != "leave")
+
+
+def test_command_sets_shows_explains_and_deletes() -> None:
+    user = make_user("auditor", username="alice")
+
+    run("set", "--role", "auditor", "--max-lifetime", "7d", "--scopes", "user:*,api_key:read")
+    run("set", "--user", "alice", "--tokens-may-mint", "no", "--max-live", "2")
+    run("set", "--user", "alice", "--max-live", "unset")
+
+    assert "role auditor\tmax_token_lifetime=168h0m0s\tallowed_scopes=user:*, api_key:read" in run(
+        "show"
+    )
+    explained = run("explain", "alice")
+    assert "max_token_lifetime: 168h0m0s (role auditor says 168h0m0s and wins" in explained
+    assert "tokens_may_mint: false (user alice says false and wins" in explained
+    assert TokenConfig.objects.get(user=user).max_live_tokens is None
+    assert "removed" in run("delete", "--role", "auditor")
+    assert Entry.objects.filter(action="token_config.delete").count() == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "--user", "nobody", "--max-live", "1"),
+        ("set", "--deployment", "--max-lifetime", "0"),
+        ("set", "--deployment", "--max-lifetime", "7x"),
+        ("set", "--deployment", "--max-live", "-1"),
+        ("set", "--deployment", "--scopes", "fly"),
+        ("delete", "--deployment"),
+        ("explain", "nobody"),
+    ],
+)
+def test_command_names_what_it_refuses(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        run(*arguments)

@@ -1,0 +1,271 @@
+"""Two servers on one database behave as one: what is revoked on either is refused by both."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.live import Server
+from tests.support.processes import PROJECT, free_port, own_database, wait_for
+
+SSH = "/api/v2/deployment/ssh"
+CONFIG = "/api/v2/deployment/config"
+WITHIN_SECONDS = 1.0
+PASSWORD = "correct-horse-battery-staple"
+
+
+class Pair:
+    """Two servers, and the database behind them."""
+
+    def __init__(self, servers: list[Server], database: str) -> None:
+        self.servers = servers
+        self.database = database
+
+    def statuses(self, token: str, path: str = SSH) -> list[int]:
+        return [server.ask(path, token=token).status for server in self.servers]
+
+    def answer(self, token: str, status: int, path: str = SSH) -> Callable[[], bool]:
+        return lambda: self.statuses(token, path) == [status, status]
+
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def delete_unheard(self, token: str) -> None:
+        """Deletes the key in a session whose triggers are off, so that nobody is told."""
+        with psycopg.connect(self.database) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("DELETE FROM tokens_apikey WHERE id = %s", [token[:10]])
+
+    def listeners(self) -> list[int]:
+        """The processes of PostgreSQL that serve the listening connections."""
+        rows = self.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND starts_with(query, 'LISTEN ')"
+        )
+        return [pid for (pid,) in rows]
+
+
+@contextmanager
+def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Server]]:
+    settings = {
+        "DATABASE_URL": database,
+        "CODERAPI_DATA_DIR": str(directory),
+        "CODERAPI_WEB_WORKERS": "1",
+        "CODER_API_RATE_LIMIT": "-1",
+        "CODERAPI_FIRST_OWNER_USERNAME": "owner",
+        "CODERAPI_FIRST_OWNER_PASSWORD": PASSWORD,
+        **more,
+    }
+    with ExitStack() as running:
+        servers = []
+        for name in ("one", "two"):
+            servers.append(Server("--web-only", log=directory / f"{name}.log", **settings))
+            running.callback(servers[-1].kill_all)
+            # The second finds the database migrated.
+            assert servers[-1].port
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="coderapi-pair-") as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def pair(directory: Path) -> Iterator[Pair]:
+    with own_database() as database, two_servers(database, directory) as servers:
+        yield Pair(servers, database)
+
+
+def token_of(pair: Pair, username: str = "owner") -> str:
+    made = subprocess.run(
+        [sys.executable, "manage.py", "create_session_token", "--user", username],
+        env={**os.environ, "DATABASE_URL": pair.database},
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return made.stdout.strip()
+
+
+def remembered(pair: Pair, token: str, path: str = SSH) -> str:
+    """The token, once both servers have seen it twice and hear each other."""
+    wait_for(pair.answer(token, 200, path))
+    wait_for(pair.answer(token, 200, path))
+    return token
+
+
+def owner_again(pair: Pair) -> None:
+    pair.execute("UPDATE users_user SET status = 'active', roles = '{owner}'")
+    wait_for(lambda: pair.listeners() and len(pair.listeners()) == 2)
+
+
+def test_remembered_key_is_answered_without_asking(pair: Pair) -> None:
+    owner_again(pair)
+    token = remembered(pair, token_of(pair))
+
+    pair.delete_unheard(token)
+
+    assert pair.statuses(token) == [200, 200]
+
+
+CHANGES = {
+    "deleted": ("DELETE FROM tokens_apikey WHERE id = %s", SSH, 401),
+    "expired": (
+        "UPDATE tokens_apikey SET expires_at = now() - interval '1 s' WHERE id = %s",
+        SSH,
+        401,
+    ),
+    "narrowed": (
+        "UPDATE tokens_apikey SET scopes = '{coder:application_connect}' WHERE id = %s",
+        CONFIG,
+        403,
+    ),
+    "secret changed": (
+        "UPDATE tokens_apikey SET hashed_secret = sha256('other') WHERE id = %s",
+        SSH,
+        401,
+    ),
+    "user suspended": (
+        "UPDATE users_user u SET status = 'suspended' FROM tokens_apikey k "
+        "WHERE u.id = k.user_id AND k.id = %s",
+        SSH,
+        401,
+    ),
+    "role taken": (
+        "UPDATE users_user u SET roles = '{}' FROM tokens_apikey k "
+        "WHERE u.id = k.user_id AND k.id = %s",
+        CONFIG,
+        403,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_is_obeyed_by_both_within_a_second(pair: Pair, change: str) -> None:
+    statement, path, status = CHANGES[change]
+    owner_again(pair)
+    token = remembered(pair, token_of(pair), path)
+
+    pair.execute(statement, token[:10])
+
+    wait_for(pair.answer(token, status, path), seconds=WITHIN_SECONDS)
+
+
+def test_new_password_ends_the_other_keys_on_both(pair: Pair) -> None:
+    owner_again(pair)
+    token, other = (remembered(pair, token_of(pair)) for _ in range(2))
+    body = json.dumps({"old_password": PASSWORD, "password": f"{PASSWORD}-2"}).encode()
+
+    answer = pair.servers[0].ask("/api/v2/users/me/password", token=token, method="PUT", body=body)
+
+    assert answer.status == 204, answer
+    wait_for(pair.answer(other, 401), seconds=WITHIN_SECONDS)
+    assert pair.statuses(token) == [200, 200]
+
+
+def test_change_that_was_missed_is_obeyed_when_the_connection_was_cut(pair: Pair) -> None:
+    owner_again(pair)
+    token = remembered(pair, token_of(pair))
+
+    pair.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", pair.listeners())
+    pair.delete_unheard(token)
+
+    wait_for(pair.answer(token, 401))
+
+
+def test_memory_is_off_while_the_listening_connection_is_half_open(pair: Pair) -> None:
+    owner_again(pair)
+    token = remembered(pair, token_of(pair))
+    stopped = pair.listeners()
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        pair.delete_unheard(token)
+        # Nothing arrives any more, and nothing says so but the silence.
+        wait_for(pair.answer(token, 401))
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+POOLER = """
+[databases]
+* = {upstream}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+auth_type = any
+pool_mode = transaction
+ignore_startup_parameters = extra_float_digits
+max_prepared_statements = 100
+unix_socket_dir =
+logfile = {directory}/pgbouncer.log
+pidfile = {directory}/pgbouncer.pid
+"""
+
+
+@contextmanager
+def pooler(database: str, directory: Path) -> Iterator[str]:
+    """The database's URL through PgBouncer in transaction mode."""
+    assert PGBOUNCER
+    parts = psycopg.conninfo.conninfo_to_dict(database)
+    port = free_port()
+    upstream = " ".join(f"{key}={value}" for key, value in parts.items() if key != "dbname")
+    directory.chmod(0o777)
+    ini = directory / "pgbouncer.ini"
+    ini.write_text(POOLER.format(upstream=upstream, port=port, directory=directory))
+    # PgBouncer refuses to run as root.
+    other = ["setpriv", "--reuid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    process = subprocess.Popen([*other, PGBOUNCER, str(ini)], stderr=subprocess.DEVNULL)
+    try:
+        url = f"postgresql://{parts['user']}@127.0.0.1:{port}/{parts['dbname']}"
+        wait_for(lambda: connects(url))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def connects(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(
+    not PGBOUNCER and "CI_REQUIRES_PGBOUNCER" not in os.environ, reason="pgbouncer is not installed"
+)
+def test_memory_is_off_behind_a_pooler_that_delivers_nothing(tmp_path: Path) -> None:
+    with (
+        own_database() as database,
+        tempfile.TemporaryDirectory(prefix="coderapi-pool-") as directory,
+        pooler(database, Path(directory)) as pooled,
+        two_servers(pooled, tmp_path, CODERAPI_PG_DIRECT_URL=pooled) as servers,
+    ):
+        pair = Pair(servers, database)
+        token = remembered(pair, token_of(pair))
+
+        pair.delete_unheard(token)
+
+        assert pair.statuses(token) == [401, 401]

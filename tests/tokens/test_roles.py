@@ -1,0 +1,175 @@
+"""Who may call what: the contract's matrix, cell by cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployment.stats.models import Snapshot
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.sending import send
+
+EVERYBODY = ["owner", "auditor", "user-admin", "template-admin", "member", "anonymous"]
+
+# operation: status for owner, auditor, user-admin, template-admin, member, anonymous
+MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
+    "GET /": (200, 200, 200, 200, 200, 200),
+    "GET /buildinfo": (200, 200, 200, 200, 200, 200),
+    "GET /updatecheck": (200, 200, 200, 200, 200, 200),
+    "POST /csp/reports": (200, 200, 200, 200, 200, 401),
+    "GET /deployment/config": (200, 200, 403, 403, 403, 401),
+    "GET /deployment/stats": (400, 400, 403, 403, 403, 401),  # 400: no snapshot has been taken
+    "GET /deployment/ssh": (200, 200, 200, 200, 200, 401),
+    "GET /experiments": (200, 200, 200, 200, 200, 401),
+    "GET /experiments/available": (200, 200, 200, 200, 200, 401),
+    "GET /users/me/keys/tokens/tokenconfig": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens/tokenconfig": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens/tokenconfig/explain": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/keys/tokens": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/keys/tokens?include_all=true": (200, 200, 200, 200, 200, 401),
+    "POST /users/me/keys": (201, 201, 201, 201, 201, 401),
+    "POST /users/me/keys/tokens": (201, 201, 201, 201, 201, 401),
+    "POST /users/stranger/keys": (201, 403, 403, 403, 400, 401),
+    "POST /users/stranger/keys/tokens": (201, 403, 403, 403, 400, 401),
+    "GET /users/stranger/keys/{key}": (200, 404, 404, 404, 400, 401),
+    "GET /users/stranger/keys/tokens/theirs": (200, 404, 404, 404, 400, 401),
+    "PUT /users/stranger/keys/{key}/expire": (204, 404, 404, 404, 400, 401),
+    "DELETE /users/stranger/keys/{key}": (204, 404, 404, 404, 400, 401),
+    "GET /users/me/keys/{key}": (200, 404, 404, 404, 404, 401),
+    "PUT /users/me/keys/{key}/expire": (204, 404, 404, 404, 404, 401),
+    "DELETE /users/me/keys/{key}": (204, 404, 404, 404, 404, 401),
+    "GET /users": (200, 200, 200, 200, 403, 401),
+    "GET /users/me": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger": (200, 200, 200, 200, 400, 401),
+    "GET /users/me/login-type": (200, 200, 200, 200, 200, 401),
+    "GET /users/stranger/login-type": (403, 403, 403, 403, 400, 401),
+    "POST /users": (400, 403, 400, 403, 403, 401),  # 400: the body is empty
+    "DELETE /users/stranger": (200, 403, 200, 403, 400, 401),
+    "DELETE /users/somebody-who-owns": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/status/suspend": (200, 403, 200, 403, 400, 401),
+    "PUT /users/stranger/status/activate": (200, 403, 200, 403, 400, 401),
+    "PUT /users/somebody-who-owns/status/suspend": (200, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
+    "PUT /users/somebody-who-owns/password": (204, 403, 403, 403, 400, 401),
+    "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
+    "POST /authcheck": (200, 200, 200, 200, 200, 401),
+    "POST /users/logout": (200, 200, 200, 200, 200, 401),
+    "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
+    "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: nobody has been made
+}
+BODIES = {
+    "POST /csp/reports": {"csp-report": {}},
+    "PUT /users/stranger/password": {"password": "another-horse-battery"},
+    "PUT /users/somebody-who-owns/password": {"password": "another-horse-battery"},
+    "PUT /users/stranger/roles": {"roles": ["auditor"]},
+    "POST /authcheck": {"checks": {}},
+}
+# A report is committed by a writer that no test's transaction holds back.
+COMMITS = {"POST /csp/reports"}
+CELLS = [
+    pytest.param(
+        operation,
+        role,
+        status,
+        marks=pytest.mark.django_db(transaction=operation in COMMITS),
+        id=f"{operation} {role}",
+    )
+    for operation, statuses in MATRIX.items()
+    for role, status in zip(EVERYBODY, statuses, strict=True)
+]
+
+
+def client_of(role: str) -> APIClient:
+    if role == "anonymous":
+        return APIClient()
+    user = make_user(*([] if role == "member" else [role]))
+    return APIClient(user=user, token=make_key(user).token)
+
+
+def call(client: APIClient, operation: str, *, key: str = "") -> Any:
+    method, path = operation.split()
+    return send(client, method, path.format(key=key), BODIES.get(operation, {}))
+
+
+def others_in(operation: str) -> str:
+    """The id of the stranger's key. Only whom the operation names is made: passwords take time."""
+    if "somebody-who-owns" in operation:
+        make_user("owner", username="somebody-who-owns")
+    if "stranger" not in operation and "{key}" not in operation:
+        return ""
+    return make_key(make_user(username="stranger"), token_name="theirs").key.id
+
+
+@pytest.mark.parametrize(("operation", "role", "status"), CELLS)
+def test_operation_answers_each_role_as_the_matrix_says(
+    operation: str, role: str, status: int
+) -> None:
+    key = others_in(operation)
+
+    answer = call(client_of(role), operation, key=key)
+
+    assert answer.status_code == status, answer.content
+    assert Snapshot.objects.count() == 0
+
+
+SCOPES: list[tuple[str, str, int]] = [
+    ("coder:all", "GET /deployment/config", 200),
+    ("all", "GET /deployment/config", 200),
+    ("coder:application_connect", "GET /deployment/config", 403),
+    ("coder:application_connect", "GET /deployment/stats", 403),
+    ("coder:application_connect", "GET /users/me/keys/tokens/tokenconfig", 404),
+    ("application_connect", "GET /users/me/keys/tokens/tokenconfig", 404),
+    ("coder:application_connect", "GET /deployment/ssh", 200),
+    ("coder:application_connect", "GET /experiments", 200),
+    ("deployment_config:read", "GET /deployment/config", 200),
+    ("deployment_config:read", "GET /deployment/stats", 403),
+    ("deployment_stats:read", "GET /deployment/stats", 400),
+    ("deployment_stats:read", "GET /deployment/config", 403),
+    ("deployment_stats:create", "GET /deployment/stats", 403),
+    ("user:read", "GET /users/me/keys/tokens/tokenconfig", 200),
+    ("user:*", "GET /users/me/keys/tokens/tokenconfig", 200),
+    ("api_key:read", "GET /users/me/keys/tokens/tokenconfig", 200),
+    ("api_key:delete", "GET /users/me/keys/tokens/tokenconfig", 404),
+    ("coder:application_connect", "GET /users/me", 404),
+    ("coder:application_connect", "GET /users/me/keys/tokens", 404),
+    ("coder:application_connect", "GET /users", 403),
+    ("coder:application_connect", "POST /users/me/keys", 404),
+    ("coder:application_connect", "POST /authcheck", 200),
+    ("coder:application_connect", "POST /users/logout", 200),
+    ("api_key:read", "GET /users/me/keys/tokens", 200),
+    ("api_key:read", "GET /users/me", 404),
+    ("api_key:read", "POST /users/me/keys/tokens", 404),
+    ("api_key:create", "POST /users/me/keys/tokens", 403),  # It would be wider than its maker.
+    ("api_key:read", "DELETE /users/me/keys/0123456789", 404),
+    ("user:read", "GET /users", 200),
+    ("user:read", "GET /users/me", 200),
+    ("user:read", "POST /users", 403),
+    ("user:create", "POST /users", 400),
+    ("user:read", "PUT /users/me/status/activate", 404),
+    ("user:update", "PUT /users/me/status/activate", 200),
+    ("user:*", "PUT /users/me/status/activate", 200),
+]
+
+
+@pytest.mark.parametrize(("scope", "operation", "status"), SCOPES)
+def test_scope_narrows_what_an_owners_key_may_do(
+    db: None, scope: str, operation: str, status: int
+) -> None:
+    user = make_user("owner")
+    client = APIClient(user=user, token=make_key(user, scopes=[scope]).token)
+
+    assert call(client, operation).status_code == status
+
+
+def test_scope_never_widens_the_role(db: None) -> None:
+    user = make_user()
+    key = make_key(user, scopes=["deployment_config:read"])
+
+    answer = APIClient(token=key.token).get("/api/v2/deployment/config")
+
+    assert answer.status_code == 403
+    assert "Forbidden" in answer.json()["message"]

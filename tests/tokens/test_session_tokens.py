@@ -1,0 +1,329 @@
+"""Who is asking: where a token is looked for, and when it counts."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from kernel.http.rate_limits import shared_counter
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, HOUR_NS, PASSWORD, expire, make_key, make_user
+from tokens.models import APIKey
+from tokens.secrets import digest, split
+from tokens.verification import touch_api_key
+from users.models import User
+
+PATH = "/api/v2/deployment/ssh"
+pytestmark = pytest.mark.django_db
+
+
+def challenge(answer: Any) -> str:
+    return str(answer.headers["WWW-Authenticate"])
+
+
+def ask(token: str) -> Any:
+    return APIClient(token=token).get(PATH)
+
+
+@pytest.mark.parametrize(
+    "request_with",
+    [
+        lambda client, token: client.get(PATH, headers={"Coder-Session-Token": token}),
+        lambda client, token: client.get(PATH, headers={"Authorization": f"Bearer {token}"}),
+        lambda client, token: client.get(PATH, headers={"Authorization": f"bearer {token}"}),
+        lambda client, token: client.get(PATH, {"coder_session_token": token}),
+        lambda client, token: client.get(PATH, {"access_token": token}),
+        lambda client, token: client.get(PATH, headers={"Cookie": f"coder_session_token={token}"}),
+    ],
+    ids=["header", "bearer", "bearer in lower case", "query", "access_token", "cookie"],
+)
+def test_token_is_found_in_each_place(request_with: Any) -> None:
+    token = make_key(make_user()).token
+
+    assert request_with(APIClient(), token).status_code == 200
+
+
+def test_first_place_decides_and_no_other_is_tried() -> None:
+    token = make_key(make_user()).token
+    client = APIClient()
+
+    def with_cookie(value: str) -> Any:
+        cookie = f"coder_session_token={value}"
+        return client.get(PATH, headers={"Cookie": cookie, "Coder-Session-Token": token})
+
+    refused, empty = with_cookie("bad"), with_cookie("")
+
+    assert refused.status_code == 401
+    assert empty.status_code == 200
+
+
+ORDER = ["cookie", "query", "header", "bearer", "access_token"]
+
+
+@pytest.mark.parametrize("place", ORDER)
+def test_a_place_wins_over_every_later_one_and_over_no_earlier_one(place: str) -> None:
+    good = make_key(make_user()).token
+    later = ORDER[ORDER.index(place) + 1 :]
+    earlier = ORDER[: ORDER.index(place)]
+
+    assert carrying({place: good, **dict.fromkeys(later, "bad")}).status_code == 200
+    for other in earlier:
+        assert carrying({place: good, other: "bad"}).status_code == 401, other
+
+
+def carrying(tokens: dict[str, str]) -> Any:
+    names = {"cookie": "Cookie", "header": "Coder-Session-Token", "bearer": "Authorization"}
+    forms = {"cookie": "coder_session_token={}", "header": "{}", "bearer": "Bearer {}"}
+    headers = {names[p]: forms[p].format(t) for p, t in tokens.items() if p in names}
+    parameters = {"query": "coder_session_token", "access_token": "access_token"}
+    query = {parameters[p]: t for p, t in tokens.items() if p in parameters}
+    return APIClient().get(PATH, query, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "a" * 33,
+        "0123456789-",
+        "0123456789_0123456789012345678901",
+        "0123456789-012345678901234567890\u00e9",
+        "0123456789-01234567890123456789012",
+        "0123456789-0123456789012345678901\n",
+        "z" * 1_000_000,
+    ],
+)
+def test_malformed_token_is_401_and_never_reaches_the_database(
+    token: str, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0):
+        answer = APIClient().get(PATH, {"coder_session_token": token})
+
+    assert answer.status_code == 401
+    assert "session has expired" in answer.json()["message"]
+    assert "bad format" in answer.json()["detail"]
+
+
+def test_missing_token_is_401_with_a_challenge() -> None:
+    answer = APIClient().get(PATH)
+
+    assert answer.status_code == 401
+    assert challenge(answer).startswith('Bearer realm="coder", error="invalid_token"')
+    assert "session has expired" in answer.json()["message"]
+
+
+def test_unknown_id_and_wrong_secret_answer_alike() -> None:
+    new = make_key(make_user())
+    wrong = ask(f"{new.key.id}-{'a' * 22}")
+    unknown = ask(f"{'b' * 10}-{'a' * 22}")
+
+    assert (wrong.status_code, wrong.content) == (401, unknown.content)
+
+
+def test_expired_key_is_signed_out_and_told_when() -> None:
+    new = make_key(make_user())
+    expire(new)
+    new.key.refresh_from_db()
+
+    answer = ask(new.token)
+
+    assert answer.status_code == 401
+    assert f"expired at {new.key.expires_at:%Y-%m-%dT%H:%M:%SZ}" in answer.json()["detail"]
+
+
+def test_deleted_key_is_signed_out() -> None:
+    new = make_key(make_user())
+    new.key.delete()
+
+    assert ask(new.token).status_code == 401
+
+
+def test_suspended_user_is_refused_and_not_called_expired() -> None:
+    user = make_user(status=User.Status.SUSPENDED)
+
+    answer = ask(make_key(user).token)
+
+    assert answer.status_code == 401
+    assert answer.json()["message"] == "User is not active."
+
+
+def test_dormant_user_becomes_active_by_use() -> None:
+    user = make_user(status=User.Status.DORMANT)
+
+    assert ask(make_key(user).token).status_code == 200
+    user.refresh_from_db()
+    assert user.status == User.Status.ACTIVE
+    assert user.last_seen_at is not None
+
+
+def test_only_a_digest_of_the_secret_is_stored() -> None:
+    new = make_key(make_user())
+    parts = split(new.token)
+    assert parts is not None
+
+    stored = APIKey.objects.values().get(pk=parts.key_id)
+
+    assert bytes(stored["hashed_secret"]) == digest(parts.secret)
+    assert parts.secret not in str(stored)
+
+
+def test_first_use_is_written_and_the_next_within_the_hour_is_not(
+    django_assert_num_queries: Any,
+) -> None:
+    new = make_key(make_user(), used=False)
+    client = APIClient(token=new.token)
+    assert client.get(PATH).status_code == 200
+    new.key.refresh_from_db()
+    first = new.key.last_used
+    assert first is not None
+    assert new.key.ip_address == "127.0.0.1"
+
+    with django_assert_num_queries(1):
+        client.get(PATH)
+
+    new.key.refresh_from_db()
+    assert new.key.last_used == first
+
+
+def test_use_is_written_again_after_an_hour() -> None:
+    new = make_key(make_user())
+    APIKey.objects.update(last_used=timezone.now() - timedelta(minutes=61))
+
+    ask(new.token)
+
+    new.key.refresh_from_db()
+    assert new.key.last_used is not None
+    assert timezone.now() - new.key.last_used < timedelta(minutes=1)
+
+
+def aged(lifetime_ns: int, remaining: timedelta) -> tuple[APIKey, str]:
+    new = make_key(make_user(), lifetime_ns=lifetime_ns)
+    new.key.expires_at = timezone.now() + remaining
+    new.key.save()
+    return new.key, new.token
+
+
+def test_expiry_slides_once_an_hour_of_the_lifetime_is_gone() -> None:
+    key, token = aged(DAY_NS, timedelta(hours=22, minutes=59))
+
+    ask(token)
+
+    key.refresh_from_db()
+    assert key.expires_at - timezone.now() > timedelta(hours=23, minutes=59)
+
+
+def test_expiry_stands_within_the_first_hour() -> None:
+    key, token = aged(DAY_NS, timedelta(hours=23, minutes=1))
+
+    ask(token)
+
+    before = key.expires_at
+    key.refresh_from_db()
+    assert key.expires_at == before
+
+
+def test_expiry_stands_when_refresh_is_disabled(settings: Any) -> None:
+    settings.DISABLE_SESSION_EXPIRY_REFRESH = True
+    key, token = aged(DAY_NS, timedelta(hours=1))
+
+    ask(token)
+
+    before = key.expires_at
+    key.refresh_from_db()
+    assert key.expires_at == before
+
+
+def test_key_of_less_than_an_hour_never_slides() -> None:
+    key, token = aged(HOUR_NS // 2, timedelta(minutes=10))
+    APIKey.objects.update(last_used=None)
+
+    ask(token)
+
+    before = key.expires_at
+    key.refresh_from_db()
+    assert key.expires_at == before
+    assert key.last_used is not None
+
+
+def test_address_with_300_refused_tokens_is_not_listened_to_until_the_minute_ends(
+    settings: Any,
+) -> None:
+    settings.API_RATE_LIMIT = None
+    good = make_key(make_user()).token
+
+    answer = ask_after_300_refused(good)
+
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+
+
+def ask_after_300_refused(token: str) -> Any:
+    """The answer to the token within one minute of the clock; a minute that turns starts anew."""
+    for _ in range(3):
+        minute = int(time.time()) // 60
+        # 299 are counted as the middleware would, which spares as many requests.
+        shared_counter().add("refused:127.0.0.1", minute, 299)
+        ask(f"0123456789-{'a' * 22}")
+        answer = ask(token)
+        if int(time.time()) // 60 == minute:
+            return answer
+    raise AssertionError("two requests took longer than a minute, three times")
+
+
+STRANGE = [
+    "0123456789-0123456789012345678901 ",
+    "\u0661" * 10 + "-" + "a" * 22,
+    "0123456789-\0123456789012345678901"[:33],
+    "'; DROP TABLE tokens_apikey; --  ",
+    "-" * 33,
+    "%00" * 11,
+    "\U0001f984" * 33,
+]
+
+
+@pytest.mark.parametrize("token", STRANGE)
+def test_strange_token_is_401_wherever_it_stands(token: str) -> None:
+    # Headers come as the bytes that were sent, read as Latin-1.
+    sent = token.encode().decode("latin-1")
+    answers = [
+        APIClient().get(PATH, {"coder_session_token": token}),
+        APIClient().get(PATH, headers={"Cookie": f"coder_session_token={sent}"}),
+        APIClient().get(PATH, headers={"Coder-Session-Token": sent}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+
+
+def test_of_two_cookies_of_the_name_one_decides_and_none_falls_through() -> None:
+    token = make_key(make_user()).token
+    cookies = f"coder_session_token={token}; coder_session_token=bad"
+
+    answer = APIClient().get(PATH, headers={"Cookie": cookies, "Coder-Session-Token": token})
+
+    assert answer.status_code in {200, 401}
+
+
+def test_header_of_a_megabyte_is_401() -> None:
+    assert ask("x" * 1_000_000).status_code == 401
+
+
+def test_use_does_not_bring_back_a_key_expired_meanwhile() -> None:
+    key, token = aged(DAY_NS, timedelta(hours=1))
+    now = timezone.now()
+    APIKey.objects.filter(pk=key.pk).update(expires_at=now)
+
+    touch_api_key(key, now=now, address="")
+
+    key.refresh_from_db()
+    assert key.expires_at == now
+    assert ask(token).status_code == 401
+
+
+def test_password_is_hashed_with_argon2() -> None:
+    user = make_user(password=PASSWORD)
+
+    assert user.password.startswith("argon2")

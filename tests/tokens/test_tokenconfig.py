@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, HOUR_NS, make_user
+from tokens.models import TokenConfig
+from users.models import User
+
+DEFAULT_NS = 3_155_760_000_000_000_000
+OWNER_NS = 168 * HOUR_NS
+
+
+def tokenconfig(client: APIClient, user: object = "me") -> Any:
+    return client.get(f"/api/v2/users/{user}/keys/tokens/tokenconfig")
+
+
+def test_limit_is_the_option_to_the_nanosecond(member: APIClient) -> None:
+    assert tokenconfig(member).json() == {"max_token_lifetime": DEFAULT_NS}
+
+
+def test_owner_has_an_option_of_its_own(owner: APIClient) -> None:
+    assert tokenconfig(owner).json() == {"max_token_lifetime": OWNER_NS}
+
+
+@pytest.mark.parametrize("by", ["id", "username", "upper"])
+def test_user_is_found_by_id_and_name_in_any_case(owner: APIClient, by: str) -> None:
+    other = make_user()
+    name = {"id": other.id, "username": other.username, "upper": other.username.upper()}[by]
+
+    assert tokenconfig(owner, name).json() == {"max_token_lifetime": DEFAULT_NS}
+
+
+def test_limit_belongs_to_the_user_in_the_path(owner: APIClient) -> None:
+    other = make_user()
+    TokenConfig.objects.create(user=other, max_token_lifetime=7)
+
+    assert tokenconfig(owner, other.username).json() == {"max_token_lifetime": 7}
+    assert tokenconfig(owner).json() == {"max_token_lifetime": OWNER_NS}
+
+
+CONFIGS: list[tuple[dict[str, int], int]] = [
+    ({}, OWNER_NS),
+    ({"deployment": 30 * DAY_NS}, 30 * DAY_NS),
+    ({"deployment": 30 * DAY_NS, "owner": 40 * DAY_NS}, 40 * DAY_NS),
+    ({"owner": 40 * DAY_NS, "auditor": 20 * DAY_NS}, 20 * DAY_NS),
+    ({"owner": 40 * DAY_NS, "user-admin": 5}, 40 * DAY_NS),
+    ({"deployment": 1, "owner": 2, "user": 3}, 3),
+]
+
+
+@pytest.mark.parametrize(("configs", "limit"), CONFIGS)
+def test_own_config_beats_the_strictest_role_beats_the_deployment_beats_the_options(
+    db: None, configs: dict[str, int], limit: int
+) -> None:
+    user = make_user("owner", "auditor")
+    for subject, lifetime in configs.items():
+        make_config(subject, user, lifetime)
+
+    client = signed_in(user)
+
+    assert tokenconfig(client).json() == {"max_token_lifetime": limit}
+
+
+def make_config(subject: str, user: User, lifetime: int) -> None:
+    fields: dict[str, Any] = {"user": {"user": user}, "deployment": {}}.get(
+        subject, {"role": subject}
+    )
+    TokenConfig.objects.create(max_token_lifetime=lifetime, **fields)
+
+
+def signed_in(user: User) -> APIClient:
+    from tests.support.factories import make_key
+
+    return APIClient(user=user, token=make_key(user).token)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["nobody", "00000000-0000-4000-8000-000000000000", "a%00b", "%20", "%25", "x@example.com"],
+)
+def test_unknown_user_is_400_in_the_words_that_clients_look_for(
+    owner: APIClient, reference: str
+) -> None:
+    answer = tokenconfig(owner, reference)
+
+    assert answer.status_code == 400
+    assert "must be an existing uuid or username" in answer.json()["message"]
+
+
+def test_unreadable_user_answers_as_an_unknown_one(member: APIClient) -> None:
+    other = make_user()
+
+    assert tokenconfig(member, other.id).content == tokenconfig(member, "nobody").content
+
+
+def test_it_costs_three_queries(member: APIClient, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(3):  # the key with its user, the user, the configs
+        assert tokenconfig(member).status_code == 200

@@ -1,0 +1,101 @@
+"""The admin changes users by the same rules as the API, and notes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import Entry
+from tests.support.factories import PASSWORD, make_key, make_user
+from tokens.models import APIKey
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def boss() -> User:
+    return make_user("owner", username="boss")
+
+
+@pytest.fixture
+def admin(boss: User) -> Client:
+    client = Client()
+    client.force_login(boss)
+    return client
+
+
+def page(user: User, rest: str = "change/") -> str:
+    return f"/admin/users/user/{user.pk}/{rest}"
+
+
+def change(client: Client, user: User, **fields: Any) -> Any:
+    body = {
+        "username": user.username,
+        "email": user.email,
+        "name": user.name,
+        "status": str(user.status),
+        "roles": ",".join(user.roles),
+    }
+    return client.post(page(user), body | fields)
+
+
+def test_status_and_roles_are_changed_and_noted(admin: Client) -> None:
+    user = make_user("auditor")
+
+    answer = change(admin, user, status="suspended", roles="user-admin", name="New Name")
+
+    assert answer.status_code == 302, answer.context["errors"]
+    user.refresh_from_db()
+    assert (user.status, user.roles, user.name) == ("suspended", ["user-admin"], "New Name")
+    actions = ["user.status", "user.roles"]
+    assert [entry.actor_name for entry in Entry.objects.filter(action__in=actions)] == ["boss"] * 2
+
+
+def test_nobody_suspends_or_demotes_or_deletes_themselves(admin: Client, boss: User) -> None:
+    assert b"cannot suspend yourself" in change(admin, boss, status="suspended").content
+    assert b"cannot change your own roles" in change(admin, boss, roles="auditor").content
+    assert admin.post(page(boss, "delete/"), {"post": "yes"}).status_code == 403
+    boss.refresh_from_db()
+    assert (boss.status, boss.roles) == ("active", ["owner"])
+
+
+def test_new_password_ends_every_key_and_is_noted(admin: Client) -> None:
+    user = make_user()
+    make_key(user)
+
+    def set_password(password: str) -> Any:
+        body = {"password1": password, "password2": password}
+        return admin.post(page(user, "password/"), body)
+
+    assert b"This is the old password" in set_password(PASSWORD).content
+    assert b"8 to 64 characters" in set_password("x" * 65).content
+    assert set_password("another-horse-battery").status_code == 302
+
+    assert not APIKey.objects.filter(user=user).exists()
+    assert Entry.objects.get(action="user.password").actor_name == "boss"
+    user.refresh_from_db()
+    assert user.check_password("another-horse-battery")
+
+
+def test_user_is_made_and_deleted_and_both_are_noted(admin: Client) -> None:
+    body = {
+        "username": "newcomer",
+        "email": "new@example.com",
+        "password1": "a-quite-good-one",
+        "password2": "a-quite-good-one",
+    }
+
+    add = "/admin/users/user/add/"
+
+    too_long = admin.post(add, body | {"password1": "x" * 65, "password2": "x" * 65})
+    assert b"8 to 64 characters" in too_long.content
+    assert admin.post(add, body).status_code == 302
+    user = User.objects.get(username="newcomer")
+    assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
+
+    assert not User.objects.filter(pk=user.pk).exists()
+    trail = Entry.objects.filter(target_name="newcomer").order_by("id")
+    assert [entry.action for entry in trail] == ["user.create", "user.delete"]

@@ -1,0 +1,243 @@
+"""Users: who is listed, made, changed and taken away, and by whom."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from audit.models import Entry
+from tests.support.client import APIClient
+from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.sending import send, validation_fields
+from tokens.models import APIKey
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+NEW = {"email": "new@example.com", "username": "newcomer", "password": "a-quite-good-one"}
+
+
+def test_first_user_becomes_an_owner_once(anonymous: APIClient) -> None:
+    assert anonymous.get("/api/v2/users/first").status_code == 404
+
+    made = send(anonymous, "POST", "/users/first", NEW)
+    again = send(anonymous, "POST", "/users/first", NEW | {"username": "other"})
+
+    assert (made.status_code, again.status_code) == (201, 409)
+    assert set(made.json()) == {"user_id", "organization_id"}
+    assert User.objects.get().roles == ["owner"]
+    assert anonymous.get("/api/v2/users/first").status_code == 200
+
+
+def test_user_in_the_documented_shape(owner: APIClient) -> None:
+    user = owner.get("/api/v2/users/me").json()
+
+    assert list(user) == [
+        "id", "username", "avatar_url", "name", "email", "created_at", "updated_at",
+        "last_seen_at", "status", "login_type", "theme_preference", "organization_ids", "roles",
+    ]  # fmt: skip
+    assert user["roles"] == [{"name": "owner", "display_name": "Owner"}]
+    assert user["last_seen_at"] == "0001-01-01T00:00:00Z"
+    assert [uuid.UUID(i) for i in user["organization_ids"]]
+
+
+def test_empty_members_of_a_user_are_left_out_in_the_coderd_wire(owner: APIClient) -> None:
+    user = owner.get("/api/v2/users/me", headers={"Coder-Wire": "coderd"}).json()
+
+    assert {"name", "avatar_url", "theme_preference"}.isdisjoint(user)
+
+
+def test_list_is_searched_and_paged(owner: APIClient, django_assert_num_queries: Any) -> None:
+    make_user(username="zelda", name="Princess Z")
+    make_user("auditor", username="zorro", status=User.Status.SUSPENDED)
+
+    def found(query: str) -> tuple[list[str], int]:
+        page = owner.get("/api/v2/users", dict(part.split("=") for part in query.split("&"))).json()
+        return [user["username"] for user in page["users"]], page["count"]
+
+    assert found("q=Z")[0] == ["zelda", "zorro"]
+    assert found("q=princess") == (["zelda"], 1)
+    assert found("q=status:suspended") == (["zorro"], 1)
+    assert found("q=role:auditor status:suspended") == (["zorro"], 1)
+    assert found("q=z&limit=1&offset=1") == (["zorro"], 2)
+    with django_assert_num_queries(4):  # the key, the page, the count, the organization
+        assert found("limit=1000")[1] == 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q=colour:red",
+        "q=status:happy",
+        "q=%00",
+        "limit=-1",
+        "limit=x",
+        "limit=1001",
+        "offset=9e9",
+        "q=" + "+x" * 21,
+    ],
+)
+def test_senseless_search_is_400(query: str, owner: APIClient) -> None:
+    answer = owner.get(f"/api/v2/users?{query}")
+
+    assert answer.status_code == 400
+    assert validation_fields(answer)
+
+
+def test_user_is_made_dormant_and_without_roles(user_admin: APIClient) -> None:
+    answer = send(user_admin, "POST", "/users", NEW | {"roles": ["owner"]})
+
+    assert answer.status_code == 201
+    assert (answer.json()["status"], answer.json()["roles"]) == ("dormant", [])
+    assert Entry.objects.get(action="user.create").target_name == "newcomer"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"username": "Taken"}, 409, "username"),
+        ({"email": "TAKEN@example.com"}, 409, "email"),
+        ({"username": "a b"}, 400, "username"),
+        ({"username": "a--b"}, 400, "username"),
+        ({"username": "a/b"}, 400, "username"),
+        ({"username": "Me"}, 400, "username"),
+        ({"username": "x" * 33}, 400, "username"),
+        ({"username": "x" * 300}, 400, "username"),
+        ({"username": "00000000-0000-4000-8000-000000000000"}, 400, "username"),
+        ({"username": "nul\0"}, 400, "username"),
+        ({"username": 5}, 400, "username"),
+        ({"email": "nothing"}, 400, "email"),
+        ({"password": "short"}, 400, "password"),
+        ({"password": "p" * 65}, 400, "password"),
+        ({"password": "newcomer"}, 400, "password"),
+        ({"password": None}, 400, "password"),
+        ({"user_status": "happy"}, 400, "user_status"),
+    ],
+)
+def test_refused_field_is_named(
+    change: dict[str, Any], status: int, field: str, owner: APIClient
+) -> None:
+    make_user(username="taken")
+
+    answer = send(owner, "POST", "/users", NEW | change)
+
+    assert (answer.status_code, validation_fields(answer)) == (status, [field])
+
+
+def test_suspended_user_is_refused_until_activated(owner: APIClient) -> None:
+    user = make_user()
+    token = make_key(user).token
+
+    suspended = send(owner, "PUT", f"/users/{user.username}/status/suspend").json()
+    while_suspended = APIClient(token=token).get("/api/v2/users/me").status_code
+    activated = send(owner, "PUT", f"/users/{user.id}/status/activate").json()
+
+    assert (suspended["status"], while_suspended, activated["status"]) == (
+        "suspended",
+        401,
+        "active",
+    )
+    assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
+    trail = Entry.objects.filter(action="user.status").order_by("id")
+    assert [(e.before, e.after) for e in trail] == [
+        ({"status": "active"}, {"status": "suspended"}),
+        ({"status": "suspended"}, {"status": "active"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/users/me", None),
+        ("PUT", "/users/me/status/suspend", None),
+        ("PUT", "/users/me/roles", {"roles": []}),
+    ],
+)
+def test_nobody_takes_themselves_away(method: str, path: str, body: Any, owner: APIClient) -> None:
+    make_user("owner")
+
+    assert send(owner, method, path, body).status_code == 400
+
+
+def test_roles_are_set_as_given_and_member_goes_without_saying(owner: APIClient) -> None:
+    user = make_user("auditor")
+
+    answer = send(
+        owner, "PUT", f"/users/{user.id}/roles", {"roles": ["user-admin", "member", "user-admin"]}
+    )
+    unknown = send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["king"]})
+
+    assert [role["name"] for role in answer.json()["roles"]] == ["user-admin"]
+    assert (unknown.status_code, validation_fields(unknown)) == (400, ["roles"])
+    assert Entry.objects.get(action="user.roles").before == {"roles": ["auditor"]}
+
+
+def test_own_password_needs_the_old_one_and_ends_every_other_key(member: APIClient) -> None:
+    make_key(member.user)
+    path, new = "/users/me/password", "another-horse-battery"
+
+    none = send(member, "PUT", path, {"password": new})
+    wrong = send(member, "PUT", path, {"old_password": "wrong", "password": new})
+    same = send(member, "PUT", path, {"old_password": PASSWORD, "password": PASSWORD})
+    right = send(member, "PUT", path, {"old_password": PASSWORD, "password": new})
+
+    assert validation_fields(none) == validation_fields(wrong) == ["old_password"]
+    assert validation_fields(same) == ["password"]
+    assert right.status_code == 204
+    assert APIKey.objects.filter(user=member.user).count() == 1
+    assert member.get("/api/v2/users/me").status_code == 200
+    assert new not in str(list(Entry.objects.values()))
+
+
+def test_deleted_user_is_unknown_and_signed_out(owner: APIClient) -> None:
+    user = make_user()
+    token = make_key(user).token
+
+    assert send(owner, "DELETE", f"/users/{user.username}").status_code == 200
+
+    assert APIClient(token=token).get("/api/v2/users/me").status_code == 401
+    answer = owner.get(f"/api/v2/users/{user.id}")
+    assert answer.status_code == 400
+    assert "must be an existing uuid or username" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "reference", ["nobody", "a%00b", "%25", "x@example.com", "%F0%9F%A6%84", "x" * 300, "%ff"]
+)
+def test_unknown_user_is_400_whatever_stands_there(reference: str, owner: APIClient) -> None:
+    assert owner.get(f"/api/v2/users/{reference}").status_code == 400
+
+
+@pytest.mark.parametrize("word", ["login", "logout", "authmethods", "first"])
+def test_words_with_routes_of_their_own_are_no_users(word: str, owner: APIClient) -> None:
+    assert send(owner, "DELETE", f"/users/{word}").status_code == 405
+
+
+def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> None:
+    def check(kind: str, action: str, **more: str) -> dict[str, Any]:
+        return {"object": {"resource_type": kind, **more}, "action": action}
+
+    checks = {
+        "mine": check("api_key", "create", owner_id="me"),
+        "me": check("user", "read", owner_id=str(member.user.id)),
+        "all": check("user", "read"),
+        "config": check("deployment_config", "read"),
+        "template": check("template", "create"),
+    }
+
+    for_member = send(member, "POST", "/authcheck", {"checks": checks}).json()
+    for_owner = send(owner, "POST", "/authcheck", {"checks": checks}).json()
+    unknown = send(owner, "POST", "/authcheck", {"checks": {"x": check("spaceship", "fly")}})
+
+    assert for_member == {
+        "mine": True, "me": True, "all": False, "config": False, "template": False,
+    }  # fmt: skip
+    assert set(for_owner.values()) == {True}
+    assert unknown.status_code == 400
+
+
+def test_body_of_five_megabytes_is_413(owner: APIClient) -> None:
+    body = b'{"username": "' + b"x" * 5_000_000 + b'"}'
+
+    assert send(owner, "POST", "/users", body).status_code in {400, 413}

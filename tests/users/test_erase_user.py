@@ -1,0 +1,89 @@
+"""Erasing a person: what goes, what is kept and why."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from audit.models import Entry
+from deployment.stats.ingest import ingest
+from deployment.stats.models import AgentStat
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.sending import send
+from tests.support.stats_rows import agent_row
+from tokens.models import APIKey, TokenConfig
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def erase(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("erase_user", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def person() -> User:
+    make_user("owner")
+    user = make_user("auditor", username="alice", name="Alice Adams")
+    client = APIClient(token=make_key(user, token_name="ci").token)
+    TokenConfig.objects.create(user=user, max_live_tokens=1)
+    send(client, "POST", "/users/me/keys/tokens", {})
+    Client().force_login(user)
+    return user
+
+
+def test_dry_run_says_what_would_go_and_changes_nothing() -> None:
+    user = person()
+
+    told = erase("alice", "--dry-run")
+
+    assert "2\tsession tokens\terased" in told
+    assert "1\ttoken rules\terased" in told
+    assert "1\tadmin sessions\terased" in told
+    assert "audit entries\tkept until" in told
+    assert User.objects.filter(pk=user.pk).exists()
+    assert not Entry.objects.filter(action="user.erase").exists()
+
+
+def test_person_is_erased_with_all_that_points_at_them() -> None:
+    user = person()
+    before = Entry.objects.count()
+
+    assert "alice has been erased" in erase("alice")
+
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert not APIKey.objects.filter(user_id=user.pk).exists()
+    assert not TokenConfig.objects.exists()
+    assert Entry.objects.count() == before + 1
+    row = Entry.objects.get(action="user.erase")
+    assert (row.target_id, row.target_name) == (str(user.pk), "")
+    assert "alice" not in str(row.after)
+
+
+def test_last_owner_and_nobody_are_not_erased() -> None:
+    owner = make_user("owner")
+
+    with pytest.raises(CommandError, match="last active owner"):
+        erase(owner.username)
+    with pytest.raises(CommandError, match="no user 'nobody'"):
+        erase("nobody")
+    assert User.objects.count() == 1
+
+
+def test_agent_rows_keep_their_figures_and_lose_the_person() -> None:
+    user = person()
+    now = timezone.now()
+    rows = [agent_row(now, user_id=str(user.pk)), agent_row(now, agent=2)]
+    ingest(enumerate(rows, 1), now=now, kind="agent")
+
+    told = erase("alice")
+
+    assert "1\tagent rows\tanonymised" in told
+    assert AgentStat.objects.count() == 2
+    assert not AgentStat.objects.filter(user_id=user.pk).exists()

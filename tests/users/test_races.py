@@ -1,0 +1,74 @@
+"""What several do at once: one name, one last owner."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from audit.services import SYSTEM, Actor
+from kernel.http.errors import APIError
+from tests.support.factories import make_user
+from users import services
+from users.models import User
+from users.services import NewUser
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(*actions: Callable[[], object]) -> list[int]:
+    """The statuses of the actions, each in a thread of its own; 200 where none was refused."""
+    statuses: list[int] = []
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            action()
+            statuses.append(200)
+        except APIError as error:
+            statuses.append(error.status)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[action]) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(statuses)
+
+
+def test_of_users_of_one_name_made_at_once_one_wins() -> None:
+    def make(username: str) -> Callable[[], object]:
+        new = NewUser(username, f"{username}@example.com", "a-quite-good-one")
+        return lambda: services.create_user(new, actor=SYSTEM, now=timezone.now())
+
+    assert at_once(make("zelda"), make("Zelda"), make("ZELDA")) == [200, 409, 409]
+
+
+def test_two_owners_cannot_demote_each_other_at_once() -> None:
+    one, other = make_user("owner"), make_user("owner")
+
+    def demote(target: User, by: User) -> Callable[[], object]:
+        actor = Actor(user_id=by.id, name=by.username)
+        return lambda: services.set_roles(target, [], actor=actor, now=timezone.now())
+
+    assert at_once(demote(one, other), demote(other, one)) == [200, 400]
+    assert User.objects.filter(roles__contains=["owner"]).count() == 1
+
+
+@pytest.mark.parametrize("end", ["suspend", "delete"])
+def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
+    one, other = make_user("owner"), make_user("owner")
+
+    def finish(target: User, by: User) -> Callable[[], object]:
+        actor, now = Actor(user_id=by.id, name=by.username), timezone.now()
+        if end == "delete":
+            return lambda: services.delete_user(target, actor=actor, now=now)
+        return lambda: services.set_status(target, "suspended", actor=actor, now=now)
+
+    assert at_once(finish(one, other), finish(other, one)) == [200, 400]
