@@ -1,0 +1,324 @@
+"""Reads the lines of a file for every import: bounded, counted, the bad ones set aside.
+
+A file holds JSON lines, or CSV with a header where its name says `.csv`. It is plain, or packed as
+its name says (`.gz`, `.zst`). `-` is standard input. An import reads it like this:
+
+    with (
+        failures_named(file),
+        opened(file) as source,
+        BadLines(beside(file), source=source) as bad,
+        Progress(source) as progress,
+    ):
+        for some in batched(records(source, columns=("id", "name")), 10_000):
+            ...  # take in some; call bad.add(record, reason) for what is bad; commit
+            progress.advance(len(some))
+
+A record's `text` is as it stands in the file, and its `number` is that of its last line. `error`
+says why it cannot be read at all. Of JSON, the text is left for the import to parse; of CSV, the
+`values` are there by the header's names. Whatever goes wrong with the file, Ctrl-C included, comes
+out of `failures_named` as a `LinesError` whose message is fit for a `CommandError`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import importlib
+import io
+import os
+import sys
+import zlib
+from collections import deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any, BinaryIO, NamedTuple, Self, cast
+
+import orjson
+from tqdm import tqdm
+
+STANDARD_INPUT = "-"
+MAX_LINE_BYTES = 1024 * 1024
+# A line that is too long is kept and set aside up to here.
+SHOWN_BYTES = 1000
+
+
+class LinesError(Exception):
+    """A file that cannot be read to its end; the message says which, why, and what to do."""
+
+
+class Record(NamedTuple):
+    """One record of a file. Units: `size` bytes of the unpacked file."""
+
+    number: int
+    text: bytes
+    size: int
+    error: str = ""
+    values: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file: `contents` unpacked, `raw` as on disk. `size` is None where nobody knows."""
+
+    name: str
+    contents: BinaryIO
+    raw: BinaryIO
+    size: int | None
+
+    @property
+    def is_csv(self) -> bool:
+        return ".csv" in Path(self.name).suffixes
+
+
+def _zstd() -> ModuleType | None:
+    """Returns Python's zstd of 3.14 on, or the package with the same interface."""
+    for module in ("compression.zstd", "backports.zstd"):
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(module)
+    return None
+
+
+ZSTD = _zstd()
+BROKEN_FILE = (OSError, EOFError, zlib.error, *([ZSTD.ZstdError] if ZSTD else []))
+
+
+@contextmanager
+def failures_named(file: str) -> Iterator[None]:
+    """Raises LinesError for what goes wrong with the file, and for Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise LinesError(
+            "Stopped. What was committed stays; run the same command again to go on."
+        ) from None
+    except BROKEN_FILE as error:
+        name = getattr(error, "filename", None) or file
+        raise LinesError(f"{name}: {getattr(error, 'strerror', None) or error}.") from None
+
+
+@contextmanager
+def opened(file: str) -> Iterator[Source]:
+    """Opens the file of that name, or standard input. Raises: LinesError, OSError."""
+    if file == STANDARD_INPUT:
+        own = _standard_input()
+        yield Source(file, own, own, None)
+        return
+    path = Path(file)
+    with path.open("rb") as raw:
+        size = path.stat().st_size if path.is_file() else None
+        yield Source(file, _unpacked(raw, suffix=path.suffix), raw, size)
+
+
+def _standard_input() -> BinaryIO:
+    """Opens standard input once more: at its exit, Python waits for who reads its own one."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:
+        return sys.stdin.buffer  # It is no file of the system's.
+
+
+def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
+    if suffix == ".zst":
+        if ZSTD is None:
+            raise LinesError("To read .zst files, install backports.zstd.")
+        return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
+    return raw
+
+
+def records(source: Source, *, columns: Collection[str]) -> Iterator[Record]:
+    """Yields the file's records as its name says. `columns` are the names that a CSV may have."""
+    if source.is_csv:
+        return csv_records(source.contents, columns=columns)
+    return (record for record in _lines(source.contents) if record.text.strip())
+
+
+def _lines(contents: BinaryIO) -> Iterator[Record]:
+    """Yields every line, cut where it is too long, without a byte order mark before the first."""
+    number = 0
+    while text := contents.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        size, error = len(text), ""
+        if number == 1:
+            text = text.removeprefix(codecs.BOM_UTF8)
+        if size > MAX_LINE_BYTES and not text.endswith(b"\n"):
+            size += _skip_rest(contents)
+            text, error = text[:SHOWN_BYTES], f"is longer than {MAX_LINE_BYTES} bytes"
+        yield Record(number, text, size, error)
+
+
+def _skip_rest(contents: BinaryIO) -> int:
+    """Reads up to the end of the line. Returns the number of bytes."""
+    size = 0
+    while text := contents.readline(MAX_LINE_BYTES):
+        size += len(text)
+        if text.endswith(b"\n"):
+            break
+    return size
+
+
+def csv_records(contents: BinaryIO, *, columns: Collection[str]) -> Iterator[Record]:
+    """Yields a record for each one after the header, whose names should be among `columns`.
+
+    Raises: LinesError where the header is broken or names none of them.
+    """
+    reader = _CSVReader(contents)
+    header = _header(reader, columns=columns)
+    while record := reader.read():
+        if record.error or not record.text.strip(b"\r\n"):
+            if record.error:
+                yield record
+        else:
+            yield _with_values(record, header)
+
+
+def _header(reader: _CSVReader, *, columns: Collection[str]) -> list[str]:
+    record = reader.read()
+    if record and record.error:
+        raise LinesError(f"The header {record.error}.")
+    names = _row(record.text) if record else []
+    if not set(columns).intersection(names):
+        raise LinesError(f"The first line names none of {', '.join(sorted(columns))}.")
+    return names
+
+
+def _with_values(record: Record, header: list[str]) -> Record:
+    values = _row(record.text)
+    if len(values) != len(header):
+        return record._replace(error=f"has {len(values)} values for {len(header)} columns")
+    return record._replace(values=dict(zip(header, values, strict=True)))
+
+
+def _row(text: bytes) -> list[str]:
+    """Returns the values of a text that is one record. Raises: csv.Error where it is not one."""
+    lines = io.StringIO(text.decode("utf-8", "replace"), newline="")
+    rows = list(csv.reader(lines, strict=True))
+    if len(rows) > 1:
+        raise csv.Error("a quote within a value without quotes")
+    return rows[0] if rows else []
+
+
+class _CSVReader:
+    """Reads a record at a time. One whose quotes are not closed is its first line, and is bad.
+
+    A record ends with the first line that makes the number of quotes even. If there is none within
+    MAX_LINE_BYTES, or if what ends there is no record, the lines after the first are read again.
+    Those that were looked at have no quotes left open but for the last, so that no line is looked
+    at more than twice, whatever the file holds.
+    """
+
+    def __init__(self, contents: BinaryIO) -> None:
+        self._lines = _lines(contents)
+        self._again: deque[Record] = deque()
+
+    def read(self) -> Record | None:
+        """Returns the next record, or None at the end."""
+        first = self._next()
+        if first is None or first.error:
+            return first
+        error = _fault(first.text)
+        if not error:
+            return first
+        if _quotes(first) % 2 == 0:
+            return first._replace(error=error)
+        return self._of_several_lines(first)
+
+    def _next(self) -> Record | None:
+        return self._again.popleft() if self._again else next(self._lines, None)
+
+    def _of_several_lines(self, first: Record) -> Record:
+        lines, quotes, size = [first], _quotes(first), first.size
+        while quotes % 2 and size <= MAX_LINE_BYTES and (line := self._next()):
+            lines.append(line)
+            quotes, size = quotes + _quotes(line), size + line.size
+            if line.error:
+                break
+        whole = Record(lines[-1].number, b"".join(line.text for line in lines), size)
+        is_closed = quotes % 2 == 0 and not lines[-1].error
+        error = _fault(whole.text) if is_closed else "is not CSV: a quote is not closed"
+        if not error:
+            return whole
+        self._again.extendleft(reversed(lines[1:]))
+        return first._replace(error=error)
+
+
+def _quotes(line: Record) -> int:
+    return line.text.count(b'"')
+
+
+def _fault(text: bytes) -> str:
+    try:
+        _row(text)
+    except csv.Error as error:
+        return f"is not CSV: {error}"
+    return ""
+
+
+def beside(file: str) -> Path:
+    """Returns where bad lines go unless a place is named: FILE.rejected."""
+    return Path("stdin.rejected" if file == STANDARD_INPUT else f"{file}.rejected")
+
+
+class BadLines:
+    """The file that bad records are written to, made when the first one comes.
+
+    Shape of a line: {"line": number, "field": name or "", "detail": reason, "text": the record}.
+    """
+
+    def __init__(self, path: Path, *, source: Source, append: bool = False) -> None:
+        """Raises: LinesError where there is no such directory, or the file is the one read."""
+        if not path.parent.is_dir():
+            raise LinesError(f"{path}: there is no directory {path.parent}.")
+        if path.exists() and source.size is not None and path.samefile(source.name):
+            raise LinesError(f"{path} is being read; name another file for bad lines.")
+        self.path = path
+        self.count = 0
+        self._mode = "a" if append else "w"
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, record: Record, detail: str, *, field: str = "") -> None:
+        """Writes the record down. It is on disk before the import commits what is around it."""
+        if self._file is None:
+            self._file = self.path.open(self._mode, encoding="utf-8")
+        text = record.text.decode("utf-8", "replace").rstrip("\r\n")
+        entry = {"line": record.number, "field": field, "detail": detail, "text": text}
+        self._file.write(orjson.dumps(entry).decode() + os.linesep)
+        self._file.flush()
+        self.count += 1
+
+
+class Progress:
+    """A progress bar on a terminal: of bytes where the file's size is known, else of records."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._bar: tqdm[Any] = tqdm(
+            total=source.size,
+            unit=" lines" if source.size is None else "B",
+            unit_scale=True,
+            desc=Path(source.name).name,
+            disable=None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._bar.close()
+
+    def advance(self, number: int) -> None:
+        """Shows that so many records more are done with."""
+        source = self._source
+        self._bar.update(number if source.size is None else source.raw.tell() - self._bar.n)

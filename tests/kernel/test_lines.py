@@ -1,0 +1,291 @@
+"""Lines of imported files: whatever is in a file, what is good is read and what is bad is named."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.lines import (
+    MAX_LINE_BYTES,
+    SHOWN_BYTES,
+    BadLines,
+    LinesError,
+    Record,
+    Source,
+    csv_records,
+    failures_named,
+    opened,
+    records,
+)
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+HEADER = b"a,b\r\n"
+BOM = b"\xef\xbb\xbf"
+COLUMNS = ("a", "b")
+
+# A record's number, its text, and its values, or None where it is bad.
+type Seen = tuple[int, bytes, dict[str, str] | None]
+
+
+def seen(found: Iterable[Record]) -> list[Seen]:
+    return [(r.number, r.text, None if r.error else r.values) for r in found]
+
+
+def from_csv(text: bytes, *, header: bytes = HEADER) -> list[Record]:
+    return list(csv_records(io.BytesIO(header + text), columns=COLUMNS))
+
+
+def from_json(text: bytes) -> list[Record]:
+    source = cast("BinaryIO", io.BytesIO(text))
+    return list(records(Source("rows.jsonl", source, source, None), columns=()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'"x"y,1\r\n2,3\r\n', [(2, b'"x"y,1\r\n', None), (3, b"2,3\r\n", {"a": "2", "b": "3"})]),
+        (b'1,"open\n2,3', [(2, b'1,"open\n', None), (3, b"2,3", {"a": "2", "b": "3"})]),
+        (b'1,2\n"open', [(2, b"1,2\n", {"a": "1", "b": "2"}), (3, b'"open', None)]),
+        (
+            b'1,"open\n2,"x\ny"\n3,4\n',
+            [
+                (2, b'1,"open\n', None),
+                (4, b'2,"x\ny"\n', {"a": "2", "b": "x\ny"}),
+                (5, b"3,4\n", {"a": "3", "b": "4"}),
+            ],
+        ),
+        (b'a"b,c\n1,2\n', [(2, b'a"b,c\n', {"a": 'a"b', "b": "c"}), (3, b"1,2\n", ...)]),
+        (
+            b"x," * MAX_LINE_BYTES + b"\n1,2\n",
+            [(2, b"x," * (SHOWN_BYTES // 2), None), (3, ..., ...)],
+        ),
+        (
+            b'"open\n' + b"x" * (2 * MAX_LINE_BYTES) + b"\n1,2\n",
+            [(2, b'"open\n', None), (3, b"x" * SHOWN_BYTES, None), (4, b"1,2\n", ...)],
+        ),
+        (b"\n\r\n1,2\n\n", [(4, b"1,2\n", {"a": "1", "b": "2"})]),
+        (b'"1\r\n",2\r\n', [(3, b'"1\r\n",2\r\n', {"a": "1\r\n", "b": "2"})]),
+        (b"1\n1,2,3\n", [(2, b"1\n", None), (3, b"1,2,3\n", None)]),
+        (b'\xff,"\xe2"\n', [(2, b'\xff,"\xe2"\n', {"a": "\ufffd", "b": "\ufffd"})]),
+    ],
+)
+def test_a_broken_line_of_csv_is_bad_and_the_next_is_read(text: bytes, expected: Any) -> None:
+    found = seen(from_csv(text))
+    assert len(found) == len(expected)
+    for one, wanted in zip(found, expected, strict=True):
+        assert all(w is ... or f == w for f, w in zip(one, wanted, strict=True)), one
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b'"x"y\n', "is not CSV: ',' expected after '\"'"),
+        (b'1,"open\n', "is not CSV: a quote is not closed"),
+        (b"1,2,3\n", "has 3 values for 2 columns"),
+        (b"x" * (MAX_LINE_BYTES + 1), f"is longer than {MAX_LINE_BYTES} bytes"),
+        (b"x" * (csv.field_size_limit() + 1) + b"\n", "is not CSV: field larger than field limit"),
+    ],
+)
+def test_a_bad_line_says_why(text: bytes, reason: str) -> None:
+    (record,) = from_csv(text)
+    assert record.error.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"", "names none of a, b"),
+        (b"c,d\na,b\n", "names none of a, b"),
+        (b'"a"b,c\n', "header is not CSV: ',' expected"),
+        (b'"a,b\n', "header is not CSV: a quote is not closed"),
+        (b"a," * MAX_LINE_BYTES, "header is longer than"),
+    ],
+)
+def test_a_broken_header_breaks_the_file(text: bytes, complaint: str) -> None:
+    with pytest.raises(LinesError, match=complaint):
+        from_csv(text, header=b"")
+
+
+@pytest.mark.parametrize("header", [b"a,b\n", b'"a","b"\n'])
+def test_a_byte_order_mark_is_left_out_at_the_beginning_only(header: bytes) -> None:
+    (record,) = from_csv(BOM + b"1,2\n", header=BOM + header)
+    assert record.values == {"a": "\ufeff1", "b": "2"}
+    assert [r.text for r in from_json(BOM + b"{}\n" + BOM + b"{}")] == [b"{}\n", BOM + b"{}"]
+
+
+def test_json_lines_are_numbered_and_empty_ones_left_out() -> None:
+    found = from_json(b"{}\n\n  \n{broken\n" + b"x" * (2 * MAX_LINE_BYTES) + b"\n{}")
+    assert [(r.number, r.text[:7], bool(r.error)) for r in found] == [
+        (1, b"{}\n", False),
+        (4, b"{broken", False),
+        (5, b"xxxxxxx", True),
+        (6, b"{}", False),
+    ]
+    assert found[2].size == 2 * MAX_LINE_BYTES + 1
+
+
+class Endless(io.RawIOBase):
+    """The same over and over, up to a number of bytes."""
+
+    def __init__(self, text: bytes, *, size: int) -> None:
+        self._text, self._begin, self.left = text, HEADER, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        some = self._begin or (self._text * (len(buffer) // len(self._text)))[: self.left]
+        self._begin = b""
+        buffer[: len(some)] = some
+        self.left -= len(some)
+        return len(some)
+
+
+@pytest.mark.parametrize("text", [b"x", b",", b'"x', b'",\n"', b'x","\n', b'"\n\n\n'])
+def test_no_more_is_read_for_a_record_than_a_bounded_part(text: bytes) -> None:
+    size = 64 * MAX_LINE_BYTES
+    endless = Endless(text, size=size)
+    found = csv_records(cast("BinaryIO", io.BufferedReader(endless)), columns=COLUMNS)
+    record = next(found)
+    assert len(record.text) <= 3 * MAX_LINE_BYTES
+    if b"\n" in text:
+        assert size - endless.left < 3 * MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize("line", [b'x","\n', b'"\n', b'"x\n,\n,\n', b'a"b"c"\n'])
+def test_lines_that_leave_a_quote_open_take_no_longer_than_others(line: bytes) -> None:
+    """Looking on from each of them up to the break would take hours."""
+    started = time.process_time()
+    assert from_csv(line * 200_000)
+    assert time.process_time() - started < 20
+
+
+FIELDS = st.text(st.sampled_from('a,"\r\n ä'), max_size=6)
+
+
+def written(rows: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS)))
+def test_what_is_written_is_read_and_its_texts_are_the_file(rows: list[tuple[str, str]]) -> None:
+    text = written(rows)
+    found = from_csv(text)
+    assert b"".join(record.text for record in found) == text
+    assert [r.values for r in found] == [dict(zip("ab", row, strict=True)) for row in rows]
+
+
+# Whoever comes to it with a quote open closes that at its first quote, and then no `x` may follow.
+WALL = b'wall,"x"\r\n'
+DAMAGES = st.sampled_from(
+    [b'"x"y', b'"', b'""', b'x",","', b'",', b"\x00", b'"a,', b"\xff", b"a,b,c"]
+)
+
+
+@given(
+    st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=8),
+    st.dictionaries(st.integers(0, 7), DAMAGES, max_size=4),
+)
+def test_every_row_that_touches_no_damage_is_read(
+    rows: list[tuple[str, str]], damages: dict[int, bytes]
+) -> None:
+    """A quote that damage leaves open may well close in a row after it, but not past two walls."""
+    good = [written([row]) for row in rows]
+    texts = [damages[at] + b"\r\n" if at in damages else text for at, text in enumerate(good)]
+    found = from_csv(b"".join(text + 2 * WALL for text in texts))
+    read = [record.text for record in found if not record.error]
+    assert all(text in read for at, text in enumerate(good) if not {at, at - 1} & damages.keys())
+    assert b"".join(r.text for r in found).split() == b"".join(t + 2 * WALL for t in texts).split()
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_are_lost(text: bytes) -> None:
+    found = b"".join(record.text for record in from_csv(text))
+    assert found.translate(None, b"\r\n") == text.translate(None, b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("rows.jsonl", bytes),
+        ("rows.jsonl.gz", gzip.compress),
+        ("rows.jsonl.zst", zstd.compress),
+        ("rows.csv.gz", gzip.compress),
+    ],
+)
+def test_files_are_read_as_their_names_say(tmp_path: Path, name: str, pack: Any) -> None:
+    path = tmp_path / name
+    path.write_bytes(pack(b'a\n"1"\n' if ".csv" in name else b'{"a":"1"}'))
+    with opened(str(path)) as source:
+        (record,) = records(source, columns=COLUMNS)
+    assert (record.values or orjson.loads(record.text)) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "complaint"),
+    [
+        ("rows.jsonl", None, "No such file"),
+        ("rows.jsonl.gz", b"no gzip", "gzip"),
+        ("rows.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "ended before"),
+        ("rows.jsonl.zst", b"no zstd", "rows.jsonl.zst"),
+    ],
+)
+def test_a_broken_file_is_named(
+    tmp_path: Path, name: str, contents: bytes | None, complaint: str
+) -> None:
+    path = tmp_path / name
+    if contents is not None:
+        path.write_bytes(contents)
+    with (
+        pytest.raises(LinesError, match=complaint),
+        failures_named(str(path)),
+        opened(str(path)) as source,
+    ):
+        list(records(source, columns=COLUMNS))
+
+
+def test_ctrl_c_says_how_to_go_on() -> None:
+    with pytest.raises(LinesError, match="run the same command again"), failures_named("-"):
+        raise KeyboardInterrupt
+
+
+def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"{}\n\xff\r\n")
+    with opened(str(path)) as source, BadLines(tmp_path / "bad", source=source) as bad:
+        _, broken = records(source, columns=())
+        bad.add(broken, "is not JSON", field="id")
+    assert bad.count == 1
+    assert orjson.loads(bad.path.read_bytes()) == {
+        "line": 2,
+        "field": "id",
+        "detail": "is not JSON",
+        "text": "\ufffd",
+    }
+
+
+def test_bad_lines_never_overwrite_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"{}")
+    with opened(str(path)) as source:
+        with pytest.raises(LinesError, match="is being read"):
+            BadLines(path, source=source)
+        with pytest.raises(LinesError, match="there is no directory"):
+            BadLines(tmp_path / "no" / "such", source=source)
