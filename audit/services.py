@@ -11,7 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from audit.models import PARTITIONS, Entry
-from kernel.db import database
+from kernel.db import connections
 from kernel.telemetry import logs
 
 # PostgreSQL's answer where no partition takes a row.
@@ -93,7 +93,7 @@ def _insert(entries: list[Entry], now: datetime) -> None:
         with transaction.atomic():
             Entry.objects.bulk_create(entries, batch_size=BATCH)
     except IntegrityError as error:
-        if database.sqlstate(error) != CHECK_VIOLATION:
+        if connections.sqlstate(error) != CHECK_VIOLATION:
             raise
         PARTITIONS.ensure(now, now)
         Entry.objects.bulk_create(entries, batch_size=BATCH)

@@ -15,7 +15,8 @@ from coderapi.bootstrap import BOUND_URL, server_flags
 from deployment.history.snapshot import snapshot
 from kernel import mail
 from kernel.datadir import data_dir
-from kernel.db import database_settings, replicas
+from kernel.db import replicas
+from kernel.db.connections import databases
 from kernel.http import content_policy
 from kernel.http.wire import Wire
 from kernel.telemetry import logs
@@ -70,7 +71,7 @@ DATABASE_URL = (
 )
 DIRECT_DATABASE_URL = OWN["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
 replicas.name_configuration(CONFIG_SNAPSHOT.short)
-DATABASES = database_settings.databases(
+DATABASES = databases(
     DATABASE_URL,
     pool_size=OPTIONS["pg_conn_max_open"],
     idle=OPTIONS["pg_conn_max_idle"],

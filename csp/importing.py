@@ -21,7 +21,7 @@ from csp.entries import Entry
 from csp.import_items import Contents, Refused, contents
 from csp.import_lines import LONGEST_LINE, Line, lines
 from csp.store import BatchId, Store
-from kernel.db.database import connect_directly, lock_number
+from kernel.db.connections import connect_directly, lock_number
 
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.db.database import lock_number
+from kernel.db.connections import lock_number
 
 # Batches share this lock, a change of rules has it alone: so a group's noise is always that of the
 # rules that are enabled.

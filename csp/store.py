@@ -22,7 +22,7 @@ from csp.entries import Entry, Member
 from csp.noise import Rule, Rules, compiled
 from csp.reach import Pair, Reach
 from csp.tables import REPORTS
-from kernel.db.database import connect_directly, is_deadlock, is_unavailable
+from kernel.db.connections import connect_directly, is_deadlock, is_unavailable
 
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1

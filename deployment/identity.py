@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import transaction
 
 from deployment.models import DeploymentIdentity
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 
 
 def deployment_identity() -> DeploymentIdentity:

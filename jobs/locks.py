@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kernel.db.database import connect_directly, lock_number
+from kernel.db.connections import connect_directly, lock_number
 
 
 @contextmanager

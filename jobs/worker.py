@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from jobs.selectors import upcoming
 from jobs.services import run_due
-from kernel.db.database import discard_pool
+from kernel.db.connections import discard_pool
 
 logger = logging.getLogger(__name__)
 

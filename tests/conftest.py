@@ -9,7 +9,7 @@ from django.db import connection
 
 from csp import writer
 from kernel.db import listener
-from kernel.db.database import connect_directly
+from kernel.db.connections import connect_directly
 from kernel.http import documents
 from kernel.http.rate_limits import shared_counter
 from tests.support.client import APIClient

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 from tokens.models import APIKey, ExpiryNotice
 from tokens.services import span
 from users.models import User

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from audit.services import Actor
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import names, policy

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models.functions import Least
 
 from audit.services import SYSTEM, Actor, Change, Target, record, record_all
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 from tokens import secrets
 from tokens.memory import memory
 from tokens.models import APIKey

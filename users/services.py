@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from audit.services import Actor, Target, record
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 from kernel.http.errors import APIError, Validation, invalid
 from users import passwords, selectors
 from users.models import Organization, User

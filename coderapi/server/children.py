@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from coderapi.server.backoff import Backoff
 from coderapi.server.lifeline import Orders, hand_down
+from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import django
 
 from coderapi import bootstrap
 from coderapi.server.lifeline import take_over
-from coderapi.server.signals import run_until_signalled
+from kernel.loops import run_until_signalled
 
 
 def main() -> None:

@@ -12,9 +12,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from coderapi.server.backoff import Backoff
-from kernel.db.database import connect_directly, discard_pool, lock_number
-from kernel.db.database_settings import databases
+from kernel.db.connections import (
+    connect_directly,
+    databases,
+    discard_pool,
+    lock_number,
+)
+from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +94,7 @@ def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
 
 def _connect() -> psycopg.Connection[tuple[bool]]:
     deadline = time.monotonic() + DATABASE_SECONDS
-    backoff = Backoff(least=0.1, most=2.0)
+    backoff = Backoff(first=0.1, longest=2.0)
     while True:
         try:
             return connect_directly()

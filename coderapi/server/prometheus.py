@@ -24,8 +24,8 @@ from coderapi import bootstrap
 from coderapi.bootstrap import server_flags
 from coderapi.server.address import Claim
 from coderapi.server.lifeline import Orders, take_over
-from coderapi.server.signals import run_until_signalled
 from kernel.alive import is_alive
+from kernel.loops import run_until_signalled
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from coderapi.server.children import Child
 from coderapi.server.lifeline import Orders
 from coderapi.server.listeners import Listener, announce_ready
-from coderapi.server.signals import REPEAT_SECONDS, signals_into
+from kernel.loops import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
 

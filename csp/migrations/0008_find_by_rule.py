@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from kernel.db.partition_indexes import PartitionIndex
+from kernel.db.partitions import PartitionIndex
 
 INDEX = PartitionIndex(
     table="csp_report",

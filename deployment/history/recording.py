@@ -11,7 +11,7 @@ from django.db import transaction
 
 from deployment.history.models import ConfigRevision
 from deployment.history.snapshot import ConfigSnapshot
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from deployment.stats.jobs import COLLECT
 from jobs.selectors import upcoming_slot
 from jobs.services import fail_abandoned_runs, run_job
-from kernel.db.database import discard_pool
+from kernel.db.connections import discard_pool
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from deployment.stats.ingest import Intake, prepare, take_in
 from deployment.stats.outcome import Rejection, Verdicts
 from deployment.stats.reading_ahead import Ahead, Batch, Stretch, parsed
 from deployment.stats.records import Record
-from kernel.db.database import OPERATIONAL_ERRORS, is_deadlock
+from kernel.db.connections import OPERATIONAL_ERRORS, is_deadlock
 
 # Folding costs the same for few rows and for many. While a group is under way no hour is made or
 # dropped, and what waits to do so keeps others from bringing in rows: it must not last.

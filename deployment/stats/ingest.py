@@ -22,7 +22,7 @@ from deployment.stats.rows import (
     Row,
     parse_workspace_rows,
 )
-from kernel.db.database import unless_deadlocked
+from kernel.db.connections import unless_deadlocked
 
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"

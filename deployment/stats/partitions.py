@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from psycopg import sql
 
 from deployment.stats.models import ClosedHour
-from kernel.db.database import lock_number
+from kernel.db.connections import lock_number
 from kernel.db.partitions import PartitionedTable
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from deployment.stats.models import (
     SliceSum,
     UsageMinute,
 )
-from kernel.db.database import unless_deadlocked
+from kernel.db.connections import unless_deadlocked
 
 SOURCE = "refolded_agent_stats"
 

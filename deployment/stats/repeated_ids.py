@@ -27,7 +27,7 @@ from deployment.stats.models import LatencyBucket, MinuteSum, SliceSum, Unchecke
 from deployment.stats.partitions import AGENT_STATS, AHEAD, HOUR
 from deployment.stats.rows import AGENT_MEMBERS, Row
 from deployment.stats.staging import array
-from kernel.db.database import unless_deadlocked
+from kernel.db.connections import unless_deadlocked
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from deployment.stats.models import Snapshot
 from deployment.stats.partitions import closed_among
 from deployment.stats.retention import keep_hours_ahead, prune_stats
 from kernel.db import listener
-from kernel.db.database import transaction_lock, unless_deadlocked
+from kernel.db.connections import transaction_lock, unless_deadlocked
 from kernel.http.rendering import render_json
 from options.rendering import config_document
 

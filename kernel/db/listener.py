@@ -1,10 +1,10 @@
-"""Hearing what other processes changed: LISTEN on a connection of its own, watched by a heartbeat.
+"""News of what other processes changed: LISTEN on an own connection, watched by a heartbeat.
 
 PgBouncer in transaction mode accepts LISTEN and delivers nothing, and a half-open connection is as
-deaf. So the listener has a heartbeat sent to itself; while none comes back, `hearing()` is false
-and nothing that relies on notifications may be remembered. The heartbeat goes out on a second
-connection, as everybody's announcements do: what a connection sends to itself comes back with the
-very answer, which a pooler passes on, and so it would prove nothing.
+deaf. So the listener sends itself a heartbeat. While none comes back, `hearing()` is false, and
+nothing that relies on notifications may be remembered. The heartbeat takes a second connection, as
+everybody's announcements do. On one connection it would prove nothing: PostgreSQL delivers it with
+the answer to NOTIFY itself, which a pooler passes on.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import psycopg
 
-from kernel.db.database import connect_as_requests_do, connect_directly, notify
+from kernel.db.connections import connect_as_requests_do, connect_directly, notify
+from kernel.loops import Backoff, repeat
 
 CHANNEL = "coderapi"
 HEARTBEAT_SECONDS = 0.5
 # Two heartbeats missed.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
 DEAD_PEER_MS = 2000
-RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _subscribers: dict[str, list[Callback]] = {}
 
 
 def subscribe(topic: str, callback: Callback) -> None:
-    """Calls `callback(argument)` for each announcement of the topic.
+    """Has `callback(argument)` called for each announcement of the topic.
 
     The argument is "" when announcements may have been missed: then everything is stale.
     """
@@ -72,6 +72,7 @@ class Listener(threading.Thread):
         self._last_heard = float("-inf")
         self._ended = threading.Event()
         self._complained = False
+        self._backoff = Backoff(first=0.2, longest=2.0, settled=DEAF_AFTER_SECONDS)
 
     def hearing(self) -> bool:
         return time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
@@ -81,22 +82,23 @@ class Listener(threading.Thread):
         self.join(timeout=5)
 
     def run(self) -> None:
-        attempt = 0
-        while not self._ended.is_set():
-            try:
-                with (
-                    connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
-                    connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
-                ):
-                    attempt = 0
-                    self._listen(connection, sender)
-            except (psycopg.Error, OSError) as error:
-                if not self._complained:
-                    log.warning("not hearing of changes: %s", type(error).__name__)
-                self._complained = True
-            self._last_heard = float("-inf")
-            self._ended.wait(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
-            attempt += 1
+        repeat(self._try_to_listen, every=0, stop=self._ended)
+
+    def _try_to_listen(self) -> float:
+        """Listens as long as the connections live. Returns the seconds until the next try."""
+        begun = time.monotonic()
+        try:
+            with (
+                connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
+                connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
+            ):
+                self._listen(connection, sender)
+        except (psycopg.Error, OSError) as error:
+            if not self._complained:
+                log.warning("not hearing of changes: %s", type(error).__name__)
+            self._complained = True
+        self._last_heard = float("-inf")
+        return self._backoff.after(time.monotonic() - begun)
 
     def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
@@ -124,7 +126,7 @@ _listener: Listener | None = None
 
 
 def start() -> Listener:
-    """This process's listener, started if it was not running."""
+    """Starts this process's listener unless it runs. Returns it."""
     global _listener
     if _listener is None or not _listener.is_alive():
         _listener = Listener()
@@ -140,10 +142,10 @@ def stop() -> None:
 
 
 def started() -> bool:
-    """Whether this process listens at all: only those that serve requests do."""
+    """Tells whether this process listens at all: only those that serve requests do."""
     return _listener is not None
 
 
 def hearing() -> bool:
-    """Whether this process hears of changes made elsewhere; false without a listener."""
+    """Tells whether this process hears of changes made elsewhere; false without a listener."""
     return _listener is not None and _listener.hearing()

@@ -1,15 +1,17 @@
-"""Tables that are partitioned by time: partitions made ahead, and dropped whole when old."""
+"""Tables partitioned by time: partitions made ahead and dropped whole, and indexes on them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from psycopg import sql
 
-from kernel.db.database import transaction_lock
+from kernel.db.connections import transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -22,7 +24,7 @@ class PartitionedTable:
     span: timedelta
 
     def ensure(self, start: datetime, end: datetime) -> int:
-        """Makes the partitions that cover [start, end]; how many were missing."""
+        """Makes the partitions that cover [start, end]. Returns how many were missing."""
         wanted = list(self._starts(start, end))
         missing = set(wanted) - set(self.starts())
         if not missing:
@@ -34,7 +36,7 @@ class PartitionedTable:
         return len(missing)
 
     def drop_before(self, moment: datetime) -> list[str]:
-        """Drops each partition whose rows are all older than `moment`; their names."""
+        """Drops the partitions whose rows are all older than `moment`. Returns their names."""
         dropped = []
         for first in self.starts():
             if first + self.span <= moment:
@@ -43,11 +45,11 @@ class PartitionedTable:
         return dropped
 
     def older_than(self, moment: datetime) -> list[str]:
-        """The partitions that `drop_before` would drop."""
+        """Returns the partitions that `drop_before` would drop."""
         return [self._partition(first) for first in self.starts() if first + self.span <= moment]
 
     def starts(self) -> list[datetime]:
-        """The first moment of each partition of ours that exists, oldest first."""
+        """Returns the first moment of each partition of ours that exists, oldest first."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT inhrelid::regclass::text FROM pg_inherits "
@@ -88,8 +90,58 @@ class PartitionedTable:
 
 
 def _parse(suffix: str) -> datetime | None:
-    """The moment that a partition's name says, or None for a name that we do not give."""
+    """Reads the moment from a partition's name. Returns None for a name that is not ours."""
     try:
         return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+# Partitions with names that are not ours are left alone.
+_WITHOUT_IT = r"""
+SELECT leaf.relname FROM pg_inherits JOIN pg_class AS leaf ON leaf.oid = inhrelid
+WHERE inhparent = %s::regclass AND leaf.relname ~ %s AND NOT EXISTS (
+    SELECT FROM pg_index JOIN pg_inherits AS of_index ON of_index.inhrelid = indexrelid
+    WHERE indrelid = leaf.oid AND of_index.inhparent = %s::regclass
+)
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionIndex:
+    """The index `name` of a partitioned `table`, built while rows come in.
+
+    A migration that is not atomic runs `add` and `drop`. The index is built concurrently in one
+    partition after the other, under the partition's name and `suffix`. Partitions made from the
+    first statement on have it already. The table's index is valid once the last one is attached.
+    """
+
+    table: str
+    name: str
+    suffix: str
+    definition: str
+
+    def add(self, _apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        with schema_editor.connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE INDEX IF NOT EXISTS {self.name} ON ONLY {self.table} {self.definition}"
+            )
+            ours = rf"^{self.table}_p\d{{12}}$"
+            cursor.execute(_WITHOUT_IT, [self.table, ours, self.name])
+            for (partition,) in cursor.fetchall():
+                self._add_to(cursor, partition)
+
+    def _add_to(self, cursor: Any, partition: str) -> None:
+        # It may have been dropped meanwhile.
+        cursor.execute("SELECT to_regclass(%s) IS NULL", [partition])
+        if cursor.fetchone()[0]:
+            return
+        index = f'"{partition}_{self.suffix}"'
+        # What an attempt that was broken off left behind is not valid.
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+        cursor.execute(f'CREATE INDEX CONCURRENTLY {index} ON "{partition}" {self.definition}')
+        cursor.execute(f"ALTER INDEX {self.name} ATTACH PARTITION {index}")
+
+    def drop(self, _apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        schema_editor.execute(f"DROP INDEX {self.name}")

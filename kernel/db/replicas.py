@@ -1,4 +1,4 @@
-"""Which processes serve one database, as PostgreSQL sees their connections."""
+"""The processes that use one database, as PostgreSQL sees their connections."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from django.db import connection
 
 PREFIX = "coderapi@"
 # PostgreSQL cuts an application's name after 63 bytes.
-MOST_BYTES = 63
-
+MAX_BYTES = 63
 
 _configuration = ""
 
 
 def name_configuration(digest: str) -> None:
-    """Lets the names of this process's connections say which configuration it runs with."""
+    """Adds the configuration's short digest to the names of this process's connections."""
     global _configuration
     _configuration = digest
 
 
 def application_name() -> str:
-    """What this process's connections are called: `coderapi@host:process#configuration`."""
+    """Names this process's connections: `coderapi@host:process#configuration`."""
     process = f":{os.getpid()}"
     if _configuration:
         process += f"#{_configuration}"
     host = socket.gethostname().encode("ascii", "replace")
-    return PREFIX + host[: MOST_BYTES - len(PREFIX) - len(process)].decode() + process
+    return PREFIX + host[: MAX_BYTES - len(PREFIX) - len(process)].decode() + process
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ class Replica:
 
     @property
     def configuration(self) -> str:
-        """The short digest of the configuration it runs with, where it says so."""
+        """Its configuration's short digest, or "" if its name has none."""
         return self.name.partition("#")[2]
 
 
 def replicas() -> list[Replica]:
-    """The processes that are connected to our database now, by name.
+    """Lists the processes that are connected to our database now, by name.
 
     Behind PgBouncer in transaction mode the pooled connections are PgBouncer's and their names may
     be another client's; connections to the direct URL, such as each listener's, are always right.

@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.views import defaults
 from rest_framework import exceptions
 
-from kernel.db import database
+from kernel.db import connections
 from kernel.http.errors import (
     JSON_CONTENT_TYPE,
     APIError,
@@ -36,7 +36,7 @@ def to_api_error(error: BaseException) -> APIError | None:
     """The answer that an exception stands for; None for one that nobody foresaw."""
     if isinstance(error, APIError):
         return error
-    if database.is_unavailable(error):
+    if connections.is_unavailable(error):
         return _unavailable(error)
     for kinds, answer in ANSWERS:
         if isinstance(error, kinds):
@@ -76,7 +76,7 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
 
 def _unavailable(error: BaseException) -> APIError:
     log.warning("the database cannot serve a request: %s", type(error).__name__)
-    database.discard_broken_pool(error)
+    connections.discard_broken_pool(error)
     return unavailable()
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from coderapi.server.address import Address, AddressError, Claim, split
-from coderapi.server.backoff import Backoff
+from kernel.loops import Backoff
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
     PROJECT,
@@ -72,7 +72,7 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_delays_double_and_begin_anew_after_a_long_life() -> None:
-    backoff = Backoff(least=1, most=5, settled=60)
+    backoff = Backoff(first=1, longest=5, settled=60)
     assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]
 
 

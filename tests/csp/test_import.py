@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from csp import import_lines, importing
 from csp.models import Batch, Group, HourCount, Report
-from kernel.db.database import connect_directly
+from kernel.db.connections import connect_directly
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_reports import fresh_writer, legacy, modern, send

@@ -16,12 +16,12 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from coderapi.server.signals import run_until_signalled
 from jobs.models import JobRun
 from jobs.registry import Job, register
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
-from kernel.db.database import discard_pool
+from kernel.db.connections import discard_pool
+from kernel.loops import run_until_signalled
 from tests.support.job_registry import empty_registry
 from tests.support.processes import (
     DEADLINE_SECONDS,

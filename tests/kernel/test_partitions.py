@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from csp.tables import REPORTS
-from kernel.db.partition_indexes import PartitionIndex
+from kernel.db.partitions import PartitionIndex
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,7 +23,7 @@ from deployment.stats.importing import import_records
 from deployment.stats.ingest import ingest
 from deployment.stats.models import AgentStat
 from deployment.stats.records import Record
-from kernel.db.database import connect_directly, lock_number
+from kernel.db.connections import connect_directly, lock_number
 from tests.support.factories import utc
 from tests.support.processes import wait_for
 from tests.support.stats_rows import Reference, agent_row

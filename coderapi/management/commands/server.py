@@ -22,7 +22,7 @@ from coderapi.server.private_database import private_database_watched
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history.recording import record_start, warn_of_options
-from kernel.db.database import discard_pool
+from kernel.db.connections import discard_pool
 from options.written_config import yaml_document
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from coderapi.server.parser import SUPPRESSED, with_coders_flags
 from coderapi.server.private_database import private_database_watched
-from coderapi.server.signals import run_until_signalled
 from deployment.history.recording import record_start, warn_of_options
 from jobs.worker import work
+from kernel.loops import run_until_signalled
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Signals as events in a queue. Handlers only put: more than that could meet itself half done."""
+"""Work that runs again and again until somebody asks for an end; a wait ends with that at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,9 +17,43 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REPEAT_SECONDS = 3.0
 
 
+def repeat(turn: Callable[[], float | None], *, every: float, stop: threading.Event) -> None:
+    """Runs the turn every so many seconds until the event is set, which ends a wait at once.
+
+    A turn that returns a number decides how many seconds pass before the next one.
+    """
+    while not stop.is_set():
+        pause = turn()
+        stop.wait(every if pause is None else pause)
+
+
+@dataclass
+class Backoff:
+    """Seconds to wait before another try: they double from `first` up to `longest`.
+
+    They begin at `first` again after a try that lived for `settled` seconds.
+    """
+
+    first: float = 0.25
+    longest: float = 30.0
+    settled: float = 60.0
+    failures: int = 0
+
+    def after(self, lived: float) -> float:
+        """Counts a failure of something that lived so long. Returns the seconds to wait."""
+        if lived >= self.settled:
+            self.failures = 0
+        delay = min(self.longest, self.first * 2.0 ** min(self.failures, 32))
+        self.failures += 1
+        return delay
+
+
 @contextmanager
 def signals_into(put: Callable[[int], object]) -> Iterator[None]:
-    """Within it, signals that ask for an end are put; those that we were told to ignore are not."""
+    """Passes on signals that ask for an end, apart from those that the process was told to ignore.
+
+    A handler only puts: code that did more could meet itself half done.
+    """
     before = {
         signum: signal.signal(signum, lambda number, _frame: put(number))
         for signum in ENDING
@@ -32,7 +67,7 @@ def signals_into(put: Callable[[int], object]) -> Iterator[None]:
 
 
 def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
-    """Runs the loop in a thread; a signal sets its event, a second wish to end leaves at once.
+    """Runs the loop in a thread. A signal sets its event; a second wish to end leaves at once.
 
     Raises: what the loop raises; SystemExit after a second signal.
     """

@@ -1,0 +1,211 @@
+"""Every connection to PostgreSQL: Django's pool, connections of one's own, locks, and errors."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import django.db
+import psycopg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import PoolTimeout
+
+from kernel.db.replicas import application_name
+
+# How soon a server that vanished without a word is noticed: by a new connection, by one that waits
+# for an answer, and by one whose data nobody confirms. A Unix socket ignores all but the first.
+LIVENESS = {
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5000,
+}
+# A request waits this long for a connection before it is answered 503.
+POOL_TIMEOUT_SECONDS = 2
+MIN_POOL_SIZE = 2
+
+DEADLOCK = "40P01"
+# No disk, no memory, a statement or a wait for a lock that took too long or would never have ended:
+# it may go well the next time, and the connection is as good as any.
+BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
+# Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
+# too many connections: the server cannot serve us now, whatever the statement was.
+UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
+
+MAX_DEADLOCK_TRIES = 5
+# COPY is psycopg's alone, and so are its errors.
+OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
+
+
+# --- Where connections come from --------------------------------------------------------------
+
+
+def databases(
+    url: str, *, pool_size: int, idle: str, workers: int, pooled: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Builds Django's DATABASES: one pool a process, with its share of `pool_size` connections.
+
+    Of these, its share of `idle` stays open when nobody uses it; `auto` is a third of all. `pooled`
+    says that PgBouncer or its like stands between.
+    """
+    if not url:
+        return {"default": {"ENGINE": "django.db.backends.dummy"}}
+    share = max(MIN_POOL_SIZE, pool_size // workers)
+    kept = pool_size // 3 if idle == "auto" else int(idle)
+    parameters = _parameters(url)
+    return {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
+            "CONN_MAX_AGE": 0,
+            # A cursor on the server would be another client's after the next transaction.
+            "DISABLE_SERVER_SIDE_CURSORS": pooled,
+            "OPTIONS": {
+                **parameters,
+                "pool": {
+                    "min_size": min(share, kept // workers),
+                    "max_size": share,
+                    "timeout": POOL_TIMEOUT_SECONDS,
+                    "max_idle": 60,
+                    "reconnect_timeout": 5,
+                },
+            },
+        }
+    }
+
+
+_DJANGO_NAMES = {
+    "NAME": "dbname",
+    "USER": "user",
+    "PASSWORD": "password",
+    "HOST": "host",
+    "PORT": "port",
+}
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    """Returns libpq's parameters: what the URL says goes before our own.
+
+    Raises: ImproperlyConfigured, without repeating the URL: it may hold a password.
+    """
+    try:
+        return {**LIVENESS, "application_name": application_name(), **conninfo_to_dict(url)}
+    except psycopg.ProgrammingError:
+        raise ImproperlyConfigured(
+            "The database URL is not one that PostgreSQL understands; its form is "
+            "postgresql://user:password@host:5432/database."
+        ) from None
+
+
+def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
+    """Opens a connection to the direct URL, in autocommit, for LISTEN and advisory locks."""
+    return _connect(settings.DIRECT_DATABASE_URL, parameters)
+
+
+def connect_as_requests_do(**parameters: Any) -> psycopg.Connection[Any]:
+    """Opens a connection by the way that requests take, through PgBouncer if they do."""
+    return _connect(settings.DATABASE_URL, parameters)
+
+
+def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+    wanted = {**_parameters(url), "application_name": application_name(), **parameters}
+    if url == settings.DATABASE_URL:
+        # Under test the connection's database is another than the URL's.
+        wanted["dbname"] = connection.settings_dict["NAME"]
+    # PgBouncer in transaction mode knows nothing of statements prepared on another connection.
+    return psycopg.connect(autocommit=True, prepare_threshold=None, **wanted)
+
+
+_discarding = threading.Lock()
+
+
+def discard_pool() -> None:
+    """Closes this process's pooled connections; the next use makes new ones."""
+    wrapper: Any = connection
+    wrapper.close()
+    if wrapper.vendor == "postgresql":
+        # Django forgets its pool without a lock: of two threads at it, one would find none.
+        with _discarding:
+            wrapper.close_pool()
+
+
+def leave_pool() -> None:
+    """Gives this thread's Django connection a session of its own from now on."""
+    wrapper: Any = django.db.connections["default"]
+    wrapper.close()
+    options = {**wrapper.settings_dict["OPTIONS"], "pool": False}
+    wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
+
+
+# --- What errors mean -------------------------------------------------------------------------
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Returns the SQLSTATE that PostgreSQL gave with the error, or None without one."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Tells whether the error means that the database cannot be reached or used right now."""
+    if isinstance(error, django.db.InterfaceError):
+        return True
+    state = sqlstate(error)
+    if state is None:
+        return isinstance(error, OPERATIONAL_ERRORS)
+    return state in UNAVAILABLE_STATES or state.startswith("08")
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Tells whether PostgreSQL undid the transaction to end a deadlock."""
+    return sqlstate(error) == DEADLOCK
+
+
+def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
+    """Returns what the whole transaction returns, after another try if it met a deadlock."""
+    for _ in range(MAX_DEADLOCK_TRIES - 1):
+        try:
+            return transaction()
+        except OPERATIONAL_ERRORS as error:
+            if not is_deadlock(error):
+                raise
+    return transaction()
+
+
+def discard_broken_pool(error: BaseException) -> None:
+    """Discards the pool if the error says that its connections are of no use.
+
+    A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
+    connect, so they must go. A pool that is only busy stays.
+    """
+    if not isinstance(error.__cause__, PoolTimeout) and sqlstate(error) not in BUSY_STATES:
+        discard_pool()
+
+
+# --- Locks and notifications ------------------------------------------------------------------
+
+
+def lock_number(name: str) -> int:
+    """Returns the advisory lock's key for a name: 64 signed bits, the same in every process."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def transaction_lock(name: str) -> Iterator[None]:
+    """Holds the named advisory lock until the surrounding transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
+    yield
+
+
+def notify(channel: str, payload: str) -> None:
+    """Sends a notification, under 8,000 bytes, with the surrounding transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
