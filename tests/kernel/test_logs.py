@@ -24,9 +24,9 @@ def record(name: str = "x", level: int = logging.INFO, **extra: object) -> loggi
         ([], "a", logging.INFO, True),
         ([], "a", logging.DEBUG, False),
         ([".*"], "a", logging.DEBUG, True),
-        (["^coderapi[.]"], "kernel.db.listener", logging.DEBUG, True),
-        (["^coderapi[.]"], "urllib3", logging.DEBUG, False),
-        (["^coderapi[.]"], "urllib3", logging.WARNING, True),
+        (["^kernel[.]"], "kernel.db.listener", logging.DEBUG, True),
+        (["^kernel[.]"], "urllib3", logging.DEBUG, False),
+        (["^kernel[.]"], "urllib3", logging.WARNING, True),
         (["x", "urllib"], "urllib3", logging.DEBUG, True),
     ],
 )

@@ -35,7 +35,7 @@ held: list[postgres.Handle] = []
 HOLD = """
 import sys
 from pathlib import Path
-from coderapi import postgres
+from kernel import postgres
 handle = postgres.acquire(Path(sys.argv[1]), durable=False)
 print(handle.url, flush=True)
 sys.stdin.read()
