@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check coverage docs bench clean lock
+.PHONY: help setup serve test check coverage docs bench audit clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,13 +30,16 @@ coverage: setup ## Run every test and say which lines none of them reaches
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
 
-docs: setup ## Make the generated documents anew
+docs: setup ## Make the generated documents again
 	@bin/documents make
 
 bench: setup ## Measure speed; results go to bench/results
 	@$(PY) -m bench $(ARGS)
 
-lock: ## Resolve the lock files anew (needs uv)
+audit: setup ## Look for known vulnerabilities of the pinned packages (needs advisories from the network)
+	@bin/audit
+
+lock: ## Resolve the lock files again (needs uv)
 	@bin/lock
 
 clean: ## Remove the virtual environment and every cache

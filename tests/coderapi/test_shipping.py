@@ -46,7 +46,15 @@ def test_both_stages_stand_on_the_same_python_that_the_project_supports() -> Non
     build, final = (only(stage, "FROM").value.removesuffix(" AS build") for stage in stages())
 
     assert build == final
-    assert re.fullmatch(r"python:3\.1[234]-slim-\w+", final)
+    assert re.fullmatch(r"python:3\.1[234]\.\d+-slim-\w+@sha256:[0-9a-f]{64}", final)
+
+
+def test_images_of_others_are_pinned_by_digest() -> None:
+    images = [service["image"] for service in composition()["services"].values()]
+    of_others = [image for image in images if image != "coderapi"]
+
+    assert len(of_others) == 2
+    assert all(re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image) for image in of_others)
 
 
 def test_image_runs_as_a_user_who_is_not_root_and_owns_only_the_data() -> None:
