@@ -1,5 +1,8 @@
+"""An option, and the group that it stands in."""
+
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,9 +10,16 @@ from typing import Any
 
 from options.values import Duration, ValueType
 
+# Stands for a spelling that follows from the others; an empty text means that there is none.
+FOLLOWS = "(follows)"
+
+_PREFIX = "CODER_"
+_ACRONYMS = {word.lower(): word for word in ("AI", "CA", "CSP", "HTTP", "ID", "TLS", "URL")}
+_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
 
 class ValueSource(StrEnum):
-    """Where a value comes from; the members stand from the weakest to the strongest."""
+    """The source of a value; the members stand from the weakest to the strongest."""
 
     UNSET = ""
     DEFAULT = "default"
@@ -20,12 +30,23 @@ class ValueSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A heading under which options stand in help and documents, and a level of the YAML file."""
+    """A heading under which options stand in help and documents, and a level of the YAML file.
+
+    The values of its options stand under `json_path`, and their flags begin with `flags`, which
+    follows from it.
+    """
 
     name: str
     yaml: str
     description: str
     parent: Group | None = None
+    json_path: str = ""
+    flags: str = FOLLOWS
+
+    def __post_init__(self) -> None:
+        if self.flags is FOLLOWS:
+            words = re.sub(r"[._]", "-", self.json_path)
+            object.__setattr__(self, "flags", f"{words}-" if words else "")
 
     @property
     def lineage(self) -> tuple[Group, ...]:
@@ -48,17 +69,22 @@ class Option:
     `json_path` is its place in the configuration document; options that share it share the value,
     and all but one of them are old names. `obeyed` says that this service acts on the value instead
     of only telling it to clients, and `remark` why it does not where that could surprise. A
-    `secret` is never shown, and can be read from the file that `<env>_FILE` names.
+    `secret` is never shown, stands in no YAML file, and can be read from the file that `<env>_FILE`
+    names. `own` marks a setting of this service, which is none of Coder's.
+
+    Three spellings follow from the variable where nothing else is said, as in the group TLS with
+    CODER_TLS_MIN_VERSION: the flag `tls-min-version`, the YAML key `minVersion` and the JSON path
+    `tls.min_version`.
     """
 
     name: str
     description: str
     type: ValueType[Any]
-    json_path: str
     env: str = ""
-    flag: str = ""
+    flag: str = FOLLOWS
     flag_shorthand: str = ""
-    yaml: str = ""
+    yaml: str = FOLLOWS
+    json_path: str = FOLLOWS
     default: str = ""
     group: Group | None = None
     hidden: bool = False
@@ -69,6 +95,20 @@ class Option:
     deprecated: bool = False
     obeyed: bool = False
     remark: str = ""
+    own: bool = False
+
+    def __post_init__(self) -> None:
+        if self.flag is FOLLOWS:
+            self._set("flag", self.env.removeprefix(_PREFIX).lower().replace("_", "-"))
+        key = _camel_case(self.flag.removeprefix(self.group.flags if self.group else ""))
+        if self.yaml is FOLLOWS:
+            self._set("yaml", "" if self.secret else key)
+        if self.json_path is FOLLOWS:
+            above = f"{self.group.json_path}." if self.group and self.group.json_path else ""
+            self._set("json_path", above + _snake_case(self.yaml or key))
+
+    def _set(self, name: str, value: str) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def yaml_path(self) -> str:
@@ -87,6 +127,15 @@ class Option:
             "secret": self.secret,
         }
         return {mark: "true" for mark, is_set in marks.items() if is_set}
+
+
+def _camel_case(flag: str) -> str:
+    first, *others = flag.split("-")
+    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in others)
+
+
+def _snake_case(key: str) -> str:
+    return _WORD_STARTS.sub("_", key).lower()
 
 
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:

@@ -1,86 +1,102 @@
-"""How the server is reached."""
+"""How the server is reached: its URLs, listeners, certificates and relays."""
 
 from __future__ import annotations
 
-from options.catalogue.groups import NETWORKING
+from options.catalogue.groups import DERP, HTTP, NETWORKING, TLS
 from options.option import Option
-from options.values import URL, Address, Bool, Choice, Text, TextList
-from options.values.rules import NETWORK, WILDCARD_HOST
+from options.values import URL, Address, Bool, Duration, Integer, Text, TextList
+from options.values.rules import WILDCARD_HOST, one_of
 
 NETWORKING_OPTIONS = (
     Option(
-        name="Access URL",
-        description=(
-            "The address under which people and workspaces reach this deployment, with http or "
-            "https. Set it before anybody signs in from another machine; without it the address "
-            "that the server listens on is used."
-        ),
-        type=URL(schemes=("http", "https")),
-        json_path="access_url",
+        "Access URL",
+        "The address under which people and workspaces reach this deployment, with http or https. "
+        "Set it before anybody signs in from another machine; without it the address that the "
+        "server listens on is used.",
+        URL(schemes=("http", "https")),
         env="CODER_ACCESS_URL",
-        flag="access-url",
-        yaml="accessURL",
         group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Wildcard Access URL",
-        description=(
-            "The pattern of host names under which workspace applications are served, such as "
-            "*.example.com. Set it when applications need a host name of their own, with a DNS "
-            "record to match."
-        ),
-        type=Text(WILDCARD_HOST),
-        json_path="wildcard_access_url",
+        "Wildcard Access URL",
+        "The pattern of host names under which workspace applications are served, such as "
+        "*.example.com. Set it when applications need a host name of their own, with a DNS record "
+        "to match.",
+        Text(WILDCARD_HOST),
         env="CODER_WILDCARD_ACCESS_URL",
-        flag="wildcard-access-url",
-        yaml="wildcardAccessURL",
         group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Docs URL",
-        description=(
-            "Where links to documentation lead. Change it when you keep an edited or offline copy "
-            "of the manual."
-        ),
-        type=URL(),
-        json_path="docs_url",
+        "Docs URL",
+        "Where links to documentation lead. Change it when you keep an edited or offline copy of "
+        "the manual.",
+        URL(),
         env="CODER_DOCS_URL",
-        flag="docs-url",
-        yaml="docsURL",
         default="https://coder.com/docs",
         group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Redirect to Access URL",
-        description=(
-            "Send browsers that arrive under another host name on to the access URL. Switch it on "
-            "when several names lead here and one should win."
-        ),
-        type=Bool(),
-        json_path="redirect_to_access_url",
+        "Redirect to Access URL",
+        "Send browsers that arrive under another host name on to the access URL. Switch it on when "
+        "several names lead here and one should win.",
+        Bool(),
         env="CODER_REDIRECT_TO_ACCESS_URL",
-        flag="redirect-to-access-url",
-        yaml="redirectToAccessURL",
         group=NETWORKING,
         obeyed=True,
     ),
     Option(
-        name="Address",
-        description=(
-            "The old way to set the address of whichever listener is in use. Set the HTTP address "
-            "and the TLS address instead."
-        ),
-        type=Address(),
-        json_path="address",
+        "Autobuild Poll Interval",
+        "How often workspaces are searched for starts and stops that are due. A "
+        "longer interval takes load off the database and makes schedules less punctual.",
+        Duration(),
+        env="CODER_AUTOBUILD_POLL_INTERVAL",
+        default="1m0s",
+        hidden=True,
+    ),
+    Option(
+        "Job Reaper Detect Interval",
+        "How often provisioner jobs that make no progress are looked for and ended. Shorten it if "
+        "stuck builds block people for too long.",
+        Duration(),
+        env="CODER_JOB_HANG_DETECTOR_INTERVAL",
+        default="1m0s",
+        hidden=True,
+    ),
+    Option(
+        "HTTP Address",
+        "The address and port for plain HTTP; empty switches plain HTTP off. Use 0.0.0.0 as the "
+        "host to be reachable from other machines.",
+        Text(),
+        env="CODER_HTTP_ADDRESS",
+        default="127.0.0.1:3000",
+        group=HTTP,
+        external_workspace_proxies=True,
+        obeyed=True,
+    ),
+    Option(
+        "TLS Address",
+        "The address and port for HTTPS. It counts only while TLS is enabled.",
+        Address(),
+        env="CODER_TLS_ADDRESS",
+        default="127.0.0.1:3443",
+        group=TLS,
+        external_workspace_proxies=True,
+        obeyed=True,
+    ),
+    Option(
+        "Address",
+        "The old way to set the address of the listener that is in use. Set the HTTP address and "
+        "the TLS address instead.",
+        Address(),
         env="CODER_ADDRESS",
-        flag="address",
         flag_shorthand="a",
+        yaml="",
         group=NETWORKING,
         hidden=True,
         external_workspace_proxies=True,
@@ -88,79 +104,226 @@ NETWORKING_OPTIONS = (
         obeyed=True,
     ),
     Option(
-        name="Proxy Trusted Headers",
-        description=(
-            "The headers in which trusted proxies pass on the client's address, such as "
-            "X-Forwarded-For. Set it together with the trusted origins when a proxy stands in "
-            "front."
-        ),
-        type=TextList(),
-        json_path="proxy_trusted_headers",
-        env="CODER_PROXY_TRUSTED_HEADERS",
-        flag="proxy-trusted-headers",
-        yaml="proxyTrustedHeaders",
-        group=NETWORKING,
+        "TLS Enable",
+        "Serve HTTPS with the given certificate. Leave it off when a proxy in front of the server "
+        "takes care of TLS.",
+        Bool(),
+        env="CODER_TLS_ENABLE",
+        group=TLS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Proxy Trusted Origins",
-        description=(
-            "The addresses or networks of proxies whose headers are believed, such as 10.0.0.0/8. "
-            "Never name a network from which clients connect directly."
-        ),
-        type=TextList(NETWORK),
-        json_path="proxy_trusted_origins",
-        env="CODER_PROXY_TRUSTED_ORIGINS",
-        flag="proxy-trusted-origins",
-        yaml="proxyTrustedOrigins",
-        group=NETWORKING,
+        "Redirect HTTP to HTTPS",
+        "The old switch that sends plain HTTP requests on to HTTPS. Use the redirect to the access "
+        "URL instead.",
+        Bool(),
+        env="CODER_TLS_REDIRECT_HTTP_TO_HTTPS",
+        yaml="redirectHTTP",
+        default="true",
+        group=TLS,
+        hidden=True,
+        external_workspace_proxies=True,
+        use_instead=("Redirect to Access URL",),
+        obeyed=True,
+    ),
+    Option(
+        "TLS Certificate Files",
+        "The files that hold the certificate with its intermediate ones, in PEM format. Required "
+        "once TLS is enabled, together with a key file for each.",
+        TextList(),
+        env="CODER_TLS_CERT_FILE",
+        yaml="certFiles",
+        json_path="tls.cert_file",
+        group=TLS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Secure Auth Cookie",
-        description=(
-            "Mark the session cookie so that browsers send it over HTTPS only. Switch it on "
-            "wherever people use HTTPS."
-        ),
-        type=Bool(),
-        json_path="http_cookies.secure_auth_cookie",
-        env="CODER_SECURE_AUTH_COOKIE",
-        flag="secure-auth-cookie",
-        yaml="secureAuthCookie",
-        group=NETWORKING,
+        "TLS Client CA Files",
+        "A file with the certificate authorities that client certificates are checked against, in "
+        "PEM format. Needed only when clients must prove who they are.",
+        Text(),
+        env="CODER_TLS_CLIENT_CA_FILE",
+        group=TLS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="SameSite Auth Cookie",
-        description=(
-            "Whether browsers send the session cookie along with requests that other sites cause: "
-            "lax or none. Choose none only if the dashboard is embedded elsewhere."
-        ),
-        type=Choice(("lax", "none")),
-        json_path="http_cookies.same_site",
-        env="CODER_SAMESITE_AUTH_COOKIE",
-        flag="samesite-auth-cookie",
-        yaml="sameSiteAuthCookie",
-        default="lax",
-        group=NETWORKING,
+        "TLS Client Auth",
+        "Whether clients must show a certificate: none, request, require-any, verify-if-given or "
+        "require-and-verify. Only none and require-and-verify can be served here; for the others "
+        "put a proxy in front.",
+        Text(one_of("none", "request", "require-any", "verify-if-given", "require-and-verify")),
+        env="CODER_TLS_CLIENT_AUTH",
+        default="none",
+        group=TLS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
     Option(
-        name="Browser Only",
-        description=(
-            "Let people reach workspaces through the browser alone, not through SSH or desktop "
-            "editors."
-        ),
-        type=Bool(),
-        json_path="browser_only",
-        env="CODER_BROWSER_ONLY",
-        flag="browser-only",
-        yaml="browserOnly",
-        group=NETWORKING,
+        "TLS Key Files",
+        "The files with the private keys that belong to the certificates, in PEM format and the "
+        "same order.",
+        TextList(),
+        env="CODER_TLS_KEY_FILE",
+        yaml="keyFiles",
+        json_path="tls.key_file",
+        group=TLS,
+        external_workspace_proxies=True,
+        obeyed=True,
+    ),
+    Option(
+        "TLS Minimum Version",
+        "The oldest TLS version that clients may speak: tls10, tls11, tls12 or tls13. The two "
+        "oldest are insecure and cannot be served here.",
+        Text(one_of("tls10", "tls11", "tls12", "tls13")),
+        env="CODER_TLS_MIN_VERSION",
+        default="tls12",
+        group=TLS,
+        external_workspace_proxies=True,
+        obeyed=True,
+    ),
+    Option(
+        "TLS Client Cert File",
+        "The certificate that Coder's own outgoing HTTPS requests present. Needed where its peers "
+        "ask for client certificates.",
+        Text(),
+        env="CODER_TLS_CLIENT_CERT_FILE",
+        group=TLS,
+        external_workspace_proxies=True,
+    ),
+    Option(
+        "TLS Client Key File",
+        "The private key that belongs to the certificate for outgoing HTTPS requests.",
+        Text(),
+        env="CODER_TLS_CLIENT_KEY_FILE",
+        group=TLS,
+        external_workspace_proxies=True,
+    ),
+    Option(
+        "TLS Ciphers",
+        "The cipher suites that may be used with TLS 1.2 and older. Leave it empty unless a policy "
+        "prescribes a list.",
+        TextList(),
+        env="CODER_TLS_CIPHERS",
+        yaml="tlsCiphers",
+        json_path="tls.supported_ciphers",
+        group=TLS,
+        external_workspace_proxies=True,
+        remark="The HTTP server of this service has no cipher list, so a list stops the start; put "
+        "a proxy in front.",
+    ),
+    Option(
+        "TLS Allow Insecure Ciphers",
+        "Let the list of cipher suites contain ones that are known to be weak. Only for clients "
+        "that cannot be replaced.",
+        Bool(),
+        env="CODER_TLS_ALLOW_INSECURE_CIPHERS",
+        yaml="tlsAllowInsecureCiphers",
+        json_path="tls.allow_insecure_ciphers",
+        default="false",
+        group=TLS,
+        external_workspace_proxies=True,
+        remark="The HTTP server of this service has no cipher list, so this stops the start when "
+        "it is on; put a proxy in front.",
+    ),
+    Option(
+        "DERP Server Enable",
+        "Run the relay that carries workspace traffic when no direct connection is possible. "
+        "Switch it off only if other relays are configured.",
+        Bool(),
+        env="CODER_DERP_SERVER_ENABLE",
+        default="true",
+        group=DERP,
+        external_workspace_proxies=True,
+    ),
+    Option(
+        "DERP Server Region ID",
+        "The number of the built-in relay's region. Change it if it collides with a region of your "
+        "own relay map.",
+        Integer(),
+        env="CODER_DERP_SERVER_REGION_ID",
+        default="999",
+        group=DERP,
+        hidden=True,
+    ),
+    Option(
+        "DERP Server Region Code",
+        "The short code of the built-in relay's region in relay maps and latency figures.",
+        Text(),
+        env="CODER_DERP_SERVER_REGION_CODE",
+        default="coder",
+        group=DERP,
+        hidden=True,
+    ),
+    Option(
+        "DERP Server Region Name",
+        "The name of the built-in relay's region that people see.",
+        Text(),
+        env="CODER_DERP_SERVER_REGION_NAME",
+        default="Coder Embedded Relay",
+        group=DERP,
+    ),
+    Option(
+        "DERP Server STUN Addresses",
+        "The STUN servers, as host:port, with which clients find out their public address. The "
+        "single word disable prevents direct connections.",
+        TextList(),
+        env="CODER_DERP_SERVER_STUN_ADDRESSES",
+        default="stun.l.google.com:19302,stun1.l.google.com:19302,stun2.l.google.com:19302,stun3.l.google.com:19302,stun4.l.google.com:19302",
+        group=DERP,
+    ),
+    Option(
+        "DERP Server Relay URL",
+        "The address under which several Coder servers reach this one to pass relayed traffic on. "
+        "Needed only with more than one server.",
+        URL(),
+        env="CODER_DERP_SERVER_RELAY_URL",
+        group=DERP,
         enterprise=True,
+        external_workspace_proxies=True,
+    ),
+    Option(
+        "Block Direct Connections",
+        "Send all workspace traffic through a relay and never directly between client and "
+        "workspace. For networks where such connections are forbidden.",
+        Bool(),
+        env="CODER_BLOCK_DIRECT",
+        flag="block-direct-connections",
+        yaml="blockDirect",
+        json_path="derp.config.block_direct",
+        group=DERP,
+        external_workspace_proxies=True,
+    ),
+    Option(
+        "DERP Force WebSockets",
+        "Let relay traffic always use WebSockets. Helps where a proxy breaks other protocol "
+        "upgrades.",
+        Bool(),
+        env="CODER_DERP_FORCE_WEBSOCKETS",
+        yaml="forceWebSockets",
+        json_path="derp.config.force_websockets",
+        group=DERP,
+    ),
+    Option(
+        "DERP Config URL",
+        "Where a map of further relays is fetched from at start, as JSON. Useful when the relays "
+        "are run by somebody else.",
+        Text(),
+        env="CODER_DERP_CONFIG_URL",
+        yaml="url",
+        json_path="derp.config.url",
+        group=DERP,
+    ),
+    Option(
+        "DERP Config Path",
+        "A local file with a map of further relays, as JSON. Use it where the server cannot fetch "
+        "one.",
+        Text(),
+        env="CODER_DERP_CONFIG_PATH",
+        yaml="configPath",
+        json_path="derp.config.path",
+        group=DERP,
     ),
 )

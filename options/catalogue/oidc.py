@@ -1,197 +1,299 @@
-"""Sign-in with OpenID Connect."""
+"""Sign-in with OpenID Connect, and the claims that are used."""
 
 from __future__ import annotations
 
 from options.catalogue.groups import OIDC
 from options.option import Option
-from options.values import URL, Bool, Text, TextList, TextMap
+from options.values import URL, Bool, Regexp, Text, TextList, TextListMap, TextMap, UUIDListMap
 
 _NOT_OFFERED = "Sign-in with OpenID Connect is not offered here."
 
 OIDC_OPTIONS = (
     Option(
-        name="OIDC Allow Signups",
-        description=(
-            "Make an account for somebody who signs in with OpenID Connect for the first time. "
-            "Switch it off if accounts are made by hand."
-        ),
-        type=Bool(),
-        json_path="oidc.allow_signups",
+        "OIDC Allow Signups",
+        "Make an account for somebody who signs in with OpenID Connect for the first time. Switch "
+        "it off if accounts are made by hand.",
+        Bool(),
         env="CODER_OIDC_ALLOW_SIGNUPS",
-        flag="oidc-allow-signups",
-        yaml="allowSignups",
         default="true",
         group=OIDC,
         remark="Sign-in with OpenID Connect is not offered here; clients are told that it is off.",
     ),
     Option(
-        name="OIDC Client ID",
-        description="The client id under which the identity provider knows this deployment.",
-        type=Text(),
-        json_path="oidc.client_id",
+        "OIDC Client ID",
+        "The client id under which the identity provider knows this deployment.",
+        Text(),
         env="CODER_OIDC_CLIENT_ID",
-        flag="oidc-client-id",
-        yaml="clientID",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Client Secret",
-        description="The secret that belongs to the client id at the identity provider.",
-        type=Text(),
-        json_path="oidc.client_secret",
+        "OIDC Client Secret",
+        "The secret that belongs to the client id at the identity provider.",
+        Text(),
         env="CODER_OIDC_CLIENT_SECRET",
-        flag="oidc-client-secret",
         group=OIDC,
         secret=True,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Client Key File",
-        description=(
-            "A PEM file with the private key for providers that take a signed assertion instead of "
-            "a client secret."
-        ),
-        type=Text(),
-        json_path="oidc.client_key_file",
+        "OIDC Client Key File",
+        "A PEM file with the private key for providers that take a signed assertion instead of a "
+        "client secret.",
+        Text(),
         env="CODER_OIDC_CLIENT_KEY_FILE",
-        flag="oidc-client-key-file",
         yaml="oidcClientKeyFile",
+        json_path="oidc.client_key_file",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Client Cert File",
-        description=(
-            "A PEM file with the certificate that belongs to the key for signed assertions."
-        ),
-        type=Text(),
-        json_path="oidc.client_cert_file",
+        "OIDC Client Cert File",
+        "A PEM file with the certificate that belongs to the key for signed assertions.",
+        Text(),
         env="CODER_OIDC_CLIENT_CERT_FILE",
-        flag="oidc-client-cert-file",
         yaml="oidcClientCertFile",
+        json_path="oidc.client_cert_file",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Email Domain",
-        description=(
-            "The e-mail domains whose owners may sign in; empty allows all. Set it when the "
-            "provider also serves people from outside."
-        ),
-        type=TextList(),
-        json_path="oidc.email_domain",
+        "OIDC Email Domain",
+        "The e-mail domains whose owners may sign in; empty allows all. Set it when the provider "
+        "also serves people from outside.",
+        TextList(),
         env="CODER_OIDC_EMAIL_DOMAIN",
-        flag="oidc-email-domain",
-        yaml="emailDomain",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Issuer URL",
-        description=(
-            "The identity provider's issuer address, from which its endpoints and keys are "
-            "discovered."
-        ),
-        type=Text(),
-        json_path="oidc.issuer_url",
+        "OIDC Issuer URL",
+        "The identity provider's issuer address, from which its endpoints and keys are discovered.",
+        Text(),
         env="CODER_OIDC_ISSUER_URL",
-        flag="oidc-issuer-url",
-        yaml="issuerURL",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Scopes",
-        description=(
-            "What is asked of the provider at sign-in. Add a scope when a claim that you need, "
-            "such as groups, is missing."
-        ),
-        type=TextList(),
-        json_path="oidc.scopes",
+        "OIDC Scopes",
+        "What is asked of the provider at sign-in. Add a scope when a claim that you need, such as "
+        "groups, is missing.",
+        TextList(),
         env="CODER_OIDC_SCOPES",
-        flag="oidc-scopes",
-        yaml="scopes",
         default="openid,profile,email",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Ignore Email Verified",
-        description=(
-            "Accept e-mail addresses that the provider has not verified. Only for providers that "
-            "never say so."
-        ),
-        type=Bool(),
-        json_path="oidc.ignore_email_verified",
+        "OIDC Ignore Email Verified",
+        "Accept e-mail addresses that the provider has not verified. Only for providers that never "
+        "say so.",
+        Bool(),
         env="CODER_OIDC_IGNORE_EMAIL_VERIFIED",
-        flag="oidc-ignore-email-verified",
-        yaml="ignoreEmailVerified",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OIDC Auth URL Parameters",
-        description=(
-            "Further parameters of the address that starts a sign-in, as a map. Some providers "
-            "need one before they hand out refresh tokens."
-        ),
-        type=TextMap(),
-        json_path="oidc.auth_url_params",
+        "OIDC Username Field",
+        "The claim from which a new account takes its user name.",
+        Text(),
+        env="CODER_OIDC_USERNAME_FIELD",
+        default="preferred_username",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Name Field",
+        "The claim from which an account takes the person's full name.",
+        Text(),
+        env="CODER_OIDC_NAME_FIELD",
+        default="name",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Email Field",
+        "The claim from which an account takes its e-mail address.",
+        Text(),
+        env="CODER_OIDC_EMAIL_FIELD",
+        default="email",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Auth URL Parameters",
+        "Further parameters of the address that starts a sign-in, as a map. Some providers need "
+        "one before they hand out refresh tokens.",
+        TextMap(),
         env="CODER_OIDC_AUTH_URL_PARAMS",
-        flag="oidc-auth-url-params",
-        yaml="authURLParams",
         default='{"access_type": "offline"}',
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OpenID Connect sign in text",
-        description="What the sign-in button for OpenID Connect says.",
-        type=Text(),
-        json_path="oidc.sign_in_text",
+        "OIDC Ignore UserInfo",
+        "Take claims from the id token alone and leave the provider's user-info endpoint unasked. "
+        "For providers whose endpoint is missing or wrong.",
+        Bool(),
+        env="CODER_OIDC_IGNORE_USERINFO",
+        yaml="ignoreUserInfo",
+        default="false",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Access Token Claims",
+        "Take claims from the access token instead of the user-info endpoint. Only for providers "
+        "that put them nowhere else.",
+        Bool(),
+        env="CODER_OIDC_ACCESS_TOKEN_CLAIMS",
+        json_path="oidc.source_user_info_from_access_token",
+        default="false",
+        group=OIDC,
+        hidden=True,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Organization Field",
+        "The claim that lists the organisations of a person. Set it to let the provider decide who "
+        "belongs where.",
+        Text(),
+        env="CODER_OIDC_ORGANIZATION_FIELD",
+        group=OIDC,
+        hidden=True,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Assign Default Organization",
+        "Put everybody who signs in into the default organisation too. Switch it off when the "
+        "provider's list should be the whole truth.",
+        Bool(),
+        env="CODER_OIDC_ORGANIZATION_ASSIGN_DEFAULT",
+        default="true",
+        group=OIDC,
+        hidden=True,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Organization Sync Mapping",
+        "A map from the provider's organisations to lists of organisation ids here.",
+        UUIDListMap(),
+        env="CODER_OIDC_ORGANIZATION_MAPPING",
+        default="{}",
+        group=OIDC,
+        hidden=True,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Group Field",
+        "The claim that lists the groups of a person. Set it to keep groups in step with the "
+        "provider.",
+        Text(),
+        env="CODER_OIDC_GROUP_FIELD",
+        json_path="oidc.groups_field",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Group Mapping",
+        "A map from the provider's group names to group names here. Groups that it leaves out keep "
+        "their names.",
+        TextMap(),
+        env="CODER_OIDC_GROUP_MAPPING",
+        default="{}",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "Enable OIDC Group Auto Create",
+        "Make groups that the provider names and that do not exist yet.",
+        Bool(),
+        env="CODER_OIDC_GROUP_AUTO_CREATE",
+        yaml="enableGroupAutoCreate",
+        json_path="oidc.group_auto_create",
+        default="false",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Regex Group Filter",
+        "Only groups whose names match this expression are used. It is applied after the mapping.",
+        Regexp(),
+        env="CODER_OIDC_GROUP_REGEX_FILTER",
+        default=".*",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC Allowed Groups",
+        "Only members of one of these groups may sign in; empty allows all.",
+        TextList(),
+        env="CODER_OIDC_ALLOWED_GROUPS",
+        yaml="groupAllowed",
+        json_path="oidc.group_allow_list",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC User Role Field",
+        "The claim that lists the roles of a person. Set it to let the provider decide who is, "
+        "say, an owner.",
+        Text(),
+        env="CODER_OIDC_USER_ROLE_FIELD",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC User Role Mapping",
+        "A map from the provider's roles to lists of roles here.",
+        TextListMap(),
+        env="CODER_OIDC_USER_ROLE_MAPPING",
+        default="{}",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OIDC User Role Default",
+        "The roles that everybody gets who signs in, besides those that the provider names.",
+        TextList(),
+        env="CODER_OIDC_USER_ROLE_DEFAULT",
+        json_path="oidc.user_roles_default",
+        group=OIDC,
+        remark=_NOT_OFFERED,
+    ),
+    Option(
+        "OpenID Connect sign in text",
+        "What the sign-in button for OpenID Connect says.",
+        Text(),
         env="CODER_OIDC_SIGN_IN_TEXT",
-        flag="oidc-sign-in-text",
-        yaml="signInText",
         default="OpenID Connect",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="OpenID connect icon URL",
-        description="The picture on the sign-in button for OpenID Connect.",
-        type=URL(),
-        json_path="oidc.icon_url",
+        "OpenID connect icon URL",
+        "The picture on the sign-in button for OpenID Connect.",
+        URL(),
         env="CODER_OIDC_ICON_URL",
-        flag="oidc-icon-url",
-        yaml="iconURL",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="Signups disabled text",
-        description=(
-            "What somebody without an account reads when sign-ups through OpenID Connect are off."
-        ),
-        type=Text(),
-        json_path="oidc.signups_disabled_text",
+        "Signups disabled text",
+        "What somebody without an account reads when sign-ups through OpenID Connect are off.",
+        Text(),
         env="CODER_OIDC_SIGNUPS_DISABLED_TEXT",
-        flag="oidc-signups-disabled-text",
-        yaml="signupsDisabledText",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
     Option(
-        name="Skip OIDC issuer checks (not recommended)",
-        description=(
-            "Accept id tokens whose issuer differs from the configured one. It weakens sign-in; "
-            "use it only for a provider that cannot be put right."
-        ),
-        type=Bool(),
-        json_path="oidc.skip_issuer_checks",
+        "Skip OIDC issuer checks (not recommended)",
+        "Accept id tokens whose issuer differs from the configured one. It weakens sign-in; use it "
+        "only for a provider that cannot be put right.",
+        Bool(),
         env="CODER_DANGEROUS_OIDC_SKIP_ISSUER_CHECKS",
-        flag="dangerous-oidc-skip-issuer-checks",
         yaml="dangerousSkipIssuerChecks",
+        json_path="oidc.skip_issuer_checks",
         group=OIDC,
         remark=_NOT_OFFERED,
     ),
