@@ -6,31 +6,33 @@ from django.urls import reverse
 
 from jobs import selectors
 from jobs.models import JobRun
+from jobs.registry import Job
 from kernel.admin_cards import Line, State, ago, register
 
-MOST_ERROR_CHARACTERS = 120
+MAX_ERROR_CHARACTERS = 120
 
 
 def _lines(now: datetime) -> list[Line]:
-    newest = {run.job: run for run in JobRun.objects.newest_of_each_job(now)}
+    newest = selectors.newest_runs(now)
     return [
-        _line(job.name, newest.get(job.name), due=slot, now=now)
-        for slot, job in selectors.upcoming(now)
+        _line(job, newest.get(job.name), due=slot, now=now) for slot, job in selectors.upcoming(now)
     ]
 
 
-def _line(name: str, run: JobRun | None, *, due: datetime, now: datetime) -> Line:
+def _line(job: Job, run: JobRun | None, *, due: datetime, now: datetime) -> Line:
+    name = job.name
     following = f"next {ago(due, now=now)}" if due > now else "due now"
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={name}"
     if run is None:
         return Line(name, f"never ran, {following}", State.NOTICE, link)
     begun = ago(run.started_at, now=now)
+    late = selectors.is_late(job, run, now=now)
     if run.state == "running":
-        return Line(name, f"runs, begun {begun}", State.PLAIN, link)
+        return Line(name, f"runs, begun {begun}", State.BAD if late else State.PLAIN, link)
     if run.failed:
-        text = f"failed {begun}, {following}: {run.error[:MOST_ERROR_CHARACTERS]}"
+        text = f"failed {begun}, {following}: {run.error[:MAX_ERROR_CHARACTERS]}"
         return Line(name, text, State.BAD, link)
-    return Line(name, f"ran {begun}, {following}", State.GOOD, link)
+    return Line(name, f"ran {begun}, {following}", State.BAD if late else State.GOOD, link)
 
 
 register("Jobs", _lines, order=50)

@@ -1,4 +1,4 @@
-"""What is measured about jobs, for Prometheus."""
+"""Metrics of the jobs, for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from prometheus_client import Counter, Histogram
 
 from jobs.models import JobRun
+from jobs.selectors import late_jobs
 from kernel.telemetry import measures
 
 RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", ["job", "outcome"])
@@ -36,7 +37,17 @@ def _failing(now: datetime) -> measures.Values:
     return {(run.job,): float(run.failed) for run in newest}
 
 
+def _late(now: datetime) -> measures.Values:
+    return {(job,): float(late) for job, late in late_jobs(now).items()}
+
+
 measures.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=["job"])
 measures.figure(
     "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=["job"]
+)
+measures.figure(
+    "coderapi_job_late",
+    "1 if a job's run takes too long, or its next one has not ended in time, else 0.",
+    _late,
+    labels=["job"],
 )

@@ -13,7 +13,7 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
         return self.filter(finished_at=None)
 
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
-        """Without runs of a time to come, of a clock that was ahead: they would hide all since."""
+        """Leaves out runs in the future, of a clock that was ahead: they would hide all since."""
         return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")
 
 
@@ -49,7 +49,7 @@ class JobRun(models.Model):
 
     @property
     def state(self) -> str:
-        """running, failed or ok."""
+        """Returns running, failed or ok."""
         if self.finished_at is None:
             return "running"
         return "failed" if self.failed else "ok"

@@ -1,4 +1,4 @@
-"""What runs by the clock. An app registers its jobs in its module `jobs`, found at the start."""
+"""The jobs that exist. An app registers its own in its module `jobs`, found at the start."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ class JobError(Exception):
 
 
 class JobFailedError(Exception):
-    """What a job raises when it foresaw its failure: the message says all, without a traceback."""
+    """A failure that the job foresaw: the message says all, without a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A plain function of `now` with its name and interval.
+    """A plain function of `now` with its name, its interval and the time that it may take.
 
     `run` returns how many rows it wrote or removed, or None where that says nothing. It runs
-    outside a transaction, may be killed at any point and is run again, so it has to be repeatable.
+    outside a transaction, may be killed at any point and is run again, so it must be repeatable.
     """
 
     name: str
     every: Interval
     run: Callable[[datetime], int | None]
+    within: timedelta = timedelta(minutes=10)
     enabled: Callable[[], bool] = lambda: True
 
     def interval(self) -> timedelta:
@@ -39,7 +40,7 @@ _jobs: dict[str, Job] = {}
 
 
 def register(job: Job) -> Job:
-    """The same job, now known. Raises: JobError when the name is taken."""
+    """Adds the job to those that run, and returns it. Raises: JobError when the name is taken."""
     if job.name in _jobs:
         raise JobError(f"There are two jobs named {job.name!r}.")
     _jobs[job.name] = job
@@ -47,12 +48,12 @@ def register(job: Job) -> Job:
 
 
 def all_jobs() -> list[Job]:
-    """Every job, by name."""
+    """Lists every job, by name."""
     return [_jobs[name] for name in sorted(_jobs)]
 
 
 def find(name: str) -> Job:
-    """The job of that name. Raises: JobError when there is none."""
+    """Returns the job of that name. Raises: JobError when there is none."""
     try:
         return _jobs[name]
     except KeyError:

@@ -1,4 +1,4 @@
-"""Running jobs, each at most once a slot, and keeping account of it."""
+"""Runs jobs, each at most once a slot, and keeps account of it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,57 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from jobs import metrics
-from jobs.locks import job_lock
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError
-from jobs.selectors import upcoming
+from jobs.selectors import upcoming_slot
+from kernel.db.connections import connect_directly, lock_number
 from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
 
 ABANDONED = "The process that ran it ended before the job did."
-MOST_ERROR_CHARACTERS = 4000
+MAX_ERROR_CHARACTERS = 4000
 KEPT = timedelta(days=30)
 
 
-def run_due(now: datetime, *, stopping: Callable[[], bool] = lambda: False) -> list[JobRun]:
-    """The runs of all that was due, one after the other; `stopping` is asked between two."""
-    fail_abandoned_runs(now)
-    runs = []
-    for slot, job in upcoming(now):
-        if slot > now or stopping():
-            break
-        if run := run_job(job, timezone.now(), slot=slot):
-            runs.append(run)
-    return runs
+@contextmanager
+def job_lock(name: str) -> Iterator[bool]:
+    """Takes the job's lock until the end of the block, and yields whether it was free.
+
+    It tells, too, whether a run's process still lives. It is no fence, since it goes with its
+    connection: the fence is the row of the slot.
+    """
+    with connect_directly() as connection:
+        row = connection.execute(
+            "SELECT pg_try_advisory_lock(%s)", [lock_number(f"jobs.{name}")]
+        ).fetchone()
+        yield bool(row and row[0])
+
+
+def run_if_due(job: Job, now: datetime) -> JobRun | None:
+    """Runs the job if a slot of it is due, and returns the finished run.
+
+    Returns None when nothing is due, or another process has it.
+    """
+    fail_abandoned_runs(now, job=job.name)
+    slot = upcoming_slot(job.name, every=job.interval(), now=now)
+    if slot > now or not job.enabled():
+        return None
+    return run_job(job, now, slot=slot)
 
 
 def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun | None:
-    """The finished run, or None when another process runs the job or has had the slot.
+    """Runs the job and returns the finished run. Without a slot the run stands for now.
 
-    Without a slot the run stands for now. What the job raises is logged and kept in the row.
+    Returns None when another process runs the job or has had the slot. What the job raises is
+    logged and kept in the row.
     """
     with job_lock(job.name) as mine:
         if not mine:
@@ -51,7 +66,7 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
 
 
 def _begin(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
-    """The row that stands for the run; None when the slot has one."""
+    """Makes the row that stands for the run. Returns None when the slot has one."""
     host = f"{socket.gethostname()}:{os.getpid()}"[:255]
     try:
         with transaction.atomic():
@@ -66,10 +81,10 @@ def _carry_out(job: Job, run: JobRun, now: datetime) -> JobRun:
         run.rows = job.run(now)
     except JobFailedError as error:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
-        run.error = scrub(str(error) or "It failed.")[:MOST_ERROR_CHARACTERS]
+        run.error = scrub(str(error) or "It failed.")[:MAX_ERROR_CHARACTERS]
     except Exception as error:
         logger.exception("Job %s failed", job.name, extra={"job": job.name})
-        run.error = scrub(f"{type(error).__name__}: {error}")[:MOST_ERROR_CHARACTERS]
+        run.error = scrub(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARACTERS]
     lasted = time.monotonic() - begun
     run.finished_at = now + timedelta(seconds=lasted)
     _finish(run)
@@ -91,22 +106,25 @@ def _finish(run: JobRun) -> None:
     logger.info("Job %s: %s", run.job, run.state, extra={"job": run.job, "rows": run.rows})
 
 
-def fail_abandoned_runs(now: datetime) -> int:
-    """How many unfinished runs were marked as failed because nobody runs them any more."""
+def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
+    """Marks unfinished runs as failed if nobody runs them any more. Returns how many.
+
+    Only those of one job, if it is named.
+    """
+    unfinished = JobRun.objects.unfinished()
+    found = unfinished.of(job) if job else unfinished
     marked = 0
-    for name in (
-        JobRun.objects.unfinished().order_by("job").values_list("job", flat=True).distinct()
-    ):
+    for name in found.order_by("job").values_list("job", flat=True).distinct():
         with job_lock(name) as mine:
             if mine:
-                marked += (
-                    JobRun.objects.of(name).unfinished().update(finished_at=now, error=ABANDONED)
-                )
+                marked += unfinished.of(name).update(finished_at=now, error=ABANDONED)
     return marked
 
 
 def prune_runs(now: datetime) -> int:
-    """How many old runs were removed. The newest of every job stays, however old."""
+    """Removes old runs, but never the newest of a job. Returns how many."""
+    # Also those of jobs that are no longer there, which nobody else looks after.
+    fail_abandoned_runs(now)
     newest = JobRun.objects.newest_of_each_job(now).values("pk")
     old = JobRun.objects.filter(started_at__lt=now - KEPT).exclude(pk__in=newest)
     return old.delete()[0]

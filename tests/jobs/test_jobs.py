@@ -12,12 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import registry
-from jobs.locks import job_lock
 from jobs.models import JobRun
 from jobs.registry import Job, JobError, JobFailedError, register
-from jobs.schedule import FIRST_RETRY, MOST_RETRY, Run, next_slot, retry_delay, slot_of
+from jobs.schedule import FIRST_RETRY, MAX_RETRY, Run, next_slot, retry_delay, slot_of
 from jobs.selectors import jobs_state, upcoming
-from jobs.services import ABANDONED, KEPT, fail_abandoned_runs, prune_runs, run_due, run_job
+from jobs.services import (
+    ABANDONED,
+    KEPT,
+    fail_abandoned_runs,
+    job_lock,
+    prune_runs,
+    run_if_due,
+    run_job,
+)
+from jobs.worker import MAX_SECONDS, seconds_to_next
 from kernel.telemetry import measures
 from tests.support.client import APIClient
 from tests.support.job_registry import empty_registry
@@ -100,7 +108,7 @@ def test_next_slot(runs: list[Run], expected: datetime) -> None:
 
 @given(failures=st.integers(min_value=0, max_value=10_000))
 def test_retries_come_less_and_less_often_within_bounds(failures: int) -> None:
-    assert FIRST_RETRY <= retry_delay(failures) <= retry_delay(failures + 1) <= MOST_RETRY
+    assert FIRST_RETRY <= retry_delay(failures) <= retry_delay(failures + 1) <= MAX_RETRY
 
 
 # --- The registry -----------------------------------------------------------------------------
@@ -165,18 +173,12 @@ def test_a_job_that_runs_elsewhere_is_left_alone(only: Registered) -> None:
 
 
 @pytest.mark.django_db
-def test_a_failure_is_recorded_and_does_not_stop_the_others(
-    only: Registered, caplog: pytest.LogCaptureFixture
-) -> None:
-    only(fails, name="a_fails")
-    only(lambda now: 1, name="b_works")
+def test_a_failure_is_recorded(only: Registered, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        runs = run_due(NOON)
-    assert [(run.job, run.error, run.rows) for run in runs] == [
-        ("a_fails", "ValueError: no such luck", None),
-        ("b_works", "", 1),
-    ]
-    assert "Job a_fails failed" in caplog.text
+        run = run_if_due(only(fails), NOON)
+    assert run
+    assert (run.error, run.rows) == ("ValueError: no such luck", None)
+    assert "Job test_job failed" in caplog.text
 
 
 @pytest.mark.django_db
@@ -203,20 +205,26 @@ def test_an_errors_text_is_kept_without_passwords_and_nul(only: Registered) -> N
     assert run.error == "ValueError: postgresql://me:***@db/x"
 
 
+def slot_run(job: Job, now: datetime) -> datetime | None:
+    """Returns the slot that was run, if one was due."""
+    run = run_if_due(job, now)
+    return run.slot if run else None
+
+
 @pytest.mark.django_db
 def test_what_is_due_runs_once_and_again_in_the_next_slot(only: Registered) -> None:
-    only()
-    assert [run.slot for run in run_due(NOON + MINUTE)] == [NOON]
-    assert run_due(NOON + 59 * MINUTE) == []
-    assert [run.slot for run in run_due(NOON + HOUR)] == [NOON + HOUR]
+    job = only()
+    assert slot_run(job, NOON + MINUTE) == NOON
+    assert slot_run(job, NOON + 59 * MINUTE) is None
+    assert slot_run(job, NOON + HOUR) == NOON + HOUR
 
 
 @pytest.mark.django_db
 def test_nothing_waits_for_a_clock_that_was_ahead(only: Registered) -> None:
-    only()
+    job = only()
     for hours in range(9, 20):
-        run_due(NOON + hours * HOUR)
-    assert [run.slot for run in run_due(NOON)] == [NOON]
+        run_if_due(job, NOON + hours * HOUR)
+    assert slot_run(job, NOON) == NOON
     assert [slot for slot, _ in upcoming(NOON)] == [NOON + HOUR]
 
 
@@ -227,7 +235,7 @@ def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
     only()
     now = timezone.now()
     add_run(now + 9 * HOUR)
-    assert jobs_state(now)["test_job"] == {"state": "never"}
+    assert jobs_state(now)["test_job"] == {"state": "never", "late": False}
     failed = add_run(now - HOUR, error="no such luck")
     assert jobs_state()["test_job"]["slot"] == failed.slot
     measures.discover()
@@ -240,27 +248,20 @@ def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
 
 @pytest.mark.django_db
 def test_a_failed_job_is_tried_again_soon(only: Registered) -> None:
-    only(fails)
-    run_due(NOON)
+    job = only(fails)
+    run_if_due(job, NOON)
     [(retry, _)] = upcoming(NOON)
     assert NOON < retry < NOON + 2 * HOUR
     JobRun.objects.update(finished_at=NOON)
-    assert run_due(NOON + FIRST_RETRY - timedelta(seconds=1)) == []
-    assert [run.slot for run in run_due(NOON + FIRST_RETRY)] == [NOON + FIRST_RETRY]
+    assert slot_run(job, NOON + FIRST_RETRY - timedelta(seconds=1)) is None
+    assert slot_run(job, NOON + FIRST_RETRY) == NOON + FIRST_RETRY
 
 
 @pytest.mark.django_db
 def test_a_disabled_job_does_not_run(only: Registered) -> None:
-    only(enabled=lambda: False)
-    assert run_due(NOON) == []
-
-
-@pytest.mark.django_db
-def test_nothing_is_begun_once_the_worker_stops(only: Registered) -> None:
-    only(name="a")
-    only(name="b")
-    answers = iter([False, True])
-    assert [run.job for run in run_due(NOON, stopping=lambda: next(answers))] == ["a"]
+    job = only(enabled=lambda: False)
+    assert run_if_due(job, NOON) is None
+    assert seconds_to_next(job) == MAX_SECONDS
 
 
 # --- Runs whose process died ------------------------------------------------------------------
@@ -270,13 +271,12 @@ def test_nothing_is_begun_once_the_worker_stops(only: Registered) -> None:
 def test_a_run_that_nobody_runs_any_more_is_marked_as_failed_and_tried_again(
     only: Registered,
 ) -> None:
-    only()
+    job = only()
     add_run(NOON, finished=False)
-    assert run_due(NOON + MINUTE) == []
+    assert slot_run(job, NOON + MINUTE) is None
     assert JobRun.objects.get().error == ABANDONED
-    assert [run.slot for run in run_due(NOON + MINUTE + FIRST_RETRY)] == [
-        NOON + MINUTE + FIRST_RETRY
-    ]
+    again = NOON + MINUTE + FIRST_RETRY
+    assert slot_run(job, again) == again
 
 
 @pytest.mark.django_db
@@ -310,20 +310,47 @@ def test_old_runs_are_pruned_but_the_newest_of_each_job_stays() -> None:
     add_run(old)
     add_run(old, job="other")
     add_run(NOON, job="other")
+    add_run(old, job="no longer there", finished=False)
     assert prune_runs(NOON) == 2
+    assert JobRun.objects.get(job="no longer there").error == ABANDONED
+    JobRun.objects.filter(job="no longer there").delete()
     assert set(JobRun.objects.values_list("job", "slot")) == {("test_job", old), ("other", NOON)}
 
 
 @pytest.mark.django_db
 def test_the_state_of_every_job(only: Registered) -> None:
-    only(name="never")
-    only(name="fine")
-    only(name="broken")
+    for name in ("never", "fine", "broken"):
+        only(name=name)
     add_run(NOON - HOUR, job="fine", error="long ago")
     add_run(NOON, job="fine")
     add_run(NOON, job="broken", error="now")
     states = {name: state["state"] for name, state in jobs_state().items()}
     assert states == {"never": "never", "fine": "ok", "broken": "failed"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("begun", "finished", "late"),
+    [
+        (MINUTE, False, False),
+        (10 * MINUTE, False, False),
+        (11 * MINUTE, False, True),
+        (HOUR + 10 * MINUTE, True, False),
+        (HOUR + 11 * MINUTE, True, True),
+    ],
+)
+def test_a_job_is_late_when_a_run_or_the_next_one_takes_too_long(
+    owner: APIClient, only: Registered, begun: timedelta, finished: bool, late: bool
+) -> None:
+    now = timezone.now()
+    only(within=10 * MINUTE + MINUTE / 2)
+    add_run(now - begun, finished=finished)
+    measures.discover()
+    figures = {each.name: each.samples for each in measures.read_figures(now)}
+    assert [each.value for each in figures["coderapi_job_late"]] == [late]
+    assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["late"] is late
+    owner.force_login(owner.user)
+    assert ("state-bad" in owner.get("/admin/").text) is late
 
 
 @pytest.mark.django_db

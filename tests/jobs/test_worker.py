@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from jobs.models import JobRun
 from jobs.registry import Job, register
+from jobs.selectors import jobs_state
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
 from kernel.db.connections import discard_pool
@@ -110,16 +111,44 @@ def test_a_worker_outlives_its_database(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.text.count("Jobs wait for the database") == 1
 
 
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    """A job that has begun when the event is set, and does not end before the test does."""
+    begun, released = threading.Event(), threading.Event()
+
+    def run(now: datetime) -> None:
+        begun.set()
+        released.wait(DEADLINE_SECONDS)
+
+    register(Job(name="stuck", every=timedelta(days=1), run=run, within=timedelta(0)))
+    yield begun
+    released.set()
+    wait_for(lambda: "job-stuck" not in {thread.name for thread in threading.enumerate()})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stuck_job_holds_no_other_up_and_is_late(
+    own_jobs: None, stuck: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    every_second()
+    with working():
+        assert stuck.wait(DEADLINE_SECONDS)
+        before = finished()
+        wait_for(lambda: finished() >= before + 2)
+        state = jobs_state()["stuck"]
+        assert (state["state"], state["late"]) == ("running", True)
+    # Its time is over, so the worker has not waited for it.
+    assert "Job stuck is left: it has not ended within 0:00:00" in caplog.text
+
+
 @pytest.mark.usefixtures("own_jobs")
 @pytest.mark.django_db
-def test_it_sleeps_until_the_next_job_is_due_but_not_for_long() -> None:
-    now = datetime(2026, 3, 4, 12, 0, 50, tzinfo=timezone.now().tzinfo)
-    assert seconds_to_next(now) == 30
-    every_second(name="minutely", every=timedelta(minutes=1))
-    JobRun.objects.create(
-        job="minutely", slot=now.replace(second=0), started_at=now, finished_at=now, host="x"
-    )
-    assert seconds_to_next(now) == 10
+def test_it_sleeps_until_the_next_slot_but_not_for_long() -> None:
+    now = timezone.now()
+    for every, least, most in ((1, 0, 1), (60 * 60 * 24 * 365, 30, 30)):
+        job = every_second(name=f"each_{every}_s", every=timedelta(seconds=every))
+        JobRun.objects.create(job=job.name, slot=now, started_at=now, finished_at=now, host="x")
+        assert least <= seconds_to_next(job) <= most
 
 
 def test_a_signal_ends_the_loop_between_two_runs() -> None:
