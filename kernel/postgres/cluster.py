@@ -1,4 +1,4 @@
-"""A cluster's life: made, started, looked at, stopped. Whoever calls holds the place's lock."""
+"""A cluster's life: made, started, looked at, stopped. The caller holds the place's lock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel.alive import is_alive
-from kernel.postgres import log, sockets
-from kernel.postgres.account import Account
+from kernel.postgres.account import Account, PostgresError
 from kernel.postgres.binaries import Binaries
-from kernel.postgres.errors import PostgresError
-from kernel.postgres.links import unfollowed
-from kernel.postgres.place import DATABASE, ROLE, Cluster, Place
+from kernel.postgres.place import (
+    DATABASE,
+    ROLE,
+    Cluster,
+    Place,
+    last_log_lines,
+    make_sockets_directory,
+    remove_sockets_directory,
+    sockets_directory,
+    trim_log,
+    unfollowed,
+)
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -43,7 +51,7 @@ FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a running server says of itself in its postmaster.pid."""
+    """A running server, as its postmaster.pid describes it."""
 
     pid: int
     sockets: Path
@@ -51,7 +59,7 @@ class Server:
 
 
 def running(cluster: Cluster) -> Server | None:
-    """The cluster's server, or None without one: a file left by a dead server does not count."""
+    """Returns the cluster's server, or None: a file left by a dead server does not count."""
     lines = _pid_lines(cluster)
     if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
         return None
@@ -65,7 +73,7 @@ def running(cluster: Cluster) -> Server | None:
 
 
 def has_crashed(cluster: Cluster) -> bool:
-    """Whether a server ended without a shutdown, which would have removed its file."""
+    """Tells whether a server ended without a shutdown, which would have removed its file."""
     return running(cluster) is None and bool(_pid_lines(cluster))
 
 
@@ -115,15 +123,15 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
 
 
 def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
-    """The cluster's server, accepting connections; a half-dead predecessor is waited for.
+    """Returns the cluster's server once it accepts connections; waits for a dying predecessor.
 
     Raises: PostgresError with the end of the server's log when it does not come up.
     """
     if server := _settled(cluster):
         return server
-    folder = sockets.directory(cluster)
-    sockets.make(place, folder)
-    log.trim(cluster.log)
+    folder = sockets_directory(cluster)
+    make_sockets_directory(place, folder)
+    trim_log(cluster.log)
     _disown_pid_file(cluster)
     settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
@@ -134,7 +142,7 @@ def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool =
 
 
 def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
-    """Whether there was a server to stop. Open transactions are rolled back.
+    """Stops the server and rolls back open transactions. Returns whether there was one.
 
     Raises: PostgresError when it does not end.
     """
@@ -143,7 +151,8 @@ def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
         _pg_ctl(
             place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}"
         )
-    sockets.remove(place, server.sockets if server and server.ready else sockets.directory(cluster))
+    known = server.sockets if server and server.ready else sockets_directory(cluster)
+    remove_sockets_directory(place, known)
     return server is not None
 
 
@@ -195,12 +204,12 @@ def _pg_ctl(
 
 
 def _with_log(message: str, cluster: Cluster) -> str:
-    lines = log.last_lines(cluster.log)
+    lines = last_log_lines(cluster.log)
     return f"{message}\nThe end of its log {cluster.log}:\n{lines}" if lines else message
 
 
 def _settled(cluster: Cluster) -> Server | None:
-    """The server once it is ready, or None once there is none: it may be starting or stopping."""
+    """Waits while the server starts or stops. Returns it, or None once there is none."""
     deadline = time.monotonic() + START_SECONDS
     while (server := running(cluster)) and not server.ready:
         if time.monotonic() > deadline:
@@ -219,7 +228,7 @@ def _pid_lines(cluster: Cluster) -> list[str]:
 
 
 def _is_server(pid: int, cluster: Cluster) -> bool:
-    """Whether the process is this cluster's server, and not a later one with its number."""
+    """Tells whether the process is this cluster's server, and not a later one with its number."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:

@@ -1,20 +1,35 @@
-"""Where one data directory keeps its private cluster, and as whom that cluster runs."""
+"""The files of a data directory's private cluster: data, password, log, and the socket elsewhere.
+
+Root opens files in directories of PostgreSQL's account, and follows no link out of them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from kernel.datadir import PASSABLE, DataDirectoryError, ensure
-from kernel.postgres.account import Account, account_for
-from kernel.postgres.errors import PostgresError
-from kernel.postgres.links import unfollowed
+from kernel.postgres.account import Account, PostgresError, account_for
 
 ROLE = DATABASE = "coderapi"
+
+MAX_LOG_BYTES = 8 * 1024 * 1024
+KEPT_LOG_BYTES = 1024 * 1024
+
+SOCKET = ".s.PGSQL.5432"
+MAX_SOCKET_PATH = 107
+SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and the owner is checked
+
+
+def unfollowed(path: str, flags: int) -> int:
+    """Opens a file for `open(opener=…)`: no symbolic link, and private if the file is made."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,7 @@ class Cluster:
 
     @property
     def major(self) -> int | None:
-        """The major version that the data belongs to, or None where there is no cluster yet."""
+        """The major version that the data belongs to, or None without a cluster."""
         try:
             return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
         except FileNotFoundError:
@@ -93,7 +108,7 @@ class Place:
 
 
 def prepared(data_dir: Path) -> Place:
-    """The place under an existing or new data directory, which the cluster's account can enter.
+    """Returns the place under a data directory, which is made if need be, for its account to enter.
 
     Raises: PostgresError.
     """
@@ -127,17 +142,119 @@ def _closed_parent(root: Path, account: Account) -> Path:
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
-    """The cluster's address for psycopg and libpq: a socket, no port, the password included."""
+    """Returns the cluster's address for psycopg and libpq: a socket, with the password."""
     # The directory is a parameter: many URL readers fail over an encoded path as a host name.
     host = urlencode({"host": str(sockets)})
     return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
 
 
 def client_environment(cluster: Cluster, sockets: Path) -> dict[str, str]:
-    """What leads libpq's programs to the cluster; on a command line others could read it."""
+    """Returns the variables that lead libpq's programs to the cluster.
+
+    On a command line others could read the password.
+    """
     return {
         "PGHOST": str(sockets),
         "PGUSER": ROLE,
         "PGPASSWORD": cluster.password,
         "PGDATABASE": DATABASE,
     }
+
+
+# --- The log ----------------------------------------------------------------------------------
+
+
+def trim_log(log: Path, *, most: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES) -> None:
+    """Cuts a log that has grown past `most` bytes down to its last `kept` bytes.
+
+    PostgreSQL itself can rotate its log, but not limit it. It opens the file for appending, so its
+    next line follows what is left.
+    """
+    with contextlib.suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size > most:
+            stream.seek(size - kept)
+            tail = stream.read(kept)
+            stream.seek(0)
+            stream.truncate()
+            stream.write(tail)
+
+
+def last_log_lines(log: Path, *, count: int = 12) -> str:
+    """Returns the newest lines, for an error message; "" without a log."""
+    try:
+        with open(log, "rb", opener=unfollowed) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-count:])
+
+
+# --- The socket -------------------------------------------------------------------------------
+
+
+def sockets_directory(cluster: Cluster) -> Path:
+    """Returns the directory where a server that starts now has its socket.
+
+    It is short, and not under the data directory, whose path may be too long for a socket.
+    """
+    parent = next(
+        (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
+    )
+    return parent / cluster.sockets_name
+
+
+def make_sockets_directory(place: Place, sockets: Path) -> None:
+    """Makes the directory, or empties the one that a dead server left.
+
+    Raises: PostgresError when somebody else made it, which in /tmp anybody can.
+    """
+    check_socket_length(sockets)
+    try:
+        sockets.mkdir(mode=0o700)
+        place.account.own(sockets)
+    except FileExistsError:
+        _refuse_strangers(place, sockets)
+    except OSError as error:
+        raise PostgresError(f"{sockets} cannot be made: {error.strerror}.") from error
+    _empty_sockets(sockets)
+
+
+def check_socket_length(sockets: Path) -> None:
+    length = len(os.fsencode(sockets / SOCKET))
+    if length > MAX_SOCKET_PATH:
+        raise PostgresError(
+            f"The socket's path {sockets / SOCKET} has {length} bytes; "
+            f"{MAX_SOCKET_PATH} is the most."
+        )
+
+
+def remove_sockets_directory(place: Place, sockets: Path) -> None:
+    """Removes what a stopped server leaves; harmless where there is nothing of ours."""
+    # What cannot be removed is left for the next start, which uses it again.
+    with contextlib.suppress(OSError):
+        if _is_private(place, sockets):
+            _empty_sockets(sockets)
+            sockets.rmdir()
+
+
+def _is_private(place: Place, sockets: Path) -> bool:
+    status = sockets.lstat()
+    ours = status.st_uid in {place.account.uid, os.geteuid()}
+    return stat.S_ISDIR(status.st_mode) and ours and not stat.S_IMODE(status.st_mode) & 0o077
+
+
+def _refuse_strangers(place: Place, sockets: Path) -> None:
+    if not _is_private(place, sockets):
+        raise PostgresError(
+            f"{sockets} is not a private directory of {place.account.name}; somebody else may have "
+            "made it to listen in. Remove it and start again."
+        )
+    # A start that was killed between making the directory and giving it away.
+    place.account.own(sockets)
+
+
+def _empty_sockets(sockets: Path) -> None:
+    for name in (SOCKET, f"{SOCKET}.lock"):
+        (sockets / name).unlink(missing_ok=True)

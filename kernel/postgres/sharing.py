@@ -1,9 +1,8 @@
 """One cluster, several processes: the first starts it, the last to leave stops it.
 
-Two locks, both `flock`, which the kernel drops with the process that holds them, however it ends.
-Whoever uses the cluster holds `postgres.holders` shared; whoever starts, joins, leaves or stops it
-holds `postgres.lock` meanwhile. A killed process leaves the server behind, for the next start to
-find.
+There are two locks, both `flock`: the kernel drops them with their process, however it ends. A
+process holds `postgres.holders` shared as long as it uses the cluster, and `postgres.lock` while it
+starts, joins, leaves or stops it. A killed process leaves the server behind, for the next start.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +20,20 @@ from typing import Literal
 from kernel.datadir import give_to_owner
 from kernel.postgres import binaries as programs
 from kernel.postgres import cluster as life
-from kernel.postgres import log, sockets
+from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.errors import PostgresError
-from kernel.postgres.links import unfollowed
-from kernel.postgres.place import Place, client_environment, prepared, url
+from kernel.postgres.place import (
+    Place,
+    client_environment,
+    prepared,
+    sockets_directory,
+    trim_log,
+    unfollowed,
+    url,
+)
 
 LOCK_SECONDS = 180
 POLL_SECONDS = 0.05
-TRIM_SECONDS = 60
 
 Health = Literal["running", "revived", "stopped"]
 
@@ -50,20 +53,20 @@ class Handle:
         self._durable = durable
         self._holders = holders
         self._process = os.getpid()
-        self._released = threading.Event()
-        threading.Thread(target=self._keep_log_short, name="postgres-log", daemon=True).start()
+        self._released = False
 
     def revive(self) -> Health:
-        """How the server is, after a start if it had died; one that was stopped stays so.
+        """Starts the server again if it had died, and keeps its log short. Returns how it is.
 
-        After `release` nothing is started any more.
+        One that somebody stopped stays so, and after `release` nothing is started any more.
         Raises: PostgresError when it does not come up.
         """
         cluster = self._place.cluster
         with _transition(self._place):
+            trim_log(cluster.log)
             if life.running(cluster):
                 return "running"
-            if self._released.is_set() or not life.has_crashed(cluster):
+            if self._released or not life.has_crashed(cluster):
                 return "stopped"
             life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
             return "revived"
@@ -73,28 +76,24 @@ class Handle:
 
         Raises: PostgresError when it does not stop.
         """
-        if self._released.is_set() or self._process != os.getpid():
+        if self._released or self._process != os.getpid():
             # A forked child shares the lock's descriptor, and must not let go of its parent's hold.
             return
-        self._released.set()
+        self._released = True
         with _transition(self._place):
             _leave(self._place, self._holders, binaries=self._programs)
-
-    def _keep_log_short(self) -> None:
-        while not self._released.wait(TRIM_SECONDS):
-            log.trim(self._place.cluster.log)
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """What `stop` found: whether a server ran, and which processes still count on it."""
+    """The findings of `stop`: whether a server ran, and which processes still count on it."""
 
     was_running: bool
     holders: list[str]
 
 
 def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True) -> Handle:
-    """A share in the cluster under the directory, which is made and started if need be.
+    """Takes a share in the cluster under the directory; makes and starts it if need be.
 
     Without `durable` it is quicker, and lost with the machine's power: for data to throw away.
     Raises: PostgresError.
@@ -118,7 +117,7 @@ def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True)
 
 
 def stop(data_dir: Path) -> Stopped:
-    """Stops the cluster even if processes hold it, and says which ones do.
+    """Stops the cluster even if processes hold it. Returns which ones do.
 
     Raises: PostgresError when it does not stop.
     """
@@ -132,7 +131,7 @@ def stop(data_dir: Path) -> Stopped:
 
 
 def address(data_dir: Path) -> tuple[str, bool]:
-    """The cluster's URL, and whether a server listens there. Nothing is started.
+    """Returns the cluster's URL, and whether a server listens there. Starts nothing.
 
     Raises: PostgresError while there is no cluster.
     """
@@ -145,11 +144,11 @@ def address(data_dir: Path) -> tuple[str, bool]:
     server = life.running(place.cluster)
     if server and server.ready:
         return url(place.cluster, server.sockets), True
-    return url(place.cluster, sockets.directory(place.cluster)), False
+    return url(place.cluster, sockets_directory(place.cluster)), False
 
 
 def fitting(place: Place, *, only: Source | None = None) -> Binaries:
-    """The programs for the place's cluster, where its account can run them.
+    """Returns the programs for the place's cluster, where its account can run them.
 
     Raises: PostgresError when none fits.
     """
@@ -159,7 +158,7 @@ def fitting(place: Place, *, only: Source | None = None) -> Binaries:
 
 
 def holders_of(place: Place) -> list[str]:
-    """The processes that hold the cluster, as far as the kernel says (Linux only)."""
+    """Lists the processes that hold the cluster, as far as the kernel tells (Linux only)."""
     inode = str((place.data_dir / "postgres.holders").stat().st_ino)
     try:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
@@ -172,7 +171,7 @@ def holders_of(place: Place) -> list[str]:
 
 @contextmanager
 def alone(place: Place) -> Iterator[int]:
-    """Excludes every other process, those that use the cluster too; the lock is what comes back.
+    """Shuts out every other process, also those that use the cluster. Yields the lock.
 
     Raises: PostgresError when one does.
     """
@@ -191,7 +190,7 @@ def alone(place: Place) -> Iterator[int]:
 
 
 def clear_away(place: Place) -> None:
-    """Removes what killed starts and upgrades left, after moving in a cluster that was complete."""
+    """Moves in a complete upgrade, then removes the remains of killed starts and upgrades."""
     place.remove_drafts()
     if place.upgraded.home.exists() and not place.cluster.home.exists():
         place.upgraded.home.rename(place.cluster.home)
@@ -248,7 +247,7 @@ def _wait_for(lock: int, place: Place) -> None:
 
 
 def _open(path: Path) -> int:
-    """A descriptor that no started program inherits: with it would go the lock."""
+    """Opens a lock's file. No started program inherits the descriptor, and with it the lock."""
     try:
         descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kernel.postgres import binaries as programs
 from kernel.postgres import cluster as life
+from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries
-from kernel.postgres.errors import PostgresError
 from kernel.postgres.place import (
     DATABASE,
     Cluster,
@@ -21,8 +21,9 @@ from kernel.postgres.sharing import alone, clear_away, fitting
 
 
 def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
-    """Where the old cluster is kept after the upgrade, or None when the data is on the newest here.
+    """Moves the data to the newest version here. Returns the place of the old data.
 
+    Returns None when the data is on the newest version already.
     Raises: PostgresError when the cluster is in use, or programs of either version are missing.
     """
     place = prepared(data_dir)

@@ -17,10 +17,16 @@ import psycopg
 import pytest
 
 from kernel import postgres
-from kernel.postgres import binaries, log, sockets
+from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import has_crashed, running
-from kernel.postgres.place import Cluster, prepared
+from kernel.postgres.place import (
+    Cluster,
+    check_socket_length,
+    prepared,
+    sockets_directory,
+    trim_log,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
@@ -53,7 +59,7 @@ def test_last_to_leave_stops_it(data_dir: Path) -> None:
 
     second.release()
     assert not answers(second.url)
-    assert not sockets.directory(prepared(data_dir).cluster).exists()
+    assert not sockets_directory(prepared(data_dir).cluster).exists()
 
 
 def test_killed_process_leaves_server_to_next_start(data_dir: Path, hold: Hold) -> None:
@@ -188,13 +194,13 @@ def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> No
 
 
 def test_socket_path_over_107_bytes_is_refused() -> None:
-    sockets.check_length(Path("/run") / ("x" * 88))
+    check_socket_length(Path("/run") / ("x" * 88))
     with pytest.raises(postgres.PostgresError, match="107 is the most"):
-        sockets.check_length(Path("/run") / ("x" * 89))
+        check_socket_length(Path("/run") / ("x" * 89))
 
 
 def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
-    trap = sockets.directory(prepared(data_dir).cluster)
+    trap = sockets_directory(prepared(data_dir).cluster)
     trap.mkdir()
     trap.chmod(0o777)
     try:
@@ -328,7 +334,7 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
     file = tmp_path / "log"
     text = bytes(number % 251 for number in range(size))
     file.write_bytes(text)
-    log.trim(file, most=100, kept=10)
+    trim_log(file, most=100, kept=10)
     assert file.read_bytes() == text[size - left :]
 
 
