@@ -1,4 +1,4 @@
-"""The trail as JSON lines, an entry each, a page of rows at a time."""
+"""The trail as JSON lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIELDS = tuple(field.attname for field in Entry._meta.concrete_fields)
 
 
 def json_lines(entries: QuerySet[Entry]) -> Iterator[bytes]:
-    """Every entry, by id; read by key and not by a cursor, which PgBouncer would lose."""
+    """Yields every entry by id, read page by page: PgBouncer would lose a cursor."""
     ordered = entries.order_by("id").values(*FIELDS)
     page = list(ordered[:PAGE])
     while page:

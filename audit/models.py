@@ -13,7 +13,7 @@ PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
-        """What the person did, and what was done to them."""
+        """Chooses what the person did, and what was done to the person."""
         done_to = Q(target_type="user", target_id=str(user_id))
         return self.filter(Q(actor_id=user_id) | done_to)
 

@@ -1,5 +1,3 @@
-"""Writing the trail of who did what."""
-
 from __future__ import annotations
 
 import uuid
@@ -21,7 +19,7 @@ BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: a user, or a command or the service itself where `user_id` is None."""
+    """Somebody who does something: a user, or a command where `user_id` is None."""
 
     user_id: uuid.UUID | None = None
     name: str = ""
@@ -31,9 +29,15 @@ class Actor:
 SYSTEM = Actor(name="system")
 
 
+def actor_of(request: Any) -> Actor:
+    """Returns who sent a request, be it to the API or to a page of the admin."""
+    user, address = request.user, getattr(request, "client_address", "")
+    return Actor(user_id=user.pk, name=getattr(user, "username", ""), address=address)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What it was done to."""
+    """The object of an action."""
 
     type: str
     id: str
@@ -42,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One of many things done at once: to what, and how it was and is. Neither holds a secret."""
+    """One of many changes made at once. `before` and `after` hold no secret."""
 
     target: Target
     before: dict[str, Any] | None = None
@@ -58,14 +62,14 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> Entry:
-    """The new entry, written with the surrounding transaction. No secret is in what it is given."""
+    """Writes an entry with the surrounding transaction. `before` and `after` hold no secret."""
     return record_all(action, [Change(target, before, after)], actor=actor, now=now)[0]
 
 
 def record_all(
     action: str, changes: Iterable[Change], *, actor: Actor, now: datetime
 ) -> list[Entry]:
-    """The new entries, one a change, written together with the surrounding transaction."""
+    """Writes one entry for each change with the surrounding transaction."""
     entries = [_entry(action, change, actor=actor, now=now) for change in changes]
     _insert(entries, now)
     return entries
@@ -88,7 +92,7 @@ def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry
 
 
 def _insert(entries: list[Entry], now: datetime) -> None:
-    """Inserts the entries, and makes their partition when they are the first of a new one."""
+    """Inserts the entries, and makes their partition where it does not exist yet."""
     try:
         with transaction.atomic():
             Entry.objects.bulk_create(entries, batch_size=BATCH)
@@ -100,8 +104,5 @@ def _insert(entries: list[Entry], now: datetime) -> None:
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:
-    """How many partitions were dropped: those whose entries are all older than `retention`.
-
-    A retention of 0 keeps everything.
-    """
+    """Drops the partitions older than `retention`; 0 keeps all. Returns how many went."""
     return len(PARTITIONS.drop_before(now - retention)) if retention else 0

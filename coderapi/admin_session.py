@@ -12,8 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from audit.services import Actor, Target, record
-from kernel.http.identity import IdentifiedRequest
+from audit.services import Target, actor_of, record
 from tokens.extraction import COOKIE
 from tokens.models import APIKey
 from tokens.services import create_api_key
@@ -32,7 +31,7 @@ def begin(request: HttpRequest, response: HttpResponse, *, now: datetime) -> Non
     """Makes a key for who has just signed in, and gives the browser its token in a cookie."""
     user = cast("User", request.user)
     new = create_api_key(
-        user, lifetime_ns=settings.SESSION_DURATION_NS, now=now, actor=_actor(request)
+        user, lifetime_ns=settings.SESSION_DURATION_NS, now=now, actor=actor_of(request)
     )
     request.session[SESSION_ENTRY] = new.key.id
     response.set_cookie(
@@ -54,15 +53,9 @@ def end(key: str, *, request: HttpRequest, now: datetime) -> None:
         deleted, _ = APIKey.objects.filter(id=key).delete()
         if deleted:
             target = Target("api_key", key)
-            record("api_key.delete", actor=_actor(request), target=target, now=now)
+            record("api_key.delete", actor=actor_of(request), target=target, now=now)
 
 
 def forget(response: HttpResponse) -> None:
     """Has the browser forget the token."""
     response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    user = request.user
-    address = cast("IdentifiedRequest", request).client_address
-    return Actor(user_id=user.pk, name=user.get_username(), address=address)

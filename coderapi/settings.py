@@ -261,7 +261,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.SessionTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["tokens.permissions.Authenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["users.permissions.Authenticated"],
     "DEFAULT_RENDERER_CLASSES": ["kernel.http.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "kernel.http.rendering.AlwaysJSON",

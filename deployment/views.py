@@ -19,7 +19,7 @@ from kernel.http.documents import Document
 from kernel.http.rendering import render_json
 from kernel.http.views import DocumentView, PublicDocumentView
 from options.rendering import config_document, options_document
-from tokens.permissions import may
+from users.permissions import may
 
 
 class BuildInfoView(PublicDocumentView):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 _MICROSECOND = 1_000
 _MILLISECOND = 1_000 * _MICROSECOND
@@ -107,3 +108,12 @@ def _decimal(size: int, *, unit: int) -> str:
     whole, rest = divmod(size, unit)
     fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+def as_timedelta(nanoseconds: int) -> timedelta:
+    """Converts nanoseconds to a timedelta, which counts whole microseconds only."""
+    return timedelta(microseconds=nanoseconds // _MICROSECOND)
+
+
+def whole_seconds(nanoseconds: int) -> int:
+    return nanoseconds // _SECOND

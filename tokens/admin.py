@@ -1,34 +1,28 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from audit.services import Actor
+from audit.services import actor_of
 from kernel.admin_base import ReadOnlyAdmin
+from kernel.admin_cards import Line, register
 from kernel.durations import format_duration
-from kernel.http.identity import IdentifiedRequest
 from tokens import configs, services
-from tokens.calendar import SPAN_DAYS, expiry_days
 from tokens.configs import Existing
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import policy_of, readable
+from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.selectors import user_by_name
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    """Who is signed in to the admin, as the audit trail names who did something."""
-    user = cast("User", request.user)
-    address = cast("IdentifiedRequest", request).client_address
-    return Actor(user_id=user.pk, name=user.username, address=address)
 
 
 class LiveFilter(admin.SimpleListFilter):
@@ -48,7 +42,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
-    """Every key of every kind, to look at and to end; never a secret, nor its digest."""
+    """Every key, to look at and to end; neither a secret nor its digest."""
 
     list_display = ["id", "token_name", "user", "login_type", "lifetime", "last_used", "expires_at"]
     list_filter = [LiveFilter, "login_type", "expires_at", "last_used"]
@@ -60,7 +54,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     change_list_template = "admin/tokens/apikey/change_list.html"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody guesses a digest by filtering the list with the beginnings of one."""
+        """Refuses to filter by the beginning of a digest, which would let one be guessed."""
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -82,7 +76,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "title": "Expiry calendar",
             "days": expiry_days(now=timezone.now()),
-            "span_days": SPAN_DAYS,
+            "span_days": CALENDAR_DAYS,
         }
         return TemplateResponse(request, "admin/tokens/apikey/calendar.html", context)
 
@@ -123,7 +117,7 @@ def _shown_limits(user: User) -> list[dict[str, Any]]:
 
 
 def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
-    """What chose the keys, to be sent once more with the reason."""
+    """Returns the fields that chose the keys, to be sent once more with the reason."""
     names = ("action", "select_across", "index", "_selected_action")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
@@ -145,7 +139,7 @@ class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
         return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
 
     def explain(self, request: HttpRequest) -> HttpResponse:
-        """The limits of one user, the rule that won each, and what every rule said."""
+        """Shows the limits of one user, the rule that won each, and what every rule said."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = request.GET.get("user", "")
@@ -185,3 +179,24 @@ class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TokenConfig]) -> None:
         for config in queryset:
             self.delete_model(request, config)
+
+
+SOON = timedelta(days=1)
+
+
+def _card(now: datetime) -> list[Line]:
+    live = APIKey.objects.filter(expires_at__gte=now)
+    counts = live.aggregate(
+        all=Count("*"),
+        used=Count("id", filter=Q(last_used__gte=now - SOON)),
+        ending=Count("id", filter=Q(expires_at__lt=now + SOON)),
+    )
+    url = reverse("admin:tokens_apikey_changelist")
+    return [
+        Line("live", str(counts["all"]), link=url),
+        Line("used in the last 24 h", str(counts["used"])),
+        Line("expiring within 24 h", str(counts["ending"])),
+    ]
+
+
+register("Session tokens", _card, order=61)

@@ -1,21 +1,20 @@
-"""What the commands about tokens share: users, rules, lifetimes and filters as arguments."""
+"""Arguments that the commands about tokens share: users, lifetimes, filters of keys."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from kernel.durations import DurationError, parse_duration
+from kernel.durations import DurationError, as_timedelta, parse_duration
 from tokens.models import APIKey, APIKeyQuerySet
-from tokens.services import span
 from users.models import User
 from users.selectors import user_by_name
 
 
 def find_user(name: str) -> User:
-    """The user of that name or e-mail address. Raises: CommandError."""
+    """Returns the user of that name or e-mail address. Raises: CommandError."""
     user = user_by_name(name)
     if user is None:
         raise CommandError(f"There is no user {name!r}.")
@@ -23,7 +22,7 @@ def find_user(name: str) -> User:
 
 
 def lifetime_ns(flag: str, text: str) -> int:
-    """Nanoseconds above 0. Raises: CommandError that names the flag."""
+    """Reads a duration above 0. Raises: CommandError that names the flag."""
     try:
         nanoseconds = parse_duration(text)
     except DurationError as error:
@@ -47,7 +46,7 @@ FILTERS = ("user", "id", "name", "kind", "unused_for", "lifetime_over", "scope")
 
 
 def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
-    """The live keys that the filters of a command choose."""
+    """Returns the live keys that the filters of a command choose."""
     keys = APIKey.objects.live(now).select_related("user").order_by("user__username", "id")
     if options["user"]:
         keys = keys.filter(user=find_user(options["user"]))
@@ -63,7 +62,7 @@ def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
 
 def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) -> APIKeyQuerySet:
     if options["unused_for"]:
-        since = now - _span("--unused-for", options["unused_for"])
+        since = now - as_timedelta(lifetime_ns("--unused-for", options["unused_for"]))
         keys = keys.filter(created_at__lt=since).exclude(last_used__gte=since)
     if options["lifetime_over"]:
         keys = keys.filter(lifetime_ns__gt=lifetime_ns("--lifetime-over", options["lifetime_over"]))
@@ -72,12 +71,8 @@ def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) ->
     return keys
 
 
-def _span(flag: str, text: str) -> timedelta:
-    return span(lifetime_ns(flag, text))
-
-
 def key_line(key: APIKey) -> str:
-    """One key on one line, its columns apart by tabs."""
+    """Writes a key on one line, with tabs between its columns."""
     used = f"{key.last_used:%Y-%m-%d %H:%M}" if key.last_used else "never"
     columns = (
         key.id,

@@ -1,4 +1,4 @@
-"""DRF's view of what the session-token middleware found."""
+"""Hands to DRF what the session-token middleware found."""
 
 from __future__ import annotations
 

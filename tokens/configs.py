@@ -1,24 +1,30 @@
-"""Changing the policy, and what becomes of the keys that the change breaks."""
+"""Changing the rules of the policy, and finding the keys that a change breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from audit.services import Actor, Target, record
-from tokens.breaking import Broken, broken_by
-from tokens.models import TokenConfig
-from tokens.policy import LIMITS
+from tokens import policy
+from tokens.models import APIKey, TokenConfig
+from tokens.policy import LIMITS, Policy, readable, resolve
 from tokens.services import expire_keys, shorten_keys
+from users.models import User
+from users.scopes import within
 
 
 class Existing(StrEnum):
-    """What becomes of the keys that break a new policy."""
+    """The choices for keys that break a new rule."""
 
     LEAVE = "leave"
     SHORTEN = "shorten"
@@ -29,7 +35,7 @@ REASON = "the token policy changed"
 
 
 def save_config(config: TokenConfig, *, existing: Existing, actor: Actor, now: datetime) -> int:
-    """How many keys were shortened or expired with the change. The config has been validated."""
+    """Saves a validated rule. Returns how many keys were shortened or expired with it."""
     with transaction.atomic():
         broken = [] if existing is Existing.LEAVE else broken_by(config, now=now)
         before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
@@ -46,7 +52,7 @@ def save_config(config: TokenConfig, *, existing: Existing, actor: Actor, now: d
 
 
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
-    """Takes a rule away; keys stay as they are."""
+    """Deletes a rule; keys stay as they are."""
     with transaction.atomic():
         target, before = _target(config), _facts(config)
         config.delete()
@@ -54,7 +60,7 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
 
 
 def settle(broken: Iterable[Broken], existing: Existing, *, actor: Actor, now: datetime) -> int:
-    """How many of the broken keys were changed.
+    """Does to the broken keys what was chosen. Returns how many were changed.
 
     Shortening helps against a lifetime only; keys that break another limit stay as they are.
     """
@@ -78,3 +84,83 @@ def _target(config: TokenConfig) -> Target:
 
 def _facts(config: TokenConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in LIMITS}
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A live token that would be over a limit, and the reasons. Units: `limit_ns` nanoseconds."""
+
+    key: APIKey
+    reasons: tuple[str, ...]
+    limit_ns: int
+
+    @property
+    def is_too_long(self) -> bool:
+        return self.key.lifetime_ns > self.limit_ns
+
+
+def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -> list[Broken]:
+    """Returns the live tokens that break the policy once the candidate is saved, or `deleted`.
+
+    By owner, the last used first; with two queries, however many keys there are.
+    """
+    found: list[Broken] = []
+    configs = _Configs(candidate, deleted=deleted)
+    for user, keys in groupby(_affected_tokens(candidate, now), key=lambda key: key.user):
+        found.extend(_of_user(list(keys), configs.policy_of(user)))
+    return found
+
+
+def _affected_tokens(candidate: TokenConfig, now: datetime) -> Iterator[APIKey]:
+    keys = APIKey.objects.tokens().live(now).select_related("user")
+    # The rule may be about to change hands, so that those it leaves are affected, too.
+    before = TokenConfig.objects.filter(pk=candidate.pk).first() if candidate.pk else None
+    subjects = [_subject(config) for config in (candidate, before) if config is not None]
+    chosen = keys.filter(subjects[0] if len(subjects) == 1 else subjects[0] | subjects[1])
+    return iter(sorted(chosen, key=_by_owner_then_use))
+
+
+def _subject(config: TokenConfig) -> Q:
+    if config.user_id is not None:
+        return Q(user_id=config.user_id)
+    return Q(user__roles__contains=[config.role]) if config.role else Q(pk__isnull=False)
+
+
+def _by_owner_then_use(key: APIKey) -> tuple[str, float, str]:
+    return key.user.username, -(key.last_used or key.created_at).timestamp(), key.id
+
+
+def _of_user(keys: list[APIKey], limits: Policy) -> Iterator[Broken]:
+    for rank, key in enumerate(keys):
+        reasons = tuple(_reasons(key, rank, limits))
+        if reasons:
+            yield Broken(key, reasons, limits.max_token_lifetime)
+
+
+def _reasons(key: APIKey, rank: int, limits: Policy) -> Iterator[str]:
+    if key.lifetime_ns > limits.max_token_lifetime:
+        lives = readable(policy.MAX_LIFETIME, key.lifetime_ns)
+        most = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
+        yield f"lives {lives}, at most {most} are allowed"
+    allowed = limits[policy.SCOPES].value
+    if allowed is not None and (over := set(key.scopes) - within(key.scopes, allowed)):
+        yield f"has the scope {', '.join(sorted(over))}"
+    most_live = limits[policy.MAX_LIVE].value
+    if most_live is not None and rank >= most_live:
+        yield f"is number {rank + 1} by last use, at most {most_live} may live"
+
+
+class _Configs:
+    """Every config, with the candidate in its place."""
+
+    def __init__(self, candidate: TokenConfig, *, deleted: bool) -> None:
+        self._shared: list[TokenConfig] = []
+        self._of_user: dict[uuid.UUID, list[TokenConfig]] = defaultdict(list)
+        others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
+        for config in [*others, *([] if deleted else [candidate])]:
+            of = self._shared if config.user_id is None else self._of_user[config.user_id]
+            of.append(config)
+
+    def policy_of(self, user: User) -> Policy:
+        configs: Iterable[TokenConfig] = [*self._of_user.get(user.id, ()), *self._shared]
+        return resolve(configs, user_id=user.id, roles=user.roles)

@@ -1,6 +1,6 @@
-"""Mail that says ahead which tokens are about to end: to their owners, and to the deployment's.
+"""Mail about tokens that end soon, to their owners and to the owners of the deployment.
 
-30, 7 and 1 days before, to a person at most once a day, however many replicas run the job.
+It goes out 30, 7 and 1 days before, at most once a day to a person, on however many replicas.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 
 from kernel.db.connections import transaction_lock
+from kernel.durations import as_timedelta
 from tokens.models import APIKey, ExpiryNotice
-from tokens.services import span
 from users.models import User
 from users.selectors import active_owners
 
@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A token that is about to end, and the mark, in days ahead, that it has passed."""
+    """A token that ends soon, and the number of days ahead for which the mail is due."""
 
     key: APIKey
     days: int
 
 
 def is_on() -> bool:
-    """Whether there is a mail server to send by, and a sender to name."""
+    """Tells if there are a mail server and a sender."""
     return bool(settings.MAILERS) and bool(settings.DEFAULT_FROM_EMAIL)
 
 
 def send_digests(now: datetime) -> int:
-    """How many mails were sent. A mail that fails is logged and tried again by the next run."""
+    """Sends the mails. Returns how many. One that fails is logged, and the next run tries again."""
     sent = 0
     for recipient, lines in _by_recipient(_due(now)).items():
         try:
@@ -51,7 +51,7 @@ def send_digests(now: datetime) -> int:
 
 
 def _due(now: datetime) -> list[Line]:
-    """The tokens that have passed a mark; one made to live no longer than that has not."""
+    """Returns the tokens for which a mail is due, but none made to live no longer than that."""
     keys = (
         APIKey.objects.tokens()
         .live(now)
@@ -63,13 +63,13 @@ def _due(now: datetime) -> list[Line]:
     lines = []
     for key in keys:
         passed = [days for days in DAYS if key.expires_at - now <= timedelta(days=days)]
-        if passed and span(key.lifetime_ns) > timedelta(days=passed[0]):
+        if passed and as_timedelta(key.lifetime_ns) > timedelta(days=passed[0]):
             lines.append(Line(key, passed[0]))
     return lines
 
 
 def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
-    """Everybody with their own tokens; owners of the deployment with everyone's."""
+    """Gives everybody their own tokens, and owners of the deployment everyone's."""
     found: dict[User, list[Line]] = defaultdict(list)
     admins = list(active_owners())
     for line in lines:
@@ -79,9 +79,9 @@ def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
 
 
 def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
-    """1 if a mail was sent, 0 if there is no news or the person had one today.
+    """Sends a mail; returns 0 if there is nothing new or the person had one today, else 1.
 
-    What has been told is committed with the mail: should the mail fail, it has not been told.
+    The notices are committed with the mail: if it fails, they are undone.
     """
     today = now.astimezone(UTC).date()
     with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):

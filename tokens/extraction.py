@@ -1,4 +1,4 @@
-"""Where in a request a session token is looked for."""
+"""Finding the session token in a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no 
 def presented_token(
     *, cookies: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
 ) -> Presented | None:
-    """The first non-empty token in Coder's order; whatever it is, no other place is tried.
+    """Returns the first non-empty token in Coder's order; no other place is tried then.
 
     Source: the contract's "who is asking".
     """
@@ -33,7 +33,7 @@ def presented_token(
 
 
 def first_cookie(header: str, name: str) -> str:
-    """The value of the first cookie of that name in a Cookie header, or "".
+    """Returns the value of the first cookie of that name in a Cookie header, or "".
 
     Django's own reading gives the last one, Coder's the first: another path or a sub-domain could
     plant a second one behind it.
@@ -46,6 +46,6 @@ def first_cookie(header: str, name: str) -> str:
 
 
 def bearer(authorization: str) -> str:
-    """The token of a bearer's Authorization header, or "" for any other."""
+    """Returns the token of a bearer's Authorization header, or ""."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,5 +1,3 @@
-"""The admin's forms."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -9,14 +7,13 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from kernel.durations import DurationError, format_duration, parse_duration
-from tokens.breaking import Broken, broken_by
-from tokens.configs import Existing
+from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from users.scopes import KNOWN
 
 
 class DurationField(forms.CharField):
-    """Nanoseconds, written as people do: 720h, 30d."""
+    """Nanoseconds, written such as 720h or 30d."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault(
@@ -41,7 +38,7 @@ class DurationField(forms.CharField):
 
 
 class TokenConfigForm(forms.ModelForm[TokenConfig]):
-    """A rule. One that breaks keys is refused with their list, until one says what to do."""
+    """A rule. One that breaks keys is refused with their list until the user chooses what to do."""
 
     max_token_lifetime = DurationField(label="Longest lifetime")
     default_token_lifetime = DurationField(label="Default lifetime")
@@ -81,7 +78,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         self.broken = []
 
     def _post_clean(self) -> None:
-        """After the instance has been built and validated: looks for what it would break."""
+        """Looks for the keys that the validated rule would break."""
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
         if self.errors or self.cleaned_data.get("existing"):
             return
@@ -95,6 +92,6 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
 
 
 class ExpireForm(forms.Form):
-    """Why many keys are ended at once; the audit trail keeps it."""
+    """The reason for ending many keys at once, which the audit trail keeps."""
 
     reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))

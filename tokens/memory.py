@@ -1,4 +1,4 @@
-"""Verified keys, remembered for a while so that most requests ask PostgreSQL nothing.
+"""Verified keys, remembered so that most requests ask PostgreSQL nothing.
 
 An entry is forgotten when the key or its user changes anywhere (the tables' triggers announce it),
 when it is a minute old, and when its key's next write is due. While this process does not hear of
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kernel.db import listener
-from users.identity import KeyIdentity
+from users.permissions import KeyIdentity
 
 CAPACITY = 10_000
 MAX_AGE = timedelta(seconds=60)
@@ -23,7 +23,7 @@ USER_TOPIC = "user"
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A verified key, and until when it may be believed without asking."""
+    """A verified key, which need not be looked up before `until`."""
 
     identity: KeyIdentity
     until: datetime
@@ -94,7 +94,7 @@ class KeyMemory:
 
 
 def _fingerprint(token: str) -> bytes:
-    """What a token is remembered by, so that the memory holds no usable secret."""
+    """Hashes a token, so that the memory holds no usable secret."""
     return hashlib.sha256(token.encode()).digest()
 
 

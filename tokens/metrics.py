@@ -1,4 +1,4 @@
-"""What is measured about session tokens, for Prometheus."""
+"""Metrics of session tokens, for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""Finds the session token of a request and attaches whose it is. It decides nothing.
-
-The answer to a key that is about to end says so.
-"""
+"""Finds the session token of a request and attaches whose it is. Decides nothing else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import cast
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.http import http_date
 
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
@@ -22,11 +22,13 @@ from kernel.http.rate_limit import WINDOW_SECONDS
 from kernel.http.rate_limits import shared_counter
 from tokens import refusals, verification
 from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
-from tokens.sunset import HEADER as SUNSET
-from tokens.sunset import sunset
+from users.permissions import KeyIdentity
 
 # An address that had so many tokens refused in a minute is not listened to until it ends.
 REFUSED_LIMIT = 300
+# RFC 8594: it tells a caller's log that its key is about to end.
+SUNSET = "Sunset"
+SUNSET_AHEAD = timedelta(days=7)
 
 
 class SessionTokenMiddleware:
@@ -68,7 +70,7 @@ def attach(request: IdentifiedRequest) -> None:
 
 
 def first_values(request: HttpRequest) -> dict[str, str]:
-    """The query's parameters, of several by one name the first."""
+    """Returns the query's parameters, the first of several with one name."""
     if not request.META.get("QUERY_STRING"):
         return {}
     return {name: str(values[0]) for name, values in request.GET.lists() if values}
@@ -98,3 +100,15 @@ def _verify_counted(token: str, address: str) -> Identity:
     except APIError:
         shared_counter().add(bucket, minute)
         raise
+
+
+def sunset(identity: Identity | None, *, now: datetime) -> str:
+    """Returns when the caller's key ends, as an HTTP date, if within a week; else ""."""
+    if not isinstance(identity, KeyIdentity) or identity.expires_at - now >= SUNSET_AHEAD:
+        return ""
+    return _http_date(identity.expires_at)
+
+
+@lru_cache(maxsize=1024)
+def _http_date(moment: datetime) -> str:
+    return http_date(moment.timestamp())

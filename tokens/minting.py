@@ -1,4 +1,4 @@
-"""Making the keys that somebody asks for, within the policy. A refusal says which rule won."""
+"""Making the keys that a request asks for, within the policy. A refusal says which rule won."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from audit.services import Actor
 from kernel.db.connections import transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
-from tokens import names, policy
+from tokens import policy, token_format
 from tokens.models import APIKey
 from tokens.policy import Policy
 from tokens.services import NewKey, create_api_key
 from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
-from users.identity import KeyIdentity
 from users.models import User
+from users.permissions import KeyIdentity
 from users.roles import OWNER
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A token as it was asked for. Units: `lifetime_ns` nanoseconds, 0 for the default.
+    """A token as asked for. Units: `lifetime_ns` nanoseconds, 0 for the default.
 
-    `scopes` came in the member `scopes_member` of the request.
+    `scopes_member` is the member of the request that held the scopes.
     """
 
     lifetime_ns: int = 0
@@ -41,7 +41,7 @@ class Wanted:
 def create_token(
     user: User, wanted: Wanted, *, caller: KeyIdentity, actor: Actor, now: datetime
 ) -> NewKey:
-    """A token of the user, shown only now.
+    """Makes a token of the user.
 
     Raises: APIError 400 for what is malformed or over a limit, 403 for what the caller or the
     policy forbids, 409 for a used name.
@@ -67,7 +67,7 @@ def create_token(
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """A key as signing in makes one, with the default lifetime of tokens.
+    """Makes a key as signing in does, with the default lifetime of tokens.
 
     Raises: APIError 403 for what the caller or the policy forbids.
     """
@@ -113,7 +113,7 @@ def _lifetime(wanted_ns: int, limits: Policy) -> int:
 
 
 def _scopes(wanted: Wanted, limits: Policy, caller: KeyIdentity) -> list[str]:
-    """The canonical scopes: known, allowed by the policy, and none that the caller's key lacks."""
+    """Returns the wanted scopes: known, allowed by the policy, none that the caller's key lacks."""
     chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
@@ -149,14 +149,14 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
 
 
 def _name(wanted: str) -> str:
-    problem = names.problem(wanted) if wanted else ""
+    problem = token_format.name_problem(wanted) if wanted else ""
     if problem:
         raise invalid(Validation("token_name", problem))
-    return wanted or names.random_name()
+    return wanted or token_format.random_name()
 
 
 def _counting(limits: Policy, user: User) -> AbstractContextManager[None]:
-    """One after another where a number is to be kept: two at once would both see the last room."""
+    """Lets requests wait for each other where tokens are counted: two would see the last room."""
     unlimited = limits[policy.MAX_LIVE].value is None
     return nullcontext() if unlimited else transaction_lock(f"tokens:{user.id}")
 

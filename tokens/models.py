@@ -26,7 +26,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return self.filter(expires_at__gte=now)
 
     def tokens(self) -> APIKeyQuerySet:
-        """Those made by hand; the others were made by signing in."""
+        """Chooses the keys made by a request; the others were made by signing in."""
         return self.filter(login_type=APIKey.LoginType.TOKEN)
 
 
@@ -160,16 +160,16 @@ class TokenConfig(models.Model):
 
     @property
     def subject(self) -> str:
-        """For whom this is: `user alice`, `role auditor` or `deployment`."""
+        """Names whom this is for: `user alice`, `role auditor` or `deployment`."""
         if self.user_id is not None:
             return f"user {self.user}"
         return f"role {self.role}" if self.role else "deployment"
 
 
 class ExpiryNotice(models.Model):
-    """That a person has been told, so many days ahead, that a key ends then.
+    """A note that a person has been told, so many days ahead, that a key ends.
 
-    With it nobody is told twice, by however many replicas, nor gets a second mail on one day.
+    It keeps several replicas from telling twice, and anybody from two mails on one day.
     """
 
     recipient = models.ForeignKey(

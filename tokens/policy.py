@@ -1,4 +1,4 @@
-"""What a user's tokens may be: five limits, the rule that won each, and what the others said."""
+"""The token policy: five limits on a user's tokens, each with the rule that won."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_RULE = "no rule"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What one rule says of a limit; None where it says nothing."""
+    """The value that one rule gives to a limit; None where it gives none."""
 
     rule: str
     value: Any
@@ -35,7 +35,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit as it holds for somebody, the rule that won, and what every rule said.
+    """A limit as it holds for one user, the rule that won, and what every rule said.
 
     Units: lifetimes in nanoseconds. A value of None is no limit.
     """
@@ -46,7 +46,7 @@ class Limit:
     said: tuple[Said, ...]
 
     def explanation(self) -> str:
-        """The rule that won, and what the others say, for people."""
+        """Names the rule that won, and what the others say, for people."""
         others = [
             f"{said.rule} says {readable(self.name, said.value)}"
             for said in self.said
@@ -91,7 +91,7 @@ def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     return sorted(common)
 
 
-# How several rules of the same rank become one: the strictest of them holds.
+# Of several rules of one rank the strictest holds.
 _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
     MAX_LIFETIME: min,
     DEFAULT_LIFETIME: min,
@@ -103,7 +103,7 @@ LIMITS = tuple(_STRICTEST)
 
 
 def policy_of(user: User) -> Policy:
-    """The limits on this user's tokens, by one query."""
+    """Returns the limits on this user's tokens, by one query."""
     configs = TokenConfig.objects.filter(
         Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
     ).select_related("user")
@@ -113,7 +113,7 @@ def policy_of(user: User) -> Policy:
 def resolve(
     configs: Iterable[TokenConfig], *, user_id: uuid.UUID, roles: Collection[str]
 ) -> Policy:
-    """The limits that these configs and the options make for a user with these roles.
+    """Resolves the limits from these configs and the options, for a user with these roles.
 
     Each limit by itself: the user's own config that sets it wins; else the strictest of the roles';
     else the deployment's; else the option. Source: the contract's tokenconfig.
@@ -138,7 +138,7 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
 
 
 def _winner(name: str, setting: list[TokenConfig], value: Any) -> str:
-    """The config whose word the limit is; all of them where it is none's alone."""
+    """Names the config that gave the value, or all of them where none did alone."""
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)
 

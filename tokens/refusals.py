@@ -1,4 +1,4 @@
-"""The answers to a token that does not count. Each names the cause, and the token never."""
+"""The answers to a token that does not count. Each names the cause, and never the token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def malformed() -> APIError:
 
 
 def unknown() -> APIError:
-    """One answer for an unknown id and for a wrong secret, so that ids cannot be guessed."""
+    """Makes one answer for an unknown id and a wrong secret, so that nobody can guess ids."""
     return _unauthenticated(EXPIRED, "The session token is unknown or was revoked.")
 
 

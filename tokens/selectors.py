@@ -1,19 +1,21 @@
-"""Finding keys, as far as the caller may see them."""
-
 from __future__ import annotations
 
-from datetime import datetime
+import datetime as dt
+from dataclasses import dataclass
 from typing import Any
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count
+from django.db.models.functions import TruncDate
 
 from kernel.http.errors import not_found
 from tokens.models import APIKey, APIKeyQuerySet
 from users import allow_lists
-from users.identity import KeyIdentity
 from users.models import User
-from users.permissions import require_reach
+from users.permissions import KeyIdentity, require_reach
 from users.roles import OWNER
 
-# What an API key object is made of.
+# The columns of an API key object.
 SHOWN = (
     "id",
     "user_id",
@@ -30,13 +32,13 @@ SHOWN = (
 
 
 def key_by_id(key_id: str, *, viewer: KeyIdentity) -> APIKey:
-    """The key of that id. Raises: APIError 404, alike for none and for somebody else's."""
+    """Returns the key of that id. Raises: APIError 404, alike for none and for somebody else's."""
     found = None if "\0" in key_id else APIKey.objects.filter(id=key_id).first()
     return _seen(found, viewer)
 
 
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
-    """The user's token of that name. Raises: APIError 404, as above."""
+    """Returns the user's token of that name. Raises: APIError 404, as above."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
     return _seen(found if name else None, viewer)
 
@@ -53,12 +55,12 @@ def _may_see(viewer: KeyIdentity, key: APIKey) -> bool:
 
 
 def tokens(
-    user: User, *, viewer: KeyIdentity, everyone: bool, expired: bool, now: datetime
+    user: User, *, viewer: KeyIdentity, everyone: bool, expired: bool, now: dt.datetime
 ) -> list[dict[str, Any]]:
-    """The tokens of the user, or of everyone, that the viewer may see, newest first, by one query.
+    """Returns the tokens of the user, or of everyone, that the viewer may see, newest first.
 
-    Only owners see others' tokens; to anybody else "everyone" is themselves.
-    Shape: a row of `SHOWN` and `user__username` each, which is a third of the time of instances.
+    Only owners see others' tokens: to anybody else "everyone" is themselves.
+    Shape: rows of `SHOWN` and `user__username`, which take a third of the time of instances.
     """
     found = _visible(user, viewer=viewer, everyone=everyone)
     ids = allow_lists.ids(viewer.allow_list, "api_key")
@@ -75,3 +77,33 @@ def _visible(user: User, *, viewer: KeyIdentity, everyone: bool) -> APIKeyQueryS
         return found if everyone else found.filter(user=user)
     own = found.filter(user_id=viewer.user_id)
     return own if everyone else own.filter(user=user)
+
+
+CALENDAR_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day, UTC, on which tokens end."""
+
+    date: dt.date
+    count: int
+    owners: list[str]
+
+    @property
+    def next(self) -> dt.date:
+        return self.date + dt.timedelta(days=1)
+
+
+def expiry_days(*, now: dt.datetime) -> list[Day]:
+    """Returns the days of the next three months on which live tokens end."""
+    rows = (
+        APIKey.objects.tokens()
+        .live(now)
+        .filter(expires_at__lt=now + dt.timedelta(days=CALENDAR_DAYS))
+        .order_by()
+        .values(day=TruncDate("expires_at", tzinfo=dt.UTC))
+        .annotate(count=Count("pk"), owners=ArrayAgg("user__username", distinct=True))
+        .order_by("day")
+    )
+    return [Day(row["day"], row["count"], row["owners"]) for row in rows]

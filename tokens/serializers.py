@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 from rest_framework import serializers
 
+from kernel.durations import whole_seconds
+from kernel.http import wire
 from kernel.http.serializers import WireSerializer
+from tokens.models import APIKey
+from tokens.selectors import SHOWN
 from users.requests import BoundedListField, RequestSerializer, TextField, WholeNumberField
+from users.scopes import canonical, legacy_name
+from users.serializers import NEVER
 
 
 class TokenConfigSerializer(WireSerializer):
@@ -49,7 +59,9 @@ class AllowListEntry(WireSerializer):
 
 
 class APIKeySerializer(WireSerializer):
-    """Describes what `representation.key_object` makes."""
+    """A key, without its secret."""
+
+    # It describes what `key_object` makes: a list of ten thousand keys is rendered by hand.
 
     component = "codersdk.APIKey"
     example = {
@@ -95,6 +107,38 @@ class APIKeyWithOwnerSerializer(APIKeySerializer):
     example = {**APIKeySerializer.example, "username": "ada"}
 
     username = serializers.CharField(help_text="Whose key it is.")
+
+
+def key_object(key: APIKey) -> Any:
+    """Renders a key for the current wire. Shape: codersdk.APIKey."""
+    return wire.apply("codersdk.APIKey", _members({name: getattr(key, name) for name in SHOWN}))
+
+
+def token_object(row: Mapping[str, Any]) -> Any:
+    """Renders a row of `selectors.tokens` likewise. Shape: codersdk.APIKeyWithOwner."""
+    members = {**_members(row), "username": row["user__username"]}
+    return wire.apply("codersdk.APIKeyWithOwner", members)
+
+
+def _members(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "user_id": row["user_id"],
+        "last_used": _time(row["last_used"]),
+        "expires_at": _time(row["expires_at"]),
+        "created_at": _time(row["created_at"]),
+        "updated_at": _time(row["updated_at"]),
+        "login_type": row["login_type"],
+        "scope": legacy_name(row["scopes"]),
+        "scopes": [canonical(scope) for scope in row["scopes"]],
+        "token_name": row["token_name"],
+        "lifetime_seconds": whole_seconds(row["lifetime_ns"]),
+        "allow_list": row["allow_list"],
+    }
+
+
+def _time(moment: datetime | None) -> str:
+    return moment.isoformat().replace("+00:00", "Z") if moment else NEVER
 
 
 class CreateTokenRequest(RequestSerializer):

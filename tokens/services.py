@@ -1,8 +1,6 @@
-"""Making and ending keys."""
-
 from __future__ import annotations
 
-import secrets as random_source
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,21 +10,25 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Least
+from django.dispatch import receiver
 
 from audit.services import SYSTEM, Actor, Change, Target, record, record_all
 from kernel.db.connections import transaction_lock
-from tokens import secrets
+from kernel.durations import as_timedelta
+from tokens import token_format
 from tokens.memory import memory
-from tokens.models import APIKey
+from tokens.models import APIKey, TokenConfig
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
+from users.erasure import Part, register
 from users.models import User
+from users.services import password_changed
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made, and its token: the only time that the secret is seen."""
+    """A new key and its token, which holds the secret and is shown only now."""
 
     key: APIKey
     token: str
@@ -43,19 +45,19 @@ def create_api_key(
     allow_list: AllowList = EVERYTHING,
     login_type: str = APIKey.LoginType.PASSWORD,
 ) -> NewKey:
-    """A new key of the user and its token. Units: `lifetime_ns` nanoseconds."""
-    parts = secrets.generate()
+    """Makes a key of the user. Units: `lifetime_ns` nanoseconds."""
+    parts = token_format.generate()
     with transaction.atomic():
         key = APIKey.objects.create(
             id=parts.key_id,
-            hashed_secret=secrets.digest(parts.secret),
+            hashed_secret=token_format.digest(parts.secret),
             user=user,
             token_name=token_name,
             login_type=login_type,
             scopes=[known_scopes.canonical(scope) for scope in scopes],
             allow_list=allow_lists.stored(allow_list),
             lifetime_ns=lifetime_ns,
-            expires_at=now + span(lifetime_ns),
+            expires_at=now + as_timedelta(lifetime_ns),
             created_at=now,
         )
         after = _facts(key)
@@ -63,18 +65,13 @@ def create_api_key(
     return NewKey(key, parts.token)
 
 
-def span(lifetime_ns: int) -> timedelta:
-    """A lifetime as far as times can tell: PostgreSQL and Python count microseconds."""
-    return timedelta(microseconds=lifetime_ns // 1000)
-
-
 def target_of(key: APIKey) -> Target:
-    """The key as the audit trail names what something was done to."""
+    """Names the key for the audit trail."""
     return Target("api_key", key.id, key.token_name)
 
 
 def _facts(key: APIKey) -> dict[str, Any]:
-    """What the audit trail keeps of a key. Never its secret, nor the digest."""
+    """Returns what the audit trail keeps of a key: neither its secret nor the digest."""
     return {
         "user_id": str(key.user_id),
         "login_type": str(key.login_type),
@@ -86,7 +83,7 @@ def _facts(key: APIKey) -> dict[str, Any]:
 
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
-    """How many keys were ended now, which are kept. Expired ones stay as they are."""
+    """Ends keys now and keeps their rows. Returns how many had not expired before."""
     ended = [key for key in keys if not key.is_expired(now)]
     why = {"reason": reason} if reason else {}
     changes = [
@@ -106,7 +103,7 @@ def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: 
 
 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
-    """How many keys were deleted."""
+    """Deletes keys. Returns how many."""
     ended = list(keys)
     changes = [Change(target_of(key), before=_facts(key)) for key in ended]
     with transaction.atomic():
@@ -119,10 +116,10 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 def shorten_keys(
     keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
 ) -> int:
-    """How many keys were cut to that lifetime, counted from now. Units: nanoseconds."""
+    """Cuts keys to a lifetime, counted from now. Returns how many were longer."""
     cut = [key for key in keys if key.lifetime_ns > lifetime_ns]
     why = {"reason": reason} if reason else {}
-    latest = now + span(lifetime_ns)
+    latest = now + as_timedelta(lifetime_ns)
     changes = []
     for key in cut:
         before = _facts(key)
@@ -137,7 +134,7 @@ def shorten_keys(
 
 
 def _forget(keys: Sequence[APIKey]) -> None:
-    """At once in this process; the others hear of it from the tables' triggers."""
+    """Forgets keys in this process; the others hear of the change from the tables' triggers."""
     for key in keys:
         transaction.on_commit(partial(memory.forget_key, key.pk))
 
@@ -152,7 +149,7 @@ class FirstOwner:
 
 
 def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
-    """The first owner with a session token, made if nobody exists and the settings name one."""
+    """Makes the first owner, with a session token, if nobody exists and the settings name one."""
     if not settings.FIRST_OWNER_USERNAME:
         return None
     with transaction.atomic(), transaction_lock("first-owner"):
@@ -163,7 +160,7 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
 
 def _create_first_owner(now: datetime) -> FirstOwner:
     username = settings.FIRST_OWNER_USERNAME
-    generated = "" if settings.FIRST_OWNER_PASSWORD else random_source.token_urlsafe(18)
+    generated = "" if settings.FIRST_OWNER_PASSWORD else secrets.token_urlsafe(18)
     owner = User.objects.create_user(
         username=username,
         email=settings.FIRST_OWNER_EMAIL or f"{username}@localhost.localdomain",
@@ -176,7 +173,31 @@ def _create_first_owner(now: datetime) -> FirstOwner:
 
 
 def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
-    """How many keys were deleted that had expired longer ago than `retention`; 0 keeps them all."""
+    """Deletes keys that expired longer ago than `retention`; 0 keeps all. Returns how many."""
     if not retention:
         return 0
     return APIKey.objects.filter(expires_at__lt=now - retention).delete()[0]
+
+
+@receiver(password_changed)
+def end_other_keys(user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any) -> None:
+    """Ends every key but the one in use: who knew the old password may hold one of them."""
+    others = APIKey.objects.filter(user=user).exclude(id=kept_key_id)
+    delete_keys(others, actor=actor, now=now)
+
+
+for _part in (
+    Part(
+        what="session tokens",
+        fate="erased",
+        count=lambda user: APIKey.objects.filter(user=user).count(),
+        erase=lambda user: APIKey.objects.filter(user=user).delete(),
+    ),
+    Part(
+        what="token rules",
+        fate="erased",
+        count=lambda user: TokenConfig.objects.filter(user=user).count(),
+        erase=lambda user: TokenConfig.objects.filter(user=user).delete(),
+    ),
+):
+    register(_part)

@@ -40,9 +40,9 @@ def count_try(address: str) -> None:
 
 
 def sign_in(email: str, password: str, *, address: str, now: datetime) -> NewKey:
-    """A session key for whose e-mail address and password these are.
+    """Makes a session key for the user with this e-mail address and password.
 
-    An unknown address is answered as a wrong password is, and as slowly.
+    An unknown address is answered as a wrong password is, and takes as long.
     Raises: APIError 401, or 403 where passwords are switched off.
     """
     if settings.DISABLE_PASSWORD_AUTH:
@@ -60,7 +60,7 @@ def sign_in(email: str, password: str, *, address: str, now: datetime) -> NewKey
 
 
 def _note_failure(user: User | None, *, address: str, now: datetime) -> None:
-    """An address that nobody has is not kept: it may be a password in the wrong field."""
+    """Notes it. An address that nobody has is left out: it may be a password in the wrong field."""
     target = target_of(user) if user else Target("user", "")
     actor = Actor(address=address)
     record("user.sign_in_failed", actor=actor, target=target, now=now, after={"by": "api"})
@@ -75,7 +75,7 @@ def _suspended() -> APIError:
 
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
-    """Ends the key that the request came with."""
+    """Deletes the key that the request came with."""
     with transaction.atomic():
         delete_keys(APIKey.objects.filter(id=key_id), actor=actor, now=now)
         target = Target("user", str(actor.user_id), actor.name)

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tokens.views.keys import (
+from tokens.views import (
+    AuthMethodsView,
     ExpireKeyView,
+    ExplainTokenConfigView,
     KeyView,
+    LoginView,
+    LogoutView,
     SessionKeysView,
     TokenByNameView,
+    TokenConfigView,
     TokensView,
 )
-from tokens.views.signin import AuthMethodsView, LoginView, LogoutView
-from tokens.views.tokenconfig import ExplainTokenConfigView, TokenConfigView
 
 urlpatterns = [
     path("users/authmethods", AuthMethodsView.as_view()),

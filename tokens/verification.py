@@ -1,4 +1,4 @@
-"""Who a session token belongs to: one query, or none for a remembered key."""
+"""Finding whose a session token is: by one query, or by none for a remembered key."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from kernel.db import listener
-from tokens import refusals, secrets
+from kernel.durations import as_timedelta
+from tokens import refusals, token_format
 from tokens.memory import memory
 from tokens.models import APIKey
-from tokens.secrets import TokenParts
-from tokens.services import span
+from tokens.token_format import TokenParts
 from users import allow_lists
-from users.identity import KeyIdentity
 from users.models import User
+from users.permissions import KeyIdentity
 
 # `last_used` and a sliding expiry are written at most about this often for one key.
 TOUCH_INTERVAL = timedelta(hours=1)
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
-    """The identity of a remembered token, without asking the database; None where unsure."""
+    """Returns the identity of a remembered token, else None. Asks no database."""
     found = memory.recall(token, now=now)
     if found is None:
         memory.misses += 1
@@ -32,18 +32,18 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
     return found
 
 
-# While a key is looked up, requests that carry it too wait for what that finds: a crowd that comes
-# with one key, as after a restart, would else take every connection of the pool.
+# While a key is looked up, other requests with that key wait for the result: a crowd with one key,
+# as after a restart, would else take every connection of the pool.
 _LOOKUPS = tuple(threading.Lock() for _ in range(64))
 
 
 def verify(token: str, *, now: datetime, address: str) -> KeyIdentity:
-    """The identity that the token stands for; notes its use when an hour has passed.
+    """Returns the identity that the token stands for, and notes its use once an hour.
 
     A malformed token never reaches the database. Secrets are compared in constant time.
     Raises: APIError 401 that names the cause.
     """
-    parts = secrets.split(token)
+    parts = token_format.split(token)
     if parts is None:
         raise refusals.malformed()
     if not listener.hearing():
@@ -67,7 +67,7 @@ def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
 def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
     key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
     stored = bytes(key.hashed_secret) if key else bytes(32)
-    if not hmac.compare_digest(stored, secrets.digest(parts.secret)) or key is None:
+    if not hmac.compare_digest(stored, token_format.digest(parts.secret)) or key is None:
         raise refusals.unknown()
     if key.is_expired(now):
         raise refusals.expired(key.expires_at)
@@ -94,15 +94,15 @@ def is_touch_due(key: APIKey, now: datetime) -> bool:
 
 
 def next_touch(key: APIKey) -> datetime:
-    """When the key's use must next be written: an hour after the last time, or at once."""
+    """Returns when the key's use must next be written: an hour after the last time, or at once."""
     never = key.last_used is None or key.user.status == User.Status.DORMANT
     used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
     return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
 
 
 def refresh_from(key: APIKey) -> datetime:
-    """From when on a use makes the key live on: its remaining life is lifetime - 1 h or less."""
-    return key.expires_at - span(key.lifetime_ns) + TOUCH_INTERVAL
+    """Returns from when on a use extends the key: its remaining life is lifetime - 1 h or less."""
+    return key.expires_at - as_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
@@ -114,7 +114,7 @@ def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
     # A key that was expired or shortened since it was read must not be brought back by this.
     as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
-        fields["expires_at"] = now + span(key.lifetime_ns)
+        fields["expires_at"] = now + as_timedelta(key.lifetime_ns)
     for name, value in fields.items():
         setattr(key, name, value)
     APIKey.objects.filter(pk=key.pk, **as_read).update(**fields)

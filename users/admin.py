@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
@@ -9,24 +10,18 @@ from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreation
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 
-from audit.services import Actor, record
+from audit.services import Actor, actor_of, record
+from kernel.admin_cards import Line, register
 from kernel.http.errors import APIError
-from kernel.http.identity import IdentifiedRequest
 from users import passwords, services
 from users.models import User
 
 admin.site.unregister(Group)
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    """Who is signed in to the admin, as the audit trail names who did something."""
-    user = cast("User", request.user)
-    address = cast("IdentifiedRequest", request).client_address
-    return Actor(user_id=user.pk, name=user.username, address=address)
 
 
 def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
@@ -160,3 +155,15 @@ class UserAdmin(StockUserAdmin[User]):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             self.delete_model(request, user)
+
+
+def _card(now: datetime) -> list[Line]:
+    counts = dict(User.objects.order_by().values_list("status").annotate(n=Count("*")))
+    url = reverse("admin:users_user_changelist")
+    return [
+        Line(str(status.label).lower(), str(counts.get(status, 0)), link=f"{url}?status={status}")
+        for status in User.Status
+    ]
+
+
+register("Users", _card, order=60)

@@ -1,4 +1,7 @@
-"""Which objects a key may touch: pairs of a resource's type and an id, `*` for any."""
+"""Allow lists of keys: the objects that a key may act on, as pairs of a type and an id.
+
+In both `*` stands for any.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 
 
 def parse_entry(entry: object) -> tuple[str, str]:
-    """The pair that `"type:id"` or `{"type": …, "id": …}` stands for.
+    """Reads an entry, `"type:id"` or `{"type": …, "id": …}`.
 
     Raises: ValueError that says what is wrong with it.
     """
@@ -42,28 +45,24 @@ def _parts(entry: object) -> tuple[str, str]:
 
 
 def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
-    """Whether the list holds the object; for the value `*`, whether it holds all of the type."""
+    """Tells if the list holds the object, or for the value `*` every object of the type."""
     return any(t in (ANY, kind) and i in (ANY, value) for t, i in allowed)
 
 
 def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
-    """The ids of that type that the list holds; None where it holds all of them."""
+    """Returns the ids of that type in the list; None where the list holds all of them."""
     if covers(allowed, kind):
         return None
     return frozenset(i for t, i in allowed if t in (ANY, kind))
 
 
 def is_within(narrow: AllowList, wide: AllowList) -> bool:
-    """Whether the `wide` list holds everything that the `narrow` one does."""
-    return all(_holds(wide, kind, value) for kind, value in narrow)
-
-
-def _holds(wide: AllowList, kind: str, value: str) -> bool:
-    return any(t in (ANY, kind) and i in (ANY, value) for t, i in wide)
+    """Tells if `wide` holds everything that `narrow` holds."""
+    return all(covers(wide, kind, value) for kind, value in narrow)
 
 
 def stored(allowed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """The list as JSON objects, as it is kept and shown."""
+    """Writes the list as JSON objects, as it is stored and shown."""
     return [{"type": kind, "id": value} for kind, value in allowed]
 
 

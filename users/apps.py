@@ -7,4 +7,4 @@ class UsersConfig(AppConfig):
     name = "users"
 
     def ready(self) -> None:
-        from users import converters, receivers  # noqa: F401
+        from users import backends  # noqa: F401 - it listens to Django's sign-in signals

@@ -1,7 +1,4 @@
-"""Forgetting a person: each app says what it holds of one, and what it does with it.
-
-An app on a higher floor registers its part where its `AppConfig` gets ready.
-"""
+"""Forgetting a person. Each app registers what it holds of one, and what it does with it."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
@@ -23,9 +21,9 @@ from users.models import User
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What is held of a person in one place. `erase` is None for what is kept, and `fate` says why.
+    """The rows about a person in one place. `erase` is None where they are kept; `fate` says why.
 
-    `count` and `erase` take the user; both run before the user's own row goes.
+    `count` and `erase` run before the user's own row goes.
     """
 
     what: str
@@ -36,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A part, and how many rows of it there were."""
+    """A part, and the number of its rows."""
 
     part: Part
     rows: int
@@ -50,14 +48,14 @@ def register(part: Part) -> None:
 
 
 def survey(user: User) -> list[Outcome]:
-    """What is held of the user, in the order in which it would go. Nothing is changed."""
+    """Counts what is held of the user, and changes nothing."""
     return [Outcome(part, part.count(user)) for part in _parts]
 
 
 def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
-    """What was held of the user, and is now erased or kept as each part says.
+    """Erases or keeps what is held of the user, as each part says. Returns the counts.
 
-    One audit row says that it was done, by the id alone. Raises: APIError 400 for the last owner.
+    One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
     """
     with transaction.atomic():
         remaining = selectors.active_owners().exclude(pk=user.pk).exists()
@@ -74,12 +72,8 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
     return found
 
 
-def _entries(user: User) -> int:
-    return Entry.objects.of_person(user.pk).count()
-
-
 def _sessions(user: User) -> list[str]:
-    """The keys of the user's admin sessions: Django keeps whose they are inside, encoded."""
+    """Returns the keys of the user's admin sessions: only the encoded data names the user."""
     return [
         session.pk
         for session in Session.objects.iterator()
@@ -87,44 +81,35 @@ def _sessions(user: User) -> list[str]:
     ]
 
 
-def _end_sessions(user: User) -> None:
-    Session.objects.filter(pk__in=_sessions(user)).delete()
+def _notes_about(user: User) -> QuerySet[LogEntry]:
+    return LogEntry.objects.filter(object_id=str(user.pk), content_type__app_label="users")
 
 
-register(
+for _part in (
     Part(
         what="audit entries",
         fate="kept until CODER_AUDIT_LOGS_RETENTION drops them: the trail is append-only, and says "
         "who did what to the deployment",
-        count=_entries,
+        count=lambda user: Entry.objects.of_person(user.pk).count(),
         erase=None,
-    )
-)
-register(
+    ),
     Part(
         what="admin sessions",
         fate="erased",
         count=lambda user: len(_sessions(user)),
-        erase=_end_sessions,
-    )
-)
-register(
+        erase=lambda user: Session.objects.filter(pk__in=_sessions(user)).delete(),
+    ),
     Part(
         what="notes of changes in the admin",
         fate="erased with the user",
         count=lambda user: LogEntry.objects.filter(user=user).count(),
         erase=lambda user: LogEntry.objects.filter(user=user).delete(),
-    )
-)
-register(
+    ),
     Part(
         what="notes about the user in the admin",
         fate="erased: they repeat the name",
         count=lambda user: _notes_about(user).count(),
         erase=lambda user: _notes_about(user).delete(),
-    )
-)
-
-
-def _notes_about(user: User) -> Any:
-    return LogEntry.objects.filter(object_id=str(user.pk), content_type__app_label="users")
+    ),
+):
+    register(_part)

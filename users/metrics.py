@@ -1,4 +1,4 @@
-"""What is measured about users, for Prometheus."""
+"""Metrics of users, for Prometheus."""
 
 from __future__ import annotations
 

@@ -87,11 +87,11 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Who may enter the admin: owners, and auditors to read."""
+        """Lets owners into the admin, and auditors to read."""
         return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Django's question for `app.action_model`: owners may all, auditors may view."""
+        """Answers Django for `app.action_model`: owners may do everything, auditors may view."""
         if not self.is_active:
             return False
         return roles.OWNER in self.roles or (
@@ -103,7 +103,7 @@ class User(AbstractBaseUser):
 
 
 class Organization(models.Model):
-    """The one organization that everybody belongs to: a UUID made once and kept."""
+    """The one organization, to which everybody belongs. Its UUID is made once and kept."""
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
     uuid = models.UUIDField(default=uuid.uuid4, editable=False)

@@ -1,4 +1,4 @@
-"""What a password may be, and whether one is right."""
+"""Rules for passwords, and checking one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_LENGTH = 64
 
 
 def problems(password: str, user: User) -> list[Validation]:
-    """Why the user may not have that password: an entry, or none."""
+    """Returns why the user may not have that password: an entry, or none."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         detail = f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters."
         return [Validation("password", detail)]
@@ -25,7 +25,7 @@ def problems(password: str, user: User) -> list[Validation]:
 
 
 def problems_of_change(password: str, user: User) -> list[Validation]:
-    """The same for a user who has a password already: it must not be that one."""
+    """Returns the same for a new password, which must not be the old one."""
     found = problems(password, user)
     if not found and user.check_password(password):
         return [Validation("password", "This is the old password.")]
@@ -33,7 +33,7 @@ def problems_of_change(password: str, user: User) -> list[Validation]:
 
 
 def is_right(user: User | None, password: str) -> bool:
-    """Whether this is the user's password; as slow where there is no user."""
+    """Tells if this is the user's password; takes as long where there is no user."""
     if user is None:
         User().set_password(password)
         return False

@@ -1,4 +1,4 @@
-"""Request bodies as Coder's server reads them."""
+"""Request bodies and query parameters, read as Coder's server reads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RequestSerializer(WireSerializer):
 
 
 class TextField(serializers.CharField):
-    """Text, kept as it is; a number or a boolean is none."""
+    """Text, kept as it is; a number or a boolean is refused."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("trim_whitespace", False)
@@ -45,7 +45,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[str, Any]:
-    """The request's validated members. Raises: APIError 400, or DRF's ValidationError."""
+    """Returns the request's validated members. Raises: APIError 400, or DRF's ValidationError."""
     wanted = serializer(data=json_object(request._request))
     wanted.is_valid(raise_exception=True)
     found: dict[str, Any] = wanted.validated_data
@@ -53,7 +53,7 @@ def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[st
 
 
 def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
-    """The query's parameter as a number from 0 to `most`. Raises: APIError 400."""
+    """Reads a query parameter as a number from 0 to `most`. Raises: APIError 400."""
     text = request.query_params.get(name, "")
     if not text:
         return default
@@ -65,7 +65,7 @@ def whole_number(request: Request, name: str, *, default: int, most: int) -> int
 
 
 def flag(request: Request, name: str) -> bool:
-    """The query's parameter as Go reads a boolean; absent is false. Raises: APIError 400."""
+    """Reads a query parameter as Go reads a boolean; absent is false. Raises: APIError 400."""
     text = request.query_params.get(name, "")
     if text in {"", "0", "f", "F", "false", "FALSE", "False"}:
         return False
@@ -75,7 +75,7 @@ def flag(request: Request, name: str) -> bool:
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is looked at before its items: a million bad ones cost nothing."""
+    """A list whose length is checked before its items: a million bad ones cost nothing."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and self.max_length and len(data) > self.max_length:
@@ -84,7 +84,7 @@ class BoundedListField(serializers.ListField):
 
 
 class BoundedDictField(serializers.DictField):
-    """An object with at most `most` members, which are counted before they are looked at."""
+    """An object with at most `most` members, counted before any of them is checked."""
 
     default_error_messages = {"most": "Ensure this object has no more than {most} members."}
 

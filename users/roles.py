@@ -1,4 +1,4 @@
-"""What each role may do, as `resource:action`, on this service."""
+"""Roles and the actions they allow, each written `resource:action`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     TEMPLATE_ADMIN: _READ_USERS,
 }
 
-# What everybody may do to themselves and to what is theirs.
+# Allowed to everybody on themselves and on what is theirs.
 ON_ONESELF = frozenset(
     {"user:read", "user:read_personal", "user:update_personal"}
     | {f"api_key:{action}" for action in ("create", "read", "update", "delete")}
@@ -35,10 +35,10 @@ ON_ONESELF = frozenset(
 
 
 def may(roles: Iterable[str], action: str) -> bool:
-    """Whether any of the roles allows the action. An owner may do everything."""
+    """Tells if any of the roles allows the action. An owner may do everything."""
     return any(role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles)
 
 
 def may_on(roles: Iterable[str], action: str, *, own: bool) -> bool:
-    """The same for one object, which is the caller's `own` or somebody else's."""
+    """Tells the same for one object: the caller's `own`, or somebody else's."""
     return (own and action in ON_ONESELF) or may(roles, action)

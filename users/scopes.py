@@ -1,4 +1,4 @@
-"""What the scopes of a key let it do. A scope never widens what the user's role allows."""
+"""Scopes of keys. A scope never widens what the user's role allows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def canonical(scope: str) -> str:
 
 
 def allow(scopes: Iterable[str], action: str) -> bool:
-    """Whether any of the scopes covers the action, a `resource:action`, or a scope itself."""
+    """Tells if any of the scopes covers the action, a `resource:action`, or another scope."""
     wanted = canonical(action)
     family = f"{wanted.partition(':')[0]}:*"
     # `coder:*` is no scope: what begins with `coder:` is only covered by itself or by everything.
@@ -34,13 +34,13 @@ def allow(scopes: Iterable[str], action: str) -> bool:
 
 
 def within(narrow: Iterable[str], wide: Iterable[str]) -> frozenset[str]:
-    """Those of the `narrow` scopes that `wide` covers."""
+    """Returns the scopes of `narrow` that `wide` covers."""
     known = frozenset(wide)
     return frozenset(scope for scope in narrow if allow(known, scope))
 
 
 def legacy_name(scopes: Iterable[str]) -> str:
-    """The one word that older clients know a key's scopes by; "" where there is none."""
+    """Returns the word by which older clients know a key's scopes; "" where there is none."""
     found = {canonical(scope) for scope in scopes}
     for word, scope in ALIASES.items():
         if scope in found:

@@ -1,5 +1,3 @@
-"""Finding users."""
-
 from __future__ import annotations
 
 import uuid
@@ -22,7 +20,7 @@ MAX_WORDS = 20
 
 
 def unknown_user() -> APIError:
-    """400 for a user in the path who does not exist or may not be seen.
+    """Makes the 400 for a user in the path who does not exist or may not be seen.
 
     Coder's clients search for these very words and take the 400 for "not found".
     """
@@ -30,7 +28,7 @@ def unknown_user() -> APIError:
 
 
 def user_in_path(reference: str, *, viewer: Identity) -> User:
-    """The user that `me`, a UUID or a username (in any case) stands for, as the viewer may see.
+    """Returns the user that `me`, a UUID or a username in any case stands for.
 
     Raises: APIError 400, alike for a user who does not exist and for one who may not be seen.
     Source: the contract's rule for `{user}`.
@@ -54,30 +52,30 @@ def _lookup(reference: str, viewer: Identity) -> User | None:
 
 
 def user_by_name(name: str) -> User | None:
-    """The user of that username or e-mail address, in any case; None for nobody's."""
+    """Returns the user of that username or e-mail address, in any case, or None."""
     if not name or "\0" in name:
         return None
     return User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first()
 
 
 def user_by_email(email: str) -> User | None:
-    """The user of that e-mail address, in any case; None for nobody's."""
+    """Returns the user of that e-mail address, in any case, or None."""
     return User.objects.filter(email__iexact=email).first() if email else None
 
 
 def user_exists() -> bool:
-    """Whether anybody has been created yet."""
+    """Tells if anybody has been created yet."""
     return User.objects.exists()
 
 
 def active_owners() -> QuerySet[User]:
-    """The owners who may sign in."""
+    """Returns the owners who may sign in."""
     return User.objects.filter(roles__contains=[roles.OWNER]).exclude(status=User.Status.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the users that were asked for, and how many there are in all."""
+    """One page of the users found, and the number of all that were found."""
 
     users: list[User]
     count: int
@@ -86,10 +84,10 @@ class Page:
 def search(
     query: str, *, ids: frozenset[str] | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
 ) -> Page:
-    """The users that a search finds, by name; only those of `ids` where it is given.
+    """Returns the users that match all words of the query, by name; `ids` limits them further.
 
-    A search is words apart by spaces: `status:` and `role:` choose, with several values apart by
-    commas; any other text is part of the username, the name or the e-mail address.
+    A word `status:…` or `role:…` chooses by values with commas between them. Any other word must be
+    part of the username, the name or the e-mail address.
     Raises: APIError 400 for an unknown key or value.
     """
     found = User.objects.filter(*_conditions(query))

@@ -70,8 +70,9 @@ class NullableTimeField(serializers.DateTimeField):
 
 
 class UserSerializer(WireSerializer):
-    """A user. The context's `organization_id` is asked for once an answer, not once a user."""
+    """A user."""
 
+    # The context holds the `organization_id`, read once for each answer.
     component = "codersdk.User"
     example = {
         "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",

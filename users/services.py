@@ -1,5 +1,3 @@
-"""Making users, changing them, and taking them away."""
-
 from __future__ import annotations
 
 import uuid
@@ -10,6 +8,7 @@ from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.dispatch import Signal
 
 from audit.services import Actor, Target, record
 from kernel.db.connections import transaction_lock
@@ -17,12 +16,15 @@ from kernel.http.errors import APIError, Validation, invalid
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
-from users.signals import password_changed
+
+# Sent within the transaction that sets a password, to the apps above, which this one may not know.
+# Arguments: user; kept_key_id, the id of the key that the change came with, or ""; actor; now.
+password_changed = Signal()
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """What somebody asks for who wants a user made."""
+    """A user as asked for."""
 
     username: str
     email: str
@@ -33,13 +35,13 @@ class NewUser:
 
 
 def organization_id() -> uuid.UUID:
-    """The id of the one organization, made the first time that it is asked for."""
+    """Returns the id of the one organization, and makes it at the first call."""
     organization, _ = Organization.objects.get_or_create(only=True)
     return organization.uuid
 
 
 def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """The user just made.
+    """Makes a user.
 
     Raises: APIError 400 with an entry for each field that is refused, 409 for a used name or
     e-mail address.
@@ -76,7 +78,7 @@ def _insert(user: User) -> None:
 
 
 def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """The first user, who becomes an owner. Raises: APIError 409 once anybody exists."""
+    """Makes the first user, an owner. Raises: APIError 409 once anybody exists."""
     with transaction.atomic(), transaction_lock("first-owner"):
         if User.objects.exists():
             raise APIError(409, "The first user exists already.")
@@ -87,7 +89,7 @@ def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
 
 
 def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:
-    """The user with that status. Raises: APIError 400 for oneself and for the last active owner."""
+    """Sets the status. Raises: APIError 400 for oneself and for the last active owner."""
     if status == User.Status.SUSPENDED and user.id == actor.user_id:
         raise APIError(400, "You cannot suspend yourself.")
     with _keeping_an_owner():
@@ -106,7 +108,7 @@ def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:
 
 
 def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) -> User:
-    """The user with exactly those roles; `member`, which everybody is, may be named.
+    """Gives the user exactly these roles; `member`, which everybody is, may be named.
 
     Raises: APIError 400 for an unknown role, for oneself, and for the last active owner.
     """
@@ -161,9 +163,10 @@ def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
 
 @contextmanager
 def _keeping_an_owner() -> Iterator[None]:
-    """Undoes what is done within, and raises APIError 400, if it takes away the last active owner.
+    """Refuses a change that takes away the last active owner. Raises: APIError 400.
 
-    One after another: two owners who demote each other at once would each see the other remain.
+    The changes run one after another: of two owners who demote each other at once, each would
+    still see the other.
     """
     with transaction.atomic(), transaction_lock("owners"):
         had_one = selectors.active_owners().exists()
@@ -173,12 +176,12 @@ def _keeping_an_owner() -> Iterator[None]:
 
 
 def target_of(user: User) -> Target:
-    """The user as the audit trail names what something was done to."""
+    """Names the user for the audit trail."""
     return Target("user", str(user.id), user.username)
 
 
 def _field_problems(user: User) -> list[Validation]:
-    """What is wrong with the fields alone; whether a name is used, PostgreSQL says on insert."""
+    """Checks the fields alone: PostgreSQL says on insert whether a name is used."""
     try:
         user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:

@@ -2,10 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from users.views.accounts import LoginTypeView, UsersView, UserView
-from users.views.authcheck import AuthCheckView
-from users.views.changes import ActivateView, PasswordView, RolesView, SuspendView
-from users.views.first import FirstUserView
+from users.views import (
+    ActivateView,
+    AuthCheckView,
+    FirstUserView,
+    LoginTypeView,
+    PasswordView,
+    RolesView,
+    SuspendView,
+    UsersView,
+    UserView,
+)
 
 urlpatterns = [
     path("authcheck", AuthCheckView.as_view()),

@@ -23,7 +23,7 @@ from kernel.http.documents import Document, discard
 from kernel.http.rendering import render_json
 from kernel.http.schema import ResponseSerializer
 from kernel.http.views import APIView, DocumentView, document_response
-from tokens.permissions import may
+from users.permissions import may
 
 
 class DeploymentStatsView(DocumentView):

@@ -15,8 +15,8 @@ from django.utils import timezone
 from audit.models import Entry
 from tests.support.factories import DAY_NS, make_key, make_user
 from tokens import digest
-from tokens.calendar import expiry_days
 from tokens.models import APIKey, TokenConfig
+from tokens.selectors import expiry_days
 from users.models import User
 
 pytestmark = pytest.mark.django_db

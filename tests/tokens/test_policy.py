@@ -14,7 +14,7 @@ from audit.models import Entry
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
 from tests.support.sending import send
-from tokens import breaking, policy
+from tokens import configs, policy
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 
@@ -172,7 +172,7 @@ def test_dry_run_lists_what_a_rule_would_break_by_owner_and_last_use(
     TokenConfig.objects.create(user=bob, max_token_lifetime=50 * DAY_NS)
 
     def broken(config: TokenConfig) -> list[str]:
-        return [f"{b.key.user} {b.key}" for b in breaking.broken_by(config, now=timezone.now())]
+        return [f"{b.key.user} {b.key}" for b in configs.broken_by(config, now=timezone.now())]
 
     with django_assert_num_queries(2):
         assert broken(TokenConfig(max_token_lifetime=7 * DAY_NS)) == ["alice longer", "alice long"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from csp.ingest_keys import new_key
-from tokens.secrets import generate
+from tokens.token_format import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = tomllib.loads((ROOT / "docs/secret-scanning.toml").read_text())["rules"]

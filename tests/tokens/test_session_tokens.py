@@ -13,7 +13,7 @@ from kernel.http.rate_limits import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, PASSWORD, expire, make_key, make_user
 from tokens.models import APIKey
-from tokens.secrets import digest, split
+from tokens.token_format import digest, split
 from tokens.verification import touch_api_key
 from users.models import User
 

@@ -15,8 +15,8 @@ class Command(BaseCommand):
     help = "Writes the audit trail to standard output as JSON lines, the oldest entry first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", default="", help="a day or a moment, UTC unless it says so")
-        parser.add_argument("--until", default="", help="the same; this moment itself is left out")
+        parser.add_argument("--since", default="", help="a day or a time, UTC unless it says so")
+        parser.add_argument("--until", default="", help="the same; the time itself is left out")
         parser.add_argument("--action", default="", help="only this action, such as api_key.create")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from kernel.http import wire
 from kernel.http.schema import components, errors, headers  # noqa: F401 - it registers an extension
@@ -116,3 +117,24 @@ def _error(status: int, *, declared: Schema | None) -> Schema:
             declared["description"], names=common.headers if common else ()
         )
     return errors.ERRORS[status].ref
+
+
+def operation(
+    summary: str,
+    *,
+    tag: str,
+    description: str,
+    answers: Mapping[int, Any],
+    body: Any = None,
+    parameters: Sequence[OpenApiParameter] = (),
+) -> Callable[[Any], Any]:
+    """Describes a view's method. The operation's id is the summary in kebab case, as in Coder."""
+    return extend_schema(
+        operation_id=summary.lower().replace(" ", "-"),
+        summary=summary,
+        tags=[tag],
+        description=description,
+        request=body,
+        responses=dict(answers),
+        parameters=list(parameters),
+    )

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
-from tokens import names
+from tokens import token_format
 from tokens.arguments import find_user, lifetime_ns
 from tokens.models import APIKey
 from tokens.services import create_api_key
@@ -15,7 +15,7 @@ from users.scopes import ALL, KNOWN, canonical
 
 
 class Command(BaseCommand):
-    help = "Makes a session token for a user and prints it; it is shown only this once."
+    help = "Makes a session token for a user and prints it, only this once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the user's name or e-mail address")
@@ -49,10 +49,10 @@ def _default_ns() -> int:
 
 
 def _name(wanted: str) -> str:
-    problem = names.problem(wanted) if wanted else ""
+    problem = token_format.name_problem(wanted) if wanted else ""
     if problem:
         raise CommandError(f"--name {wanted!r}: {problem}")
-    return wanted or names.random_name()
+    return wanted or token_format.random_name()
 
 
 def _scopes(wanted: list[str]) -> list[str]:

@@ -10,8 +10,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from tokens import configs, policy
 from tokens.arguments import find_user, lifetime_ns
-from tokens.breaking import Broken, broken_by
-from tokens.configs import Existing
+from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
 from users.roles import DISPLAY_NAMES
@@ -39,12 +38,12 @@ class Command(BaseCommand):
         parser.add_argument("--max-lifetime", help=f"such as 30d, or {UNSET}")
         parser.add_argument("--default-lifetime", help=f"such as 7d, or {UNSET}")
         parser.add_argument("--max-live", help=f"how many tokens may live at once, or {UNSET}")
-        parser.add_argument("--scopes", help=f"apart by commas, or {UNSET}")
+        parser.add_argument("--scopes", help=f"with commas between them, or {UNSET}")
         parser.add_argument("--tokens-may-mint", choices=["yes", "no", UNSET])
         parser.add_argument(
             "--existing",
             choices=list(Existing),
-            help="what becomes of the tokens that break it; needed if any does",
+            help="what to do with the tokens that break it; needed if any does",
         )
         parser.add_argument("--dry-run", action="store_true", help="list them, and change nothing")
 
@@ -116,7 +115,7 @@ def _add_subject(parser: CommandParser) -> None:
 
 
 def _rule(options: dict[str, Any]) -> TokenConfig:
-    """The rule for the subject, as it is or a new one."""
+    """Returns the rule for the subject, as stored or a new one."""
     if options["user"]:
         user = find_user(options["user"])
         return TokenConfig.objects.filter(user=user).first() or TokenConfig(user=user)

@@ -16,8 +16,8 @@ from users.services import NewUser, create_user
 
 class Command(BaseCommand):
     help = (
-        "Makes an owner. The password is asked for, or read from the first line of standard input; "
-        "it is never an argument, which every process of the machine could read."
+        "Creates an owner. The password is asked for, or read from the first line of standard "
+        "input; it is no argument, which every process of the machine could read."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,7 +12,7 @@ from users.selectors import user_by_name
 
 
 class Command(BaseCommand):
-    help = "Removes a person and all that points at them, says what was kept and why."
+    help = "Erases a person and what is held of them; says what is kept, and why."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="the name or the e-mail address")

@@ -1,0 +1,79 @@
+"""Session tokens as text, `<id>-<secret>`, 10 and 22 letters and digits; and names of tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from dataclasses import dataclass
+
+ID_LENGTH = 10
+SECRET_LENGTH = 22
+_ALPHABET = string.ascii_letters + string.digits
+_FORM = re.compile(rf"([A-Za-z0-9]{{{ID_LENGTH}}})-([A-Za-z0-9]{{{SECRET_LENGTH}}})", re.ASCII)
+
+MAX_NAME_LENGTH = 64
+# `/keys/tokens/tokenconfig` is a route, and `.` and `..` do not survive in a path.
+RESERVED_NAMES = frozenset({"tokenconfig", ".", ".."})
+_QUALITIES = """
+amber brisk calm civil clever crisp deft eager early fair fleet frank gentle glad golden hardy jolly
+keen kind lively lucid mellow merry mild neat nimble noble patient plain prompt proud quick quiet
+rapid ready royal sage sharp silver smooth snug sober solid spry steady sunny swift tidy vivid warm
+witty young
+"""
+_THINGS = """
+anchor badger basin beacon birch bridge brook canyon cedar cliff comet coral cove crane delta dune
+ember falcon fern fjord forge garden glade grove harbor hawk heron hollow island ivy jasper kestrel
+lagoon lantern larch ledge lynx maple marsh meadow mesa orchard otter pebble pine plover prairie
+quarry raven reef ridge river sparrow spruce summit tern thicket tide valley walnut willow wren
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenParts:
+    key_id: str
+    secret: str
+
+    @property
+    def token(self) -> str:
+        return f"{self.key_id}-{self.secret}"
+
+
+def generate() -> TokenParts:
+    """Makes a new token from the system's random source."""
+    return TokenParts(_random(ID_LENGTH), _random(SECRET_LENGTH))
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def split(token: str) -> TokenParts | None:
+    """Returns the token's two parts, or None for text of another form."""
+    if len(token) != ID_LENGTH + 1 + SECRET_LENGTH:
+        return None
+    found = _FORM.fullmatch(token)
+    return TokenParts(*found.groups()) if found else None
+
+
+def digest(secret: str) -> bytes:
+    """Returns what is stored of a secret: SHA-256, 32 bytes. It has 131 random bits, so no salt."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def name_problem(name: str) -> str:
+    """Returns why a token cannot have that name, or ""."""
+    if not 1 <= len(name) <= MAX_NAME_LENGTH:
+        return f"A token's name has 1 to {MAX_NAME_LENGTH} characters."
+    if not name.isprintable() or "/" in name or name != name.strip():
+        return "A token's name is printable, without slashes, and without spaces around it."
+    if name.lower() in RESERVED_NAMES:
+        return f"{name} has another meaning where names of tokens stand."
+    return ""
+
+
+def random_name() -> str:
+    """Makes a name that people can read out, such as `quiet-harbor-7f3a`."""
+    quality, thing = secrets.choice(_QUALITIES.split()), secrets.choice(_THINGS.split())
+    return f"{quality}-{thing}-{secrets.token_hex(3)}"

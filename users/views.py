@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+from typing import cast
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit.services import Actor, actor_of
+from kernel.http.errors import APIError, Validation, forbidden, invalid
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.schema import ResponseSerializer
+from kernel.http.schema.operations import operation
+from kernel.http.views import APIView, PublicAPIView
+from users import allow_lists, selectors, services
+from users.models import User
+from users.permissions import (
+    KeyIdentity,
+    identity_of,
+    is_allowed,
+    listing,
+    may,
+    require_on_user,
+    require_reach,
+    scoped,
+)
+from users.requests import read, whole_number
+from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, user_in_path
+from users.serializers import (
+    AuthorizationRequest,
+    CreateFirstUserRequest,
+    CreateFirstUserResponse,
+    CreateUserRequest,
+    GetUsersResponse,
+    UpdateRoles,
+    UpdateUserPasswordRequest,
+    UserLoginType,
+    UserSerializer,
+)
+
+
+def user_response(user: User, *, status: int = 200) -> Response:
+    context = {"organization_id": services.organization_id()}
+    return Response(UserSerializer(user, context=context).data, status=status)
+
+
+class FirstUserView(PublicAPIView):
+    @operation(
+        "Check initial user created",
+        tag="Users",
+        description="Tells if anybody has been created on this deployment yet.",
+        answers={200: ResponseSerializer, 404: ResponseSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        if not selectors.user_exists():
+            raise APIError(404, "The initial user was not found: nobody has been created.")
+        return Response({"message": "The initial user has been created."})
+
+    @operation(
+        "Create initial user",
+        tag="Users",
+        description="Creates the first user, who becomes an owner. Open until it has been called.",
+        body=CreateFirstUserRequest,
+        answers={201: CreateFirstUserResponse, 409: ResponseSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = read(CreateFirstUserRequest, request)
+        address = cast("IdentifiedRequest", request._request).client_address
+        user = services.create_first_user(
+            services.NewUser(**wanted),
+            actor=Actor(name=wanted["username"][:64], address=address),
+            now=timezone.now(),
+        )
+        answer = {"user_id": user.id, "organization_id": services.organization_id()}
+        return Response(CreateFirstUserResponse(answer).data, status=201)
+
+
+class UsersView(APIView):
+    def get_permissions(self) -> list[BasePermission]:
+        return [may("user:create")() if self.request.method == "POST" else listing("user:read")()]
+
+    @operation(
+        "Get users",
+        tag="Users",
+        description="Lists the users that a search finds, by name.",
+        parameters=[
+            OpenApiParameter(
+                "q",
+                str,
+                description="Part of a name or e-mail address; `status:` and `role:` choose.",
+            ),
+            OpenApiParameter(
+                "limit", int, description=f"{DEFAULT_LIMIT} if absent or 0, at most {MAX_LIMIT}."
+            ),
+            OpenApiParameter("offset", int, description="How many to leave out before the page."),
+        ],
+        answers={200: GetUsersResponse},
+    )
+    def get(self, request: Request) -> Response:
+        limit = whole_number(request, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
+        page = selectors.search(
+            request.query_params.get("q", ""),
+            ids=allow_lists.ids(identity_of(request).allow_list, "user"),
+            limit=limit or DEFAULT_LIMIT,
+            offset=whole_number(request, "offset", default=0, most=2**31),
+        )
+        context = {"organization_id": services.organization_id()}
+        return Response(GetUsersResponse(page, context=context).data)
+
+    @operation(
+        "Create new user",
+        tag="Users",
+        description="Creates a user without roles.",
+        body=CreateUserRequest,
+        answers={201: UserSerializer, 409: ResponseSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = read(CreateUserRequest, request)
+        wanted["status"] = wanted.pop("user_status")
+        new = services.NewUser(**wanted)
+        user = services.create_user(new, actor=actor_of(request), now=timezone.now())
+        return user_response(user, status=201)
+
+
+class UserView(APIView):
+    def get_permissions(self) -> list[BasePermission]:
+        return [scoped("user:delete" if self.request.method == "DELETE" else "user:read")()]
+
+    @operation(
+        "Get user by name", tag="Users", description="One user.", answers={200: UserSerializer}
+    )
+    def get(self, request: Request, user: str) -> Response:
+        viewer = identity_of(request)
+        target = user_in_path(user, viewer=viewer)
+        require_reach(viewer, "user", target.id)
+        return user_response(target)
+
+    @operation(
+        "Delete user",
+        tag="Users",
+        description="Deletes the user with their session tokens and token config.",
+        answers={200: ResponseSerializer},
+    )
+    def delete(self, request: Request, user: str) -> Response:
+        caller = identity_of(request)
+        target = user_in_path(user, viewer=caller)
+        require_on_user(caller, "user:delete", user_id=target.id, user_roles=target.roles)
+        services.delete_user(target, actor=actor_of(request), now=timezone.now())
+        return Response({"message": "The user has been deleted."})
+
+
+class LoginTypeView(APIView):
+    permission_classes = [scoped("user:read")]
+
+    @operation(
+        "Get user login type",
+        tag="Users",
+        description="Tells how one signs in oneself.",
+        answers={200: UserLoginType},
+    )
+    def get(self, request: Request, user: str) -> Response:
+        viewer = identity_of(request)
+        target = user_in_path(user, viewer=viewer)
+        require_reach(viewer, "user", target.id)
+        if target.id != viewer.user_id:
+            raise forbidden("Everybody sees their own login type only.")
+        return Response(UserLoginType({"login_type": "password"}).data)
+
+
+class StatusView(APIView):
+    """The base of the two routes that set a status."""
+
+    permission_classes = [scoped("user:update")]
+    status: str
+
+    def answer(self, request: Request, reference: str) -> Response:
+        caller = identity_of(request)
+        target = user_in_path(reference, viewer=caller)
+        require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
+        actor, now = actor_of(request), timezone.now()
+        return user_response(services.set_status(target, self.status, actor=actor, now=now))
+
+
+class ActivateView(StatusView):
+    status = User.Status.ACTIVE
+
+    @operation(
+        "Activate user account",
+        tag="Users",
+        description="Lets the user in again.",
+        answers={200: UserSerializer},
+    )
+    def put(self, request: Request, user: str) -> Response:
+        return self.answer(request, user)
+
+
+class SuspendView(StatusView):
+    status = User.Status.SUSPENDED
+
+    @operation(
+        "Suspend user account",
+        tag="Users",
+        description="Refuses the user and every token of theirs until they are activated.",
+        answers={200: UserSerializer},
+    )
+    def put(self, request: Request, user: str) -> Response:
+        return self.answer(request, user)
+
+
+class PasswordView(APIView):
+    permission_classes = [scoped("user:update")]
+
+    @operation(
+        "Update user password",
+        tag="Users",
+        description="Sets a password: one's own with the old one, anybody's as an owner or user "
+        "admin. It ends every other session token of the user.",
+        body=UpdateUserPasswordRequest,
+        answers={204: None},
+    )
+    def put(self, request: Request, user: str) -> Response:
+        caller = identity_of(request)
+        target = user_in_path(user, viewer=caller)
+        wanted = read(UpdateUserPasswordRequest, request)
+        _require_password_right(caller, target, wanted["old_password"])
+        services.set_password(
+            target,
+            wanted["password"],
+            actor=actor_of(request),
+            now=timezone.now(),
+            kept_key_id=caller.key_id if target.id == caller.user_id else "",
+        )
+        return Response(status=204)
+
+
+def _require_password_right(caller: KeyIdentity, target: User, old_password: str) -> None:
+    """Raises: APIError unless the caller may set the target's password."""
+    if target.id != caller.user_id:
+        require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
+        return
+    require_reach(caller, "user", target.id)
+    if not old_password:
+        raise invalid(Validation("old_password", "Your old password is needed."))
+    if not target.check_password(old_password):
+        raise invalid(Validation("old_password", "This is not your old password."))
+
+
+class RolesView(APIView):
+    permission_classes = [scoped("user:update")]
+
+    @operation(
+        "Assign role to user",
+        tag="Users",
+        description="Gives the user exactly these roles; everybody is a member besides.",
+        body=UpdateRoles,
+        answers={200: UserSerializer},
+    )
+    def put(self, request: Request, user: str) -> Response:
+        caller = identity_of(request)
+        target = user_in_path(user, viewer=caller)
+        require_on_user(caller, "user:assign_role", user_id=target.id, user_roles=target.roles)
+        wanted = read(UpdateRoles, request)
+        actor, now = actor_of(request), timezone.now()
+        return user_response(services.set_roles(target, wanted["roles"], actor=actor, now=now))
+
+
+class AuthCheckView(APIView):
+    @operation(
+        "Check authorization",
+        tag="Authorization",
+        description="For each named check, tells if the caller would be allowed to do it.",
+        body=AuthorizationRequest,
+        answers={200: {"type": "object", "additionalProperties": {"type": "boolean"}}},
+    )
+    def post(self, request: Request) -> Response:
+        caller = identity_of(request)
+        checks = read(AuthorizationRequest, request)["checks"]
+        return Response(
+            {
+                name: is_allowed(caller, action=check["action"], **check["object"])
+                for name, check in checks.items()
+            }
+        )
