@@ -1,9 +1,10 @@
-"""What comes before Django's settings: Coder's flags, the private database, the secret key."""
+"""The steps before Django's settings: Coder's flags, the private database, the secret key."""
 
 from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import secrets
 import signal
 import sys
@@ -48,22 +49,23 @@ class StartError(Exception):
 
 
 def server_flags() -> Flags:
-    """What Coder's flags said, (flag, value) in the order given, secret ones included."""
+    """Returns Coder's flags as (flag, value), in the order given, secret ones included."""
     return list(_flags)
 
 
 def private_database() -> Handle | None:
-    """This process's share in the private database, if that is what it uses."""
+    """Returns this process's share in the private database, if it uses that."""
     return _private[0] if _private else None
 
 
-def adopt_flags(flags: Iterable[tuple[str, str | None]]) -> None:
-    """Takes over flags that another process has read. To be called before settings load."""
-    _flags[:] = flags
+def adopt_flags(flags: Iterable[Sequence[str | None]]) -> None:
+    """Takes over flags that another process has read. Call it before settings load."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
+    _flags[:] = [(str(flag), value) for flag, value in flags]
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
-    """The arguments that are left for Django, once Coder's are read and a database is there.
+    """Reads Coder's flags and opens a database. Returns the arguments that are left for Django.
 
     Raises: StartError when a flag is wrong, or the private database cannot be had.
     """
@@ -82,9 +84,9 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
 def _take_flags(
     command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
 ) -> list[str]:
-    """The arguments that are none of Coder's flags, which are kept for the settings."""
+    """Keeps Coder's flags for the settings. Returns the other arguments."""
     parsed = parse_flags(arguments)
-    adopt_flags(parsed.settings)
+    _flags[:] = parsed.settings
     unknown = [
         str(unknown_flag(argument))
         for argument in itertools.takewhile("--".__ne__, parsed.rest)
@@ -96,7 +98,7 @@ def _take_flags(
 
 
 def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
-    """What else is wrong, so that it is all told at once."""
+    """Lists what else is wrong, so that everything is told at once."""
     try:
         configured.read(environ, flags=server_flags())
     except ImproperlyConfigured as error:

@@ -1,4 +1,4 @@
-"""The directory of what must survive: the private database and the secrets made on this host."""
+"""The directory for what must survive: the private database and the secrets of this host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DataDirectoryError(Exception):
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """The data directory that this environment asks for, absolute; it need not exist.
+    """Returns the data directory that the environment asks for, absolute; it need not exist.
 
     Raises: DataDirectoryError when no home directory is known to put it in.
     """
@@ -34,7 +34,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def ensure(path: Path) -> Path:
-    """The same directory, now existing and writable, closed to other people.
+    """Makes the directory if need be, closed to other people, and checks that it is writable.
 
     Raises: DataDirectoryError when it is no directory, or cannot be made or written.
     """
@@ -54,7 +54,7 @@ def ensure(path: Path) -> Path:
 
 
 def secret(path: Path, name: str, make: Callable[[], str]) -> str:
-    """The secret kept as `name` in the directory, made by the first caller and the same for all.
+    """Returns the secret in the file `name`; the first caller makes it, for all others too.
 
     Raises: DataDirectoryError when the file is empty, or cannot be read or written.
     """
@@ -75,6 +75,15 @@ def give_to_owner(path: Path, descriptor: int) -> None:
     if os.geteuid() == 0:
         owner = path.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only this user can read, whatever was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 def _publish(file: Path, text: str) -> None:

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from coderapi.server.first_owner import write_private
-from coderapi.server.lifeline import Orders
+from coderapi.server.children import Orders
+from kernel.datadir import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -27,26 +27,26 @@ class CertificateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a TLS listener needs. `client_ca` is empty where clients show no certificate."""
+    """The files of a TLS listener. `client_ca` is empty if clients show no certificate."""
 
     certificate: str
     key: str
-    least_version: str
+    min_version: str
     client_ca: str = ""
 
     def orders(self) -> Orders:
         return {
             "certificate": self.certificate,
             "key": self.key,
-            "least_version": self.least_version,
+            "min_version": self.min_version,
             "client_ca": self.client_ca,
         }
 
 
 def certificate(options: Any, *, data_dir: Path, now: datetime) -> Certificate:
-    """What the TLS options say, with a key that granian can read.
+    """Checks the files that the TLS options name, and returns them with a key for granian.
 
-    It wants PKCS#8; a key of another form is written in that one to the data directory.
+    granian wants PKCS#8: a key of another form is written in that form to the data directory.
 
     Raises: CertificateError.
     """

@@ -1,8 +1,14 @@
-"""A child process of the supervisor: started, watched, ended, and started again when it dies."""
+"""A child process of the supervisor, from both sides of the pipe between them.
+
+The pipe brings a child its orders, then nothing until the supervisor is gone. Orders hold secrets,
+so they are neither in a child's arguments nor in its environment. The pipe's end comes however the
+supervisor ended, so no child outlives it for long.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -12,13 +18,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
-from coderapi.server.lifeline import Orders, hand_down
-from kernel.loops import Backoff
+import django
+
+from coderapi.bootstrap import adopt_flags
+from kernel.loops import Backoff, run_until_signalled
 
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
+# A child that has not finished in this time after the supervisor's end is killed.
+ORPHAN_SECONDS = 25.0
+
+type Orders = dict[str, Any]
+
+
+# --- The supervisor's side --------------------------------------------------------------------
 
 
 class Child:
@@ -53,7 +69,8 @@ class Child:
         if process.stdin is not None:
             # A child that died already is reported by the thread that waits for it.
             with contextlib.suppress(OSError):
-                hand_down(process.stdin, self._orders)
+                process.stdin.write(json.dumps(self._orders).encode() + b"\n")
+                process.stdin.flush()
         threading.Thread(target=self._wait, args=(process,), daemon=True).start()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
@@ -88,3 +105,41 @@ def _python_path() -> str:
 
 def _cause(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+# --- The child's side -------------------------------------------------------------------------
+
+
+def run_as_child(loop: Callable[[Orders, threading.Event], None]) -> None:
+    """Sets Django up as the orders say, and runs the loop until a signal comes."""
+    orders = take_over()
+    adopt_flags(orders["flags"])
+    django.setup()
+    run_until_signalled(lambda stop: loop(orders, stop))
+
+
+def take_over() -> Orders:
+    """Reads the orders from standard input, which is watched from now on."""
+    # Unbuffered: a buffered reader's lock would be held by the watching thread at exit.
+    pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
+    line = pipe.readline()
+    if not line:
+        sys.exit("This program is started by `manage.py server`.")
+    threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()
+    orders: Orders = json.loads(line)
+    return orders
+
+
+def _watch(pipe: IO[bytes]) -> None:
+    while pipe.read(1):
+        pass
+    end_soon()
+
+
+def end_soon(seconds: float = ORPHAN_SECONDS) -> None:
+    """Asks this process to end, and after a while ends it and those it leads. Does not return."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(seconds)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

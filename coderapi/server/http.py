@@ -20,7 +20,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from coderapi import bootstrap
-from coderapi.server.lifeline import Orders, end_soon, take_over
+from coderapi.server.children import Orders, end_soon, take_over
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -34,7 +34,7 @@ HEAD_MILLISECONDS = 15_000
 # Under the supervisor's own patience, over the time that a body may take.
 DRAIN_SECONDS = 20
 
-LEAST_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
+MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
 # The WSGI server copies the environment into every request, where these would pass for headers.
 REQUEST_LOOKALIKES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
@@ -70,28 +70,27 @@ def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> MPServer:
 
 
 def _tls(orders: Orders | None) -> dict[str, Any]:
-    """What granian is told of the certificate, if there is one."""
+    """Returns granian's arguments for the certificate, if there is one."""
     if orders is None:
         return {}
     return {
         "ssl_cert": Path(orders["certificate"]),
         "ssl_key": Path(orders["key"]),
-        "ssl_protocol_min": LEAST_VERSIONS[orders["least_version"]],
+        "ssl_protocol_min": MIN_VERSIONS[orders["min_version"]],
         "ssl_ca": Path(orders["client_ca"]) if orders["client_ca"] else None,
         "ssl_client_verify": bool(orders["client_ca"]),
     }
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not the warning about many threads: ours mostly wait, and their number was measured."""
+    """Drops the warning about many threads: ours mostly wait, and their number was measured."""
     return "Python threads" not in record.getMessage()
 
 
 def load(flags: bootstrap.Flags) -> WSGIApplication:
-    """The application, in a fresh worker process."""
+    """Returns the application, in a fresh worker process."""
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
-    bootstrap.adopt_flags([(flag, value) for flag, value in flags])
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
+    bootstrap.adopt_flags(flags)
     from coderapi.wsgi import application
 
     _prepare_worker()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import threading
 
-import django
-
-from coderapi import bootstrap
-from coderapi.server.lifeline import take_over
-from kernel.loops import run_until_signalled
+from coderapi.server.children import Orders, run_as_child
 
 
-def main() -> None:
-    orders = take_over()
-    bootstrap.adopt_flags([(flag, value) for flag, value in orders["flags"]])
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
-    django.setup()
+def run_jobs(_orders: Orders, stop: threading.Event) -> None:
     from jobs.worker import work
     from kernel.telemetry import measures
 
     measures.start_sampling()
-    run_until_signalled(work)
+    work(stop)
 
 
 if __name__ == "__main__":
-    main()
+    run_as_child(run_jobs)

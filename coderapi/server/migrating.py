@@ -33,7 +33,7 @@ class MigrationError(Exception):
 
 
 def bring_up_to_date() -> None:
-    """Applies what migrations are missing. It leaves no connection behind.
+    """Applies the missing migrations, and leaves no connection behind.
 
     Raises: MigrationError when the database cannot be reached; CommandError when it is Coder's own.
     """
@@ -47,9 +47,9 @@ def _direct_way() -> Iterator[None]:
     wrapper = connections["default"]
     discard_pool()
     pooled = wrapper.settings_dict
-    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)["default"]
     if settings.DIRECT_DATABASE_URL != settings.DATABASE_URL:
-        wrapper.settings_dict = {**pooled, **direct}
+        direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
+        wrapper.settings_dict = {**pooled, **direct["default"]}
     try:
         yield
     finally:
@@ -109,7 +109,7 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
 
 
 def _may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting can help: not against a wrong password or a missing database."""
+    """Tells whether waiting can help: not against a wrong password or a missing database."""
     text = str(error)
     return "FATAL" not in text or "starting up" in text or "shutting down" in text
 

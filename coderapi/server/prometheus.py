@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import django
 from django.conf import settings
 from django.db import close_old_connections
 
-from coderapi import bootstrap
 from coderapi.bootstrap import server_flags
-from coderapi.server.address import Claim
-from coderapi.server.lifeline import Orders, take_over
+from coderapi.server.addresses import Claim
+from coderapi.server.children import Orders, run_as_child
 from kernel.alive import is_alive
-from kernel.loops import run_until_signalled
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +34,9 @@ STALLED_SECONDS = 10.0
 
 @contextmanager
 def metrics_role() -> Iterator[dict[str, tuple[str, Orders]]]:
-    """The child that serves metrics, by name, with its module and orders; none unless asked for.
+    """Yields the child that serves metrics: its name, module and orders; none unless asked for.
 
-    Within it the children that are started count for it. Raises: AddressError.
+    Children that are started within the block count for it. Raises: AddressError.
     """
     if not settings.PROMETHEUS_ENABLE:
         yield {}
@@ -55,9 +52,9 @@ def metrics_role() -> Iterator[dict[str, tuple[str, Orders]]]:
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """A directory for the counts of this server's processes, which goes with the server.
+    """Yields a directory for the counts of this server's processes, and removes it in the end.
 
-    Those of servers that were killed are removed first.
+    Directories of servers that were killed are removed first.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-"))
@@ -77,7 +74,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def forget_dead_processes(directory: Path) -> None:
-    """What dead processes were is forgotten; what they counted stays."""
+    """Drops the gauges of dead processes; their counts stay."""
     from prometheus_client.multiprocess import mark_process_dead
 
     numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
@@ -103,7 +100,7 @@ class _Handler(WSGIRequestHandler):
     timeout = STALLED_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: scrapes come all the time."""
+        """Logs nothing: scrapes come all the time."""
 
 
 def serve(orders: Orders, stop: threading.Event) -> None:
@@ -146,13 +143,5 @@ def _server_class(host: str) -> type[_Server]:
     return type("Server", (_Server,), {"address_family": family})
 
 
-def main() -> None:
-    orders = take_over()
-    bootstrap.adopt_flags([(flag, value) for flag, value in orders["flags"]])
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
-    django.setup()
-    run_until_signalled(lambda stop: serve(orders, stop))
-
-
 if __name__ == "__main__":
-    main()
+    run_as_child(serve)

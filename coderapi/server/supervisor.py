@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from coderapi.server.children import Child
-from coderapi.server.lifeline import Orders
-from coderapi.server.listeners import Listener, announce_ready
+from coderapi.server.addresses import Listener, announce_ready
+from coderapi.server.children import Child, Orders
 from kernel.loops import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
@@ -45,12 +44,12 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """The exit status: 0 when everything ended by itself, 1 when something had to be killed."""
+        """Returns the exit status: 0 if everything ended by itself, else 1."""
         with signals_into(lambda number: self._events.put(Signalled(number))):
             stopping = threading.Event()
             for listener in self._listeners:
                 threading.Thread(
-                    target=announce_ready, args=(listener, stopping.is_set), daemon=True
+                    target=announce_ready, args=(listener, stopping), daemon=True
                 ).start()
             self._look_after()
             stopping.set()

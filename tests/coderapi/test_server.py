@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coderapi.server.address import Address, AddressError, Claim, split
+from coderapi.server.addresses import Address, AddressError, Claim, split
 from kernel.loops import Backoff
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (

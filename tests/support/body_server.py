@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from coderapi.server.children import end_soon
 from coderapi.server.http import ask_for_successors, build
-from coderapi.server.lifeline import end_soon
 from kernel.http.body import bounded
 from kernel.http.stalled import Watch
 

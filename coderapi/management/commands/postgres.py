@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from kernel import postgres
 from kernel.datadir import DataDirectoryError, data_dir
+from kernel.loops import repeat
 
 ACTIONS = {
     "url": "print the address, password included, without starting anything",
@@ -48,17 +50,15 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _act(self, action: str, directory: Path, arguments: list[str]) -> str | None:
-        match action:
-            case "url":
-                return self._url(directory)
-            case "serve":
-                return self._serve(directory)
-            case "psql":
-                return self._psql(directory, arguments)
-            case "stop":
-                return self._stop(directory)
-            case _:
-                return self._upgrade(directory)
+        if action == "psql":
+            return self._psql(directory, arguments)
+        do: dict[str, Callable[[Path], str]] = {
+            "url": self._url,
+            "serve": self._serve,
+            "stop": self._stop,
+            "upgrade": self._upgrade,
+        }
+        return do[action](directory)
 
     def _url(self, directory: Path) -> str:
         url, listening = postgres.address(directory)
@@ -79,13 +79,19 @@ class Command(BaseCommand):
             handle.release()
 
     def _watch(self, handle: postgres.Handle, ended: threading.Event) -> str:
-        while not ended.wait(WATCH_SECONDS):
+        said = "Left it; the last one to leave stops it."
+
+        def look() -> None:
+            nonlocal said
             health = handle.revive()
             if health == "stopped":
-                return "Somebody else stopped it."
-            if health == "revived":
+                said = "Somebody else stopped it."
+                ended.set()
+            elif health == "revived":
                 self.stderr.write("PostgreSQL had died, and runs again.")
-        return "Left it; the last one to leave stops it."
+
+        repeat(look, every=WATCH_SECONDS, stop=ended)
+        return said
 
     def _psql(self, directory: Path, arguments: list[str]) -> str | None:
         handle = postgres.acquire(directory)

@@ -4,41 +4,41 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from coderapi.bootstrap import BOUND_URL, server_flags
-from coderapi.server.address import AddressError
+from coderapi.server.addresses import AddressError, Listener, claim_all
 from coderapi.server.certificates import CertificateError
-from coderapi.server.first_owner import make_first_owner
-from coderapi.server.lifeline import Orders
-from coderapi.server.listeners import Listener, claim_all
+from coderapi.server.children import Orders
+from coderapi.server.command import ServerCommand, private_database_watched
 from coderapi.server.migrating import MigrationError, bring_up_to_date
-from coderapi.server.parser import SUPPRESSED, with_coders_flags
-from coderapi.server.private_database import private_database_watched
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history.recording import record_start, warn_of_options
+from kernel.datadir import write_private
 from kernel.db.connections import discard_pool
 from options.written_config import yaml_document
+from tokens.services import ensure_first_owner
+
+if TYPE_CHECKING:
+    from tokens.services import FirstOwner
 
 logger = logging.getLogger(__name__)
 
+FIRST_OWNER_FILE = "first-owner.txt"
 
-class Command(BaseCommand):
+
+class Command(ServerCommand):
     help = (
         "Migrates the database, serves HTTP and runs the jobs, until SIGTERM or Ctrl-C. Takes "
         "every option of Coder's server as a flag, a variable or from the YAML file of -c."
     )
-    requires_system_checks: list[str] = []
-    suppressed_base_arguments = SUPPRESSED
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
-        return with_coders_flags(parser)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Orders]]) -> int:
-    """The exit status, once every child has ended."""
+    """Returns the exit status, once every child has ended."""
     try:
         with metrics_role() as metrics, private_database_watched():
             return Supervisor(listeners, roles=children | metrics).run()
@@ -85,9 +85,32 @@ def _say_what_starts(listeners: Sequence[Listener]) -> None:
 
 
 def roles(listeners: Sequence[Listener], *, web_only: bool) -> dict[str, tuple[str, Orders]]:
-    """The children by name: each one's module, and its orders."""
+    """Returns the children by name: each one's module, and its orders."""
     jobs: Orders = {"flags": server_flags()}
     return {
         **{listener.name: ("coderapi.server.http", listener.orders()) for listener in listeners},
         **({} if web_only else {"jobs": ("coderapi.server.jobs", jobs)}),
     }
+
+
+def make_first_owner(*, data_dir: Path, now: datetime) -> None:
+    """Makes the first owner if one is asked for, and shows name, password and token once."""
+    owner = ensure_first_owner(now=now)
+    if owner is None:
+        return
+    if sys.stdout.isatty():
+        sys.stdout.write(credentials(owner))
+        sys.stdout.flush()
+        return
+    path = data_dir / FIRST_OWNER_FILE
+    write_private(path, credentials(owner))
+    logger.info("The first owner's password and session token are in %s", path)
+
+
+def credentials(owner: FirstOwner) -> str:
+    return (
+        "The first owner, shown once:\n"
+        f"  username       {owner.username}\n"
+        f"  password       {owner.password}\n"
+        f"  session token  {owner.token}\n"
+    )

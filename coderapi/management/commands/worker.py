@@ -4,12 +4,10 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from coderapi.server.parser import SUPPRESSED, with_coders_flags
-from coderapi.server.private_database import private_database_watched
+from coderapi.server.command import ServerCommand, private_database_watched
 from deployment.history.recording import record_start, warn_of_options
 from jobs.worker import work
 from kernel.loops import run_until_signalled
@@ -17,17 +15,11 @@ from kernel.loops import run_until_signalled
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(ServerCommand):
     help = (
         "Runs the jobs that are due, until SIGTERM or Ctrl-C; a job under way is finished first. "
         "Any number of workers may run. Takes Coder's flags as `manage.py server` does."
     )
-    requires_system_checks: list[str] = []
-    suppressed_base_arguments = SUPPRESSED
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
-        return with_coders_flags(parser)
 
     def handle(self, **options: Any) -> None:
         warn_of_options()
