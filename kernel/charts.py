@@ -1,0 +1,289 @@
+"""Charts over time, drawn on the server as SVG that a strict content policy lets through.
+
+A chart is a run of equal steps with one value a step and series. It is drawn as lines or as bars
+over round ticks of time and value. Each step tells its values on hover; the same values stand in a
+table, which a keyboard and a screen reader reach. Colours come from the style sheet, by class, so
+that they follow the reader's theme.
+
+Labels must not be stretched with the plot, whose width is the page's. So a chart is three drawings
+side by side: the value labels, the plot, and the time labels below it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from kernel import for_people
+
+WIDTH, HEIGHT, MARGIN = 1000, 180, 8
+BOTTOM, FULL_HEIGHT = HEIGHT + MARGIN, HEIGHT + 2 * MARGIN
+MAX_TIME_TICKS, MAX_VALUE_STEPS = 7, 5
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# Round lengths between two ticks of time: of less than a month, and in months.
+TIME_STEPS = (
+    *(MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
+    *(HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(DAY * n for n in (1, 2, 7, 14)),
+)
+MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
+# A Monday, so that ticks a week apart are Mondays.
+_ORIGIN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A scale of values: how one is written, and the round length that is at least a given one."""
+
+    write: Callable[[float], str]
+    round_up: Callable[[float], float]
+
+
+def _decimal_step(length: float) -> float:
+    """Returns 1, 2 or 5 times a power of ten, at least `length`."""
+    power = 10.0 ** math.floor(math.log10(length))
+    return next(power * n for n in (1, 2, 5, 10) if power * n >= length * (1 - 1e-9))
+
+
+def _binary_step(length: float) -> float:
+    """Returns a power of two, at least `length`: ticks of these stay round in KiB and MiB."""
+    return float(2 ** max(math.ceil(math.log2(length)), 0))
+
+
+COUNT = Unit(for_people.count, lambda length: max(_decimal_step(length), 1))
+BYTES = Unit(for_people.size, _binary_step)
+MILLISECONDS = Unit(for_people.milliseconds, _decimal_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line, or a bar a step: its name and its values, None where there is none."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart as its page asks for it.
+
+    `measure` says what a value is, with the step's length in place of `{step}`. Steps in `gaps`
+    are shaded. `markers` names what changed at a step, such as the build.
+    """
+
+    title: str
+    measure: str
+    unit: Unit
+    start: datetime
+    step: timedelta
+    series: Sequence[Series]
+    bars: bool = False
+    gaps: Collection[int] = ()
+    markers: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        return min((len(one.values) for one in self.series), default=0)
+
+    @property
+    def step_width(self) -> float:
+        return WIDTH / max(self.steps, 1)
+
+    def moment(self, step: int) -> datetime:
+        return (self.start + self.step * step).astimezone(UTC)
+
+    def share(self, moment: datetime) -> float:
+        """Returns how far along the chart a moment lies, from 0 to 1."""
+        return (moment - self.start) / (self.step * max(self.steps, 1))
+
+    def time_ticks(self) -> list[tuple[datetime, str, str]]:
+        return time_ticks(self.moment(0), self.moment(self.steps))
+
+    def period(self, step: int) -> str:
+        """Returns when a step was, and what changed at it."""
+        start, end = self.moment(step), self.moment(step + 1)
+        form = "%Y-%m-%d" if self.step % DAY == timedelta() else "%Y-%m-%d %H:%M"
+        until = "" if form == "%Y-%m-%d" else f" to {end:%H:%M}"
+        return " · ".join(filter(None, [f"{start:{form}}{until}", self.markers.get(step)]))
+
+    def texts(self, step: int) -> list[str]:
+        """Returns a step's values as people read them, one of each series."""
+        none = "no data" if step in self.gaps else for_people.NONE
+        values = (one.values[step] for one in self.series)
+        return [none if value is None else self.unit.write(value) for value in values]
+
+
+def value_ticks(highest: float, unit: Unit) -> list[float]:
+    """Returns round values from 0 to the first that is not below `highest`."""
+    step = unit.round_up((highest if highest > 1e-9 else 1) / MAX_VALUE_STEPS)
+    return [step * n for n in range(max(math.ceil(highest / step - 1e-9), 1) + 1)]
+
+
+def time_ticks(start: datetime, end: datetime) -> list[tuple[datetime, str, str]]:
+    """Returns the round times of a span in UTC, each with its label and the label's context.
+
+    The context, a date or a year, is empty where it is that of the tick before.
+    """
+    times, form, context = _round_times(start, end)
+    contexts = ["", *(_written(moment, context) for moment in times)]
+    return [
+        (moment, _written(moment, form), new if new != old else "")
+        for moment, (old, new) in zip(times, pairwise(contexts), strict=True)
+    ]
+
+
+def _written(moment: datetime, form: str) -> str:
+    return f"{moment:{form}}".replace(" 0", " ")
+
+
+def _round_times(start: datetime, end: datetime) -> tuple[list[datetime], str, str]:
+    for step in TIME_STEPS:
+        first = _ORIGIN - (_ORIGIN - start) // step * step
+        if (count := (end - first) // step + 1) <= MAX_TIME_TICKS:
+            forms = ("%H:%M", "%b %d") if step < DAY else ("%b %d", "%Y")
+            return [first + step * n for n in range(count)], *forms
+    months = range(start.year * 12 + start.month - 1, end.year * 12 + end.month)
+    every = next((n for n in MONTH_STEPS if len(months) // n < MAX_TIME_TICKS), MONTH_STEPS[-1])
+    firsts = (datetime(m // 12, m % 12 + 1, 1, tzinfo=UTC) for m in months if m % every == 0)
+    return [moment for moment in firsts if start <= moment <= end], "%b", "%Y"
+
+
+def render(chart: Chart) -> SafeString:
+    """Draws a chart with its title, legend and table."""
+    known = [value for one in chart.series for value in one.values if value is not None]
+    ticks = value_ticks(max(known, default=0), chart.unit)
+    measure = chart.measure.format(step=for_people.duration(chart.step))
+    return format_html(
+        '<figure class="chart"><figcaption>{} <small>{}</small></figcaption>{}'
+        '<div class="chart-area">{}{}{}</div>{}</figure>',
+        chart.title,
+        measure,
+        _legend(chart.series),
+        _value_labels(ticks, chart.unit),
+        _plot(chart, ticks, label=f"{chart.title}, {measure}"),
+        _time_labels(chart),
+        _table(chart),
+    )
+
+
+def _legend(series: Sequence[Series]) -> SafeString:
+    if len(series) < 2:
+        return SafeString("")
+    entry = (
+        '<li><svg width="24" height="12" aria-hidden="true"><path class="chart-line chart-{}" '
+        'd="M0 6H24"/></svg> {}</li>'
+    )
+    entries = format_html_join("", entry, ((n, one.name) for n, one in enumerate(series, 1)))
+    return format_html('<ul class="chart-legend">{}</ul>', entries)
+
+
+def _y(value: float, ticks: Sequence[float]) -> float:
+    return round(BOTTOM - HEIGHT * value / ticks[-1], 2)
+
+
+def _value_labels(ticks: Sequence[float], unit: Unit) -> SafeString:
+    text = '<text x="100%" y="{}" text-anchor="end">{}</text>'
+    labels = format_html_join("", text, ((_y(v, ticks) + 4, unit.write(v)) for v in ticks))
+    svg = '<svg class="chart-values" width="76" height="{}" aria-hidden="true">{}</svg>'
+    return format_html(svg, FULL_HEIGHT, labels)
+
+
+def _time_labels(chart: Chart) -> SafeString:
+    labels = []
+    for number, (moment, label, context) in enumerate(chart.time_ticks()):
+        x = 100 * chart.share(moment)
+        # A narrow screen has no room for every label: the style sheet leaves these out there.
+        place = (f"{x:.2f}", "end" if x > 95 else "middle", "" if context or not number % 2 else 2)
+        labels += [(*place, 13, label), (*place, 27, context)]
+    text = '<text x="{}%" text-anchor="{}" class="chart-tick{}" y="{}">{}</text>'
+    svg = '<svg class="chart-times" width="100%" height="32" aria-hidden="true">{}</svg>'
+    return format_html(svg, format_html_join("", text, labels))
+
+
+def _plot(chart: Chart, ticks: Sequence[float], *, label: str) -> SafeString:
+    steps = range(chart.steps)
+    shapes = [
+        *(_path("grid", f"M0 {_y(value, ticks)}H{WIDTH}") for value in ticks),
+        *(_upright("grid", chart, moment) for moment, _, _ in chart.time_ticks()),
+        *(_rectangle("gap", chart, n, MARGIN, HEIGHT) for n in steps if n in chart.gaps),
+        *(_bars(chart, ticks) if chart.bars else _lines(chart, ticks)),
+        *(_upright("marker", chart, chart.moment(n)) for n in chart.markers),
+        *(_rectangle("step", chart, n, 0, FULL_HEIGHT, _told(chart, n)) for n in steps),
+    ]
+    return format_html(
+        '<svg class="chart-plot" role="img" aria-label="{}" width="100%" height="{}" '
+        'viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
+        f"{label}, from 0 to {chart.unit.write(ticks[-1])}",
+        FULL_HEIGHT,
+        WIDTH,
+        FULL_HEIGHT,
+        format_html_join("", "{}", ((shape,) for shape in shapes)),
+    )
+
+
+def _path(name: str, d: str) -> SafeString:
+    return format_html('<path class="chart-{}" d="{}"/>', name, d)
+
+
+def _upright(name: str, chart: Chart, moment: datetime) -> SafeString:
+    return _path(name, f"M{WIDTH * chart.share(moment):.2f} {MARGIN}v{HEIGHT}")
+
+
+def _rectangle(
+    name: str, chart: Chart, step: int, top: float, height: float, told: str = ""
+) -> SafeString:
+    """Draws a rectangle as wide as the step."""
+    width = chart.step_width
+    sides = (round(number, 2) for number in (step * width, top, width, height))
+    title = format_html("<title>{}</title>", told) if told else ""
+    shape = '<rect class="chart-{}" x="{}" y="{}" width="{}" height="{}">{}</rect>'
+    return format_html(shape, name, *sides, title)
+
+
+def _bars(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
+    for step, value in enumerate(chart.series[0].values):
+        if value:
+            # A small value is two pixels high, or it would look like none.
+            top = min(_y(value, ticks), BOTTOM - 2)
+            yield _rectangle("bar", chart, step, top, BOTTOM - top)
+
+
+def _lines(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
+    """Draws each run of values between gaps as one line through the middle of its steps."""
+    width = chart.step_width
+    for number, one in enumerate(chart.series, 1):
+        for _, run in groupby(enumerate(one.values), key=lambda pair: pair[1] is None):
+            points = [(width * (n + 0.5), _y(v, ticks)) for n, v in run if v is not None]
+            if len(points) == 1:  # It is drawn across its step, or it could not be seen.
+                points = [(points[0][0] + side * width / 2, points[0][1]) for side in (-1, 1)]
+            if points:
+                path = "M" + "L".join(f"{x:.2f} {y}" for x, y in points)
+                yield _path(f"line chart-{number}", path)
+
+
+def _told(chart: Chart, step: int) -> str:
+    pairs = zip(chart.series, chart.texts(step), strict=True)
+    return "\n".join([chart.period(step), *(f"{one.name}: {text}" for one, text in pairs)])
+
+
+def _table(chart: Chart) -> SafeString:
+    """Writes the values as a table, newest first."""
+    rows = ([chart.period(step), *chart.texts(step)] for step in reversed(range(chart.steps)))
+    return format_html(
+        '<details><summary>As a table</summary><div class="wide" tabindex="0" role="region" '
+        'aria-label="{}"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+        "</details>",
+        f"{chart.title} as a table",
+        _cells("th", ["Time (UTC)", *(one.name for one in chart.series)]),
+        format_html_join("", "<tr>{}</tr>", ((_cells("td", row),) for row in rows)),
+    )
+
+
+def _cells(tag: str, texts: Iterable[str]) -> SafeString:
+    return format_html_join("", f"<{tag}>{{}}</{tag}>", ((text,) for text in texts))
