@@ -1,31 +1,41 @@
-"""The steps before Django's settings: Coder's flags, the private database, the secret key."""
+"""The steps before Django's settings: an environment file, Coder's flags, a private database."""
 
 from __future__ import annotations
 
 import atexit
+import io
 import itertools
 import os
+import re
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
+from environ import Env
 
-from coderapi import configured
+from coderapi import __version__
 from kernel import datadir
 from kernel.postgres import Handle, PostgresError, acquire
+from kernel.release import is_development
+from options.configuration import Configuration, ConfigurationError
 from options.sources.flags import parse_flags, unknown_flag
+from options.start import load_for_start
 
 type Flags = list[tuple[str, str | None]]
 
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+ENV_FILE = "CODERAPI_ENV_FILE"
 PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
 BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 TAKES_FLAGS = frozenset({"server", "worker", "options"})
-# What they take besides. Any other flag of theirs is refused here: argparse would repeat its value.
+# Their other flags. Any flag besides is refused here: argparse would repeat its value.
 DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
     | {"--no-color", "--force-color", "--skip-checks"}
@@ -72,6 +82,8 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
     command = argv[1] if len(argv) > 1 else "help"
     arguments = list(argv[2:])
     try:
+        if environ.get(ENV_FILE):
+            _read_env_file(Path(environ[ENV_FILE]), environ)
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
         if _needs_database(command, arguments) and not _names_database(environ):
@@ -79,6 +91,37 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
     except (ImproperlyConfigured, PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [*argv[:2], *arguments]
+
+
+def configuration(environ: Mapping[str, str]) -> Configuration:
+    """Returns what this environment and the flags say.
+
+    Raises: ImproperlyConfigured with a line for each mistake of any source.
+    """
+    development = is_development(BASE_DIR, __version__)
+    try:
+        return load_for_start(environ, flags=server_flags(), development=development)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(str(error)) from error
+
+
+def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
+    """Adds the file's variables to the environment, which keeps those that it has.
+
+    A bad line is named by its number only, since it may hold a secret.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{ENV_FILE}: the file {path} cannot be read as text") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line and not re.match(r"#|(export )?[A-Za-z_0-9]+=", line):
+            raise StartError(f"{path}:{number}: is neither NAME=value nor a # comment")
+
+    class EnvFile(Env):  # type: ignore[misc]  # The library has no types.
+        ENVIRON: ClassVar[MutableMapping[str, str]] = environ
+
+    EnvFile.read_env(io.StringIO(text))
 
 
 def _take_flags(
@@ -100,7 +143,7 @@ def _take_flags(
 def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
     """Lists what else is wrong, so that everything is told at once."""
     try:
-        configured.read(environ, flags=server_flags())
+        configuration(environ)
     except ImproperlyConfigured as error:
         yield str(error)
 
@@ -114,8 +157,8 @@ def _needs_database(command: str, arguments: Sequence[str]) -> bool:
 
 
 def _names_database(environ: MutableMapping[str, str]) -> bool:
-    found = configured.read(environ, flags=server_flags())
-    return bool(found.own["DATABASE_URL"] or found.options["pg_connection_url"])
+    found = configuration(environ)
+    return bool(found["DATABASE_URL"] or found["pg_connection_url"])
 
 
 def _open_private_database(environ: MutableMapping[str, str]) -> None:

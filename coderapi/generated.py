@@ -1,20 +1,101 @@
-"""The documents that are made from the code: each file of the project, and what makes its text."""
+"""The documents that are made from the code, and the functions that make their texts."""
 
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from coderapi import env_example
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
+from options.catalogue import CATALOGUE, OWN_OPTIONS
+from options.option import by_env
 from options.reference import options_reference
 
 type Maker = Callable[[], str]
 
+INTRODUCTION = (
+    "The settings of coderapi, each with what it is without it. Copy this file to .env and take "
+    "away the # before what you change. Docker Compose reads .env by itself; systemd does with "
+    "EnvironmentFile=, a shell with `set -a; . ./.env`. Put no quotes or spaces around a value."
+)
+CODERS = (
+    "Coder's options. All of its server's environment variables are understood: docs/options.md "
+    "has them. These are the ones to look at first."
+)
+COMPOSITION = "For docker-compose.yml alone."
+# The options of Coder's that one needs first, in this order.
+CODERS_FIRST = (
+    "CODER_ACCESS_URL",
+    "CODER_HTTP_ADDRESS",
+    "CODER_SECURE_AUTH_COOKIE",
+    "CODER_STRICT_TRANSPORT_SECURITY",
+    "CODER_PROXY_TRUSTED_HEADERS",
+    "CODER_PROXY_TRUSTED_ORIGINS",
+    "CODER_PG_CONN_MAX_OPEN",
+    "CODER_API_RATE_LIMIT",
+    "CODER_LOGGING_JSON",
+    "CODER_PROMETHEUS_ENABLE",
+    "CODER_UPDATE_CHECK",
+)
+# The variables that docker-compose.yml has as ${NAME:-default}: name, default, meaning.
+COMPOSE_VARIABLES = (
+    ("PROXY_HTTP", "127.0.0.1:8080", "Where the proxy is reached on this machine by HTTP."),
+    ("PROXY_HTTPS", "127.0.0.1:8443", "The same by HTTPS, once docker/tls has a certificate."),
+)
+WIDTH = 98
+
+
+def env_example() -> str:
+    """Returns `.env.example`: a comment about each setting, and a line `#NAME=default`."""
+    return "\n".join([*_prose(INTRODUCTION), "", *_own(), *_coders(), *_composition()])
+
+
+def _own() -> Iterator[str]:
+    for option in OWN_OPTIONS:
+        hint = f" Or name a file that holds it in {option.env}_FILE." if option.secret else ""
+        yield from _entry(option.env, option.default, option.description + hint)
+
+
+def _coders() -> Iterator[str]:
+    yield from _heading(CODERS)
+    options = by_env(CATALOGUE)
+    for name in CODERS_FIRST:
+        yield from _entry(name, options[name].default, options[name].description)
+
+
+def _composition() -> Iterator[str]:
+    yield from _heading(COMPOSITION)
+    for name, default, meaning in COMPOSE_VARIABLES:
+        yield from _entry(name, default, meaning)
+
+
+def _entry(name: str, default: str, meaning: str) -> Iterator[str]:
+    yield from _prose(meaning)
+    yield f"#{name}={default}"
+    yield ""
+
+
+def _heading(text: str) -> Iterator[str]:
+    yield f"# {'-' * (WIDTH - 2)}"
+    yield from _prose(text)
+    yield ""
+
+
+def _prose(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width=WIDTH,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
 DOCUMENTS: Mapping[str, Maker] = {
-    ".env.example": env_example.render,
+    ".env.example": env_example,
     "docs/openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
     "docs/openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
     "docs/options.md": options_reference,
@@ -22,7 +103,7 @@ DOCUMENTS: Mapping[str, Maker] = {
 
 
 def write(directory: Path) -> list[Path]:
-    """The files, made anew."""
+    """Writes the files. Returns their paths."""
     written = []
     for name, make in DOCUMENTS.items():
         path = directory / name
@@ -33,7 +114,7 @@ def write(directory: Path) -> list[Path]:
 
 
 def differences(directory: Path) -> Iterator[str]:
-    """A unified diff for each file that is not what the code makes of it; none when all are."""
+    """Yields a unified diff for each file that differs from what the code makes."""
     for name, make in DOCUMENTS.items():
         path = directory / name
         kept = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,75 +1,71 @@
-"""The one settings module.
-
-Coder's options come through `options.configuration`, ours through `coderapi.own_settings`.
-"""
+"""The one settings module; Coder's options and our own settings come from `options`."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import django_stubs_ext
 
-from coderapi import __version__, configured, own_settings
-from coderapi.bootstrap import BOUND_URL, server_flags
+from coderapi import __version__, bootstrap
 from deployment.history.snapshot import snapshot
 from kernel import mail
 from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
+from kernel.durations import to_timedelta
 from kernel.http import content_policy
 from kernel.http.wire import Wire
 from kernel.telemetry import logs
+from options import start
 from options.redaction import tellable
 from options.values import parse_url
 
 # Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.
 django_stubs_ext.monkeypatch()
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-_configured = configured.read(os.environ, flags=server_flags())
-OWN, OPTIONS = _configured.own, _configured.options
+BASE_DIR = bootstrap.BASE_DIR
+OPTIONS = bootstrap.configuration(os.environ)
 
 DATA_DIR = data_dir(os.environ)
 VERSION = __version__
-CODER_VERSION = OWN["CODERAPI_CODER_VERSION"]
+CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
-WIRE = Wire(OWN["CODERAPI_WIRE"])
+WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 
 # --- Where to listen, and what we are called -------------------------------------------------
 
-HTTP_ADDRESS = OWN["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
-WEB_WORKERS = OWN["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
-WEB_THREADS = OWN["CODERAPI_WEB_THREADS"]
+HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
+WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
+WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
-    own_settings.without_credentials(str(OPTIONS["access_url"]))
-    or os.environ.get(BOUND_URL)
+    start.without_credentials(str(OPTIONS["access_url"]))
+    or os.environ.get(bootstrap.BOUND_URL)
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
 # The options as everybody may see them: what nobody set and the start worked out stands in them.
 CONFIGURATION = tellable(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
-ALLOWED_HOSTS = own_settings.allowed_hosts(
-    OWN["CODERAPI_ALLOWED_HOSTS"],
+ALLOWED_HOSTS = start.allowed_hosts(
+    OPTIONS["CODERAPI_ALLOWED_HOSTS"],
     access_url=str(OPTIONS["access_url"]),
     wildcard=OPTIONS["wildcard_access_url"],
 )
 TRUSTED_PROXY_HEADERS = OPTIONS["proxy_trusted_headers"] or []
 TRUSTED_PROXY_ORIGINS = OPTIONS["proxy_trusted_origins"] or []
 
-SECRET_KEY = OWN["CODERAPI_SECRET_KEY"] or ""
+SECRET_KEY = OPTIONS["CODERAPI_SECRET_KEY"]
 CONFIG_SNAPSHOT = snapshot(OPTIONS, key=SECRET_KEY)
 
 # --- Database ---------------------------------------------------------------------------------
 
 DATABASE_URL = (
-    OWN["DATABASE_URL"]
+    OPTIONS["DATABASE_URL"]
     or OPTIONS["pg_connection_url"]
-    or os.environ.get("CODERAPI_PRIVATE_DATABASE_URL", "")
+    or os.environ.get(bootstrap.PRIVATE_DATABASE_URL, "")
 )
-DIRECT_DATABASE_URL = OWN["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
+DIRECT_DATABASE_URL = OPTIONS["CODERAPI_PG_DIRECT_URL"] or DATABASE_URL
 replicas.name_configuration(CONFIG_SNAPSHOT.short)
 DATABASES = databases(
     DATABASE_URL,
@@ -176,9 +172,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-FIRST_OWNER_USERNAME = OWN["CODERAPI_FIRST_OWNER_USERNAME"]
-FIRST_OWNER_EMAIL = OWN["CODERAPI_FIRST_OWNER_EMAIL"]
-FIRST_OWNER_PASSWORD = OWN["CODERAPI_FIRST_OWNER_PASSWORD"]
+FIRST_OWNER_USERNAME = OPTIONS["CODERAPI_FIRST_OWNER_USERNAME"]
+FIRST_OWNER_EMAIL = OPTIONS["CODERAPI_FIRST_OWNER_EMAIL"]
+FIRST_OWNER_PASSWORD = OPTIONS["CODERAPI_FIRST_OWNER_PASSWORD"]
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 SESSION_DURATION_NS = OPTIONS["session_lifetime.default_duration"]
@@ -197,8 +193,8 @@ SESSION_COOKIE_AGE = max(SESSION_DURATION_NS // 1_000_000_000, 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
 # Behind a proxy that takes care of TLS our own scheme is another than the browser's.
-CSRF_TRUSTED_ORIGINS = own_settings.origins(str(OPTIONS["access_url"]))
-STRICT_TRANSPORT_SECURITY = own_settings.strict_transport_security(
+CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
+STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
 CSRF_COOKIE_NAME = "csrf_token"
@@ -223,27 +219,31 @@ CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 
 # --- Limits -----------------------------------------------------------------------------------
 
-API_RATE_LIMIT = own_settings.api_rate_limit(
+API_RATE_LIMIT = start.api_rate_limit(
     OPTIONS["rate_limit.api"], disabled=OPTIONS["rate_limit.disable_all"]
 )
-CSP_RATE_LIMIT = (OWN["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
-CACHE_URL = OWN["CACHE_URL"]
+CSP_RATE_LIMIT = (
+    (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
+)
+CACHE_URL = OPTIONS["CACHE_URL"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body caps and counts before Django sees a request.
 
 # --- What this service keeps and answers ------------------------------------------------------
 
 EXPERIMENTS = OPTIONS["experiments"] or []
-CSP_ACCESS = OWN["CODERAPI_CSP_ACCESS"] or ("public" if WIRE is Wire.CODERD else "authenticated")
-CSP_RETENTION = OWN["CODERAPI_CSP_RETENTION"]
-STATS_RAW_RETENTION = OWN["CODERAPI_STATS_RAW_RETENTION"]
-STATS_RETENTION = OWN["CODERAPI_STATS_RETENTION"]
-STATS_P95_ALARM_MS = OWN["CODERAPI_STATS_P95_ALARM_MS"]
-API_KEYS_RETENTION = own_settings.timedelta_of(OPTIONS["retention.api_keys"])
-AUDIT_LOGS_RETENTION = own_settings.timedelta_of(OPTIONS["retention.audit_logs"])
+CSP_ACCESS = OPTIONS["CODERAPI_CSP_ACCESS"] or (
+    "public" if WIRE is Wire.CODERD else "authenticated"
+)
+CSP_RETENTION = to_timedelta(OPTIONS["CODERAPI_CSP_RETENTION"])
+STATS_RAW_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_RAW_RETENTION"])
+STATS_RETENTION = to_timedelta(OPTIONS["CODERAPI_STATS_RETENTION"])
+STATS_P95_ALARM_MS = OPTIONS["CODERAPI_STATS_P95_ALARM_MS"]
+API_KEYS_RETENTION = to_timedelta(OPTIONS["retention.api_keys"])
+AUDIT_LOGS_RETENTION = to_timedelta(OPTIONS["retention.audit_logs"])
 STATS_REFRESH_NS = OPTIONS["agent_stat_refresh_interval"]
 STATS_USAGE_ENABLED = OPTIONS["stats_collection.usage_stats.enable"]
 UPDATE_CHECK = OPTIONS["update_check"]
-UPDATE_CHECK_URL = OWN["CODERAPI_UPDATE_CHECK_URL"]
+UPDATE_CHECK_URL = str(OPTIONS["CODERAPI_UPDATE_CHECK_URL"])
 SSH_HOSTNAME_PREFIX = CONFIGURATION["config_ssh.deploymentName"]
 SSH_HOSTNAME_SUFFIX = CONFIGURATION["workspace_hostname_suffix"]
 SSH_CONFIG_OPTIONS = CONFIGURATION["config_ssh.sshconfigOptions"] or []
@@ -299,4 +299,4 @@ LOGGING = logs.configuration(
     stackdriver=OPTIONS["logging.stackdriver"],
     chatter=[".*"] if OPTIONS["verbose"] else OPTIONS["logging.log_filter"] or [],
 )
-logs.withhold(configured.secret_texts(_configured))
+logs.withhold(OPTIONS.secrets())

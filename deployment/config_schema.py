@@ -8,8 +8,18 @@ from typing import Any
 
 from options.option import Option, ValueSource
 from options.rendering import CONSTANT_LEAVES, put
-from options.shapes import NULL, TEXT, TRUTH, Schema, array_of, map_of, nullable, object_of, ref
-from options.wires import WireForm
+from options.wires import (
+    NULL,
+    TEXT,
+    TRUTH,
+    Schema,
+    WireForm,
+    array_of,
+    map_of,
+    nullable,
+    object_of,
+    ref,
+)
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
 

@@ -13,8 +13,7 @@ from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE
 from options.configuration import load
 from options.rendering import options_document
-from options.shapes import Schema, ref
-from options.wires import WIRE_FORMS
+from options.wires import WIRE_FORMS, Schema, ref
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema

@@ -79,6 +79,11 @@ def _fraction_of(digits: str, *, unit: int) -> int:
     return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
 
 
+def to_timedelta(nanoseconds: int) -> timedelta:
+    """Returns the span without what is less than a microsecond."""
+    return timedelta(microseconds=nanoseconds // 1000)
+
+
 def format_duration(nanoseconds: int) -> str:
     """Go's notation, such as 1h30m0s or 100ms; never days or weeks."""
     sign = "-" if nanoseconds < 0 else ""

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from options.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
 from options.resolution import Resolved, Resolver
-from options.sources import indexed
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
+from options.sources.indexed import read_providers
 from options.sources.settings import Setting
 from options.sources.yaml_file import read_yaml_file
-from options.startup import change_at_start
+from options.values import Bool, HostPort, ValueRefusedError
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 
 CONFIG_PATH = "config"
 EXTERNAL_AUTH = "external_auth"
 
+_REDIRECT_FLAG = "tls-redirect-http-to-https"
+_REDIRECT_VARIABLES = ("CODER_TLS_REDIRECT_HTTP", "CODER_TLS_REDIRECT_HTTP_TO_HTTPS")
+
+type Flags = Sequence[tuple[str, str | None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Values by JSON path, and where each comes from.
+    """Values by JSON path with their sources; our own settings stand under their variables.
 
-    `places` names the variable, the flag or file:line:column of those that were set. The
-    representation shows none of this, since some values are secret.
+    `options` are Coder's only. `places` names the variable, the flag or file:line:column of values
+    that were set. The representation shows none of this, since some values are secret.
     """
 
     options: tuple[Option, ...] = field(repr=False)
@@ -42,74 +47,83 @@ class Configuration:
         return self.values[json_path]
 
     def option(self, name: str) -> Option:
-        """The option of this name, with the default that holds on this machine."""
+        """Returns the option of this name, with the default that holds on this machine."""
         return next(option for option in self.options if option.name == name)
 
     def source(self, option_name: str) -> ValueSource:
         return self.sources[self.option(option_name).json_path]
 
     def replace(self, values: Mapping[str, Any]) -> Configuration:
-        """The same with values that the start has worked out; their sources stay as they are."""
+        """Returns the same with other values; their sources stay as they are."""
         unknown = values.keys() - self.values.keys()
         if unknown:
             raise KeyError(*sorted(unknown))
         return dataclasses.replace(self, values={**self.values, **values})
 
+    def secrets(self) -> Iterator[str]:
+        """Yields every secret text that was set, for those who must keep it out of logs."""
+        for option in (*self.options, *OWN_OPTIONS):
+            value = self.values[option.json_path]
+            if option.secret and value and self.places[option.json_path]:
+                yield from value if isinstance(value, list) else [str(value)]
+        for provider in self.values[EXTERNAL_AUTH] or ():
+            if provider["client_secret"]:
+                yield provider["client_secret"]
+
 
 def load(
-    environ: Mapping[str, str],
-    *,
-    flags: Sequence[tuple[str, str | None]] = (),
-    catalogue: Sequence[Option] = CATALOGUE,
-    defaults: Mapping[str, str] | None = None,
+    environ: Mapping[str, str], *, flags: Flags = (), defaults: Mapping[str, str] | None = None
 ) -> Configuration:
-    """The configuration that these sources give; the YAML file is the one that they name.
+    """Returns the configuration that these sources give; the YAML file is the one that they name.
 
     `defaults` replaces texts of the catalogue's defaults by JSON path, for those that depend on the
     machine.
 
     Raises: ConfigurationError with everything that is wrong in any source.
     """
-    options = tuple(_with_default(option, defaults or {}) for option in catalogue)
+    options = tuple(_with_default(option, defaults or {}) for option in CATALOGUE)
     variables = upper_cased(environ)
-    resolver = _read_sources(variables, flags, options)
-    providers = indexed.read_providers(variables)
+    resolver = _read_sources(environ, flags, options)
+    providers = read_providers(variables)
     errors = [*resolver.errors, *providers.errors]
     warnings = (*resolver.warnings, *providers.warnings)
     if errors:
         raise ConfigurationError(errors, warnings=warnings)
     resolved = resolver.resolved()
     values = {path: item.value for path, item in resolved.items()}
-    if EXTERNAL_AUTH in values:
-        values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.items] or None
-    change_at_start(values, flags=dict(flags), variables=variables)
+    values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.items] or None
+    _change_at_start(values, flags=dict(flags), variables=variables)
     return _configuration(options, values, resolved, warnings)
 
 
-def check(files: Iterable[str], *, catalogue: Sequence[Option] = CATALOGUE) -> list[OptionError]:
-    """All that is wrong with these YAML files, each read for itself."""
+def check(files: Iterable[str]) -> list[OptionError]:
+    """Returns all that is wrong with these YAML files, each read for itself."""
     errors: list[OptionError] = []
     for file in files:
-        resolver = Resolver(tuple(catalogue))
-        resolver.add(read_yaml_file(file, catalogue=catalogue))
+        resolver = Resolver(CATALOGUE)
+        resolver.add(read_yaml_file(file))
         errors += resolver.errors
     return errors
 
 
 def _read_sources(
-    variables: Mapping[str, str],
-    flags: Sequence[tuple[str, str | None]],
-    options: tuple[Option, ...],
+    environ: Mapping[str, str], flags: Flags, options: tuple[Option, ...]
 ) -> Resolver:
-    environment = read_environment(variables, catalogue=options)
-    command_line = read_flags(flags, catalogue=options)
-    resolver = Resolver(options)
+    environment = read_environment(environ)
+    command_line = read_flags(flags)
+    resolver = Resolver((*options, *OWN_OPTIONS))
     resolver.add(environment)
     resolver.add(command_line)
     path = _config_path([*environment.settings, *command_line.settings])
     if path:
-        resolver.add(read_yaml_file(path, catalogue=options))
+        resolver.add(read_yaml_file(path))
     return resolver
+
+
+def _config_path(settings: Iterable[Setting]) -> str:
+    """Returns what the last setting says: flags come after the environment."""
+    paths = [setting.raw for setting in settings if setting.option.json_path == CONFIG_PATH]
+    return str(paths[-1]) if paths else ""
 
 
 def _configuration(
@@ -133,7 +147,34 @@ def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
     return dataclasses.replace(option, default=defaults[option.json_path])
 
 
-def _config_path(settings: Iterable[Setting]) -> str:
-    """What the last setting says: flags come after the environment."""
-    paths = [setting.raw for setting in settings if setting.option.json_path == CONFIG_PATH]
-    return str(paths[-1]) if paths else ""
+def _change_at_start(
+    values: dict[str, Any], *, flags: Mapping[str, object], variables: Mapping[str, str]
+) -> None:
+    """Changes the values as Coder's server does at its start, so that clients see what holds."""
+    if values["address"]:
+        _spread_address(values)
+    if values["rate_limit.disable_all"]:
+        values["rate_limit.api"] = -1
+    if values["tls.enable"] and _asks_for_redirect(flags, variables):
+        values["redirect_to_access_url"] = values["tls.redirect_http"]
+
+
+def _spread_address(values: dict[str, Any]) -> None:
+    """Gives the one old address to the listener that is in use, and switches the other off."""
+    if values["tls.enable"]:
+        values["tls.address"], values["http_address"] = values["address"], ""
+    else:
+        values["http_address"], values["tls.address"] = str(values["address"]), HostPort()
+
+
+def _asks_for_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
+    return _REDIRECT_FLAG in flags or any(
+        _is_true(variables.get(name, "")) for name in _REDIRECT_VARIABLES
+    )
+
+
+def _is_true(text: str) -> bool:
+    try:
+        return Bool().parse(text)
+    except ValueRefusedError:
+        return False

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that an operator can mend it."""
+"""Mistakes of a configuration, worded so that an operator can mend them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from options.option import ValueSource
 
-_LONGEST_SHOWN = 120
+_MAX_SHOWN = 120
 _SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,20}://")
 
 
@@ -31,7 +31,8 @@ class OptionError:
     nearest: str = ""
 
     def __str__(self) -> str:
-        head = f"{self.place}: {self.option}: " if self.option else f"{self.place}: "
+        named = self.option and self.option != self.place
+        head = f"{self.place}: {self.option}: " if named else f"{self.place}: "
         text = f"{self.shown} " if self.shown else ""
         accepted = f"; accepted: {self.accepted}" if self.accepted else ""
         nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
@@ -39,10 +40,7 @@ class OptionError:
 
 
 class ConfigurationError(Exception):
-    """All that is wrong, from all sources; its text has one line for each.
-
-    `warnings` are those that the sources gave besides.
-    """
+    """The mistakes of all sources, with one line of text for each, and their warnings."""
 
     def __init__(self, errors: Sequence[OptionError], *, warnings: Sequence[str] = ()) -> None:
         super().__init__(errors)
@@ -54,9 +52,9 @@ class ConfigurationError(Exception):
 
 
 def masked(text: str) -> str:
-    """The text without anything that could be a password in a URL.
+    """Returns the text without anything that could be a password in a URL.
 
-    Whatever stands before an @ may hold one, also where the text is no URL at all.
+    All text before an @ may hold one, even where it is no URL at all.
     """
     before, at, after = text.rpartition("@")
     if not at:
@@ -66,15 +64,15 @@ def masked(text: str) -> str:
 
 
 def presentable(text: str) -> str:
-    """The text masked, shortened and quoted."""
+    """Returns the text masked, shortened and quoted."""
     shown = masked(text)
-    if len(shown) > _LONGEST_SHOWN:
-        shown = shown[:_LONGEST_SHOWN] + "…"
+    if len(shown) > _MAX_SHOWN:
+        shown = shown[:_MAX_SHOWN] + "…"
     return repr(shown)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant, or nothing."""
+    """Returns the known name that was probably meant, or nothing."""
     folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
     return folded[matches[0]] if matches else ""

@@ -1,6 +1,6 @@
-"""The one function through which values go before they leave the process.
+"""Redaction: every value goes through `without_secrets` before it leaves the process.
 
-Those who render a secret option withhold it as a whole; here is what hides in other values.
+Renderers withhold a secret option as a whole; this finds the secrets within other values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from options.values.urls import MASK, without_password
 
 
 def without_secrets(value: Any) -> Any:
-    """The value with masked passwords in URLs and emptied secret members, however deep."""
+    """Returns the value with masked passwords in URLs and emptied secret members, at any depth."""
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
@@ -31,15 +31,14 @@ def without_secrets(value: Any) -> Any:
 
 
 def tellable(options: Configuration) -> Configuration:
-    """The same without anything that nobody is told: what answers and pages are made of."""
-    return options.replace(
-        {
-            option.json_path: (
-                option.type.zero if option.secret else without_secrets(options[option.json_path])
-            )
-            for option in options.options
-        }
-    )
+    """Returns Coder's options alone, without secrets: answers and pages are made of these."""
+    shown = {
+        option.json_path: (
+            option.type.zero if option.secret else without_secrets(options[option.json_path])
+        )
+        for option in options.options
+    }
+    return dataclasses.replace(options, values=shown)
 
 
 def _masked_url(url: ParsedURL) -> ParsedURL:
@@ -48,6 +47,7 @@ def _masked_url(url: ParsedURL) -> ParsedURL:
         for field in dataclasses.fields(url)
         if isinstance(text := getattr(url, field.name), str)
     }
-    return ParsedURL(
-        **{**dataclasses.asdict(url), **texts, "password": None if url.password is None else MASK}
-    )
+    user, colon, _ = (url.userinfo or "").partition(":")
+    if colon:
+        texts["userinfo"] = f"{user}:{MASK}"
+    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # All of them are texts.

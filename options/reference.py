@@ -1,11 +1,16 @@
-"""The catalogue as a page for operators, in Markdown."""
+"""The catalogue for operators: a page in Markdown, and the help on the command line."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from options.catalogue import CATALOGUE, GROUPS
 from options.option import Group, Option
+from options.values import Bool
+
+_WIDTH = 92
+_UNDER_FLAG = " " * 10
 
 _HEAD = """\
 # Options
@@ -32,11 +37,11 @@ optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put a 
 _UNGROUPED = "Without a group"
 
 
-def options_reference(catalogue: Sequence[Option] = CATALOGUE) -> str:
-    """The page: a section for each group, an entry for each option."""
+def options_reference() -> str:
+    """Returns the page: a section for each group, an entry for each option."""
     sections = [_HEAD]
     for group in (None, *GROUPS):
-        options = [option for option in catalogue if option.group == group]
+        options = [option for option in CATALOGUE if option.group == group]
         if options:
             sections.append("\n".join(_section(group, options)))
     return "\n".join(sections)
@@ -76,3 +81,43 @@ def _ways(option: Option) -> Iterator[str]:
 
 def _after(remark: str) -> str:
     return f" {remark}" if remark else ""
+
+
+def flag_help() -> str:
+    """Returns one block for each group, those without a group first, without hidden options."""
+    shown = [option for option in CATALOGUE if not option.hidden]
+    blocks = []
+    for group in (None, *GROUPS):
+        options = [option for option in shown if option.group == group]
+        if options:
+            blocks.append("\n".join(_block(group, options)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
+    yield f"{group.path if group else 'General'}:"
+    if group:
+        yield from _wrapped(group.description, indent="  ")
+    for option in options:
+        yield ""
+        yield f"  {_spellings(option)}"
+        default = f" (default: {option.default})" if option.default else ""
+        yield from _wrapped(option.description + default, indent=_UNDER_FLAG)
+
+
+def _spellings(option: Option) -> str:
+    shorthand = f"-{option.flag_shorthand}, " if option.flag_shorthand else ""
+    value = "" if isinstance(option.type, Bool) else f" {option.type.name}"
+    variable = f", ${option.env}" if option.env else ""
+    return f"{shorthand}--{option.flag}{value}{variable}"
+
+
+def _wrapped(text: str, *, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

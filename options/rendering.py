@@ -1,4 +1,4 @@
-"""The configuration as the documents that clients read. Nothing secret gets into them."""
+"""The configuration as the documents that clients read, without secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONSTANT_LEAVES = {"telemetry.trace": False}
 
 
 def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
-    """The values as a tree. Shape: the member `config` of GET /deployment/config."""
+    """Returns the values as a tree. Shape: the member `config` of GET /deployment/config."""
     form = WIRE_FORMS[wire]
     document: dict[str, Any] = {}
     for option in configuration.options:
@@ -37,7 +37,7 @@ def put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> N
 def options_document(
     configuration: Configuration, *, wire: str = "documented"
 ) -> list[dict[str, Any]]:
-    """The options in their order. Shape: the member `options` of GET /deployment/config."""
+    """Returns the options in their order. Shape: the member `options` of GET /deployment/config."""
     form = WIRE_FORMS[wire]
     by_name = {option.name: option for option in configuration.options}
     documents = []
@@ -76,7 +76,7 @@ def _option(
 
 
 def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
-    """An option's value stays whatever it is, unless it is a secret."""
+    """Leaves out what is empty, but keeps the value of an option that is no secret."""
     return {
         key: item
         for key, item in document.items()

@@ -1,4 +1,4 @@
-"""How settings of several sources become one value for each place in the configuration."""
+"""Resolution: settings of several sources become one value for each place of the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from options.values import ValueRefusedError
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A value, where it comes from, and which variable, flag or line of a file that is."""
+    """A value, its source, and the variable, flag or line of a file that set it."""
 
     value: Any = field(repr=False)
     source: ValueSource
@@ -46,7 +46,7 @@ class Resolver:
             self._warn_if_deprecated(self._by_name[option], gathered.settings[0].source)
 
     def resolved(self) -> dict[str, Resolved]:
-        """Values by JSON path, in the order of the options."""
+        """Returns the values by JSON path, in the order of the options."""
         values: dict[str, Resolved] = {}
         for option in self._options:
             path = option.json_path
@@ -80,7 +80,7 @@ class Resolver:
 
 
 def _contradictions(setting: Setting, value: Any, others: list[_Read]) -> Iterator[OptionError]:
-    """An old and a new name of one value that say different things in one source."""
+    """Yields an error where an old and a new name of one value differ in one source."""
     for other in others:
         if (
             other.setting.source is setting.source
@@ -97,7 +97,7 @@ def _contradictions(setting: Setting, value: Any, others: list[_Read]) -> Iterat
 
 
 def _combined(reads: list[_Read]) -> Resolved:
-    """What counts.
+    """Returns the value that counts.
 
     Environment and flags add up where the type combines; a file counts only without them.
     """

@@ -1,4 +1,4 @@
-"""The effective configuration for people, one row an option."""
+"""The table of `manage.py options`: the effective configuration, one row an option."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from options.errors import ConfigurationError, OptionError, nearest_name
 from options.option import Option, ValueSource
 from options.redaction import without_secrets
 
-_SECRET = "(secret)"  # noqa: S105  # What is shown instead of one.
-_LONGEST = 60
+_SECRET = "(secret)"  # noqa: S105  # Shown instead of one.
+_MAX_VALUE = 60
 _HEADINGS = ("option", "value", "source", "set by")
 
 
@@ -28,7 +28,7 @@ class Row:
 def option_rows(
     configuration: Configuration, *, changed: bool = False, names: Sequence[str] = ()
 ) -> list[Row]:
-    """The rows in the options' order: all, those that somebody set, or those that are named.
+    """Returns rows in the options' order: all, those that somebody set, or those that are named.
 
     An option is named as in the documents, or by its variable, flag, YAML path or JSON path.
 
@@ -47,7 +47,7 @@ def option_rows(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows under headings, in columns."""
+    """Returns the rows under headings, in columns."""
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
     return "\n".join(
@@ -57,7 +57,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
-    value = row.value if len(row.value) <= _LONGEST else row.value[: _LONGEST - 1] + "…"
+    value = row.value if len(row.value) <= _MAX_VALUE else row.value[: _MAX_VALUE - 1] + "…"
     return row.name, value, row.source, row.place
 
 

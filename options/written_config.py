@@ -22,7 +22,7 @@ type _Tree = dict[str, _Tree | Option]
 
 
 def yaml_document(configuration: Configuration) -> str:
-    """The file.
+    """Returns the file.
 
     It holds every option that a file can hold, under its newest name. One that is not set stands
     there as a comment, and so does one that has a secret in it, such as a password within a URL.
@@ -37,7 +37,7 @@ def yaml_document(configuration: Configuration) -> str:
 
 
 def _is_old_name(option: Option, configuration: Configuration) -> bool:
-    """Whether the option shares its value with a newer one."""
+    """Tells whether the option shares its value with a newer one."""
     return any(
         configuration.option(name).json_path == option.json_path for name in option.use_instead
     )
@@ -78,12 +78,12 @@ def _option_lines(
     withholds = shown != value
     if withholds:
         yield from _comment(_WITHHELD, indent=indent)
-    mark = "# " if withholds or _goes_without_saying(option, configuration) else ""
+    mark = "# " if withholds or _is_superfluous(option, configuration) else ""
     yield f"{indent}{mark}{key}: {_text(option, shown)}".rstrip()
 
 
-def _goes_without_saying(option: Option, configuration: Configuration) -> bool:
-    """Nobody set it, and a reader gets the same value without it."""
+def _is_superfluous(option: Option, configuration: Configuration) -> bool:
+    """Tells whether a file without this option, which nobody set, has the same value."""
     source = configuration.sources[option.json_path]
     if source is ValueSource.UNSET:
         return bool(configuration[option.json_path] == option.type.zero)

@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from coderapi.bootstrap import private_database
 from kernel.loops import repeat
 from kernel.postgres import Handle, PostgresError
-from options.flag_help import flag_help
+from options.reference import flag_help
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ from options.catalogue.networking import NETWORKING_OPTIONS
 from options.catalogue.notifications import NOTIFICATIONS_OPTIONS
 from options.catalogue.oidc import OIDC_OPTIONS
 from options.catalogue.operation import OPERATION_OPTIONS
+from options.catalogue.own import OWN_OPTIONS
 from options.catalogue.retention import RETENTION_OPTIONS
 from options.catalogue.server import SERVER_OPTIONS
 from options.option import Option
 
-__all__ = ["CATALOGUE", "GROUPS"]
+__all__ = ["CATALOGUE", "GROUPS", "OWN_OPTIONS"]
 
 CATALOGUE: tuple[Option, ...] = (
     *NETWORKING_OPTIONS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from options.catalogue import CATALOGUE
@@ -10,6 +10,8 @@ from options.errors import OptionError, nearest_name
 from options.option import Option, ValueSource, by_flag
 from options.sources.settings import Gathered, Setting
 from options.values import Bool
+
+_BY_FLAG = by_flag(CATALOGUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,82 +21,65 @@ class ParsedFlags:
     A flag stands under its long name; its value is None where the command line ends before it.
     """
 
-    settings: tuple[tuple[str, str | None], ...] = field(repr=False)
-    rest: tuple[str, ...]
+    settings: list[tuple[str, str | None]] = field(default_factory=list, repr=False)
+    rest: list[str] = field(default_factory=list)
 
 
-def parse_flags(argv: Sequence[str], *, catalogue: Sequence[Option] = CATALOGUE) -> ParsedFlags:
-    """What the arguments say.
+def parse_flags(argv: Sequence[str]) -> ParsedFlags:
+    """Splits arguments into the catalogue's flags and the rest.
 
     `--flag value`, `--flag=value`, `-f value`, `-f=value`, `-fvalue`; a bool flag needs no value
     and takes one only after `=`. Names are never abbreviated. Arguments after `--` are no flags.
     """
-    known = by_flag(catalogue)
-    settings: list[tuple[str, str | None]] = []
-    rest: list[str] = []
+    parsed = ParsedFlags()
     arguments = iter(argv)
     for argument in arguments:
         if argument == "--":
-            rest += [argument, *arguments]
+            parsed.rest.extend([argument, *arguments])
         elif argument.startswith("--"):
-            _read_long(argument, arguments, known=known, settings=settings, rest=rest)
+            _read_long(argument, arguments, parsed)
         elif argument.startswith("-") and argument != "-":
-            _read_short(argument, arguments, known=known, settings=settings, rest=rest)
+            _read_short(argument, arguments, parsed)
         else:
-            rest.append(argument)
-    return ParsedFlags(tuple(settings), tuple(rest))
+            parsed.rest.append(argument)
+    return parsed
 
 
-def _read_long(
-    argument: str,
-    arguments: Iterator[str],
-    *,
-    known: Mapping[str, Option],
-    settings: list[tuple[str, str | None]],
-    rest: list[str],
-) -> None:
+def _read_long(argument: str, arguments: Iterator[str], parsed: ParsedFlags) -> None:
     name, equals, value = argument[2:].partition("=")
-    option = known.get(name)
+    option = _BY_FLAG.get(name)
     if option is None or name != option.flag:
-        rest.append(argument)
+        parsed.rest.append(argument)
     elif equals:
-        settings.append((name, value))
+        parsed.settings.append((name, value))
     else:
-        settings.append((name, _following_value(option, arguments)))
+        parsed.settings.append((name, _following_value(option, arguments)))
 
 
-def _read_short(
-    argument: str,
-    arguments: Iterator[str],
-    *,
-    known: Mapping[str, Option],
-    settings: list[tuple[str, str | None]],
-    rest: list[str],
-) -> None:
+def _read_short(argument: str, arguments: Iterator[str], parsed: ParsedFlags) -> None:
     letters = argument[1:]
     while letters:
         letter, letters = letters[0], letters[1:]
-        option = known.get(letter)
+        option = _BY_FLAG.get(letter)
         if option is None:
-            rest.append(f"-{letter}{letters}")
+            parsed.rest.append(f"-{letter}{letters}")
             return
         if letters.startswith("=") or (letters and not isinstance(option.type, Bool)):
-            settings.append((option.flag, letters.removeprefix("=")))
+            parsed.settings.append((option.flag, letters.removeprefix("=")))
             return
-        settings.append((option.flag, _following_value(option, arguments)))
+        parsed.settings.append((option.flag, _following_value(option, arguments)))
 
 
 def _following_value(option: Option, arguments: Iterator[str]) -> str | None:
     return "true" if isinstance(option.type, Bool) else next(arguments, None)
 
 
-def read_flags(flags: Sequence[tuple[str, str | None]], *, catalogue: Sequence[Option]) -> Gathered:
-    known = by_flag(catalogue)
+def read_flags(flags: Sequence[tuple[str, str | None]]) -> Gathered:
     gathered = Gathered()
     for name, value in flags:
-        option = known.get(name)
+        option = _BY_FLAG.get(name)
         if option is None:
-            gathered.errors.append(unknown_flag(f"--{name}", catalogue=catalogue))
+            gathered.errors.append(unknown_flag(f"--{name}"))
         elif value is None:
             gathered.errors.append(_lacks_value(option))
         else:
@@ -103,10 +88,10 @@ def read_flags(flags: Sequence[tuple[str, str | None]], *, catalogue: Sequence[O
     return gathered
 
 
-def unknown_flag(argument: str, *, catalogue: Sequence[Option] = CATALOGUE) -> OptionError:
-    """The error for an argument that looks like a flag and is none; its value is not repeated."""
+def unknown_flag(argument: str) -> OptionError:
+    """Returns the error for an unknown flag, without its value."""
     name = argument.partition("=")[0]
-    nearest = nearest_name(name, (f"--{option.flag}" for option in catalogue if option.flag))
+    nearest = nearest_name(name, (f"--{option.flag}" for option in CATALOGUE if option.flag))
     return OptionError("no such flag", name, source=ValueSource.FLAG, nearest=nearest)
 
 

@@ -9,22 +9,20 @@ from typing import Any
 
 from options.errors import OptionError, nearest_name, presentable
 from options.option import ValueSource
-from options.sources.secret_files import read_secret_file
+from options.sources.environment import FAMILIES, read_secret_file, unknown_variable
 from options.values import Bool, ValueRefusedError
 from options.values.structs import EXTERNAL_AUTH_FIELDS
 
-FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
-
 OPTION = "External Auth Providers"
 
-_MOST_DIGITS = 6
+_MAX_DIGITS = 6
 
 
 def _words(text: str) -> list[str] | None:
     return text.split(" ") if text else None
 
 
-# The last part of a variable's name: the provider's key, and how the text becomes its value.
+# The last part of a variable's name: the provider's key, and the reader of its text.
 _KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "ID": ("id", str),
     "TYPE": ("type", str),
@@ -55,7 +53,7 @@ _SECRET_FILE_KEY = f"{_SECRET_KEY}_FILE"
 
 @dataclass(slots=True)
 class Providers:
-    """The providers of all families in their order, and what is wrong with them."""
+    """The providers of all families in their order, with errors and warnings."""
 
     items: list[dict[str, Any]] = field(default_factory=list, repr=False)
     errors: list[OptionError] = field(default_factory=list)
@@ -63,7 +61,7 @@ class Providers:
 
 
 def read_providers(variables: Mapping[str, str]) -> Providers:
-    """Variables have upper-case names; empty values are taken as they are."""
+    """Reads the variables, which have upper-case names. Empty values are kept as they are."""
     providers = Providers()
     for family in FAMILIES:
         numbered = _by_number(variables, family, providers=providers)
@@ -91,11 +89,11 @@ def _by_number(
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def _gaps(numbered: Mapping[int, object], family: str) -> Iterator[OptionError]:
-    """A complaint about the first number that is missing."""
+    """Yields a complaint about the first number that is missing."""
     for expected, number in enumerate(sorted(numbered)):
         if number != expected:
             problem = f"provider {expected} is missing: numbers start at 0 and have no gaps"
@@ -111,7 +109,9 @@ def _provider(texts: Mapping[str, str], place: str, *, providers: Providers) -> 
         elif key in _KEYS:
             _read_key(provider, key, text, place=place, providers=providers)
         else:
-            providers.warnings.append(_unknown_key(f"{place}{key}", key, place))
+            nearest = nearest_name(key, _KEYS)
+            known = f"{place}{nearest}" if nearest else ""
+            providers.warnings.append(unknown_variable(f"{place}{key}", known))
     return provider
 
 
@@ -142,12 +142,6 @@ def _read_secret(
         provider["client_secret"] = read_secret_file(path)
     except ValueError as error:
         providers.errors.append(_error(str(error), name))
-
-
-def _unknown_key(name: str, key: str, place: str) -> str:
-    nearest = nearest_name(key, _KEYS)
-    hint = f"; did you mean {place}{nearest}?" if nearest else ""
-    return f"{name} is not a variable that this server knows, and is ignored{hint}"
 
 
 def _error(problem: str, place: str, *, shown: str = "", accepted: str = "") -> OptionError:

@@ -1,11 +1,14 @@
+"""One option as a source names it, and all that a source holds."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from yaml import Node, ScalarNode
+
 from options.errors import OptionError, masked, presentable
 from options.option import Option, ValueSource
 from options.values import ValueRefusedError
-from options.values.nodes import Node, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,13 @@ class Setting:
             return ""
         if refusal.shown:
             return presentable(refusal.shown)
-        text = self.raw.text if isinstance(self.raw, Scalar) else self.raw
+        text = self.raw.value if isinstance(self.raw, ScalarNode) else self.raw
         return presentable(text) if isinstance(text, str) else ""
 
 
 @dataclass(slots=True)
 class Gathered:
-    """What a source holds."""
+    """All that a source holds."""
 
     settings: list[Setting] = field(default_factory=list)
     errors: list[OptionError] = field(default_factory=list)

@@ -1,36 +1,39 @@
+"""Settings from the YAML file that the Config Path names."""
+
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yaml import MappingNode, Node, ScalarNode
+
+from options.catalogue import CATALOGUE
 from options.errors import OptionError, nearest_name
 from options.option import Option, ValueSource, by_yaml_path
 from options.sources.settings import Gathered, Setting
-from options.values.nodes import Mapping, Node, Place, Scalar, read_document
+from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
 
-LARGEST_FILE = 1 << 20
+MAX_BYTES = 1 << 20
 
 
-def read_yaml_file(path: str, *, catalogue: Sequence[Option]) -> Gathered:
-    """The settings of a file in its order. Nothing of a file is used that is larger than 1 MiB."""
+def read_yaml_file(path: str) -> Gathered:
+    """Returns the settings of a file in its order. A file larger than 1 MiB is refused whole."""
     try:
         text = _file_text(Path(path))
     except ValueError as error:
         return Gathered(errors=[OptionError(str(error), path, source=ValueSource.YAML)])
-    return read_yaml_text(text, file=path, catalogue=catalogue)
-
-
-def read_yaml_text(text: str, *, file: str, catalogue: Sequence[Option]) -> Gathered:
-    reader = _Reader(file, _known_paths(catalogue), catalogue)
+    reader = _Reader(path)
     document = read_document(text)
     for problem in document.problems:
         reader.refuse(problem.text, problem.place)
-    if isinstance(document.root, Mapping):
+    if document.problems:
+        return reader.gathered
+    if isinstance(document.root, MappingNode):
         reader.read_mapping(document.root, above="")
-    elif document.root is not None or not document.problems:
-        place = document.root.place if document.root else Place(1, 1)
+    else:
+        place = place_of(document.root) if document.root else Place(1, 1)
         reader.refuse("the file must hold a mapping of options", place)
     return reader.gathered
 
@@ -38,10 +41,10 @@ def read_yaml_text(text: str, *, file: str, catalogue: Sequence[Option]) -> Gath
 def _file_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    if len(content) > LARGEST_FILE:
+    if len(content) > MAX_BYTES:
         raise ValueError("the file is larger than 1 MiB")
     try:
         return content.decode("utf-8-sig")
@@ -50,10 +53,10 @@ def _file_text(path: Path) -> str:
         raise ValueError(f"line {line} is not UTF-8 text") from None
 
 
-def _known_paths(catalogue: Sequence[Option]) -> dict[str, Option | None]:
-    """Options by path, and the groups that lead to them."""
+def _known_paths() -> dict[str, Option | None]:
+    """Returns options by path, and None for the groups that lead to them."""
     paths: dict[str, Option | None] = {}
-    for path, option in by_yaml_path(catalogue).items():
+    for path, option in by_yaml_path(CATALOGUE).items():
         *above, _ = path.split(".")
         paths |= {".".join(above[: depth + 1]): None for depth in range(len(above))}
         paths[path] = option
@@ -63,45 +66,45 @@ def _known_paths(catalogue: Sequence[Option]) -> dict[str, Option | None]:
 @dataclass(slots=True)
 class _Reader:
     file: str
-    known: dict[str, Option | None]
-    catalogue: Sequence[Option]
+    known: dict[str, Option | None] = field(default_factory=_known_paths)
     gathered: Gathered = field(default_factory=Gathered)
 
-    def read_mapping(self, mapping: Mapping, *, above: str) -> None:
-        for key, node in mapping.pairs:
-            path = f"{above}.{key.text}" if above else key.text
+    def read_mapping(self, mapping: MappingNode, *, above: str) -> None:
+        for key, node in mapping.value:
+            path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
-            if option is not None and "." not in key.text:
+            if option is not None and "." not in key.value:
                 place = f"{self.file}:{_value_place(key, node)}"
                 self.gathered.settings.append(Setting(option, ValueSource.YAML, place, node))
-            elif path in self.known and "." not in key.text:
+            elif path in self.known and "." not in key.value:
                 self._read_group(path, node)
             else:
                 self._refuse_unknown(path, key)
 
     def _read_group(self, path: str, node: Node) -> None:
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             self.read_mapping(node, above=path)
-        elif not (isinstance(node, Scalar) and node.is_null):
-            self.refuse(f"{path} holds options, and cannot have a value of its own", node.place)
+        elif not is_null(node):
+            problem = f"{path} holds options, and cannot have a value of its own"
+            self.refuse(problem, place_of(node))
 
-    def _refuse_unknown(self, path: str, key: Scalar) -> None:
+    def _refuse_unknown(self, path: str, key: ScalarNode) -> None:
         if path in self.known:
-            self.refuse(f"{path!r} must be written as keys within keys", key.place)
+            self.refuse(f"{path!r} must be written as keys within keys", place_of(key))
             return
         elsewhere = next(self._without_key(path), None)
         if elsewhere is not None:
             ways = " or ".join(self._ways(elsewhere))
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
-            self.refuse(problem, key.place, option=elsewhere.name)
+            self.refuse(problem, place_of(key), option=elsewhere.name)
             return
-        nearest = self._namesake(key.text) or nearest_name(path, self.known)
-        self.refuse(f"{path!r} is not an option", key.place, nearest=nearest)
+        nearest = self._namesake(key.value) or nearest_name(path, self.known)
+        self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
 
     def _without_key(self, path: str) -> Iterator[Option]:
-        """Options that a YAML file cannot hold, but that somebody tries to set there."""
+        """Yields options of this name that a YAML file cannot hold."""
         wanted = _folded(path)
-        for option in self.catalogue:
+        for option in CATALOGUE:
             if not option.yaml:
                 names = (option.env.removeprefix("CODER_"), option.flag, option.json_path)
                 if wanted in {_folded(name) for name in names if name}:
@@ -114,7 +117,7 @@ class _Reader:
         yield f"--{option.flag}"
 
     def _namesake(self, key: str) -> str:
-        """The path of the only option that ends like this key, which then is in the wrong group."""
+        """Returns the path of the only option that ends like this key, in another group."""
         paths = [path for path, option in self.known.items() if option and _last(path) == key]
         return paths[0] if len(paths) == 1 else ""
 
@@ -130,9 +133,9 @@ class _Reader:
         )
 
 
-def _value_place(key: Scalar, node: Node) -> Place:
+def _value_place(key: ScalarNode, node: Node) -> Place:
     # A blank value has no place of its own that an operator would recognise.
-    return key.place if isinstance(node, Scalar) and node.is_blank else node.place
+    return place_of(key if is_blank(node) else node)
 
 
 def _last(path: str) -> str:

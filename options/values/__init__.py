@@ -1,14 +1,11 @@
-"""The types that an option's value can have, and how each is read and printed."""
+"""The types of option values; each reads text and YAML, and prints its values again."""
 
 from __future__ import annotations
 
-from kernel.durations import format_duration, parse_duration
 from options.values.addresses import Address, HostPort
 from options.values.base import ValueRefusedError, ValueType
-from options.values.durations import Duration
 from options.values.lists import TextList
-from options.values.regexps import Regexp
-from options.values.scalars import Bool, Choice, ConfigPath, Integer, Text
+from options.values.scalars import Bool, Choice, ConfigPath, Duration, Integer, Regexp, Text
 from options.values.structs import ExternalAuth, Links, Struct, TextListMap, TextMap, UUIDListMap
 from options.values.urls import URL, ParsedURL, parse_url
 
@@ -33,7 +30,5 @@ __all__ = [
     "UUIDListMap",
     "ValueRefusedError",
     "ValueType",
-    "format_duration",
-    "parse_duration",
     "parse_url",
 ]

@@ -39,7 +39,7 @@ class Address(ValueType[HostPort]):
 
 
 def split_host_port(text: str) -> HostPort:
-    """The two parts. Raises: ValueRefusedError. Source: Go's net.SplitHostPort."""
+    """Returns the two parts. Raises: ValueRefusedError. Source: Go's net.SplitHostPort."""
     if not text:
         raise ValueRefusedError("must not be empty")
     before, colon, port = text.rpartition(":")

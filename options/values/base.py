@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from options.values.nodes import Mapping, Node, Place, Scalar
+from yaml import MappingNode, Node, ScalarNode
+
+from options.values.yaml_text import Place, place_of
 
 
 class ValueRefusedError(Exception):
     """A value that its type does not accept.
 
     `shown` is the offending part where that is less than the whole text, `None` where nothing may
-    be shown; `place` is where in a YAML text it stands.
+    be shown; `place` is the position in a YAML text.
     """
 
     def __init__(self, problem: str, *, shown: str | None = "", place: Place | None = None) -> None:
@@ -20,7 +22,7 @@ class ValueRefusedError(Exception):
 
 
 class ValueType[T](ABC):
-    """How one kind of option value is read, combined and printed.
+    """The ways to read, combine and print one kind of option value.
 
     `name` is the type's name in help and documents, `accepted` what an operator may write, `zero`
     the value while nothing is set. Types that `combine` add up what several sources say; of the
@@ -37,13 +39,13 @@ class ValueType[T](ABC):
 
     @abstractmethod
     def parse(self, text: str) -> T:
-        """The value of a text from the environment, a flag or a default.
+        """Returns the value of a text from the environment, a flag or a default.
 
         Raises: ValueRefusedError.
         """
 
     def read(self, node: Node) -> T:
-        """The value of a YAML node.
+        """Returns the value of a YAML node.
 
         Raises: ValueRefusedError.
         """
@@ -55,13 +57,14 @@ class ValueType[T](ABC):
 
     @abstractmethod
     def format(self, value: T) -> str:
-        """The text that `parse` reads as this value."""
+        """Returns the text that `parse` reads as this value."""
 
 
 def scalar_text(node: Node) -> str:
-    if isinstance(node, Scalar):
-        return node.text
-    kind = "a mapping" if isinstance(node, Mapping) else "a list"
+    """Returns the text of one value. Raises: ValueRefusedError for a mapping or a list."""
+    if isinstance(node, ScalarNode):
+        return str(node.value)
+    kind = "a mapping" if isinstance(node, MappingNode) else "a list"
     raise ValueRefusedError(
-        f"{kind} stands where one value is expected", shown=None, place=node.place
+        f"{kind} stands where one value is expected", shown=None, place=place_of(node)
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from yaml import Node, SequenceNode
+
 from options.values.base import ValueRefusedError, ValueType, scalar_text
-from options.values.nodes import Node, Sequence
 from options.values.rules import Rule
 
 _BARE = re.compile(r"[^,\n]*")
@@ -18,7 +19,7 @@ _NEEDS_QUOTES = frozenset(',"\r\n')
 class TextList(ValueType[list[str] | None]):
     """A list, `None` while it is empty.
 
-    What the environment and flags say adds up; an empty flag starts anew.
+    The values of the environment and of flags add up; an empty flag removes those before it.
     """
 
     rule: Rule | None = None
@@ -38,9 +39,9 @@ class TextList(ValueType[list[str] | None]):
         return self._checked(parse_record(text))
 
     def read(self, node: Node) -> list[str] | None:
-        if not isinstance(node, Sequence):
+        if not isinstance(node, SequenceNode):
             return self.parse(scalar_text(node))
-        return self._checked([scalar_text(item) for item in node.items] or None)
+        return self._checked([scalar_text(item) for item in node.value] or None)
 
     def merge(self, old: list[str] | None, new: list[str] | None) -> list[str] | None:
         return None if new is None else [*(old or ()), *new]
@@ -56,7 +57,7 @@ class TextList(ValueType[list[str] | None]):
 
 
 def parse_record(text: str) -> list[str] | None:
-    """The fields of the first record, None without one.
+    """Returns the fields of the first record, None without one.
 
     Source: Go's encoding/csv reader with its defaults.
     """
@@ -73,7 +74,7 @@ def parse_record(text: str) -> list[str] | None:
 
 
 def _bare_field(text: str, start: int) -> tuple[str, int]:
-    """The field, and where it ends."""
+    """Returns the field, and where it ends."""
     found = _BARE.match(text, start)
     field = found[0] if found else ""
     if '"' in field:
@@ -91,7 +92,7 @@ def _quoted_field(text: str, start: int) -> tuple[str, int]:
 
 
 def format_record(values: list[str]) -> str:
-    """The record that `parse_record` reads as these values."""
+    """Returns the record that `parse_record` reads as these values."""
     if values == [""]:
         return '""'
     return ",".join(_format_field(value) for value in values)

@@ -1,4 +1,4 @@
-"""What some texts, or each item of some lists, must look like beyond their type."""
+"""The forms that some texts, or the items of some lists, must have beyond their type."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import semver
+
+from options.values.addresses import split_host_port
+from options.values.base import ValueRefusedError
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,28 @@ def _is_network(text: str) -> bool:
     return True
 
 
+def _can_be_listened_on(text: str) -> bool:
+    try:
+        port = split_host_port(text).port
+    except ValueRefusedError:
+        return False
+    return bool(re.fullmatch("[0-9]{1,5}", port)) and int(port) < 1 << 16
+
+
+def _is_postgres(text: str) -> bool:
+    """Accepts several hosts, as libpq does, each with a port of its own or none."""
+    if not text.startswith(("postgres://", "postgresql://")):
+        return False
+    try:
+        hosts = urlsplit(text).netloc.rpartition("@")[2].split(",")
+    except ValueError:
+        return False
+    return all(_HOST.fullmatch(host) for host in hosts)
+
+
 NETWORK = Rule("an address or a network such as 10.0.0.0/8", _is_network)
+
+LISTENER = Rule("host:port with a number for the port, such as 127.0.0.1:3000", _can_be_listened_on)
 
 WILDCARD_HOST = Rule(
     "a pattern such as *.example.com or *-apps.example.com",
@@ -43,3 +72,17 @@ HOST_SUFFIX = Rule("a name without a leading dot", lambda text: not text.startsw
 SSH_LINE = Rule("key=value or key value", _matches(r"[^ =]+[ =].*"))
 
 IDLE_CONNECTIONS = Rule("auto or a whole number", _matches(r"auto|[0-9]{1,9}"))
+
+POSTGRES_URL = Rule(
+    "a URL such as postgresql://user:password@host:5432/database; a port is a number",
+    _is_postgres,
+)
+
+REDIS_URL = Rule(
+    "a URL such as redis://host:6379/0",
+    lambda text: text.startswith(("redis://", "rediss://", "unix://")),
+)
+
+SEMANTIC_VERSION = Rule(
+    "a semantic version without a leading v, such as 2.29.0", semver.Version.is_valid
+)

@@ -1,8 +1,13 @@
+"""Values of one piece of text: truth values, numbers, durations, texts, patterns."""
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+import re2
+
+from kernel.durations import DurationError, format_duration, parse_duration
 from options.values.base import ValueRefusedError, ValueType
 from options.values.rules import Rule
 
@@ -12,7 +17,11 @@ _FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
-_INT64_DIGITS = 400  # Beyond this Python itself refuses to convert, or takes long.
+_MAX_DIGITS = 400  # Beyond this Python itself refuses to convert, or takes long.
+_MAX_DURATION = 200  # Characters.
+
+# \Q…\E quotes; any other backslash takes the next character with it.
+_ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class Integer(ValueType[int]):
     def parse(self, text: str) -> int:
         if not _DECIMAL.fullmatch(text):
             raise ValueRefusedError("is not a decimal number")
-        number = int(text) if len(text) <= _INT64_DIGITS else 2**63
+        number = int(text) if len(text) <= _MAX_DIGITS else 2**63
         if number not in _INT64:
             raise ValueRefusedError("does not fit into 64 bits")
         if not self.minimum <= number <= self.maximum:
@@ -100,7 +109,7 @@ class ConfigPath(Text):
 
 @dataclass(frozen=True, slots=True)
 class Choice(ValueType[str]):
-    """One of a few words. Case does not count when it is checked, and is kept as typed."""
+    """One of a few words. Any case is accepted, and kept as typed."""
 
     choices: tuple[str, ...]
 
@@ -123,3 +132,62 @@ class Choice(ValueType[str]):
 
     def format(self, value: str) -> str:
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Duration(ValueType[int]):
+    """A length of time in Go's notation with days and weeks, in integer nanoseconds."""
+
+    signed: bool = True
+    name = "duration"
+    accepted = "a duration such as 90s, 1h30m, 7d or 2w, or 0"
+
+    @property
+    def zero(self) -> int:
+        return 0
+
+    def parse(self, text: str) -> int:
+        if len(text) > _MAX_DURATION:
+            raise ValueRefusedError("is too long for a duration")
+        try:
+            nanoseconds = parse_duration(text)
+        except DurationError as error:
+            raise ValueRefusedError(str(error)) from None
+        if nanoseconds < 0 and not self.signed:
+            raise ValueRefusedError("must not be negative")
+        return nanoseconds
+
+    def format(self, value: int) -> str:
+        return format_duration(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Regexp(ValueType[str]):
+    name = "regexp"
+    accepted = "a regular expression in RE2 syntax"
+
+    @property
+    def zero(self) -> str:
+        return ""
+
+    def parse(self, text: str) -> str:
+        # The library takes \C, a single byte, which Go's own does not know.
+        if any(escape[1] == "C" for escape in _ESCAPES.finditer(text)):
+            raise ValueRefusedError(r"uses \C, which is not supported")
+        options = re2.Options()
+        options.log_errors = False  # The library would print the pattern to stderr.
+        try:
+            re2.compile(text, options)
+        except re2.error as error:
+            raise ValueRefusedError(f"is not a regular expression: {_reason(error)}") from error
+        return text
+
+    def format(self, value: str) -> str:
+        return value
+
+
+def _reason(error: Exception) -> str:
+    """Returns the library's words without the part of the pattern that it appends to them."""
+    reason = error.args[0] if error.args else b"refused"
+    text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    return text.partition(": ")[0]

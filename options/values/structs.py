@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from options.values.base import ValueRefusedError, ValueType
-from options.values.nodes import Mapping as MappingNode
-from options.values.nodes import Node, Place, Scalar, Sequence, read_document
-from options.values.yaml_text import flow_text
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
-# What YAML 1.1 takes for a truth value, as Coder's reader does inside a struct.
+from options.values.base import ValueRefusedError, ValueType
+from options.values.yaml_text import Place, flow_text, is_null, place_of, read_document
+
+# The truth values of YAML 1.1, as Coder's reader accepts them inside a struct.
 _YES = frozenset({"true", "yes", "on", "y"})
 _NO = frozenset({"false", "no", "off", "n"})
 
@@ -34,7 +34,7 @@ class Struct[T](ValueType[T | None]):
         return None if document.root is None else self.read(document.root)
 
     def read(self, node: Node) -> T | None:
-        if isinstance(node, Scalar) and node.is_null:
+        if is_null(node):
             return None
         return self._decode(node)
 
@@ -88,12 +88,14 @@ class UUIDListMap(_Map[list[str] | None]):
 
     def _item(self, node: Node, *, path: str) -> list[str] | None:
         ids = _texts(node, path=path)
-        return None if ids is None else [_uuid(item, path=path, place=node.place) for item in ids]
+        return (
+            None if ids is None else [_uuid(item, path=path, place=place_of(node)) for item in ids]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An inner key: how its YAML node is read, and what it is while absent."""
+    """An inner key: the reader of its YAML node, and its value while absent."""
 
     read: Callable[..., Any]
     absent: Any = ""
@@ -102,11 +104,11 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class _Records(Struct[list[dict[str, Any]]]):
     def _decode(self, node: Node) -> list[dict[str, Any]]:
-        if not isinstance(node, Sequence):
-            raise ValueRefusedError("is not a list", shown=None, place=node.place)
+        if not isinstance(node, SequenceNode):
+            raise ValueRefusedError("is not a list", shown=None, place=place_of(node))
         items = [
             _record(item, fields=self.fields(), path=f"[{position}]")
-            for position, item in enumerate(node.items)
+            for position, item in enumerate(node.value)
         ]
         return items or None  # type: ignore[return-value]  # An empty list is an unset one.
 
@@ -142,8 +144,8 @@ def _record(node: Node, *, fields: Mapping[str, Field], path: str) -> dict[str, 
 
 def _pairs(node: Node, *, path: str = "") -> list[tuple[str, Node]]:
     if not isinstance(node, MappingNode):
-        raise ValueRefusedError(f"is not a map{_within(path)}", shown=None, place=node.place)
-    return [(key.text, value) for key, value in node.pairs]
+        raise ValueRefusedError(f"is not a map{_within(path)}", shown=None, place=place_of(node))
+    return [(key.value, value) for key, value in node.value]
 
 
 def _within(path: str) -> str:
@@ -151,17 +153,17 @@ def _within(path: str) -> str:
 
 
 def _text(node: Node, *, path: str) -> str:
-    if not isinstance(node, Scalar):
-        raise ValueRefusedError(f"is not one text{_within(path)}", shown=None, place=node.place)
-    return "" if node.is_null else node.text
+    if not isinstance(node, ScalarNode):
+        raise ValueRefusedError(f"is not one text{_within(path)}", shown=None, place=place_of(node))
+    return "" if is_null(node) else str(node.value)
 
 
 def _texts(node: Node, *, path: str) -> list[str] | None:
-    if isinstance(node, Scalar) and node.is_null:
+    if is_null(node):
         return None
-    if not isinstance(node, Sequence):
-        raise ValueRefusedError(f"is not a list{_within(path)}", shown=None, place=node.place)
-    return [_text(item, path=path) for item in node.items]
+    if not isinstance(node, SequenceNode):
+        raise ValueRefusedError(f"is not a list{_within(path)}", shown=None, place=place_of(node))
+    return [_text(item, path=path) for item in node.value]
 
 
 def _truth(node: Node, *, path: str) -> bool:
@@ -171,7 +173,7 @@ def _truth(node: Node, *, path: str) -> bool:
     if word in _NO or not word:
         return False
     problem = f"is not a truth value{_within(path)}"
-    raise ValueRefusedError(problem, shown=word, place=node.place)
+    raise ValueRefusedError(problem, shown=word, place=place_of(node))
 
 
 def _uuid(text: str, *, path: str, place: Place) -> str:

@@ -33,15 +33,15 @@ MASK = "xxxxx"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ParsedURL:
-    """The members of a URL.
+    """The members of a URL. `str()` gives it back whole, password included.
 
-    `str()` gives it back whole; what leaves the process goes through secrecy first.
+    `userinfo` is None without an @, and escaped. Bytes that are not UTF-8 are surrogates in `path`
+    and `fragment`.
     """
 
     scheme: str = ""
     opaque: str = ""
-    username: str | None = None
-    password: str | None = None
+    userinfo: str | None = None
     host: str = ""
     path: str = ""
     raw_path: str = ""
@@ -50,43 +50,26 @@ class ParsedURL:
     raw_query: str = ""
     fragment: str = ""
     raw_fragment: str = ""
-    escaped_path: str = ""
-    escaped_fragment: str = ""
 
     def __bool__(self) -> bool:
         return self != _EMPTY
 
     def __str__(self) -> str:
-        return self._text(path=self.escaped_path, fragment=self.escaped_fragment)
-
-    @property
-    def written(self) -> str:
-        """The text that reads back to these very members: escapes stay as they were written."""
-        path = self.raw_path or self.escaped_path
-        fragment = self.raw_fragment or self.escaped_fragment
-        return self._text(path=path, fragment=fragment)
+        scheme = f"{self.scheme}:" if self.scheme else ""
+        path = _written(self.path, self.raw_path, keep=_IN_PATH) if self.path != "*" else "*"
+        query = f"?{self.raw_query}" if self.force_query or self.raw_query else ""
+        fragment = _written(self.fragment, self.raw_fragment, keep=_IN_FRAGMENT)
+        end = f"#{fragment}" if fragment else ""
+        return f"{scheme}{self.opaque or self._authority() + path}{query}{end}"
 
     def __repr__(self) -> str:
         return f"ParsedURL({without_password(str(self))!r})"
 
-    def _text(self, *, path: str, fragment: str) -> str:
-        scheme = f"{self.scheme}:" if self.scheme else ""
-        middle = self.opaque or self._authority() + path
-        query = f"?{self.raw_query}" if self.force_query or self.raw_query else ""
-        end = f"#{fragment}" if fragment else ""
-        return f"{scheme}{middle}{query}{end}"
-
     def _authority(self) -> str:
-        if not (self.host or self.username is not None):
+        if not (self.host or self.userinfo is not None):
             return "//" if self.scheme and self.path and not self.omit_host else ""
         host = _escape(self.host.encode(), keep=_IN_HOST)
-        if self.username is None:
-            return f"//{host}"
-        user = _escape(self.username.encode("utf-8", "surrogateescape"), keep=_IN_USER)
-        if self.password is None:
-            return f"//{user}@{host}"
-        secret = _escape(self.password.encode("utf-8", "surrogateescape"), keep=_IN_USER)
-        return f"//{user}:{secret}@{host}"
+        return f"//{host}" if self.userinfo is None else f"//{self.userinfo}@{host}"
 
 
 _EMPTY = ParsedURL()
@@ -94,7 +77,7 @@ _EMPTY = ParsedURL()
 
 @dataclass(frozen=True, slots=True)
 class URL(ValueType[ParsedURL]):
-    """A URL, where an option asks for it with one of a few schemes."""
+    """A URL; where `schemes` are given, one of them and a host are needed."""
 
     schemes: tuple[str, ...] = ()
     name = "url"
@@ -108,34 +91,39 @@ class URL(ValueType[ParsedURL]):
         url = parse_url(text)
         if url and self.schemes and url.scheme not in self.schemes:
             raise ValueRefusedError(f"lacks the scheme {' or '.join(self.schemes)}")
+        if url and self.schemes and not url.host:
+            raise ValueRefusedError("names no host")
         return url
 
     def format(self, value: ParsedURL) -> str:
-        return value.written
+        return str(value)
 
 
 def parse_url(text: str) -> ParsedURL:
-    """The members. Raises: ValueRefusedError."""
+    """Returns the members. Raises: ValueRefusedError."""
     before, _, fragment = text.partition("#")
     if _CONTROL.search(before):
         raise ValueRefusedError("has a control character")
-    if before == "*":
-        return ParsedURL(path="*", escaped_path="*", **_fragment_members(fragment))
     scheme, rest = _split_scheme(before)
     rest, members = _split_query(rest)
-    members |= _fragment_members(fragment) | {"scheme": scheme}
+    members |= {"scheme": scheme}
+    members["fragment"], members["raw_fragment"] = _decoded(fragment, keep=_IN_FRAGMENT)
+    if before == "*":
+        return ParsedURL(**members, path="*")
     if scheme and not rest.startswith("/"):
-        return ParsedURL(opaque=rest, **members)
+        return ParsedURL(**members, opaque=rest)
     if not rest.startswith("/") and ":" in rest.split("/")[0]:
         raise ValueRefusedError(
             "has a colon before the first slash, but no scheme such as https://"
         )
-    authority, path = _split_authority(rest, scheme=scheme)
-    if authority is None:
-        members["omit_host"] = bool(scheme)
-    else:
+    if rest.startswith("//") and (scheme or not rest.startswith("///")):
+        authority, slash, path = rest[2:].partition("/")
         members |= _authority_members(authority)
-    return ParsedURL(**members, **_path_members(path))
+        rest = slash + path
+    else:
+        members["omit_host"] = bool(scheme)
+    members["path"], members["raw_path"] = _decoded(rest, keep=_IN_PATH)
+    return ParsedURL(**members)
 
 
 def _split_scheme(text: str) -> tuple[str, str]:
@@ -152,24 +140,15 @@ def _split_query(text: str) -> tuple[str, dict[str, Any]]:
     return rest, {"raw_query": query}
 
 
-def _split_authority(rest: str, *, scheme: str) -> tuple[str | None, str]:
-    if not rest.startswith("//") or (not scheme and rest.startswith("///")):
-        return None, rest
-    authority, slash, path = rest[2:].partition("/")
-    return authority, slash + path
-
-
 def _authority_members(authority: str) -> dict[str, Any]:
     userinfo, at, host = authority.rpartition("@")
     members: dict[str, Any] = {"host": _parse_host(host)}
-    if not at:
-        return members
-    if not _USERINFO.fullmatch(userinfo):
-        raise ValueRefusedError("has a character in its user name or password that must be escaped")
-    username, colon, password = userinfo.partition(":")
-    members["username"] = _text(_unescape(username))
-    if colon:
-        members["password"] = _text(_unescape(password))
+    if at:
+        if not _USERINFO.fullmatch(userinfo):
+            problem = "has a character in its user name or password that must be escaped"
+            raise ValueRefusedError(problem)
+        parts = userinfo.split(":", maxsplit=1)
+        members["userinfo"] = ":".join(_escape(_unescape(part), keep=_IN_USER) for part in parts)
     return members
 
 
@@ -178,7 +157,7 @@ def _parse_host(host: str) -> str:
         return _parse_literal(host)
     if ":" in host:
         _check_port(host[host.rindex(":") :])
-    return _text(_unescape_host(host))
+    return _unescape_host(host)
 
 
 def _parse_literal(host: str) -> str:
@@ -187,9 +166,9 @@ def _parse_literal(host: str) -> str:
         raise ValueRefusedError("has a stray bracket in its host")
     _check_port(port)
     address, zone_mark, zone = address.partition("%25")
-    plain = _text(_unescape_host(address))
+    plain = _unescape_host(address)
     if zone_mark:
-        plain += "%" + _text(_unescape(zone))
+        plain += "%" + _unescape(zone).decode("utf-8", "replace")
     try:
         ipaddress.IPv6Address(plain)
     except ValueError:
@@ -202,7 +181,7 @@ def _check_port(port: str) -> None:
         raise ValueRefusedError("has a port that is not a number")
 
 
-def _unescape_host(host: str) -> bytes:
+def _unescape_host(host: str) -> str:
     raw = host.encode("utf-8", "surrogateescape")
     for byte in _ESCAPE.sub(b"", raw):
         if byte < 0x80 and byte not in _IN_HOST:
@@ -211,31 +190,19 @@ def _unescape_host(host: str) -> bytes:
     for escape in _ESCAPE.finditer(raw):
         if escape[1] and int(escape[1], 16) < 0x80 and escape[1] != b"25":
             raise ValueRefusedError("has a needless escape in its host")
-    return _unescape(host)
+    return _unescape(host).decode("utf-8", "replace")
 
 
-def _path_members(path: str) -> dict[str, Any]:
-    decoded = _unescape(path)
-    canonical = _escape(decoded, keep=_IN_PATH)
-    return {
-        "path": _text(decoded),
-        "raw_path": "" if canonical == path else path,
-        "escaped_path": path if _is_valid(path, keep=_IN_PATH) else canonical,
-    }
+def _decoded(text: str, *, keep: frozenset[int]) -> tuple[str, str]:
+    """Returns a part without its escapes, and as it stands where writing it would differ."""
+    raw = _unescape(text)
+    return raw.decode("utf-8", "surrogateescape"), "" if _escape(raw, keep=keep) == text else text
 
 
-def _fragment_members(fragment: str) -> dict[str, Any]:
-    decoded = _unescape(fragment)
-    canonical = _escape(decoded, keep=_IN_FRAGMENT)
-    return {
-        "fragment": _text(decoded),
-        "raw_fragment": "" if canonical == fragment else fragment,
-        "escaped_fragment": fragment if _is_valid(fragment, keep=_IN_FRAGMENT) else canonical,
-    }
-
-
-def _is_valid(text: str, *, keep: frozenset[int]) -> bool:
-    return all(byte in keep or byte in _KEPT for byte in text.encode("utf-8", "surrogateescape"))
+def _written(decoded: str, raw: str, *, keep: frozenset[int]) -> str:
+    if raw and all(byte in keep or byte in _KEPT for byte in raw.encode()):
+        return raw
+    return _escape(decoded.encode("utf-8", "surrogateescape"), keep=keep)
 
 
 def _unescape(text: str) -> bytes:
@@ -250,10 +217,6 @@ def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
     return "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in raw)
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
-
-
 _PASSWORD = re.compile(
     r"""
     (?P<before> [A-Za-z0-9+.-]:// [^/?\#\s:@]* ) : (?:
@@ -266,8 +229,5 @@ _PASSWORD = re.compile(
 
 
 def without_password(text: str) -> str:
-    """The text with the password of every URL in it masked.
-
-    Also where the URL itself is malformed.
-    """
+    """Returns the text with the password of every URL in it masked, malformed URLs included."""
     return _PASSWORD.sub(rf"\g<before>:{MASK}@", text) if "@" in text else text

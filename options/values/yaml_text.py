@@ -1,38 +1,161 @@
-"""Values as YAML on one line, which reads back to the same values."""
+"""YAML text: read into PyYAML's nodes, which know line and column, and written on one line.
+
+A document keeps every scalar as it was typed. Whatever an operator should not use, such as a key
+that stands twice, is named with its place.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import yaml
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
+
+MAX_DEPTH = 50
+
+# PyYAML's reader refuses the same characters, but says where only as an offset.
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNTAGGED = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
+)
 
 # What stays itself without quotes in any YAML reader: not a number, a truth value, null or a date.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a text; both numbers count from one."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text's nodes; `root` is None when the text is empty or cannot be read."""
+
+    root: Node | None
+    problems: tuple[Problem, ...]
+
+
+def read_document(text: str) -> Document:
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable:
+        place = _place_of(text, offset=unprintable.start())
+        return Document(None, (Problem(f"the character {unprintable[0]!r} is not text", place),))
+    try:
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        return Document(None, (_syntax_problem(error),))
+    return Document(root, tuple(_problems(root, depth=1, seen=set())) if root else ())
+
+
+def place_of(node: Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def is_blank(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not node.style and not node.value
+
+
+def is_null(node: Node) -> bool:
+    """Tells whether the node is an unquoted null, or nothing at all."""
+    return (
+        isinstance(node, ScalarNode)
+        and not node.style
+        and node.value in {"", "~", "null", "Null", "NULL"}
+    )
+
+
+def _place_of(text: str, *, offset: int) -> Place:
+    before = text[:offset]
+    return Place(before.count("\n") + 1, offset - before.rfind("\n"))
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+    return Problem(f"not valid YAML: {error.problem or error.context}", place)
+
+
+def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
+    """Yields what must not stand in this node and those below it."""
+    if id(node) in seen:
+        text = "the anchor of this value is used again; aliases are not supported, write it out"
+        yield Problem(text, place_of(node))
+        return
+    seen.add(id(node))
+    if depth > MAX_DEPTH and not isinstance(node, ScalarNode):
+        yield Problem(f"nested deeper than {MAX_DEPTH} levels", place_of(node))
+        return
+    if node.tag not in _UNTAGGED:
+        yield Problem("type tags are not supported; write the value plainly", place_of(node))
+    if isinstance(node, ScalarNode) and "\0" in node.value:
+        yield Problem("a NUL character cannot be part of a value", place_of(node))
+    if isinstance(node, MappingNode):
+        yield from _key_problems(node)
+    for child in _children(node):
+        yield from _problems(child, depth=depth + 1, seen=seen)
+
+
+def _children(node: Node) -> Iterator[Node]:
+    if isinstance(node, SequenceNode):
+        yield from node.value
+    elif isinstance(node, MappingNode):
+        for pair in node.value:
+            yield from pair
+
+
+def _key_problems(node: MappingNode) -> Iterator[Problem]:
+    first: dict[str, Place] = {}
+    for key, _ in node.value:
+        if not isinstance(key, ScalarNode):
+            yield Problem("a key must be plain text", place_of(key))
+        elif key.value in first:
+            text = f"the key {key.value!r} stands here again, after line {first[key.value].line}"
+            yield Problem(text, place_of(key))
+        else:
+            first[key.value] = place_of(key)
+
+
 def flow_text(value: object) -> str:
-    """JSON with YAML's escapes, for values with an inner shape."""
+    """Returns JSON with YAML's escapes, which reads back to the same value."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return quoted(value)
+        return _quoted(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{quoted(key)}: {flow_text(value[key])}" for key in value) + "}"
+        return "{" + ", ".join(f"{_quoted(key)}: {flow_text(value[key])}" for key in value) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(flow_text(item) for item in value) + "]"
     return str(value)
 
 
 def scalar(text: str) -> str:
-    """The text without quotes where nobody can misread it, nothing for the empty text."""
+    """Returns the text without quotes where nobody can misread it, nothing for the empty text."""
     if not text or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
         return text
-    return quoted(text)
+    return _quoted(text)
 
 
-def quoted(text: str) -> str:
+def _quoted(text: str) -> str:
     return '"' + "".join(_character(character) for character in text) + '"'
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from coderapi.env_example import COMPOSE_VARIABLES
-from coderapi.own_settings import SETTINGS
-from options.catalogue import CATALOGUE
+from coderapi.generated import COMPOSE_VARIABLES
+from options.catalogue import CATALOGUE, OWN_OPTIONS
 from tests.support.containers import composition
 from tests.support.processes import PROJECT, free_port
 from tests.support.proxies import NGINX, make_certificate, needs_nginx
@@ -39,7 +38,7 @@ def test_every_command_in_the_guide_exists() -> None:
 
 def test_every_variable_in_the_guide_exists() -> None:
     known = (
-        {setting.name for setting in SETTINGS}
+        {option.env for option in OWN_OPTIONS}
         | {option.env for option in CATALOGUE}
         | {name for name, _, _ in COMPOSE_VARIABLES}
     )

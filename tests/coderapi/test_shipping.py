@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from django.conf import settings
 
-from coderapi.env_example import COMPOSE_VARIABLES
+from coderapi.generated import COMPOSE_VARIABLES
 from tests.support.containers import (
     COMPOSE_FILE,
     DOCKERFILE,

@@ -14,7 +14,7 @@ import pytest
 
 from coderapi.server.certificates import CertificateError, certificate
 from options.configuration import ConfigurationError, load
-from options.unsupported import refusals
+from options.start import refusals
 from tests.support.certificates import Authority
 from tests.support.obeying import Obeying, obeying
 

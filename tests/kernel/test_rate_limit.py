@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from coderapi.own_settings import api_rate_limit
 from kernel.http.rate_limit import RedisCounter, SharedCounter, check
+from options.start import api_rate_limit
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for

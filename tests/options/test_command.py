@@ -67,6 +67,26 @@ def test_flags_that_are_known_are_read_wherever_they_stand() -> None:
     assert said.errors[0].startswith("/none/there: the file cannot be read")
 
 
+def test_environment_may_come_from_a_file_and_wins_over_it(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("# A comment\n\nCODER_VERBOSE=1\nexport CODER_BROWSER_ONLY='true'\n")
+    said = Said("options", "--changed", CODERAPI_ENV_FILE=str(file), CODER_VERBOSE="false")
+    assert re.search(r"Verbose +false +env", said.out)
+    assert re.search(r"Browser Only +true +env", said.out)
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: MARKER\n", ":1: is neither"), (None, "cannot be")])
+def test_bad_environment_file_is_refused_without_its_text(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    file = tmp_path / "env"
+    if text:
+        file.write_text(text)
+    (error,) = Said("options", CODERAPI_ENV_FILE=str(file)).errors
+    assert said in error
+    assert "MARKER" not in error
+
+
 def test_unknown_name_is_refused_with_the_nearest_one() -> None:
     assert Said("options", "acces-url").errors == [
         "acces-url: no such option; did you mean Access URL?"
@@ -97,7 +117,10 @@ def test_errors_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
     ("environ", "said"),
     [
         ({"CODER_PG_AUTH": "awsiamrds"}, "Postgres Auth: 'awsiamrds' cannot be served"),
-        ({"CODER_PG_CONNECTION_URL": "host=h"}, "Postgres Connection URL: is no URL"),
+        (
+            {"CODER_PG_CONNECTION_URL": "host=h"},
+            "Postgres Connection URL: is refused; accepted: a URL",
+        ),
         (
             {"CODER_PG_CONN_MAX_IDLE": "11"},
             "Postgres Connection Max Idle: '11' is more than the 10 connections",
@@ -163,7 +186,7 @@ def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
         (b"\x00\x01\xff", ": "),
         (b"#" * 50_000_000, ": the file is larger than 1 MiB"),
         (b"networking:\n  accessURL: a\n  accessURL: b\n", ":3:3: "),
-        (b"a: &x 1\nnetworking: {accessURL: *x}\n", ":2:"),
+        (b"a: &x 1\nnetworking: {accessURL: *x}\n", ":1:"),
         (b"networking:\n\taccessURL: a\n", ":2:1: "),
         (
             b"scimAuthHeader: word\n",

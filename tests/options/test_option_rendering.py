@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kernel.durations import format_duration
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, ConfigurationError, load
-from options.flag_help import flag_help
 from options.option import Option
-from options.reference import options_reference
+from options.reference import flag_help, options_reference
 from options.rendering import config_document, options_document
 from options.table import option_rows, table
 from options.values import (
@@ -35,7 +35,6 @@ from options.values import (
     TextListMap,
     TextMap,
     UUIDListMap,
-    format_duration,
 )
 from options.values.lists import format_record
 from options.values.urls import without_password
@@ -242,7 +241,7 @@ SAMPLES: dict[type[Any], list[str]] = {
     Address: ["127.0.0.1:80", "[::1]:http", ":", "h:"],
     Regexp: ["", r"^a\.b$", "#x: y"],
 }
-URLS = ["https://example.com/a%2Fb?q#f", "", "/rel", "http://h/\u00e4", "http://[::1]:80"]
+URLS = ["https://example.com/a%2Fb?q#f", "", "/rel", "http://h/%C3%A4", "http://[::1]:80"]
 RULED = {
     "*.example.com": ["*.example.com", ""],
     "none": ["none", "request"],

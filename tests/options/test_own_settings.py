@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
 from pathlib import Path
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 
-from coderapi.own_settings import allowed_hosts, read
+from coderapi.generated import CODERS_FIRST, COMPOSE_VARIABLES, env_example
+from options.catalogue import CATALOGUE, OWN_OPTIONS
+from options.configuration import Configuration, ConfigurationError, load
+from options.option import Option, by_env
+from options.redaction import tellable
+from options.start import allowed_hosts
 
 PASSWORD = "hunter2-hunter2"
-
-REFUSED = [
-    ("DATABASE_URL", f"host=db password={PASSWORD}", "must be a URL"),
-    ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "a port is a number"),
-    ("CODERAPI_PG_DIRECT_URL", f"mysql://u:{PASSWORD}@db/x", "must be a URL"),
-    ("CACHE_URL", f"memcached://{PASSWORD}", "redis://"),
-    ("CODERAPI_WIRE", "morse", "documented, coderd"),
-    ("CODERAPI_HTTP_ADDRESS", "3000", "host:port"),
-    ("CODERAPI_HTTP_ADDRESS", "[::1]:99999", "host:port"),
-    ("CODERAPI_HTTP_ADDRESS", "::1:80", "host:port"),
-    ("CODERAPI_CODER_VERSION", "v2.29", "semantic version"),
-    ("CODERAPI_WEB_WORKERS", "0", "from 1 to 64"),
-    ("CODERAPI_WEB_THREADS", "many", "whole number"),
-    ("CODERAPI_CSP_RETENTION", "-1d", "negative"),
-    ("CODERAPI_CSP_RETENTION", "90", "unit"),
-    ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
-    ("CODERAPI_UPDATE_CHECK_URL", "ftp://example.com", "http"),
-    ("CODERAPI_WIER", "coderd", "did you mean CODERAPI_WIRE?"),
-]
+EXAMPLE = env_example()
+ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
 
 
-@pytest.mark.parametrize(("name", "value", "said"), REFUSED)
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DATABASE_URL", f"host=db password={PASSWORD}", "a URL such as postgresql://"),
+        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "a port is a number"),
+        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@[db/x", "a URL such as"),
+        ("CODERAPI_PG_DIRECT_URL", f"mysql://u:{PASSWORD}@db/x", "a URL such as postgresql://"),
+        ("CACHE_URL", f"memcached://{PASSWORD}", "redis://"),
+        ("CODERAPI_WIRE", "morse", "'morse' is not accepted; accepted: one of documented, coderd"),
+        ("CODERAPI_HTTP_ADDRESS", "3000", "host:port"),
+        ("CODERAPI_HTTP_ADDRESS", "[::1]:99999", "host:port"),
+        ("CODERAPI_HTTP_ADDRESS", "::1:80", "host:port"),
+        ("CODERAPI_CODER_VERSION", "v2.29", "semantic version"),
+        ("CODERAPI_WEB_WORKERS", "0", "from 1 to 64"),
+        ("CODERAPI_WEB_THREADS", "many", "whole number"),
+        ("CODERAPI_CSP_RETENTION", "-1d", "negative"),
+        ("CODERAPI_CSP_RETENTION", "90", "unit"),
+        ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
+        ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http or https"),
+        ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "names no host"),
+        ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
+        ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
+        ("CODERAPI_NEW", "1", "no such setting"),
+    ],
+)
 def test_bad_value_is_refused_by_name_and_no_secret_is_repeated(
     name: str, value: str, said: str
 ) -> None:
-    with pytest.raises(ImproperlyConfigured) as refused:
-        read({name: value})
+    with pytest.raises(ConfigurationError) as refused:
+        load({name: value})
 
-    assert name in str(refused.value)
-    assert said in str(refused.value)
-    assert PASSWORD not in str(refused.value)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name}: ")
+    assert said in line
+    assert PASSWORD not in line
 
 
 def test_every_mistake_is_told_at_once() -> None:
-    with pytest.raises(ImproperlyConfigured) as refused:
-        read({"CODERAPI_WIRE": "morse", "CODERAPI_WEB_WORKERS": "x", "CODERAPI_NEW": "1"})
+    with pytest.raises(ConfigurationError) as refused:
+        load({"CODERAPI_WIRE": "morse", "CODERAPI_NEW": "1", "CODER_TLS_ENABLE": "perhaps"})
 
     assert len(str(refused.value).splitlines()) == 3
 
@@ -62,27 +74,37 @@ def test_every_mistake_is_told_at_once() -> None:
     ],
 )
 def test_database_url_may_name_hosts_ports_and_sockets(url: str) -> None:
-    assert read({"DATABASE_URL": url})["DATABASE_URL"] == url
+    assert load({"DATABASE_URL": url})["DATABASE_URL"] == url
 
 
 def test_secret_may_come_from_a_file_and_loses_its_last_line_break(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("of-the-file\n")
 
-    found = read({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
+    found = load({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
 
     assert found["CODERAPI_SECRET_KEY"] == "of-the-file"
+    assert list(found.secrets()) == ["of-the-file"]
 
 
-def test_file_of_a_secret_that_is_not_there_is_named() -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"CODERAPI_SECRET_KEY.*nowhere"):
-        read({"CODERAPI_SECRET_KEY_FILE": "/nowhere"})
+def test_only_the_exact_name_of_our_own_is_read() -> None:
+    found = load({"database_url": "x", "HOMEBREW_DATABASE_URL": "x", "coderapi_wire": "x"})
+
+    assert found["DATABASE_URL"] == ""
+    assert found["CODERAPI_WIRE"] == "documented"
 
 
 def test_values_have_their_types() -> None:
-    found = read({"CODERAPI_CSP_RETENTION": "1w2d", "CODERAPI_ALLOWED_HOSTS": "a, b"})
+    found = load({"CODERAPI_CSP_RETENTION": "1w2d", "CODERAPI_ALLOWED_HOSTS": "a, b"})
 
-    assert found["CODERAPI_CSP_RETENTION"] == timedelta(days=9)
-    assert found["CODERAPI_ALLOWED_HOSTS"] == ["a", "b"]
+    assert found["CODERAPI_CSP_RETENTION"] == 9 * 24 * 3_600 * 1_000_000_000
+    assert allowed_hosts(found["CODERAPI_ALLOWED_HOSTS"], access_url="", wildcard="") == ["a", "b"]
+
+
+def test_nobody_is_told_our_own_settings() -> None:
+    found: Configuration = tellable(load({"CODERAPI_SECRET_KEY": "k"}))
+
+    assert not found.values.keys() & {option.env for option in OWN_OPTIONS}
+    assert not {option.name for option in found.options} & {option.env for option in OWN_OPTIONS}
 
 
 @pytest.mark.parametrize(
@@ -102,3 +124,42 @@ def test_hosts_follow_from_the_access_url(
     chosen: list[str] | None, access_url: str, wildcard: str, hosts: list[str]
 ) -> None:
     assert allowed_hosts(chosen, access_url=access_url, wildcard=wildcard) == hosts
+
+
+# --- .env.example -----------------------------------------------------------------------------
+
+
+def assignments() -> dict[str, str]:
+    matches = (ASSIGNMENT.fullmatch(line) for line in EXAMPLE.splitlines())
+    return {found[1]: found[2] for found in matches if found}
+
+
+def test_every_setting_stands_in_the_example_once_and_nothing_else() -> None:
+    found = [match[1] for line in EXAMPLE.splitlines() if (match := ASSIGNMENT.fullmatch(line))]
+
+    assert found == [
+        *(option.env for option in OWN_OPTIONS),
+        *CODERS_FIRST,
+        *(name for name, _, _ in COMPOSE_VARIABLES),
+    ]
+
+
+def test_every_line_of_the_example_is_empty_a_sentence_or_a_setting() -> None:
+    for line in EXAMPLE.splitlines():
+        assert not line or line.startswith("# ") or ASSIGNMENT.fullmatch(line)
+        assert len(line) <= 100
+
+
+@pytest.mark.parametrize("option", OWN_OPTIONS, ids=lambda option: option.env)
+def test_example_shows_the_default_and_which_settings_files_may_hold(option: Option) -> None:
+    shown = assignments()[option.env]
+
+    assert shown == option.default
+    assert load({option.env: shown})[option.env] == load({})[option.env]
+    assert (f"{option.env}_FILE" in EXAMPLE) == option.secret
+
+
+def test_options_of_coder_that_come_first_are_obeyed() -> None:
+    options = by_env(CATALOGUE)
+
+    assert all(options[name].obeyed and not options[name].deprecated for name in CODERS_FIRST)

@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 from django.core.management.base import BaseCommand, CommandParser
 
-from coderapi.bootstrap import server_flags
-from coderapi.configured import options_in_force
+from coderapi import __version__
+from coderapi.bootstrap import BASE_DIR, server_flags
+from kernel.release import is_development
 from options.configuration import Configuration, ConfigurationError, check
 from options.rendering import options_document
+from options.start import load_for_start
 from options.table import Row, option_rows, table
 
 
@@ -43,7 +45,11 @@ class Command(BaseCommand):
         try:
             if more["check"]:
                 return _checked(names)
-            options = options_in_force(os.environ, flags=server_flags())
+            options = load_for_start(
+                os.environ,
+                flags=server_flags(),
+                development=is_development(BASE_DIR, __version__),
+            )
             rows = option_rows(options, changed=changed, names=names)
         except ConfigurationError as error:
             self._complain(*error.warnings, error)

@@ -1,30 +1,67 @@
-"""What Coder's server can do when told so and this service cannot: refused at the start, by name.
+"""A start: defaults of this machine, refusals, and settings that follow from several options.
 
-The alternative would be a server that is less safe, or less reachable, than its operator believes.
+Coder's server can do more than this service, which refuses the rest by name. The alternative would
+be a server that is less safe, or less reachable, than its operator believes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from options.configuration import Configuration
+from options.catalogue import OWN_OPTIONS
+from options.configuration import Configuration, ConfigurationError, Flags, load
 from options.errors import OptionError, presentable
-from options.values import ValueRefusedError
-from options.values.addresses import split_host_port
+from options.values.rules import LISTENER, POSTGRES_URL
+
+CODER_VERSION = "CODERAPI_CODER_VERSION"
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+DEFAULT_API_RATE_LIMIT = 512
 
 # A certificate that is checked against nothing, or only if it is there, is not to be had here.
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "put a proxy that can do so in front, and switch TLS off here"
-_ADDRESS = "host:port with a number for the port, such as 127.0.0.1:3000"
 _HSTS_OPTIONS = ("includesubdomains", "preload")
 _LOG_OPTIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
 
 
+def load_for_start(environ: Mapping[str, str], *, flags: Flags, development: bool) -> Configuration:
+    """Returns the configuration of a server that starts now on this machine.
+
+    Raises: ConfigurationError with everything that is wrong, or that cannot be obeyed.
+    """
+    found = load(environ, flags=flags, defaults=computed_defaults(environ, development=development))
+    if refused := refusals(found):
+        raise ConfigurationError(refused, warnings=found.warnings)
+    return found
+
+
+def computed_defaults(environ: Mapping[str, str], *, development: bool) -> dict[str, str]:
+    """Returns the default texts, by JSON path, that depend on the machine or Coder's release."""
+    above = environ.get("CACHE_DIRECTORY") or environ.get("XDG_CACHE_HOME")
+    if not above:
+        home = environ.get("HOME")
+        above = str(Path(home) / ".cache") if home else tempfile.gettempdir()
+    defaults = {"cache_directory": str(Path(above) / "coder")}
+    version = environ.get(CODER_VERSION) or _default_of(CODER_VERSION)
+    if version != "0.0.0":
+        defaults["docs_url"] = f"https://coder.com/docs/@v{version}"
+    if development:
+        defaults["update_check"] = "false"
+    return defaults
+
+
+def _default_of(variable: str) -> str:
+    """Returns the default text of one of our own settings."""
+    return next(option.default for option in OWN_OPTIONS if option.env == variable)
+
+
 def refusals(options: Configuration) -> list[OptionError]:
-    """A complaint for each value that cannot be obeyed."""
+    """Returns a complaint for each value that cannot be obeyed."""
     return [
         *_database(options),
         *_listeners(options),
@@ -52,9 +89,11 @@ def _error(
 
 def _database(options: Configuration) -> Iterator[OptionError]:
     url = options["pg_connection_url"]
-    if url and not url.startswith(("postgres://", "postgresql://")):
-        problem = "is no URL; accepted: postgresql://user:password@host:5432/database"
-        yield _error(options, "Postgres Connection URL", problem, shows=False)
+    if url and not POSTGRES_URL.is_met(url):
+        accepted = POSTGRES_URL.accepted
+        yield _error(
+            options, "Postgres Connection URL", "is refused", accepted=accepted, shows=False
+        )
     if options["pg_auth"].lower() != "password":
         problem = "cannot be served: this service signs in to PostgreSQL with what the URL says"
         yield _error(options, "Postgres Auth", problem, accepted="password")
@@ -76,16 +115,8 @@ def _listeners(options: Configuration) -> Iterator[OptionError]:
     }
     for name, is_on in listeners.items():
         value = str(options[options.option(name).json_path])
-        if is_on and not _is_address(value):
-            yield _error(options, name, "is no address to listen on", accepted=_ADDRESS)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        port = split_host_port(text).port
-    except ValueRefusedError:
-        return False
-    return port.isascii() and port.isdecimal() and len(port) < 6 and int(port) < 1 << 16
+        if is_on and not LISTENER.is_met(value):
+            yield _error(options, name, "is no address to listen on", accepted=LISTENER.accepted)
 
 
 def _tls(options: Configuration) -> Iterator[OptionError]:
@@ -136,7 +167,7 @@ def _transport_security(options: Configuration) -> Iterator[OptionError]:
 
 def _email(options: Configuration) -> Iterator[OptionError]:
     smarthost = options["notifications.email.smarthost"]
-    if smarthost and ":" in smarthost and not _is_address(smarthost):
+    if smarthost and ":" in smarthost and not LISTENER.is_met(smarthost):
         yield _error(options, "Email: Smarthost", "is no address", accepted="host:port")
     if smarthost and not options["notifications.email.from"]:
         problem = "is needed, since a mail server is named"
@@ -154,3 +185,43 @@ def _is_writable(path: Path) -> bool:
     if path.exists():
         return path.is_file() and os.access(path, os.W_OK)
     return path.parent.is_dir() and os.access(path.parent, os.W_OK)
+
+
+def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -> list[str]:
+    """Returns the host names to answer for: the chosen ones, else the access URL's and loopback."""
+    if chosen:
+        return [host.strip() for host in chosen]
+    host = urlsplit(access_url).hostname
+    if not host:
+        return ["*"]
+    apps = [wildcard[wildcard.index("*") + 1 :]] if wildcard.startswith("*.") else []
+    return [host, *LOOPBACK_HOSTS, *apps]
+
+
+def without_credentials(url: str) -> str:
+    """Returns the web address without its user and password, since everybody may read it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if url else ""
+
+
+def origins(url: str) -> list[str]:
+    """Returns the origin of a web address, as browsers name it; none for other text."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return []
+    return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"]
+
+
+def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
+    """Returns the header's value; empty where it is not to be sent."""
+    spelt = {"includesubdomains": "includeSubDomains", "preload": "preload"}
+    if seconds <= 0:
+        return ""
+    return "; ".join([f"max-age={seconds}", *(spelt[word.lower()] for word in options)])
+
+
+def api_rate_limit(configured: int, *, disabled: bool) -> int | None:
+    """Returns requests a minute, or None for no limit. 0 means 512, a negative number none."""
+    if disabled or configured < 0:
+        return None
+    return configured or DEFAULT_API_RATE_LIMIT
