@@ -15,7 +15,7 @@ class CspConfig(AppConfig):
 
 
 def _is_reporting(sender: Any, request: Any, **more: Any) -> bool:
-    """Whether another origin's page may report: the Reporting API asks before it posts."""
-    from csp import access
+    """Tells if another origin's page may report: the Reporting API asks before it posts."""
+    from csp.access import keys
 
-    return access.is_open_to(request.path, request.GET, origin=request.headers.get("Origin", ""))
+    return keys.is_open_to(request.path, request.GET, origin=request.headers.get("Origin", ""))

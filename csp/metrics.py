@@ -1,4 +1,4 @@
-"""What is counted about report collection, for Prometheus."""
+"""Figures about report collection, for Prometheus."""
 
 from __future__ import annotations
 

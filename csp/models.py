@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from kernel.db.partitions import PartitionedTable
+
+REPORTS = PartitionedTable("csp_report", timedelta(days=1))
+
 
 class Group(models.Model):
-    """All reports of one finding: what was blocked, by which directive, on pages of which kind.
+    """All reports of one finding: the same thing blocked by the same directive on like pages.
 
     The key is derived from these four texts, so that every process knows it without asking.
     `count` is exact; reach says how many distinct pages, browsers, days and clients a day there
@@ -33,7 +38,7 @@ class Group(models.Model):
 
     class Meta:
         ordering = ["-client_days", "-pages", "-count", "id"]
-        # None of them holds what every report changes: PostgreSQL then updates the row alone.
+        # Without columns that every report changes: PostgreSQL then updates the row alone.
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
@@ -50,12 +55,12 @@ class Group(models.Model):
 
     @property
     def visible_count(self) -> int:
-        """How many reports no enabled noise rule has marked."""
+        """Counts the reports that no enabled noise rule has marked."""
         return self.count - self.noise_count
 
 
 class HourCount(models.Model):
-    """How many reports of a group came in an hour, by the noise rule that matched (0: none)."""
+    """The number of a group's reports in an hour, by the noise rule that matched (0: none)."""
 
     pk = models.CompositePrimaryKey("group_id", "hour", "rule_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False)
@@ -117,7 +122,7 @@ class Report(models.Model):
     client = models.BinaryField(max_length=16)
     coder_version = models.CharField(max_length=64, blank=True)
     extra = models.JSONField(default=dict)
-    # How many reports of its hour the row stands for: one, or more where only a sample is kept.
+    # The row stands for so many reports of its hour: more than one where only a sample is kept.
     weight = models.BigIntegerField(db_default=1, editable=False)
 
     class Meta:
@@ -162,7 +167,7 @@ class ClientKey(models.Model):
 
 
 class NoiseRule(models.Model):
-    """What marks reports as noise: extensions, the browser's own pages, and the like."""
+    """A rule that marks reports as noise: extensions, the browser's own pages, and the like."""
 
     class Target(models.TextChoices):
         SCHEME = "scheme", "scheme"
@@ -201,7 +206,7 @@ class NoiseRule(models.Model):
 
 
 class NoiseHit(models.Model):
-    """How many reports a rule marked on a day."""
+    """The number of reports that a rule marked on a day."""
 
     pk = models.CompositePrimaryKey("rule_id", "day")
     rule = models.ForeignKey(NoiseRule, models.CASCADE, db_index=False)

@@ -1,4 +1,4 @@
-"""Reads of what was collected."""
+"""Reads collected reports, groups and rules."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from datetime import date, datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from csp.models import Group, HourCount, NoiseRule, Report
-from csp.tables import REPORTS
+from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
 
 HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of a group's kept reports have a value."""
+    """The number of a group's kept reports that have a value."""
 
     value: str
     count: int
 
 
 def expired_partitions(now: datetime) -> list[str]:
-    """The partitions that pruning would drop now."""
+    """Returns the partitions that pruning would drop now."""
     if not settings.CSP_RETENTION:
         return []
     return REPORTS.older_than(now - settings.CSP_RETENTION)
 
 
 def visible_groups() -> QuerySet[Group]:
-    """The groups with reports that no enabled noise rule hides, farthest reach first."""
+    """Returns the groups with reports that no enabled noise rule hides, farthest reach first."""
     return Group.objects.filter(count__gt=F("noise_count"))
 
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
-    """Each of the last hours, oldest first, with how many reports came, noise included."""
+    """Returns each of the last hours, oldest first, with its number of reports, noise included."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
     counted = dict(
@@ -47,29 +46,29 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
 
 
 def breakdown(group: Group, field: str, *, most: int = 10) -> list[Share]:
-    """The values of `field` that most of the group's kept reports have."""
+    """Returns the values of `field` that most of the group's kept reports have."""
     rows = group.reports.values_list(field).annotate(n=Count("*")).order_by("-n", field)
     return [Share(value or "(not said)", count) for value, count in rows[:most]]
 
 
 def newest_reports(group: Group, *, most: int = 20) -> QuerySet[Report]:
-    """The newest of the group's kept reports."""
+    """Returns the newest of the group's kept reports."""
     return group.reports.all()[:most]
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """The rules, each with `week_hits`: how many reports it marked in seven days, or None."""
+    """Adds `week_hits` to rules: how many reports each has marked in seven days, or None."""
     week = Q(noisehit__day__gt=(now - timedelta(days=7)).date())
     return rules.annotate(week_hits=Sum("noisehit__count", filter=week))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
-    """Each of the last days on which the rule marked any report, newest first, with how many."""
+    """Returns the last days on which the rule marked reports, newest first, with how many."""
     first = (now - timedelta(days=days - 1)).date()
     hits = rule.noisehit_set.filter(day__gte=first).order_by("-day")
     return list(hits.values_list("day", "count"))
 
 
 def examples(rule: NoiseRule, *, most: int = 5) -> QuerySet[Report]:
-    """The newest reports that the rule has marked."""
+    """Returns the newest reports that the rule has marked."""
     return Report.objects.filter(rule_id=rule.pk)[:most]

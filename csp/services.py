@@ -1,4 +1,4 @@
-"""Writes beside the stream of reports: partitions, noise rules, ingest keys."""
+"""Writes partitions, noise rules and ingest keys."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from django.conf import settings
 from django.db import transaction
 
 from audit.services import Actor, Target, record
-from csp import history, ingest_keys
-from csp.history import Hidden
-from csp.models import Batch, ClientKey, IngestKey, NoiseRule
-from csp.origins import normalised
-from csp.tables import REPORTS
+from csp.access.keys import memory, new_key
+from csp.access.origins import normalised
+from csp.models import REPORTS, Batch, ClientKey, IngestKey, NoiseRule
+from csp.noise import history
+from csp.noise.history import Hidden
 
 AHEAD = timedelta(days=3)
 # A batch is looked up within seconds of its commit, or never.
 BATCHES_KEPT = timedelta(days=1)
-LONGEST_KEY_NAME = 64
+MAX_KEY_NAME = 64
 
 
 def make_partitions(now: datetime) -> int:
-    """How many partitions were missing of today's and those of the days ahead; now they exist."""
+    """Makes the partitions of today and the days ahead. Returns how many were missing."""
     return REPORTS.ensure(now, now + AHEAD)
 
 
 def prune_reports(now: datetime) -> list[str]:
-    """The partitions that were dropped, whole, as all their reports are past retention."""
+    """Drops the partitions whose reports are all past retention. Returns their names."""
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # A process whose clock is a little behind may still be at yesterday.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
@@ -66,7 +66,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 
 def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
-    """What was hidden of what is stored, as the rule says."""
+    """Hides the stored reports that the rule matches. Returns how many."""
     hidden = history.hide(rule)
     record(
         "csp.noise_rule.hide_stored",
@@ -87,21 +87,21 @@ def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
 def create_ingest_key(
     *, name: str | None = None, origins: Sequence[str], actor: Actor, now: datetime
 ) -> IngestKey:
-    """The new key, for reports of these origins; without a name, its first origin's and a number.
+    """Makes a key for reports of these origins, named after the first one if no name is given.
 
     Raises: ValueError for what is no origin, and for a name that is too long.
     """
     allowed = normalised(origins)
-    if name and len(name) > LONGEST_KEY_NAME:
-        raise ValueError(f"The name is longer than {LONGEST_KEY_NAME} characters.")
+    if name and len(name) > MAX_KEY_NAME:
+        raise ValueError(f"The name is longer than {MAX_KEY_NAME} characters.")
     key = IngestKey(name=name or _free_name(allowed[0]), origins=allowed)
     save_ingest_key(key, actor=actor, now=now)
     return key
 
 
 def _free_name(origin: str) -> str:
-    """The origin's host, with the first number that no key has: a key's successor needs no name."""
-    host = origin.rpartition("//")[2][: LONGEST_KEY_NAME - len(" 9999")]
+    """Returns the origin's host, with the first number that no key has."""
+    host = origin.rpartition("//")[2][: MAX_KEY_NAME - len(" 9999")]
     taken = set(IngestKey.objects.filter(name__startswith=host).values_list("name", flat=True))
     names = chain([host], (f"{host} {number}" for number in count(2)))
     return next(name for name in names if name not in taken)
@@ -121,7 +121,7 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
     """Writes a new or changed key; a new one is given its text here."""
     with transaction.atomic():
-        key.key = key.key or ingest_keys.new_key()
+        key.key = key.key or new_key()
         key.save()
         record(
             "csp.ingest_key.save",
@@ -130,4 +130,4 @@ def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
             now=now,
             after={"origins": key.origins, "retired": key.retired_at is not None},
         )
-    ingest_keys.memory.forget()
+    memory.forget()

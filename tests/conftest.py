@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from csp import writer
+from csp.writing import writer
 from kernel.db import listener
 from kernel.db.connections import connect_directly
 from kernel.http import documents

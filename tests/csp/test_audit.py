@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from csp.auditing import holds_private, holds_private_member
 from csp.models import Group, Report
+from csp.scrubbing.audit import holds_private, holds_private_member
 from tests.support.client import APIClient
 from tests.support.csp_reports import CHROME, FIREFOX, POLICY, fresh_writer, legacy, modern, send
 
@@ -82,6 +82,15 @@ def test_audit_names_the_place_and_not_the_value(
         "k5fqz2x7m3b4n6p2q7r5t3v4",
         "eyJhbGciOiJI",
         "a.person@example.com",
+        "session=hunter2",
+        "pass=hunter2",
+        "a secret hunter2",
+        "/p%253Fq=hunter2",
+        "/p\uff1fq",
+        "/p%25EF%25BC%259Fq",
+        "img-src apikey:hunter2",
+        "img-src *; password hunter2",
+        "token={secretary}",
     ],
 )
 def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
@@ -107,6 +116,7 @@ def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
         "script-src 'nonce-{nonce}'",
         "index-4f3a2b1c9d8e7f6a5b4c.js",
         "eyJust-so AKIAshort ghz_abcdefghij",
+        *(f"https://h.test/p password={'{secret}'[:end]}" for end in range(1, 9)),
     ],
 )
 def test_what_scrubbing_leaves_is_no_finding(text: str) -> None:

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from csp import clients, services
+from csp import services
 from csp.models import ClientKey, Report
+from csp.writing import entries as clients
 from tests.support.client import APIClient
 from tests.support.csp_reports import fresh_writer, legacy, send
 

@@ -12,8 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from csp import services
-from csp.models import Batch, Group, HourCount, Report
-from csp.tables import REPORTS
+from csp.models import REPORTS, Batch, Group, HourCount, Report
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import fresh_writer, legacy, send

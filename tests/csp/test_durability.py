@@ -15,11 +15,10 @@ from django.db import connection, connections
 from django.db.models import Sum
 from django.utils import timezone
 
-from csp import writer
-from csp.collection import entries_of
-from csp.entries import prepare
 from csp.models import Batch, Group, HourCount, Report
-from csp.parsers import parse
+from csp.parsing.formats import parse
+from csp.writing import writer
+from csp.writing.entries import entries_of, prepare
 from kernel.http.errors import APIError
 from tests.support.client import APIClient
 from tests.support.csp_reports import fresh_writer, legacy, modern, send

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from csp.group_commit import GroupCommit
+from csp.writing.writer import GroupCommit
 from kernel.http.errors import APIError
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from csp import reach, writer
-from csp.collection import entries_of
-from csp.entries import prepare
-from csp.grouping import browser_of, group_key
 from csp.models import Group, HourCount, ReachMember, Report
-from csp.parsers import parse
+from csp.parsing.formats import parse
+from csp.writing import reach, writer
+from csp.writing.entries import entries_of, prepare
+from csp.writing.grouping import browser_of, group_key
 from tests.support.csp_reports import CHROME, FIREFOX, fresh_writer, legacy
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 import pytest
 
 from audit.services import SYSTEM
-from csp import history, services, writer
-from csp.collection import entries_of
-from csp.entries import prepare
-from csp.history import Hidden, Match
+from csp import services
 from csp.models import Group, HourCount, NoiseRule, Report
-from csp.parsers import parse
+from csp.noise import history
+from csp.noise.history import Hidden, Match
+from csp.parsing.formats import parse
+from csp.writing import writer
+from csp.writing.entries import entries_of, prepare
 from tests.support.csp_reports import FIREFOX, fresh_writer, legacy
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

@@ -1,8 +1,10 @@
-"""The import of files of reports: what is counted, and how often, and what is set aside."""
+"""Imports of files of reports: each report counts once, and bad lines are set aside."""
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import os
 import signal
 import sys
@@ -17,9 +19,10 @@ from django.core.management import CommandError
 from django.db import connection
 from django.utils import timezone
 
-from csp import import_lines, importing
+from csp.importing import files
 from csp.models import Batch, Group, HourCount, Report
 from kernel.db.connections import connect_directly
+from kernel.lines import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_reports import fresh_writer, legacy, modern, send
@@ -37,7 +40,7 @@ def _writer(transactional_db: None) -> Iterator[None]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "BATCH_LINES", 3)
+    monkeypatch.setattr(files, "BATCH_LINES", 3)
 
 
 def numbered(*numbers: int) -> list[dict[str, Any]]:
@@ -52,6 +55,17 @@ def counts() -> dict[str, int]:
     }
 
 
+def rejected(file: str | Path) -> list[tuple[int, str]]:
+    """The number and text of each line that was set aside."""
+    entries = map(json.loads, Path(f"{file}.rejected").read_text().splitlines())
+    return [(entry["line"], entry["text"]) for entry in entries]
+
+
+def lines_of(*values: Any) -> Iterator[Record]:
+    contents = io.BytesIO(as_lines(*values).encode())
+    return records(Source("-", contents, contents, None), columns=())
+
+
 def once(numbers: range) -> dict[str, int]:
     return {str(number): 1 for number in numbers}
 
@@ -61,9 +75,9 @@ def test_import_takes_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> N
         tmp_path / "reports.jsonl", legacy(), [modern(), modern()], "{nonsense", "", {"a": 1}
     )
     answer = run("import_csp_reports", file)
-    assert "5 lines, of which 0 had" in answer
-    assert "3 reports taken in, 0 of other types, 2 set aside" in answer
-    assert (tmp_path / "reports.jsonl.bad").read_text() == '{nonsense\n{"a": 1}\n'
+    assert "4 lines, of which 0 had" in answer
+    assert f"3 reports taken in, 0 of other types, 2 set aside. See {file}.rejected." in answer
+    assert rejected(file) == [(3, "{nonsense"), (5, '{"a": 1}')]
     assert Report.objects.count() == 3
 
 
@@ -114,8 +128,8 @@ def test_standard_input_is_known_by_what_it_says(
         monkeypatch.setattr(sys, "stdin", stdin)
         answer = run("import_csp_reports", "-")
     assert answer.startswith("5 lines, of which 4 had")
-    assert "added to bad-csp-reports.jsonl" in answer
-    assert (tmp_path / "bad-csp-reports.jsonl").read_text() == "{worse\n"
+    assert "See stdin.rejected." in answer
+    assert rejected("stdin") == [(5, "{worse")]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -150,21 +164,21 @@ def test_file_that_was_replaced_is_taken_in_whole(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("step", ["set aside", "committed"])
 def test_run_that_ends_at_any_step_is_gone_on_with(step: str) -> None:
-    source = as_lines(*numbered(*range(5)), "{bad", *numbered(*range(5, 8))).encode()
+    source = [*numbered(*range(5)), "{bad", *numbered(*range(5, 8))]
     aside: list[int] = []
 
     def imported(*, fails: bool) -> None:
-        def advance(size: int) -> None:
+        def advance(number: int) -> None:
             if fails and step == "committed":
                 raise KeyboardInterrupt
 
-        def set_aside(line: import_lines.Line, refused: Any) -> None:
-            aside.append(line.number)
+        def set_aside(record: Record, why: str) -> None:
+            aside.append(record.number)
             if fails and step == "set aside":
                 raise KeyboardInterrupt
 
-        importing.import_reports(
-            io.BytesIO(source), clock=timezone.now, advance=advance, set_aside=set_aside
+        files.import_reports(
+            lines_of(*source), clock=timezone.now, advance=advance, set_aside=set_aside
         )
 
     for _ in range(2):
@@ -177,18 +191,18 @@ def test_run_that_ends_at_any_step_is_gone_on_with(step: str) -> None:
 
 @pytest.mark.usefixtures("small_batches")
 def test_import_whose_connections_end_goes_on() -> None:
-    def advance(size: int) -> None:
+    def advance(number: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'coderapi csp import' AND datname = current_database()"
             )
 
-    importing.import_reports(
-        io.BytesIO(as_lines(*numbered(*range(8))).encode()),
+    files.import_reports(
+        lines_of(*numbered(*range(8))),
         clock=timezone.now,
         advance=advance,
-        set_aside=lambda line, refused: pytest.fail(refused.why),
+        set_aside=lambda record, why: pytest.fail(why),
     )
     assert counts() == once(range(8))
 
@@ -217,10 +231,10 @@ def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
     file = write_lines(tmp_path / "a.jsonl", legacy())
     with connect_directly() as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [importing.LOCK])
+        other.execute("SELECT pg_advisory_lock(%s)", [files.LOCK])
         with pytest.raises(CommandError, match="Another import is running"):
             run("import_csp_reports", file)
     run("import_csp_reports", file)
@@ -231,46 +245,39 @@ def test_line_of_nothing_but_bad_reports_is_set_aside_once(tmp_path: Path) -> No
     file = write_lines(tmp_path / "a.jsonl", "{bad", "[]")
     assert "2 set aside" in run("import_csp_reports", file)
     assert "0 set aside" in run("import_csp_reports", file)
-    assert (tmp_path / "a.jsonl.bad").read_text() == "{bad\n[]\n"
+    assert rejected(file) == [(1, "{bad"), (2, "[]")]
     assert Batch.objects.filter(imported=True).count() == 1
 
 
-def test_bad_items_of_an_array_are_set_aside_and_the_others_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_items_of_an_array_are_set_aside_and_the_others_counted(tmp_path: Path) -> None:
     late = modern() | {"received_at": "2026-02-30"}
     file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
     answer = run("import_csp_reports", file)
     assert "1 reports taken in, 2 of other types, 4 set aside" in answer
-    aside = (tmp_path / "a.jsonl.bad").read_text().splitlines()
-    assert aside[:2] == ["5", '"bad"']
+    aside = rejected(file)
+    assert aside[:2] == [(1, "5"), (1, '"bad"')]
     assert len(aside) == 4
-    told = capsys.readouterr().err
-    assert "line 1: The item is not a report." in told
+    told = Path(f"{file}.rejected").read_text()
+    assert "The item is not a report." in told
     assert "'2026-02-30', and not a time" in told
 
 
-def test_line_that_is_too_long_is_set_aside_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(import_lines, "LONGEST_LINE", 1000)
-    long = as_lines(legacy(sample="x" * 5000))
-    exact = " " * 1000
+def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
+    long = as_lines(legacy(sample="x" * MAX_LINE_BYTES))
     path = tmp_path / "a.jsonl"
-    path.write_text(as_lines(legacy()) + long + exact + "\n" + long.rstrip("\n"))
-    assert "1 reports taken in, 0 of other types, 2 set aside" in run(
-        "import_csp_reports", str(path)
-    )
-    assert (tmp_path / "a.jsonl.bad").read_text() == long + long
-    assert run("import_csp_reports", str(path)).startswith("4 lines, of which 4 had")
+    path.write_text(long + as_lines(legacy()) + long.rstrip("\n"))
+    answer = run("import_csp_reports", str(path))
+    assert "1 reports taken in, 0 of other types, 2 set aside" in answer
+    assert [number for number, _ in rejected(path)] == [1, 3]
+    assert run("import_csp_reports", str(path)).startswith("3 lines, of which 3 had")
 
 
 def test_bad_lines_are_added_to_what_is_there(tmp_path: Path) -> None:
-    aside = tmp_path / "aside"
+    aside = tmp_path / "aside.rejected"
     for name in ("a", "b"):
         file = write_lines(tmp_path / name, f"{{{name}")
-        assert f"added to {aside}" in run("import_csp_reports", file, "--bad-lines", str(aside))
-    assert aside.read_text() == "{a\n{b\n"
+        assert f"See {aside}." in run("import_csp_reports", file, "--bad-lines", str(aside))
+    assert rejected(tmp_path / "aside") == [(1, "{a"), (1, "{b")]
 
 
 def test_bad_lines_do_not_go_where_they_come_from(tmp_path: Path) -> None:
@@ -280,6 +287,35 @@ def test_bad_lines_do_not_go_where_they_come_from(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="directory"):
         run("import_csp_reports", file, "--bad-lines", str(tmp_path))
     assert Path(file).read_text() == "{bad\n"
+
+
+def test_packed_file_is_the_same_file(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *numbered(1, 2))
+    run("import_csp_reports", file)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(Path(file).read_bytes()))
+    assert run("import_csp_reports", f"{file}.gz").startswith("2 lines, of which 2 had")
+    with pytest.raises(CommandError, match="not from CSV"):
+        run("import_csp_reports", write_lines(tmp_path / "a.csv", "document-uri"))
+
+
+HUGE = '{"csp-report": {"blocked-uri": "a\tb", "n": %s, "line-number": %s}}' % (("9" * 20,) * 2)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_bad_line_never_stops_an_import(tmp_path: Path) -> None:
+    """A number beyond 64 bits beside a raw tab, and a row that the database refuses."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE csp_report ADD CONSTRAINT c CHECK (blocked_uri !~ 'host1.e')")
+    try:
+        file = write_lines(tmp_path / "a.jsonl", *numbered(0, 1, 2), HUGE, *numbered(3))
+        answer = run("import_csp_reports", file)
+        assert "4 reports taken in, 0 of other types, 1 set aside" in answer
+        assert [number for number, _ in rejected(file)] == [2]
+        assert run("import_csp_reports", file).startswith("5 lines, of which 5 had")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE csp_report DROP CONSTRAINT c")
+    assert counts() == {"0": 1, "2": 1, "3": 1, "a\tb": 1}
 
 
 def test_import_keeps_the_time_of_arrival(tmp_path: Path) -> None:

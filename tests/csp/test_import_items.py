@@ -1,4 +1,4 @@
-"""When an imported report came, and under which version, as its line says."""
+"""Reads lines of an import: reports with their time and version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.import_items import EARLIEST, coder_version, contents, received_at
+from csp.importing.items import EARLIEST, coder_version, contents, received_at
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 RETENTION = timedelta(days=90)

@@ -12,9 +12,9 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp import ingest_keys
+from csp.access import keys as ingest_keys
+from csp.access.origins import normalised_origin
 from csp.models import IngestKey, Report
-from csp.origins import normalised_origin
 from kernel.db import listener
 from tests.support.client import APIClient
 from tests.support.commands import run

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from csp.models import NoiseRule
-from csp.noise import Facts, Rule, Rules, compiled, is_localhost
-from csp.patterns import checked_pattern
-from csp.shipped_rules import SHIPPED, ShippedRule, ship
+from csp.noise.rules import Facts, Rule, Rules, checked_pattern, compiled, is_localhost
+from csp.noise.shipped import SHIPPED, ShippedRule, ship
 
 FACEBOOK = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 [FBAN/FBIOS;FBAV/500.0]"
 PAGE = "https://coder.example.com/workspaces"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.parsers import Shape, parse
-from csp.tolerant_json import load
+from csp.parsing.formats import Shape, parse
+from csp.parsing.tolerant_json import load
 from kernel.http.errors import APIError
 from tests.support.csp_reports import legacy, modern
 
@@ -128,6 +128,10 @@ def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
         (b'{"\\u0000a": ["\xff"]}', {"\ufffda": ["\ufffd"]}),
         (b"[1e400, -1e400, 1.5]", [None, None, 1.5]),
         (b"[" + b"9" * 5000 + b"]", [None]),
+        (
+            b'["\t", ' + b"9" * 20 + b", -9223372036854775809, 9223372036854775807]",
+            ["\t", None, None, 2**63 - 1],
+        ),
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
         ('{"a": "é"}'.encode("utf-16-be"), {"a": "é"}),

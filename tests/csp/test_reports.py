@@ -54,6 +54,15 @@ def test_report_without_members_is_stored(member: APIClient, value: Any) -> None
     assert Report.objects.count() == 1
 
 
+def test_number_beyond_64_bits_is_null_and_takes_no_neighbour_with_it(member: APIClient) -> None:
+    odd = json.dumps(modern(n=17, sample="a\tb", lineNumber=17)).replace("17", "9" * 20)
+    # With a raw tab in it, only the tolerant parser reads it.
+    body = f"[{json.dumps(modern())}, {odd}]".replace("\\t", "\t").encode()
+    assert member.post_json(PATH, body).json() == "ok"
+    found = Report.objects.order_by("id").values_list("line_number", "extra", "sample")
+    assert list(found) == [(12, {}, ""), (None, {"n": None}, "a\tb")]
+
+
 def test_bad_report_does_not_take_its_neighbours_with_it(member: APIClient) -> None:
     hashes = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
     assert send(member, [modern(), 3, {"type": "csp-violation"}, hashes]).status_code == 200

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.auditing import holds_private, holds_private_member
-from csp.coder_addresses import path_template, private_host
-from csp.extras import scrubbed_extra
-from csp.free_text import scrubbed_policy, scrubbed_text
-from csp.masking import holds_secret, masked
-from csp.parsers import parse, shortened
-from csp.scrub import scrubbed
-from csp.uris import origin_of, scrubbed_uri
+from csp.parsing.formats import parse, shortened
+from csp.scrubbing.audit import holds_private, holds_private_member
+from csp.scrubbing.coder_addresses import path_template, private_host
+from csp.scrubbing.free_text import scrubbed_policy, scrubbed_text
+from csp.scrubbing.masking import holds_secret, masked
+from csp.scrubbing.reports import scrubbed, scrubbed_extra
+from csp.scrubbing.uris import origin_of, scrubbed_uri
 from tests.support.csp_reports import CHROME, FIREFOX, legacy
 
 CODER_TOKEN = "aB3dE6gH9j-aB3dE6gH9jK2mN5pQ8sT1u"
@@ -46,6 +45,13 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("/path?x=1;jsess=secret", "/path"),
         ("/path;jsess=secret", "/path"),
         ("/path%3Fsid=secret", "/path"),
+        ("/path%253Fq=secret", "/path"),
+        ("https://h.example/p%25253Fq=secret#x", "https://h.example/p"),
+        ("https://h.example/p\uff1fq=secret", "https://h.example/p"),
+        ("https://h.example/p%EF%BC%9Fq=secret", "https://h.example/p"),
+        ("https://h.example/p%25EF%25BC%259Fq=secret", "https://h.example/p"),
+        ("https://h.example/r%252F%2540alice%252Fdev", "https://h.example/r/@{user}/{workspace}"),
+        ("https://h.example/100%25/a%20b", "https://h.example/100%25/a%20b"),
         ("//user:secret@host/path", "//host/path"),
         ("//host/path?x=1,k=secret", "//host/path"),
         (
@@ -145,6 +151,13 @@ def test_application_hosts_lose_names(host: str, template: str) -> None:
         "csrftoken=abcdef",
         '"password": "hunter2"',
         "Authorization: Bearer abcdef",
+        "session=hunter2",
+        "pass=hunter2",
+        "pass\uff1dhunter2",
+        "secret hunter2",
+        "Password hunter2",
+        "api-key 'hunter2'",
+        "pass%253Dhunter2",
     ],
 )
 def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
@@ -196,9 +209,17 @@ def test_policy_keeps_its_sources_and_loses_its_secrets() -> None:
 @pytest.mark.parametrize(
     ("policy", "stored"),
     [
-        ("img-src https://h/x?a=1;sid=S,k=S", "img-src https://h/x;{secret},{secret}"),
+        ("img-src https://h/x?a=1;sid=S,k=S", "img-src https://h/x;{secret}"),
         ("img-src 'nonce-cut", "img-src 'nonce-{nonce}'"),
         ("https://u:p@h/x", "{secret}"),
+        (
+            "img-src *; password hunter2,hunter3; media-src *",
+            "img-src *; password {secret}; media-src *",
+        ),
+        ("apikey: hunter2, hunter3;x", "{secret};x"),
+        ("img-src apikey:hunter2 h.test", "img-src apikey:{secret} h.test"),
+        ("img-src 'password' hunter2", "img-src 'password' {secret}"),
+        ("img-src h.test/p%253Fq=S", "img-src h.test/p"),
         (
             "frame-src wss://8080--main--dev--alice.apps.test code--dev--alice.apps.test:8443",
             "frame-src wss://{port}--{agent}--{workspace}--{user}.apps.test "
@@ -236,6 +257,7 @@ IN_APP = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1) [FBAN/FBIOS;FBAV/500.0;FB_IAB
         ("@media print { a: var(--a--b--c) }", "@media print { a: var(--a--b--c) }"),
         (FIREFOX, FIREFOX),
         (CHROME, CHROME),
+        ("see https://h.test/p\uff1fq=S and secret S", "see https://h.test/p and secret {secret}"),
     ],
 )
 def test_addresses_in_texts_lose_what_is_private(text: str, stored: str) -> None:
@@ -263,6 +285,18 @@ def test_directive_and_disposition_are_words(
 _PARTS = (
     *("https:", "//", "/", "@", "%40", ":", ";", ",", "?", "#", "=", " ", "'", '"', "--", ".", "("),
     *("[", "\\", "data:", "users", "templates", "me", "token", "'nonce-", "{user}", "u", "S"),
+    *(
+        "session",
+        "pass",
+        " secret ",
+        "apikey",
+        "%253F",
+        "%2540",
+        "\uff1f",
+        "\uff1d",
+        "%EF%BC%9F",
+        "{secr",
+    ),
     *("h.test", "alice", "8080", "é", "script-src", "a1b2c3d4e5f6a1b2c3d4e5f6", CODER_TOKEN),
 )
 _texts = st.lists(st.sampled_from(_PARTS), max_size=12).map("".join)
@@ -313,6 +347,10 @@ def test_unknown_members_are_scrubbed_and_bounded() -> None:
             {"author": "x", "keyboard": 1, "token": None},
             {"author": "x", "keyboard": 1, "token": None},
         ),
+        (
+            {"pass": "x", "session": "y", "passive": 1},
+            {"pass": "{secret}", "session": "{secret}", "passive": 1},
+        ),
         ({"a": 1e20, "b": [-1e300, 2**63 - 1, 0.5]}, {"a": None, "b": [None, 2**63 - 1, 0.5]}),
     ],
 )
@@ -322,7 +360,21 @@ def test_unknown_members_lose_secrets_and_numbers_out_of_range(
     assert scrubbed_extra(member) == stored
 
 
-@pytest.mark.parametrize("unit", ["/@a/b", "a--b--c.", "token: ", "//a:b@c ", "'nonce-", "a@", "é"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "/@a/b",
+        "a--b--c.",
+        "token: ",
+        "//a:b@c ",
+        "'nonce-",
+        "a@",
+        "é",
+        "%25",
+        "secret ",
+        "%EF%BC%85",
+    ],
+)
 def test_scrubbing_is_linear(unit: str) -> None:
     # With a pattern that backtracks, this would not end within a day.
     for scrub in (scrubbed_uri, scrubbed_text, scrubbed_policy, holds_private):

@@ -13,11 +13,12 @@ from django.db import connection
 from django.db.models import Sum
 
 from audit.services import SYSTEM
-from csp import reach, services
-from csp.collection import entries_of, held_by
-from csp.entries import Entry
+from csp import services
+from csp.collection import held_by
 from csp.models import Group, HourCount, NoiseRule, ReachMember, Report
-from csp.store import BatchId, Store
+from csp.writing import reach
+from csp.writing.entries import Entry, entries_of
+from csp.writing.store import BatchId, Store
 from tests.support.client import APIClient
 from tests.support.csp_reports import CHROME, FIREFOX, as_bytes, fresh_writer, legacy, send
 

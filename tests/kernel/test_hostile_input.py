@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csp.masking import masked
+from csp.scrubbing.masking import masked
 from kernel.http.body import bounded
 from kernel.http.stalled import Watch
 from tests.kernel.test_errors import assert_one_shape

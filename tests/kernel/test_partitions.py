@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from csp.tables import REPORTS
+from csp.models import REPORTS
 from kernel.db.partitions import PartitionIndex
 
 pytestmark = pytest.mark.django_db(transaction=True)

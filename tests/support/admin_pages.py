@@ -10,8 +10,7 @@ from django.contrib import admin
 from django.test import RequestFactory
 from django.urls import reverse
 
-from csp.models import Group, IngestKey, Report
-from csp.tables import REPORTS
+from csp.models import REPORTS, Group, IngestKey, Report
 from deployment.stats.models import Snapshot, WorkspaceState
 from jobs.models import JobRun
 from tests.support.factories import DAY_NS, make_key

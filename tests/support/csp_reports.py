@@ -9,9 +9,10 @@ from typing import Any
 
 from django.test import Client
 
-from csp import ingest_keys, writer
+from csp.access import keys
 from csp.models import NoiseRule
-from csp.shipped_rules import ship
+from csp.noise.shipped import ship
+from csp.writing import writer
 from tests.support.factories import PASSWORD, make_user
 
 PATH = "/api/v2/csp/reports"
@@ -80,7 +81,7 @@ def in_admin(*roles: str) -> Client:
 def fresh_writer() -> Iterator[None]:
     """The writer has a connection of its own, which ends before the test's rows are taken away."""
     ship(NoiseRule)
-    ingest_keys.memory.forget()
+    keys.memory.forget()
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from csp.ingest_keys import new_key
+from csp.access.keys import new_key
 from tokens.token_format import generate
 
 ROOT = Path(__file__).resolve().parents[2]

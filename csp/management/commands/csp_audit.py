@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from csp.auditing import findings
+from csp.scrubbing.audit import findings
 
 
 class Command(BaseCommand):

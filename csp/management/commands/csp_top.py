@@ -6,16 +6,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from csp.models import Group
-from csp.reach import shown
 from csp.selectors import visible_groups
+from csp.writing.reach import shown
 
-MOST = 100_000
+MAX_LIMIT = 100_000
 
 
 def how_many(text: str) -> int:
     number = int(text)
-    if not 1 <= number <= MOST:
-        raise ArgumentTypeError(f"{text} is not from 1 to {MOST:,}")
+    if not 1 <= number <= MAX_LIMIT:
+        raise ArgumentTypeError(f"{text} is not from 1 to {MAX_LIMIT:,}")
     return number
 
 

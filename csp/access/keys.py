@@ -1,0 +1,146 @@
+"""Lets in who may report, by ingest key, session token, or because everybody may.
+
+An ingest key is `cik_`, 22 random characters, and 6 that are the CRC-32 of those before, so that a
+mistyped or made-up key is refused without asking the database.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import threading
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from csp.models import IngestKey
+from kernel.db import listener
+from kernel.http.content_policy import REPORTS_PATH
+from kernel.http.errors import APIError
+from kernel.http.identity import Identity
+from tokens import refusals
+
+PARAMETER = "key"
+PREFIX = "cik_"
+TOPIC = "ingest_key"
+REMEMBERED_SECONDS = 5.0
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_FORM = re.compile(r"cik_[0-9A-Za-z]{28}")
+
+
+def new_key() -> str:
+    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(22))
+    return body + _checksum(body)
+
+
+def _checksum(body: str) -> str:
+    """Returns the CRC-32 of the text in six characters of base 62."""
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def is_well_formed(key: str) -> bool:
+    return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    origins: frozenset[str]
+    retired_at: datetime | None
+
+
+class Memory:
+    """Every ingest key, until the table's trigger announces a change.
+
+    A process that does not hear of it, for want of a listener or of a connection, is a few seconds
+    behind: forgetting everything at once would let strangers' keys ask the database each time.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Known] = {}
+        self._until = 0.0
+        self._generation = self._read = 0
+        self._lock = threading.Lock()
+
+    def forget(self, _argument: str = "") -> None:
+        # Without the lock: a listener must not wait for a query.
+        self._generation += 1
+
+    def find(self, key: str) -> Known | None:
+        """Returns the key's origins and end; None for a key that there is not."""
+        if not is_well_formed(key):
+            return None
+        with self._lock:
+            if time.monotonic() > self._until or self._read != self._generation:
+                # An announcement during the query makes its result old already.
+                self._read = self._generation
+                self._keys = {
+                    row.key: Known(frozenset(row.origins), row.retired_at)
+                    for row in IngestKey.objects.all()
+                }
+                self._until = time.monotonic() + REMEMBERED_SECONDS
+            return self._keys.get(key)
+
+
+memory = Memory()
+listener.subscribe(TOPIC, memory.forget)
+
+
+def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
+    """Returns if a page of that origin may report here. The answer's CORS headers then say so.
+
+    No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
+    A retired key counts too: a page must be able to read the 410.
+    """
+    if path != REPORTS_PATH:
+        return False
+    key = query.get(PARAMETER, "")
+    if not key:
+        return bool(settings.CSP_ACCESS == "public")
+    known = memory.find(key)
+    return known is not None and origin in known.origins
+
+
+def check(
+    query: Mapping[str, str],
+    *,
+    origin: str,
+    identity: Identity | None,
+    refusal: APIError | None,
+) -> None:
+    """Lets in who may report: with an ingest key, with a session token, or anybody.
+
+    Raises: APIError 401 with the cause, 403 for an ingest key elsewhere, 410 for a retired one.
+    """
+    key = query.get(PARAMETER, "")
+    if key:
+        _check_key(key, origin=origin)
+    elif settings.CSP_ACCESS == "ingest-key":
+        raise APIError(401, "An ingest key is needed.", detail="Send it as ?key=cik_….")
+    elif settings.CSP_ACCESS != "public" and identity is None:
+        raise refusal or refusals.missing()
+
+
+def _check_key(key: str, *, origin: str) -> None:
+    """Refuses a key that does not let this origin report.
+
+    A request without an Origin header, as a same-origin report is in some browsers, is not held to
+    the list: only browsers send it truthfully. `null` is an origin like the others, as a sandbox
+    gives it to any page: the list must name it.
+    """
+    known = memory.find(key)
+    if known is None:
+        raise APIError(401, "The ingest key is unknown.", detail="Keys are cik_ and 28 characters.")
+    if known.retired_at is not None and known.retired_at <= timezone.now():
+        raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this address.")
+    if origin and origin not in known.origins:
+        raise APIError(403, "Forbidden.", detail="The ingest key is not for this origin.")

@@ -1,0 +1,146 @@
+"""Reads a line of an import: reports with their time and version, and items that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import semver
+
+from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Parsed, parse
+from csp.parsing.tolerant_json import load
+from csp.writing.entries import Entry, entries_of, prepare
+from kernel.http.errors import APIError
+
+# Reporting is younger; what is older comes from a clock that was not set.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+MAX_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal with its reason. `text` is one item of the line's array; None is all of it."""
+
+    text: bytes | None
+    why: str
+
+
+@dataclass(slots=True)
+class Contents:
+    """All that a line held. `other` are reports of other types, counted and not kept."""
+
+    entries: list[Entry] = field(default_factory=list)
+    other: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+
+def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
+    """Returns all that the line holds. Raises nothing, so that no line can stop an import."""
+    found = Contents()
+    if not text.strip():
+        return found
+    try:
+        value = load(text)
+        if isinstance(value, list):
+            _add_array(found, value, now=now, retention=retention)
+        else:
+            _add(found, parse(value), value, now=now, retention=retention)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next line is another one
+        found.refused.append(Refused(None, _why(error)))
+    return found
+
+
+def _add_array(found: Contents, items: list[Any], *, now: datetime, retention: timedelta) -> None:
+    if not 1 <= len(items) <= MAX_REPORTS:
+        raise ValueError(f"An array has 1 to {MAX_REPORTS} reports, and this one {len(items)}.")
+    for item in items:
+        try:
+            _add(found, parse([item]), item, now=now, retention=retention)
+        except Exception as error:  # noqa: BLE001 - its neighbours are not at fault
+            why = "The item is not a report." if isinstance(error, APIError) else _why(error)
+            found.refused.append(Refused(orjson.dumps(item), why))
+
+
+def _add(
+    found: Contents,
+    parsed: Parsed,
+    envelope: Mapping[str, Any],
+    *,
+    now: datetime,
+    retention: timedelta,
+) -> None:
+    """Takes one item into account. `envelope` holds the members beside the report."""
+    found.other += parsed.other
+    if parsed.violations:
+        found.entries += entries_of(
+            map(prepare, parsed.violations),
+            address="",
+            user_agent="",
+            now=received_at(envelope, now=now, retention=retention),
+            coder_version=coder_version(envelope),
+        )
+
+
+def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
+    """Returns when the report came, in UTC; `now` where nothing says so.
+
+    A retention of zero is for ever. Raises: ValueError for a text that is no time with a zone, and
+    for a time whose report cannot be kept.
+    """
+    if "received_at" not in envelope:
+        return now
+    value = envelope["received_at"]
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"received_at is {_shown(value)}, and not a time such as 2026-01-31T12:00:00Z."
+        ) from None
+    fault = _fault(moment, now=now, retention=retention)
+    if fault:
+        raise ValueError(f"received_at is {_shown(value)}, which {fault}.")
+    return moment.astimezone(UTC)
+
+
+def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
+    # Compared before it is brought to UTC, where the first and last days there are do not fit.
+    if moment.tzinfo is None:
+        return "has no time zone"
+    if moment > now:
+        return "has not come yet"
+    if moment < EARLIEST:
+        return f"is before {EARLIEST.year}"
+    if retention and now - moment > retention:
+        return "is past CODERAPI_CSP_RETENTION: the next pruning would drop it"
+    return ""
+
+
+def coder_version(envelope: Mapping[str, Any]) -> str:
+    """Returns the Coder release that served the page, or "" where nothing says so.
+
+    Raises: ValueError for a text that is no version.
+    """
+    value = envelope.get("coder_version", "")
+    if value == "":
+        return ""
+    text = value.removeprefix("v") if isinstance(value, str) else ""
+    if len(text) > MAX_WORD or not semver.Version.is_valid(text):
+        raise ValueError(f"coder_version is {_shown(value)}, and not a version such as 2.29.0.")
+    return text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return str(error)
+    if not isinstance(error, APIError):
+        return f"The line cannot be read ({type(error).__name__})."
+    details = [error.detail, *(f"{v.field} {v.detail}".strip() for v in error.validations)]
+    return " ".join([error.message, *filter(None, details)])

@@ -1,0 +1,156 @@
+"""Noise rules that come with the service, each with its reason and source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from csp.scrubbing.uris import ERROR_PAGE
+
+STRIPPING = "https://www.w3.org/TR/CSP3/#strip-url-for-use-in-reports"
+DROPBOX = "https://dropbox.tech/security/on-csp-reporting-and-filtering"
+SAFARI_EXTENSIONS = "https://github.com/getsentry/sentry/issues/74828"
+WEBKIT_MASKING = "https://github.com/WebKit/WebKit/pull/63897"
+COLLECTOR = "https://github.com/jacobbednarz/go-csp-collector"
+WTF = "https://github.com/nico3333fr/CSP-useful/tree/master/csp-wtf"
+TRANSLATORS = "https://github.com/bikeindex/bike_index/pull/3700"
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedRule:
+    category: str
+    target: str
+    pattern: str
+    reason: str
+    source: str
+    enabled: bool = True
+
+    @property
+    def name(self) -> str:
+        cleaned = "".join(c if c.isalnum() else "-" for c in self.pattern.lower())
+        return f"{self.target}-{cleaned.strip('-')}"[:64]
+
+
+def _all(
+    category: str, target: str, patterns: str, reason: str, source: str, *, enabled: bool = True
+) -> list[ShippedRule]:
+    return [
+        ShippedRule(category, target, pattern, reason, source, enabled)
+        for pattern in patterns.split()
+    ]
+
+
+SHIPPED: tuple[ShippedRule, ...] = (
+    *_all(
+        "extensions",
+        "scheme",
+        "chrome-extension moz-extension safari-extension ms-browser-extension",
+        "Code of a browser extension, which runs in the page of whoever installed it.",
+        STRIPPING,
+    ),
+    *_all(
+        "extensions",
+        "scheme",
+        "safari-web-extension",
+        "Code of a Safari extension of the current kind.",
+        SAFARI_EXTENSIONS,
+    ),
+    *_all(
+        "extensions",
+        "scheme",
+        "webkit-masked-url",
+        "WebKit hides the address of an extension behind this scheme.",
+        WEBKIT_MASKING,
+    ),
+    *_all(
+        "browser internals",
+        "scheme",
+        "about chrome chromenull chromeinvoke chromeinvokeimmediate resource res jar symres "
+        "safari-resource opera ms-appx ms-appx-web",
+        "The browser's own pages and resources; no site can load or serve them.",
+        DROPBOX,
+    ),
+    *_all(
+        "browser internals",
+        "document-scheme",
+        "about file view-source",
+        "The document is not a page of a web server, so no policy of ours applies to it.",
+        DROPBOX,
+    ),
+    *_all(
+        "browser internals",
+        "scheme",
+        f"chrome-error {ERROR_PAGE}",
+        "Chrome's own page, shown in place of one that could not be loaded.",
+        DROPBOX,
+    ),
+    *_all(
+        "browser internals",
+        "document-scheme",
+        f"chrome-error {ERROR_PAGE}",
+        "Chrome's own page, shown in place of one that could not be loaded.",
+        DROPBOX,
+    ),
+    *_all(
+        "in-app web views",
+        "scheme",
+        "mx mxjscall mxaddon-pkg webviewprogressproxy mbinit tmtbff wvjbscheme nativebaiduhd "
+        "bdvideo android-webview",
+        "An application on the phone talks to the page in its own web view through this scheme.",
+        COLLECTOR,
+    ),
+    *_all(
+        "in-app web views",
+        "user-agent",
+        "FBAN/ FBAV/ FB_IAB/ Instagram Line/",
+        "The application's own web view adds code to every page that it shows.",
+        WTF,
+    ),
+    *_all(
+        "security software",
+        "host",
+        "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
+        "Security software on the client, or a proxy on its way, adds a script to every page.",
+        DROPBOX,
+    ),
+    *_all(
+        "security software",
+        "path",
+        "/netdefender/",
+        "Bitdefender serves its script as if from the page's own host.",
+        WTF,
+    ),
+    *_all(
+        "translators",
+        "host",
+        "translate.google.com translate.googleapis.com *.translate.goog",
+        "The browser translates the page, with styles and scripts from this host.",
+        TRANSLATORS,
+    ),
+    *_all(
+        "translators",
+        "path",
+        "www.gstatic.com/_/translate_http/",
+        "The browser translates the page; a site may use other things of this host itself.",
+        TRANSLATORS,
+    ),
+    *_all(
+        "ad injectors",
+        "host",
+        "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
+        "*.netcheckcdn.xyz savingsslider-a.akamaihd.net cdncache-a.akamaihd.net "
+        "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
+        "Adware of the years 2015 to 2018; off, as hosts change hands.",
+        DROPBOX,
+        enabled=False,
+    ),
+)
+
+
+def ship(model: Any, rules: Iterable[ShippedRule] = SHIPPED) -> None:
+    """Adds the rules whose name and pattern are new; a rule that is there stays as it is."""
+    model.objects.bulk_create(
+        [model(**asdict(rule), name=rule.name, shipped=True) for rule in rules],
+        ignore_conflicts=True,
+    )

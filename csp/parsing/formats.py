@@ -1,0 +1,205 @@
+"""Reads the forms in which browsers report: each report becomes one `Violation`, or is counted.
+
+Four shapes are told apart: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and
+WebKit's two single objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are
+not looked at.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from kernel.http.errors import APIError, Validation, invalid
+
+MAX_REPORTS = 100
+MAX_URI = 2048
+MAX_POLICY = 8192
+MAX_WORD = 64
+MAX_NUMBER = 2**31 - 1
+MAX_SAMPLE = 256
+VIOLATION_TYPE = "csp-violation"
+# What a token or an e-mail address may consist of.
+_WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
+
+
+class Shape(StrEnum):
+    LEGACY = "legacy"
+    REPORTING_API = "reporting-api"
+    WEBKIT_LEGACY = "webkit-legacy"
+    WEBKIT = "webkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One report in one set of names, whatever the browser. Texts are cut, else as sent.
+
+    `extra` has what no browser is known to send, in the report or beside it.
+    """
+
+    shape: Shape
+    document_uri: str = ""
+    referrer: str = ""
+    blocked_uri: str = ""
+    effective_directive: str = ""
+    violated_directive: str = ""
+    original_policy: str = ""
+    disposition: str = ""
+    sample: str = ""
+    source_file: str = ""
+    user_agent: str = ""
+    status_code: int | None = None
+    line_number: int | None = None
+    column_number: int | None = None
+    age_ms: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Parsed:
+    """The violations of a body, and how many items were of other types or no report at all."""
+
+    violations: list[Violation] = field(default_factory=list)
+    other: int = 0
+    invalid: int = 0
+
+
+def parse(value: Any) -> Parsed:
+    """Returns the reports in a body's JSON value; a bad one never takes its neighbours with it.
+
+    Raises: APIError 413 for too long an array, 400 when nothing in it is a report.
+    """
+    if not isinstance(value, list):
+        return _single(value)
+    if len(value) > MAX_REPORTS:
+        raise APIError(
+            413,
+            "The request holds too many reports.",
+            detail=f"It holds {len(value)}; the limit is {MAX_REPORTS}.",
+        )
+    parsed = Parsed()
+    for item in value:
+        _add(parsed, item, Shape.REPORTING_API)
+    if not parsed.violations and not parsed.other:
+        raise invalid(Validation("[]", "must hold at least one report"))
+    return parsed
+
+
+def _single(value: Any) -> Parsed:
+    if not isinstance(value, dict):
+        raise invalid(Validation("", "must be a report object or an array of them"))
+    if "body" not in value and not isinstance(value.get("csp-report"), dict):
+        raise invalid(Validation("csp-report", "must be an object"))
+    parsed = Parsed()
+    _add(parsed, value, Shape.WEBKIT)
+    if parsed.invalid:
+        raise invalid(Validation("body", "must be an object"))
+    return parsed
+
+
+def _add(parsed: Parsed, item: Any, modern: Shape) -> None:
+    """Takes one item into account. `modern` is the shape that an object with a `body` has here."""
+    if not isinstance(item, dict):
+        parsed.invalid += 1
+    elif isinstance(item.get("csp-report"), dict):
+        shape = Shape.WEBKIT_LEGACY if "type" in item else Shape.LEGACY
+        parsed.violations.append(_violation(item["csp-report"], item, shape))
+    elif _is_of_other_type(item):
+        parsed.other += 1
+    elif not isinstance(item.get("body"), dict):
+        parsed.invalid += 1
+    else:
+        parsed.violations.append(_violation(item["body"], item, modern))
+
+
+def _is_of_other_type(item: Mapping[str, Any]) -> bool:
+    """Tells if it is a report, but of no violation; some types have no body, or an empty one."""
+    kind = item.get("type", VIOLATION_TYPE)
+    return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
+
+
+# Each member by our name, with its bound and every spelling that browsers have for it.
+_TEXTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "document_uri": (MAX_URI, ("document-uri", "documentURL", "documentURI")),
+    "referrer": (MAX_URI, ("referrer",)),
+    "blocked_uri": (MAX_URI, ("blocked-uri", "blockedURL", "blockedURI")),
+    "effective_directive": (MAX_URI, ("effective-directive", "effectiveDirective")),
+    "violated_directive": (MAX_URI, ("violated-directive", "violatedDirective")),
+    "original_policy": (MAX_POLICY, ("original-policy", "originalPolicy")),
+    "disposition": (MAX_WORD, ("disposition",)),
+    "sample": (MAX_SAMPLE, ("script-sample", "sample")),
+    "source_file": (MAX_URI, ("source-file", "sourceFile")),
+}
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "status_code": ("status-code", "statusCode"),
+    "line_number": ("line-number", "lineNumber"),
+    "column_number": ("column-number", "columnNumber"),
+}
+_KNOWN = frozenset(
+    [name for _, names in _TEXTS.values() for name in names]
+    + [name for names in _NUMBERS.values() for name in names]
+)
+# `received_at` is an import's, see importing.items.
+_KNOWN_BESIDE = frozenset(
+    {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"} | _KNOWN
+)
+
+
+def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
+    members: dict[str, Any] = {
+        ours: shortened(_text(body, names), most) for ours, (most, names) in _TEXTS.items()
+    }
+    members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
+    members["document_uri"] = members["document_uri"] or shortened(
+        _text(envelope, ("url",)), MAX_URI
+    )
+    return Violation(
+        shape=shape,
+        user_agent=shortened(_text(envelope, ("user_agent",)), MAX_SAMPLE),
+        age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
+        extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
+        **members,
+    )
+
+
+def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if name not in known}
+
+
+def shortened(text: str, most: int) -> str:
+    """Cuts the text, never in the middle of a word: half a token would not look like one."""
+    if len(text) <= most:
+        return text
+    return text[:most].rstrip(_WORD) if text[most] in _WORD else text[:most]
+
+
+def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = body.get(name)
+        if isinstance(value, str):
+            return value.strip()
+    return ""
+
+
+def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """Returns a number, or a number in a string, that a PostgreSQL integer holds."""
+    for name in names:
+        number = _whole(body.get(name))
+        if number is not None and number <= MAX_NUMBER:
+            return number
+    return None
+
+
+def _whole(value: Any) -> int | None:
+    """Returns a number that is not negative, in a string or not; 2^31 for one that is too large."""
+    if isinstance(value, str):
+        digits = value.strip()
+        if not (digits.isascii() and digits.isdecimal()):
+            return None
+        value = int(digits.lstrip("0")[:12] or "0")
+    if isinstance(value, int | float) and value >= 0:
+        return int(min(value, MAX_NUMBER + 1))
+    return None

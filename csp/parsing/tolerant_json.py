@@ -1,0 +1,94 @@
+"""Reads JSON as browsers really send it, and makes it fit for PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import orjson
+
+from kernel.http.errors import APIError
+
+REPLACEMENT = "\ufffd"
+MAX_DIGITS = 20
+MAX_DEPTH = 32
+
+
+def load(body: bytes) -> Any:
+    """Returns the value in `body`, with what PostgreSQL would refuse replaced.
+
+    Bytes that are not UTF-8, NUL and lone surrogates become U+FFFD, and numbers out of range null.
+    UTF-16 and UTF-32 are read too, and control characters in texts.
+    Raises: APIError 400 for what is not JSON, or is nested too deeply.
+    """
+    if not body.strip():
+        raise _not_json("The body is empty.")
+    try:
+        return _loads(body) if _is_plain(body) else cleaned(_loads_tolerantly(body))
+    except RecursionError:
+        raise _not_json("It is nested too deeply.") from None
+    except ValueError as error:
+        raise _not_json(f"{str(error)[:200]}.") from None
+
+
+def _is_plain(body: bytes) -> bool:
+    """Tells if orjson's own strictness is enough: no NUL, and no room for deep nesting."""
+    return rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return cleaned(_loads_tolerantly(body))
+
+
+def _loads_tolerantly(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # orjson is strict where a browser's text may not be; the standard library's parser is not.
+        text = body.decode(json.detect_encoding(body), errors="replace")
+        return json.loads(
+            text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
+        )
+
+
+def _integer(digits: str) -> int | None:
+    # The length first, as Python refuses to read thousands of digits.
+    number = int(digits) if len(digits) <= MAX_DIGITS else None
+    return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """Returns the value without NUL and surrogates. Raises: RecursionError past `MAX_DEPTH`."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, str):
+        return cleaned_text(value)
+    if isinstance(value, list):
+        return [cleaned(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {cleaned_text(k): cleaned(v, depth + 1) for k, v in value.items()}
+    return value
+
+
+def cleaned_text(text: str) -> str:
+    if text.isascii():
+        return text.replace("\0", REPLACEMENT)
+    valid = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return valid.replace("\0", REPLACEMENT)
+
+
+def _not_json(detail: str) -> APIError:
+    return APIError(400, "The request body must be valid JSON.", detail=detail)

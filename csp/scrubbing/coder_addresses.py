@@ -1,0 +1,111 @@
+"""Replaces names of people and workspaces in addresses of Coder's pages and applications."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from csp.scrubbing.masking import UUID
+
+MAX_SEGMENTS = 12
+
+# Left out of the templates of groups alone: they name no person, and no workspace on a page.
+_ROUTES = {
+    "organizations": "{organization}",
+    "groups": "{group}",
+    "workspaces": "{workspace}",
+}
+# Words where a name could stand.
+PAGES = frozenset(
+    ("new", "create", "members", "groups", "settings", "provisioners", "me", "first", "login")
+)
+# Words after a template's name; anything else is that name, behind an organization's.
+_TEMPLATE_PAGES = frozenset(
+    ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
+)
+_AT = ("@", "%40")
+_NAMES_BEHIND = {("organizations", "members"): "{user}", ("users", "workspace"): "{workspace}"}
+_NUMBER = re.compile(r"[0-9]+")
+_PORT = re.compile(r"[0-9]{1,5}s?")
+
+
+def path_template(path: str) -> str:
+    """Returns what pages of one kind share: names, numbers and ids become placeholders."""
+    segments = _with_routes(private_segments(path.rstrip("/").split("/")))
+    shown = [_generic(segment) for segment in segments[: MAX_SEGMENTS + 1]]
+    return "/".join([*shown, "…"] if len(segments) > len(shown) else shown) or "/"
+
+
+def private_segments(segments: Sequence[str]) -> list[str]:
+    """Writes `/@alice/dev.main/apps/code` as `/@{user}/{workspace}/apps/code`."""
+    return [_placeholder(segments, index) or segment for index, segment in enumerate(segments)]
+
+
+def _placeholder(segments: Sequence[str], index: int) -> str:
+    """Returns the placeholder of a segment that is a name; else empty."""
+    segment = segments[index]
+    if segment.startswith(_AT) and len(segments) > 1:
+        return "@{user}"
+    before = segments[index - 1] if index else ""
+    if not before or not segment:
+        return ""
+    if before.startswith(_AT):
+        return "{workspace}"
+    return "" if segment in PAGES else _name_in_route(before, segments, index)
+
+
+def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
+    second = segments[index - 2] if index > 1 else ""
+    # No template's name has a dot; a file on another site, in a folder of this name, has one.
+    if "templates" in (before, second) and "." not in segments[index]:
+        return _template_placeholder(before, segments, index)
+    if before in ("members", "workspace") and index > 2:
+        return _NAMES_BEHIND.get((segments[index - 3], before), "")
+    return "{user}" if before == "users" else ""
+
+
+def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:
+    """Knows `/templates/{template}` and `/templates/{organization}/{template}`, and their pages."""
+    if before != "templates":
+        return "" if segments[index] in _TEMPLATE_PAGES or before in PAGES else "{template}"
+    following = segments[index + 1] if index + 1 < len(segments) else ""
+    owned = following and following not in _TEMPLATE_PAGES and "." not in following
+    return "{organization}" if owned else "{template}"
+
+
+def _with_routes(segments: list[str]) -> list[str]:
+    shown = segments[:1]
+    for before, segment in pairwise(segments):
+        placeholder = _ROUTES.get(before, "") if segment not in PAGES else ""
+        shown.append((segment and placeholder) or segment)
+    return shown
+
+
+def _generic(segment: str) -> str:
+    if _NUMBER.fullmatch(segment):
+        return "{number}"
+    if UUID.fullmatch(segment):
+        return "{id}"
+    return segment[:64]
+
+
+def private_host(host: str) -> str:
+    """Writes `8080--main--dev--alice.x` as `{port}--{agent}--{workspace}--{user}.x`.
+
+    An application's own name in place of the port stays: it says what is blocked, not for whom.
+    A prefix and three hyphens may stand before it, the suffix of a wildcard address behind it.
+    """
+    if "--" not in host:
+        return host
+    return ".".join(map(_private_label, host.split(".")))
+
+
+def _private_label(label: str) -> str:
+    prefix, hyphens, rest = label.rpartition("---")
+    app, *names = rest.split("--")
+    if not app or len(names) < 2:
+        return label
+    shown = "{port}" if _PORT.fullmatch(app) else app
+    named = ["{agent}", "{workspace}", "{user}"][-len(names) :] + ["{suffix}"] * (len(names) - 3)
+    return ("{prefix}" if prefix else "") + hyphens + "--".join([shown, *named])

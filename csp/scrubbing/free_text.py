@@ -1,0 +1,74 @@
+"""Scrubs texts in which addresses may stand anywhere, and policies."""
+
+from __future__ import annotations
+
+import re
+
+from csp.parsing.formats import MAX_POLICY, shortened
+from csp.scrubbing.masking import MASK, masked, names_a_secret, plain_marks, remembered
+from csp.scrubbing.uris import private_address
+
+# Up to the next quote or blank: one server's separator of parameters is another one's comma.
+_QUERY = re.compile(r"""(?:[?#]|%3[fF]|%23)[^\s"'`<>]*""")
+_RUN = re.compile(r"""[^\s"'`<>()]+""")
+_OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscript):")
+# In a policy, a semicolon or a comma ends whatever stands before it.
+_POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
+_POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
+_FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
+_NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
+_DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
+
+
+def directive_word(text: str) -> str:
+    """Returns the directive's name, and a placeholder for text that is no word of the grammar."""
+    words = text.split(maxsplit=1)
+    if not words:
+        return ""
+    return words[0] if _DIRECTIVE.fullmatch(words[0]) else MASK
+
+
+@remembered(512)
+def scrubbed_text(text: str) -> str:
+    """Cuts query, fragment, credentials, tokens and names out of each address in the text."""
+    bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
+    return masked(shortened(bare, MAX_POLICY))
+
+
+@remembered(256)
+def scrubbed_policy(policy: str) -> str:
+    """Keeps directives' names, and sources without anything private; cuts nonces."""
+    bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
+    return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))
+
+
+def _without_nonces(text: str) -> str:
+    return _NONCE.sub("'nonce-{nonce}'", plain_marks(text))
+
+
+def _known_directives(text: str) -> str:
+    """Masks what is no directive. Commas stand between policies that were joined into one."""
+    kept: list[str] = []
+    for directive in text.split(","):
+        [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
+        word = directive_word(name)
+        if names_a_secret(name):
+            # Up to the semicolon, as a secret may hold a comma.
+            return ",".join([*kept, blank + (MASK if word == MASK else f"{word} {MASK}")])
+        kept.append(blank + (MASK if word == MASK else word + rest))
+    return ",".join(kept)
+
+
+def _private_run(found: re.Match[str]) -> str:
+    run = found[0]
+    if ":" in run and (scheme := _OPAQUE.match(run)):
+        return scheme[0]
+    if not ("/" in run or "@" in run or "--" in run):
+        return run
+    # As JSON and scripts may write it.
+    run = run.replace("\\/", "/")
+    start = run.find("//")
+    if start >= 0 or run.startswith("/"):
+        end = run.find(";", max(start, 0))
+        run = run if end < 0 else run[:end]
+    return private_address(run)

@@ -1,0 +1,94 @@
+"""Scrubs a whole report, member by member, before anything of it is written.
+
+Members that no browser is known to send are kept within a bound, scrubbed like the others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from csp.parsing.formats import (
+    MAX_POLICY,
+    MAX_SAMPLE,
+    MAX_URI,
+    Violation,
+    shortened,
+)
+from csp.scrubbing.free_text import directive_word, scrubbed_policy, scrubbed_text
+from csp.scrubbing.masking import MASK, names_a_secret
+from csp.scrubbing.uris import origin_of, scrubbed_uri
+
+MAX_EXTRA = 4096
+MAX_NAME = 64
+# Under this name stands how many members there was no room for.
+LEFT_OUT = "(left out)"
+_WORD = re.compile(r"[A-Za-z-]{0,16}")
+
+
+def scrubbed(violation: Violation) -> Violation:
+    """Cuts queries, fragments, credentials, tokens, and names of people out of the report.
+
+    Texts are cut here once more: a placeholder may be longer than the text in its place.
+    """
+    return replace(
+        violation,
+        document_uri=scrubbed_uri(violation.document_uri)[:MAX_URI],
+        blocked_uri=scrubbed_uri(violation.blocked_uri)[:MAX_URI],
+        source_file=scrubbed_uri(violation.source_file)[:MAX_URI],
+        referrer=origin_of(violation.referrer)[:MAX_URI],
+        original_policy=scrubbed_policy(violation.original_policy)[:MAX_POLICY],
+        violated_directive=scrubbed_policy(violation.violated_directive)[:MAX_URI],
+        effective_directive=directive_word(violation.effective_directive),
+        disposition=violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
+        sample=scrubbed_text(violation.sample)[:MAX_SAMPLE],
+        user_agent=scrubbed_text(violation.user_agent)[:MAX_SAMPLE],
+        extra=scrubbed_extra(violation.extra),
+    )
+
+
+def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
+    """Scrubs as many members as there is room for; `LEFT_OUT` counts the others."""
+    kept: dict[str, Any] = {}
+    room, left_out = MAX_EXTRA, 0
+    for name, value in extra.items():
+        clean = _scrubbed_member(name, value) if room > 0 and _is_bounded(value) else {}
+        size = len(orjson.dumps(clean))
+        if clean and size <= room and clean.keys().isdisjoint({*kept, LEFT_OUT}):
+            kept |= clean
+            room -= size
+        else:
+            left_out += 1
+            # What is not kept has cost as much to look at.
+            room -= size if clean else 0
+    return kept | {LEFT_OUT: left_out} if left_out else kept
+
+
+def _is_bounded(value: Any) -> bool:
+    return len(orjson.dumps(value)) <= 2 * MAX_EXTRA
+
+
+def _scrubbed_member(name: str, value: Any) -> dict[str, Any]:
+    clean = scrubbed_text(shortened(name, MAX_NAME))[:MAX_NAME]
+    is_secret = value is not None and names_a_secret(f"{clean} {name}")
+    return {clean: MASK if is_secret else _scrubbed_value(value)}
+
+
+def _scrubbed_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return scrubbed_text(value)
+    if isinstance(value, list):
+        return [_scrubbed_value(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            k: v for name, item in value.items() for k, v in _scrubbed_member(name, item).items()
+        }
+    return None if _is_too_large(value) else value
+
+
+def _is_too_large(value: Any) -> bool:
+    """Tells if PostgreSQL would give the number back as one of more than 64 bits."""
+    return isinstance(value, int | float) and not -(2**63) <= value < 2**63

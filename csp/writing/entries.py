@@ -1,0 +1,202 @@
+"""Makes reports ready to be written: scrubbed, grouped, and with hashes in place of identities."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from csp.models import ReachMember
+from csp.noise.rules import Facts
+from csp.parsing.formats import MAX_SAMPLE, MAX_WORD, Violation, shortened
+from csp.parsing.tolerant_json import cleaned_text
+from csp.scrubbing.free_text import scrubbed_text
+from csp.scrubbing.reports import scrubbed
+from csp.scrubbing.uris import page_of
+from csp.writing.grouping import GroupKey, browser_of, group_key
+
+# Browsers keep a report for two days at most; a greater age is a mistake or a lie.
+MAX_AGE = timedelta(days=2)
+KEY_BYTES = 32
+# Around midnight two days are asked for in turn; none is to be known for longer.
+DAYS_REMEMBERED = 2
+Kind = ReachMember.Kind
+
+# A group's id, a kind, and a keyed hash: one distinct page, browser, day or client of a day.
+type Member = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A report without its time and sender, so that equal bodies share it. Scrubbed but for `page`.
+
+    `page` only goes into a hash.
+    """
+
+    key: GroupKey
+    page: str
+    user_agent: str
+    age: timedelta
+    columns: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One report as it is written. `row` has the columns that it alone decides, by their names."""
+
+    key: GroupKey
+    group_id: str
+    received_at: datetime
+    hour: datetime
+    coder_version: str
+    facts: Facts
+    reach: tuple[Member, ...]
+    row: dict[str, Any]
+
+
+def prepare(raw: Violation) -> Prepared:
+    """Scrubs a report as it was sent, and finds its group."""
+    violation = scrubbed(raw)
+    return Prepared(
+        key=group_key(violation),
+        page=page_of(raw.document_uri),
+        user_agent=violation.user_agent,
+        age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
+        columns={
+            "shape": violation.shape.value,
+            "document_uri": violation.document_uri,
+            "referrer": violation.referrer,
+            "blocked_uri": violation.blocked_uri,
+            "effective_directive": violation.effective_directive,
+            "violated_directive": violation.violated_directive,
+            "original_policy": violation.original_policy,
+            "disposition": violation.disposition,
+            "status_code": violation.status_code,
+            "sample": violation.sample,
+            "source_file": violation.source_file,
+            "line_number": violation.line_number,
+            "column_number": violation.column_number,
+            "extra": violation.extra,
+        },
+    )
+
+
+def entries_of(
+    reports: Iterable[Prepared],
+    *,
+    address: str,
+    user_agent: str,
+    now: datetime,
+    coder_version: str | None = None,
+) -> list[Entry]:
+    """Makes the entries of reports that came together, of today's version where none is given."""
+    version = settings.CODER_VERSION if coder_version is None else coder_version
+    client = client_of(address, now.date())
+    return [
+        _entry(report, client=client, header=user_agent, now=now, version=version[:MAX_WORD])
+        for report in reports
+    ]
+
+
+def _entry(report: Prepared, *, client: bytes, header: str, now: datetime, version: str) -> Entry:
+    group_id, columns = report.key.id, report.columns
+    agent = report.user_agent or _agent(header)
+    browser = browser_of(agent)
+    return Entry(
+        key=report.key,
+        group_id=group_id,
+        received_at=now,
+        hour=now.replace(minute=0, second=0, microsecond=0),
+        coder_version=version,
+        facts=Facts(columns["blocked_uri"], columns["source_file"], columns["document_uri"], agent),
+        reach=_reach(settings.SECRET_KEY, group_id, report.page, browser, now.date(), client),
+        row={
+            **columns,
+            "received_at": now,
+            "occurred_at": now - report.age,
+            "group_id": group_id,
+            "browser": browser,
+            "user_agent": agent,
+            "client": client.hex(),
+            "coder_version": version,
+        },
+    )
+
+
+def _agent(header: str) -> str:
+    return scrubbed_text(cleaned_text(shortened(header, MAX_SAMPLE)))[:MAX_SAMPLE]
+
+
+@lru_cache(maxsize=4096)
+def _reach(
+    secret: str, group_id: str, page: str, browser: str, day: date, client: bytes
+) -> tuple[Member, ...]:
+    return (
+        (group_id, Kind.PAGE.value, _member(secret, "page", page.encode())),
+        (group_id, Kind.BROWSER.value, _member(secret, "browser", browser.encode())),
+        (group_id, Kind.DAY.value, _member(secret, "day", day.isoformat().encode())),
+        (group_id, Kind.CLIENT_DAY.value, _member(secret, "client", client)),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _member(secret: str, kind: str, value: bytes) -> int:
+    """Returns a keyed hash as a PostgreSQL bigint: pages and clients are counted, never told."""
+    digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+# --- Clients, known within one day: by a hash whose key is deleted once the day is over ----------
+
+_keys: dict[date, bytes] = {}
+_asking = threading.Lock()
+
+_KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_READ = "SELECT key FROM csp_clientkey WHERE day = %s"
+
+
+def client_of(address: str, day: date) -> bytes:
+    """Hashes a client's address with the UTC day's key into 16 bytes, which mean nothing later.
+
+    An imported report has no address: then only the day is hashed. Raises: DatabaseError.
+    """
+    return client_hash(address, key_of(day)) if address else day.isoformat().encode()
+
+
+def client_hash(address: str, key: bytes) -> bytes:
+    return hmac.digest(key, address.encode(), hashlib.sha256)[:16]
+
+
+def key_of(day: date) -> bytes:
+    """Returns the day's key, which all processes share. The first one to ask draws it."""
+    found = _keys.get(day)
+    if found is None:
+        # One asks for all: at midnight, every thread would else take a connection for the same row.
+        with _asking:
+            found = _keys.get(day) or _read(day)
+    return found
+
+
+def _read(day: date) -> bytes:
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [day, secrets.token_bytes(KEY_BYTES)])
+        cursor.execute(_READ, [day])
+        key = bytes(cursor.fetchone()[0])
+    if len(_keys) >= DAYS_REMEMBERED:
+        _keys.clear()
+    _keys[day] = key
+    return key
+
+
+def forget_keys() -> None:
+    """Has the next report ask for its day's key again."""
+    _keys.clear()

@@ -1,0 +1,108 @@
+"""Decides which reports are one finding: they share directive, blocked thing, page and mode."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+
+from csp.parsing.formats import MAX_WORD, Violation
+from csp.scrubbing.coder_addresses import path_template
+from csp.scrubbing.free_text import directive_word
+from csp.scrubbing.masking import masked
+from csp.scrubbing.uris import host_of, scheme_of, split_web
+
+# Older Firefox and Safari name inline code so, or not at all.
+_INLINE_ALIASES = frozenset({"", "self"})
+DISPOSITIONS = frozenset({"enforce", "report"})
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """The four texts that a group's reports share."""
+
+    directive: str
+    blocked: str
+    document: str
+    disposition: str
+
+    @property
+    def id(self) -> str:
+        """Returns a UUID's text, the same in every process, so that no group is looked up."""
+        return _id_of(self)
+
+
+@lru_cache(maxsize=2048)
+def _id_of(key: GroupKey) -> str:
+    text = "\0".join((key.directive, key.blocked, key.document, key.disposition))
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
+
+
+def group_key(violation: Violation) -> GroupKey:
+    return GroupKey(
+        directive=directive_of(violation),
+        blocked=blocked_thing(violation.blocked_uri),
+        document=document_template(violation.document_uri),
+        disposition=disposition_of(violation),
+    )
+
+
+def directive_of(violation: Violation) -> str:
+    """Returns the effective directive, or the violated one's first word (CSP 1 and 2)."""
+    text = violation.effective_directive or violation.violated_directive
+    return directive_word(text.lower())
+
+
+def disposition_of(violation: Violation) -> str:
+    """Returns `enforce` or `report`; "" where the browser does not say, as WebKit's old form."""
+    disposition = violation.disposition.lower()
+    return disposition if disposition in DISPOSITIONS else ""
+
+
+@lru_cache(maxsize=2048)
+def blocked_thing(uri: str) -> str:
+    """Returns the host of a web address, the scheme of any other, or the keyword."""
+    parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
+    if parts is not None:
+        return masked(host_of(parts))[:255]
+    word = scheme_of(uri) or uri.lower()
+    return "inline" if word in _INLINE_ALIASES else masked(word)[:MAX_WORD]
+
+
+@lru_cache(maxsize=2048)
+def document_template(uri: str) -> str:
+    parts = split_web(uri)
+    if parts is None:
+        return (scheme_of(uri) or masked(uri))[:MAX_WORD]
+    return f"{parts.scheme}://{masked(host_of(parts))}{masked(path_template(parts.path))}"[:1024]
+
+
+@lru_cache(maxsize=512)
+def browser_of(user_agent: str) -> str:
+    """Returns the browser's name and major version, such as `Firefox 149`; "" if unknown."""
+    for token, name in _BROWSERS:
+        _, found, rest = user_agent.partition(token)
+        if found:
+            return f"{name} {_digits(rest)}".strip()
+    return ""
+
+
+# The order matters: Edge and Opera also call themselves Chrome, and Chrome calls itself Safari.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Version/", "Safari"),
+)
+
+
+def _digits(text: str) -> str:
+    head = text.split(".", 1)[0].split(" ", 1)[0][:4]
+    return head if head.isascii() and head.isdecimal() else ""

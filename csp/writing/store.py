@@ -1,0 +1,218 @@
+"""Writes a batch of reports in one transaction, and settles one whose answer was lost."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import django.db
+import orjson
+import psycopg
+
+from csp import metrics
+from csp.models import REPORTS
+from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
+from csp.writing import batches
+from csp.writing.batches import HourKey, Judged, Row
+from csp.writing.entries import Entry, Member
+from csp.writing.reach import Pair, Reach
+from kernel.db.connections import connect_directly, is_deadlock, is_unavailable
+
+SETTLE_SECONDS = 5.0
+RETRY_SECONDS = 0.1
+MAX_TRIES = 3
+log = logging.getLogger(__name__)
+
+# The verdicts of csp_write_batch, which the migration makes, where nothing was written.
+OTHER_RULES, REPEATED = "other rules", "repeated"
+
+_RULES_VERSION = "SELECT csp_rules_version()"
+_ENABLED_RULES = "SELECT id, name, target, pattern FROM csp_noiserule WHERE enabled ORDER BY id"
+_WRITE_BATCH = """
+SELECT verdict, outgrown FROM csp_write_batch(
+    %s::uuid, %s, %s, %s, %s::json, %s::json, %s::json, %s::json, %s::json)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchId:
+    """The name of a batch, by which it is found when its transaction is tried again."""
+
+    id: uuid.UUID
+    imported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The verdict on a batch, and the groups that have outgrown an exact count of a reach."""
+
+    verdict: str
+    outgrown: Sequence[Pair] | None = None
+
+
+class Store:
+    """Writes batches on a connection of its own. Used by one thread."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
+        self._connect = connect or _connect
+        self._connection: psycopg.Connection[Any] | None = None
+        self._sent = False
+        self._days: set[datetime] = set()
+        self._rules = Rules()
+        self._rules_version: str | None = None
+        self._reach = Reach()
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Writes all entries in one transaction. Raises: as `commit_once`."""
+        self.commit_once(BatchId(uuid.uuid4()), entries)
+
+    def commit_once(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+        """Writes all entries in one transaction. Returns False if an earlier call did.
+
+        A batch has an id, which its transaction writes first. When the connection breaks, the same
+        batch is tried again: if it had been committed after all, its id is found, and nothing is
+        counted twice. Raises: errors that `is_unavailable` knows, if the database stays away.
+        """
+        give_up = time.monotonic() + SETTLE_SECONDS
+        self._sent = False
+        for tries in count(1):
+            try:
+                return self._try(batch_id, entries)
+            except Exception as error:
+                connected = self._connection is not None
+                self.close()
+                if self._is_final(error, connected=connected, tries=tries):
+                    raise
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(RETRY_SECONDS)
+        raise AssertionError("count() has no end")
+
+    def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
+        """Tells if another try is of no use: no database, or it is not about the connection.
+
+        Once the batch has been sent, only the database can say what became of it.
+        """
+        if _goes_well_next_time(error):
+            return tries >= MAX_TRIES
+        return not is_unavailable(error) or not (connected or self._sent)
+
+    def connected(self) -> psycopg.Connection[Any]:
+        """Returns its connection, opened if there is none."""
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._days.clear()
+        self._reach.forget()
+        self._rules_version = None
+        django.db.connection.close()
+
+    def _try(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+        """Tells if the batch is written, now or by an earlier try of which nobody knew."""
+        connection = self.connected()
+        self._ensure_partitions(entries)
+        had_been_sent, self._sent = self._sent, True
+        batch, answer = self._write(connection, batch_id, entries)
+        if answer.verdict == REPEATED and not had_been_sent:
+            return False
+        _count(batch)
+        self._reach.remember(entries)
+        if answer.outgrown:
+            self._trim(connection, answer.outgrown)
+        return True
+
+    def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
+        """The batch is committed: whatever becomes of this, it must not be written again."""
+        try:
+            self._reach.trim(connection, outgrown)
+        except psycopg.Error as error:
+            log.warning("the reach of a group could not be summed up: %s", type(error).__name__)
+            self.close()
+
+    def _write(
+        self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]
+    ) -> tuple[list[Judged], Answer]:
+        """One call, one transaction. The batch is judged by the rules as they are known here.
+
+        Only the answer tells whether they still are the same; if not, nothing was written.
+        """
+        while True:
+            if self._rules_version is None:
+                self._read_rules(connection)
+            batch = batches.judge(entries, self._rules)
+            row = connection.execute(
+                _WRITE_BATCH,
+                [
+                    *(batch_id.id, batch_id.imported, RULES_LOCK, self._rules_version),
+                    *_as_json(batch, self._reach.new_members(entries)),
+                ],
+            ).fetchone()
+            answer = Answer(*row) if row else Answer(OTHER_RULES)
+            if answer.verdict != OTHER_RULES:
+                return batch, answer
+            self._rules_version = None
+
+    def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
+        for moment in {entry.received_at for entry in entries}:
+            day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+            if day not in self._days:
+                REPORTS.ensure(day, day)
+                # The writer keeps none of the pool's connections.
+                django.db.connection.close()
+                self._days.add(day)
+
+    def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
+        # The version first: should a rule change in between, the next answer tells.
+        version = connection.execute(_RULES_VERSION).fetchone()
+        rows = connection.execute(_ENABLED_RULES).fetchall()
+        self._rules = compiled(Rule(*row) for row in rows)
+        self._rules_version = version[0] if version else None
+
+
+def _connect() -> psycopg.Connection[Any]:
+    return connect_directly(application_name="coderapi csp writer")
+
+
+def _goes_well_next_time(error: Exception) -> bool:
+    """Tells if two processes met, or a partition was dropped under us: no constraint has a name."""
+    if isinstance(error, psycopg.errors.CheckViolation):
+        return error.diag.constraint_name is None
+    return is_deadlock(error)
+
+
+def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:
+    """Returns every table's rows as JSON; None for hits and members where there are none."""
+    hours: Counter[HourKey] = Counter()
+    reports = batches.report_rows(batch, hours)
+    return [
+        _json(batches.group_rows(batch)),
+        _json(batches.hour_rows(hours)),
+        _json(batches.hit_rows(batch) or None),
+        _json([{"group_id": g, "kind": k, "member": m} for g, k, m in members] or None),
+        _json(reports),
+    ]
+
+
+def _json(rows: list[Row] | None) -> str | None:
+    return None if rows is None else orjson.dumps(rows).decode()
+
+
+def _count(batch: Sequence[Judged]) -> None:
+    marked = Counter(batches.names_of_rules(batch))
+    for name, hits in marked.items():
+        metrics.NOISE.labels(name).inc(hits)
+    noise = marked.total()
+    metrics.REPORTS.labels("noise").inc(noise)
+    metrics.REPORTS.labels("stored").inc(len(batch) - noise)

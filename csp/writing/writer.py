@@ -1,0 +1,160 @@
+"""Runs the process's one thread that writes what many requests wait for, batch by batch.
+
+Nothing is timed: while a commit runs, the next batch gathers. The longer a commit takes, the larger
+the next batch is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from csp import metrics
+from csp.writing.entries import Entry
+from csp.writing.store import Store
+from kernel.http.errors import APIError, unavailable
+from kernel.http.handlers import to_api_error
+
+MAX_BATCH = 2_000
+MAX_WAITING = 10_000
+WAIT_SECONDS = 10.0
+LAST_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
+
+
+class Waiting[T]:
+    """The items that one request handed over, and how it ended."""
+
+    __slots__ = ("done", "error", "items")
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self.items = items
+        self.error: APIError | Exception | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def finish(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.done.release()
+
+
+class GroupCommit[T]:
+    """Hands items to `commit`, which writes all that it gets or raises and writes none."""
+
+    def __init__(self, commit: Callable[[list[T]], None], *, close: Callable[[], None]) -> None:
+        self._commit = commit
+        self._close = close
+        self._changed = threading.Condition()
+        self._queue: deque[Waiting[T]] = deque()
+        self._count = 0
+        self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def submit(self, items: Sequence[T], *, seconds: float = WAIT_SECONDS) -> None:
+        """Returns when the items are committed.
+
+        Raises: APIError 503 when the database is away, or too much waits for it already. Then they
+        are not written later either, unless the last wait, for the end of a commit, was in vain.
+        """
+        waiting = Waiting(items)
+        with self._changed:
+            if self._count + len(items) > MAX_WAITING:
+                raise unavailable("Too many reports are waiting to be written.")
+            self._start()
+            self._queue.append(waiting)
+            self._count += len(items)
+            self._changed.notify()
+        if not waiting.done.acquire(timeout=seconds) and self._withdrawn(waiting):
+            raise unavailable("The report could not be written in time.")
+        if waiting.error is not None:
+            raise waiting.error
+
+    def _withdrawn(self, waiting: Waiting[T]) -> bool:
+        """Takes it back if nobody has begun to write it; else waits for the end of the commit.
+
+        Returns False if it ended. That takes as long as `Store` is patient, and longer only where
+        batches are written one by one, as one of them is at fault.
+        """
+        with self._changed:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+                self._count -= len(waiting.items)
+                return True
+        return not waiting.done.acquire(timeout=LAST_SECONDS)
+
+    def stop(self) -> None:
+        """Writes what is waiting, ends the thread, and closes what it used."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+            thread = self._thread
+        if thread:
+            thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._ended = False
+            self._thread = threading.Thread(target=self._run, name="csp-writer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while batch := self._take():
+                self._write(batch)
+        finally:
+            self._close()
+
+    def _take(self) -> list[Waiting[T]]:
+        """Waits for the next batch, and returns it; an empty one when the thread is to end."""
+        batch: list[Waiting[T]] = []
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._ended)
+            taken = 0
+            while self._queue and (not batch or taken + len(self._queue[0].items) <= MAX_BATCH):
+                batch.append(self._queue.popleft())
+                taken += len(batch[-1].items)
+            self._count -= taken
+        return batch
+
+    def _write(self, batch: list[Waiting[T]]) -> None:
+        started = time.perf_counter()
+        items = [item for waiting in batch for item in waiting.items]
+        try:
+            self._commit(items)
+        except Exception as error:  # noqa: BLE001 - whatever it is, every waiter must hear of it
+            self._fail(batch, error)
+            return
+        metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
+        metrics.BATCH_SIZE.observe(len(items))
+        for waiting in batch:
+            waiting.finish()
+
+    def _fail(self, batch: list[Waiting[T]], error: Exception) -> None:
+        """Gives all the same answer, or writes one by one where only some can be at fault."""
+        answer = to_api_error(error)
+        if answer is None and len(batch) > 1:
+            for waiting in batch:
+                self._write([waiting])
+            return
+        if answer is None:
+            log.error("a report could not be written", exc_info=error)
+        for waiting in batch:
+            waiting.finish(answer or error)
+
+
+_store = Store()
+_writer: GroupCommit[Entry] = GroupCommit(_store.commit, close=_store.close)
+
+
+def write(entries: Sequence[Entry]) -> None:
+    """Returns when the entries are committed. Raises: APIError 503 if they cannot be."""
+    _writer.submit(entries)
+
+
+def stop() -> None:
+    """Writes what is waiting and closes the connection. The next `write` starts it again."""
+    _writer.stop()
