@@ -1,18 +1,127 @@
-"""The admin's site: who signs in there holds a session token too, and its home shows the state."""
+"""The admin's site: signing in there, and its home page.
+
+Whoever signs in gets a session token too, in Coder's cookie. It makes their browser's calls to the
+API theirs, such as the reports of our own content policy.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from datetime import datetime
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from coderapi import admin_session
-from coderapi.admin_forms import SignInForm
+from audit.services import Target, actor_of, record
 from kernel.admin_cards import cards
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.identity import IdentifiedRequest
+from kernel.http.rate_limit import WINDOW_SECONDS
+from kernel.http.rate_limits import shared_counter
+from tokens.extraction import COOKIE
+from tokens.models import APIKey
+from tokens.services import create_api_key
+from users.models import User
+from users.roles import OWNER
+
+# Tries to sign in from one address in a minute.
+MAX_TRIES = 60
+# Where Django's session notes the key that was made for it.
+SESSION_ENTRY = "coderapi_key_id"
+
+
+# --- The form ---------------------------------------------------------------------------------
+
+
+class SignInForm(AdminAuthenticationForm):
+    """Asks for name and password; while passwords are off, only owners may enter."""
+
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "The name or the password is wrong, or the account may not enter here.",
+        "passwords_off": "Signing in with a password is switched off for everybody but owners.",
+        "too_many": "Too many tries from this address: wait a minute.",
+    }
+
+    def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.fields["username"].label = "Username or e-mail address"
+
+    def clean(self) -> dict[str, Any]:
+        if settings.API_RATE_LIMIT is not None and _tries(self.request) > MAX_TRIES:
+            raise ValidationError(self.error_messages["too_many"], code="too_many")
+        return super().clean()
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        super().confirm_login_allowed(cast("Any", user))
+        if settings.DISABLE_PASSWORD_AUTH and OWNER not in cast("User", user).roles:
+            raise ValidationError(self.error_messages["passwords_off"], code="passwords_off")
+
+
+def _tries(request: HttpRequest | None) -> int:
+    """Counts the tries of the request's address in this minute, with this one."""
+    if request is None:
+        return 0
+    bucket = bucket_of(cast("IdentifiedRequest", request).client_address)
+    return shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
+
+
+def bucket_of(address: str) -> str:
+    """Names the counter of an address's tries."""
+    return f"admin-sign-in:{rate_limit_bucket(address)}"
+
+
+# --- The session token ------------------------------------------------------------------------
+
+
+def key_id(request: HttpRequest) -> str:
+    """Returns the id of the key made at this browser's sign-in, or ""."""
+    return str(request.session.get(SESSION_ENTRY, ""))
+
+
+def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime) -> None:
+    """Makes a key for who has just signed in, and gives the browser its token in a cookie."""
+    user = cast("User", request.user)
+    new = create_api_key(
+        user, lifetime_ns=settings.SESSION_DURATION_NS, now=now, actor=actor_of(request)
+    )
+    request.session[SESSION_ENTRY] = new.key.id
+    response.set_cookie(
+        COOKIE,
+        new.token,
+        max_age=settings.SESSION_COOKIE_AGE,
+        path="/",
+        httponly=True,
+        secure=settings.SECURE_COOKIES,
+        samesite=settings.SAMESITE,
+    )
+
+
+def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
+    """Deletes a key that a sign-in made; one that is gone already is no mistake."""
+    if not key:
+        return
+    with transaction.atomic():
+        deleted, _ = APIKey.objects.filter(id=key).delete()
+        if deleted:
+            target = Target("api_key", key)
+            record("api_key.delete", actor=actor_of(request), target=target, now=now)
+
+
+def forget_token(response: HttpResponse) -> None:
+    """Makes the browser forget the token."""
+    response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
+
+
+# --- The site ---------------------------------------------------------------------------------
 
 
 class ServiceAdminSite(AdminSite):
@@ -33,21 +142,21 @@ class ServiceAdminSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        before = admin_session.key_id(request)
+        before = key_id(request)
         response = super().login(request, extra_context)
         if request.method == "POST" and response.status_code == 302:
             now = timezone.now()
-            admin_session.end(before, request=request, now=now)
-            admin_session.begin(request, response, now=now)
+            end_session(before, request=request, now=now)
+            begin_session(request, response, now=now)
         return response
 
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        before, user = admin_session.key_id(request), request.user
+        before, user = key_id(request), request.user
         response = super().logout(request, extra_context)
         if request.method == "POST":
             request.user = user
-            admin_session.end(before, request=request, now=timezone.now())
-            admin_session.forget(response)
+            end_session(before, request=request, now=timezone.now())
+            forget_token(response)
         return response

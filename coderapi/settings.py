@@ -79,7 +79,7 @@ DATABASES = databases(
 
 DEBUG = False
 INSTALLED_APPS = [
-    "coderapi.admin_config.ServiceAdminConfig",
+    "coderapi.apps.ServiceAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -90,7 +90,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "coderapi",
+    "coderapi.apps.CoderapiConfig",
     "audit",
     "jobs",
     "users",

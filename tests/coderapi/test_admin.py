@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import Entry
-from coderapi.admin_forms import MOST_TRIES, bucket_of
+from coderapi.admin_site import MAX_TRIES, bucket_of
 from kernel import admin_cards
 from kernel.http.content_policy import content_policy
 from kernel.http.rate_limit import WINDOW_SECONDS
@@ -167,7 +167,7 @@ def test_sign_in_tries_of_an_address_are_limited() -> None:
 
     def is_refused() -> bool:
         minute = int(time.time()) // WINDOW_SECONDS
-        shared_counter().add(bucket_of("127.0.0.1"), minute, MOST_TRIES)
+        shared_counter().add(bucket_of("127.0.0.1"), minute, MAX_TRIES)
         return b"Too many tries" in Client().post(LOGIN, form).content
 
     # The minute may end between the two, and with it the count.

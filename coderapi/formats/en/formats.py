@@ -1,4 +1,4 @@
-"""How pages show times; what stands here goes before Django's own for English."""
+"""The formats of times on pages, instead of Django's own for English."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the home page says of the service as a whole."""
+"""The cards on the admin's home page about the service as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coderapi.health import readiness
 from kernel.admin_cards import Line, State, ago, register
 from kernel.db.replicas import Replica, replicas
 
-MOST_REPLICAS = 12
+MAX_REPLICAS = 12
 
 
 def _service(now: datetime) -> list[Line]:
@@ -46,9 +46,9 @@ def _good(yes: bool) -> State:
 
 def _replicas(now: datetime) -> list[Line]:
     found = replicas()
-    lines = [Line(replica.name, _said_of(replica, now)) for replica in found[:MOST_REPLICAS]]
-    if len(found) > MOST_REPLICAS:
-        lines.append(Line("and", f"{len(found) - MOST_REPLICAS} more"))
+    lines = [Line(replica.name, _said_of(replica, now)) for replica in found[:MAX_REPLICAS]]
+    if len(found) > MAX_REPLICAS:
+        lines.append(Line("and", f"{len(found) - MAX_REPLICAS} more"))
     return lines
 
 
