@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check coverage docs bench audit clean lock
+.PHONY: help setup serve test quick check coverage docs bench audit clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: setup ## Run the static checks
 
 test: check ## Run the static checks and every test (PG=system: on the machine's own PostgreSQL)
 	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
+
+quick: setup ## Run the tests that start no server, browser or cluster: under a minute
+	@PG=$(PG) $(PY) -m pytest -n 2 -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
 coverage: setup ## Run every test and say which lines none of them reaches
 	@$(PY) -m coverage erase

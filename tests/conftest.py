@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from hypothesis import settings
 
 from csp.writing import writer
 from kernel.db import listener
@@ -21,6 +22,21 @@ END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+
+
+# A module that imports one of these starts programs, and all its tests are slow.
+STARTERS = {"subprocess", "Program", "Server", "browsing", "obeying", "rehearsed"}
+settings.register_profile("quick", max_examples=20)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what starts programs; other slow tests carry the mark themselves."""
+    for item in items:
+        module = item.getparent(pytest.Module)
+        starts = module is not None and not STARTERS.isdisjoint(vars(module.obj))
+        if starts or "live_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

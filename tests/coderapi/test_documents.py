@@ -12,9 +12,9 @@ from django.core.management import get_commands
 from coderapi import __version__
 from coderapi.settings import BASE_DIR
 from options.catalogue import CATALOGUE
+from tests.support.processes import PACKAGES
 
-OUR_APPS = {"audit", "coderapi", "csp", "deployment", "experiments", "jobs", "tokens", "users"}
-COMMANDS = sorted(name for name, app in get_commands().items() if app in OUR_APPS)
+COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
 
 
 def read(name: str) -> str:

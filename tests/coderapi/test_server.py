@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from coderapi.server.addresses import Address, AddressError, Claim, split
-from kernel.loops import Backoff
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
     PROJECT,
@@ -69,11 +68,6 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
 
 
 # --- Parts ------------------------------------------------------------------------------------
-
-
-def test_delays_double_and_begin_anew_after_a_long_life() -> None:
-    backoff = Backoff(first=1, longest=5, settled=60)
-    assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]
 
 
 @pytest.mark.parametrize(

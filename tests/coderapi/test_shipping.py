@@ -7,12 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from django.conf import settings
 
 from coderapi.generated import COMPOSE_VARIABLES
 from tests.support.containers import (
@@ -25,7 +25,7 @@ from tests.support.containers import (
     only,
     stages,
 )
-from tests.support.processes import PROJECT
+from tests.support.processes import PACKAGES, PROJECT
 
 BIN = Path(sys.executable).parent
 
@@ -82,10 +82,12 @@ def test_image_holds_no_secret_and_no_address_of_a_package_index() -> None:
     assert not {".env", "docker", "tests"} & set(build_context())
 
 
-def test_every_local_app_is_in_the_image() -> None:
-    apps = {app for app in settings.INSTALLED_APPS if (PROJECT / app).is_dir()}
+def test_every_package_is_in_the_image_and_under_the_rules() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
 
-    assert apps <= set(build_context())
+    assert set(build_context()) >= PACKAGES
+    assert set(project["importlinter"]["root_packages"]) == PACKAGES
+    assert set(project["coverage"]["run"]["source"]) == PACKAGES
 
 
 # --- What the composition promises -------------------------------------------------------------

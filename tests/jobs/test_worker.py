@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,6 @@ from jobs.selectors import jobs_state
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
 from kernel.db.connections import discard_pool
-from kernel.loops import run_until_signalled
 from tests.support.job_registry import empty_registry
 from tests.support.processes import (
     DEADLINE_SECONDS,
@@ -149,26 +147,6 @@ def test_it_sleeps_until_the_next_slot_but_not_for_long() -> None:
         job = every_second(name=f"each_{every}_s", every=timedelta(seconds=every))
         JobRun.objects.create(job=job.name, slot=now, started_at=now, finished_at=now, host="x")
         assert least <= seconds_to_next(job) <= most
-
-
-def test_a_signal_ends_the_loop_between_two_runs() -> None:
-    seen: list[str] = []
-
-    def loop(stop: threading.Event) -> None:
-        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
-        assert stop.wait(DEADLINE_SECONDS)
-        seen.append("finished")
-
-    run_until_signalled(loop)
-    assert seen == ["finished"]
-
-
-def test_what_the_loop_raises_is_raised() -> None:
-    def loop(stop: threading.Event) -> None:
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        run_until_signalled(loop)
 
 
 SLOW_RUN = """

@@ -80,6 +80,8 @@ def in_admin(*roles: str) -> Client:
 @contextmanager
 def fresh_writer() -> Iterator[None]:
     """The writer has a connection of its own, which ends before the test's rows are taken away."""
+    # One that an earlier test has left may still hold a connection.
+    writer.stop()
     ship(NoiseRule)
     keys.memory.forget()
     try:

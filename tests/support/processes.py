@@ -17,6 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 PROJECT = Path(__file__).resolve().parents[2]
+# The product's packages, apps of Django or not.
+PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench", "tests"}
 DEADLINE_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
