@@ -7,7 +7,6 @@ import os
 import django_stubs_ext
 
 from coderapi import __version__, bootstrap
-from deployment.history.snapshot import snapshot
 from kernel import mail
 from kernel.datadir import data_dir
 from kernel.db import replicas
@@ -18,6 +17,7 @@ from kernel.http.wire import Wire
 from kernel.telemetry import logs
 from options import start
 from options.redaction import tellable
+from options.snapshot import snapshot
 from options.values import parse_url
 
 # Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.

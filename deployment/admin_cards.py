@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.urls import reverse
 
-from deployment.history.models import ConfigRevision
-from deployment.history.running import has_drifted, running
-from deployment.models import UpdateCheck
+from deployment.history import has_drifted, running
+from deployment.models import ConfigRevision, UpdateCheck
 from deployment.stats.alarms import alarms
 from deployment.stats.models import WorkspaceState
 from deployment.stats.selectors import refresh_interval, snapshot_state

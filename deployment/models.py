@@ -4,13 +4,14 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
-from deployment.history.models import *  # noqa: F403
 from deployment.stats.models import *  # noqa: F403
+from options.snapshot import SHORT
 
 
 class DeploymentIdentity(models.Model):
-    """What this deployment is known by: made once, kept for ever."""
+    """The id and the web-push key of this deployment: made once, kept for ever."""
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
     deployment_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -28,7 +29,10 @@ class DeploymentIdentity(models.Model):
 
 
 class UpdateCheck(models.Model):
-    """The newest release of Coder that is known, and how the last look for it went."""
+    """The newest known release of Coder, and the result of the last look for it.
+
+    `source` is a digest of the URL that was asked, which may hold a secret.
+    """
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
     version = models.CharField(max_length=64, blank=True, default="")
@@ -46,3 +50,35 @@ class UpdateCheck(models.Model):
 
     def __str__(self) -> str:
         return self.version or "never succeeded"
+
+
+class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
+    def newest(self) -> ConfigRevision | None:
+        return self.order_by("-id").first()
+
+
+class ConfigRevision(models.Model):
+    """The options of a start that differed from the revision before.
+
+    Shape: as in `options.snapshot`; no field holds a secret.
+    """
+
+    digest = models.CharField(max_length=64)
+    host = models.CharField(max_length=255)
+    version = models.CharField(max_length=64)
+    recorded_at = models.DateTimeField(db_default=Now())
+    values = models.JSONField(default=dict)
+    sources = models.JSONField(default=dict)
+    secrets = models.JSONField(default=dict)
+
+    objects = ConfigRevisionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"revision {self.pk} ({self.short})"
+
+    @property
+    def short(self) -> str:
+        return self.digest[:SHORT]

@@ -5,14 +5,13 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from deployment.buildinfo import build_info
+from deployment.selectors import build_info, ssh_config
 from deployment.serializers import (
     BuildInfoSerializer,
     DeploymentConfigSerializer,
     SSHConfigSerializer,
     UpdateCheckSerializer,
 )
-from deployment.ssh import ssh_config
 from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
 from kernel.http.documents import Document

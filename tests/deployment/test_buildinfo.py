@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from coderapi import __version__
-from deployment.identity import deployment_identity
+from deployment.selectors import deployment_identity
 from kernel.http import documents
 from tests.support.client import APIClient
 

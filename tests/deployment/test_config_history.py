@@ -18,13 +18,11 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from deployment.history.differences import differences
-from deployment.history.models import ConfigRevision
-from deployment.history.recording import record_start
-from deployment.history.running import has_drifted, hosts_by_configuration
-from deployment.history.snapshot import ConfigSnapshot, snapshot
+from deployment.history import differences, has_drifted, hosts_by_configuration, record_start
+from deployment.models import ConfigRevision
 from kernel.db.replicas import PREFIX, Replica
 from options.configuration import load
+from options.snapshot import ConfigSnapshot, snapshot
 from tests.support.client import APIClient
 from tests.support.obeying import Obeying, obeying
 from tests.support.processes import PROJECT, Program, in_database, wait_for

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployment.ssh import parse_options
+from deployment.selectors import parse_options
 from options.configuration import ConfigurationError, load
 from tests.support.client import APIClient
 

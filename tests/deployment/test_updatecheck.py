@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +17,9 @@ from django.utils import timezone
 
 from deployment.models import UpdateCheck
 from deployment.updatecheck import UpdateCheckError, check_for_update, is_current, parse_release
+from jobs.models import JobRun
+from jobs.registry import all_jobs
+from jobs.services import run_job
 from kernel.http import documents
 from tests.support.client import APIClient
 from tests.support.processes import free_port
@@ -23,15 +29,21 @@ pytestmark = pytest.mark.django_db
 
 
 class Releases(ThreadingHTTPServer):
-    """Answers each request with what the test has put there, and remembers what was asked."""
+    """Answers each request as the test wants it, and remembers what was asked.
+
+    `trickles` names the part of the answer that comes byte by byte until the test is over.
+    """
 
     status = 200
     body = b""
     etag = '"1"'
+    trickles = ""
+    redirects = 0
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[dict[str, str]] = []
+        self.over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -48,12 +60,27 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(dict(self.headers))
+        if self.server.trickles == "headers":
+            return self._trickle(b"HTTP/1.0 200 OK\r\nX-Slow: ")
+        if len(self.server.asked) <= self.server.redirects:
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere?token=planted-too")
+            return self.end_headers()
         known = self.headers.get("If-None-Match") == self.server.etag
         self.send_response(304 if known else self.server.status)
         self.send_header("ETag", self.server.etag)
         self.end_headers()
+        if self.server.trickles == "body":
+            return self._trickle(b"{")
         if not known:
             self.wfile.write(self.server.body)
+        return None
+
+    def _trickle(self, beginning: bytes) -> None:
+        self.wfile.write(beginning)
+        with contextlib.suppress(OSError):
+            while not self.server.over.wait(0.02):
+                self.wfile.write(b"x")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the tests' output is for the tests."""
@@ -66,6 +93,7 @@ def releases(settings: Any) -> Iterator[Releases]:
         settings.UPDATE_CHECK = True
         settings.UPDATE_CHECK_URL = server.url
         yield server
+        server.over.set()
         server.shutdown()
 
 
@@ -157,6 +185,50 @@ def test_source_that_does_not_answer_is_a_failure_that_names_it(settings: Any) -
 
     with pytest.raises(UpdateCheckError, match="cannot be reached"):
         check_for_update(timezone.now())
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_source_that_answers_byte_by_byte_gets_one_deadline(releases: Releases, part: str) -> None:
+    releases.trickles = part
+    begun = time.monotonic()
+
+    with pytest.raises(UpdateCheckError, match=r"did not answer within 0\.3 seconds"):
+        check_for_update(timezone.now(), seconds=0.3)
+
+    assert time.monotonic() - begun < 5
+    assert "0.3 seconds" in UpdateCheck.objects.get().error
+
+
+@pytest.mark.parametrize(("redirects", "learnt"), [(3, True), (4, False)])
+def test_few_redirects_are_followed(releases: Releases, redirects: int, learnt: bool) -> None:
+    releases.publish("v2.30.1")
+    releases.redirects = redirects
+
+    if learnt:
+        assert check_for_update(timezone.now()) == 1
+    else:
+        with pytest.raises(UpdateCheckError, match="redirects more than 3 times"):
+            check_for_update(timezone.now())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_password_and_query_of_the_url_are_sent_and_kept_nowhere(
+    settings: Any, releases: Releases, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level("DEBUG")
+    releases.publish("v2.30.1")
+    releases.status, releases.redirects = status, 1
+    settings.UPDATE_CHECK_URL = f"{releases.url}?token=planted".replace("//", "//me:planted@")
+    job = next(job for job in all_jobs() if job.name == "update_check")
+
+    run = run_job(job, timezone.now())
+
+    assert run is not None
+    wanted = "Basic " + base64.b64encode(b"me:planted").decode()
+    assert [headers.get("authorization") for headers in releases.asked] == [wanted, wanted]
+    kept = [UpdateCheck.objects.values().get(), JobRun.objects.filter(pk=run.pk).values().get()]
+    assert "planted" not in f"{kept} {caplog.text}"
+    assert (status == 200) is (run.error == "")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
 
 from coderapi import generated
-from deployment.config_schema import components
+from deployment.schema import components
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE

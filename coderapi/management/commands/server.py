@@ -20,7 +20,7 @@ from coderapi.server.command import ServerCommand, private_database_watched
 from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
-from deployment.history.recording import record_start, warn_of_options
+from deployment.history import record_start, warn_of_options
 from kernel.datadir import write_private
 from kernel.db.connections import discard_pool
 from options.written_config import yaml_document

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from coderapi.server.command import ServerCommand, private_database_watched
-from deployment.history.recording import record_start, warn_of_options
+from deployment.history import record_start, warn_of_options
 from jobs.worker import work
 from kernel.loops import run_until_signalled
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from deployment.history.differences import differences
-from deployment.history.models import ConfigRevision
-from deployment.history.running import has_drifted, running
+from deployment.history import differences, has_drifted, running
+from deployment.models import ConfigRevision
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""A configuration as it is kept and compared: what may be shown, and digests of what may not."""
+"""A configuration as it is kept and compared: values that may be shown, digests of secrets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class ConfigSnapshot:
-    """What options say, by JSON path.
+    """The values of Coder's options, by JSON path.
 
-    Shape: `values` {path: text}; `sources` {path: value source}, of those that somebody set;
-    `secrets` {path: keyed digest}, of those secrets, and values with a secret in them, that are
-    set. `digest` covers values and secrets, whatever they come from.
+    Shape: `values` {path: text}; `sources` {path: value source} for values that somebody set;
+    `secrets` {path: keyed digest} for secrets that are set, and for values with a secret in them.
+    `digest` covers values and secrets, but not their sources.
     """
 
     values: dict[str, str]
@@ -31,15 +31,15 @@ class ConfigSnapshot:
 
     @property
     def short(self) -> str:
-        """The digest's beginning, as people and connections' names show it."""
+        """The digest's first characters, as people and connections' names show it."""
         return self.digest[:SHORT]
 
 
 def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
-    """What the options say.
+    """Returns the snapshot of Coder's options.
 
-    Digests of secrets can be compared only with those of the same key, and without it nobody can
-    try out what a digest may stand for.
+    Digests of secrets can be compared only with those of the same key; without the key nobody can
+    guess a secret from its digest.
     """
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -51,7 +51,9 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
         if shown != value:
             secrets[path] = _keyed(option, value, key=key)
     sources = {
-        path: source.value for path, source in options.sources.items() if options.places.get(path)
+        option.json_path: options.sources[option.json_path].value
+        for option in options.options
+        if options.places[option.json_path]
     }
     return ConfigSnapshot(values, sources, secrets, _digest(values, secrets))
 

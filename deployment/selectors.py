@@ -1,0 +1,111 @@
+"""What clients are told about this deployment: its build, its identity, SSH for its workspaces."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
+from django.db import transaction
+
+from deployment.models import DeploymentIdentity
+from kernel.db.connections import transaction_lock
+
+PROJECT_URL = "https://github.com/coderapi/coderapi"
+AGENT_API_VERSION = "1.0"
+PROVISIONER_API_VERSION = "1.14"
+
+_SEPARATOR = re.compile(r"[ =]")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    agent_api_version: str
+    dashboard_url: str
+    deployment_id: str
+    external_url: str
+    provisioner_api_version: str
+    telemetry: bool
+    upgrade_message: str
+    version: str
+    webpush_public_key: str
+    workspace_proxy: bool
+
+
+def external_url() -> str:
+    """Returns the page that describes this release of ours."""
+    return f"{PROJECT_URL}/releases/tag/v{settings.VERSION}"
+
+
+def build_info() -> BuildInfo:
+    """Returns the answer of `GET /buildinfo`."""
+    identity = deployment_identity()
+    return BuildInfo(
+        agent_api_version=AGENT_API_VERSION,
+        dashboard_url=settings.ACCESS_URL,
+        deployment_id=str(identity.deployment_id),
+        external_url=external_url(),
+        provisioner_api_version=PROVISIONER_API_VERSION,
+        telemetry=settings.TELEMETRY,
+        upgrade_message=settings.CLI_UPGRADE_MESSAGE,
+        version=settings.BUILD_VERSION,
+        webpush_public_key=identity.vapid_public_key,
+        workspace_proxy=False,
+    )
+
+
+def deployment_identity() -> DeploymentIdentity:
+    """Returns the one id and web-push key; the first call makes them under a lock."""
+    found = DeploymentIdentity.objects.first()
+    if found is not None:
+        return found
+    with transaction.atomic(), transaction_lock("deployment-identity"):
+        return DeploymentIdentity.objects.first() or _make()
+
+
+def _make() -> DeploymentIdentity:
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return DeploymentIdentity.objects.create(
+        vapid_private_key=private, vapid_public_key=_vapid_public_key(key.public_key())
+    )
+
+
+def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
+    """Returns the uncompressed point in unpadded base64url, as browsers want it (RFC 8292)."""
+    point = key.public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class SSHConfig:
+    hostname_prefix: str
+    hostname_suffix: str
+    ssh_config_options: dict[str, str]
+
+
+def ssh_config() -> SSHConfig:
+    """Returns the answer of `GET /deployment/ssh`, which clients write into their own files."""
+    return SSHConfig(
+        hostname_prefix=settings.SSH_HOSTNAME_PREFIX,
+        hostname_suffix=settings.SSH_HOSTNAME_SUFFIX,
+        ssh_config_options=parse_options(settings.SSH_CONFIG_OPTIONS),
+    )
+
+
+def parse_options(items: Iterable[str]) -> dict[str, str]:
+    """Splits each item at its first space or `=`; a later one of the same name wins.
+
+    The configuration refuses an item that has neither.
+    """
+    return dict(_SEPARATOR.split(item, maxsplit=1) for item in items)
