@@ -16,8 +16,8 @@ from options.reference import options_reference
 type Maker = Callable[[], str]
 
 INTRODUCTION = (
-    "The settings of coderapi, each with what it is without it. Copy this file to .env and take "
-    "away the # before what you change. Docker Compose reads .env by itself; systemd does with "
+    "The settings of coderapi, each with its default. Copy this file to .env and remove the # "
+    "before each line that you change. Docker Compose reads .env by itself; systemd does with "
     "EnvironmentFile=, a shell with `set -a; . ./.env`. Put no quotes or spaces around a value."
 )
 CODERS = (

@@ -1,4 +1,4 @@
-"""What is measured about deployment stats and the update check, for Prometheus."""
+"""Gauges of deployment stats and of the update check, for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients are told about this deployment: its build, its identity, SSH for its workspaces."""
+"""Facts about this deployment for clients: its build, its identity, SSH for its workspaces."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class UpdateCheckSerializer(WireSerializer):
 
 
 class ConfigField(serializers.JSONField):
-    """The tree of values, as `options.rendering` makes it; the catalogue describes it."""
+    """The tree of values that `options.rendering` makes; the catalogue describes it."""
 
 
 class OptionField(serializers.JSONField):

@@ -139,23 +139,23 @@ def _snake_case(key: str) -> str:
 
 
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """The options by the name of their variable."""
+    """Returns the options by the name of their variable."""
     return {option.env: option for option in catalogue if option.env}
 
 
 def by_flag(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """The options by their flag without its dashes, shorthands included."""
+    """Returns the options by their flag without its dashes, shorthands included."""
     flags = {option.flag: option for option in catalogue if option.flag}
     return flags | {option.flag_shorthand: option for option in catalogue if option.flag_shorthand}
 
 
 def by_yaml_path(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """The options by their whole key in the YAML file."""
+    """Returns the options by their whole key in the YAML file."""
     return {option.yaml_path: option for option in catalogue if option.yaml}
 
 
 def by_file_variable(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """The secret options by the variable that names a file with the secret in it.
+    """Returns the secret options by the variable that names a file with the secret in it.
 
     Where another option already has that name, as the file with the e-mail password has, the other
     option keeps it.

@@ -16,23 +16,25 @@ _HEAD = """\
 # Options
 
 Every option of Coder's server can be set here by flag, environment variable or YAML file, and is
-told to clients. **Obeyed** says that this service acts on it; *reported* that clients are told it
-and nothing else happens here.
+shown to clients. **Obeyed** means that this service acts on it. *Reported* means that clients see
+the value, and that nothing else happens here.
 
-A flag beats the environment, which beats the YAML file, which beats the default. A secret can also
-be read from a file, which the variable with `_FILE` at its end names. Two variables of this
-service's own win over an option, for a machine that has the environment of Coder's server:
-`CODERAPI_HTTP_ADDRESS` over the HTTP Address and `DATABASE_URL` over the Postgres Connection URL;
-clients are still told the option.
+A flag beats the environment, the environment beats the YAML file, and the file beats the default. A
+secret can also be read from a file: add `_FILE` to the name of its variable, and name the file
+there. Two of this service's own variables win over an option, for a machine that has the
+environment of Coder's server: `CODERAPI_HTTP_ADDRESS` over the HTTP Address, and `DATABASE_URL`
+over the Postgres Connection URL. Clients still see the option. `.env.example` lists all variables
+of this service's own.
 
-* `manage.py options` shows what is in force and where each value comes from.
-* `manage.py options --check FILE` says what is wrong with a YAML file.
+* `manage.py options` shows the values in force and the source of each.
+* `manage.py options --check FILE` lists the mistakes of a YAML file.
 * `manage.py server --write-config` prints the configuration as such a file.
-* `manage.py config_history` lists what earlier starts ran with; `--diff` compares two of them.
+* `manage.py config_history` lists the configurations of earlier starts; `--diff` compares two.
 
-What Coder's server can do and this service cannot stops the start, by name, rather than being
-passed over: more than one certificate, cipher lists, TLS below 1.2, client certificates that are
-optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put a proxy in front.
+This service cannot do all that Coder's server can. An option that asks for one of these stops the
+start with a message that names it: more than one certificate, cipher lists, TLS below 1.2, client
+certificates that are optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put
+a proxy in front.
 """
 _UNGROUPED = "Without a group"
 

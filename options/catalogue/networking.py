@@ -1,4 +1,4 @@
-"""How the server is reached: its URLs, listeners, certificates and relays."""
+"""URLs, listeners, certificates and relays: the ways to reach the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people are told about events."""
+"""Notifications to people about events."""
 
 from __future__ import annotations
 

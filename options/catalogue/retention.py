@@ -1,4 +1,4 @@
-"""How long records are kept, and a switch for developers of Coder."""
+"""Retention of records, and a switch for developers of Coder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,1 @@
-"""Where option values come from.
-
-Each source gives settings, not yet read, and what is wrong with it.
-"""
+"""The sources of option values. Each gives its settings unread, its errors and its warnings."""

@@ -21,7 +21,7 @@ _NO = frozenset({"false", "no", "off", "n"})
 
 
 class Struct[T](ValueType[T | None]):
-    """A value that is `None` while nothing is set. Unknown inner keys are passed over."""
+    """A value that is `None` while nothing is set. Unknown inner keys are ignored."""
 
     @property
     def zero(self) -> T | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from experiments.selectors import expanded, unknown_experiments
+from experiments.selectors import expanded, warn_of_unknown_experiments
 from tests.support.client import APIClient
 
 ENABLED = "/api/v2/experiments"
@@ -42,5 +42,7 @@ def test_star_stands_for_the_safe_ones(names: list[str], safe: list[str], found:
     assert expanded(names, safe=safe) == found
 
 
-def test_unknown_ones_are_found() -> None:
-    assert unknown_experiments(["oauth2", "typo"]) == ["typo"]
+def test_unknown_ones_are_logged(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.EXPERIMENTS = ["OAuth2", "typo", "*"]
+    warn_of_unknown_experiments()
+    assert caplog.messages == ["CODER_EXPERIMENTS: 'typo' is not a known experiment"]

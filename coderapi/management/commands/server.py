@@ -21,6 +21,7 @@ from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
+from experiments.selectors import warn_of_unknown_experiments
 from kernel.datadir import write_private
 from kernel.db.connections import discard_pool
 from options.written_config import yaml_document
@@ -76,6 +77,7 @@ def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Ord
 
 def _say_what_starts(listeners: Sequence[Listener]) -> None:
     warn_of_options()
+    warn_of_unknown_experiments()
     logger.info(
         "Starting on %s with data directory %s and the %s wire",
         " and ".join(listener.url for listener in listeners),

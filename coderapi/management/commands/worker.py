@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from coderapi.server.command import ServerCommand, private_database_watched
 from deployment.history import record_start, warn_of_options
+from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
 from kernel.loops import run_until_signalled
 
@@ -23,6 +24,7 @@ class Command(ServerCommand):
 
     def handle(self, **options: Any) -> None:
         warn_of_options()
+        warn_of_unknown_experiments()
         try:
             record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
         except DatabaseError as error:
