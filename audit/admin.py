@@ -6,7 +6,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from audit.export import json_lines
 from audit.models import Entry
-from kernel.admin_base import ReadOnlyAdmin
+from kernel.admin import ReadOnlyAdmin
 
 
 @admin.register(Entry)

@@ -9,7 +9,7 @@ from django.db import connection
 from django.template.defaultfilters import filesizeformat
 
 from coderapi.health import readiness
-from kernel.admin_cards import Line, State, ago, register
+from kernel.admin import Line, State, ago, register
 from kernel.db.replicas import Replica, replicas
 
 MAX_REPLICAS = 12

@@ -21,11 +21,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from audit.services import Target, actor_of, record
-from kernel.admin_cards import cards
+from kernel.admin import cards
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.rate_limit import WINDOW_SECONDS
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tokens.extraction import COOKIE
 from tokens.models import APIKey
 from tokens.services import create_api_key

@@ -13,6 +13,7 @@ from kernel.db import replicas
 from kernel.db.connections import databases
 from kernel.durations import to_timedelta
 from kernel.http import content_policy
+from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.telemetry import logs
 from options import start
@@ -37,6 +38,10 @@ WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
+# A thread that reads a body only waits. So there are three more for each one, and those that read,
+# at most half of all, never keep the others from answering.
+SERVER_THREADS = 4 * WEB_THREADS
+MAX_BODY_READERS = SERVER_THREADS // 2
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
     start.without_credentials(str(OPTIONS["access_url"]))
@@ -47,6 +52,8 @@ ACCESS_URL = (
 CONFIGURATION = tellable(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
+# Asked by any Host name, and never sent on.
+HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 ALLOWED_HOSTS = start.allowed_hosts(
     OPTIONS["CODERAPI_ALLOWED_HOSTS"],
     access_url=str(OPTIONS["access_url"]),
@@ -101,18 +108,18 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",
-    "kernel.telemetry.metrics.RequestMetricsMiddleware",
+    "kernel.http.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "kernel.http.page_middleware.OriginCorsMiddleware",
+    "kernel.http.pages.OriginCorsMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
-    "kernel.http.middleware.RateLimitMiddleware",
+    "kernel.http.rate_limit.RateLimitMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
-    "kernel.http.page_middleware.PageSessionMiddleware",
+    "kernel.http.pages.PageSessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "kernel.http.page_middleware.PageAuthenticationMiddleware",
-    "kernel.http.page_middleware.PageMessageMiddleware",
-    "kernel.http.page_middleware.PageXFrameOptionsMiddleware",
+    "kernel.http.pages.PageAuthenticationMiddleware",
+    "kernel.http.pages.PageMessageMiddleware",
+    "kernel.http.pages.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.urls"
 WSGI_APPLICATION = "coderapi.wsgi.application"
@@ -144,7 +151,7 @@ STATIC_ROOT = COLLECTED if COLLECTED.is_dir() else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {
-        "BACKEND": "kernel.http.static_files.CollectedOrPlain",
+        "BACKEND": "kernel.http.pages.CollectedOrPlain",
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
@@ -201,8 +208,11 @@ CSRF_COOKIE_NAME = "csrf_token"
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+CSP_REPORTS_PATH = "/api/v2/csp/reports"
 SECURE_CSP = content_policy.content_policy(
-    OPTIONS["additional_csp_policy"] or (), https=ACCESS_URL.startswith("https://")
+    OPTIONS["additional_csp_policy"] or (),
+    reports_path=CSP_REPORTS_PATH,
+    https=ACCESS_URL.startswith("https://"),
 )
 X_FRAME_OPTIONS = "DENY"
 CORS_ALLOW_ALL_ORIGINS = OPTIONS["dangerous.allow_all_cors"]
@@ -225,7 +235,13 @@ API_RATE_LIMIT = start.api_rate_limit(
 CSP_RATE_LIMIT = (
     (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
 )
+RATE_LIMITS_APART = {CSP_REPORTS_PATH: CSP_RATE_LIMIT}
 CACHE_URL = OPTIONS["CACHE_URL"]
+# Bytes of a request's body, by path; `kernel.http.body` has the cap of all others.
+BODY_CAPS = {
+    CSP_REPORTS_PATH: 1 * MEBIBYTE,
+    "/api/v2/deployment/stats/reports": 8 * MEBIBYTE,
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body caps and counts before Django sees a request.
 
 # --- What this service keeps and answers ------------------------------------------------------

@@ -47,20 +47,22 @@ def _application() -> WSGIApplication:
     from django.conf import settings
 
     from coderapi.answers import complete
+    from coderapi.server.http import ask_for_successors
     from kernel.db import listener
-    from kernel.http.body import bounded
-    from kernel.http.limits import cap_for
-    from kernel.telemetry import measures
+    from kernel.http.body import Readers, bounded
+    from kernel.http.client_address import address_of, rate_limit_bucket
+    from kernel.telemetry import metrics
 
     _leave_out_idle_work()
     _unlock_thread_locals()
     listener.start()
-    measures.start_sampling()
+    metrics.start_sampling()
     return bounded(
         complete(django_application),
-        cap_for=cap_for,
+        readers=Readers(settings.MAX_BODY_READERS, when_stuck=ask_for_successors),
+        caps=settings.BODY_CAPS,
+        address_of=lambda environ: rate_limit_bucket(address_of(environ)),
         build_version=settings.BUILD_VERSION,
-        most_slow=max(1, settings.WEB_THREADS * 3 // 4),
     )
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,7 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-from audit.services import Actor
+from audit.services import actor_of
 from csp import export, selectors, services
 from csp.access.origins import normalised
 from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
@@ -22,19 +22,12 @@ from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.noise import history
 from csp.noise.rules import checked_pattern
 from csp.writing import reach
-from kernel.admin_base import ReadOnlyAdmin
-from kernel.http.middleware import address_of
-from users.models import User
+from kernel.admin import ReadOnlyAdmin
 
 CHART_HOURS = 7 * 24
 CHART_HEIGHT, BAR, GAP = 120, 4, 1
 MAX_IN_LIST = 40
 DAYS_OF_HITS = 14
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    user = cast("User", request.user)
-    return Actor(user_id=user.pk, name=user.username, address=address_of(request))
 
 
 class ExportingAdmin(ReadOnlyAdmin):

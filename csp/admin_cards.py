@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from csp.models import HourCount
 from csp.selectors import visible_groups
-from kernel.admin_cards import Line, register
+from kernel.admin import Line, register
 
 
 def _lines(now: datetime) -> list[Line]:

@@ -15,9 +15,10 @@ from csp.parsing.formats import MAX_REPORTS
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import error_response, to_api_error
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.schema import SECURITY, ResponseSerializer
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
+from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.views import APIView, kept_private
+from tokens.authentication import SECURITY
 
 
 class ViolationSerializer(WireSerializer):

@@ -11,7 +11,7 @@ from deployment.stats.alarms import alarms
 from deployment.stats.models import WorkspaceState
 from deployment.stats.selectors import refresh_interval, snapshot_state
 from deployment.updatecheck import update
-from kernel.admin_cards import Line, State, ago, register
+from kernel.admin import Line, State, ago, register
 
 # A snapshot that is older than so many intervals says that nobody takes them.
 LATE_AFTER = 3

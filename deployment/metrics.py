@@ -8,39 +8,39 @@ from deployment.models import UpdateCheck
 from deployment.stats import metrics as stats_metrics
 from deployment.stats.selectors import snapshot_state
 from deployment.updatecheck import update
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 
 # Its figures are declared as it is imported.
 __all__ = ["stats_metrics"]
 
 
-def _snapshot_age(now: datetime) -> measures.Values:
+def _snapshot_age(now: datetime) -> metrics.Values:
     state = snapshot_state(now)
     return {(): state["age_seconds"]} if state else {}
 
 
-def _update_check_age(now: datetime) -> measures.Values:
+def _update_check_age(now: datetime) -> metrics.Values:
     known = UpdateCheck.objects.first()
     if known is None or known.succeeded_at is None:
         return {}
     return {(): (now - known.succeeded_at).total_seconds()}
 
 
-def _current(now: datetime) -> measures.Values:
+def _current(now: datetime) -> metrics.Values:
     return {(): float(update().current)}
 
 
-measures.figure(
+metrics.figure(
     "coderapi_snapshot_age_seconds",
     "How long ago the newest snapshot of deployment stats was taken; absent before the first.",
     _snapshot_age,
 )
-measures.figure(
+metrics.figure(
     "coderapi_update_check_age_seconds",
     "How long ago Coder's newest release was last learnt; absent before the first time.",
     _update_check_age,
 )
-measures.figure(
+metrics.figure(
     "coderapi_coder_version_current",
     "1 while no newer release of Coder is known than the one that we speak for, else 0.",
     _current,

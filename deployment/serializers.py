@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
 
 
 class BuildInfoSerializer(WireSerializer):

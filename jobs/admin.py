@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from jobs.models import JobRun
-from kernel.admin_base import ReadOnlyAdmin
+from kernel.admin import ReadOnlyAdmin
 
 
 @admin.register(JobRun)

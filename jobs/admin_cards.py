@@ -7,7 +7,7 @@ from django.urls import reverse
 from jobs import selectors
 from jobs.models import JobRun
 from jobs.registry import Job
-from kernel.admin_cards import Line, State, ago, register
+from kernel.admin import Line, State, ago, register
 
 MAX_ERROR_CHARACTERS = 120
 

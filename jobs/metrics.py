@@ -8,7 +8,7 @@ from prometheus_client import Counter, Histogram
 
 from jobs.models import JobRun
 from jobs.selectors import late_jobs
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 
 RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", ["job", "outcome"])
 RUN_SECONDS = Histogram(
@@ -25,27 +25,27 @@ def count(run: JobRun, *, seconds: float) -> None:
     RUN_SECONDS.labels(run.job).observe(seconds)
 
 
-def _ages(now: datetime) -> measures.Values:
+def _ages(now: datetime) -> metrics.Values:
     newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
     return {
         (run.job,): (now - run.finished_at).total_seconds() for run in newest if run.finished_at
     }
 
 
-def _failing(now: datetime) -> measures.Values:
+def _failing(now: datetime) -> metrics.Values:
     newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
     return {(run.job,): float(run.failed) for run in newest}
 
 
-def _late(now: datetime) -> measures.Values:
+def _late(now: datetime) -> metrics.Values:
     return {(job,): float(late) for job, late in late_jobs(now).items()}
 
 
-measures.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=["job"])
-measures.figure(
+metrics.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=["job"])
+metrics.figure(
     "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=["job"]
 )
-measures.figure(
+metrics.figure(
     "coderapi_job_late",
     "1 if a job's run takes too long, or its next one has not ended in time, else 0.",
     _late,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -93,3 +94,14 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
                 impatient_from = time.monotonic() + REPEAT_SECONDS
     if event is not None:
         raise event
+
+
+def is_alive(pid: int) -> bool:
+    """Tells whether a process has this number now, ours or somebody else's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -12,7 +12,7 @@ from csp.writing import writer
 from kernel.db import listener
 from kernel.db.connections import connect_directly
 from kernel.http import documents
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tokens.memory import memory

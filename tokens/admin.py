@@ -12,8 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from audit.services import actor_of
-from kernel.admin_base import ReadOnlyAdmin
-from kernel.admin_cards import Line, register
+from kernel.admin import Line, ReadOnlyAdmin, register
 from kernel.durations import format_duration
 from tokens import configs, services
 from tokens.configs import Existing

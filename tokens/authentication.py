@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware, get_token
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest, Identity, TokenSource
+from kernel.http.wire import Schema
 from tokens.extraction import COOKIE, HEADER, bearer
+
+if TYPE_CHECKING:
+    from drf_spectacular.openapi import AutoSchema
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -72,3 +77,47 @@ def enforce_csrf(request: HttpRequest) -> None:
             "The CSRF token is missing or wrong.",
             detail=f"{reason} Send the csrf_token cookie's value in the X-CSRF-TOKEN header.",
         )
+
+
+_CARRIED = "A session token, `<id>-<secret>`"
+
+SCHEMES: dict[str, Schema] = {
+    "session-token-header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Coder-Session-Token",
+        "description": f"{_CARRIED}, in a header of its own.",
+    },
+    "session-token-cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "coder_session_token",
+        "description": f"{_CARRIED}, in the cookie that signing in sets. Writes need a CSRF proof "
+        "besides: the value of the cookie `csrf_token` in the header `X-CSRF-TOKEN`.",
+    },
+    "session-token-query": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "coder_session_token",
+        "description": f"{_CARRIED}, in the address. Addresses are logged: use it only where "
+        "neither a header nor a cookie can be sent.",
+    },
+    "session-token-bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": f"{_CARRIED}, as OAuth 2.0 carries it in the `Authorization` header.",
+    },
+}
+# Any one of them is enough.
+SECURITY: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
+
+
+class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = SessionTokenAuthentication
+    name = list(SCHEMES)
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
+        return SECURITY
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Schema]:
+        return list(SCHEMES.values())

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 from tokens.memory import memory
 from tokens.models import APIKey
 
-measures.sampled_counter(
+metrics.sampled_counter(
     "coderapi_key_memory_hits", "Tokens that were known without a query.", lambda: memory.hits
 )
-measures.sampled_counter(
+metrics.sampled_counter(
     "coderapi_key_memory_misses", "Tokens that had to be looked up.", lambda: memory.misses
 )
 
 
-def _live(now: datetime) -> measures.Values:
+def _live(now: datetime) -> metrics.Values:
     return {(): APIKey.objects.filter(expires_at__gte=now).count()}
 
 
-measures.figure("coderapi_session_tokens", "Session tokens that have not expired.", _live)
+metrics.figure("coderapi_session_tokens", "Session tokens that have not expired.", _live)

@@ -13,13 +13,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.http import http_date
 
+from kernel.http import API_PREFIX
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
-from kernel.http.for_pages import API_PREFIX
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
-from kernel.http.rate_limit import WINDOW_SECONDS
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tokens import refusals, verification
 from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
 from users.permissions import KeyIdentity

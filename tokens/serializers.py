@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from kernel.durations import whole_seconds
 from kernel.http import wire
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
 from tokens.models import APIKey
 from tokens.selectors import SHOWN
 from users.requests import BoundedListField, RequestSerializer, TextField, WholeNumberField

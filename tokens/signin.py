@@ -11,8 +11,7 @@ from django.db import transaction
 from audit.services import Actor, Target, record
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
-from kernel.http.rate_limit import check
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import check, shared_counter
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from users.models import User

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from audit.services import actor_of
 from kernel.http import wire
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.schema import ResponseSerializer
+from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from tokens import minting, selectors, services, signin

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import Actor, actor_of, record
-from kernel.admin_cards import Line, register
+from kernel.admin import Line, register
 from kernel.http.errors import APIError
 from users import passwords, services
 from users.models import User

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 from users.models import User
 
 
-def _by_status(now: datetime) -> measures.Values:
+def _by_status(now: datetime) -> metrics.Values:
     counts = dict(User.objects.order_by().values_list("status").annotate(n=Count("*")))
     return {(status.value,): counts.get(status.value, 0) for status in User.Status}
 
 
-measures.figure("coderapi_users", "Users by status.", _by_status, labels=["status"])
+metrics.figure("coderapi_users", "Users by status.", _by_status, labels=["status"])

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from kernel.http.errors import Validation, invalid
 from kernel.http.parsing import json_object
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
 
 
 class RequestSerializer(WireSerializer):

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
 from users.models import User
 from users.requests import BoundedDictField, BoundedListField, RequestSerializer, TextField
 from users.roles import DISPLAY_NAMES

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.schema import ResponseSerializer
+from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from users import allow_lists, selectors, services

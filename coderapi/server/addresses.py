@@ -140,7 +140,7 @@ class Listener:
             "host": self.claim.address.host,
             "port": self.claim.address.port,
             "workers": settings.WEB_WORKERS,
-            "threads": settings.WEB_THREADS,
+            "threads": settings.SERVER_THREADS,
             "logging": settings.LOGGING,
             "tls": self.certificate.orders() if self.certificate else None,
         }

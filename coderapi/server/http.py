@@ -98,9 +98,6 @@ def load(flags: bootstrap.Flags) -> WSGIApplication:
 
 
 def _prepare_worker() -> None:
-    from kernel.http.stalled import SHARED_WATCH
-
-    SHARED_WATCH.when_stuck = ask_for_successors
     for name in [name for name in os.environ if name.startswith(REQUEST_LOOKALIKES)]:
         del os.environ[name]
 

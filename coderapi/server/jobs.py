@@ -9,9 +9,9 @@ from coderapi.server.children import Orders, run_as_child
 
 def run_jobs(_orders: Orders, stop: threading.Event) -> None:
     from jobs.worker import work
-    from kernel.telemetry import measures
+    from kernel.telemetry import metrics
 
-    measures.start_sampling()
+    metrics.start_sampling()
     work(stop)
 
 

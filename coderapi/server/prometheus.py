@@ -22,7 +22,7 @@ from django.db import close_old_connections
 from coderapi.bootstrap import server_flags
 from coderapi.server.addresses import Claim
 from coderapi.server.children import Orders, run_as_child
-from kernel.alive import is_alive
+from kernel.loops import is_alive
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def serve(orders: Orders, stop: threading.Event) -> None:
     from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from kernel.telemetry.measures import Figures, discover
+    from kernel.telemetry.metrics import Figures, discover
 
     discover()
     directory = Path(os.environ[DIRECTORY_VARIABLE])

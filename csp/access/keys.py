@@ -21,7 +21,6 @@ from django.utils import timezone
 
 from csp.models import IngestKey
 from kernel.db import listener
-from kernel.http.content_policy import REPORTS_PATH
 from kernel.http.errors import APIError
 from kernel.http.identity import Identity
 from tokens import refusals
@@ -101,7 +100,7 @@ def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
     No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
     A retired key counts too: a page must be able to read the 410.
     """
-    if path != REPORTS_PATH:
+    if path != settings.CSP_REPORTS_PATH:
         return False
     key = query.get(PARAMETER, "")
     if not key:

@@ -14,7 +14,7 @@ from deployment.stats.jobs import COLLECT
 from deployment.stats.models import Snapshot, WorkspaceState
 from deployment.stats.timelines import DEFAULT_RANGE, RANGES, charts
 from jobs.models import JobRun
-from kernel.admin_base import ReadOnlyAdmin
+from kernel.admin import ReadOnlyAdmin
 
 NEWEST_RUNS = 20
 

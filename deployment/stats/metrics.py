@@ -10,9 +10,9 @@ from deployment.stats.alarms import alarms_of, newest_snapshots
 from deployment.stats.cells import STATES
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import folding_lag
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 
-type Read = Callable[[Snapshot], measures.Values]
+type Read = Callable[[Snapshot], metrics.Values]
 
 
 @lru_cache(maxsize=1)
@@ -21,28 +21,28 @@ def _newest(now: datetime) -> list[Snapshot]:
     return newest_snapshots(now)
 
 
-def _of_newest(read: Read) -> Callable[[datetime], measures.Values]:
+def _of_newest(read: Read) -> Callable[[datetime], metrics.Values]:
     """What `read` finds in the newest snapshot; nothing before the first one."""
     return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
-def _states(snapshot: Snapshot) -> measures.Values:
+def _states(snapshot: Snapshot) -> metrics.Values:
     return {(state,): getattr(snapshot, state) for state in STATES}
 
 
-def _sessions(snapshot: Snapshot) -> measures.Values:
+def _sessions(snapshot: Snapshot) -> metrics.Values:
     return {(kind,): count for kind, count in snapshot.session_counts.items()}
 
 
-def _latency(snapshot: Snapshot) -> measures.Values:
+def _latency(snapshot: Snapshot) -> metrics.Values:
     return {("0.5",): snapshot.latency_p50, ("0.95",): snapshot.latency_p95}
 
 
-def _traffic(snapshot: Snapshot) -> measures.Values:
+def _traffic(snapshot: Snapshot) -> metrics.Values:
     return {("received",): snapshot.rx_bytes, ("sent",): snapshot.tx_bytes}
 
 
-def _alarms(now: datetime) -> measures.Values:
+def _alarms(now: datetime) -> metrics.Values:
     return {(alarm.name,): float(alarm.on) for alarm in alarms_of(_newest(now), now=now)}
 
 
@@ -66,12 +66,10 @@ OF_NEWEST: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
 )
 
 for _name, _help, _labels, _read in OF_NEWEST:
-    measures.figure(f"coderapi_stats_{_name}", _help, _of_newest(_read), labels=_labels)
-measures.figure(
+    metrics.figure(f"coderapi_stats_{_name}", _help, _of_newest(_read), labels=_labels)
+metrics.figure(
     "coderapi_stats_folding_lag_seconds",
     "How long ago the newest folded minute began; -1 without one.",
     lambda now: {(): folding_lag(now)},
 )
-measures.figure(
-    "coderapi_stats_alarm", "1 while an alarm is on, else 0.", _alarms, labels=["alarm"]
-)
+metrics.figure("coderapi_stats_alarm", "1 while an alarm is on, else 0.", _alarms, labels=["alarm"])

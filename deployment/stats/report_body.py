@@ -10,8 +10,8 @@ import orjson
 
 from deployment.stats.outcome import Rejection
 from deployment.stats.rows import Numbered
+from kernel.http.body import MEBIBYTE
 from kernel.http.errors import APIError
-from kernel.http.limits import MEBIBYTE
 from kernel.http.parsing import parse_json
 
 MOST_ROWS = 10_000

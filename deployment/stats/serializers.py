@@ -9,7 +9,7 @@ from deployment.stats.figures import MOST
 from deployment.stats.history import Point, point_members
 from deployment.stats.models import Snapshot
 from deployment.stats.selectors import refresh_interval
-from kernel.http.serializers import WireSerializer
+from kernel.http.rendering import WireSerializer
 
 
 class CountField(serializers.IntegerField):

@@ -21,7 +21,7 @@ from deployment.stats.serializers import (
 from deployment.stats.services import TOPIC, ingest
 from kernel.http.documents import Document, discard
 from kernel.http.rendering import render_json
-from kernel.http.schema import ResponseSerializer
+from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.views import APIView, DocumentView, document_response
 from users.permissions import may
 

@@ -1,95 +1,163 @@
-"""Reads a request's whole body before the application runs: counted, capped, and in time."""
+"""Reads a request's whole body before the application runs: counted, capped and in time.
+
+The server's `wsgi.input.read(n)` waits for n bytes or the end. Nothing can interrupt it, and it
+holds its thread for as long as the client keeps its connection. (Another thread may not read in its
+place either: the server then stops the whole process at the end of the request. Tried with granian
+2.8.) So what is bounded is who may begin to read:
+
+* At most half of the server's threads read, counted from the moment they begin. The others always
+  answer. Past that a request with a body is 503.
+* An address may have few slow bodies at a time, and a share of the readers in all. Past that it is
+  429, at once.
+* A body has a deadline, which is looked at whenever a piece has come. It is shorter the more
+  threads read.
+* Where all readers are taken and one has waited for a minute, the process asks to be replaced.
+
+A proxy that buffers bodies, as the composition has one, keeps slow clients away altogether. One
+thing the server does not tell: whether a chunked body ended or broke off. Half a JSON value is
+refused all the same; a whole one is taken although the last chunk is missing.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
+import threading
+import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from kernel.http.errors import JSON_CONTENT_TYPE, APIError, unavailable
-from kernel.http.stalled import SHARED_WATCH, Request, Watch
+from kernel.http.errors import JSON_CONTENT_TYPE, RETRY_AFTER_UNAVAILABLE, APIError, unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-type CapFor = Callable[[str, str], int]
+type Environ = Mapping[str, object]
 
-CHUNK_BYTES = 64 * 1024
-# So much of a body that is refused for its size is taken in and forgotten: a client that sends
-# before it listens would find a reset connection instead of the answer.
-SWALLOWED_BYTES = 32 * 1024 * 1024
+MEBIBYTE = 1024 * 1024
+# The cap of a path that has none of its own.
+DEFAULT_CAP = 4 * MEBIBYTE
+PIECE_BYTES = 64 * 1024
+# So much of a body that is refused for its size is read and forgotten: a client that sends before
+# it listens would find a reset connection instead of the answer.
+SWALLOWED_BYTES = 32 * MEBIBYTE
+
+DEADLINE_SECONDS = 10.0
+# A body that has come whole is read within some milliseconds, on a busy machine within hundreds.
+SLOW_SECONDS = 1.0
+MAX_SLOW_PER_ADDRESS = 8
+STUCK_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class Readable(Protocol):
-    """What is needed of a `wsgi.input`: `read(n)` gives fewer than n bytes only at the end."""
+    """A `wsgi.input`: `read(n)` gives fewer than n bytes only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class Readers:
+    """The requests of this process whose bodies are being read, and the bounds on them.
+
+    `when_stuck` is called once, when all have been taken for too long.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        *,
+        when_stuck: Callable[[], None],
+        slow: float = SLOW_SECONDS,
+        stuck: float = STUCK_SECONDS,
+    ) -> None:
+        self._most = max(most, 1)
+        self._most_per_address = max(most // 4, 1)
+        self._when_stuck = when_stuck
+        self._slow = slow
+        self._stuck = stuck
+        self._lock = threading.Lock()
+        self._count = 0
+        # When the reading began, by address, the longest first.
+        self._begun: dict[str, list[float]] = {}
+
+    @contextmanager
+    def admitted(self, address: str) -> Iterator[float]:
+        """Counts a reader. Yields its deadline in seconds. Raises: APIError 429, 503."""
+        now = time.monotonic()
+        with self._lock:
+            self._check(address, now)
+            self._count += 1
+            self._begun.setdefault(address, []).append(now)
+            seconds = DEADLINE_SECONDS * (1 - self._count / (2 * self._most))
+        try:
+            yield now + seconds
+        finally:
+            with self._lock:
+                self._count -= 1
+                self._begun[address].remove(now)
+                if not self._begun[address]:
+                    del self._begun[address]
+
+    def _check(self, address: str, now: float) -> None:
+        begun = self._begun.get(address, ())
+        slow = len(begun) >= MAX_SLOW_PER_ADDRESS
+        if slow and begun[MAX_SLOW_PER_ADDRESS - 1] < now - self._slow:
+            raise too_many_slow()
+        if self._count >= self._most:
+            self._ask_for_help(now)
+            raise unavailable("Too many requests are slow to send their bodies.")
+        if len(begun) >= self._most_per_address:
+            raise too_many_slow()
+
+    def _ask_for_help(self, now: float) -> None:
+        oldest = min(times[0] for times in self._begun.values())
+        if now - oldest > self._stuck:
+            log.warning("Slow request bodies take every reader; this process asks to be replaced")
+            self._stuck = float("inf")
+            self._when_stuck()
 
 
 def bounded(
     app: WSGIApplication,
     *,
-    cap_for: CapFor,
+    readers: Readers,
+    caps: Mapping[str, int],
+    address_of: Callable[[WSGIEnvironment], str],
     build_version: str,
-    most_slow: int = 48,
-    watch: Watch = SHARED_WATCH,
 ) -> WSGIApplication:
-    """The same application behind a body that is complete, within its cap, and in memory.
+    """Wraps an application, which then finds every body complete, within its cap, in memory.
 
-    Answers 400, 408, 413 or 503 in the one error shape itself; 503 while `most_slow` threads wait
-    for bodies that do not come, so that the others can answer. Units: the cap in bytes.
+    Refuses what cannot be had itself, in the one error shape. `caps` has bytes by path;
+    `address_of` names the client whom a body is counted for.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = watch.enter(environ)
-        try:
-            if announces_body(environ):
-                if watch.slow_readers >= most_slow:
-                    raise unavailable("Too many requests are slow to send their bodies.")
-                cap = cap_for(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
-                body = receive(environ, cap=cap, request=request)
-                environ["CONTENT_LENGTH"] = str(len(body))
-                environ["wsgi.input"] = io.BytesIO(body)
-        except APIError as error:
-            return _refuse(error, start_response, build_version=build_version)
-        else:
-            return app(environ, start_response)
-        finally:
-            watch.leave(request)
+        if announces_body(environ):
+            cap = caps.get(environ.get("PATH_INFO", ""), DEFAULT_CAP)
+            try:
+                length = announced_length(environ)
+                refuse_unread(length, environ, cap=cap)
+                with readers.admitted(address_of(environ)) as deadline:
+                    body = receive(environ["wsgi.input"], length, cap=cap, deadline=deadline)
+            except APIError as error:
+                return _refuse(error, start_response, build_version=build_version)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            environ["wsgi.input"] = io.BytesIO(body)
+        return app(environ, start_response)
 
     return answer
 
 
-def announces_body(environ: WSGIEnvironment) -> bool:
+def announces_body(environ: Environ) -> bool:
     return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
 
 
-def receive(environ: WSGIEnvironment, *, cap: int, request: Request) -> bytes:
-    """The whole body.
-
-    Raises: APIError 400 (malformed length, or fewer bytes than announced), 408, 413.
-    """
-    length = announced_length(environ)
-    if length is not None and length > cap and not _is_coming_anyway(length, environ):
-        raise too_large(cap)
-    most = SWALLOWED_BYTES if length is None else length
-    with request.reading():
-        body, came = _take_in(environ["wsgi.input"], most=most, cap=cap, request=request)
-        late = request.is_late()
-    if max(came, length or 0) > cap:
-        raise too_large(cap)
-    if late and came != length:
-        raise APIError(408, "The request body did not arrive in time.")
-    if length is not None and came < length:
-        detail = f"{length} bytes were announced, {came} came."
-        raise APIError(400, "The request body is incomplete.", detail=detail)
-    return body
-
-
-def announced_length(environ: WSGIEnvironment) -> int | None:
-    """What Content-Length says, or None for a chunked body. Raises: APIError 400."""
-    text = environ.get("CONTENT_LENGTH", "")
+def announced_length(environ: Environ) -> int | None:
+    """Returns the Content-Length, or None for a chunked body. Raises: APIError 400."""
+    text = str(environ.get("CONTENT_LENGTH", ""))
     if "HTTP_TRANSFER_ENCODING" in environ or not text:
         return None
     if not (text.isascii() and text.isdecimal()):
@@ -98,36 +166,62 @@ def announced_length(environ: WSGIEnvironment) -> int | None:
     return int(text[:20])
 
 
-def _is_coming_anyway(length: int, environ: WSGIEnvironment) -> bool:
-    """Whether the client sends its body without being asked, and little enough to take it in."""
-    return length <= SWALLOWED_BYTES and "HTTP_EXPECT" not in environ
+def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
+    """Raises: APIError 413 for a body that need not be read to refuse it.
+
+    One that its client sends anyway is read, up to a bound.
+    """
+    comes_anyway = "HTTP_EXPECT" not in environ
+    if length is not None and length > max(cap, SWALLOWED_BYTES if comes_anyway else 0):
+        raise too_large(cap)
 
 
-def _take_in(stream: Readable, *, most: int, cap: int, request: Request) -> tuple[bytes, int]:
-    """The body, and how many bytes came; over the cap they are counted and not kept."""
-    chunks: list[bytes] = []
-    came = 0
-    while came < most and not request.is_late():
-        wanted = min(CHUNK_BYTES, most - came)
-        chunk = stream.read(wanted)
-        came += len(chunk)
+def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) -> bytes:
+    """Returns the body, of which `length` bytes were announced (None if it is chunked).
+
+    Raises: APIError 400 for fewer bytes than announced, 408, 413.
+    """
+    pieces: list[bytes] = []
+    came, most = 0, SWALLOWED_BYTES if length is None else length
+    while came < most:
+        if time.monotonic() > deadline:
+            raise APIError(408, "The request body did not arrive in time.")
+        wanted = min(PIECE_BYTES, most - came)
+        piece = stream.read(wanted)
+        came += len(piece)
         if came <= cap:
-            chunks.append(chunk)
+            pieces.append(piece)
         else:
-            chunks.clear()
-        if len(chunk) < wanted:
+            # Counted and not kept.
+            pieces.clear()
+        if len(piece) < wanted:
             break
-    return b"".join(chunks), came
+    if max(came, length or 0) > cap:
+        raise too_large(cap)
+    if length is not None and came < length:
+        detail = f"{length} bytes were announced, {came} came."
+        raise APIError(400, "The request body is incomplete.", detail=detail)
+    return b"".join(pieces)
 
 
 def too_large(cap: int) -> APIError:
     return APIError(413, "The request body is too large.", detail=f"The limit is {cap} bytes.")
 
 
+def too_many_slow() -> APIError:
+    return APIError(
+        429,
+        "Too many requests.",
+        detail="Too many requests from this address are still sending their bodies.",
+        headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
+    )
+
+
 STATUS_LINES = {
     400: "400 Bad Request",
     408: "408 Request Timeout",
     413: "413 Request Entity Too Large",
+    429: "429 Too Many Requests",
     503: "503 Service Unavailable",
 }
 

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
 
 type Address = IPv4Address | IPv6Address
 
 
+def address_of(environ: Mapping[str, Any]) -> str:
+    """Returns the client's address, from a request's WSGI environment (Django's `META`)."""
+    peer: str = environ.get("REMOTE_ADDR", "")
+    if not settings.TRUSTED_PROXY_HEADERS:
+        return peer
+    return client_address(
+        peer,
+        lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", ""),
+        trusted_headers=settings.TRUSTED_PROXY_HEADERS,
+        trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
+    )
+
+
 def client_address(
     peer: str,
-    headers: Mapping[str, str],
+    header: Callable[[str], str],
     *,
     trusted_headers: Sequence[str],
     trusted_origins: Sequence[str],
 ) -> str:
-    """The client's address: the peer's, or what a trusted proxy says of whom it speaks for.
+    """Returns the peer's address, or the one that a trusted proxy forwards for.
 
     A forwarded list is read from its right end, past every trusted proxy, so that what a client
     wrote into it is never believed.
@@ -23,7 +40,7 @@ def client_address(
     if not trusted_headers or not is_trusted(peer, trusted_origins):
         return peer
     for name in trusted_headers:
-        found = _first_untrusted(headers.get(name, ""), trusted_origins)
+        found = _first_untrusted(header(name), trusted_origins)
         if found:
             return found
     return peer
@@ -40,7 +57,7 @@ def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
 
 
 def parse_address(text: str) -> Address | None:
-    """The address in text, with an IPv4 one that wears IPv6's form in its own; None if none.
+    """Parses an address; an IPv4 one in IPv6's form gets its own. Returns None if it is none.
 
     A zone (`fe80::1%eth0`) means something on one machine only, and to PostgreSQL nothing.
     """
@@ -53,7 +70,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
-    """Whether the peer is a proxy whose word is taken."""
+    """Tells whether the peer is a proxy whose word is taken."""
     address = parse_address(peer)
     if address is None:
         return False
@@ -61,8 +78,9 @@ def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(maxsize=1024)
 def rate_limit_bucket(address: str) -> str:
-    """What shares one rate limit: an IPv4 address, or an IPv6 /64, which is one customer's."""
+    """Returns what shares one limit: an IPv4 address, or an IPv6 /64, which is one customer's."""
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))

@@ -1,25 +1,26 @@
-"""What a browser lets our HTML pages do, and where it reports what they tried all the same."""
+"""The Content-Security-Policy of our HTML pages, and where browsers report what it blocked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware.csp import ContentSecurityPolicyMiddleware
 from django.utils.csp import CSP
+from django.utils.deprecation import MiddlewareMixin
 
-from kernel.http.for_pages import ForPages
+from kernel.http import API_PREFIX
 
-REPORTS_PATH = "/api/v2/csp/reports"
 ENDPOINT = "csp"
-REPORTING_ENDPOINTS = f'{ENDPOINT}="{REPORTS_PATH}"'
 
 type Policy = dict[str, list[str]]
 
 
-def content_policy(additional: Iterable[str], *, https: bool) -> Policy:
-    """The policy by directive, with the operator's own directives added to ours.
+def content_policy(additional: Iterable[str], *, reports_path: str, https: bool) -> Policy:
+    """Returns the policy by directive, with the operator's own directives added to ours.
 
     Browsers that know `report-to` ignore `report-uri` beside it, and send nothing from plain http
     then, so `report-to` comes with https only.
@@ -34,7 +35,7 @@ def content_policy(additional: Iterable[str], *, https: bool) -> Policy:
         "form-action": [CSP.SELF],
         "base-uri": [CSP.NONE],
         "frame-ancestors": [CSP.NONE],
-        "report-uri": [REPORTS_PATH],
+        "report-uri": [reports_path],
     }
     if https:
         policy["report-to"] = [ENDPOINT]
@@ -45,12 +46,21 @@ def content_policy(additional: Iterable[str], *, https: bool) -> Policy:
 
 
 def _add(policy: Policy, words: list[str]) -> None:
-    """Adds sources to a directive; one that let nothing in gives way to them."""
+    """Adds sources to a directive; `'none'` gives way to them."""
     if not words:
         return
     name, *sources = words
     kept = [source for source in policy.get(name.lower(), []) if not sources or source != CSP.NONE]
     policy[name.lower()] = [*kept, *(source for source in sources if source not in kept)]
+
+
+class ForPages(MiddlewareMixin):
+    """Lets requests to the API pass by the middleware that comes after it among the bases."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(API_PREFIX):
+            return cast("HttpResponseBase", self.get_response(request))
+        return super().__call__(request)  # type: ignore[return-value]  # never called as async
 
 
 class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
@@ -60,6 +70,7 @@ class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
         if not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
         if "report-to" in settings.SECURE_CSP:
-            response.headers.setdefault("Reporting-Endpoints", REPORTING_ENDPOINTS)
+            endpoint = f'{ENDPOINT}="{settings.CSP_REPORTS_PATH}"'
+            response.headers.setdefault("Reporting-Endpoints", endpoint)
         answered: HttpResponse = super().process_response(request, response)
         return answered

@@ -1,13 +1,13 @@
-"""The frame around every request: its id, its wire, the headers of every answer, the rate limit."""
+"""The frame around every request: its id, address and wire format, and every answer's headers."""
 
 from __future__ import annotations
 
 import random
-import time
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from typing import cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -15,24 +15,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import split_domain_port, validate_host
 
 from kernel.http import wire
-from kernel.http.client_address import client_address, is_trusted, rate_limit_bucket
-from kernel.http.content_policy import REPORTS_PATH
+from kernel.http.client_address import address_of, is_trusted, parse_address
 from kernel.http.errors import APIError
-from kernel.http.for_pages import API_PREFIX
 from kernel.http.handlers import error_response
-from kernel.http.identity import IdentifiedRequest, Identity
-from kernel.http.rate_limit import Verdict, check
-from kernel.http.rate_limits import shared_counter
-from kernel.http.redirect import redirect_target
+from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import logs
 
-type GetResponse = Callable[[HttpRequest], HttpResponse]
-
-ANY_HOST_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
-LONGEST_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
+MAX_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
 BODILESS = frozenset({204, 304})
-BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class FrameMiddleware:
@@ -41,13 +33,13 @@ class FrameMiddleware:
     What a client sends as a request id is never taken over.
     """
 
-    def __init__(self, get_response: GetResponse) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         framed = cast("IdentifiedRequest", request)
         framed.request_id = new_request_id()
-        framed.client_address = address_of(request)
+        framed.client_address = address_of(request.META)
         with logs.request_context(framed.request_id):
             response = self._answer(request)
         _measure(response)
@@ -78,12 +70,12 @@ _random = random.Random()  # noqa: S311 - as said
 
 
 def new_request_id() -> str:
-    """A fresh UUID of version 4."""
+    """Makes a UUID of version 4."""
     return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _measure(response: HttpResponse) -> None:
-    """Says how long the body is, or nothing of a body where the status has none.
+    """Sets the body's length, or drops the body's headers where the status has none.
 
     A cache would take the type and the length of a 304 for the document's (RFC 9111, 3.2).
     """
@@ -95,8 +87,8 @@ def _measure(response: HttpResponse) -> None:
 
 
 def access_redirect(request: HttpRequest) -> str | None:
-    """Where the request is sent on to; health is asked by any name."""
-    if request.path in ANY_HOST_PATHS:
+    """Returns where the request is sent on to, or None; health is asked by any name."""
+    if request.path in settings.HEALTH_PATHS:
         return None
     peer = request.META.get("REMOTE_ADDR", "")
     proxied = is_trusted(peer, settings.TRUSTED_PROXY_ORIGINS)
@@ -117,7 +109,8 @@ def access_redirect(request: HttpRequest) -> str | None:
 def check_host(request: HttpRequest) -> None:
     """Raises: APIError 400 for a Host that we do not answer for; health is asked by any name."""
     named = request.META.get("HTTP_HOST", "")
-    if request.path in ANY_HOST_PATHS or _is_known_host(named, tuple(settings.ALLOWED_HOSTS)):
+    known = _is_known_host(named, tuple(settings.ALLOWED_HOSTS))
+    if known or request.path in settings.HEALTH_PATHS:
         return
     try:
         request.get_host()
@@ -130,8 +123,8 @@ def check_host(request: HttpRequest) -> None:
 
 
 def _is_known_host(named: str, allowed: tuple[str, ...]) -> bool:
-    """Whether the Host header is fine, as far as it can be told from what came before."""
-    return len(named) <= LONGEST_HOST and _is_allowed(named, allowed)
+    """Tells whether the Host header is fine, as far as earlier ones tell."""
+    return len(named) <= MAX_HOST and _is_allowed(named, allowed)
 
 
 @lru_cache(maxsize=256)
@@ -140,67 +133,41 @@ def _is_allowed(named: str, allowed: tuple[str, ...]) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
-def address_of(request: HttpRequest) -> str:
-    peer: str = request.META.get("REMOTE_ADDR", "")
-    trusted_headers = settings.TRUSTED_PROXY_HEADERS
-    if not trusted_headers:
-        return peer
-    return client_address(
-        peer,
-        request.headers,
-        trusted_headers=trusted_headers,
-        trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
-    )
+def redirect_target(
+    host: str, path: str, *, access_url: str, wildcard: str, is_secure: bool
+) -> str | None:
+    """Returns the address that a request to `host` belongs to, or None where it is right.
 
-
-class RateLimitMiddleware:
-    """Counts requests under /api/v2 by user, else by address, and refuses those over the limit.
-
-    CSP reports are counted apart: browsers send them by the dozen, and nobody may lose access to
-    the API by them, nor reports by its use.
+    `is_secure` is false only for what came in the clear although HTTPS is served here. A loopback
+    name, and an application's host of the wildcard, are let through.
     """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        now = time.time()
-        verdict = self._verdict(cast("IdentifiedRequest", request), now)
-        if verdict is None:
-            return self.get_response(request)
-        response = _too_many(verdict) if verdict.refused else self.get_response(request)
-        for name, value in verdict.headers(now).items():
-            response.headers[name] = value
-        return response
-
-    def _verdict(self, request: IdentifiedRequest, now: float) -> Verdict | None:
-        if not request.path.startswith(API_PREFIX):
-            return None
-        reports = request.path == REPORTS_PATH
-        limit = settings.CSP_RATE_LIMIT if reports else settings.API_RATE_LIMIT
-        if limit is None:
-            return None
-        if may_bypass(request.identity, request.META.get(BYPASS_HEADER)):
-            return None
-        bucket = bucket_of(request.identity, request.client_address)
-        bucket = f"reports:{bucket}" if reports else bucket
-        return check(shared_counter(), bucket, limit=limit, now=now)
+    access = urlsplit(access_url)
+    if is_local(host) or _is_of_wildcard(host, wildcard):
+        return None
+    wanted = with_port(access.netloc.rpartition("@")[2], access.scheme)
+    if with_port(host, access.scheme) == wanted and is_secure:
+        return None
+    return f"{access.scheme}://{access.netloc.rpartition('@')[2]}{path}"
 
 
-def may_bypass(identity: Identity | None, header: str | None) -> bool:
-    """Only an owner may ask to be let through; anybody else's header is ignored."""
-    return header == "true" and identity is not None and identity.has_role("owner")
+def is_local(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    address = parse_address(name)
+    if address is not None:
+        return address.is_loopback
+    return name == "localhost" or name.endswith(".localhost")
 
 
-def bucket_of(identity: Identity | None, address: str) -> str:
-    return f"user:{identity.user_id}" if identity else f"ip:{rate_limit_bucket(address)}"
+def with_port(host: str, scheme: str) -> str:
+    """Returns the host in lower case, without a port that its scheme has anyway."""
+    return host.lower().removesuffix(f":{DEFAULT_PORTS.get(scheme, '')}")
 
 
-def _too_many(verdict: Verdict) -> HttpResponse:
-    return error_response(
-        APIError(
-            429,
-            "Too many requests.",
-            detail=f"The limit is {verdict.limit} requests a minute.",
-        )
-    )
+def _is_of_wildcard(host: str, wildcard: str) -> bool:
+    """Tells whether `*.apps.example.com` or `*-apps.example.com` covers the host."""
+    _, star, suffix = wildcard.partition("*")
+    first, dot, rest = host.lower().partition(".")
+    if not star or not dot:
+        return False
+    ending, _, domain = suffix.lower().partition(".")
+    return rest == domain and first.endswith(ending) and len(first) > len(ending)

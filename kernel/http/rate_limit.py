@@ -8,16 +8,30 @@ import logging
 import mmap
 import os
 import struct
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import redis
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+
+from kernel.http import API_PREFIX
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.errors import APIError
+from kernel.http.handlers import error_response
+from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60
 SLOTS = 1 << 16
 PROBES = 8
+BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
 _SLOT = struct.Struct("<QII")  # what is counted, its minute, its count
 
 log = logging.getLogger(__name__)
@@ -25,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one request found: the limit, what remains of it, and when (unix seconds) it resets."""
+    """A request's place in its minute. `reset` is in seconds of Unix time."""
 
     limit: int
     remaining: int
@@ -42,15 +56,19 @@ class Verdict:
             found["Retry-After"] = str(max(1, self.reset - int(now)))
         return found
 
+    def refusal(self) -> HttpResponse:
+        detail = f"The limit is {self.limit} requests a minute."
+        return error_response(APIError(429, "Too many requests.", detail=detail))
+
 
 class Counter(Protocol):
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        """The bucket's count in that minute after adding `amount` (0 only reads)."""
+        """Returns the bucket's count in that minute after adding `amount` (0 only reads)."""
         ...
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float) -> Verdict:
-    """Counts one request of the bucket and says whether it is within `limit` a minute."""
+    """Counts one request of the bucket against `limit` a minute."""
     minute = int(now) // WINDOW_SECONDS
     count = counter.add(bucket, minute)
     return Verdict(
@@ -136,3 +154,67 @@ class RedisCounter:
         """Forgets every count of ours."""
         for key in self._redis.scan_iter("coderapi:rate:*"):
             self._redis.delete(key)
+
+
+@cache
+def shared_counter() -> SharedCounter | RedisCounter:
+    """Returns the counter: Redis where CACHE_URL names it, else a file that processes share."""
+    if settings.CACHE_URL:
+        return RedisCounter(settings.CACHE_URL)
+    return SharedCounter(_private_directory() / f"rate-limits-{_service()}")
+
+
+def _service() -> str:
+    name = f"{settings.SECRET_KEY}:{settings.DATABASES['default'].get('NAME')}"
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _private_directory() -> Path:
+    """Makes a directory of this user's own below the temporary one; refuses anybody else's."""
+    path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or path.is_symlink():
+        raise ImproperlyConfigured(f"{path} must be a directory of this user's own, mode 0700.")
+    return path
+
+
+class RateLimitMiddleware:
+    """Counts requests to the API by user, else by address, and refuses those over the limit.
+
+    A path may have a limit of its own (`RATE_LIMITS_APART`), counted apart: browsers send CSP
+    reports by the dozen, and nobody may lose access to the API by them, nor reports by its use.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        now = time.time()
+        verdict = self._verdict(cast("IdentifiedRequest", request), now)
+        if verdict is None:
+            return self.get_response(request)
+        response = verdict.refusal() if verdict.refused else self.get_response(request)
+        for name, value in verdict.headers(now).items():
+            response.headers[name] = value
+        return response
+
+    def _verdict(self, request: IdentifiedRequest, now: float) -> Verdict | None:
+        if not request.path.startswith(API_PREFIX):
+            return None
+        apart = request.path in settings.RATE_LIMITS_APART
+        limit = settings.RATE_LIMITS_APART[request.path] if apart else settings.API_RATE_LIMIT
+        if limit is None or may_bypass(request.identity, request.META.get(BYPASS_HEADER)):
+            return None
+        bucket = bucket_of(request.identity, request.client_address)
+        bucket = f"{request.path}:{bucket}" if apart else bucket
+        return check(shared_counter(), bucket, limit=limit, now=now)
+
+
+def may_bypass(identity: Identity | None, header: str | None) -> bool:
+    """Tells whether an owner asks to be let through; anybody else's header is ignored."""
+    return header == "true" and identity is not None and identity.has_role("owner")
+
+
+def bucket_of(identity: Identity | None, address: str) -> str:
+    return f"user:{identity.user_id}" if identity else f"ip:{rate_limit_bucket(address)}"

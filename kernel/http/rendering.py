@@ -1,15 +1,18 @@
-"""Responses as JSON: UTF-8, unescaped, whatever the Accept header says."""
+"""Answers as JSON: UTF-8, unescaped, whatever the Accept header says, in the form of the wire."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
+from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+
+from kernel.http import wire
 
 
 def render_json(data: Any) -> bytes:
@@ -46,3 +49,18 @@ class AlwaysJSON(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         renderer = next(iter(renderers))
         return renderer, str(renderer.media_type)
+
+
+class WireSerializer(serializers.Serializer[Any]):
+    """Renders the documented form, and from it the form of the current wire.
+
+    `component` is the reference page's name of the shape, such as `codersdk.DeploymentStats`: the
+    schema's name of it, and its row in the wire's table. `example` is an instance of it, in the
+    documented form, without the shapes inside it that have examples of their own.
+    """
+
+    component = ""
+    example: ClassVar[Mapping[str, Any]] = {}
+
+    def to_representation(self, instance: Any) -> Any:
+        return wire.apply(self.component, super().to_representation(instance))

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.http import documents, wire
-from kernel.http.schema import ResponseSerializer
+from kernel.http.schema.errors import ResponseSerializer
 
 READS = frozenset({"GET", "HEAD"})
 

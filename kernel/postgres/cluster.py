@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel.alive import is_alive
+from kernel.loops import is_alive
 from kernel.postgres.account import Account, PostgresError
 from kernel.postgres.binaries import Binaries
 from kernel.postgres.place import (

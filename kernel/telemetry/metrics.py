@@ -1,148 +1,173 @@
-"""What is measured of the service as a whole: requests, the pool, documents, hearing of changes."""
+"""How metrics come about that nobody counts as things happen.
+
+An app declares its metrics in its module `metrics`: counters and histograms with prometheus_client
+itself, where something happens; what merely is, here. A *sample* is read in every process every two
+seconds and costs no request anything. A *figure* is read from the database, once a scrape at most.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
-from django.core.exceptions import MiddlewareNotUsed
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.http import HttpRequest, HttpResponse
-from django.urls import ResolverMatch
-from prometheus_client import Counter, Histogram
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.module_loading import autodiscover_modules
+from prometheus_client import Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from kernel.db import listener
-from kernel.http import documents, wire
-from kernel.telemetry import measures
+# prometheus_client looks for it when it is first imported, and keeps its values in files there.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SAMPLE_SECONDS = 2.0
+# Scrapers that come more often than this are shown the same figures again.
+FIGURES_KEPT = timedelta(seconds=5)
+FIGURES_TIMEOUT_MS = 2000
 
-REQUESTS = Counter(
-    "coderapi_http_requests",
-    "Requests answered.",
-    ["operation", "method", "status", "wire"],
-)
-REQUEST_SECONDS = Histogram(
-    "coderapi_http_request_seconds",
-    "Time from the request's head to the answer's, by operation.",
-    ["operation"],
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-)
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UNKNOWN = "unknown"
-OTHER = "other"
+log = logging.getLogger(__name__)
 
-type Measured = tuple[Callable[[], None], Callable[[float], None]]
-_measured: dict[tuple[str, str, int, str], Measured] = {}
-_operations: dict[tuple[object, str], str] = {}
+# Values by the values of the metric's labels; () stands for a metric without labels.
+type Values = Mapping[tuple[str, ...], float]
+type Mode = Literal["livesum", "livemin", "livemax"]
 
 
-def record_request(
-    *, operation: str, method: str, status: int, wire_name: str, seconds: float
-) -> None:
-    """Counts one answer. Whatever a client may choose freely must not reach a label."""
-    key = (operation, method, status, wire_name)
-    found = _measured.get(key)
-    if found is None:
-        found = _measured[key] = (
-            REQUESTS.labels(operation, method, str(status), wire_name).inc,
-            REQUEST_SECONDS.labels(operation).observe,
-        )
-    count, observe = found
-    count()
-    observe(seconds)
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A gauge that is read from the database."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[datetime], Values]
 
 
-class RequestMetricsMiddleware:
-    """Counts every answer and its time; not there at all while metrics are not served."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        if not measures.enabled():
-            raise MiddlewareNotUsed
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        begun = time.perf_counter()
-        response = self.get_response(request)
-        method = request.method if request.method in METHODS else OTHER
-        record_request(
-            operation=operation_of(request.resolver_match, method),
-            method=method,
-            status=response.status_code,
-            wire_name=wire.current().value,
-            seconds=time.perf_counter() - begun,
-        )
-        return response
+_samples: list[Callable[[], None]] = []
+_figures: list[Figure] = []
 
 
-def operation_of(match: ResolverMatch | None, method: str) -> str:
-    """The operation's id in the schema, or a word for what has none; never the client's text."""
-    if match is None:
-        return UNKNOWN
-    key = (match.func, method)
-    found = _operations.get(key)
-    if found is None:
-        found = _operations[key] = match.app_name or _name_of(match.func, method)
-    return found
+def sampled_gauge(
+    name: str,
+    help: str,
+    read: Callable[[], Values],
+    *,
+    mode: Mode,
+    labels: Sequence[str] = (),
+) -> Gauge:
+    """A gauge read in every process; the processes that live are put together by `mode`."""
+    gauge = Gauge(name, help, labels, multiprocess_mode=mode)
+
+    def sample() -> None:
+        for of, value in read().items():
+            (gauge.labels(*of) if of else gauge).set(value)
+
+    _samples.append(sample)
+    return gauge
 
 
-def _name_of(view: Any, method: str) -> str:
-    handlers = getattr(view, "cls", None) or getattr(view, "view_class", None)
-    if handlers is None:
-        return str(getattr(view, "__name__", UNKNOWN))
-    # A method that the route does not know counts for one that it knows.
-    for known in (method.lower(), "get", "post", "put", "patch", "delete"):
-        schema = getattr(getattr(handlers, known, None), "kwargs", {}).get("schema")
-        if schema:
-            return _operation_id(schema, known)
-    return str(handlers.__name__)
+def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
+    """A counter that follows a number which a process itself only ever lets grow."""
+    counter = Counter(name, help)
+    seen = read()
+
+    def sample() -> None:
+        nonlocal seen
+        now = read()
+        counter.inc(max(0.0, now - seen))
+        seen = now
+
+    _samples.append(sample)
+    return counter
 
 
-def _operation_id(schema: Any, method: str) -> str:
-    """What `extend_schema` was told; it asks the view for a version, of which there is one."""
-    described = schema()
-    described.method = method.upper()
-    described.view = SimpleNamespace(
-        determine_version=lambda *_, **__: (None, None), request=None, kwargs={}
-    )
-    return str(described.get_operation_id())
+def figure(
+    name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
+) -> Figure:
+    """A gauge for a scrape, whose query must stay cheap however large the tables are."""
+    made = Figure(name, help, tuple(labels), read)
+    _figures.append(made)
+    return made
 
 
-def pool() -> measures.Values:
-    """The process's connections by state: lent out, idle, and requests that wait for one."""
-    wrapper: Any = connections[DEFAULT_DB_ALIAS]
-    pools = getattr(type(wrapper), "_connection_pools", {})
-    found = pools.get(wrapper.alias)
-    if found is None:
-        return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("most",): 0}
-    stats = found.get_stats()
-    idle = stats.get("pool_available", 0)
-    return {
-        ("used",): stats.get("pool_size", 0) - idle,
-        ("idle",): idle,
-        ("waiting",): stats.get("requests_waiting", 0),
-        ("most",): stats.get("pool_max", 0),
-    }
+def figures() -> list[Figure]:
+    return list(_figures)
 
 
-measures.sampled_gauge(
-    "coderapi_database_pool",
-    "Pooled database connections of all processes: used, idle and at most, and requests waiting.",
-    pool,
-    labels=["state"],
-    mode="livesum",
-)
-measures.sampled_gauge(
-    "coderapi_listener_hearing",
-    "1 while every web process hears of changes made elsewhere, 0 while one is deaf to them.",
-    lambda: {("web",): float(listener.hearing())} if listener.started() else {},
-    labels=["role"],
-    mode="livemin",
-)
-measures.sampled_gauge(
-    "coderapi_document_age_seconds",
-    "How long ago a remembered document was rendered, the oldest of all processes; 0 without one.",
-    lambda: {(name,): age for name, age in documents.ages().items()},
-    labels=["document"],
-    mode="livemax",
-)
+def discover() -> None:
+    """Imports each app's module `metrics`."""
+    autodiscover_modules("metrics")
+
+
+def enabled() -> bool:
+    """Whether somebody may ask this process's supervisor for its metrics."""
+    return DIRECTORY_VARIABLE in os.environ
+
+
+def start_sampling() -> None:
+    """Samples from now on in a thread of its own, where metrics are served at all."""
+    if enabled():
+        discover()
+        threading.Thread(target=_sample_for_ever, name="metrics", daemon=True).start()
+
+
+def _sample_for_ever() -> None:
+    pause = threading.Event()
+    while True:
+        sample_all()
+        pause.wait(SAMPLE_SECONDS)
+
+
+def sample_all() -> None:
+    for sample in _samples:
+        try:
+            sample()
+        except Exception:
+            log.exception("a metric could not be sampled")
+
+
+class Figures(Collector):
+    """The figures for a scrape, remembered for a moment; without a database, that it is away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read_at: datetime | None = None
+        self._last: list[Metric] = []
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing, so that registering asks for no figures yet."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            now = timezone.now()
+            if self._read_at is None or now - self._read_at >= FIGURES_KEPT:
+                self._last, self._read_at = read_figures(now), now
+            return self._last
+
+
+def read_figures(now: datetime) -> list[Metric]:
+    families: list[Metric] = []
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {FIGURES_TIMEOUT_MS}")
+            families = [_family(one, now) for one in _figures]
+    except DatabaseError as error:
+        log.warning("figures cannot be read: %s", type(error).__name__)
+    reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
+    return [reachable, *families]
+
+
+DATABASE_UP_HELP = "1 if the figures from the database could be read for this scrape, else 0."
+
+
+def _family(one: Figure, now: datetime) -> Metric:
+    family = GaugeMetricFamily(one.name, one.help, labels=one.labels)
+    for labels, value in one.read(now).items():
+        family.add_metric(labels, value)
+    return family

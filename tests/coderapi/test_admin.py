@@ -16,10 +16,9 @@ from django.utils import timezone
 
 from audit.models import Entry
 from coderapi.admin_site import MAX_TRIES, bucket_of
-from kernel import admin_cards
+from kernel.admin import cards
 from kernel.http.content_policy import content_policy
-from kernel.http.rate_limit import WINDOW_SECONDS
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.factories import PASSWORD, make_user
 from tests.support.processes import wait_for
@@ -29,6 +28,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 LOGIN = "/admin/login/"
+REPORTS = "/api/v2/csp/reports"
 COOKIE = "coder_session_token"
 ME = "/api/v2/users/me/keys/tokens/tokenconfig"
 
@@ -180,7 +180,7 @@ def test_home_shows_the_state() -> None:
     page = signed_in(owner).get("/admin/").content.decode()
     assert "Django" not in page
     assert "cannot be read" not in page
-    for card in admin_cards.cards(timezone.now()):
+    for card in cards(timezone.now()):
         assert f">{card.title}</h2>" in page
     assert "all applied" in page
     assert re.search(r"failed (just now|\d+ s ago)", page)
@@ -206,16 +206,16 @@ def test_policy_is_on_html_alone() -> None:
 def test_operators_directives_are_added(
     additional: list[str], directive: str, sources: list[str]
 ) -> None:
-    assert content_policy(additional, https=True)[directive] == sources
+    assert content_policy(additional, reports_path=REPORTS, https=True)[directive] == sources
 
 
 def test_plain_http_reports_the_old_way_alone() -> None:
     """Browsers that know report-to would ignore report-uri, and send nothing from plain http."""
-    assert "report-to" not in content_policy([], https=False)
+    assert "report-to" not in content_policy([], reports_path=REPORTS, https=False)
 
 
 def test_report_to_has_its_endpoint(settings: Any) -> None:
-    settings.SECURE_CSP = content_policy([], https=True)
+    settings.SECURE_CSP = content_policy([], reports_path=REPORTS, https=True)
     answer = Client().get(LOGIN)
     assert answer.headers["Reporting-Endpoints"] == 'csp="/api/v2/csp/reports"'
     assert "report-to csp" in answer.headers["Content-Security-Policy"]

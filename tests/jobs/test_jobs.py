@@ -26,7 +26,7 @@ from jobs.services import (
     run_job,
 )
 from jobs.worker import MAX_SECONDS, seconds_to_next
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.job_registry import empty_registry
 
@@ -238,8 +238,8 @@ def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
     assert jobs_state(now)["test_job"] == {"state": "never", "late": False}
     failed = add_run(now - HOUR, error="no such luck")
     assert jobs_state()["test_job"]["slot"] == failed.slot
-    measures.discover()
-    figures = {each.name: each.samples for each in measures.read_figures(now)}
+    metrics.discover()
+    figures = {each.name: each.samples for each in metrics.read_figures(now)}
     assert [each.value for each in figures["coderapi_job_age_seconds"]] == [3600]
     assert [each.value for each in figures["coderapi_job_failing"]] == [1]
     owner.force_login(owner.user)
@@ -345,8 +345,8 @@ def test_a_job_is_late_when_a_run_or_the_next_one_takes_too_long(
     now = timezone.now()
     only(within=10 * MINUTE + MINUTE / 2)
     add_run(now - begun, finished=finished)
-    measures.discover()
-    figures = {each.name: each.samples for each in measures.read_figures(now)}
+    metrics.discover()
+    figures = {each.name: each.samples for each in metrics.read_figures(now)}
     assert [each.value for each in figures["coderapi_job_late"]] == [late]
     assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["late"] is late
     owner.force_login(owner.user)

@@ -1,47 +1,57 @@
+"""Bodies of requests: counted, capped, in time, and none of them holds up anybody else."""
+
 from __future__ import annotations
 
 import io
 import json
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from http.client import HTTPConnection, HTTPResponse
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from select import select
+from socket import SHUT_WR, create_connection, socket
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.http.body import SWALLOWED_BYTES, bounded, receive
+from kernel.http.body import MAX_SLOW_PER_ADDRESS, SWALLOWED_BYTES, Readers, bounded, receive
 from kernel.http.errors import APIError
-from kernel.http.stalled import Request, Watch
-from tests.support.body_server import CAP, THREADS
-from tests.support.processes import free_port, wait_for
+from tests.support.body_server import CAP, MAX_READERS
+from tests.support.live import Server
+from tests.support.processes import PROJECT, free_port, own_database, wait_for
+from tests.support.proxies import Proxy, needs_nginx
 
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-def taken(environ: dict[str, Any], *, cap: int = CAP, seconds: float = 60) -> bytes:
-    return receive(environ, cap=cap, request=Request("", 0, seconds=seconds))
+READERS = Readers(4, when_stuck=lambda: None)
 
 
-def refused(environ: dict[str, Any], **more: Any) -> APIError:
-    with pytest.raises(APIError) as caught:
-        taken(environ, **more)
-    return caught.value
+def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
+    """The status and body of the answer of an application that echoes, behind `bounded`."""
+    said: list[str] = []
+
+    def echo(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    app = bounded(
+        echo, readers=READERS, caps={"/": cap}, address_of=lambda _: "", build_version="v1"
+    )
+    answer = app({"PATH_INFO": "/", **environ}, lambda status, _headers: said.append(status))  # type: ignore[arg-type]
+    return int(said[0][:3]), b"".join(answer)
 
 
-# --- Pure -------------------------------------------------------------------------------------
+# --- Against a stream in memory ---------------------------------------------------------------
 
 
-@given(body=st.binary(max_size=200_000), chunked=st.booleans())
+@given(body=st.binary(min_size=1, max_size=200_000), chunked=st.booleans())
 def test_a_body_comes_as_it_was_sent(body: bytes, chunked: bool) -> None:
     said = {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
-    assert taken({**said, "wsgi.input": io.BytesIO(body)}, cap=200_000) == body
+    environ = {**said, "wsgi.input": io.BytesIO(body)}
+    assert ask_app(environ, cap=200_000) == (200, body)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,8 @@ def test_a_body_comes_as_it_was_sent(body: bytes, chunked: bool) -> None:
 )
 def test_a_length_that_cannot_be_right_is_refused(length: str, status: int) -> None:
     """The stream has three bytes."""
-    assert refused({"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abc")}).status == status
+    environ = {"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abc")}
+    assert ask_app(environ)[0] == status
 
 
 @pytest.mark.parametrize(
@@ -68,79 +79,52 @@ def test_a_length_that_cannot_be_right_is_refused(length: str, status: int) -> N
         ({"CONTENT_LENGTH": str(CAP + 1), "HTTP_EXPECT": "100-continue"}, 0),
         ({"CONTENT_LENGTH": str(SWALLOWED_BYTES + 1)}, 0),
         ({"CONTENT_LENGTH": str(CAP + 1)}, CAP + 1),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, CAP + 1),
     ],
 )
 def test_what_is_refused_is_read_only_when_it_comes_anyway(
     environ: dict[str, Any], read: int
 ) -> None:
     stream = io.BytesIO(b"x" * (CAP + 1))
-    assert refused({**environ, "wsgi.input": stream}).status == 413
+    assert ask_app({**environ, "wsgi.input": stream})[0] == 413
     assert stream.tell() == read
 
 
-@pytest.mark.parametrize(("size", "fits"), [(CAP - 1, True), (CAP, True), (CAP + 1, False)])
-def test_a_chunked_body_is_counted(size: int, fits: bool) -> None:
+@pytest.mark.parametrize("size", [CAP - 1, CAP])
+def test_a_chunked_body_may_be_as_large_as_the_cap(size: int) -> None:
     environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"x" * size)}
-    if fits:
-        assert len(taken(environ)) == size
-    else:
-        assert refused(environ).status == 413
+    assert ask_app(environ) == (200, b"x" * size)
 
 
-def test_a_body_that_takes_too_long_is_given_up() -> None:
-    environ = {"CONTENT_LENGTH": "3", "wsgi.input": io.BytesIO(b"abc")}
-    assert refused(environ, seconds=0).status == 408
+def test_a_body_that_takes_too_long_is_given_up_when_a_piece_has_come() -> None:
+    with pytest.raises(APIError, match="in time") as caught:
+        receive(io.BytesIO(b"abc"), 3, cap=CAP, deadline=time.monotonic() - 1)
+    assert caught.value.status == 408
 
 
-def test_a_body_that_nothing_can_end_calls_for_a_new_process_once() -> None:
-    watch = Watch(seconds=10)
-    calls: list[bool] = []
-    watch.when_stuck = lambda: calls.append(True)
-    request = watch.enter({"REMOTE_ADDR": "192.0.2.1", "SERVER_PORT": "1"})
-    with request.reading():
-        now = time.monotonic()
-        watch.look(now + 29)
-        assert calls == []
-        watch.look(now + 31)
-        watch.look(now + 32)
-    assert calls == [True]
-
-
-def test_a_request_without_a_body_is_passed_on_untouched() -> None:
-    seen: list[dict[str, Any]] = []
-
-    def app(environ: dict[str, Any], start_response: object) -> list[bytes]:
-        seen.append(environ)
-        return []
-
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
-    list(bounded(app, cap_for=lambda *_: 0, build_version="")(environ, lambda *_: None))  # type: ignore[arg-type]
-    assert seen == [{"REQUEST_METHOD": "GET", "PATH_INFO": "/"}]
+def test_deadline_shortens_as_readers_rise() -> None:
+    readers = Readers(4, when_stuck=lambda: None)
+    with readers.admitted("a") as first, readers.admitted("b") as second:
+        assert second < first
 
 
 # --- Under the real HTTP server ---------------------------------------------------------------
 
-type StartServer = Callable[..., int]
-
 
 @pytest.fixture
-def start_server() -> Iterator[StartServer]:
-    """Starts the server of `tests.support.body_server` and gives its port."""
+def port() -> Iterator[int]:
+    """The port of the server of `tests.support.body_server`."""
+    port = free_port()
     with ExitStack() as running:
-
-        def start() -> int:
-            port = free_port()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.body_server", str(port)],
-                stdin=subprocess.PIPE,
-                cwd=PROJECT,
-                start_new_session=True,
-            )
-            running.callback(process.communicate)
-            wait_for(lambda: answers(port))
-            return port
-
-        yield start
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.body_server", str(port)],
+            stdin=subprocess.PIPE,
+            cwd=PROJECT,
+            start_new_session=True,
+        )
+        running.callback(process.communicate)
+        wait_for(lambda: answers(port))
+        yield port
 
 
 def answers(port: int) -> bool:
@@ -150,36 +134,37 @@ def answers(port: int) -> bool:
         return False
 
 
-def ask(port: int, body: Any = None, **more: Any) -> HTTPResponse:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST" if body else "GET", "/", body=body, **more)
-    response = connection.getresponse()
-    response.text = response.read().decode()  # type: ignore[attr-defined]
-    connection.close()
+def ask(port: int, body: Any = None, *, client: str = "good", **more: Any) -> HTTPResponse:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        headers = {"X-Client": client}
+        connection.request("POST" if body else "GET", "/", body=body, headers=headers, **more)
+        response = connection.getresponse()
+        response.text = response.read().decode()  # type: ignore[attr-defined]
     return response
-
-
-def get(connection: HTTPConnection) -> int:
-    connection.request("GET", "/")
-    response = connection.getresponse()
-    response.read()
-    return response.status
 
 
 def text(response: Any) -> str:
     return str(response.text)
 
 
-def stall(port: int) -> socket.socket:
+def stall(port: int, *, client: str = "slow", path: str = "/") -> socket:
     """A connection whose request announces more than it sends."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=30)
-    client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
-    return client
+    connection = create_connection(("127.0.0.1", port), timeout=60)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Client: {client}\r\nContent-Length: 500\r\n\r\na"
+    connection.sendall(head.encode())
+    return connection
 
 
-def test_every_kind_of_body_through_the_real_server(start_server: StartServer) -> None:
-    port = start_server()
+@contextmanager
+def stalled(port: int, *clients: str, path: str = "/") -> Iterator[list[socket]]:
+    with ExitStack() as attack:
+        yield [
+            attack.enter_context(closing(stall(port, client=client, path=path)))
+            for client in clients
+        ]
 
+
+def test_every_kind_of_body_through_the_real_server(port: int) -> None:
     assert text(ask(port, b"hello")).endswith(" 5 hello")
     assert text(ask(port, iter([b"chu", b"nked"]), encode_chunked=True)).endswith(" 7 chunked")
 
@@ -196,39 +181,93 @@ def test_every_kind_of_body_through_the_real_server(start_server: StartServer) -
         assert len(response.headers["X-Coder-Request-Id"]) == 36
 
 
-def test_stalled_bodies_are_answered_and_hold_up_nobody(start_server: StartServer) -> None:
-    port = start_server()
-    idle = HTTPConnection("127.0.0.1", port, timeout=30)
-    assert get(idle) == 200
-    stalled = [stall(port) for _ in range(THREADS * 2)]
-    assert text(ask(port, b"hello")).endswith(" 5 hello")
-    assert all(client.recv(4096).startswith(b"HTTP/1.1 408 ") for client in stalled)
-    assert get(idle) == 200
-    idle.close()
-    for client in stalled:
-        client.close()
+def test_an_address_with_slow_bodies_is_refused_and_others_are_not(port: int) -> None:
+    with stalled(port, *["slow"] * MAX_SLOW_PER_ADDRESS):
+        wait_for(lambda: ask(port, b"hello", client="slow").status == 429)
+        refused = ask(port, b"hello", client="slow")
+        assert refused.headers["Retry-After"] == "5"
+        assert text(ask(port, b"hello")).endswith(" 5 hello")
+        assert ask(port, client="slow").status == 200
+    wait_for(lambda: ask(port, b"hello", client="slow").status == 200)
 
 
-def test_a_body_that_trickles_in_is_answered_too(start_server: StartServer) -> None:
-    port = start_server()
-    client = stall(port)
-    client.settimeout(0.05)
-    answer = b""
-    for _ in range(400):
-        client.sendall(b"x")
-        with suppress(TimeoutError):
-            answer = client.recv(4096)
-            break
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    client.close()
+def test_an_address_has_a_share_of_the_readers(port: int) -> None:
+    """At once, before any of its bodies counts as slow."""
+    with stalled(port, *["slow"] * MAX_READERS) as connections:
+        assert refusals(connections, MAX_READERS * 3 // 4) == {b"429"}
+        assert text(ask(port, b"hello")).endswith(" 5 hello")
 
 
-def test_a_slow_answer_is_not_taken_for_a_stalled_body(start_server: StartServer) -> None:
-    port = start_server()
-    slow = socket.create_connection(("127.0.0.1", port), timeout=30)
-    slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-    stalled = stall(port)
-    assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
-    assert stalled.recv(4096).startswith(b"HTTP/1.1 408 ")
-    slow.close()
-    stalled.close()
+def test_half_of_the_threads_always_answer(port: int) -> None:
+    """Whatever the addresses; and when it lasts, another process comes in the place of this one."""
+    before = text(ask(port)).split()[0]
+    with stalled(port, *(f"slow-{number}" for number in range(2 * MAX_READERS))) as connections:
+        assert refusals(connections, MAX_READERS) == {b"503"}
+        assert text(ask(port)).endswith(" None ")
+        assert text(wait_for(lambda: taken(port))).split()[0] != before
+
+
+def refusals(connections: list[socket], number: int) -> set[bytes]:
+    """The statuses of so many answers."""
+
+    def answered() -> list[socket]:
+        found = select(connections, [], [], 0)[0]
+        return found if len(found) >= number else []
+
+    return {connection.recv(4096).split()[1] for connection in wait_for(answered)}
+
+
+def taken(port: int) -> HTTPResponse | None:
+    with suppress(OSError, HTTPException):
+        answer = ask(port, b"hello")
+        return answer if answer.status == 200 else None
+    return None
+
+
+# --- Under attack -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with own_database() as url:
+        log = tmp_path_factory.mktemp("server") / "log"
+        server = Server("--web-only", log=log, DATABASE_URL=url, CODERAPI_WEB_WORKERS="1")
+        try:
+            yield server
+        finally:
+            server.kill_all()
+
+
+@pytest.mark.parametrize("connections", [130, 600])
+def test_stalled_bodies_keep_nobody_from_a_document(server: Server, connections: int) -> None:
+    with stalled(server.port, *["slow"] * connections, path="/api/v2/users/login"):
+        begun = time.monotonic()
+        found = {server.ask("/api/v2/buildinfo").status for _ in range(100)}
+        seconds = time.monotonic() - begun
+
+    assert found == {200}
+    assert seconds < 10
+
+
+@needs_nginx
+def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) -> None:
+    def ask_through(proxy: Proxy) -> int:
+        with closing(HTTPConnection("127.0.0.1", proxy.http_port, timeout=30)) as connection:
+            connection.request("GET", "/api/v2/buildinfo")
+            return connection.getresponse().status
+
+    with (
+        Proxy(tmp_path, web_port=server.port).running() as proxy,
+        stalled(proxy.http_port, *["slow"] * 130, path="/api/v2/users/login"),
+    ):
+        assert {ask_through(proxy) for _ in range(100)} == {200}
+        assert server.ask("/api/v2/users/login", method="POST", body=b"{}").status == 400
+
+
+@pytest.mark.parametrize("sent", ["", "3", '20\r\n{"email": ', 'e\r\n{"email": "a"\r\n'])
+def test_half_a_json_value_in_chunks_that_break_off_is_400(server: Server, sent: str) -> None:
+    head = "POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    with closing(create_connection(("127.0.0.1", server.port), timeout=30)) as connection:
+        connection.sendall(f"{head}\r\n{sent}".encode())
+        connection.shutdown(SHUT_WR)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")

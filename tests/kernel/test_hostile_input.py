@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
-from typing import Any
 
 import pytest
 
 from csp.scrubbing.masking import masked
-from kernel.http.body import bounded
-from kernel.http.stalled import Watch
 from tests.kernel.test_errors import assert_one_shape
 from tests.support.client import APIClient
 
@@ -172,26 +168,3 @@ def test_digests_of_secrets_cannot_be_guessed_by_filtering(owner: APIClient) -> 
     answer = owner.get("/admin/tokens/apikey/?hashed_secret__startswith=a")
 
     assert answer.status_code == 400
-
-
-def test_new_bodies_are_refused_while_most_threads_wait_for_slow_ones() -> None:
-    watch = Watch()
-    slow = [watch.enter({}) for _ in range(2)]
-    for request in slow:
-        request.reading_since = float("-inf")
-    watch.look(time.monotonic())
-    said: list[str] = []
-    app = bounded(unreachable, cap_for=lambda *_: 9, build_version="v1", most_slow=2, watch=watch)
-
-    body = b"".join(app({"CONTENT_LENGTH": "1", "REQUEST_METHOD": "POST"}, collect(said)))
-
-    assert said[0].startswith("503")
-    assert b"slow" in body
-
-
-def unreachable(environ: Any, start_response: Any) -> Any:
-    raise AssertionError("the application was asked")
-
-
-def collect(said: list[str]) -> Any:
-    return lambda status, headers: said.append(status)

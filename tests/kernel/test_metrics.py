@@ -25,7 +25,8 @@ from coderapi.server import prometheus
 from jobs.models import JobRun
 from jobs.registry import Job
 from jobs.services import run_job
-from kernel.telemetry import measures, metrics
+from kernel.http import metrics as measured
+from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
 from tests.support.processes import free_port, wait_for
@@ -38,7 +39,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are counted, as they are where metrics are served."""
-    monkeypatch.setenv(measures.DIRECTORY_VARIABLE, "/nonexistent")
+    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, "/nonexistent")
 
 
 def requests(**labels: str) -> float:
@@ -93,10 +94,10 @@ def test_figures_come_from_the_database() -> None:
     make_user()
     make_user(status="suspended")
     JobRun.objects.create(job="a", slot=now, started_at=now, finished_at=now, error="x", host="h")
-    measures.discover()
+    metrics.discover()
     found = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in measures.read_figures(now)
+        for family in metrics.read_figures(now)
         for sample in family.samples
     }
     assert found["coderapi_database_up",] == 1
@@ -108,8 +109,8 @@ def test_figures_come_from_the_database() -> None:
 
 @pytest.mark.django_db
 def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries: Any) -> None:
-    measures.discover()
-    figures = measures.Figures()
+    metrics.discover()
+    figures = metrics.Figures()
     with django_assert_max_num_queries(16):
         list(figures.collect())
         list(figures.collect())
@@ -117,22 +118,22 @@ def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries:
 
 def test_sampled_counter_follows_what_it_samples() -> None:
     now = 5.0
-    counter = measures.sampled_counter("test_followed", "For this test.", lambda: now)
+    counter = metrics.sampled_counter("test_followed", "For this test.", lambda: now)
     now = 7.0
-    measures.sample_all()
+    metrics.sample_all()
     assert REGISTRY.get_sample_value("test_followed_total") == 2
     REGISTRY.unregister(counter)
-    measures._samples.pop()
+    metrics._samples.pop()
 
 
 def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Name, type and labels of every metric of ours."""
-    measures.discover()
+    metrics.discover()
     for collector in list(REGISTRY._collector_to_names):
         for family in collector.describe() if hasattr(collector, "describe") else []:
             if family.name.startswith("coderapi_"):
                 yield _shown_name(family), family.type, tuple(collector._labelnames)  # type: ignore[attr-defined]
-    for figure in measures.figures():
+    for figure in metrics.figures():
         yield figure.name, "gauge", figure.labels
     yield "coderapi_database_up", "gauge", ()
 
@@ -170,10 +171,10 @@ def test_directories_of_killed_servers_are_removed(
 
 def test_request_costs_no_label_lookup_twice() -> None:
     for _ in range(2):
-        metrics.record_request(
+        measured.record_request(
             operation="o", method="GET", status=200, wire_name="documented", seconds=0.1
         )
-    assert ("o", "GET", 200, "documented") in metrics._measured
+    assert ("o", "GET", 200, "documented") in measured._measured
 
 
 @pytest.mark.django_db(transaction=True)

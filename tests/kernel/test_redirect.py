@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel.http.redirect import redirect_target
+from kernel.http.middleware import redirect_target
 
 ACCESS = "https://coder.example.com"
 

@@ -10,7 +10,7 @@ from deployment.stats.alarms import SNAPSHOTS, judge
 from deployment.stats.ingest import ingest
 from deployment.stats.models import Snapshot
 from deployment.stats.services import collect_snapshot
-from kernel.telemetry import measures
+from kernel.telemetry import metrics
 from tests.stats.test_admin import signed_in
 from tests.support.factories import utc
 from tests.support.stats_rows import agent_row
@@ -79,10 +79,10 @@ def test_every_figure_of_the_newest_snapshot_is_a_gauge() -> None:
 
 
 def shown() -> dict[tuple[str, ...], float]:
-    measures.discover()
+    metrics.discover()
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in measures.read_figures(timezone.now())
+        for family in metrics.read_figures(timezone.now())
         for sample in family.samples
     }
 

@@ -9,27 +9,25 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from coderapi.server.children import end_soon
 from coderapi.server.http import ask_for_successors, build
-from kernel.http.body import bounded
-from kernel.http.stalled import Watch
+from kernel.http.body import Readers, bounded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CAP = 1000
-SECONDS = 1.0
-THREADS = 2
+THREADS = 80
+MAX_READERS = THREADS // 2
+SLOW_SECONDS = 0.3
+STUCK_SECONDS = 2.0
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answers the process's number, the body's announced length, and the body."""
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(SECONDS * 1.5)
     body = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
     answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + body
     start_response("200 OK", [("Content-Length", str(len(answer)))])
@@ -37,9 +35,16 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 def load() -> WSGIApplication:
-    watch = Watch(seconds=SECONDS)
-    watch.when_stuck = ask_for_successors
-    return bounded(echo, cap_for=lambda method, path: CAP, build_version="v1", watch=watch)
+    readers = Readers(
+        MAX_READERS, when_stuck=ask_for_successors, slow=SLOW_SECONDS, stuck=STUCK_SECONDS
+    )
+    return bounded(
+        echo,
+        readers=readers,
+        caps={"/": CAP},
+        address_of=lambda environ: environ.get("HTTP_X_CLIENT", ""),
+        build_version="v1",
+    )
 
 
 def main(port: int) -> None:

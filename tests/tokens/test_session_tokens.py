@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from kernel.http.rate_limits import shared_counter
+from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, PASSWORD, expire, make_key, make_user
 from tokens.models import APIKey

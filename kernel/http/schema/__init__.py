@@ -1,8 +1,1 @@
-"""How the API describes itself: component names, the ways to carry a token, the error shape."""
-
-from __future__ import annotations
-
-from kernel.http.schema.errors import ResponseSerializer, ValidationErrorSerializer
-from kernel.http.schema.security import SECURITY
-
-__all__ = ["SECURITY", "ResponseSerializer", "ValidationErrorSerializer"]
+"""The API described as OpenAPI: operations, their components, headers and errors."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from kernel.http.rendering import WireSerializer
 from kernel.http.schema import headers
-from kernel.http.serializers import WireSerializer
 from kernel.http.wire import Schema
 
 

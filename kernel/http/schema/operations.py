@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 
 from kernel.http import wire
-from kernel.http.schema import components, errors, headers  # noqa: F401 - it registers an extension
+from kernel.http.rendering import WireSerializer
+from kernel.http.schema import errors, headers
 from kernel.http.wire import Schema, Wire
+
+if TYPE_CHECKING:
+    from drf_spectacular.utils import Direction
 
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {"description": "User ID, name, or me.", "example": "me"},
@@ -138,3 +144,37 @@ def operation(
         responses=dict(answers),
         parameters=list(parameters),
     )
+
+
+class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    target_class = WireSerializer
+    match_subclasses = True
+    target: WireSerializer
+
+    def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str | None:
+        return self.target.component or None
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        documented: Schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
+            self.target, direction, bypass_extensions=True
+        )
+        described = wire.describe(self.target.component, documented)
+        example = example_of(self.target)
+        return described | ({"examples": [example]} if example else {})
+
+
+def example_of(serializer: WireSerializer) -> Any:
+    """The serializer's example in the form of the current wire, with those of the shapes in it.
+
+    Empty where any of them has none.
+    """
+    example = dict(serializer.example)
+    for name, field in serializer.fields.items():
+        if isinstance(field, WireSerializer) and not (inner := example_of(field)):
+            return {}
+        if isinstance(field, WireSerializer):
+            example[name] = inner
+        if isinstance(field, serializers.ListSerializer) and name not in example:
+            child = field.child
+            example[name] = [example_of(child)] if isinstance(child, WireSerializer) else []
+    return wire.apply(serializer.component, example) if serializer.example else {}

@@ -1,4 +1,7 @@
-"""The cards on the admin's home page. An app registers its own in its module `admin_cards`."""
+"""The bases of our admin pages: read-only lists, and the cards of the home page.
+
+An app registers its cards in its module `admin_cards`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
 
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Rows to look at: nobody adds, changes or deletes them here, owners included."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 class State(StrEnum):
-    """How things are, as a word beside the value: colour alone would not reach everybody."""
+    """A state as a word beside the value: colour alone would not reach everybody."""
 
     PLAIN = ""
     GOOD = "ok"
@@ -22,7 +45,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One fact: its name, what it is, how good that is, where more is to be read."""
+    """One fact of a card: its name, its value, its state, and a page that says more."""
 
     name: str
     value: str
@@ -47,12 +70,12 @@ _registered: list[_Registered] = []
 
 
 def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: int) -> None:
-    """Adds a card; `lines` gives what it says at a moment, for a bounded cost."""
+    """Adds a card. `lines` returns its facts at a moment, at a bounded cost."""
     _registered.append(_Registered(order, title, lines))
 
 
 def cards(now: datetime) -> list[Card]:
-    """All cards in order. One whose facts cannot be read says so, and the others stand."""
+    """Returns all cards in order. One whose facts cannot be read says so, and the others stand."""
     by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
     return [Card(entry.title, _lines(entry, now)) for entry in by_order]
 
@@ -66,7 +89,7 @@ def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
-    """A time as people say it: `3 min ago`, `in 2 h`, `never`."""
+    """Tells a time as people do: `3 min ago`, `in 2 h`, `never`."""
     if moment is None:
         return "never"
     span = _span(abs(now - moment))

@@ -1,0 +1,148 @@
+"""What is measured of the service as a whole: requests, the pool, documents, hearing of changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from django.core.exceptions import MiddlewareNotUsed
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch
+from prometheus_client import Counter, Histogram
+
+from kernel.db import listener
+from kernel.http import documents, wire
+from kernel.telemetry import metrics
+
+REQUESTS = Counter(
+    "coderapi_http_requests",
+    "Requests answered.",
+    ["operation", "method", "status", "wire"],
+)
+REQUEST_SECONDS = Histogram(
+    "coderapi_http_request_seconds",
+    "Time from the request's head to the answer's, by operation.",
+    ["operation"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN = "unknown"
+OTHER = "other"
+
+type Measured = tuple[Callable[[], None], Callable[[float], None]]
+_measured: dict[tuple[str, str, int, str], Measured] = {}
+_operations: dict[tuple[object, str], str] = {}
+
+
+def record_request(
+    *, operation: str, method: str, status: int, wire_name: str, seconds: float
+) -> None:
+    """Counts one answer. Whatever a client may choose freely must not reach a label."""
+    key = (operation, method, status, wire_name)
+    found = _measured.get(key)
+    if found is None:
+        found = _measured[key] = (
+            REQUESTS.labels(operation, method, str(status), wire_name).inc,
+            REQUEST_SECONDS.labels(operation).observe,
+        )
+    count, observe = found
+    count()
+    observe(seconds)
+
+
+class RequestMetricsMiddleware:
+    """Counts every answer and its time; not there at all while metrics are not served."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        if not metrics.enabled():
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        begun = time.perf_counter()
+        response = self.get_response(request)
+        method = request.method if request.method in METHODS else OTHER
+        record_request(
+            operation=operation_of(request.resolver_match, method),
+            method=method,
+            status=response.status_code,
+            wire_name=wire.current().value,
+            seconds=time.perf_counter() - begun,
+        )
+        return response
+
+
+def operation_of(match: ResolverMatch | None, method: str) -> str:
+    """The operation's id in the schema, or a word for what has none; never the client's text."""
+    if match is None:
+        return UNKNOWN
+    key = (match.func, method)
+    found = _operations.get(key)
+    if found is None:
+        found = _operations[key] = match.app_name or _name_of(match.func, method)
+    return found
+
+
+def _name_of(view: Any, method: str) -> str:
+    handlers = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    if handlers is None:
+        return str(getattr(view, "__name__", UNKNOWN))
+    # A method that the route does not know counts for one that it knows.
+    for known in (method.lower(), "get", "post", "put", "patch", "delete"):
+        schema = getattr(getattr(handlers, known, None), "kwargs", {}).get("schema")
+        if schema:
+            return _operation_id(schema, known)
+    return str(handlers.__name__)
+
+
+def _operation_id(schema: Any, method: str) -> str:
+    """What `extend_schema` was told; it asks the view for a version, of which there is one."""
+    described = schema()
+    described.method = method.upper()
+    described.view = SimpleNamespace(
+        determine_version=lambda *_, **__: (None, None), request=None, kwargs={}
+    )
+    return str(described.get_operation_id())
+
+
+def pool() -> metrics.Values:
+    """The process's connections by state: lent out, idle, and requests that wait for one."""
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
+    pools = getattr(type(wrapper), "_connection_pools", {})
+    found = pools.get(wrapper.alias)
+    if found is None:
+        return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("most",): 0}
+    stats = found.get_stats()
+    idle = stats.get("pool_available", 0)
+    return {
+        ("used",): stats.get("pool_size", 0) - idle,
+        ("idle",): idle,
+        ("waiting",): stats.get("requests_waiting", 0),
+        ("most",): stats.get("pool_max", 0),
+    }
+
+
+metrics.sampled_gauge(
+    "coderapi_database_pool",
+    "Pooled database connections of all processes: used, idle and at most, and requests waiting.",
+    pool,
+    labels=["state"],
+    mode="livesum",
+)
+metrics.sampled_gauge(
+    "coderapi_listener_hearing",
+    "1 while every web process hears of changes made elsewhere, 0 while one is deaf to them.",
+    lambda: {("web",): float(listener.hearing())} if listener.started() else {},
+    labels=["role"],
+    mode="livemin",
+)
+metrics.sampled_gauge(
+    "coderapi_document_age_seconds",
+    "How long ago a remembered document was rendered, the oldest of all processes; 0 without one.",
+    lambda: {(name,): age for name, age in documents.ages().items()},
+    labels=["document"],
+    mode="livemax",
+)

@@ -1,0 +1,67 @@
+"""HTML pages alone need these: sessions, messages, CSRF tokens, frames, and static files.
+
+The API has none of them and answers many more requests than the pages do. Walking through these
+middlewares cost a third of its time, so they step aside for it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from whitenoise.storage import (  # type: ignore[import-untyped]
+    CompressedManifestStaticFilesStorage,
+)
+
+from kernel.http.content_policy import ForPages
+
+
+class PageSessionMiddleware(ForPages, SessionMiddleware):
+    """Keeps sessions of the admin."""
+
+
+class PageCsrfMiddleware(ForPages, CsrfViewMiddleware):
+    """Checks the CSRF token of forms. Writes to the API have a rule without one (`cross_site`)."""
+
+
+class PageAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
+    """Attaches the user who is signed in to the admin."""
+
+
+class PageMessageMiddleware(ForPages, MessageMiddleware):
+    """Keeps what the admin has to say on the next page."""
+
+
+class PageXFrameOptionsMiddleware(ForPages, XFrameOptionsMiddleware):
+    """Forbids framing a page."""
+
+
+class OriginCorsMiddleware(CorsMiddleware):
+    """Lets other origins read answers. A request that names no origin is no page's."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "HTTP_ORIGIN" in request.META or settings.CORS_ALLOW_ALL_ORIGINS:
+            return cast("HttpResponseBase", super().__call__(request))
+        return cast("HttpResponseBase", self.get_response(request))
+
+
+class CollectedOrPlain(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+    """Static files under hashed names that browsers may keep for ever, once they are collected.
+
+    A clone serves without `collectstatic`: each file has its own name then.
+    """
+
+    def url(self, name: str | None, force: bool = False) -> str:
+        collected = name is not None and self.clean_name(name) in self.hashed_files
+        if collected:
+            return str(super().url(name, force))
+        return StaticFilesStorage.url(self, name)
