@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,10 @@ from pytest_django import DjangoAssertNumQueries
 from kernel.http import documents
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
-from options.option import Option, ValueSource
 from options.redaction import tellable
-from options.values import (
-    URL,
-    Address,
-    Bool,
-    Choice,
-    Duration,
-    ExternalAuth,
-    Integer,
-    Links,
-    Regexp,
-    Text,
-    TextList,
-    TextListMap,
-    TextMap,
-    UUIDListMap,
-)
-from options.written_config import yaml_document
+from options.values import TextList
 from tests.support.client import APIClient
+from tests.support.samples import sample
 
 PATH = "/api/v2/deployment/config"
 # The key tree of the published example: which members there are, and of which JSON type.
@@ -94,7 +78,7 @@ def filled() -> Configuration:
         if isinstance(option.type, TextList) and not option.use_instead
     }
     providers = {f"CODER_EXTERNAL_AUTH_0_{key}": "x" for key in ("ID", "SCOPES", "PKCE_METHODS")}
-    return load({**lists, **providers, "CODER_SUPPORT_LINKS": sample_of("Support Links")})
+    return load({**lists, **providers, "CODER_SUPPORT_LINKS": "[{name: desk, target: /help}]"})
 
 
 def test_config_has_the_key_tree_and_types_of_the_page(owner: APIClient, settings: Any) -> None:
@@ -127,73 +111,3 @@ def test_options_have_the_members_and_types_of_the_page(owner: APIClient) -> Non
         while group:
             assert group.keys() == {"parent", "name", "yaml", "description"}
             group = group["parent"]
-
-
-# --- Through every source ---------------------------------------------------------------------
-
-SAMPLES: dict[type[Any], Callable[[Any], str]] = {
-    Bool: lambda option: "false" if option.default == "true" else "true",
-    Integer: lambda option: "7",
-    Duration: lambda option: "90m",
-    URL: lambda option: "https://sample.example.com/a?b#c",
-    Address: lambda option: "127.0.0.1:1234",
-    Regexp: lambda option: "^sample$",
-    Choice: lambda option: option.type.choices[-1],
-    TextMap: lambda option: '{"sample": "text"}',
-    TextListMap: lambda option: '{"sample": ["one", "two"]}',
-    UUIDListMap: lambda option: '{"sample": ["6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52"]}',
-    Links: lambda option: '[{"name": "desk", "target": "https://d.example.com", "icon": "bug"}]',
-    ExternalAuth: lambda option: '[{"id": "sample", "type": "github", "scopes": ["repo"]}]',
-}
-RULED = {
-    "Wildcard Access URL": "*.sample.example.com",
-    "TLS Minimum Version": "tls13",
-    "TLS Client Auth": "request",
-    "SSH Keygen Algorithm": "rsa4096",
-    "Postgres Connection Max Idle": "3",
-    "Prometheus Aggregate Agent Stats By": "username",
-    "Provisioner Daemon Types": "echo",
-    "Proxy Trusted Origins": "10.0.0.0/8",
-    "Strict-Transport-Security Options": "preload",
-    "SSH Config Options": "ForwardAgent=yes",
-}
-
-
-def sample(option: Option) -> str:
-    """A text for the option that means something else than its default."""
-    if option.name in RULED:
-        return RULED[option.name]
-    if isinstance(option.type, Text | TextList):
-        return "sample"
-    return SAMPLES[type(option.type)](option)
-
-
-def sample_of(name: str) -> str:
-    return sample(next(option for option in CATALOGUE if option.name == name))
-
-
-# What a file or a start does with these is not to be the same whatever they come from: the file's
-# own name, and the one old address, which stands for another.
-APART = {"Config Path", "Write Config", "Address", "Disable All Rate Limits"}
-PLAIN = [
-    option
-    for option in CATALOGUE
-    if not (option.secret or option.use_instead or option.name in APART)
-]
-
-
-def test_every_option_reads_back_equal_through_flags_environment_and_file(tmp_path: Path) -> None:
-    by_flags = load({}, flags=[(option.flag, sample(option)) for option in PLAIN])
-    for option in PLAIN:
-        assert by_flags[option.json_path] != load({})[option.json_path], option.name
-    by_env = load({option.env: sample(option) for option in PLAIN if option.env})
-    file = tmp_path / "coder.yaml"
-    file.write_text(yaml_document(by_flags), encoding="utf-8")
-    by_file = load({"CODER_CONFIG_PATH": str(file)})
-    for option in PLAIN:
-        path, wanted = option.json_path, by_flags[option.json_path]
-        assert by_flags.sources[path] is ValueSource.FLAG
-        if option.env:
-            assert (by_env[path], by_env.sources[path]) == (wanted, ValueSource.ENV)
-        if option.yaml:
-            assert (by_file[path], by_file.sources[path]) == (wanted, ValueSource.YAML)

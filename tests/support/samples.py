@@ -1,0 +1,81 @@
+"""Texts that options accept, by their types and rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from options.option import Option
+from options.values import (
+    URL,
+    Address,
+    Bool,
+    Choice,
+    Duration,
+    ExternalAuth,
+    Integer,
+    Links,
+    Regexp,
+    Text,
+    TextList,
+    TextListMap,
+    TextMap,
+    UUIDListMap,
+)
+
+UUID = "6b3c1f6e-9a0d-4c53-8f3b-0d9f2f1b7a52"
+BY_TYPE: dict[type[Any], list[str]] = {
+    Bool: ["true", "false"],
+    Integer: ["7", "100"],
+    Duration: ["90m", "2h1ns"],
+    URL: [
+        *(
+            "https://sample.example.com/a?b#c",
+            "",
+            "https://example.com/a%2Fb?q#f",
+            "http://[::1]:80",
+        ),
+        *("http://h/%C3%A4", "http://h/a!"),
+    ],
+    Address: ["127.0.0.1:1234", "[::1]:http", ":", "h:"],
+    Regexp: ["^sample$", "", r"^a\.b$", "#x: y"],
+    Text: ["sample", "", "two words", "#: \u00e4", "yes", "1.5", "line\nbreak", "\x07"],
+    TextList: ["sample", "", "a,b", '"a,b","c""d"', ' a,"x\ny"'],
+    TextMap: ['{"sample": "text"}', "{}", '{"": "yes", "a b": "#\u00e4"}'],
+    TextListMap: ['{"sample": ["one", "two"]}', '{"a": null, "b": []}'],
+    UUIDListMap: [f'{{"sample": ["{UUID}"]}}', '{"a": []}'],
+    Links: ['[{"name": "desk", "target": "https://d.example.com", "icon": "bug"}]', "[]"],
+    ExternalAuth: [
+        '[{"id": "sample", "type": "github", "scopes": ["repo"]}]',
+        '[{"no_refresh": true, "scopes": null}, {"id": "a: b"}]',
+    ],
+}
+RULED = {
+    "Wildcard Access URL": ["*.sample.example.com", ""],
+    "TLS Minimum Version": ["tls13", "tls10"],
+    "TLS Client Auth": ["request", "none"],
+    "SSH Keygen Algorithm": ["rsa4096"],
+    "Workspace Hostname Suffix": ["sample"],
+    "Postgres Connection Max Idle": ["3", "auto"],
+    "Prometheus Aggregate Agent Stats By": ["username"],
+    "Provisioner Daemon Types": ["echo"],
+    "Proxy Trusted Origins": ["10.0.0.0/8", "10.0.0.0/8,::1"],
+    "Strict-Transport-Security Options": ["preload"],
+    "SSH Config Options": ["ForwardAgent=yes", '"a b,\u00e4",c=d'],
+}
+
+
+def samples(option: Option) -> list[str]:
+    """Returns texts for the option; the first means something else than its default."""
+    if option.name in RULED:
+        return RULED[option.name]
+    if isinstance(option.type, Choice):
+        return [option.type.choices[-1], option.type.choices[0].upper()]
+    if isinstance(option.type, Bool) and option.default == "true":
+        return ["false", "true"]
+    if isinstance(option.type, URL) and option.type.schemes:
+        return BY_TYPE[URL][:2]
+    return BY_TYPE[type(option.type)]
+
+
+def sample(option: Option) -> str:
+    return samples(option)[0]
