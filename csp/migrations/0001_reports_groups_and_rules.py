@@ -82,22 +82,21 @@ CREATE FUNCTION csp_weight(place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE A
 $$
 """
 
-# A whole batch in one call, which is one transaction of its own. Each statement in it sees what was
-# committed before it began, so the rules are compared only once their lock is held. Everything
-# comes in the order of its key: two batches that meet wait for each other and never in a circle.
+# A whole batch in one call, which is one transaction of its own.
 #
-# A function, because the writer shares the interpreter with 64 threads: seven statements are as many
-# round trips, after each of which it has to win the interpreter back, and plans that a pooler between
-# does not let it keep.
+# A function, because the writer shares its interpreter with 64 threads: five statements are as many
+# round trips, after each of which it has to win the interpreter back, and plans that a pooler in
+# between does not let it keep. Sums are made here and not in Python for the same reason.
+#
+# The first statements see what was committed before each began, so the rules are compared only once
+# their lock is held. Every table's rows come in the order of their keys, and tables in one order: two
+# batches that meet wait for each other and never in a circle.
 WRITE_BATCH = """
 CREATE FUNCTION csp_write_batch(
     batch_id uuid, is_imported boolean, rules_lock bigint, rules text,
-    new_groups json, new_hours json, new_hits json, new_members json, new_reports json,
-    OUT verdict text, OUT outgrown json
+    new_reports json, new_members json, OUT verdict text, OUT outgrown json
 ) LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 #variable_conflict use_column
-DECLARE
-    crowded boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(rules_lock);
     IF csp_rules_version() IS DISTINCT FROM rules THEN
@@ -111,50 +110,75 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO csp_group AS held (
-        id, directive, blocked, document, disposition, first_seen, last_seen, count, noise_count,
-        first_version, last_version, pages, browsers, days, client_days)
-    SELECT arrived.*, 0, 0, 0, 0 FROM json_to_recordset(new_groups) AS arrived (
-        id uuid, directive text, blocked text, document text, disposition text,
-        first_seen timestamptz, last_seen timestamptz, count bigint, noise_count bigint,
-        first_version text, last_version text)
-    ON CONFLICT (id) DO UPDATE SET
-        count = held.count + excluded.count,
-        noise_count = held.noise_count + excluded.noise_count,
-        first_seen = least(held.first_seen, excluded.first_seen),
-        last_seen = greatest(held.last_seen, excluded.last_seen),
-        -- Of an imported report it is mostly unknown what version it came under: that is no news.
-        first_version = CASE WHEN excluded.first_version <> ''
-                AND (held.first_version = '' OR excluded.first_seen < held.first_seen)
-            THEN excluded.first_version ELSE held.first_version END,
-        last_version = CASE WHEN excluded.last_version <> ''
-                AND (held.last_version = '' OR excluded.last_seen >= held.last_seen)
-            THEN excluded.last_version ELSE held.last_version END;
-
-    WITH counted AS (
+    WITH arrived AS MATERIALIZED (
+        SELECT *, date_trunc('hour', received_at, 'UTC') AS hour
+        FROM ROWS FROM (json_to_recordset(new_reports) AS (
+            received_at timestamptz, occurred_at timestamptz, group_id uuid, rule_id bigint,
+            shape text, document_uri text, referrer text, blocked_uri text,
+            effective_directive text, violated_directive text, original_policy text,
+            disposition text, status_code integer, sample text, source_file text,
+            line_number integer, column_number integer, browser text, user_agent text, client text,
+            coder_version text, extra jsonb,
+            group_directive text, group_blocked text, group_document text, group_disposition text
+        )) WITH ORDINALITY
+    ), hours AS (
         INSERT INTO csp_hourcount AS held (group_id, hour, rule_id, count)
-        SELECT * FROM json_to_recordset(new_hours) AS arrived (
-            group_id uuid, hour timestamptz, rule_id bigint, count bigint)
+        SELECT group_id, hour, rule_id, count(*) FROM arrived GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
         ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + excluded.count
-        RETURNING count
-    )
-    SELECT bool_or(count > 1000) INTO crowded FROM counted;
-
-    -- A rule may have been deleted since it was read; its hits then count for nothing.
-    IF new_hits IS NOT NULL THEN
+        RETURNING group_id, hour, rule_id, count
+    ), groups AS (
+        INSERT INTO csp_group AS held (
+            id, directive, blocked, document, disposition, first_seen, last_seen, count,
+            noise_count, first_version, last_version, pages, browsers, days, client_days)
+        SELECT group_id, group_directive, group_blocked, group_document, group_disposition,
+            min(received_at), max(received_at), count(*), count(*) FILTER (WHERE rule_id <> 0),
+            -- Of an imported report it is mostly unknown what version it came under: no news.
+            coalesce((array_agg(coder_version ORDER BY received_at)
+                FILTER (WHERE coder_version <> ''))[1], ''),
+            coalesce((array_agg(coder_version ORDER BY received_at DESC)
+                FILTER (WHERE coder_version <> ''))[1], ''),
+            0, 0, 0, 0
+        FROM arrived GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
+        ON CONFLICT (id) DO UPDATE SET
+            count = held.count + excluded.count,
+            noise_count = held.noise_count + excluded.noise_count,
+            first_seen = least(held.first_seen, excluded.first_seen),
+            last_seen = greatest(held.last_seen, excluded.last_seen),
+            first_version = CASE WHEN excluded.first_version <> ''
+                    AND (held.first_version = '' OR excluded.first_seen < held.first_seen)
+                THEN excluded.first_version ELSE held.first_version END,
+            last_version = CASE WHEN excluded.last_version <> ''
+                    AND (held.last_version = '' OR excluded.last_seen >= held.last_seen)
+                THEN excluded.last_version ELSE held.last_version END
+    ), hits AS (
         INSERT INTO csp_noisehit AS held (rule_id, day, count)
-        SELECT arrived.* FROM json_to_recordset(new_hits) AS arrived (
-            rule_id bigint, day date, count bigint)
-        WHERE EXISTS (SELECT FROM csp_noiserule WHERE id = arrived.rule_id FOR KEY SHARE)
-        ON CONFLICT (rule_id, day) DO UPDATE SET count = held.count + excluded.count;
-    END IF;
+        SELECT rule_id, (received_at AT TIME ZONE 'UTC')::date, count(*) FROM arrived
+        WHERE rule_id <> 0 GROUP BY 1, 2 ORDER BY 1, 2
+        ON CONFLICT (rule_id, day) DO UPDATE SET count = held.count + excluded.count
+    )
+    INSERT INTO csp_report (
+        received_at, occurred_at, group_id, rule_id, shape, document_uri, referrer, blocked_uri,
+        effective_directive, violated_directive, original_policy, disposition, status_code, sample,
+        source_file, line_number, column_number, browser, user_agent, client, coder_version, extra,
+        weight)
+    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), shape, document_uri, referrer,
+        blocked_uri, effective_directive, violated_directive, original_policy, disposition,
+        status_code, sample, source_file, line_number, column_number, browser, user_agent,
+        decode(client, 'hex'), coder_version, extra, csp_weight(place)
+    FROM (
+        SELECT arrived.*,
+            count + 1 - row_number() OVER (PARTITION BY group_id, hour, rule_id) AS place
+        FROM arrived JOIN hours USING (group_id, hour, rule_id)
+    ) AS placed
+    WHERE place % csp_weight(place) = 0
+    ORDER BY ordinality;
 
     -- Up to 1,024 members are counted; of more, the caller keeps a sketch and an estimate.
     IF new_members IS NOT NULL THEN
         WITH added AS (
             INSERT INTO csp_reachmember (group_id, kind, member)
-            SELECT * FROM json_to_recordset(new_members) AS arrived (
-                group_id uuid, kind smallint, member bigint)
+            SELECT group_id, kind, member
+            FROM json_populate_recordset(NULL::csp_reachmember, new_members)
             ON CONFLICT DO NOTHING
             RETURNING group_id, kind
         ), reached AS (
@@ -177,32 +201,6 @@ BEGIN
         ) AS each (kind, added, total)
         WHERE added > 0 AND total > 1024;
     END IF;
-
-    -- `after` says how many of the batch come after the report in its group's hour.
-    INSERT INTO csp_report (
-        received_at, occurred_at, group_id, rule_id, shape, document_uri, referrer, blocked_uri,
-        effective_directive, violated_directive, original_policy, disposition, status_code, sample,
-        source_file, line_number, column_number, browser, user_agent, client, coder_version, extra,
-        weight)
-    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), shape, document_uri, referrer,
-        blocked_uri, effective_directive, violated_directive, original_policy, disposition,
-        status_code, sample, source_file, line_number, column_number, browser, user_agent,
-        decode(client, 'hex'), coder_version, extra, csp_weight(place)
-    FROM json_to_recordset(new_reports) AS arrived (
-        received_at timestamptz, occurred_at timestamptz, group_id uuid, hour timestamptz,
-        rule_id bigint, after bigint, shape text, document_uri text, referrer text,
-        blocked_uri text, effective_directive text, violated_directive text, original_policy text,
-        disposition text, status_code integer, sample text, source_file text, line_number integer,
-        column_number integer, browser text, user_agent text, client text, coder_version text,
-        extra jsonb),
-    LATERAL (
-        SELECT CASE WHEN crowded THEN (
-            SELECT held.count FROM csp_hourcount AS held
-            WHERE held.group_id = arrived.group_id AND held.hour = arrived.hour
-                AND held.rule_id = arrived.rule_id
-        ) - after ELSE 1 END
-    ) AS counted (place)
-    WHERE place % csp_weight(place) = 0;
     verdict := 'written';
 END
 $$

@@ -22,7 +22,7 @@ from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import page_of
-from csp.writing.grouping import GroupKey, browser_of, group_key
+from csp.writing.grouping import browser_of, group_key
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
 MAX_AGE = timedelta(days=2)
@@ -42,7 +42,7 @@ class Prepared:
     `page` only goes into a hash.
     """
 
-    key: GroupKey
+    group_id: str
     page: str
     user_agent: str
     age: timedelta
@@ -51,13 +51,9 @@ class Prepared:
 
 @dataclass(slots=True)
 class Entry:
-    """One report as it is written. `row` has the columns that it alone decides, by their names."""
+    """One report as it is written: all of its columns but for the rule, and its group's texts."""
 
-    key: GroupKey
-    group_id: str
     received_at: datetime
-    hour: datetime
-    coder_version: str
     facts: Facts
     reach: tuple[Member, ...]
     row: dict[str, Any]
@@ -66,8 +62,9 @@ class Entry:
 def prepare(raw: Violation) -> Prepared:
     """Scrubs a report as it was sent, and finds its group."""
     violation = scrubbed(raw)
+    group = group_key(violation)
     return Prepared(
-        key=group_key(violation),
+        group_id=group.id,
         page=page_of(raw.document_uri),
         user_agent=violation.user_agent,
         age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
@@ -86,6 +83,10 @@ def prepare(raw: Violation) -> Prepared:
             "line_number": violation.line_number,
             "column_number": violation.column_number,
             "extra": violation.extra,
+            "group_directive": group.directive,
+            "group_blocked": group.blocked,
+            "group_document": group.document,
+            "group_disposition": group.disposition,
         },
     )
 
@@ -108,15 +109,11 @@ def entries_of(
 
 
 def _entry(report: Prepared, *, client: bytes, header: str, now: datetime, version: str) -> Entry:
-    group_id, columns = report.key.id, report.columns
+    group_id, columns = report.group_id, report.columns
     agent = report.user_agent or _agent(header)
     browser = browser_of(agent)
     return Entry(
-        key=report.key,
-        group_id=group_id,
         received_at=now,
-        hour=now.replace(minute=0, second=0, microsecond=0),
-        coder_version=version,
         facts=Facts(columns["blocked_uri"], columns["source_file"], columns["document_uri"], agent),
         reach=_reach(settings.SECRET_KEY, group_id, report.page, browser, now.date(), client),
         row={

@@ -19,8 +19,6 @@ import psycopg
 from csp import metrics
 from csp.models import REPORTS
 from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
-from csp.writing import batches
-from csp.writing.batches import HourKey, Judged, Row
 from csp.writing.entries import Entry, Member
 from csp.writing.reach import Pair, Reach
 from kernel.db.connections import connect_directly, is_deadlock, is_unavailable
@@ -30,6 +28,7 @@ RETRY_SECONDS = 0.1
 MAX_TRIES = 3
 log = logging.getLogger(__name__)
 
+NO_RULE = 0
 # The verdicts of csp_write_batch, which the migration makes, where nothing was written.
 OTHER_RULES, REPEATED = "other rules", "repeated"
 
@@ -37,7 +36,7 @@ _RULES_VERSION = "SELECT csp_rules_version()"
 _ENABLED_RULES = "SELECT id, name, target, pattern FROM csp_noiserule WHERE enabled ORDER BY id"
 _WRITE_BATCH = """
 SELECT verdict, outgrown FROM csp_write_batch(
-    %s::uuid, %s, %s, %s, %s::json, %s::json, %s::json, %s::json, %s::json)
+    %s::uuid, %s, %s, %s, %s::json, %s::json)
 """
 
 
@@ -124,10 +123,10 @@ class Store:
         connection = self.connected()
         self._ensure_partitions(entries)
         had_been_sent, self._sent = self._sent, True
-        batch, answer = self._write(connection, batch_id, entries)
+        rules, answer = self._write(connection, batch_id, entries)
         if answer.verdict == REPEATED and not had_been_sent:
             return False
-        _count(batch)
+        _count(rules)
         self._reach.remember(entries)
         if answer.outgrown:
             self._trim(connection, answer.outgrown)
@@ -143,25 +142,27 @@ class Store:
 
     def _write(
         self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]
-    ) -> tuple[list[Judged], Answer]:
-        """One call, one transaction. The batch is judged by the rules as they are known here.
+    ) -> tuple[list[Rule | None], Answer]:
+        """Writes the batch by one call, and returns the noise rule of each report.
 
-        Only the answer tells whether they still are the same; if not, nothing was written.
+        Reports are judged by the rules as they are known here. Only the answer tells if they still
+        are the same; if not, nothing was written.
         """
         while True:
             if self._rules_version is None:
                 self._read_rules(connection)
-            batch = batches.judge(entries, self._rules)
+            rules = [self._rules.match(entry.facts) for entry in entries]
             row = connection.execute(
                 _WRITE_BATCH,
                 [
                     *(batch_id.id, batch_id.imported, RULES_LOCK, self._rules_version),
-                    *_as_json(batch, self._reach.new_members(entries)),
+                    _report_rows(entries, rules),
+                    _member_rows(self._reach.new_members(entries)),
                 ],
             ).fetchone()
             answer = Answer(*row) if row else Answer(OTHER_RULES)
             if answer.verdict != OTHER_RULES:
-                return batch, answer
+                return rules, answer
             self._rules_version = None
 
     def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
@@ -192,27 +193,20 @@ def _goes_well_next_time(error: Exception) -> bool:
     return is_deadlock(error)
 
 
-def _as_json(batch: Sequence[Judged], members: Sequence[Member]) -> list[str | None]:
-    """Returns every table's rows as JSON; None for hits and members where there are none."""
-    hours: Counter[HourKey] = Counter()
-    reports = batches.report_rows(batch, hours)
-    return [
-        _json(batches.group_rows(batch)),
-        _json(batches.hour_rows(hours)),
-        _json(batches.hit_rows(batch) or None),
-        _json([{"group_id": g, "kind": k, "member": m} for g, k, m in members] or None),
-        _json(reports),
-    ]
+def _report_rows(entries: Sequence[Entry], rules: Sequence[Rule | None]) -> str:
+    judged = zip(entries, rules, strict=True)
+    rows = [{**entry.row, "rule_id": rule.id if rule else NO_RULE} for entry, rule in judged]
+    return orjson.dumps(rows).decode()
 
 
-def _json(rows: list[Row] | None) -> str | None:
-    return None if rows is None else orjson.dumps(rows).decode()
+def _member_rows(members: Sequence[Member]) -> str | None:
+    rows = [{"group_id": group, "kind": kind, "member": member} for group, kind, member in members]
+    return orjson.dumps(rows).decode() if rows else None
 
 
-def _count(batch: Sequence[Judged]) -> None:
-    marked = Counter(batches.names_of_rules(batch))
+def _count(rules: Sequence[Rule | None]) -> None:
+    marked = Counter(rule.name for rule in rules if rule)
     for name, hits in marked.items():
         metrics.NOISE.labels(name).inc(hits)
-    noise = marked.total()
-    metrics.REPORTS.labels("noise").inc(noise)
-    metrics.REPORTS.labels("stored").inc(len(batch) - noise)
+    metrics.REPORTS.labels("noise").inc(marked.total())
+    metrics.REPORTS.labels("stored").inc(len(rules) - marked.total())
