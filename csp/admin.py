@@ -17,7 +17,16 @@ from django.utils.text import Truncator
 from audit.services import actor_of
 from csp import export, selectors, services
 from csp.access.origins import normalised
-from csp.filters import DirectiveFilter, HostFilter, NoiseFilter, VersionFilter
+from csp.filters import (
+    BoundedPaginator,
+    DayFilter,
+    DirectiveFilter,
+    DispositionFilter,
+    HostFilter,
+    NoiseFilter,
+    ShapeFilter,
+    VersionFilter,
+)
 from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.noise import history
 from csp.noise.rules import checked_pattern
@@ -63,7 +72,7 @@ class GroupAdmin(ExportingAdmin):
         "last_seen",
         "document",
     ]
-    list_filter = [NoiseFilter, "disposition", DirectiveFilter, HostFilter, VersionFilter]
+    list_filter = [NoiseFilter, DispositionFilter, DirectiveFilter, HostFilter, VersionFilter]
     search_fields = ["blocked", "document", "directive"]
     date_hierarchy = "first_seen"
 
@@ -138,9 +147,9 @@ class ReportAdmin(ExportingAdmin):
         "disposition",
         "browser",
     ]
-    list_filter = ["disposition", "shape", "received_at"]
+    list_filter = [DispositionFilter, ShapeFilter, DayFilter]
+    paginator = BoundedPaginator
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
-    date_hierarchy = "received_at"
     exclude = ["client"]
     not_exported = ("client",)
 
