@@ -41,7 +41,7 @@ SESSION_ENTRY = "coderapi_key_id"
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Asks for name and password; while passwords are off, only owners may enter."""
+    """The form for name and password; while passwords are off, only owners may enter."""
 
     error_messages = {
         **AdminAuthenticationForm.error_messages,

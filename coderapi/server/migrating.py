@@ -75,7 +75,7 @@ def migration_lock() -> Iterator[None]:
 
 
 def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
-    """Whether the lock is ours now, until the transaction that this leaves open ends.
+    """Takes the lock, if it is free, until the transaction that stays open ends.
 
     A session's lock would outlive it behind PgBouncer. An open transaction that does nothing has no
     snapshot, so no index that is built concurrently waits for it.

@@ -62,22 +62,17 @@ class Account:
             **identity,
         )
 
-    def can_run(self, program: Path) -> bool:
-        return self._may_execute(program)
-
-    def can_enter(self, directory: Path) -> bool:
-        return self._may_execute(directory)
+    def may_execute(self, path: Path) -> bool:
+        """Tells whether the account can run the program, or enter the directory."""
+        if self.is_another:
+            # Asked of the kernel in that account's name: mode bits alone would miss access lists.
+            return self.run(["test", "-x", path]).returncode == 0
+        return os.access(path, os.X_OK)
 
     def own(self, path: Path) -> None:
         """Gives a fresh file or directory to the account."""
         if self.is_another:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-    def _may_execute(self, path: Path) -> bool:
-        if self.is_another:
-            # Asked of the kernel in that account's name: mode bits alone would miss access lists.
-            return self.run(["test", "-x", path]).returncode == 0
-        return os.access(path, os.X_OK)
 
 
 def account_for(data_dir: Path) -> Account:

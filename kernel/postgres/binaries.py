@@ -89,7 +89,7 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
 
     Root's virtual environment is often under a home directory that only root may enter.
     """
-    if account.can_run(binaries.program("postgres")):
+    if account.may_execute(binaries.program("postgres")):
         return binaries
     if binaries.source != "wheel":
         raise PostgresError(

@@ -23,7 +23,6 @@ MAX_LOG_BYTES = 8 * 1024 * 1024
 KEPT_LOG_BYTES = 1024 * 1024
 
 SOCKET = ".s.PGSQL.5432"
-MAX_SOCKET_PATH = 107
 SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and the owner is checked
 
 
@@ -123,12 +122,12 @@ def prepared(data_dir: Path) -> Place:
 
 
 def _let_through(root: Path, account: Account) -> None:
-    if account.can_enter(root):
+    if account.may_execute(root):
         return
     status = root.stat()
     if status.st_uid == 0:
         root.chmod(status.st_mode & 0o7777 | PASSABLE)
-    if not account.can_enter(root):
+    if not account.may_execute(root):
         raise PostgresError(
             f"PostgreSQL does not run as root, and the account {account.name}, which runs it "
             f"instead, cannot enter {_closed_parent(root, account)}. Set CODERAPI_DATA_DIR to a "
@@ -138,7 +137,7 @@ def _let_through(root: Path, account: Account) -> None:
 
 def _closed_parent(root: Path, account: Account) -> Path:
     ways = [*reversed(root.parents), root]
-    return next((way for way in ways if not account.can_enter(way)), root)
+    return next((way for way in ways if not account.may_execute(way)), root)
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
@@ -210,7 +209,6 @@ def make_sockets_directory(place: Place, sockets: Path) -> None:
 
     Raises: PostgresError when somebody else made it, which in /tmp anybody can.
     """
-    check_socket_length(sockets)
     try:
         sockets.mkdir(mode=0o700)
         place.account.own(sockets)
@@ -219,15 +217,6 @@ def make_sockets_directory(place: Place, sockets: Path) -> None:
     except OSError as error:
         raise PostgresError(f"{sockets} cannot be made: {error.strerror}.") from error
     _empty_sockets(sockets)
-
-
-def check_socket_length(sockets: Path) -> None:
-    length = len(os.fsencode(sockets / SOCKET))
-    if length > MAX_SOCKET_PATH:
-        raise PostgresError(
-            f"The socket's path {sockets / SOCKET} has {length} bytes; "
-            f"{MAX_SOCKET_PATH} is the most."
-        )
 
 
 def remove_sockets_directory(place: Place, sockets: Path) -> None:

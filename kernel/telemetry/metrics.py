@@ -23,6 +23,8 @@ from prometheus_client import Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kernel.loops import repeat
+
 # prometheus_client looks for it when it is first imported, and keeps its values in files there.
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SAMPLE_SECONDS = 2.0
@@ -112,14 +114,13 @@ def start_sampling() -> None:
     """Samples from now on in a thread of its own, where metrics are served at all."""
     if enabled():
         discover()
-        threading.Thread(target=_sample_for_ever, name="metrics", daemon=True).start()
-
-
-def _sample_for_ever() -> None:
-    pause = threading.Event()
-    while True:
-        sample_all()
-        pause.wait(SAMPLE_SECONDS)
+        threading.Thread(
+            target=repeat,
+            args=(sample_all,),
+            kwargs={"every": SAMPLE_SECONDS, "stop": threading.Event()},
+            name="metrics",
+            daemon=True,
+        ).start()
 
 
 def sample_all() -> None:

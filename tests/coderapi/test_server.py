@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,11 +14,11 @@ import pytest
 from coderapi.server.addresses import Address, AddressError, Claim, split
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
-    PROJECT,
     command_line,
     database_name,
     environment,
     in_database,
+    migrated_database,
     own_database,
     running_with,
     wait_for,
@@ -32,12 +30,7 @@ type Start = Callable[..., Server]
 @pytest.fixture(scope="module")
 def migrated() -> Iterator[str]:
     """The name of a migrated database, to be copied."""
-    with own_database() as url:
-        subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
-            env={**os.environ, "DATABASE_URL": url},
-            check=True,
-        )
+    with migrated_database() as url:
         yield database_name(url)
 
 

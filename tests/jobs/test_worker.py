@@ -27,7 +27,7 @@ from tests.support.processes import (
     PROJECT,
     Program,
     in_database,
-    own_database,
+    migrated_database,
     wait_for,
 )
 
@@ -188,12 +188,7 @@ def test_a_run_that_was_killed_is_noticed() -> None:
 
 
 def test_manage_py_worker_runs_jobs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    with own_database() as url:
-        subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
-            env={**os.environ, "DATABASE_URL": url},
-            check=True,
-        )
+    with migrated_database() as url:
         environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false"}
         worker = Program("worker", log=tmp_path / "log", **environment)
         try:

@@ -22,7 +22,6 @@ from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import has_crashed, running
 from kernel.postgres.place import (
     Cluster,
-    check_socket_length,
     prepared,
     sockets_directory,
     trim_log,
@@ -193,12 +192,6 @@ def test_long_data_directory_gets_a_short_socket(folder: Path, seed: Path) -> No
     handle.release()
 
 
-def test_socket_path_over_107_bytes_is_refused() -> None:
-    check_socket_length(Path("/run") / ("x" * 88))
-    with pytest.raises(postgres.PostgresError, match="107 is the most"):
-        check_socket_length(Path("/run") / ("x" * 89))
-
-
 def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     trap = sockets_directory(prepared(data_dir).cluster)
     trap.mkdir()
@@ -210,24 +203,21 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
         trap.rmdir()
 
 
-def test_data_of_another_version_is_named_with_what_is_here(data_dir: Path) -> None:
-    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("99\n")
-    with pytest.raises(postgres.PostgresError, match=r"belongs to PostgreSQL 99") as caught:
-        acquired(data_dir)
-    assert str(binaries.found()[0].directory) in str(caught.value)
-    assert "manage.py postgres upgrade" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("version", "complaint"),
-    [("14", "14; 15 is the oldest that can be used"), ("junk", "holds no version number")],
+    [
+        ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
+        ("14", "14; 15 is the oldest that can be used"),
+        ("junk", "holds no version number"),
+    ],
 )
-def test_data_that_no_installation_could_run_is_refused_as_such(
+def test_data_that_no_installation_could_run_is_refused(
     data_dir: Path, version: str, complaint: str
 ) -> None:
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
-    with pytest.raises(postgres.PostgresError, match=complaint):
+    with pytest.raises(postgres.PostgresError, match=complaint) as caught:
         acquired(data_dir)
+    assert version != "99" or str(binaries.found()[0].directory) in str(caught.value)
 
 
 def test_incomplete_cluster_is_never_replaced(folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_service_answers_what_is_too_large_itself(proxy: Proxy) -> None:
 
 
 def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehearsal) -> None:
-    trusting = ssl.create_default_context(cafile=str(proxy.tls / "fullchain.pem"))
+    trusting = ssl.create_default_context(cafile=str(proxy.tls / "ca.pem"))
     with closing(HTTPSConnection("localhost", proxy.https_port, context=trusting)) as connection:
         form = answer_of(connection, "/admin/login/", Host=HOST)
         cookie = form.headers["Set-Cookie"].partition(";")[0]

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
-from http.client import HTTPConnection
+import ssl
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
+from typing import Any
 
-from tests.support.processes import Program, command_line
+from tests.support.processes import Program, command_line, wait_for
 
 ANY_PORT = "127.0.0.1:0"
-READY = re.compile(r"Ready: http://127\.0\.0\.1:(\d+) answers")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     status: int
-    headers: dict[str, str]
-    body: bytes
+    headers: HTTPMessage
+    body: bytes = field(repr=False)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def cookies(self) -> list[str]:
+        return self.headers.get_all("Set-Cookie", [])
 
 
 class Server(Program):
@@ -29,18 +39,20 @@ class Server(Program):
     @property
     def port(self) -> int:
         """The port, once it answers there."""
-        self.wait_for_log(" answers\n")
-        found = READY.search(self.log.read_text())
-        assert found
-        return int(found[1])
+        return self.port_of("http")
+
+    def port_of(self, scheme: str) -> int:
+        ready = re.compile(rf"Ready: {scheme}://127\.0\.0\.1:(\d+) answers\n")
+
+        def found() -> str | None:
+            match = ready.search(self.log.read_text())
+            assert match or self.process.poll() is None, self.log.read_text()
+            return match and match[1]
+
+        return int(str(wait_for(found)))
 
     def get(self, path: str = "/healthz") -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+        return self.ask(path).status
 
     def answers(self) -> bool:
         try:
@@ -55,14 +67,31 @@ class Server(Program):
         return self.processes("spawn_main")
 
     def ask(
-        self, path: str, *, token: str = "", method: str = "GET", body: bytes | None = None
+        self,
+        path: str,
+        *,
+        token: str = "",
+        method: str = "GET",
+        body: object = None,
+        tls: ssl.SSLContext | None = None,
+        **headers: str,
     ) -> Answer:
-        """The answer to one request, as somebody with the token."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Coder-Session-Token": token} if token else {}
+        """The answer to one request. Underscores in names of headers stand for hyphens.
+
+        A body that is no bytes goes as JSON.
+        """
+        sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        if token:
+            sent["Coder-Session-Token"] = token
+        connection: HTTPConnection = (
+            HTTPSConnection("localhost", self.port_of("https"), timeout=30, context=tls)
+            if tls
+            else HTTPConnection("127.0.0.1", self.port, timeout=30)
+        )
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         try:
-            connection.request(method, path, body=body, headers=headers)
+            connection.request(method, path, content, headers=sent)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
-import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from tests.support.live import Server
+from tests.support.live import Answer, Server
 from tests.support.processes import own_database
 
 OWNER, EMAIL = "owner", "owner@example.com"
 _addresses = itertools.count()
 PASSWORD = "correct-horse-battery-staple"
-READY = "Ready: {scheme}://127.0.0.1:"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: HTTPMessage
-    body: bytes = field(repr=False)
-    cookies: tuple[str, ...] = ()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 class Obeying:
@@ -48,39 +31,12 @@ class Obeying:
         return self.server.log.read_text()
 
     def port(self, scheme: str = "http") -> int:
-        ready = READY.format(scheme=scheme)
-        self.server.wait_for_log(ready)
-        return int(self.log.partition(ready)[2].partition(" ")[0])
+        return self.server.port_of(scheme)
 
-    def ask(
-        self,
-        path: str,
-        *,
-        method: str = "GET",
-        body: object = None,
-        tls: ssl.SSLContext | None = None,
-        **headers: Any,
-    ) -> Answer:
-        """The answer. Underscores in names of headers stand for hyphens.
-
-        Each comes from an address of its own for servers that believe what proxies say.
-        """
-        headers.setdefault("X_Real_Ip", f"198.51.100.{next(_addresses) % 250}")
-        connection: HTTPConnection = (
-            HTTPSConnection("localhost", self.port("https"), timeout=30, context=tls)
-            if tls
-            else HTTPConnection("127.0.0.1", self.port(), timeout=30)
-        )
-        named = {name.replace("_", "-"): text for name, text in headers.items()}
-        try:
-            connection.request(
-                method, path, None if body is None else json.dumps(body), headers=named
-            )
-            got = connection.getresponse()
-            cookies = tuple(got.headers.get_all("Set-Cookie", []))
-            return Answer(got.status, got.headers, got.read(), cookies)
-        finally:
-            connection.close()
+    def ask(self, path: str, **more: Any) -> Answer:
+        """The answer to a request from an address of its own, for who believes a proxy's word."""
+        more.setdefault("X_Real_Ip", f"198.51.100.{next(_addresses) % 250}")
+        return self.server.ask(path, **more)
 
     def sign_in(self, **headers: Any) -> Answer:
         body = {"email": EMAIL, "password": PASSWORD}
@@ -94,7 +50,7 @@ class Obeying:
         return self._token
 
     def ask_as_owner(self, path: str, **more: Any) -> Answer:
-        return self.ask(path, Coder_Session_Token=self.token, **more)
+        return self.ask(path, token=self.token, **more)
 
 
 @contextmanager

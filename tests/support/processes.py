@@ -85,6 +85,18 @@ def own_database(*, like: str = "template1") -> Iterator[str]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def migrated_database() -> Iterator[str]:
+    """The URL of a new database with all tables."""
+    with own_database() as url:
+        subprocess.run(
+            [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
+            env={**os.environ, "DATABASE_URL": url},
+            check=True,
+        )
+        yield url
+
+
 def database_name(url: str) -> str:
     return urlsplit(url).path.removeprefix("/")
 

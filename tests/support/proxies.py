@@ -9,16 +9,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import Authority
 from tests.support.containers import composition
 from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, wait_for
 
@@ -86,18 +81,9 @@ def is_open(port: int) -> bool:
 
 
 def make_certificate(directory: Path) -> None:
-    """A certificate for localhost that vouches for itself, for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "fullchain.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (directory / "privkey.pem").write_bytes(key.private_bytes(*plain))
+    """Makes the files that the composition's nginx reads, and `ca.pem` for its clients."""
+    authority = Authority(directory, "ca")
+    pair = authority.pair("localhost")
+    authority.file.rename(directory / "ca.pem")
+    pair.certificate.rename(directory / "fullchain.pem")
+    pair.key.rename(directory / "privkey.pem")
