@@ -25,7 +25,7 @@ from kernel.admin import cards
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
-from tokens.extraction import COOKIE
+from tokens import signin
 from tokens.models import APIKey
 from tokens.services import create_api_key
 from users.models import User
@@ -33,8 +33,6 @@ from users.roles import OWNER
 
 # Tries to sign in from one address in a minute.
 MAX_TRIES = 60
-# Where Django's session notes the key that was made for it.
-SESSION_ENTRY = "coderapi_key_id"
 
 
 # --- The form ---------------------------------------------------------------------------------
@@ -83,7 +81,7 @@ def bucket_of(address: str) -> str:
 
 def key_id(request: HttpRequest) -> str:
     """Returns the id of the key made at this browser's sign-in, or ""."""
-    return str(request.session.get(SESSION_ENTRY, ""))
+    return str(request.session.get(signin.SESSION_ENTRY, ""))
 
 
 def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime) -> None:
@@ -92,16 +90,8 @@ def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime
     new = create_api_key(
         user, lifetime_ns=settings.SESSION_DURATION_NS, now=now, actor=actor_of(request)
     )
-    request.session[SESSION_ENTRY] = new.key.id
-    response.set_cookie(
-        COOKIE,
-        new.token,
-        max_age=settings.SESSION_COOKIE_AGE,
-        path="/",
-        httponly=True,
-        secure=settings.SECURE_COOKIES,
-        samesite=settings.SAMESITE,
-    )
+    request.session[signin.SESSION_ENTRY] = new.key.id
+    signin.give_cookie(response, new.token, max_age=settings.SESSION_COOKIE_AGE)
 
 
 def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
@@ -113,11 +103,6 @@ def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
         if deleted:
             target = Target("api_key", key)
             record("api_key.delete", actor=actor_of(request), target=target, now=now)
-
-
-def forget_token(response: HttpResponse) -> None:
-    """Makes the browser forget the token."""
-    response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
 
 
 # --- The site ---------------------------------------------------------------------------------
@@ -157,5 +142,5 @@ class ServiceAdminSite(AdminSite):
         if request.method == "POST":
             request.user = user
             end_session(before, request=request, now=timezone.now())
-            forget_token(response)
+            signin.take_cookie(response)
         return response

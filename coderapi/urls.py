@@ -18,7 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("tokens.urls")),
     path("api/v2", RootView.as_view()),
     path("api/v2/", RootView.as_view()),
-    path("", RedirectView.as_view(url="/admin/", permanent=False)),
+    path("", include("tokens.pages.urls")),
     path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
     path("healthz", health.healthz),
     path("livez", health.livez),

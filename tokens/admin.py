@@ -12,13 +12,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from audit.services import actor_of
+from kernel import for_people
 from kernel.admin import Line, ReadOnlyAdmin, register
-from kernel.durations import format_duration
 from tokens import configs, services
 from tokens.configs import Existing
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import policy_of, readable
+from tokens.policy import limits_for_people
 from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.selectors import user_by_name
@@ -43,7 +43,7 @@ class LiveFilter(admin.SimpleListFilter):
 class APIKeyAdmin(ReadOnlyAdmin):
     """Every key, to look at and to end; neither a secret nor its digest."""
 
-    list_display = ["id", "token_name", "user", "login_type", "lifetime", "last_used", "expires_at"]
+    list_display = ["id", "token_name", "user", "login_type", "lifetime", "used", "ends"]
     list_filter = [LiveFilter, "login_type", "expires_at", "last_used"]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
@@ -59,7 +59,15 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
-        return format_duration(key.lifetime_ns)
+        return for_people.duration(key.lifetime_ns)
+
+    @admin.display(ordering="last_used")
+    def used(self, key: APIKey) -> str:
+        return for_people.since(key.last_used)
+
+    @admin.display(ordering="expires_at")
+    def ends(self, key: APIKey) -> str:
+        return for_people.expiry(key.expires_at)
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
@@ -100,21 +108,6 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
 
 
-def _shown_limits(user: User) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": limit.name,
-            "value": readable(limit.name, limit.value),
-            "rule": limit.rule,
-            "said": [
-                (said.rule, readable(limit.name, said.value) if said.value is not None else "-")
-                for said in limit.said
-            ],
-        }
-        for limit in policy_of(user).limits.values()
-    ]
-
-
 def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
     """Returns the fields that chose the keys, to be sent once more with the reason."""
     names = ("action", "select_across", "index", "_selected_action")
@@ -148,13 +141,13 @@ class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
             "title": "Limits of a user",
             "name": name,
             "found": user,
-            "limits": _shown_limits(user) if user else [],
+            "limits": limits_for_people(user) if user else [],
         }
         return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
 
     @admin.display(description="longest lifetime", ordering="max_token_lifetime")
     def longest(self, config: TokenConfig) -> str:
-        return format_duration(config.max_token_lifetime) if config.max_token_lifetime else "-"
+        return for_people.duration(config.max_token_lifetime)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

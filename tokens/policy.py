@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from kernel.durations import format_duration
+from kernel.for_people import duration
 from tokens.models import TokenConfig
 from users.models import User
 from users.roles import OWNER
@@ -22,7 +22,14 @@ MAX_LIVE = "max_live_tokens"
 SCOPES = "allowed_scopes"
 MINTING = "tokens_may_mint"
 
-NO_RULE = "no rule"
+_WORDS = {
+    MAX_LIFETIME: "longest lifetime",
+    DEFAULT_LIFETIME: "default lifetime",
+    MAX_LIVE: "live tokens at once",
+    SCOPES: "allowed scopes",
+    MINTING: "a token may make another",
+}
+NO_RULE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +80,34 @@ class Policy:
         return min(int(self.limits[DEFAULT_LIFETIME].value), self.max_token_lifetime)
 
 
+def limits_for_people(user: User) -> list[dict[str, Any]]:
+    """Returns the limits as a page shows them.
+
+    Shape: name str, value str, rule str, said [(rule str, value str)].
+    """
+    return [
+        {
+            "name": _WORDS[limit.name],
+            "value": readable(limit.name, limit.value),
+            "rule": limit.rule,
+            "said": [
+                (said.rule, readable(limit.name, said.value))
+                for said in limit.said
+                if said.value is not None
+            ],
+        }
+        for limit in policy_of(user).limits.values()
+    ]
+
+
 def readable(name: str, value: Any) -> str:
     if value is None:
         return "no limit"
     if name in {MAX_LIFETIME, DEFAULT_LIFETIME}:
-        return format_duration(value)
+        return duration(value)
     if name == SCOPES:
         return ", ".join(value) or "no scope"
-    return str(value).lower()
+    return {True: "yes", False: "no"}[value] if name == MINTING else str(value)
 
 
 def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:

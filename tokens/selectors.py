@@ -79,6 +79,13 @@ def _visible(user: User, *, viewer: KeyIdentity, everyone: bool) -> APIKeyQueryS
     return own if everyone else own.filter(user=user)
 
 
+def own_keys(viewer: KeyIdentity, *, now: dt.datetime) -> APIKeyQuerySet:
+    """Returns the viewer's live keys, those of sign-ins too, newest first."""
+    found = APIKey.objects.live(now).filter(user_id=viewer.user_id)
+    ids = allow_lists.ids(viewer.allow_list, "api_key")
+    return (found if ids is None else found.filter(id__in=ids)).order_by("-created_at", "id")
+
+
 CALENDAR_DAYS = 90
 
 

@@ -7,19 +7,22 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.http import HttpResponse
 
 from audit.services import Actor, Target, record
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
 from kernel.http.rate_limit import check, shared_counter
+from tokens.extraction import COOKIE
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from users.models import User
 from users.passwords import is_right
-from users.selectors import user_by_email
 from users.services import target_of
 
 TRIES_A_MINUTE = 60
+# Where Django's session, which opens the admin, notes the key of the same sign-in.
+SESSION_ENTRY = "coderapi_key_id"
 
 
 def count_try(address: str) -> None:
@@ -38,15 +41,14 @@ def count_try(address: str) -> None:
         )
 
 
-def sign_in(email: str, password: str, *, address: str, now: datetime) -> NewKey:
-    """Makes a session key for the user with this e-mail address and password.
+def sign_in(user: User | None, password: str, *, address: str, now: datetime) -> NewKey:
+    """Makes a session key for the user if the password is theirs.
 
-    An unknown address is answered as a wrong password is, and takes as long.
+    An unknown user, None, is answered as a wrong password is, and takes as long.
     Raises: APIError 401, or 403 where passwords are switched off.
     """
     if settings.DISABLE_PASSWORD_AUTH:
         raise APIError(403, "Forbidden.", detail="Signing in with a password is switched off.")
-    user = user_by_email(email)
     right = is_right(user, password)
     if user is None or not right or not user.is_active:
         _note_failure(user, address=address, now=now)
@@ -71,6 +73,24 @@ def _wrong() -> APIError:
 
 def _suspended() -> APIError:
     return APIError(401, "User is not active.", detail="The account is suspended.")
+
+
+def give_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
+    """Has the browser send the token from now on; without `max_age` until it is closed."""
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=max_age,
+        path="/",
+        httponly=True,
+        secure=settings.SECURE_COOKIES,
+        samesite=settings.SAMESITE,
+    )
+
+
+def take_cookie(response: HttpResponse) -> None:
+    """Has the browser forget the token."""
+    response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
 
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:

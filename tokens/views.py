@@ -18,7 +18,6 @@ from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from tokens import minting, selectors, services, signin
-from tokens.extraction import COOKIE
 from tokens.minting import Wanted
 from tokens.policy import policy_of
 from tokens.serializers import (
@@ -36,7 +35,7 @@ from tokens.serializers import (
 )
 from users.permissions import identity_of, scoped
 from users.requests import flag, read
-from users.selectors import user_in_path
+from users.selectors import user_by_email, user_in_path
 
 
 class LoginView(PublicAPIView):
@@ -53,21 +52,14 @@ class LoginView(PublicAPIView):
         signin.count_try(identified.client_address)
         wanted = read(LoginRequest, request)
         new = signin.sign_in(
-            wanted["email"],
+            user_by_email(wanted["email"]),
             wanted["password"],
             address=identified.client_address,
             now=timezone.now(),
         )
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
         answer.headers["Cache-Control"] = "no-store"
-        answer.set_cookie(
-            COOKIE,
-            new.token,
-            path="/",
-            httponly=True,
-            secure=settings.SECURE_COOKIES,
-            samesite=settings.SAMESITE,
-        )
+        signin.give_cookie(answer, new.token)
         # Whoever planted a CSRF cookie before the sign-in must not know the one after it.
         rotate_token(identified)
         return answer
@@ -83,7 +75,7 @@ class LogoutView(APIView):
     def post(self, request: Request) -> Response:
         signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
         answer = Response({"message": "You are signed out."})
-        answer.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
+        signin.take_cookie(answer)
         return answer
 
 

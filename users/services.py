@@ -150,6 +150,20 @@ def set_password(
         record("user.password", actor=actor, target=target_of(user), now=now)
 
 
+def change_own_password(
+    user: User, password: str, *, old_password: str, actor: Actor, now: datetime, key_id: str
+) -> None:
+    """Sets the password of who knows the old one; the key that the change came with stays.
+
+    Raises: APIError 400 for a wrong old password, or a new one that is refused.
+    """
+    if not old_password:
+        raise invalid(Validation("old_password", "Your old password is needed."))
+    if not user.check_password(old_password):
+        raise invalid(Validation("old_password", "This is not your old password."))
+    set_password(user, password, actor=actor, now=now, kept_key_id=key_id)
+
+
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     """Deletes the user and their keys. Raises: APIError 400 for oneself and the last owner."""
     if user.id == actor.user_id:

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import Actor, actor_of
-from kernel.http.errors import APIError, Validation, forbidden, invalid
+from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
@@ -17,7 +17,6 @@ from kernel.http.views import APIView, PublicAPIView
 from users import allow_lists, selectors, services
 from users.models import User
 from users.permissions import (
-    KeyIdentity,
     identity_of,
     is_allowed,
     listing,
@@ -224,27 +223,17 @@ class PasswordView(APIView):
         caller = identity_of(request)
         target = user_in_path(user, viewer=caller)
         wanted = read(UpdateUserPasswordRequest, request)
-        _require_password_right(caller, target, wanted["old_password"])
-        services.set_password(
-            target,
-            wanted["password"],
-            actor=actor_of(request),
-            now=timezone.now(),
-            kept_key_id=caller.key_id if target.id == caller.user_id else "",
+        new, actor, now = wanted["password"], actor_of(request), timezone.now()
+        if target.id != caller.user_id:
+            require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
+            services.set_password(target, new, actor=actor, now=now)
+            return Response(status=204)
+        require_reach(caller, "user", target.id)
+        old = wanted["old_password"]
+        services.change_own_password(
+            target, new, old_password=old, actor=actor, now=now, key_id=caller.key_id
         )
         return Response(status=204)
-
-
-def _require_password_right(caller: KeyIdentity, target: User, old_password: str) -> None:
-    """Raises: APIError unless the caller may set the target's password."""
-    if target.id != caller.user_id:
-        require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
-        return
-    require_reach(caller, "user", target.id)
-    if not old_password:
-        raise invalid(Validation("old_password", "Your old password is needed."))
-    if not target.check_password(old_password):
-        raise invalid(Validation("old_password", "This is not your old password."))
 
 
 class RolesView(APIView):

@@ -16,6 +16,7 @@ from django.views import defaults
 from rest_framework import exceptions
 
 from kernel.db import connections
+from kernel.http import API_PREFIX
 from kernel.http.errors import (
     JSON_CONTENT_TYPE,
     APIError,
@@ -112,7 +113,11 @@ def error_response(error: APIError) -> HttpResponse:
 
 
 def _is_page(request: HttpRequest) -> bool:
-    return request.path == "/admin" or request.path.startswith("/admin/")
+    """Tells if a person looks at the answer: in the admin, or on a page that a browser asks for."""
+    if request.path.startswith(API_PREFIX):
+        return False
+    is_admin = request.path == "/admin" or request.path.startswith("/admin/")
+    return is_admin or "text/html" in request.headers.get("Accept", "")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

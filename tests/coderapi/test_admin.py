@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from kernel.http.content_policy import content_policy
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.factories import PASSWORD, make_user
+from tests.support.markup import forbidden_in
 from tests.support.processes import wait_for
 from tokens.models import APIKey
 from users.models import User
@@ -39,34 +39,6 @@ def signed_in(user: User) -> Client:
     answer = browser.post(LOGIN, {"username": user.username, "password": PASSWORD})
     assert answer.status_code == 302, answer.content
     return browser
-
-
-class Inline(HTMLParser):
-    """Collects what a strict policy forbids in a page."""
-
-    def __init__(self, nonce: str) -> None:
-        super().__init__()
-        self.nonce = nonce
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if "style" in given or any(name.startswith("on") for name in given):
-            self.found.append(self.get_starttag_text() or tag)
-        is_inline = tag == "style" or (tag == "script" and "src" not in given)
-        if is_inline and given.get("nonce") != self.nonce:
-            self.found.append(self.get_starttag_text() or tag)
-
-
-def forbidden_in(answer: Any) -> list[str]:
-    """The parts of the page that its own policy forbids."""
-    policy = answer.headers["Content-Security-Policy"]
-    assert "unsafe" not in policy
-    assert "report-uri /api/v2/csp/reports" in policy
-    nonce = re.search(r"'nonce-([^']+)'", policy)
-    page = Inline(nonce[1] if nonce else "")
-    page.feed(answer.content.decode())
-    return page.found
 
 
 @pytest.mark.parametrize("role", ["owner", "auditor"])

@@ -89,7 +89,7 @@ def test_explanation_says_which_rule_won_and_what_each_said(
         ("deployment", 90 * DAY_NS),
         ("CODER_MAX_TOKEN_LIFETIME", 3_155_760_000_000_000_000),
     ]
-    assert limit["explanation"].startswith("role auditor says 720h0m0s and wins; deployment says")
+    assert limit["explanation"].startswith("role auditor says 30 days and wins; deployment says")
 
 
 def test_refused_lifetime_says_which_rule_won() -> None:
@@ -149,7 +149,7 @@ def test_token_that_may_mint_none_is_403_and_a_session_is_not() -> None:
     answer = create(by_token)
 
     assert answer.status_code == 403
-    assert "deployment says false and wins" in answer.json()["detail"]
+    assert "deployment says no and wins" in answer.json()["detail"]
     assert send(by_token, "POST", "/users/me/keys").status_code == 403
     assert create(by_session).status_code == 201
 
@@ -229,12 +229,12 @@ def test_command_sets_shows_explains_and_deletes() -> None:
     run("set", "--user", "alice", "--tokens-may-mint", "no", "--max-live", "2")
     run("set", "--user", "alice", "--max-live", "unset")
 
-    assert "role auditor\tmax_token_lifetime=168h0m0s\tallowed_scopes=user:*, api_key:read" in run(
+    assert "role auditor\tmax_token_lifetime=7 days\tallowed_scopes=user:*, api_key:read" in run(
         "show"
     )
     explained = run("explain", "alice")
-    assert "max_token_lifetime: 168h0m0s (role auditor says 168h0m0s and wins" in explained
-    assert "tokens_may_mint: false (user alice says false and wins" in explained
+    assert "max_token_lifetime: 7 days (role auditor says 7 days and wins" in explained
+    assert "tokens_may_mint: no (user alice says no and wins" in explained
     assert TokenConfig.objects.get(user=user).max_live_tokens is None
     assert "removed" in run("delete", "--role", "auditor")
     assert Entry.objects.filter(action="token_config.delete").count() == 1

@@ -1,0 +1,408 @@
+"""The pages of a person: signing in, a token for the command line, one's own account."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from kernel.durations import format_duration
+from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_user
+from tests.support.markup import forbidden_in, unlabelled_in
+from tests.support.processes import wait_for
+from tokens import signin
+from tokens.models import APIKey, TokenConfig
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+COOKIE = "coder_session_token"
+ME = "/api/v2/users/me"
+TOKEN = re.compile(r'value="([A-Za-z0-9]{10}-[A-Za-z0-9]{22})"')
+
+
+def signed_in(user: User) -> Client:
+    """The user's browser, signed in through the page."""
+    browser = Client()
+    answer = sign_in(browser, user)
+    assert answer.status_code == 302, answer.content
+    return browser
+
+
+def sign_in(browser: Client, user: User, *, password: str = PASSWORD, **more: Any) -> Any:
+    form = {"name": user.username, "password": password, **more}
+    return browser.post("/login", form)
+
+
+def whose(token: str) -> str:
+    """The name that the API knows the token's user by."""
+    return str(APIClient(token=token).get(ME).json().get("username", ""))
+
+
+def token_on(answer: Any) -> str:
+    found = TOKEN.search(answer.content.decode())
+    assert found, answer.content.decode()
+    return found[1]
+
+
+@pytest.mark.parametrize("name", ["email", "username"])
+def test_sign_in_gives_the_session_of_the_api(name: str, settings: Any) -> None:
+    settings.SECURE_COOKIES, settings.SAMESITE = True, "Strict"
+    user = make_user()
+    form = {"name": getattr(user, name).upper(), "password": PASSWORD}
+
+    answer = Client().post("/login", form)
+
+    cookie = answer.cookies[COOKIE]
+    assert answer.headers["Location"] == "/"
+    assert (cookie["path"], cookie["httponly"], cookie["secure"]) == ("/", True, True)
+    assert cookie["samesite"] == "Strict"
+    assert whose(cookie.value) == user.username
+    assert APIKey.objects.get(user=user).lifetime_ns == settings.SESSION_DURATION_NS
+
+
+@pytest.mark.parametrize("path", ["/account", "/cli-auth", "/cli-auth?a=b&c=%2F", "/logout"])
+def test_sign_in_leads_back(path: str) -> None:
+    browser, user = Client(), make_user()
+
+    to_login = browser.get(path).headers["Location"]
+    after = re.search(r'name="next" value="([^"]*)"', browser.get(to_login).content.decode())
+    assert after
+    answer = sign_in(browser, user, next=after[1].replace("&amp;", "&"))
+
+    assert to_login.startswith("/login?next=")
+    assert answer.headers["Location"] == path
+    assert browser.get(path).status_code == 200
+    assert browser.get(to_login).headers["Location"] == path
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "http:///evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "",
+    ],
+)
+def test_sign_in_never_leads_elsewhere(elsewhere: str) -> None:
+    assert sign_in(Client(), make_user(), next=elsewhere).headers["Location"] == "/"
+
+
+def test_wrong_password_and_unknown_name_look_alike() -> None:
+    user, stranger = make_user(), User(username="stranger")
+
+    answers = [sign_in(Client(), one, password="wrong-password") for one in (user, stranger)]
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert all(b"The e-mail address or the password is wrong." in one.content for one in answers)
+    assert not any(COOKIE in answer.cookies for answer in answers)
+    assert all(b"wrong-password" not in answer.content for answer in answers)
+
+
+def test_suspended_person_is_told_so_and_their_session_ends() -> None:
+    user = make_user()
+    browser = signed_in(user)
+    User.objects.filter(pk=user.pk).update(status=User.Status.SUSPENDED)
+
+    answer = sign_in(Client(), user)
+
+    assert answer.status_code == 401
+    assert b"User is not active." in answer.content
+    assert browser.get("/account").status_code == 302
+
+
+def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
+    user = make_user()
+
+    def refused() -> Any:
+        # The minute may end between the two, and with it the count.
+        minute = int(time.time()) // WINDOW_SECONDS
+        shared_counter().add("sign-in:127.0.0.1", minute, signin.TRIES_A_MINUTE)
+        answer = sign_in(Client(), user)
+        by_api = Client().post("/api/v2/users/login", b"{", content_type="application/json")
+        return answer if answer.status_code == by_api.status_code == 429 else None
+
+    answer = wait_for(refused)
+
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert b"The limit is 60 sign-ins a minute." in answer.content
+
+
+@pytest.mark.parametrize("role", ["owner", ""])
+def test_passwords_switched_off(settings: Any, role: str) -> None:
+    settings.DISABLE_PASSWORD_AUTH = True
+    user = make_user(*filter(None, [role]))
+
+    answer = sign_in(Client(), user)
+
+    assert answer.status_code == 403
+    assert COOKIE not in answer.cookies
+    assert b"/admin/login/" in Client().get("/login").content
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/cli-auth", "/account/tokens"])
+def test_form_of_another_site_is_refused(path: str) -> None:
+    user = make_user()
+    browser = Client(enforce_csrf_checks=True)
+    browser.cookies[COOKIE] = make_key(user).token
+
+    form = {"name": user.username, "password": PASSWORD}
+    answer = browser.post(path, form, headers={"Accept": "text/html"})
+
+    assert answer.status_code == 403
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert APIKey.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "home"), [("owner", "/admin/"), ("auditor", "/admin/"), ("", "/account")]
+)
+def test_first_page_is_the_admin_for_who_may_enter_it(role: str, home: str) -> None:
+    browser = signed_in(make_user(*filter(None, [role])))
+
+    assert browser.get("/").headers["Location"] == home
+    assert browser.get(home).status_code == 200
+    assert Client().get("/").headers["Location"] == "/admin/"
+
+
+@pytest.mark.parametrize("role", ["owner", ""])
+def test_sign_out_ends_the_session_everywhere(role: str) -> None:
+    user = make_user(*filter(None, [role]))
+    browser = signed_in(user)
+    token = browser.cookies[COOKIE].value
+    make_key(user)
+
+    answer = browser.post("/logout")
+
+    assert answer.headers["Location"] == "/login"
+    assert answer.cookies[COOKIE]["max-age"] == 0
+    assert whose(token) == ""
+    assert APIKey.objects.count() == 1
+    assert browser.get("/account").status_code == browser.get("/admin/").status_code == 302
+
+
+def test_signing_out_of_the_admin_ends_a_session_begun_on_the_page() -> None:
+    browser = signed_in(make_user("owner"))
+
+    browser.post("/admin/logout/")
+
+    assert not APIKey.objects.exists()
+
+
+def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
+    user = make_user()
+    browser = signed_in(user)
+
+    asked = browser.get("/cli-auth")
+    made = APIKey.objects.count()
+    token = token_on(browser.post("/cli-auth"))
+
+    assert (asked.status_code, made) == (200, 1)
+    assert whose(token) == user.username
+    key = APIKey.objects.get(id=token.partition("-")[0])
+    assert key.lifetime_ns == settings.DEFAULT_TOKEN_LIFETIME_NS
+    assert "no-store" in browser.post("/cli-auth").headers["Cache-Control"]
+    assert token not in browser.get("/account").content.decode()
+
+
+def test_token_made_by_hand_is_no_way_around_the_policy() -> None:
+    user = make_user()
+    TokenConfig.objects.create(user=user, tokens_may_mint=False)
+    browser = Client()
+    browser.cookies[COOKIE] = make_key(user, login_type=APIKey.LoginType.TOKEN).token
+
+    answers = [browser.post("/cli-auth"), browser.post("/account/tokens", {})]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert all(b"A token may not make keys" in answer.content for answer in answers)
+    assert APIKey.objects.count() == 1
+
+
+def test_scopes_of_the_session_hold() -> None:
+    user = make_user()
+    browser = Client()
+    browser.cookies[COOKIE] = make_key(user, scopes=["api_key:read"]).token
+
+    assert browser.get("/account").status_code == 200
+    other = make_key(user).key.id
+    for path in ("/cli-auth", "/account/tokens", "/account/password"):
+        assert browser.post(path).status_code == 404, path
+    assert browser.post(f"/account/tokens/{other}/expire").status_code == 404
+    assert APIKey.objects.live(timezone.now()).count() == 2
+
+
+def test_token_in_a_query_or_header_is_no_session() -> None:
+    token = make_key(make_user()).token
+
+    assert Client().get(f"/account?{COOKIE}={token}").status_code == 302
+    assert Client(headers={"Coder-Session-Token": token}).get("/account").status_code == 302
+
+
+def test_account_lists_what_is_left_of_each_live_key_of_ones_own() -> None:
+    user = make_user()
+    make_key(user, token_name="laptop", lifetime_ns=3 * DAY_NS + DAY_NS // 24)
+    make_key(user, token_name="narrow", scopes=["api_key:read"])
+    expire(make_key(user, token_name="long-gone"))
+    make_key(make_user(), token_name="of-somebody-else")
+
+    page = signed_in(user).get("/account").content.decode()
+
+    assert "laptop" in page
+    assert ">expires in 3 days</time>" in page
+    assert "api_key:read</td>" in page
+    assert "this session" in page
+    assert "long-gone" not in page
+    assert "of-somebody-else" not in page
+
+
+def test_token_is_made_as_asked_for() -> None:
+    user = make_user()
+    form = {"token_name": "ci", "lifetime": "12h", "scopes": ["user:read", "api_key:read"]}
+
+    token = token_on(signed_in(user).post("/account/tokens", form))
+
+    key = APIKey.objects.get(token_name="ci")
+    assert token.startswith(key.id)
+    assert format_duration(key.lifetime_ns) == "12h0m0s"
+    assert sorted(key.scopes) == ["api_key:read", "user:read"]
+    assert key.login_type == APIKey.LoginType.TOKEN
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "text"),
+    [
+        ({"lifetime": "8d"}, 400, "lifetime must be less than 168h0m0s (user"),
+        ({"lifetime": "soon"}, 400, "soon"),
+        ({"token_name": "a/b"}, 400, "printable, without slashes"),
+        ({"token_name": "taken"}, 409, "exists already"),
+        ({"scopes": ["everything"]}, 400, "everything"),
+        ({"token_name": "x" * 300}, 400, "at most 255 characters"),
+    ],
+)
+def test_refused_token_says_why(form: dict[str, Any], status: int, text: str) -> None:
+    user = make_user()
+    TokenConfig.objects.create(user=user, max_token_lifetime=7 * DAY_NS)
+    make_key(user, token_name="taken")
+
+    answer = signed_in(user).post("/account/tokens", form)
+
+    assert answer.status_code == status
+    assert text in answer.content.decode()
+    assert APIKey.objects.filter(user=user).count() == 2
+
+
+def test_account_says_what_limits_and_why() -> None:
+    user = make_user("auditor")
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
+
+    page = signed_in(user).get("/account").content.decode()
+
+    assert re.search(r"longest lifetime</th>\s*<td>7 days</td>\s*<td>role auditor</td>", page)
+    assert "CODER_MAX_TOKEN_LIFETIME: 100 years" in page
+    assert "h0m0s" not in page
+
+
+def test_token_is_ended() -> None:
+    user = make_user()
+    browser, other = signed_in(user), make_key(user, token_name="old")
+
+    page = browser.post(f"/account/tokens/{other.key.id}/expire", follow=True)
+
+    assert b"The token old can no longer be used." in page.content
+    assert whose(other.token) == ""
+    assert browser.get("/account").status_code == 200
+
+
+@pytest.mark.parametrize("key_id", ["0000000000", "nul%00"])
+def test_key_of_somebody_else_or_none_is_not_ended(key_id: str) -> None:
+    strange = make_key(make_user())
+    browser = signed_in(make_user())
+
+    answers = [browser.post(f"/account/tokens/{one}/expire") for one in (key_id, strange.key.id)]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].headers["Content-Type"].startswith("text/html")
+    assert whose(strange.token)
+
+
+@pytest.mark.parametrize("role", ["owner", ""])
+def test_password_is_changed_and_other_sessions_end(role: str) -> None:
+    user = make_user(*filter(None, [role]))
+    browser, other = signed_in(user), make_key(user)
+    form = {"old_password": PASSWORD, "password": "another-good-password"}
+
+    page = browser.post("/account/password", form, follow=True)
+
+    assert b"Your password is changed." in page.content
+    assert whose(other.token) == ""
+    assert browser.get("/").headers["Location"] == ("/admin/" if role else "/account")
+    assert browser.get(browser.get("/").headers["Location"]).status_code == 200
+    assert sign_in(Client(), user).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("wrong-password", "another-good-password", "This is not your old password."),
+        (PASSWORD, "short", "8 to 64 characters"),
+        (PASSWORD, PASSWORD, "This is the old password."),
+        ("", "another-good-password", "This field is required."),
+    ],
+)
+def test_refused_password_says_why(old: str, new: str, text: str) -> None:
+    user = make_user()
+
+    answer = signed_in(user).post("/account/password", {"old_password": old, "password": new})
+
+    assert answer.status_code == 400
+    assert text in answer.content.decode()
+    assert sign_in(Client(), user).status_code == 302
+
+
+def test_forms_are_counted_with_the_requests_to_the_api(settings: Any) -> None:
+    settings.API_RATE_LIMIT = 1
+    user = make_user()
+    browser = signed_in(user)
+    statuses = [browser.post("/cli-auth").status_code for _ in range(4)]
+
+    assert statuses.count(429) >= 2
+    assert browser.get("/account").status_code == 200
+
+
+def test_every_page_obeys_its_policy_and_labels_its_fields() -> None:
+    user = make_user()
+    browser = signed_in(user)
+    refused = {"lifetime": "soon", "token_name": "a/b"}
+    pages = {
+        "login": Client().get("/login"),
+        "refused": sign_in(Client(), user, password="wrong-password"),
+        "logout": browser.get("/logout"),
+        "cli-auth": browser.get("/cli-auth"),
+        "token": browser.post("/cli-auth"),
+        "account": browser.get("/account"),
+        "account refused": browser.post("/account/tokens", refused),
+        "error": browser.post("/account/tokens/none/expire"),
+    }
+    for name, page in pages.items():
+        assert forbidden_in(page) == [], name
+        assert unlabelled_in(page) == [], name
+        assert "no-store" in page.headers["Cache-Control"], name
+
+
+def test_session_that_has_ended_signs_in_anew() -> None:
+    user = make_user()
+    browser = signed_in(user)
+    APIKey.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+
+    assert browser.get("/account").headers["Location"] == "/login?next=/account"

@@ -1,0 +1,93 @@
+"""The pages of a person in a real browser, as somebody uses them who has just run `coder login`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.browser import Browser, browsing, needs_browser
+from tests.support.client import APIClient
+from tests.support.csp_reports import fresh_writer
+from tests.support.factories import PASSWORD, make_user
+from tests.support.processes import wait_for
+from users.models import User
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
+
+NARROW = 400
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+FOCUSED = "return document.activeElement.id"
+COPIED = "return document.getElementById('copied').textContent"
+
+
+@pytest.fixture
+def member(transactional_db: None) -> User:
+    return make_user()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with fresh_writer(), browsing(tmp_path / "profile") as window:
+        window.resize(NARROW, 800)
+        yield window
+
+
+def test_from_coder_login_to_a_token_and_out_again(
+    browser: Browser, live_server: Any, member: User
+) -> None:
+    browser.open(f"{live_server.url}/cli-auth")
+    assert browser.run(FOCUSED) == "id_name"
+    browser.type_into("#id_name", member.email)
+    browser.type_into("#id_password", PASSWORD)
+    browser.click("#content [type=submit]")
+    wait_for(lambda: browser.address == f"{live_server.url}/cli-auth")
+    browser.click("#content [type=submit]")
+
+    token = browser.run("return document.getElementById('token').value")
+    assert APIClient(token=token).get("/api/v2/users/me").json()["username"] == member.username
+    browser.click("[data-copies]")
+    wait_for(lambda: browser.run(COPIED) == "Copied.")
+
+    browser.open(f"{live_server.url}/account")
+    assert browser.run(OVERFLOW) <= 0
+    browser.type_into("#id_token_name", "ci")
+    browser.click("[action='/account/tokens'] [type=submit]")
+    assert "Token ci" in browser.run("return document.body.textContent")
+
+    browser.click("#logout-form button")
+    wait_for(lambda: browser.address == f"{live_server.url}/login")
+    assert [text for text in browser.console() if "Content Security Policy" in text] == []
+
+
+def test_every_page_has_names_for_what_one_operates(
+    browser: Browser, live_server: Any, member: User
+) -> None:
+    """Chromium's own accessibility tree has no field, button or link without a name."""
+    browser.open(f"{live_server.url}/login?next=/account")
+    assert nameless(browser) == []
+    browser.type_into("#id_name", member.username)
+    browser.type_into("#id_password", PASSWORD)
+    browser.click("#content [type=submit]")
+    wait_for(lambda: browser.address == f"{live_server.url}/account")
+    assert nameless(browser) == []
+    for path in ("/cli-auth", "/logout"):
+        browser.open(f"{live_server.url}{path}")
+        assert nameless(browser) == [], path
+        assert browser.run("return document.querySelectorAll('h1').length") == 1, path
+
+
+OPERATED = frozenset({"button", "checkbox", "combobox", "link", "textbox"})
+
+
+def nameless(browser: Browser) -> list[str]:
+    nodes = browser.tell("Accessibility.getFullAXTree", {})["nodes"]
+    return [
+        node["role"]["value"]
+        for node in nodes
+        if not node.get("ignored")
+        and node["role"]["value"] in OPERATED
+        and not node.get("name", {}).get("value")
+    ]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from django import forms
+
+from kernel.http.errors import APIError
+from tokens.forms import DurationField
+from users.passwords import MAX_LENGTH, MIN_LENGTH
+from users.scopes import ALL, KNOWN
+
+MAX_TEXT = 255
+
+
+class RefusableForm(forms.Form):
+    """A form whose input a service may refuse after it looked valid."""
+
+    template_name = "pages/form.html"
+
+    def refuse(self, error: APIError) -> None:
+        """Shows the refusal: beside the fields that it names, or above all of them."""
+        named = [one for one in error.validations if one.field in self.fields]
+        if error.detail or not named:
+            self.add_error(None, f"{error.message} {error.detail}".strip())
+        else:
+            for one in named:
+                self.add_error(one.field, one.detail)
+
+
+class SignInForm(RefusableForm):
+    name = forms.CharField(
+        label="E-mail address or username",
+        max_length=MAX_TEXT,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+    password = forms.CharField(
+        max_length=MAX_TEXT,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class NewTokenForm(RefusableForm):
+    token_name = forms.CharField(
+        label="Name", required=False, max_length=MAX_TEXT, help_text="Empty for a random one."
+    )
+    lifetime = DurationField(help_text="Such as 12h, 30d or 2w. Empty for the default lifetime.")
+    scopes = forms.MultipleChoiceField(
+        required=False,
+        choices=[(name, name) for name in sorted(KNOWN - {ALL})],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None chosen: the token may do all that you may.",
+    )
+
+
+class PasswordForm(RefusableForm):
+    old_password = forms.CharField(
+        label="Present password",
+        max_length=MAX_TEXT,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    password = forms.CharField(
+        label="New password",
+        max_length=MAX_TEXT,
+        strip=False,
+        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Your other sessions and tokens end.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, cast
+
+from django.conf import settings
+from django.contrib import auth, messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import rotate_token
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from audit.services import actor_of
+from kernel.http.errors import APIError, not_found
+from kernel.http.identity import IdentifiedRequest, TokenSource
+from kernel.http.rate_limit import bucket_of, check, shared_counter
+from tokens import minting, policy, selectors, services, signin
+from tokens.middleware import attach
+from tokens.minting import Wanted
+from tokens.pages.forms import NewTokenForm, PasswordForm, RefusableForm, SignInForm
+from users import scopes
+from users.models import User
+from users.permissions import KeyIdentity
+from users.roles import AUDITOR, OWNER
+from users.selectors import user_by_name
+from users.services import change_own_password
+
+# Nobody looks through more keys on one page; the newest stand first.
+MAX_KEYS = 200
+ADMIN_BACKEND = "users.backends.EmailOrUsernameBackend"
+
+
+class PersonalRequest(HttpRequest):
+    """A request by somebody who is signed in: `user` is the person, `identity` their session."""
+
+    user: User
+    identity: KeyIdentity
+
+
+type Page[**P] = Callable[Concatenate[PersonalRequest, P], HttpResponse]
+type View[**P] = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
+    """Lets in whoever is signed in, if their key may do the actions; others sign in first.
+
+    A refusal by a service becomes a page that shows it.
+    """
+
+    def decorate(page: Page[P]) -> View[P]:
+        @wraps(page)
+        def view(request: HttpRequest, /, *args: P.args, **more: P.kwargs) -> HttpResponse:
+            identity = session_of(request)
+            if identity is None:
+                return redirect_to_login(_address_after_login(request), reverse("login"))
+            try:
+                _require(identity, actions)
+                _count(request, identity)
+                request.user = User.objects.get(pk=identity.user_id)
+                return page(cast("PersonalRequest", request), *args, **more)
+            except APIError as error:
+                return error_page(request, error)
+
+        return never_cache(view)
+
+    return decorate
+
+
+def session_of(request: HttpRequest) -> KeyIdentity | None:
+    """Returns whose session the request's cookie is of. A token in another place is no session."""
+    identified = cast("IdentifiedRequest", request)
+    attach(identified)
+    presented = identified.presented
+    if presented is None or presented.source is not TokenSource.COOKIE:
+        return None
+    return cast("KeyIdentity | None", identified.identity)
+
+
+def _address_after_login(request: HttpRequest) -> str:
+    return request.get_full_path() if request.method == "GET" else reverse("account")
+
+
+def _require(identity: KeyIdentity, actions: tuple[str, ...]) -> None:
+    if not all(scopes.allow(identity.scopes, action) for action in actions):
+        raise not_found()
+
+
+def _count(request: HttpRequest, identity: KeyIdentity) -> None:
+    """Counts what a form asks for with the person's requests to the API."""
+    limit = settings.API_RATE_LIMIT
+    if limit is None or request.method != "POST":
+        return
+    now = time.time()
+    bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
+    verdict = check(shared_counter(), bucket, limit=limit, now=now)
+    if verdict.refused:
+        detail = f"The limit is {limit} requests a minute."
+        raise APIError(429, "Too many requests.", detail=detail, headers=verdict.headers(now))
+
+
+def error_page(request: HttpRequest, error: APIError) -> HttpResponse:
+    context = {"title": error.message, "error": error, **_about(request)}
+    return _with_headers(render(request, "pages/error.html", context, status=error.status), error)
+
+
+def _with_headers(response: HttpResponse, error: APIError | None) -> HttpResponse:
+    for name, value in (error.headers if error else {}).items():
+        response.headers[name] = value
+    return response
+
+
+def _about(request: HttpRequest) -> dict[str, Any]:
+    """Returns what every page's frame shows."""
+    identity = getattr(request, "identity", None)
+    may_enter = identity is not None and identity.has_role(OWNER, AUDITOR)
+    return {"identity": identity, "may_enter_admin": may_enter, "site_title": "coderapi"}
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Sends people without a right to the admin to their own page, and everybody else there."""
+    identity = session_of(request)
+    own = identity is not None and not identity.has_role(OWNER, AUDITOR)
+    return redirect("account" if own else "admin:index")
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    after = _after_login(request)
+    if request.method != "POST" and session_of(request) is not None:
+        return HttpResponseRedirect(after)
+    form, error = SignInForm(request.POST or None), None
+    if request.method == "POST":
+        try:
+            signin.count_try(cast("IdentifiedRequest", request).client_address)
+            if form.is_valid():
+                return _sign_in(request, form.cleaned_data, after=after)
+        except APIError as refusal:
+            form.full_clean()
+            form.refuse(error := refusal)
+    status = error.status if error else 400 if form.is_bound else 200
+    off = settings.DISABLE_PASSWORD_AUTH
+    context = {"title": "Sign in", "form": form, "next": after, "passwords_off": off}
+    page = render(request, "pages/login.html", context | _about(request), status=status)
+    return _with_headers(page, error)
+
+
+def _after_login(request: HttpRequest) -> str:
+    """Returns where the sign-in leads: an address on this very host, or the home page."""
+    wanted = request.POST.get("next") or request.GET.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if is_ours else "/"
+
+
+def _sign_in(request: HttpRequest, entered: dict[str, str], *, after: str) -> HttpResponse:
+    address = cast("IdentifiedRequest", request).client_address
+    user, password = user_by_name(entered["name"]), entered["password"]
+    new = signin.sign_in(user, password, address=address, now=timezone.now())
+    if new.key.user.is_staff:
+        auth.login(request, new.key.user, backend=ADMIN_BACKEND)
+        request.session[signin.SESSION_ENTRY] = new.key.id
+    response = HttpResponseRedirect(after)
+    signin.give_cookie(response, new.token)
+    # Whoever planted a CSRF cookie before the sign-in must not know the one after it.
+    rotate_token(request)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in()
+def logout(request: PersonalRequest) -> HttpResponse:
+    if request.method != "POST":
+        context = {"title": "Sign out", **_about(request)}
+        return render(request, "pages/logout.html", context)
+    signin.sign_out(request.identity.key_id, actor=actor_of(request), now=timezone.now())
+    request.session.flush()
+    response = redirect("login")
+    signin.take_cookie(response)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in("api_key:create")
+def cli_auth(request: PersonalRequest) -> HttpResponse:
+    """Makes the session token that `coder login` and the editors' plug-ins ask to be pasted."""
+    if request.method != "POST":
+        context = {"title": "A token for the command line", **_about(request)}
+        return render(request, "pages/cli_auth.html", context)
+    new = minting.create_session_key(
+        request.user, caller=request.identity, actor=actor_of(request), now=timezone.now()
+    )
+    return _token_page(request, new)
+
+
+def _token_page(request: PersonalRequest, new: services.NewKey) -> HttpResponse:
+    context = {"title": "Your token", "new": new, **_about(request)}
+    return render(request, "pages/token.html", context)
+
+
+@require_safe
+@signed_in("api_key:read")
+def account(request: PersonalRequest) -> HttpResponse:
+    return _account_page(request)
+
+
+def _account_page(
+    request: PersonalRequest,
+    *,
+    new_token: RefusableForm | None = None,
+    password: RefusableForm | None = None,
+    error: APIError | None = None,
+) -> HttpResponse:
+    context = {
+        "title": "Your account",
+        "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
+        "max_keys": MAX_KEYS,
+        "limits": policy.limits_for_people(request.user),
+        "new_token": new_token or NewTokenForm(),
+        "password": password or PasswordForm(),
+        **_about(request),
+    }
+    is_refused = bool(new_token or password)
+    status = error.status if error else 400 if is_refused else 200
+    return render(request, "pages/account.html", context, status=status)
+
+
+@require_POST
+@signed_in("api_key:create", "api_key:read")
+def create_token(request: PersonalRequest) -> HttpResponse:
+    form, error = NewTokenForm(request.POST), None
+    if form.is_valid():
+        entered = form.cleaned_data
+        wanted = Wanted(
+            lifetime_ns=entered["lifetime"] or 0,
+            token_name=entered["token_name"],
+            scopes=tuple(entered["scopes"]),
+        )
+        actor, now = actor_of(request), timezone.now()
+        try:
+            new = minting.create_token(
+                request.user, wanted, caller=request.identity, actor=actor, now=now
+            )
+            return _token_page(request, new)
+        except APIError as refusal:
+            form.refuse(error := refusal)
+    return _account_page(request, new_token=form, error=error)
+
+
+@require_POST
+@signed_in("api_key:update")
+def expire_token(request: PersonalRequest, key_id: str) -> HttpResponse:
+    key = selectors.key_by_id(key_id, viewer=request.identity)
+    services.expire_keys([key], actor=actor_of(request), now=timezone.now())
+    what = f"The token {key.token_name}" if key.token_name else "The session"
+    messages.success(request, f"{what} can no longer be used.")
+    return redirect("account")
+
+
+@sensitive_post_parameters("old_password", "password")
+@require_POST
+@signed_in("user:update", "api_key:read")
+def change_password(request: PersonalRequest) -> HttpResponse:
+    signin.count_try(cast("IdentifiedRequest", cast("HttpRequest", request)).client_address)
+    form, error = PasswordForm(request.POST), None
+    if form.is_valid():
+        try:
+            change_own_password(
+                request.user,
+                form.cleaned_data["password"],
+                old_password=form.cleaned_data["old_password"],
+                actor=actor_of(request),
+                now=timezone.now(),
+                key_id=request.identity.key_id,
+            )
+            if auth.SESSION_KEY in request.session:
+                auth.update_session_auth_hash(request, request.user)
+            messages.success(request, "Your password is changed. Your other sessions have ended.")
+            return redirect("account")
+        except APIError as refusal:
+            form.refuse(error := refusal)
+    return _account_page(request, password=form, error=error)
