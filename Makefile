@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test quick check coverage docs bench audit clean lock
+.PHONY: help setup serve test quick check coverage docs bench faults audit clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ docs: setup ## Make the generated documents again
 
 bench: setup ## Measure speed; results go to bench/results
 	@$(PY) -m bench $(ARGS)
+
+faults: setup ## Break what the service stands on, and count what is lost; docs/reliability.md gets a table
+	@$(PY) -m bench.faults $(ARGS)
 
 audit: setup ## Look for known vulnerabilities of the pinned packages (needs advisories from the network)
 	@bin/audit

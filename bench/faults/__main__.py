@@ -1,0 +1,89 @@
+"""`python -m bench.faults`: plays every fault, or those named, and writes what it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import secrets
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from bench.faults.registry import FAULTS
+from bench.faults.report import report, write_json, write_table
+from bench.faults.rounds import Fault, Round, play, settle_round
+from bench.faults.stages import Stage, UnfitError
+from bench.load import BenchError
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    arguments.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="faults to play, whose result is only shown; all without one",
+    )
+    arguments.add_argument("--rounds", type=int, help="of each fault; its own number without it")
+    arguments.add_argument("--seed", type=int, help="of the random moments")
+    arguments.add_argument("--list", action="store_true", help="only list the faults")
+    chosen = arguments.parse_args()
+    if unknown := set(chosen.names) - {fault.name for fault in FAULTS}:
+        arguments.error(f"no such fault: {', '.join(sorted(unknown))}")
+    faults = [fault for fault in FAULTS if not chosen.names or fault.name in chosen.names]
+    if chosen.list:
+        sys.stdout.writelines(f"{fault.name}: {fault.__doc__}\n" for fault in faults)
+        return 0
+    seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
+    rounds, skipped = played(faults, rounds=chosen.rounds, seed=seed)
+    made = report(rounds, skipped=skipped, seed=seed)
+    if chosen.names:
+        sys.stdout.write(json.dumps(made, indent=1) + "\n")
+    else:
+        write_table(made, rounds)
+        sys.stdout.write(f"written to {write_json(made)}\n")
+    return 0 if made["held"] else 1
+
+
+def played(
+    faults: Sequence[Fault[Any]], *, rounds: int | None, seed: int
+) -> tuple[list[Round], dict[str, str]]:
+    """Plays the faults, stage by stage. Returns the rounds, and why faults were skipped."""
+    found: list[Round] = []
+    skipped: dict[str, str] = {}
+    for kind, together in groupby(faults, key=lambda fault: fault.stage):
+        these = list(together)
+        try:
+            stage = kind()
+        except UnfitError as error:
+            skipped |= {fault.name: str(error) for fault in these}
+            continue
+        try:
+            found += _on_stage(these, stage, rounds=rounds, seed=seed)
+        finally:
+            stage.close()
+    return found, skipped
+
+
+def _on_stage(
+    faults: Sequence[Fault[Any]], stage: Stage, *, rounds: int | None, seed: int
+) -> list[Round]:
+    found: list[Round] = []
+    for fault in faults:
+        chance = random.Random(f"{seed} {fault.name}")  # noqa: S311 - no secret
+        found += [
+            play(fault, stage, number, chance) for number in range(1, (rounds or fault.rounds) + 1)
+        ]
+    for one in found:
+        settle_round(one, stage)
+    return found
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        sys.exit(1)

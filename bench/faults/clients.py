@@ -1,0 +1,330 @@
+"""Clients of the service: each a thread that asks one kind of thing until it is told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bench.faults.ledger import REPORT, ROW, TOKEN, Sent
+from bench.faults.service import Service
+
+REPORTERS = 6
+READERS = 2
+ROWS_IN_BATCH = 10
+TIMEOUT_SECONDS = 20.0
+PROBE_SECONDS = 10.0
+# A request that began before the repair may end badly for so long after it.
+IN_FLIGHT_SECONDS = 5.0
+STEADY_SECONDS = 1.5
+POLL_SECONDS = 0.05
+DOCUMENT, LOOK_UP = "document", "look-up"
+PROBES = ("healthz", "livez", "readyz", "metrics")
+DOCUMENTS = ("buildinfo", "deployment/config", "experiments", "deployment/ssh")
+# Of a group so many reports are sent that each is kept as a row.
+REPORTS_IN_GROUP = 500
+_marks = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, and the marks by which what it brings is found."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    marks: tuple[str, ...] = ()
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What one thread does: the kind, the next request, and the pause after each."""
+
+    kind: str
+    asks: Iterator[Ask]
+    pause: float
+    port: int
+    timeout: float = TIMEOUT_SECONDS
+    with_token: bool = True
+    keeps_connection: bool = True
+    counts: bool = True
+
+
+@dataclass(slots=True)
+class Course:
+    """How one kind of request goes: since when well, and how slow the slowest was."""
+
+    good_since: float | None = None
+    slowest: float = 0.0
+    failed: int = 0
+    asked: int = 0
+
+
+@dataclass(slots=True)
+class Load:
+    """All clients of one round, for as long as the block lasts."""
+
+    service: Service
+    sent: Sent = field(default_factory=Sent)
+    courses: dict[str, Course] = field(default_factory=dict)
+    _repaired: float = float("inf")
+    _under_way: dict[int, float] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _counted: frozenset[str] = frozenset()
+
+    def __enter__(self) -> Load:
+        clients = list(_clients(self.service))
+        self._counted = frozenset(client.kind for client in clients)
+        self.add(clients)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def add(self, clients: Sequence[Client]) -> None:
+        for client in clients:
+            self.courses.setdefault(client.kind, Course())
+            thread = threading.Thread(target=self._run, args=[client], daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def repaired(self) -> None:
+        """From now on what goes wrong counts as being away."""
+        with self._lock:
+            self._repaired = time.monotonic()
+            for course in self.courses.values():
+                course.good_since = None
+
+    def seconds_away(self, *, at_most: float) -> float | None:
+        """Waits until every kind goes well. Returns how long that took, None if it did not."""
+        while (now := time.monotonic()) < self._repaired + at_most:
+            since = self._good_since()
+            if since is not None and now - since > STEADY_SECONDS:
+                return since - self._repaired
+            time.sleep(POLL_SECONDS)
+        return None
+
+    def troubled(self) -> list[str]:
+        """Returns the kinds of request that do not go well now."""
+        with self._lock:
+            return [kind for kind in sorted(self._counted) if not self.courses[kind].good_since]
+
+    def _good_since(self) -> float | None:
+        limit = time.monotonic() - IN_FLIGHT_SECONDS
+        with self._lock:
+            if any(begun < limit for begun in self._under_way.values()):
+                return None
+            found = [self.courses[kind].good_since for kind in self._counted]
+        moments = [moment for moment in found if moment is not None]
+        return max(moments) if len(moments) == len(found) else None
+
+    def _run(self, client: Client) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=client.timeout)
+        for ask in client.asks:
+            maybe_taken = False
+            while not self._stop.is_set():
+                status = self._ask(client, connection, ask)
+                self.sent.count_status(client.kind, status)
+                if ask.marks:
+                    self.sent.note(client.kind, ask.marks, status, maybe_taken=maybe_taken)
+                maybe_taken |= status == 0
+                self._stop.wait(client.pause if status else max(client.pause, 0.1))
+                # Rows have ids of their own: a sender repeats what had no answer.
+                if status or client.kind != ROW:
+                    break
+            if self._stop.is_set():
+                break
+        connection.close()
+
+    def _ask(self, client: Client, connection: http.client.HTTPConnection, ask: Ask) -> int:
+        token = ask.token or (self.service.token if client.with_token else "")
+        headers = {"Coder-Session-Token": token} if token else {}
+        begun = time.monotonic()
+        me = threading.get_ident()
+        with self._lock:
+            self._under_way[me] = begun
+        status = 0
+        try:
+            connection.request(ask.method, ask.path, body=ask.body, headers=headers)
+            response = connection.getresponse()
+            response.read()
+            status = response.status
+        except (OSError, http.client.HTTPException):
+            connection.close()
+        if not client.keeps_connection:
+            connection.close()
+        self._note(client.kind, me, begun, good=200 <= status < 300)
+        return status
+
+    def _note(self, kind: str, me: int, begun: float, *, good: bool) -> None:
+        now = time.monotonic()
+        with self._lock:
+            del self._under_way[me]
+            course = self.courses[kind]
+            course.asked += 1
+            course.failed += not good
+            course.slowest = max(course.slowest, now - begun)
+            since_repair = begun >= self._repaired
+            if good and since_repair and course.good_since is None:
+                course.good_since = now
+            elif not good and (since_repair or now > self._repaired + IN_FLIGHT_SECONDS):
+                course.good_since = None
+
+
+def crowd(service: Service, keys: Iterator[str], *, size: int) -> list[Client]:
+    """Returns clients whose keys no process has seen before, so that each must be looked up."""
+
+    def asks() -> Iterator[Ask]:
+        for key in keys:
+            yield Ask("GET", "/api/v2/deployment/ssh", token=key)
+
+    shared = _Shared(asks())
+    return [
+        Client(LOOK_UP, shared, 0.2, service.port, with_token=False, counts=False)
+        for _ in range(size)
+    ]
+
+
+class _Shared:
+    """An iterator that several threads may use."""
+
+    def __init__(self, asks: Iterator[Ask]) -> None:
+        self._asks = asks
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> _Shared:
+        return self
+
+    def __next__(self) -> Ask:
+        with self._lock:
+            return next(self._asks)
+
+
+def _clients(service: Service) -> Iterator[Client]:
+    port = service.port
+    for _ in range(REPORTERS):
+        yield Client(REPORT, _repeated(_report), 0.01, port, with_token=False)
+    yield Client(ROW, _repeated(_rows), 0.1, port)
+    yield Client(TOKEN, _repeated(_token), 0.1, port)
+    for number in range(READERS):
+        yield Client(DOCUMENT, _documents(number), 0.02, port)
+    for probe in PROBES:
+        own_port = service.metrics_port if probe == "metrics" else port
+        yield Client(
+            probe,
+            itertools.repeat(Ask("GET", f"/{probe}")),
+            0.25 if probe == "metrics" else 0.1,
+            own_port,
+            timeout=PROBE_SECONDS,
+            with_token=False,
+            keeps_connection=False,
+        )
+
+
+def _repeated(make: Callable[[], Ask]) -> Iterator[Ask]:
+    while True:
+        yield make()
+
+
+def _documents(number: int) -> Iterator[Ask]:
+    for name in itertools.islice(itertools.cycle(DOCUMENTS), number, None):
+        yield Ask("GET", f"/api/v2/{name}")
+
+
+def _report() -> Ask:
+    mark = next(_marks)
+    report = {
+        "document-uri": "https://coder.example.com/workspaces",
+        "violated-directive": "script-src-elem",
+        "effective-directive": "script-src-elem",
+        "original-policy": "default-src 'self'",
+        "disposition": "enforce",
+        "blocked-uri": f"https://cdn{mark // REPORTS_IN_GROUP}.example.net/lib.js",
+        "line-number": mark,
+        "status-code": 200,
+    }
+    body = json.dumps({"csp-report": report}).encode()
+    return Ask("POST", "/api/v2/csp/reports", body, (str(mark),))
+
+
+def _rows() -> Ask:
+    now = datetime.now(tz=UTC).isoformat()
+    ids = tuple(str(uuid.uuid4()) for _ in range(ROWS_IN_BATCH))
+    rows = [
+        {
+            "kind": "agent",
+            "id": one,
+            "created_at": now,
+            "user_id": str(uuid.UUID(int=1)),
+            "agent_id": str(uuid.UUID(int=number)),
+            "workspace_id": str(uuid.UUID(int=number)),
+            "template_id": str(uuid.UUID(int=1)),
+            "rx_bytes": 1,
+            "connection_median_latency_ms": number + 1,
+        }
+        for number, one in enumerate(ids)
+    ]
+    return Ask("POST", "/api/v2/deployment/stats/reports", json.dumps(rows).encode(), ids)
+
+
+def _token() -> Ask:
+    name = f"fault-{next(_marks)}"
+    return Ask(
+        "POST", "/api/v2/users/me/keys/tokens", json.dumps({"token_name": name}).encode(), (name,)
+    )
+
+
+class KeepAlive:
+    """Idle connections that have been used once, and what becomes of them."""
+
+    def __init__(self, port: int, *, count: int) -> None:
+        self._connections = [
+            http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+            for _ in range(count)
+        ]
+        for connection in self._connections:
+            connection.request("GET", "/api/v2/buildinfo")
+            connection.getresponse().read()
+
+    def use_again(self) -> dict[str, int]:
+        """Asks on each once more. Returns how many were answered, closed before, or reset."""
+        ends = {"answered": 0, "closed": 0, "reset": 0}
+        for connection in self._connections:
+            ends[_end_of(connection)] += 1
+            with suppress(OSError):
+                connection.close()
+        return ends
+
+
+def _end_of(connection: http.client.HTTPConnection) -> str:
+    """Tells whether the server had said that it closes the connection before we asked again."""
+    socket = connection.sock
+    if socket is None:
+        return "closed"
+    socket.setblocking(False)
+    try:
+        if socket.recv(1) == b"":
+            return "closed"
+    except BlockingIOError:
+        pass
+    except OSError:
+        return "reset"
+    socket.settimeout(TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/api/v2/buildinfo")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return "reset"
+    return "answered"

@@ -1,0 +1,118 @@
+"""Connections that break at the worst moment, that are all taken, or that wait for a lock."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from bench.faults.clients import Load, crowd
+from bench.faults.rounds import Fault
+from bench.faults.stages import Single, Stage
+from bench.service import MAKE_KEYS, SECRET
+
+CUT_CHANCE = 0.2
+CROWD = 150
+THIEF = "thief"
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE usename = 'coderapi' AND application_name <> %s
+"""
+KEYS = 20_000
+LOCKED_SECONDS = 25.0
+
+
+class CutCommits(Fault[Single]):
+    """A fifth of the connections cut before, during or after their COMMIT, for three seconds."""
+
+    name, stage, rounds, seconds = "cut-commits", Single, 6, 3.0
+
+    def __init__(self) -> None:
+        self._cuts = 0
+
+    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        stage.proxy.order("cut", CUT_CHANCE, chance.randrange(1 << 30))
+
+    def repair(self, stage: Single) -> None:
+        self._cuts = int(stage.proxy.order("forward"))
+
+    def complaints(self, stage: Single) -> list[str]:
+        return [] if self._cuts else ["the proxy saw no commit to cut"]
+
+
+class Exhausted(Fault[Single]):
+    """Somebody else takes every connection of PostgreSQL for eight seconds."""
+
+    name, stage, rounds, seconds = "connections-exhausted", Single, 3, 8.0
+
+    def __init__(self) -> None:
+        self._taken: list[psycopg.Connection[Any]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread()
+
+    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        self._over.clear()
+        self._thread = threading.Thread(target=self._take_all, args=[stage])
+        self._thread.start()
+
+    def _take_all(self, stage: Single) -> None:
+        url = f"{stage.cluster.url()}?application_name={THIEF}"
+        # A superuser's connection: some are kept for it.
+        with stage.look() as connection:
+            while not self._over.is_set():
+                try:
+                    self._taken.append(psycopg.connect(url, connect_timeout=5))
+                except psycopg.OperationalError:
+                    connection.execute(END_OTHERS, [THIEF])
+
+    def repair(self, stage: Single) -> None:
+        self._over.set()
+        self._thread.join()
+        while self._taken:
+            self._taken.pop().close()
+
+
+class LockedKeys(Fault[Stage]):
+    """LOCK TABLE of the tokens for 25 seconds, with 150 more clients whose keys are new."""
+
+    name, stage, rounds, seconds = "lock-tokens", Single, 2, LOCKED_SECONDS
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._locker: psycopg.Connection[Any] | None = None
+
+    def break_(self, stage: Stage, chance: random.Random, load: Load) -> None:
+        # Ten characters before the secret, and never the same key for two requests.
+        with stage.look() as connection:
+            make_keys(connection)
+        self._locker = stage.look()
+        self._locker.autocommit = False
+        self._locker.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+        load.add(crowd(stage.service, self._keys(), size=CROWD))
+
+    def _keys(self) -> Iterator[str]:
+        for number in self._numbers:
+            yield f"{number % KEYS + 1:010}-{SECRET}"
+
+    def repair(self, stage: Stage) -> None:
+        with suppress(psycopg.Error):
+            if self._locker is not None:
+                self._locker.rollback()
+                self._locker.close()
+
+
+def make_keys(connection: psycopg.Connection[Any]) -> None:
+    """Makes session keys of the first owner, unless they are there."""
+    row = connection.execute("SELECT count(*) FROM tokens_apikey WHERE id = '0000000001'")
+    if row.fetchone() == (0,):
+        digest = hashlib.sha256(SECRET.encode()).digest()
+        connection.execute(MAKE_KEYS, {"digest": digest, "mark": "", "count": KEYS})
+
+
+FAULTS = (CutCommits(), Exhausted(), LockedKeys())

@@ -1,0 +1,61 @@
+"""Database hosts that freeze, hand over to another, or vanish without a word."""
+
+from __future__ import annotations
+
+import random
+
+from bench.faults.clients import Load
+from bench.faults.rounds import Fault
+from bench.faults.stages import Pair, Single
+
+
+class Frozen(Fault[Single]):
+    """SIGSTOP of every process of PostgreSQL for twelve seconds."""
+
+    name, stage, rounds, seconds = "postgresql-frozen", Single, 3, 12.0
+
+    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        stage.cluster.freeze()
+
+    def repair(self, stage: Single) -> None:
+        stage.cluster.thaw()
+
+
+class Promotion(Fault[Pair]):
+    """The primary stops at once; a second later the standby is promoted."""
+
+    name, stage, rounds, seconds = "promotion", Pair, 3, 1.0
+
+    def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
+        stage.primary.stop(chance.choice(["immediate", "fast"]))
+
+    def repair(self, stage: Pair) -> None:
+        stage.promote()
+
+
+class Vanished(Fault[Pair]):
+    """The primary's host drops every packet; six seconds later the standby is promoted."""
+
+    name, stage, rounds, seconds = "host-vanishes", Pair, 3, 6.0
+
+    def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
+        stage.proxies[stage.primary.home].order("silence")
+
+    def repair(self, stage: Pair) -> None:
+        stage.promote()
+
+
+class Returned(Fault[Single]):
+    """The host drops every packet for twelve seconds and comes back without its connections."""
+
+    name, stage, rounds, seconds = "host-returns", Single, 2, 12.0
+
+    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        stage.proxy.order("silence")
+
+    def repair(self, stage: Single) -> None:
+        stage.proxy.lead_to(stage.cluster.port)
+
+
+FAULTS = (Frozen(), Returned())
+PAIR_FAULTS = (Promotion(), Vanished())

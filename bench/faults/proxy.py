@@ -1,0 +1,200 @@
+"""A TCP proxy in a process of its own that can cut a connection around COMMIT, or fall silent.
+
+Silence is what a host that lost its power or its cable leaves behind: the kernel itself drops what
+comes for these sockets (a socket filter that lets nothing through), so nothing is confirmed, no new
+connection is made, and no keepalive is answered. Without Linux it only stops to forward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+from typing import Any, TextIO, cast
+
+from bench.load import BenchError
+from bench.service import PROJECT, free_port
+
+# What makes PostgreSQL commit: a transaction's end, and the one call that writes a batch.
+COMMITS = re.compile(rb"\bCOMMIT\b|write_batch", re.IGNORECASE)
+CUTS = ("before", "during", "after")
+CHUNK = 65_536
+ATTACH_FILTER = 26
+RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
+
+
+class Proxy:
+    """The proxy's process, and the orders that it takes."""
+
+    def __init__(self, target: int) -> None:
+        self.port = free_port()
+        self._target = target
+        self._start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def order(self, *words: object) -> str:
+        """Returns what the proxy answers: `ok`, and for `forward` how many cuts there were."""
+        self._orders.write(" ".join(map(str, words)) + "\n")
+        self._orders.flush()
+        return self._answers.readline().strip()
+
+    def lead_to(self, target: int) -> None:
+        """Begins again with another target. Connections that are open end."""
+        self.end()
+        self._target = target
+        self._start()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this file
+            [sys.executable, "-m", "bench.faults.proxy", str(self.port), str(self._target)],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._orders = cast("TextIO", self._process.stdin)
+        self._answers = cast("TextIO", self._process.stdout)
+        if self._answers.readline().strip() != "ready":
+            raise BenchError("The proxy does not start.")
+
+
+class Forwarder:
+    """Both directions of every connection, and what becomes of them."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._sockets: set[Any] = set()
+        self._cut_chance = 0.0
+        self._cuts = 0
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
+        self._chance = random.Random()  # noqa: S311 - no secret
+
+    def listen_on(self, listening: Any) -> None:
+        self._sockets.add(listening)
+
+    def obey(self, order: str) -> str:
+        match order.split():
+            case ["cut", chance, seed]:
+                self._chance.seed(int(seed))
+                self._cut_chance, self._cuts = float(chance), 0
+            case ["forward"]:
+                self._cut_chance = 0.0
+                return str(self._cuts)
+            case ["silence"]:
+                self._forwarding.clear()
+                for one in self._sockets:
+                    _drop_everything(one)
+            case _:
+                return f"unknown order {order}"
+        return "ok"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            return _reset(writer)
+        near = writer.get_extra_info("socket")
+        self._sockets.add(near)
+        connection = Connection(writer, far_writer)
+        await asyncio.gather(
+            self._pump(reader, far_writer, connection, from_client=True),
+            self._pump(far_reader, writer, connection, from_client=False),
+        )
+        self._sockets.discard(near)
+        return None
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        connection: Connection,
+        *,
+        from_client: bool,
+    ) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            while data := await reader.read(CHUNK):
+                await self._forwarding.wait()
+                if connection.ends_with_next_answer and not from_client:
+                    break
+                cut = self._cut(data) if from_client else ""
+                if cut == "before":
+                    break
+                writer.write(data)
+                await writer.drain()
+                if cut == "during":
+                    break
+                connection.ends_with_next_answer |= cut == "after"
+        await self._forwarding.wait()
+        connection.end()
+
+    def _cut(self, data: bytes) -> str:
+        if not self._cut_chance or not COMMITS.search(data):
+            return ""
+        if self._chance.random() >= self._cut_chance:
+            return ""
+        self._cuts += 1
+        return self._chance.choice(CUTS)
+
+
+class Connection:
+    """The two ends of one connection."""
+
+    def __init__(self, *writers: asyncio.StreamWriter) -> None:
+        self._writers = writers
+        self.ends_with_next_answer = False
+
+    def end(self) -> None:
+        for writer in self._writers:
+            _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+def _drop_everything(one: Any) -> None:
+    if sys.platform != "linux":
+        return
+    code = ctypes.create_string_buffer(RETURN_NOTHING)
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)
+
+
+async def _main(port: int, target: int) -> None:
+    forwarder = Forwarder(target)
+    server = await asyncio.start_server(forwarder.serve, "127.0.0.1", port)
+    for listening in server.sockets:
+        forwarder.listen_on(listening)
+    orders = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    _say("ready")
+    while order := await orders.readline():
+        _say(forwarder.obey(order.decode()))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))

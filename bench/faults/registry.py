@@ -1,0 +1,19 @@
+"""All faults in the order in which they are played: those of one stage stand together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.faults import connections, disk, hosts, killing, starting, stopping
+from bench.faults.rounds import Fault
+
+FAULTS: tuple[Fault[Any], ...] = (
+    *killing.FAULTS,
+    *connections.FAULTS,
+    *hosts.FAULTS,
+    *stopping.FAULTS,
+    *starting.FAULTS,
+    *hosts.PAIR_FAULTS,
+    *killing.PRIVATE_FAULTS,
+    *disk.FAULTS,
+)

@@ -1,0 +1,180 @@
+"""The result as dated JSON, and as a table in docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.faults.ledger import Account
+from bench.faults.registry import FAULTS
+from bench.faults.rounds import (
+    MAX_ANSWER_SECONDS,
+    MAX_HEALTH_SECONDS,
+    Round,
+)
+from bench.service import PROJECT, THREADS, WORKERS
+
+RESULTS = PROJECT / "bench" / "results"
+DOCUMENT = PROJECT / "docs" / "reliability.md"
+BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+HEAD = (
+    "| fault | rounds | acknowledged | found | lost | doubled | 503 but there | seconds away | "
+    "slowest /healthz | slowest answer | by hand | held |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n"
+)
+
+
+def report(rounds: Sequence[Round], *, skipped: dict[str, str], seed: int) -> dict[str, Any]:
+    """Returns everything that the rounds found.
+
+    Units: seconds.
+    """
+    total = sum((found.total for found in rounds), Account())
+    return {
+        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "machine": {
+            "cores": os.cpu_count(),
+            "architecture": platform.machine(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            "load_average": round(os.getloadavg()[2], 2),
+            "workers": WORKERS,
+            "threads": THREADS,
+        },
+        "held": all(found.met for found in rounds),
+        "rounds": len(rounds),
+        "seconds": round(sum(found.seconds for found in rounds)),
+        "total": asdict(total),
+        "skipped": skipped,
+        "faults": [_of_fault(name, rounds) for name in _names(rounds)],
+    }
+
+
+def _names(rounds: Sequence[Round]) -> list[str]:
+    return list(dict.fromkeys(found.fault for found in rounds))
+
+
+def _of_fault(name: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    these = [found for found in rounds if found.fault == name]
+    return {"fault": name, "rounds": [_of_round(found) for found in these]}
+
+
+def _of_round(found: Round) -> dict[str, Any]:
+    return {
+        "held": found.met,
+        **asdict(found.total),
+        "kinds": {kind: asdict(account) for kind, account in found.accounts.items()},
+        "away": None if found.away is None else round(found.away, 2),
+        "by_hand": found.by_hand,
+        "slowest": found.slowest,
+        "failed": found.failed,
+        "statuses": found.statuses,
+        "complaints": found.complaints,
+        "log": found.log,
+        "seconds": found.seconds,
+    }
+
+
+def write_json(made: dict[str, Any]) -> Path:
+    path = RESULTS / f"{made['at'][:10]}-faults.json"
+    path.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def write_table(made: dict[str, Any], rounds: Sequence[Round]) -> None:
+    """Puts the table between its marks; all else in the document stays."""
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    text = f"{BEGIN}\n{table(made, rounds)}{END}"
+    DOCUMENT.write_text(f"{before}{text}{after}", encoding="utf-8")
+
+
+def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
+    machine = made["machine"]
+    lines = "".join(_line(name, rounds) for name in _names(rounds))
+    return (
+        f"Measured on {made['at'][:10]}, {machine['cores']} cores, load average "
+        f"{machine['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
+        f"seed {made['seed']}.\n\n{HEAD}{lines}{_total(rounds)}\n"
+        f"{_wrong(rounds)}{_skipped(made['skipped'])}"
+    )
+
+
+def _line(name: str, rounds: Sequence[Round]) -> str:
+    these = [found for found in rounds if found.fault == name]
+    return _cells(_title(name), these)
+
+
+def _total(rounds: Sequence[Round]) -> str:
+    return _cells("**all**", rounds)
+
+
+def _cells(title: str, rounds: Sequence[Round]) -> str:
+    total = sum((found.total for found in rounds), Account())
+    held = sum(found.met for found in rounds)
+    cells = (
+        title,
+        len(rounds),
+        total.acknowledged,
+        total.found,
+        total.lost,
+        total.doubled,
+        f"{total.refused_there} of {total.refused}",
+        _away(rounds),
+        f"{max((found.healthz for found in rounds), default=0):.1f}",
+        f"{max((found.slowest_answer for found in rounds), default=0):.1f}",
+        sum(found.by_hand for found in rounds),
+        "yes" if held == len(rounds) else f"{held} of {len(rounds)}",
+    )
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _away(rounds: Sequence[Round]) -> str:
+    """Returns the longest; one that did not come back by itself is longer than all."""
+    times = [found.away for found in rounds]
+    known = [away for away in times if away is not None]
+    return f"{max(known):.1f}" if len(known) == len(times) else "never"
+
+
+def _title(name: str) -> str:
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    return f"{(fault.__doc__ or '').rstrip('.')} (`{name}`)"
+
+
+def _wrong(rounds: Sequence[Round]) -> str:
+    """Returns a list of what did not hold, each sentence once."""
+    lines = dict.fromkeys(line for found in rounds if not found.met for line in _reasons(found))
+    if not lines:
+        return ""
+    return "\nWhat did not hold:\n\n" + "".join(f"* {line}\n" for line in lines)
+
+
+def _reasons(found: Round) -> list[str]:
+    total, name = found.total, f"`{found.fault}`"
+    reasons = [f"{name}: {' '.join(text.split())[:300]}" for text in found.complaints]
+    for count, what in (
+        (total.lost, "lost"),
+        (total.doubled, "doubled"),
+        (total.refused_there, "answered 503 and there"),
+    ):
+        if count:
+            reasons.append(f"{name}: {count} {what}")
+    if found.away is not None and found.away > found.max_away:
+        reasons.append(f"{name}: away for {found.away:.0f} s")
+    if found.healthz > MAX_HEALTH_SECONDS:
+        reasons.append(f"{name}: /healthz took {found.healthz:.1f} s")
+    if found.slowest_answer > MAX_ANSWER_SECONDS:
+        kind = max(found.slowest, key=lambda kind: found.slowest[kind])
+        reasons.append(f"{name}: an answer ({kind}) took {found.slowest_answer:.0f} s")
+    return reasons
+
+
+def _skipped(skipped: dict[str, str]) -> str:
+    return "".join(f"\nNot played: `{name}`, because {why}.\n" for name, why in skipped.items())

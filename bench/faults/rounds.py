@@ -1,0 +1,169 @@
+"""One round: load, break, repair, wait until all goes well, and settle the accounts."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+from bench.faults.clients import Load
+from bench.faults.ledger import Account, Sent, disagreements, settle
+from bench.faults.service import crash_causes, crashes, news
+from bench.faults.stages import Stage
+from bench.load import BenchError
+
+MAX_AWAY_SECONDS = 10.0
+MAX_HEALTH_SECONDS = 2.0
+# Whoever waits for the database hears 503 after five seconds; one more for a busy machine.
+MAX_ANSWER_SECONDS = 6.0
+# So long a round waits for the service to come back by itself.
+PATIENCE_SECONDS = 30.0
+CALM_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round found. `away` is None when it did not come back by itself."""
+
+    fault: str
+    number: int
+    accounts: dict[str, Account] = field(default_factory=dict)
+    away: float | None = None
+    max_away: float = MAX_AWAY_SECONDS
+    by_hand: bool = False
+    slowest: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    log: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    # Kept to look once more when all rounds of a stage are over: late commits show then.
+    sent: Sent = field(default_factory=Sent)
+
+    @property
+    def total(self) -> Account:
+        return sum(self.accounts.values(), Account())
+
+    @property
+    def healthz(self) -> float:
+        return self.slowest.get("healthz", 0.0)
+
+    @property
+    def slowest_answer(self) -> float:
+        return max(self.slowest.values(), default=0.0)
+
+    @property
+    def met(self) -> bool:
+        total = self.total
+        clean = not (total.lost or total.doubled or total.refused_there or self.complaints)
+        back = self.away is not None and self.away <= self.max_away and not self.by_hand
+        prompt = self.slowest_answer <= MAX_ANSWER_SECONDS
+        return clean and back and prompt and self.healthz <= MAX_HEALTH_SECONDS
+
+
+class Fault[S: Stage]:
+    """Something that breaks under load. The class's docstring is its line in the table."""
+
+    name = ""
+    stage: type[S]
+    rounds = 3
+    # So long it stays broken.
+    seconds = 0.5
+    max_away = MAX_AWAY_SECONDS
+
+    def break_(self, stage: S, chance: random.Random, load: Load) -> None:
+        raise NotImplementedError
+
+    def repair(self, stage: S) -> None:
+        """Does what an operator, or the machine itself, does to what is below the service."""
+
+    def complaints(self, stage: S) -> list[str]:
+        """Returns what else was wrong, a sentence each."""
+        return []
+
+    def play(self, stage: S, found: Round, chance: random.Random) -> None:
+        """Plays one round of it."""
+        with Load(stage.service) as load:
+            time.sleep(CALM_SECONDS + chance.random())
+            self.break_(stage, chance, load)
+            time.sleep(self.seconds)
+            self.repair(stage)
+            load.repaired()
+            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
+            if found.away is None:
+                found.complaints.append(f"still in trouble: {', '.join(load.troubled())}")
+                found.by_hand = True
+                stage.restart_by_hand()
+                time.sleep(CALM_SECONDS)
+        keep(load, found)
+
+
+def keep(load: Load, found: Round) -> None:
+    """Keeps what the load has seen."""
+    found.sent = load.sent
+    found.slowest = {kind: round(course.slowest, 3) for kind, course in load.courses.items()}
+    found.failed = {kind: f"{c.failed} of {c.asked}" for kind, c in load.courses.items()}
+    found.statuses = dict(sorted(load.sent.statuses.items()))
+
+
+def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random) -> Round:
+    """Returns what one round of the fault found, with its accounts settled."""
+    found = Round(fault.name, number, max_away=fault.max_away)
+    with _measured(found, stage):
+        stage.renew()
+        _ensure_ready(stage)
+        fault.play(stage, found, chance)
+        found.complaints += fault.complaints(stage)
+    settle_round(found, stage)
+    _say(found)
+    return found
+
+
+@contextmanager
+def _measured(found: Round, stage: Stage) -> Iterator[None]:
+    begun, offset = time.monotonic(), stage.service.log_size()
+    try:
+        yield
+    except (BenchError, OSError, psycopg.Error) as error:
+        found.complaints.append(f"{type(error).__name__}: {str(error)[:500]}")
+    found.seconds = round(time.monotonic() - begun, 1)
+    log = stage.service.logged_since(offset)
+    found.log = news(log)
+    if count := crashes(log):
+        causes = "; ".join(crash_causes(log))
+        found.complaints.append(f"{count} tracebacks in the log: {causes}")
+
+
+def _ensure_ready(stage: Stage) -> None:
+    if not stage.service.is_ready():
+        stage.restart_by_hand()
+
+
+def settle_round(found: Round, stage: Stage) -> None:
+    """Settles the accounts. Called again at the end of a stage, when late commits are there."""
+    try:
+        with stage.look() as connection:
+            found.accounts = settle(found.sent, connection)
+            wrong = [text for text in disagreements(connection) if text not in found.complaints]
+    except (OSError, psycopg.Error, BenchError) as error:
+        wrong = [f"the database could not be looked into: {error}"]
+    found.complaints += wrong
+
+
+def _say(found: Round) -> None:
+    total = found.total
+    away = "did not come back" if found.away is None else f"away {found.away:.1f} s"
+    sys.stderr.write(
+        f"{'ok  ' if found.met else 'FAIL'} {found.fault} {found.number}: "
+        f"{total.found}/{total.acknowledged} found, {total.lost} lost, {total.doubled} doubled, "
+        f"{total.refused_there} of {total.refused} 503 there, {away}, "
+        f"healthz {found.healthz:.2f} s, slowest {found.slowest_answer:.1f} s, "
+        f"{found.seconds:.0f} s in all"
+        f"{'; ' + '; '.join(found.complaints)[:400] if found.complaints else ''}\n"
+    )
+    sys.stderr.flush()

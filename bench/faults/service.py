@@ -1,0 +1,177 @@
+"""The service as an init system sees it: started, looked into, killed, ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from bench.load import BenchError
+from bench.service import PROJECT, free_port, server_environment
+
+READY_SECONDS = 90
+END_SECONDS = 40
+# What a process of the service has in its command line.
+SUPERVISOR, WEB, JOBS, HTTP = "manage.py", "spawn_main", "server.jobs", "server.http"
+CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
+# What makes one line of the log differ from the next of its kind.
+STAMP = re.compile(
+    r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*| ?request_id=\S+| \(\d+\)"
+)
+
+
+class Service:
+    """`manage.py server` with web workers, jobs and metrics, and what it logs."""
+
+    def __init__(self, directory: Path, *, database_url: str, data_dir: Path | None = None) -> None:
+        self.port, self.metrics_port = free_port(), free_port()
+        self.data_dir = data_dir or directory / "own"
+        self.log = directory / "service.log"
+        self.mark = f"BENCH_MARK={uuid.uuid4().hex}"
+        self.environment = {
+            **server_environment(database_url, self.data_dir),
+            "CODERAPI_CSP_ACCESS": "public",
+            "CODER_UPDATE_CHECK": "false",
+            "CODER_PROMETHEUS_ENABLE": "true",
+            "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
+        }
+        if not database_url:
+            for name in ("DATABASE_URL", "CODERAPI_SECRET_KEY"):
+                del self.environment[name]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.token = ""
+
+    def start(self) -> None:
+        """Starts it, without waiting for an answer."""
+        name, _, value = self.mark.partition("=")
+        with self.log.open("ab") as stream:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "manage.py", "server", "--http-address", f"127.0.0.1:{self.port}"],
+                cwd=PROJECT,
+                env={**self.environment, name: value},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def start_and_wait(self) -> None:
+        self.start()
+        self.wait_until_ready()
+        if not self.token:
+            shown = (self.data_dir / "first-owner.txt").read_text(encoding="utf-8")
+            self.token = shown.split("session token")[1].split()[0]
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.is_ready():
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                raise BenchError(f"The service does not start:\n{self.log_tail()}")
+            time.sleep(0.1)
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def processes(self, having: str = "") -> list[int]:
+        """Returns its living processes that have the text in their command line."""
+        numbers = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+        return sorted(
+            int(number)
+            for number in numbers
+            if self.mark in _read(number, "environ") and having in _read(number, "cmdline")
+        )
+
+    def kill_one(self, having: str) -> None:
+        """Kills one of these processes, as the kernel does when memory is short."""
+        found = self.processes(having)
+        if not found:
+            raise BenchError(f"There is no process with {having!r} in its command line.")
+        with suppress(ProcessLookupError):
+            os.kill(found[-1], signal.SIGKILL)
+        if self._process is not None and found[-1] == self._process.pid:
+            self._process.wait(END_SECONDS)
+
+    def kill_all(self) -> None:
+        while pids := self.processes():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+            if self._process is not None:
+                self._process.poll()
+
+    def end(self) -> int | None:
+        """Returns its exit status after SIGTERM; None when it had to be killed."""
+        self.terminate()
+        return self.wait()
+
+    def terminate(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float = END_SECONDS) -> int | None:
+        """Returns its exit status once it has ended; None when it had to be killed."""
+        try:
+            return self._process.wait(seconds) if self._process else None
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+            return None
+
+    def log_size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def logged_since(self, offset: int) -> str:
+        with self.log.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read().decode(errors="replace")
+
+    def log_tail(self) -> str:
+        return "\n".join(self.logged_since(0).splitlines()[-15:])
+
+
+def crashes(log: str) -> int:
+    """Counts tracebacks and panics in a log."""
+    return len(CRASHES.findall(log))
+
+
+def crash_causes(log: str) -> list[str]:
+    """Returns the line that ends each traceback, every one once."""
+    causes: list[str] = []
+    for part in re.split(r"^Traceback .*$", log, flags=re.MULTILINE)[1:]:
+        ends = (line for line in part.splitlines() if line and not line.startswith(" "))
+        causes.append(next(ends, "")[:200])
+    causes += (STAMP.sub("", line) for line in re.findall(r".*panicked at.*", log))
+    return list(dict.fromkeys(causes))[:5]
+
+
+def news(log: str) -> dict[str, int]:
+    """Returns the lines that were logged most, without their times, and how often each was."""
+    lines = (STAMP.sub("", line)[:200] for line in log.splitlines() if not line.startswith(" "))
+    return dict(Counter(line for line in lines if line).most_common(12))
+
+
+def _read(pid: str, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode("latin-1")
+    except OSError:
+        return ""

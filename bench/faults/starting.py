@@ -1,0 +1,233 @@
+"""Starts that go wrong: two migrations at once, a kill in a migration, bad surroundings."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+import time
+from contextlib import suppress
+
+import psycopg
+
+from bench.faults.clients import Load
+from bench.faults.rounds import CALM_SECONDS, PATIENCE_SECONDS, Fault, Round, keep
+from bench.faults.service import Service, crash_causes, crashes
+from bench.faults.stages import Single
+
+_numbers = itertools.count(1)
+REFUSAL_SECONDS = 30
+MAX_REFUSAL_LINES = 4
+
+
+class Started(Fault[Single]):
+    """Plays without load on an empty database, until the service is ready."""
+
+    stage = Single
+    # A first start makes every table. That is no recovery, and a busy machine needs longer.
+    max_away = PATIENCE_SECONDS
+
+    def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        """Breaks nothing under load."""
+
+    def play(self, stage: Single, found: Round, chance: random.Random) -> None:
+        number = next(_numbers)
+        stage.cluster.make_database(f"fresh{number}")
+        url = stage.cluster.url(database=f"fresh{number}")
+        directories = [stage.directory / f"fresh{number}{letter}" for letter in "ab"]
+        for directory in directories:
+            directory.mkdir()
+        services = [Service(directory, database_url=url) for directory in directories]
+        try:
+            self.start(services, stage, f"fresh{number}", chance)
+            self._wait(services, found)
+        finally:
+            for service in services:
+                service.kill_all()
+                note_crashes(service, found)
+            with stage.cluster.connect("postgres") as connection:
+                connection.execute(f"DROP DATABASE fresh{number} WITH (FORCE)")
+
+    def start(
+        self, services: list[Service], stage: Single, database: str, chance: random.Random
+    ) -> None:
+        raise NotImplementedError
+
+    def _wait(self, services: list[Service], found: Round) -> None:
+        """Notes when all that were started are ready."""
+        begun = time.monotonic()
+        waiting = [service for service in services if service.alive]
+        while waiting and time.monotonic() < begun + PATIENCE_SECONDS:
+            waiting = [service for service in waiting if not service.is_ready()]
+            time.sleep(0.05)
+        if waiting:
+            found.complaints.append(f"not ready:\n{waiting[0].log_tail()}")
+        else:
+            found.away = time.monotonic() - begun
+
+
+class TwoMigrations(Started):
+    """Two servers start at once on an empty database."""
+
+    name, rounds = "two-migrations", 3
+
+    def start(
+        self, services: list[Service], stage: Single, database: str, chance: random.Random
+    ) -> None:
+        for service in services:
+            service.start()
+
+
+class KillInMigration(Started):
+    """kill -9 of a server that migrates, after a random number of migrations; started again."""
+
+    name, rounds = "kill-in-migration", 4
+
+    def start(
+        self, services: list[Service], stage: Single, database: str, chance: random.Random
+    ) -> None:
+        service = services[0]
+        service.start()
+        wanted, deadline = chance.randrange(1, 30), time.monotonic() + 60
+        with stage.cluster.connect(database) as connection:
+            while _migrations(connection) < wanted and time.monotonic() < deadline:
+                time.sleep(0.01)
+        service.kill_all()
+        service.start()
+
+
+def _migrations(connection: psycopg.Connection[tuple[int]]) -> int:
+    with suppress(psycopg.errors.UndefinedTable):
+        row = connection.execute("SELECT count(*) FROM django_migrations").fetchone()
+        return row[0] if row else 0
+    return 0
+
+
+class Refused(Fault[Single]):
+    """A start that must be refused in one sentence, beside a service that goes on."""
+
+    stage, rounds, seconds = Single, 1, 0.0
+    # What the sentence must name.
+    names = ""
+
+    def play(self, stage: Single, found: Round, chance: random.Random) -> None:
+        directory = stage.directory / f"refused{next(_numbers)}"
+        directory.mkdir()
+        second = Service(directory, database_url=stage.cluster.url())
+        with Load(stage.service) as load:
+            time.sleep(CALM_SECONDS)
+            with self.spoilt(second, stage):
+                second.start()
+                status = second.wait(REFUSAL_SECONDS)
+            load.repaired()
+            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
+        keep(load, found)
+        self._judge(second, status, found)
+
+    def _judge(self, second: Service, status: int | None, found: Round) -> None:
+        said = second.logged_since(0).strip()
+        if not status:
+            found.complaints.append(f"exit status {status} instead of a refusal")
+        if self.names not in said:
+            found.complaints.append(f"does not name {self.names!r}: {said[-300:]}")
+        if len(said.splitlines()) > MAX_REFUSAL_LINES:
+            found.complaints.append(f"{len(said.splitlines())} lines instead of a sentence")
+        note_crashes(second, found)
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        raise NotImplementedError
+
+
+class Spoilt:
+    """Holds the surroundings of a start spoilt."""
+
+    def __init__(self, held: socket.socket | None = None) -> None:
+        self._held = held
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        if self._held:
+            self._held.close()
+
+
+class PortInUse(Refused):
+    """The port is in use by another program."""
+
+    name, names = "port-in-use", "another program listens"
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        held = socket.socket()
+        held.bind(("127.0.0.1", second.port))
+        held.listen()
+        return Spoilt(held)
+
+
+class MetricsPortInUse(Refused):
+    """The metrics' port is in use by another program."""
+
+    name, names = "metrics-port-in-use", "CODER_PROMETHEUS_ADDRESS"
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        held = socket.socket()
+        held.bind(("127.0.0.1", second.metrics_port))
+        held.listen()
+        return Spoilt(held)
+
+
+class UnreadableKey(Refused):
+    """A secret key whose file is no UTF-8."""
+
+    name, names = "secret-key-no-utf8", "CODERAPI_SECRET_KEY"
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        file = second.data_dir.parent / "secret_key"
+        file.write_bytes(b"\xff\xfe\x80 no text \xc3\x28" * 8)
+        del second.environment["CODERAPI_SECRET_KEY"]
+        second.environment["CODERAPI_SECRET_KEY_FILE"] = str(file)
+        return Spoilt()
+
+
+class UnreadablePrivateKey(UnreadableKey):
+    """The same with the key that the data directory keeps beside the private PostgreSQL."""
+
+    name, names = "private-secret-key-no-utf8", "secret_key"
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        second.data_dir.mkdir(mode=0o711)
+        file = second.data_dir / "secret_key"
+        file.write_bytes(b"\xff\xfe\x80 no text \xc3\x28" * 8)
+        for name in ("CODERAPI_SECRET_KEY", "DATABASE_URL"):
+            del second.environment[name]
+        return Spoilt()
+
+
+class DataDirectoryIsFile(Refused):
+    """A data directory that is a file."""
+
+    name, names = "data-directory-is-a-file", "CODERAPI_DATA_DIR"
+
+    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+        second.data_dir.write_text("", encoding="ascii")
+        del second.environment["DATABASE_URL"]
+        return Spoilt()
+
+
+def note_crashes(service: Service, found: Round) -> None:
+    if not service.log.exists():
+        return
+    log = service.logged_since(0)
+    if count := crashes(log):
+        found.complaints.append(f"{count} tracebacks: {'; '.join(crash_causes(log))}")
+
+
+FAULTS = (
+    TwoMigrations(),
+    KillInMigration(),
+    PortInUse(),
+    MetricsPortInUse(),
+    UnreadableKey(),
+    UnreadablePrivateKey(),
+    DataDirectoryIsFile(),
+)
