@@ -6,6 +6,7 @@ import argparse
 import json
 import random
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -37,8 +38,8 @@ def main() -> int:
         sys.stdout.writelines(f"{fault.name}: {fault.__doc__}\n" for fault in faults)
         return 0
     seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
-    rounds, skipped = played(faults, rounds=chosen.rounds, seed=seed)
-    made = report(rounds, skipped=skipped, seed=seed)
+    rounds, starts, skipped = played(faults, rounds=chosen.rounds, seed=seed)
+    made = report(rounds, starts=starts, skipped=skipped, seed=seed)
     if chosen.names:
         sys.stdout.write(json.dumps(made, indent=1) + "\n")
     else:
@@ -49,22 +50,26 @@ def main() -> int:
 
 def played(
     faults: Sequence[Fault[Any]], *, rounds: int | None, seed: int
-) -> tuple[list[Round], dict[str, str]]:
-    """Plays the faults, stage by stage. Returns the rounds, and why faults were skipped."""
+) -> tuple[list[Round], list[float], dict[str, str]]:
+    """Plays the faults, stage by stage.
+
+    Returns the rounds, the seconds of each stage's first start, and why faults were skipped.
+    """
     found: list[Round] = []
+    starts: list[float] = []
     skipped: dict[str, str] = {}
     for kind, together in groupby(faults, key=lambda fault: fault.stage):
         these = list(together)
+        stage = kind()
         try:
-            stage = kind()
+            stage.open()
+            found += _on_stage(these, stage, rounds=rounds, seed=seed)
+            starts.append(stage.start_seconds)
         except UnfitError as error:
             skipped |= {fault.name: str(error) for fault in these}
-            continue
-        try:
-            found += _on_stage(these, stage, rounds=rounds, seed=seed)
         finally:
             stage.close()
-    return found, skipped
+    return found, starts, skipped
 
 
 def _on_stage(
@@ -82,6 +87,8 @@ def _on_stage(
 
 
 if __name__ == "__main__":
+    # What was started must end with us.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         sys.exit(main())
     except BenchError as error:

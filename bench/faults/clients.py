@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from bench.faults.ledger import REPORT, ROW, TOKEN, Sent
+from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent
 from bench.faults.service import Service
 
 REPORTERS = 6
@@ -137,12 +138,12 @@ class Load:
             while not self._stop.is_set():
                 status = self._ask(client, connection, ask)
                 self.sent.count_status(client.kind, status)
-                if ask.marks:
+                if ask.marks and status != NO_CONNECTION:
                     self.sent.note(client.kind, ask.marks, status, maybe_taken=maybe_taken)
-                maybe_taken |= status == 0
-                self._stop.wait(client.pause if status else max(client.pause, 0.1))
+                maybe_taken |= status == NO_ANSWER
+                self._stop.wait(client.pause if status > 0 else max(client.pause, 0.1))
                 # Rows have ids of their own: a sender repeats what had no answer.
-                if status or client.kind != ROW:
+                if status > 0 or client.kind != ROW:
                     break
             if self._stop.is_set():
                 break
@@ -155,12 +156,15 @@ class Load:
         me = threading.get_ident()
         with self._lock:
             self._under_way[me] = begun
-        status = 0
+        status = NO_ANSWER
         try:
             connection.request(ask.method, ask.path, body=ask.body, headers=headers)
             response = connection.getresponse()
             response.read()
             status = response.status
+        except ConnectionRefusedError:
+            status = NO_CONNECTION
+            connection.close()
         except (OSError, http.client.HTTPException):
             connection.close()
         if not client.keeps_connection:
@@ -244,6 +248,12 @@ def _documents(number: int) -> Iterator[Ask]:
 
 
 def _report() -> Ask:
+    mark, report = report_body()
+    return Ask("POST", "/api/v2/csp/reports", json.dumps(report).encode(), (mark,))
+
+
+def report_body() -> tuple[str, dict[str, Any]]:
+    """Returns the next report, and the mark by which it is found: its line's number."""
     mark = next(_marks)
     report = {
         "document-uri": "https://coder.example.com/workspaces",
@@ -255,8 +265,7 @@ def _report() -> Ask:
         "line-number": mark,
         "status-code": 200,
     }
-    body = json.dumps({"csp-report": report}).encode()
-    return Ask("POST", "/api/v2/csp/reports", body, (str(mark),))
+    return str(mark), {"csp-report": report}
 
 
 def _rows() -> Ask:
@@ -298,10 +307,14 @@ class KeepAlive:
             connection.request("GET", "/api/v2/buildinfo")
             connection.getresponse().read()
 
-    def use_again(self) -> dict[str, int]:
-        """Asks on each once more. Returns how many were answered, closed before, or reset."""
+    def use_again(self, *, within: float) -> dict[str, int]:
+        """Asks on one after the other once more, spread over some seconds.
+
+        Returns how many were answered, closed before, or reset.
+        """
         ends = {"answered": 0, "closed": 0, "reset": 0}
         for connection in self._connections:
+            time.sleep(within / len(self._connections))
             ends[_end_of(connection)] += 1
             with suppress(OSError):
                 connection.close()

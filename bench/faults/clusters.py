@@ -87,12 +87,7 @@ class Cluster:
     @property
     def pid(self) -> int | None:
         """Returns the postmaster's process id, or None without one."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(pid, 0)
-        except (OSError, ValueError):
-            return None
-        return pid
+        return living(self.data / "postmaster.pid")
 
     def start(self) -> None:
         settings = {**SETTINGS, "port": str(self.port)}
@@ -163,6 +158,16 @@ class Cluster:
         done = self._account.run([program, *options], environment=environment)
         if done.returncode != 0:
             raise BenchError(f"{name} {options[0]}: {(done.stderr or done.stdout).strip()}")
+
+
+def living(file: Path) -> int | None:
+    """Returns the process that a postmaster.pid names, or None if it is gone."""
+    try:
+        pid = int(file.read_text(encoding="utf-8").split("\n", 1)[0])
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
 
 
 def children_of(pid: int) -> list[int]:

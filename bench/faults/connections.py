@@ -11,9 +11,11 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from bench.faults.clients import Load, crowd
-from bench.faults.rounds import Fault
+from bench.faults.ledger import TOKEN, table_of
+from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single, Stage
 from bench.service import MAKE_KEYS, SECRET
 
@@ -42,7 +44,7 @@ class CutCommits(Fault[Single]):
     def repair(self, stage: Single) -> None:
         self._cuts = int(stage.proxy.order("forward"))
 
-    def complaints(self, stage: Single) -> list[str]:
+    def complaints(self, stage: Single, found: Round) -> list[str]:
         return [] if self._cuts else ["the proxy saw no commit to cut"]
 
 
@@ -93,7 +95,8 @@ class LockedKeys(Fault[Stage]):
             make_keys(connection)
         self._locker = stage.look()
         self._locker.autocommit = False
-        self._locker.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+        lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
+        self._locker.execute(lock.format(table_of(TOKEN, self._locker)))
         load.add(crowd(stage.service, self._keys(), size=CROWD))
 
     def _keys(self) -> Iterator[str]:

@@ -14,6 +14,8 @@ from psycopg import sql
 from bench.load import BenchError
 
 PORTION = 5_000
+NO_ANSWER, NO_CONNECTION = 0, -1
+STATUSES = {NO_ANSWER: "no answer", NO_CONNECTION: "no connection"}
 REPORT, ROW, TOKEN = "report", "stats", "token"
 
 # Tables are found by their columns, so that a table may have another name.
@@ -74,7 +76,7 @@ class Sent:
 
     def count_status(self, kind: str, status: int) -> None:
         with self._lock:
-            self.statuses[f"{kind} {status or 'no answer'}"] += 1
+            self.statuses[f"{kind} {STATUSES.get(status, status)}"] += 1
 
 
 def settle(sent: Sent, connection: psycopg.Connection[Any]) -> dict[str, Account]:
@@ -100,13 +102,13 @@ def _settle_kind(kind: str, sent: Sent, connection: psycopg.Connection[Any]) -> 
 
 
 def _found(kind: str, marks: Sequence[str], connection: psycopg.Connection[Any]) -> dict[str, int]:
-    columns, mark, weight = KINDS[kind]
+    _, mark, weight = KINDS[kind]
     query = sql.SQL(
         "SELECT {mark}::text, {weight} FROM {table} WHERE {mark} = ANY(%s::{type}[]) GROUP BY 1"
     ).format(
         mark=sql.Identifier(mark),
         weight=sql.SQL(weight),
-        table=sql.SQL(_table(columns, connection)),
+        table=table_of(kind, connection),
         type=sql.SQL(TYPES[kind]),
     )
     found: dict[str, int] = {}
@@ -118,6 +120,11 @@ def _found(kind: str, marks: Sequence[str], connection: psycopg.Connection[Any])
 def _portions(marks: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(marks), PORTION):
         yield list(marks[start : start + PORTION])
+
+
+def table_of(kind: str, connection: psycopg.Connection[Any]) -> sql.SQL:
+    """Returns the name of the table that holds what is sent of this kind."""
+    return sql.SQL(_table(KINDS[kind][0], connection))
 
 
 def _table(columns: list[str], connection: psycopg.Connection[Any]) -> str:

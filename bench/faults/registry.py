@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.faults import connections, disk, hosts, killing, starting, stopping
+from bench.faults import commands, connections, disk, hosts, killing, starting, stopping
 from bench.faults.rounds import Fault
 
 FAULTS: tuple[Fault[Any], ...] = (
@@ -13,6 +13,7 @@ FAULTS: tuple[Fault[Any], ...] = (
     *hosts.FAULTS,
     *stopping.FAULTS,
     *starting.FAULTS,
+    *commands.FAULTS,
     *hosts.PAIR_FAULTS,
     *killing.PRIVATE_FAULTS,
     *disk.FAULTS,

@@ -30,7 +30,9 @@ HEAD = (
 )
 
 
-def report(rounds: Sequence[Round], *, skipped: dict[str, str], seed: int) -> dict[str, Any]:
+def report(
+    rounds: Sequence[Round], *, starts: list[float], skipped: dict[str, str], seed: int
+) -> dict[str, Any]:
     """Returns everything that the rounds found.
 
     Units: seconds.
@@ -45,6 +47,7 @@ def report(rounds: Sequence[Round], *, skipped: dict[str, str], seed: int) -> di
             "kernel": platform.release(),
             "python": platform.python_version(),
             "load_average": round(os.getloadavg()[2], 2),
+            "start_seconds": starts,
             "workers": WORKERS,
             "threads": THREADS,
         },
@@ -102,7 +105,9 @@ def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
     return (
         f"Measured on {made['at'][:10]}, {machine['cores']} cores, load average "
         f"{machine['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
-        f"seed {made['seed']}.\n\n{HEAD}{lines}{_total(rounds)}\n"
+        f"seed {made['seed']}. A first start of the service took at most "
+        f"{max(machine['start_seconds'], default=0):.0f} s."
+        f"\n\n{HEAD}{lines}{_total(rounds)}\n"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
 
@@ -157,15 +162,9 @@ def _wrong(rounds: Sequence[Round]) -> str:
 
 
 def _reasons(found: Round) -> list[str]:
-    total, name = found.total, f"`{found.fault}`"
+    name = f"`{found.fault}`"
     reasons = [f"{name}: {' '.join(text.split())[:300]}" for text in found.complaints]
-    for count, what in (
-        (total.lost, "lost"),
-        (total.doubled, "doubled"),
-        (total.refused_there, "answered 503 and there"),
-    ):
-        if count:
-            reasons.append(f"{name}: {count} {what}")
+    reasons += [f"{name}: {text}" for text in _untruths(found)]
     if found.away is not None and found.away > found.max_away:
         reasons.append(f"{name}: away for {found.away:.0f} s")
     if found.healthz > MAX_HEALTH_SECONDS:
@@ -174,6 +173,20 @@ def _reasons(found: Round) -> list[str]:
         kind = max(found.slowest, key=lambda kind: found.slowest[kind])
         reasons.append(f"{name}: an answer ({kind}) took {found.slowest_answer:.0f} s")
     return reasons
+
+
+def _untruths(found: Round) -> list[str]:
+    """Returns the kinds of what was lost, doubled, or there in spite of a 503."""
+    return [
+        f"{what} of the kind {kind}"
+        for kind, account in found.accounts.items()
+        for count, what in (
+            (account.lost, "lost"),
+            (account.doubled, "doubled"),
+            (account.refused_there, "answered 503 and there"),
+        )
+        if count
+    ]
 
 
 def _skipped(skipped: dict[str, str]) -> str:

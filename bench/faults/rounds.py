@@ -82,7 +82,7 @@ class Fault[S: Stage]:
     def repair(self, stage: S) -> None:
         """Does what an operator, or the machine itself, does to what is below the service."""
 
-    def complaints(self, stage: S) -> list[str]:
+    def complaints(self, stage: S, found: Round) -> list[str]:
         """Returns what else was wrong, a sentence each."""
         return []
 
@@ -90,9 +90,11 @@ class Fault[S: Stage]:
         """Plays one round of it."""
         with Load(stage.service) as load:
             time.sleep(CALM_SECONDS + chance.random())
-            self.break_(stage, chance, load)
-            time.sleep(self.seconds)
-            self.repair(stage)
+            try:
+                self.break_(stage, chance, load)
+                time.sleep(self.seconds)
+            finally:
+                self.repair(stage)
             load.repaired()
             found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
             if found.away is None:
@@ -118,7 +120,7 @@ def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random
         stage.renew()
         _ensure_ready(stage)
         fault.play(stage, found, chance)
-        found.complaints += fault.complaints(stage)
+        found.complaints += fault.complaints(stage, found)
     settle_round(found, stage)
     _say(found)
     return found

@@ -19,6 +19,7 @@ from bench.service import PROJECT, free_port, server_environment
 
 READY_SECONDS = 90
 END_SECONDS = 40
+MAX_REFUSAL_LINES = 4
 # What a process of the service has in its command line.
 SUPERVISOR, WEB, JOBS, HTTP = "manage.py", "spawn_main", "server.jobs", "server.http"
 CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
@@ -147,6 +148,20 @@ class Service:
 
     def log_tail(self) -> str:
         return "\n".join(self.logged_since(0).splitlines()[-15:])
+
+
+def unclear(said: str, status: int | None, *, naming: str = "") -> list[str]:
+    """Returns what is wrong with how a program refused or gave up, a sentence each."""
+    wrong: list[str] = []
+    if not status:
+        wrong.append(f"exit status {status} instead of a refusal")
+    if naming not in said:
+        wrong.append(f"does not name {naming!r}: {said.strip()[-300:]}")
+    if count := crashes(said):
+        wrong.append(f"{count} tracebacks: {'; '.join(crash_causes(said))}")
+    elif (lines := len(said.strip().splitlines())) > MAX_REFUSAL_LINES:
+        wrong.append(f"{lines} lines instead of a sentence: {said.strip()[-300:]}")
+    return wrong
 
 
 def crashes(log: str) -> int:

@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from bench.faults.clusters import Cluster
+from bench.faults.clusters import Cluster, living
 from bench.faults.proxy import Proxy
 from bench.faults.service import Service
 from kernel import postgres
@@ -30,11 +31,28 @@ class Stage:
     """A service that runs, and how to look past it into its database."""
 
     service: Service
+    directory: Path
+    # How long a first start took: how busy the machine is.
+    start_seconds = 0.0
 
     def __init__(self) -> None:
+        self._ends = contextlib.ExitStack()
+
+    def open(self) -> None:
+        """Sets everything up. Raises: UnfitError, BenchError; `close` is needed all the same."""
         self.directory = Path(tempfile.mkdtemp(prefix="coderapi-faults-"))
+        self._ends.callback(shutil.rmtree, self.directory, ignore_errors=True)
         # PostgreSQL's own account must be able to enter.
         self.directory.chmod(0o711)
+        self.service = self.set_up()
+        self._ends.callback(self.service.kill_all)
+        begun = time.monotonic()
+        self.service.start_and_wait()
+        self.start_seconds = round(time.monotonic() - begun, 1)
+
+    def set_up(self) -> Service:
+        """Returns the service, not started yet, once all below it is there."""
+        raise NotImplementedError
 
     def look(self) -> psycopg.Connection[Any]:
         """Opens a connection past the proxies, to whichever database is the true one now."""
@@ -49,48 +67,44 @@ class Stage:
         self.service.start_and_wait()
 
     def close(self) -> None:
-        self.service.kill_all()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._ends.close()
+
+    def new_cluster(self, name: str) -> Cluster:
+        """Returns a cluster that ends with the stage, not made yet."""
+        cluster = Cluster(self.directory, name)
+        self._ends.callback(cluster.stop)
+        return cluster
+
+    def new_proxy(self, cluster: Cluster) -> Proxy:
+        proxy = Proxy(cluster.port)
+        self._ends.callback(proxy.end)
+        return proxy
 
 
 class Single(Stage):
     """One cluster behind a proxy."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cluster = Cluster(self.directory, "primary")
+    def set_up(self) -> Service:
+        self.cluster = self.new_cluster("primary")
         self.cluster.make()
-        self.proxy = Proxy(self.cluster.port)
-        self.service = Service(self.directory, database_url=self.cluster.url(self.proxy.address))
-        self.service.start_and_wait()
+        self.proxy = self.new_proxy(self.cluster)
+        return Service(self.directory, database_url=self.cluster.url(self.proxy.address))
 
     def look(self) -> psycopg.Connection[Any]:
         return self.cluster.connect()
-
-    def close(self) -> None:
-        self.service.kill_all()
-        self.proxy.end()
-        self.cluster.stop()
-        super().close()
 
 
 class Pair(Stage):
     """A primary and a standby that has every commit; each behind a proxy, one URL for both."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.primary = Cluster(self.directory, "first")
-        self.standby = Cluster(self.directory, "second")
+    def set_up(self) -> Service:
+        self.primary, self.standby = self.new_cluster("first"), self.new_cluster("second")
         self.primary.make()
         self.standby.become_standby_of(self.primary)
-        self.proxies = {cluster.home: Proxy(cluster.port) for cluster in self._both()}
+        self.proxies = {c.home: self.new_proxy(c) for c in (self.primary, self.standby)}
         hosts = ",".join(proxy.address for proxy in self.proxies.values())
         url = f"{self.primary.url(hosts)}?target_session_attrs=read-write"
-        self.service = Service(self.directory, database_url=url)
-        self.service.start_and_wait()
-
-    def _both(self) -> tuple[Cluster, Cluster]:
-        return self.primary, self.standby
+        return Service(self.directory, database_url=url)
 
     def look(self) -> psycopg.Connection[Any]:
         return self.primary.connect()
@@ -108,28 +122,20 @@ class Pair(Stage):
         self.standby.become_standby_of(self.primary)
         self.proxies[self.standby.home].lead_to(self.standby.port)
 
-    def close(self) -> None:
-        self.service.kill_all()
-        for cluster in self._both():
-            self.proxies[cluster.home].end()
-            cluster.stop()
-        super().close()
-
 
 class SmallDisk(Stage):
     """The private PostgreSQL, in a data directory on a small disk of its own."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def set_up(self) -> Service:
         self.data_dir = self.directory / "disk"
         self.data_dir.mkdir(mode=0o711)
         self._mount()
-        self.service = Service(self.directory, database_url="", data_dir=self.data_dir)
-        self.service.start_and_wait()
+        self._ends.callback(self._end_postgresql)
+        self._ends.callback(self.empty)
+        return Service(self.directory, database_url="", data_dir=self.data_dir)
 
     def _mount(self) -> None:
         if os.geteuid() != 0:
-            shutil.rmtree(self.directory, ignore_errors=True)
             raise UnfitError("a small disk is a mounted tmpfs, which only root may mount")
         options = f"size={DISK},mode=711"
         command = ["mount", "-t", "tmpfs", "-o", options, "coderapi-faults", str(self.data_dir)]
@@ -137,8 +143,12 @@ class SmallDisk(Stage):
             command, check=False, capture_output=True, text=True
         )
         if done.returncode != 0:
-            shutil.rmtree(self.directory, ignore_errors=True)
             raise UnfitError(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+        self._ends.callback(subprocess.run, ["umount", "--lazy", str(self.data_dir)], check=False)
+
+    def _end_postgresql(self) -> None:
+        with contextlib.suppress(postgres.PostgresError):
+            postgres.stop(self.data_dir)
 
     @property
     def ballast(self) -> Path:
@@ -155,24 +165,10 @@ class SmallDisk(Stage):
     @property
     def postmaster(self) -> int | None:
         """Returns the private PostgreSQL's process id, or None without one."""
-        try:
-            text = (self.data_dir / "postgres/data/postmaster.pid").read_text()
-            pid = int(text.split("\n", 1)[0])
-            os.kill(pid, 0)
-        except (OSError, ValueError):
-            return None
-        return pid
+        return living(self.data_dir / "postgres/data/postmaster.pid")
 
     def look(self) -> psycopg.Connection[Any]:
         url, listens = postgres.address(self.data_dir)
         if not listens:
             raise OSError(errno.ECONNREFUSED, "the private PostgreSQL does not run")
         return psycopg.connect(url, autocommit=True)
-
-    def close(self) -> None:
-        self.empty()
-        self.service.kill_all()
-        with contextlib.suppress(postgres.PostgresError):
-            postgres.stop(self.data_dir)
-        subprocess.run(["umount", "--lazy", str(self.data_dir)], check=False)  # noqa: S603, S607
-        super().close()

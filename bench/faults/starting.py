@@ -12,12 +12,11 @@ import psycopg
 
 from bench.faults.clients import Load
 from bench.faults.rounds import CALM_SECONDS, PATIENCE_SECONDS, Fault, Round, keep
-from bench.faults.service import Service, crash_causes, crashes
+from bench.faults.service import Service, crash_causes, crashes, unclear
 from bench.faults.stages import Single
 
 _numbers = itertools.count(1)
 REFUSAL_SECONDS = 30
-MAX_REFUSAL_LINES = 4
 
 
 class Started(Fault[Single]):
@@ -122,17 +121,7 @@ class Refused(Fault[Single]):
             load.repaired()
             found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
         keep(load, found)
-        self._judge(second, status, found)
-
-    def _judge(self, second: Service, status: int | None, found: Round) -> None:
-        said = second.logged_since(0).strip()
-        if not status:
-            found.complaints.append(f"exit status {status} instead of a refusal")
-        if self.names not in said:
-            found.complaints.append(f"does not name {self.names!r}: {said[-300:]}")
-        if len(said.splitlines()) > MAX_REFUSAL_LINES:
-            found.complaints.append(f"{len(said.splitlines())} lines instead of a sentence")
-        note_crashes(second, found)
+        found.complaints += unclear(second.logged_since(0), status, naming=self.names)
 
     def spoilt(self, second: Service, stage: Single) -> Spoilt:
         raise NotImplementedError

@@ -7,11 +7,11 @@ import time
 
 from bench.faults.clients import KeepAlive, Load
 from bench.faults.hosts import Frozen
-from bench.faults.rounds import Fault
+from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single
 
 IDLE = 12
-# An idle connection is used again at some moment so soon after the signal.
+# The idle connections are used again, one after the other, within so long after the signal.
 USE_AGAIN_SECONDS = 1.0
 
 
@@ -27,8 +27,7 @@ class Stopped(Fault[Single]):
         idle = KeepAlive(stage.service.port, count=IDLE)
         time.sleep(0.5)
         stage.service.terminate()
-        time.sleep(chance.random() * USE_AGAIN_SECONDS)
-        ends = idle.use_again()
+        ends = idle.use_again(within=USE_AGAIN_SECONDS)
         status = stage.service.wait()
         self._found = []
         if status != 0:
@@ -39,8 +38,10 @@ class Stopped(Fault[Single]):
     def repair(self, stage: Single) -> None:
         stage.service.start()
 
-    def complaints(self, stage: Single) -> list[str]:
-        return self._found
+    def complaints(self, stage: Single, found: Round) -> list[str]:
+        unanswered = sum(n for name, n in found.statuses.items() if name.endswith("no answer"))
+        text = f"{unanswered} requests on open connections had no answer"
+        return [*self._found, *([text] if unanswered else [])]
 
 
 class StoppedWhileFrozen(Fault[Single]):
@@ -67,7 +68,7 @@ class StoppedWhileFrozen(Fault[Single]):
         Frozen().repair(stage)
         stage.service.start()
 
-    def complaints(self, stage: Single) -> list[str]:
+    def complaints(self, stage: Single, found: Round) -> list[str]:
         return self._found
 
 
