@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.faults.ledger import Account
+from bench.faults.ledger import KINDS, Account
 from bench.faults.registry import FAULTS
 from bench.faults.rounds import (
     MAX_ANSWER_SECONDS,
@@ -107,7 +108,7 @@ def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
         f"{machine['load_average']}, {made['rounds']} rounds in {made['seconds'] // 60} minutes, "
         f"seed {made['seed']}. A first start of the service took at most "
         f"{max(machine['start_seconds'], default=0):.0f} s."
-        f"\n\n{HEAD}{lines}{_total(rounds)}\n"
+        f"\n\n{HEAD}{lines}{_total(rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
 
@@ -154,39 +155,46 @@ def _title(name: str) -> str:
 
 
 def _wrong(rounds: Sequence[Round]) -> str:
-    """Returns a list of what did not hold, each sentence once."""
-    lines = dict.fromkeys(line for found in rounds if not found.met for line in _reasons(found))
-    if not lines:
-        return ""
-    return "\nWhat did not hold:\n\n" + "".join(f"* {line}\n" for line in lines)
-
-
-def _reasons(found: Round) -> list[str]:
-    name = f"`{found.fault}`"
-    reasons = [f"{name}: {' '.join(text.split())[:300]}" for text in found.complaints]
-    reasons += [f"{name}: {text}" for text in _untruths(found)]
-    if found.away is not None and found.away > found.max_away:
-        reasons.append(f"{name}: away for {found.away:.0f} s")
-    if found.healthz > MAX_HEALTH_SECONDS:
-        reasons.append(f"{name}: /healthz took {found.healthz:.1f} s")
-    if found.slowest_answer > MAX_ANSWER_SECONDS:
-        kind = max(found.slowest, key=lambda kind: found.slowest[kind])
-        reasons.append(f"{name}: an answer ({kind}) took {found.slowest_answer:.0f} s")
-    return reasons
-
-
-def _untruths(found: Round) -> list[str]:
-    """Returns the kinds of what was lost, doubled, or there in spite of a 503."""
-    return [
-        f"{what} of the kind {kind}"
-        for kind, account in found.accounts.items()
-        for count, what in (
-            (account.lost, "lost"),
-            (account.doubled, "doubled"),
-            (account.refused_there, "answered 503 and there"),
-        )
-        if count
+    """Returns a list of what did not hold, a line a fault and reason."""
+    lines = [
+        f"* `{name}`: {reason}\n"
+        for name in _names(rounds)
+        for reason in _reasons([found for found in rounds if found.fault == name])
     ]
+    return "\nWhat did not hold:\n\n" + "".join(lines) if lines else ""
+
+
+def _reasons(rounds: Sequence[Round]) -> list[str]:
+    """Returns what did not hold in a fault's rounds, with the worst figure."""
+    reasons = [*_untruths(rounds)]
+    aways = [found.away for found in rounds if found.away and found.away > found.max_away]
+    if aways:
+        reasons.append(f"away for {max(aways):.0f} s")
+    if (healthz := max(found.healthz for found in rounds)) > MAX_HEALTH_SECONDS:
+        reasons.append(f"/healthz took {healthz:.1f} s")
+    slowest = max(rounds, key=lambda found: found.slowest_answer)
+    if slowest.slowest_answer > MAX_ANSWER_SECONDS:
+        kind = max(slowest.slowest, key=lambda kind: slowest.slowest[kind])
+        reasons.append(f"an answer ({kind}) took {slowest.slowest_answer:.0f} s")
+    said = [" ".join(text.split())[:240] for found in rounds for text in found.complaints]
+    # Those that differ in their numbers alone are one.
+    return [*reasons, *{re.sub(r"\d+", "", text): text for text in said}.values()]
+
+
+def _untruths(rounds: Sequence[Round]) -> list[str]:
+    """Returns by kind what was lost, doubled, or there in spite of a 503."""
+    reasons: list[str] = []
+    for kind in KINDS:
+        these = [found.accounts[kind] for found in rounds if kind in found.accounts]
+        total = sum(these, Account())
+        for count, what in (
+            (total.lost, "lost"),
+            (total.doubled, "doubled"),
+            (total.refused_there, f"of {total.refused} answered 503 and there"),
+        ):
+            if count:
+                reasons.append(f"{count} {what} ({kind})")
+    return reasons
 
 
 def _skipped(skipped: dict[str, str]) -> str:
