@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import itertools
 import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent
+import psycopg
+from psycopg import sql
+
+from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent, table_of
 from bench.faults.service import Service
+from bench.service import MAKE_KEYS, SECRET
 
 REPORTERS = 6
+CROWD = 150
+KEYS = 20_000
 READERS = 2
 ROWS_IN_BATCH = 10
 TIMEOUT_SECONDS = 20.0
@@ -56,7 +63,6 @@ class Client:
     timeout: float = TIMEOUT_SECONDS
     with_token: bool = True
     keeps_connection: bool = True
-    counts: bool = True
 
 
 @dataclass(slots=True)
@@ -187,25 +193,35 @@ class Load:
                 course.good_since = None
 
 
-def crowd(service: Service, keys: Iterator[str], *, size: int) -> list[Client]:
+def crowd(service: Service, connection: psycopg.Connection[Any]) -> list[Client]:
     """Returns clients whose keys no process has seen before, so that each must be looked up."""
+    make_keys(connection)
+    shared = _Shared(Ask("GET", "/api/v2/deployment/ssh", token=key) for key in _keys)
+    return [Client(LOOK_UP, shared, 0.2, service.port, with_token=False) for _ in range(CROWD)]
 
-    def asks() -> Iterator[Ask]:
-        for key in keys:
-            yield Ask("GET", "/api/v2/deployment/ssh", token=key)
 
-    shared = _Shared(asks())
-    return [
-        Client(LOOK_UP, shared, 0.2, service.port, with_token=False, counts=False)
-        for _ in range(size)
-    ]
+def make_keys(connection: psycopg.Connection[Any]) -> None:
+    """Makes session keys of the first owner, unless they are there."""
+    query = sql.SQL("SELECT count(*) FROM {} WHERE id = '0000000001'")
+    row = connection.execute(query.format(table_of(TOKEN, connection))).fetchone()
+    if row == (0,):
+        digest = hashlib.sha256(SECRET.encode()).digest()
+        connection.execute(MAKE_KEYS, {"digest": digest, "mark": "", "count": KEYS})
+
+
+def _new_keys() -> Iterator[str]:
+    for number in itertools.cycle(range(1, KEYS + 1)):
+        yield f"{number:010}-{SECRET}"
+
+
+_keys = _new_keys()
 
 
 class _Shared:
     """An iterator that several threads may use."""
 
-    def __init__(self, asks: Iterator[Ask]) -> None:
-        self._asks = asks
+    def __init__(self, asks: Iterable[Ask]) -> None:
+        self._asks = iter(asks)
         self._lock = threading.Lock()
 
     def __iter__(self) -> _Shared:

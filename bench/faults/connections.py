@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import random
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,16 +14,13 @@ from bench.faults.clients import Load, crowd
 from bench.faults.ledger import TOKEN, table_of
 from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single, Stage
-from bench.service import MAKE_KEYS, SECRET
 
 CUT_CHANCE = 0.2
-CROWD = 150
 THIEF = "thief"
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE usename = 'coderapi' AND application_name <> %s
 """
-KEYS = 20_000
 LOCKED_SECONDS = 25.0
 
 
@@ -86,36 +80,21 @@ class LockedKeys(Fault[Stage]):
     name, stage, rounds, seconds = "lock-tokens", Single, 2, LOCKED_SECONDS
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
         self._locker: psycopg.Connection[Any] | None = None
 
     def break_(self, stage: Stage, chance: random.Random, load: Load) -> None:
-        # Ten characters before the secret, and never the same key for two requests.
-        with stage.look() as connection:
-            make_keys(connection)
         self._locker = stage.look()
+        more = crowd(stage.service, self._locker)
         self._locker.autocommit = False
         lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
         self._locker.execute(lock.format(table_of(TOKEN, self._locker)))
-        load.add(crowd(stage.service, self._keys(), size=CROWD))
-
-    def _keys(self) -> Iterator[str]:
-        for number in self._numbers:
-            yield f"{number % KEYS + 1:010}-{SECRET}"
+        load.add(more)
 
     def repair(self, stage: Stage) -> None:
         with suppress(psycopg.Error):
             if self._locker is not None:
                 self._locker.rollback()
                 self._locker.close()
-
-
-def make_keys(connection: psycopg.Connection[Any]) -> None:
-    """Makes session keys of the first owner, unless they are there."""
-    row = connection.execute("SELECT count(*) FROM tokens_apikey WHERE id = '0000000001'")
-    if row.fetchone() == (0,):
-        digest = hashlib.sha256(SECRET.encode()).digest()
-        connection.execute(MAKE_KEYS, {"digest": digest, "mark": "", "count": KEYS})
 
 
 FAULTS = (CutCommits(), Exhausted(), LockedKeys())

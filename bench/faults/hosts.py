@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 
-from bench.faults.clients import Load
+from bench.faults.clients import Load, crowd
 from bench.faults.rounds import Fault
 from bench.faults.stages import Pair, Single
 
 
 class Frozen(Fault[Single]):
-    """SIGSTOP of every process of PostgreSQL for twelve seconds."""
+    """SIGSTOP of every process of PostgreSQL for twelve seconds, with those 150 clients."""
 
     name, stage, rounds, seconds = "postgresql-frozen", Single, 3, 12.0
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
+        with stage.look() as connection:
+            more = crowd(stage.service, connection)
         stage.cluster.freeze()
+        load.add(more)
 
     def repair(self, stage: Single) -> None:
         stage.cluster.thaw()
@@ -34,12 +37,15 @@ class Promotion(Fault[Pair]):
 
 
 class Vanished(Fault[Pair]):
-    """The primary's host drops every packet; six seconds later the standby is promoted."""
+    """The primary's host drops every packet, with those 150 clients; after 6 s a promotion."""
 
     name, stage, rounds, seconds = "host-vanishes", Pair, 3, 6.0
 
     def break_(self, stage: Pair, chance: random.Random, load: Load) -> None:
+        with stage.look() as connection:
+            more = crowd(stage.service, connection)
         stage.proxies[stage.primary.home].order("silence")
+        load.add(more)
 
     def repair(self, stage: Pair) -> None:
         stage.promote()

@@ -6,7 +6,6 @@ import random
 import time
 
 from bench.faults.clients import KeepAlive, Load
-from bench.faults.hosts import Frozen
 from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single
 
@@ -53,7 +52,7 @@ class StoppedWhileFrozen(Fault[Single]):
         self._found: list[str] = []
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        Frozen().break_(stage, chance, load)
+        stage.cluster.freeze()
         time.sleep(2)
         begun = time.monotonic()
         stage.service.terminate()
@@ -65,7 +64,7 @@ class StoppedWhileFrozen(Fault[Single]):
             self._found = [f"exit status {status} after {took:.1f} s"]
 
     def repair(self, stage: Single) -> None:
-        Frozen().repair(stage)
+        stage.cluster.thaw()
         stage.service.start()
 
     def complaints(self, stage: Single, found: Round) -> list[str]:
