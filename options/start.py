@@ -21,11 +21,10 @@ CODER_VERSION = "CODERAPI_CODER_VERSION"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 DEFAULT_API_RATE_LIMIT = 512
 
-# A certificate that is checked against nothing, or only if it is there, is not to be had here.
+# The HTTP server cannot leave a certificate unchecked, or check it only where there is one.
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "put a proxy that can do so in front, and switch TLS off here"
-_HSTS_OPTIONS = ("includesubdomains", "preload")
 _LOG_OPTIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
 
 
@@ -156,13 +155,10 @@ def _certificates(options: Configuration) -> Iterator[OptionError]:
 
 
 def _transport_security(options: Configuration) -> Iterator[OptionError]:
-    name = "Strict-Transport-Security Options"
-    words = options["strict_transport_security_options"] or []
-    if any(word.lower() not in _HSTS_OPTIONS for word in words):
-        yield _error(options, name, "is refused", accepted="includeSubDomains and preload")
-    elif words and options["strict_transport_security"] <= 0:
+    words = options["strict_transport_security_options"]
+    if words and options["strict_transport_security"] <= 0:
         problem = "says nothing without a Strict-Transport-Security of more than 0 seconds"
-        yield _error(options, name, problem)
+        yield _error(options, "Strict-Transport-Security Options", problem)
 
 
 def _email(options: Configuration) -> Iterator[OptionError]:
@@ -214,10 +210,7 @@ def origins(url: str) -> list[str]:
 
 def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
     """Returns the header's value; empty where it is not to be sent."""
-    spelt = {"includesubdomains": "includeSubDomains", "preload": "preload"}
-    if seconds <= 0:
-        return ""
-    return "; ".join([f"max-age={seconds}", *(spelt[word.lower()] for word in options)])
+    return "; ".join([f"max-age={seconds}", *options]) if seconds > 0 else ""
 
 
 def api_rate_limit(configured: int, *, disabled: bool) -> int | None:

@@ -90,7 +90,8 @@ def _place_of(text: str, *, offset: int) -> Place:
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-    return Problem(f"not valid YAML: {error.problem or error.context}", place)
+    text = (error.problem or error.context or "").removeprefix("but ")
+    return Problem(f"not valid YAML: {text}", place)
 
 
 def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:

@@ -148,7 +148,7 @@ def test_additional_policy_stands_on_pages(server: Obeying, plain: Obeying) -> N
 def test_limit_and_its_switch(server: Obeying, plain: Obeying) -> None:
     assert server.ask("/api/v2/buildinfo").headers["X-RateLimit-Limit"] == "60"
     assert "X-RateLimit-Limit" not in plain.ask("/api/v2/buildinfo").headers
-    told = plain_config(plain)["rate_limit"]
+    told = config_of(plain)["rate_limit"]
     assert told == {"disable_all": True, "api": -1}
 
 
@@ -201,6 +201,7 @@ def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
     assert info["upgrade_message"] == "Ask the help desk."
     assert info["telemetry"] is False
     assert server.ask_as_owner("/api/v2/experiments").json == ["example"]
+    assert config_of(server)["agent_stat_refresh_interval"] == HOUR_NS
 
 
 def test_switched_off_update_check_asks_nobody(server: Obeying) -> None:
@@ -213,11 +214,6 @@ def test_swagger_is_there_only_when_asked_for(server: Obeying, plain: Obeying) -
     assert plain.ask("/swagger").status == 404
 
 
-def test_stats_follow_the_refresh_interval(server: Obeying) -> None:
-    config = server.ask_as_owner("/api/v2/deployment/config").json["config"]
-    assert config["agent_stat_refresh_interval"] == HOUR_NS
-
-
 def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
     page = admin_home(server)
     assert "https://docs.example.com" in page
@@ -226,7 +222,7 @@ def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
 
 
 def admin_home(server: Obeying) -> str:
-    """The admin's first page as the owner sees it."""
+    """Returns the admin's first page as the owner sees it."""
     form = server.ask("/admin/login/", Host=HOST)
     csrf = next(text for text in form.cookies if text.startswith("csrf_token="))
     csrf = csrf.partition("=")[2].partition(";")[0]
@@ -247,13 +243,13 @@ def admin_home(server: Obeying) -> str:
     return server.ask("/admin/", Host=HOST, Cookie="; ".join(cookies)).body.decode()
 
 
-def plain_config(server: Obeying) -> dict[str, object]:
+def config_of(server: Obeying) -> dict[str, object]:
     found: dict[str, object] = server.ask_as_owner("/api/v2/deployment/config").json["config"]
     return found
 
 
 def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
-    config = plain_config(plain)
+    config = config_of(plain)
     assert config["access_url"] == {
         **dict.fromkeys(("opaque", "path", "rawPath", "rawQuery", "fragment", "rawFragment"), ""),
         **dict.fromkeys(("omitHost", "forceQuery"), False),
@@ -296,23 +292,16 @@ def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND starts_with(application_name, 'coderapi@')"
     )
-
-    def open_connections() -> int:
-        with psycopg.connect(server.database) as connection:
-            row = connection.execute(query).fetchone()
-            assert row
-            return int(row[0])
-
     # Of a worker two stay idle, and two more hear of changes.
-    wait_for(lambda: open_connections() >= 2)
-    assert open_connections() <= 3 + 2
+    wait_for(lambda: count(server, query) >= 2)
+    assert count(server, query) <= 3 + 2
 
 
 # --- What lives on, and what goes -------------------------------------------------------------
 
 
 def moved_by_a_use(server: Obeying) -> bool:
-    """Whether the expiry of a key that was last used hours ago moves when it is used."""
+    """Tells whether the expiry of a key that was last used hours ago moves when it is used."""
     token = server.sign_in().json["session_token"]
     number = token.partition("-")[0]
     set_back = (
@@ -378,7 +367,7 @@ def test_audit_log_is_kept_as_long_as_retention_says(plain: Obeying) -> None:
 
 
 def accepted(server: Obeying) -> int:
-    """How many agent rows of one it takes."""
+    """Sends one agent row. Returns how many were accepted."""
     row = agent_row(datetime.now(tz=UTC) - timedelta(seconds=1), kind="agent")
     path = "/api/v2/deployment/stats/reports"
     found: int = server.ask_as_owner(path, method="POST", body=[row]).json["accepted"]
