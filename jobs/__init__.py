@@ -1,7 +1,7 @@
 """Work that runs by the clock, on any number of hosts, each time once.
 
 An app registers plain functions of `now` in its module `jobs`; `registry` finds them at the start.
-`worker` gives every job a thread of its own, so that none waits behind another. `schedule` says
+`worker` gives every job a thread of its own, so that none waits behind another. `selectors` say
 when a job is due: regular slots are multiples of the interval since 1970, so that every worker
 names the same one, and a failed run is tried again after a growing pause. `services` runs a job.
 

@@ -6,14 +6,13 @@ Plain HTTP, HTTPS, or both; each listener is a child process of its own.
 from __future__ import annotations
 
 import errno
-import http.client
 import logging
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from django.conf import settings
@@ -28,6 +27,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 2.0
 POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 2.0
+READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class AddressError(Exception):
@@ -142,7 +142,7 @@ class Listener:
             "workers": settings.WEB_WORKERS,
             "threads": settings.SERVER_THREADS,
             "logging": settings.LOGGING,
-            "tls": self.certificate.orders() if self.certificate else None,
+            "tls": asdict(self.certificate) if self.certificate else None,
         }
 
 
@@ -164,35 +164,23 @@ def _encrypted(now: datetime) -> Iterator[Listener]:
 
 def announce_ready(listener: Listener, stop: threading.Event) -> None:
     """Logs that the listener answers as soon as it does, unless the event is set first."""
-    answers = _accepts if listener.certificate else _answers
-    while not answers(listener):
+    while not _answers(listener):
         if stop.wait(POLL_SECONDS):
             return
     logger.info("Ready: %s answers", listener.url)
 
 
 def _answers(listener: Listener) -> bool:
-    address = listener.claim.address
-    connection = http.client.HTTPConnection(
-        address.reachable_host, address.port, timeout=READY_TIMEOUT_SECONDS
-    )
-    try:
-        connection.request("GET", "/healthz")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
+    """Tells whether it answers a request. With TLS whether it takes a connection must do.
 
-
-def _accepts(listener: Listener) -> bool:
-    """Tells whether it takes a connection. A request could need a certificate that we lack."""
-    address = listener.claim.address
+    A request over TLS could need a certificate that we lack.
+    """
+    place = (listener.claim.address.reachable_host, listener.claim.address.port)
     try:
-        socket.create_connection(
-            (address.reachable_host, address.port), timeout=READY_TIMEOUT_SECONDS
-        ).close()
+        with socket.create_connection(place, timeout=READY_TIMEOUT_SECONDS) as connection:
+            if listener.certificate:
+                return True
+            connection.sendall(READY_REQUEST)
+            return bool(connection.recv(1))
     except OSError:
         return False
-    return True

@@ -13,7 +13,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from coderapi.server.children import Orders
 from kernel.datadir import write_private
 
 logger = logging.getLogger(__name__)
@@ -33,14 +32,6 @@ class Certificate:
     key: str
     min_version: str
     client_ca: str = ""
-
-    def orders(self) -> Orders:
-        return {
-            "certificate": self.certificate,
-            "key": self.key,
-            "min_version": self.min_version,
-            "client_ca": self.client_ca,
-        }
 
 
 def certificate(options: Any, *, data_dir: Path, now: datetime) -> Certificate:

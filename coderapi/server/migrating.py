@@ -99,20 +99,14 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
         try:
             return connect_directly()
         except psycopg.OperationalError as error:
-            if time.monotonic() > deadline or not _may_pass(error):
-                raise MigrationError(
-                    f"The database cannot be used: {_first_line(error)}"
-                ) from error
+            reason = str(error).partition("\n")[0]
+            if time.monotonic() > deadline or not _may_pass(str(error)):
+                raise MigrationError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
-                logger.warning("The database does not answer yet: %s", _first_line(error))
+                logger.warning("The database does not answer yet: %s", reason)
         time.sleep(backoff.after(0))
 
 
-def _may_pass(error: psycopg.OperationalError) -> bool:
+def _may_pass(error: str) -> bool:
     """Tells whether waiting can help: not against a wrong password or a missing database."""
-    text = str(error)
-    return "FATAL" not in text or "starting up" in text or "shutting down" in text
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return "FATAL" not in error or "starting up" in error or "shutting down" in error

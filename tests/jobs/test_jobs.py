@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job, JobError, JobFailedError, register
-from jobs.schedule import FIRST_RETRY, MAX_RETRY, Run, next_slot, retry_delay, slot_of
-from jobs.selectors import jobs_state, upcoming
+from jobs.selectors import (
+    FIRST_RETRY,
+    MAX_RETRY,
+    jobs_state,
+    next_slot,
+    retry_delay,
+    slot_of,
+    upcoming,
+)
 from jobs.services import (
     ABANDONED,
     KEPT,
@@ -82,8 +89,9 @@ def test_slots_are_multiples_of_the_interval(every: timedelta, slot: datetime) -
     assert slot_of(moment, every=every) == slot
 
 
-def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> Run:
-    return Run(slot, slot + MINUTE if finished else None, failed)
+def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> JobRun:
+    error = "failed" if failed else ""
+    return JobRun(slot=slot, finished_at=slot + MINUTE if finished else None, error=error)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def done(slot: datetime, *, failed: bool = False, finished: bool = True) -> Run:
     ],
     ids=["first", "done", "due", "missed", "running", "failed", "again", "often", "old", "by hand"],
 )
-def test_next_slot(runs: list[Run], expected: datetime) -> None:
+def test_next_slot(runs: list[JobRun], expected: datetime) -> None:
     assert next_slot(runs, every=HOUR, now=NOON + 20 * MINUTE) == expected
 
 
