@@ -116,7 +116,7 @@ MIDDLEWARE = [
     "kernel.http.rate_limit.RateLimitMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
     "kernel.http.pages.PageSessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "kernel.http.pages.PageCsrfMiddleware",
     "kernel.http.pages.PageAuthenticationMiddleware",
     "kernel.http.pages.PageMessageMiddleware",
     "kernel.http.pages.PageXFrameOptionsMiddleware",
@@ -162,7 +162,8 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W002",  # X-Frame-Options is set by a subclass, which the check looks for by name.
+    "security.W002",  # X-Frame-Options and CSRF tokens are the work of subclasses, which the checks
+    "security.W003",  # do not find by their names.
     "security.W004",  # Strict-Transport-Security comes from its option, in kernel.http.middleware,
     "security.W008",  # and so does the redirect to https.
     "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
@@ -204,8 +205,8 @@ CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-CSRF_COOKIE_NAME = "csrf_token"
-CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
+# Of the admin and our own pages. The API has a rule without a cookie: kernel.http.cross_site.
+CSRF_COOKIE_NAME = "coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
@@ -223,7 +224,6 @@ CORS_ALLOW_HEADERS = [
     "content-type",
     "coder-session-token",
     "coder-wire",
-    "x-csrf-token",
 ]
 CORS_EXPOSE_HEADERS = ["X-Coder-Build-Version", "X-Coder-Request-Id"]
 

@@ -44,7 +44,7 @@ class ViolationSerializer(WireSerializer):
 
 
 class ReportView(APIView):
-    """Browsers post here. They can send no header of their own, and so no CSRF proof."""
+    """Takes reports from browsers, which other sites' pages send too."""
 
     authentication_classes = []
     permission_classes = []

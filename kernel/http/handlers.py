@@ -144,11 +144,9 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """400 in the one shape, as Coder answers; the admin's pages keep Django's own page."""
+    """Answers a form without its CSRF token; the admin's pages keep Django's own page."""
     if _is_page(request):
         from django.views.csrf import csrf_failure as page
 
         return page(request, reason=reason)
-    return error_response(
-        APIError(400, "The CSRF token is missing or wrong.", detail=f"{reason} Send X-CSRF-TOKEN.")
-    )
+    return error_response(APIError(400, "The CSRF token is missing or wrong.", detail=reason))

@@ -107,7 +107,12 @@ OWN_OPTIONS = (
         secret=True,
     ),
     _own("CODERAPI_WEB_WORKERS", "Web processes; one a core by default.", Integer(1, 64)),
-    _own("CODERAPI_WEB_THREADS", "Threads of each web process.", Integer(1, 512), default="64"),
+    _own(
+        "CODERAPI_WEB_THREADS",
+        "Threads of each web process, apart from those that wait for bodies of requests.",
+        Integer(1, 512),
+        default="64",
+    ),
     _own(
         "CODERAPI_UPDATE_CHECK_URL",
         "Where the daily update check reads Coder's newest release.",

@@ -155,7 +155,7 @@ def signed_in_cookies(server: Obeying) -> str:
     csrf = form.cookies[0].partition("=")[2].partition(";")[0]
     body = {"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf}
     headers = {
-        "Cookie": f"csrf_token={csrf}",
+        "Cookie": f"coderapi_csrf={csrf}",
         "Content-Type": "application/x-www-form-urlencoded",
     }
     connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)

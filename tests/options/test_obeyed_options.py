@@ -224,14 +224,14 @@ def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
 def admin_home(server: Obeying) -> str:
     """Returns the admin's first page as the owner sees it."""
     form = server.ask("/admin/login/", Host=HOST)
-    csrf = next(text for text in form.cookies if text.startswith("csrf_token="))
+    csrf = next(text for text in form.cookies if text.startswith("coderapi_csrf="))
     csrf = csrf.partition("=")[2].partition(";")[0]
     connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
     body = urlencode({"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf})
     headers = {
         "Host": HOST,
         "Origin": ACCESS_URL,
-        "Cookie": f"csrf_token={csrf}",
+        "Cookie": f"coderapi_csrf={csrf}",
         "Content-Type": "application/x-www-form-urlencoded",
     }
     connection.request("POST", "/admin/login/?next=/admin/", body, headers)

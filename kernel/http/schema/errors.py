@@ -79,8 +79,8 @@ ERRORS = {
             400,
             "BadRequest",
             "The request is not valid: its body is not JSON or a member of it is refused (one "
-            "validation each), the Coder-Wire or Host header is unknown, or a write by cookie "
-            "lacks its CSRF proof.",
+            "validation each), the Coder-Wire or Host header is unknown, or another site "
+            "sent a write by cookie.",
             "The request is not valid.",
             validations=(("username", "This field is required."),),
         ),
