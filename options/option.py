@@ -33,7 +33,7 @@ class Group:
     """A heading under which options stand in help and documents, and a level of the YAML file.
 
     The values of its options stand under `json_path`, and their flags begin with `flags`, which
-    follows from it.
+    follows from it. `remark` holds for those of its options that have none and are not obeyed.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Group:
     parent: Group | None = None
     json_path: str = ""
     flags: str = FOLLOWS
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if self.flags is FOLLOWS:
@@ -94,7 +95,7 @@ class Option:
     use_instead: tuple[str, ...] = ()
     deprecated: bool = False
     obeyed: bool = False
-    remark: str = ""
+    remark: str = FOLLOWS
     own: bool = False
 
     def __post_init__(self) -> None:
@@ -106,6 +107,8 @@ class Option:
         if self.json_path is FOLLOWS:
             above = f"{self.group.json_path}." if self.group and self.group.json_path else ""
             self._set("json_path", above + _snake_case(self.yaml or key))
+        if self.remark is FOLLOWS:
+            self._set("remark", self.group.remark if self.group and not self.obeyed else "")
 
     def _set(self, name: str, value: str) -> None:
         object.__setattr__(self, name, value)

@@ -6,8 +6,6 @@ from options.catalogue.groups import GITHUB
 from options.option import Option
 from options.values import Bool, Text, TextList
 
-_NOT_OFFERED = "Sign-in with GitHub is not offered here."
-
 GITHUB_OPTIONS = (
     Option(
         "OAuth2 GitHub Client ID",
@@ -16,7 +14,6 @@ GITHUB_OPTIONS = (
         Text(),
         env="CODER_OAUTH2_GITHUB_CLIENT_ID",
         group=GITHUB,
-        remark="Sign-in with GitHub is not offered here; clients are told that it is off.",
     ),
     Option(
         "OAuth2 GitHub Client Secret",
@@ -25,7 +22,6 @@ GITHUB_OPTIONS = (
         env="CODER_OAUTH2_GITHUB_CLIENT_SECRET",
         group=GITHUB,
         secret=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Device Flow",
@@ -35,7 +31,6 @@ GITHUB_OPTIONS = (
         env="CODER_OAUTH2_GITHUB_DEVICE_FLOW",
         default="false",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Default Provider Enable",
@@ -45,7 +40,6 @@ GITHUB_OPTIONS = (
         env="CODER_OAUTH2_GITHUB_DEFAULT_PROVIDER_ENABLE",
         default="true",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Allowed Orgs",
@@ -53,7 +47,6 @@ GITHUB_OPTIONS = (
         TextList(),
         env="CODER_OAUTH2_GITHUB_ALLOWED_ORGS",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Allowed Teams",
@@ -61,7 +54,6 @@ GITHUB_OPTIONS = (
         TextList(),
         env="CODER_OAUTH2_GITHUB_ALLOWED_TEAMS",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Allow Signups",
@@ -70,7 +62,6 @@ GITHUB_OPTIONS = (
         Bool(),
         env="CODER_OAUTH2_GITHUB_ALLOW_SIGNUPS",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Allow Everyone",
@@ -79,7 +70,6 @@ GITHUB_OPTIONS = (
         Bool(),
         env="CODER_OAUTH2_GITHUB_ALLOW_EVERYONE",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OAuth2 GitHub Enterprise Base URL",
@@ -87,6 +77,5 @@ GITHUB_OPTIONS = (
         Text(),
         env="CODER_OAUTH2_GITHUB_ENTERPRISE_BASE_URL",
         group=GITHUB,
-        remark=_NOT_OFFERED,
     ),
 )

@@ -22,7 +22,12 @@ DERP = Group(
 )
 INTROSPECTION = Group("Introspection", "introspection", "What the server tells about itself.")
 PPROF = Group(
-    "pprof", "pprof", "Profiles of Coder's server while it runs.", INTROSPECTION, json_path="pprof"
+    "pprof",
+    "pprof",
+    "Profiles of Coder's server while it runs.",
+    INTROSPECTION,
+    json_path="pprof",
+    remark="This service is not written in Go and has no such profiles.",
 )
 STATS_COLLECTION = Group(
     "Stats Collection", "statsCollection", "Which figures about use are collected.", INTROSPECTION
@@ -42,7 +47,12 @@ PROMETHEUS = Group(
     json_path="prometheus",
 )
 TRACING = Group(
-    "Tracing", "tracing", "Where the time of a request goes.", INTROSPECTION, json_path="trace"
+    "Tracing",
+    "tracing",
+    "Where the time of a request goes.",
+    INTROSPECTION,
+    json_path="trace",
+    remark="This service records no traces.",
 )
 LOGGING = Group(
     "Logging",
@@ -67,15 +77,21 @@ GITHUB = Group(
     "Sign-in with an account of GitHub or of a GitHub Enterprise server.",
     OAUTH2,
     json_path="oauth2.github",
+    remark="Sign-in with GitHub is not offered here; clients are told that it is off.",
 )
 OIDC = Group(
     "OIDC",
     "oidc",
     "Sign-in through an identity provider with OpenID Connect, and the claims that are used.",
     json_path="oidc",
+    remark="Sign-in with OpenID Connect is not offered here; clients are told that it is off.",
 )
 TELEMETRY = Group(
-    "Telemetry", "telemetry", "Usage figures for the makers of Coder.", json_path="telemetry"
+    "Telemetry",
+    "telemetry",
+    "Usage figures for the makers of Coder.",
+    json_path="telemetry",
+    remark="This service sends nothing to anybody; it tells clients the values of these options.",
 )
 PROVISIONING = Group(
     "Provisioning",

@@ -75,7 +75,6 @@ INTROSPECTION_OPTIONS = (
         env="CODER_PPROF_ENABLE",
         group=PPROF,
         external_workspace_proxies=True,
-        remark="This service is not written in Go and has no such profiles.",
     ),
     Option(
         "pprof Address",
@@ -85,6 +84,5 @@ INTROSPECTION_OPTIONS = (
         default="127.0.0.1:6060",
         group=PPROF,
         external_workspace_proxies=True,
-        remark="This service is not written in Go and has no such profiles.",
     ),
 )

@@ -6,8 +6,6 @@ from options.catalogue.groups import OIDC
 from options.option import Option
 from options.values import URL, Bool, Regexp, Text, TextList, TextListMap, TextMap, UUIDListMap
 
-_NOT_OFFERED = "Sign-in with OpenID Connect is not offered here."
-
 OIDC_OPTIONS = (
     Option(
         "OIDC Allow Signups",
@@ -17,7 +15,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_ALLOW_SIGNUPS",
         default="true",
         group=OIDC,
-        remark="Sign-in with OpenID Connect is not offered here; clients are told that it is off.",
     ),
     Option(
         "OIDC Client ID",
@@ -25,7 +22,6 @@ OIDC_OPTIONS = (
         Text(),
         env="CODER_OIDC_CLIENT_ID",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Client Secret",
@@ -34,7 +30,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_CLIENT_SECRET",
         group=OIDC,
         secret=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Client Key File",
@@ -45,7 +40,6 @@ OIDC_OPTIONS = (
         yaml="oidcClientKeyFile",
         json_path="oidc.client_key_file",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Client Cert File",
@@ -55,7 +49,6 @@ OIDC_OPTIONS = (
         yaml="oidcClientCertFile",
         json_path="oidc.client_cert_file",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Email Domain",
@@ -64,7 +57,6 @@ OIDC_OPTIONS = (
         TextList(),
         env="CODER_OIDC_EMAIL_DOMAIN",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Issuer URL",
@@ -72,7 +64,6 @@ OIDC_OPTIONS = (
         Text(),
         env="CODER_OIDC_ISSUER_URL",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Scopes",
@@ -82,7 +73,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_SCOPES",
         default="openid,profile,email",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Ignore Email Verified",
@@ -91,7 +81,6 @@ OIDC_OPTIONS = (
         Bool(),
         env="CODER_OIDC_IGNORE_EMAIL_VERIFIED",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Username Field",
@@ -100,7 +89,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_USERNAME_FIELD",
         default="preferred_username",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Name Field",
@@ -109,7 +97,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_NAME_FIELD",
         default="name",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Email Field",
@@ -118,7 +105,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_EMAIL_FIELD",
         default="email",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Auth URL Parameters",
@@ -128,7 +114,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_AUTH_URL_PARAMS",
         default='{"access_type": "offline"}',
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Ignore UserInfo",
@@ -139,7 +124,6 @@ OIDC_OPTIONS = (
         yaml="ignoreUserInfo",
         default="false",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Access Token Claims",
@@ -151,7 +135,6 @@ OIDC_OPTIONS = (
         default="false",
         group=OIDC,
         hidden=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Organization Field",
@@ -161,7 +144,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_ORGANIZATION_FIELD",
         group=OIDC,
         hidden=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Assign Default Organization",
@@ -172,7 +154,6 @@ OIDC_OPTIONS = (
         default="true",
         group=OIDC,
         hidden=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Organization Sync Mapping",
@@ -182,7 +163,6 @@ OIDC_OPTIONS = (
         default="{}",
         group=OIDC,
         hidden=True,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Group Field",
@@ -192,7 +172,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_GROUP_FIELD",
         json_path="oidc.groups_field",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Group Mapping",
@@ -202,7 +181,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_GROUP_MAPPING",
         default="{}",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "Enable OIDC Group Auto Create",
@@ -213,7 +191,6 @@ OIDC_OPTIONS = (
         json_path="oidc.group_auto_create",
         default="false",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Regex Group Filter",
@@ -222,7 +199,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_GROUP_REGEX_FILTER",
         default=".*",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC Allowed Groups",
@@ -232,7 +208,6 @@ OIDC_OPTIONS = (
         yaml="groupAllowed",
         json_path="oidc.group_allow_list",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC User Role Field",
@@ -241,7 +216,6 @@ OIDC_OPTIONS = (
         Text(),
         env="CODER_OIDC_USER_ROLE_FIELD",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC User Role Mapping",
@@ -250,7 +224,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_USER_ROLE_MAPPING",
         default="{}",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OIDC User Role Default",
@@ -259,7 +232,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_USER_ROLE_DEFAULT",
         json_path="oidc.user_roles_default",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OpenID Connect sign in text",
@@ -268,7 +240,6 @@ OIDC_OPTIONS = (
         env="CODER_OIDC_SIGN_IN_TEXT",
         default="OpenID Connect",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "OpenID connect icon URL",
@@ -276,7 +247,6 @@ OIDC_OPTIONS = (
         URL(),
         env="CODER_OIDC_ICON_URL",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "Signups disabled text",
@@ -284,7 +254,6 @@ OIDC_OPTIONS = (
         Text(),
         env="CODER_OIDC_SIGNUPS_DISABLED_TEXT",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
     Option(
         "Skip OIDC issuer checks (not recommended)",
@@ -295,6 +264,5 @@ OIDC_OPTIONS = (
         yaml="dangerousSkipIssuerChecks",
         json_path="oidc.skip_issuer_checks",
         group=OIDC,
-        remark=_NOT_OFFERED,
     ),
 )

@@ -18,7 +18,6 @@ OPERATION_OPTIONS = (
         yaml="enable",
         default="true",
         group=TELEMETRY,
-        remark="This service sends nothing to anybody; it tells clients what is set here.",
     ),
     Option(
         "Telemetry (backwards compatibility)",
@@ -30,7 +29,6 @@ OPERATION_OPTIONS = (
         group=TELEMETRY,
         hidden=True,
         use_instead=("Telemetry Enable",),
-        remark="This service sends nothing to anybody; it tells clients what is set here.",
     ),
     Option(
         "Telemetry URL",
@@ -40,7 +38,6 @@ OPERATION_OPTIONS = (
         default="https://telemetry.coder.com",
         group=TELEMETRY,
         hidden=True,
-        remark="This service sends nothing to anybody.",
     ),
     Option(
         "Trace Enable",
@@ -52,7 +49,6 @@ OPERATION_OPTIONS = (
         yaml="enable",
         group=TRACING,
         external_workspace_proxies=True,
-        remark="This service records no traces.",
     ),
     Option(
         "Trace Honeycomb API Key",
@@ -62,7 +58,6 @@ OPERATION_OPTIONS = (
         group=TRACING,
         secret=True,
         external_workspace_proxies=True,
-        remark="This service records no traces.",
     ),
     Option(
         "Capture Logs in Traces",
@@ -72,7 +67,6 @@ OPERATION_OPTIONS = (
         yaml="captureLogs",
         group=TRACING,
         external_workspace_proxies=True,
-        remark="This service records no traces.",
     ),
     Option(
         "Send Go runtime traces to DataDog",
@@ -84,7 +78,6 @@ OPERATION_OPTIONS = (
         group=TRACING,
         hidden=True,
         external_workspace_proxies=True,
-        remark="This service records no traces.",
     ),
     Option(
         "Provisioner Daemons",
