@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from options.catalogue import CATALOGUE, GROUPS
-from options.option import Option, by_env, by_file_variable, by_flag, by_yaml_path
+from options.catalogue.groups import EMAIL_TLS, TLS
+from options.option import Group, Option, by_env, by_file_variable, by_flag, by_yaml_path
 from options.values import Choice, Duration, Text, TextList
 
 BY_NAME = {option.name: option for option in CATALOGUE}
@@ -82,6 +83,25 @@ def test_options_have_proper_spellings() -> None:
         *("Address", "Verbose", "Log Filter", "Config Path")
     ]
     assert wrong(lambda option: not option.env) == ["Write Config", "External Auth Providers"]
+
+
+@pytest.mark.parametrize(
+    ("env", "group", "secret", "flag", "yaml_path", "json_path"),
+    [
+        ("CODER_SOME_URL", None, False, "some-url", "someURL", "some_url"),
+        ("CODER_SOME_KEY", None, True, "some-key", "", "some_key"),
+        ("CODER_TLS_CA_ID", TLS, False, "tls-ca-id", "networking.tls.caID", "tls.ca_id"),
+        (
+            *("CODER_EMAIL_TLS_X", EMAIL_TLS, False, "email-tls-x", "email.emailTLS.x"),
+            "notifications.email.tls.x",
+        ),
+    ],
+)
+def test_spellings_follow_from_the_variable_and_the_group(
+    env: str, group: Group | None, secret: bool, flag: str, yaml_path: str, json_path: str
+) -> None:
+    option = Option("Name", "Text.", Text(), env=env, group=group, secret=secret)
+    assert (option.flag, option.yaml_path, option.json_path) == (flag, yaml_path, json_path)
 
 
 def test_defaults_are_values_of_their_types() -> None:
