@@ -6,10 +6,11 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
-from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
 
 from coderapi.health import readiness
-from kernel.admin import Line, State, ago, register
+from kernel import for_people
+from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, replicas
 
 MAX_REPLICAS = 12
@@ -34,8 +35,8 @@ def _database(now: datetime) -> list[Line]:
     return [
         Line("reachable", "read-only" if read_only else "yes", _good(not read_only)),
         Line("PostgreSQL", version.partition(" ")[0]),
-        Line("size", filesizeformat(size)),
-        Line("started", ago(started, now=now)),
+        Line("size", for_people.size(size)),
+        Line("started", for_people.since(started, now)),
         Line("migrations", "all applied" if migrated else "some wait", _good(migrated)),
     ]
 
@@ -53,9 +54,10 @@ def _replicas(now: datetime) -> list[Line]:
 
 
 def _said_of(replica: Replica, now: datetime) -> str:
-    connections = f"{replica.connections} connection{'s' if replica.connections != 1 else ''}"
+    connections = for_people.plural(replica.connections, "connection")
     heard = ", hears of changes" if replica.listens else ""
-    return f"{connections}{heard}; first made {ago(replica.since, now=now)}"
+    first = for_people.since(replica.since, now)
+    return format_html("{}{}; first made {}", connections, heard, first)
 
 
 def _help(now: datetime) -> list[Line]:

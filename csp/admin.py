@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -32,9 +32,10 @@ from csp.noise import history
 from csp.noise.rules import checked_pattern
 from csp.writing import reach
 from kernel.admin import ReadOnlyAdmin
+from kernel.charts import COUNT, Chart, Series, render
+from kernel.for_people import since
 
 CHART_HOURS = 7 * 24
-CHART_HEIGHT, BAR, GAP = 120, 4, 1
 MAX_IN_LIST = 40
 DAYS_OF_HITS = 14
 
@@ -69,7 +70,7 @@ class GroupAdmin(ExportingAdmin):
         "clients",
         "distinct_pages",
         "visible_count",
-        "last_seen",
+        "seen",
         "document",
     ]
     list_filter = [NoiseFilter, DispositionFilter, DirectiveFilter, HostFilter, VersionFilter]
@@ -88,6 +89,10 @@ class GroupAdmin(ExportingAdmin):
     def visible_count(self, group: Group) -> int:
         return group.visible_count
 
+    @admin.display(description="last seen", ordering="last_seen")
+    def seen(self, group: Group) -> SafeString:
+        return since(group.last_seen)
+
     def change_view(
         self,
         request: HttpRequest,
@@ -103,11 +108,8 @@ class GroupAdmin(ExportingAdmin):
 
 def _group_page(group: Group) -> dict[str, Any]:
     hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
-    highest = max(count for _, count in hours)
-    bars = [(f"{hour:%Y-%m-%d %H}:00", count) for hour, count in hours]
     return {
-        "highest": highest,
-        "chart": _bar_chart(bars, highest=highest),
+        "chart": render(_chart(hours)),
         "breakdowns": [
             ("Page", selectors.breakdown(group, "document_uri")),
             ("Browser", selectors.breakdown(group, "browser")),
@@ -117,23 +119,15 @@ def _group_page(group: Group) -> dict[str, Any]:
     }
 
 
-def _bar_chart(bars: Sequence[tuple[str, int]], *, highest: int) -> SafeString:
-    """Draws bars with their labels and values as SVG, which needs no script and no style."""
-    shapes = format_html_join(
-        "",
-        '<rect x="{}" y="{}" width="{}" height="{}"><title>{}: {}</title></rect>',
-        (
-            (index * (BAR + GAP), CHART_HEIGHT - tall, BAR, tall, label, value)
-            for index, (label, value) in enumerate(bars)
-            # Never so small that something looks like nothing.
-            if value and (tall := max(round(CHART_HEIGHT * value / highest), 2))
-        ),
-    )
-    return format_html(
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
-        'aria-label="Reports an hour, over the last seven days" width="100%" height="{}" '
-        'viewBox="0 0 {} {}" preserveAspectRatio="none" fill="currentColor">{}</svg>',
-        *(CHART_HEIGHT, len(bars) * (BAR + GAP), CHART_HEIGHT, shapes),
+def _chart(hours: list[tuple[datetime, int]]) -> Chart:
+    return Chart(
+        title="Reports",
+        measure="in {step}",
+        unit=COUNT,
+        start=hours[0][0],
+        step=timedelta(hours=1),
+        series=[Series("reports", [count for _, count in hours])],
+        bars=True,
     )
 
 

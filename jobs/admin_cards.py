@@ -3,11 +3,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.urls import reverse
+from django.utils.html import format_html
 
 from jobs import selectors
 from jobs.models import JobRun
 from jobs.registry import Job
-from kernel.admin import Line, State, ago, register
+from kernel.admin import Line, State, register
+from kernel.for_people import since
 
 MAX_ERROR_CHARACTERS = 120
 
@@ -21,18 +23,21 @@ def _lines(now: datetime) -> list[Line]:
 
 def _line(job: Job, run: JobRun | None, *, due: datetime, now: datetime) -> Line:
     name = job.name
-    following = f"next {ago(due, now=now)}" if due > now else "due now"
+    following = format_html("next {}", since(due, now)) if due > now else "due now"
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={name}"
     if run is None:
-        return Line(name, f"never ran, {following}", State.NOTICE, link)
-    begun = ago(run.started_at, now=now)
+        return Line(name, format_html("never ran, {}", following), State.NOTICE, link)
+    begun = since(run.started_at, now)
     late = selectors.is_late(job, run, now=now)
     if run.state == "running":
-        return Line(name, f"runs, begun {begun}", State.BAD if late else State.PLAIN, link)
+        text = format_html("runs, begun {}", begun)
+        return Line(name, text, State.BAD if late else State.PLAIN, link)
     if run.failed:
-        text = f"failed {begun}, {following}: {run.error[:MAX_ERROR_CHARACTERS]}"
+        error = run.error[:MAX_ERROR_CHARACTERS]
+        text = format_html("failed {}, {}: {}", begun, following, error)
         return Line(name, text, State.BAD, link)
-    return Line(name, f"ran {begun}, {following}", State.BAD if late else State.GOOD, link)
+    text = format_html("ran {}, {}", begun, following)
+    return Line(name, text, State.BAD if late else State.GOOD, link)
 
 
 register("Jobs", _lines, order=50)

@@ -102,9 +102,9 @@ def on_hover(text: str, moment: datetime | None) -> SafeString:
 
 
 @register.filter
-def since(moment: datetime | None) -> SafeString:
+def since(moment: datetime | None, now: datetime | None = None) -> SafeString:
     """Writes a time as seen from now, with the exact time on hover."""
-    return on_hover(ago(moment, now=timezone.now()), moment)
+    return on_hover(ago(moment, now=now or timezone.now()), moment)
 
 
 @register.filter

@@ -155,7 +155,7 @@ def test_home_shows_the_state() -> None:
     for card in cards(timezone.now()):
         assert f">{card.title}</h2>" in page
     assert "all applied" in page
-    assert re.search(r"failed (just now|\d+ s ago)", page)
+    assert re.search(r"failed <time [^>]+>(just now|\d+ s ago)</time>", page)
     assert "<b>bold" not in page
 
 
