@@ -23,19 +23,30 @@ from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.selectors import user_by_name
 
+# Days ahead in which the list shows the keys that end.
+ENDINGS = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
-class LiveFilter(admin.SimpleListFilter):
+
+class StateFilter(admin.SimpleListFilter):
+    """Tells keys apart by their end, which mostly lies ahead."""
+
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("live", "Live"), ("expired", "Expired")]
+        ending = [
+            (name, f"Ends within {for_people.duration(ahead)}") for name, ahead in ENDINGS.items()
+        ]
+        return [("live", "Live"), *ending, ("expired", "Expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "live":
-            return queryset.filter(expires_at__gte=timezone.now())
-        if self.value() == "expired":
-            return queryset.filter(expires_at__lt=timezone.now())
+        now, chosen = timezone.now(), self.value()
+        if chosen == "expired":
+            return queryset.filter(expires_at__lt=now)
+        if chosen == "live":
+            return queryset.filter(expires_at__gte=now)
+        if chosen in ENDINGS:
+            return queryset.filter(expires_at__range=(now, now + ENDINGS[chosen]))
         return queryset
 
 
@@ -44,7 +55,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     """Every key, to look at and to end; neither a secret nor its digest."""
 
     list_display = ["id", "token_name", "user", "login_type", "lifetime", "used", "ends"]
-    list_filter = [LiveFilter, "login_type", "expires_at", "last_used"]
+    list_filter = [StateFilter, "login_type", "last_used"]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
     exclude = ["hashed_secret", "lifetime_ns"]

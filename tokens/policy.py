@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -77,7 +77,7 @@ class Policy:
 
     @property
     def default_token_lifetime(self) -> int:
-        return min(int(self.limits[DEFAULT_LIFETIME].value), self.max_token_lifetime)
+        return int(self.limits[DEFAULT_LIFETIME].value)
 
 
 def limits_for_people(user: User) -> list[dict[str, Any]]:
@@ -150,7 +150,11 @@ def resolve(
     by_role = [config for config in chosen if config.user_id is None and config.role in roles]
     deployment = [config for config in chosen if config.user_id is None and not config.role]
     ranks = [own, by_role, deployment]
-    return Policy({name: _limit(name, ranks, roles) for name in LIMITS})
+    limits = {name: _limit(name, ranks, roles) for name in LIMITS}
+    longest, usual = limits[MAX_LIFETIME], limits[DEFAULT_LIFETIME]
+    if usual.value > longest.value:
+        limits[DEFAULT_LIFETIME] = replace(usual, value=longest.value, rule=longest.rule)
+    return Policy(limits)
 
 
 def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) -> Limit:

@@ -126,6 +126,26 @@ def test_admin_shows_keys_of_all_kinds_and_the_calendar_without_secrets() -> Non
         assert b" style=" not in page.content
 
 
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        ("live", {"soon", "later"}),
+        ("7d", {"soon"}),
+        ("1d", set()),
+        ("expired", {"over"}),
+        ("unknown", {"soon", "later", "over"}),
+    ],
+)
+def test_admin_finds_keys_by_when_they_end(state: str, names: set[str]) -> None:
+    user = make_user()
+    for name, left in {"soon": 3, "later": 20, "over": -1}.items():
+        token(user, left=timedelta(days=left), token_name=name)
+
+    page = admin("auditor").get(f"/admin/tokens/apikey/?state={state}").content.decode()
+
+    assert {name for name in ("soon", "later", "over") if f">{name}</td>" in page} == names
+
+
 def test_admin_ends_many_keys_with_a_reason() -> None:
     user = make_user()
     keys = [token(user, left=timedelta(days=9)) for _ in range(3)]

@@ -106,6 +106,17 @@ def test_refused_lifetime_says_which_rule_won() -> None:
     assert set(APIKey.objects.tokens().values_list("lifetime_ns", flat=True)) == {DAY_NS}
 
 
+def test_default_lifetime_is_never_above_the_longest() -> None:
+    user = make_user()
+    TokenConfig.objects.create(user=user, max_token_lifetime=HOUR_NS)
+
+    limit = policy.policy_of(user)[policy.DEFAULT_LIFETIME]
+
+    assert (limit.value, limit.rule) == (HOUR_NS, f"user {user}")
+    assert create(client_of(user)).status_code == 201
+    assert APIKey.objects.tokens().get().lifetime_ns == HOUR_NS
+
+
 def test_default_lifetime_is_that_of_the_policy() -> None:
     user = make_user()
     TokenConfig.objects.create(default_token_lifetime=HOUR_NS)
