@@ -97,7 +97,7 @@ def _pending_migrations() -> bool:
 
 
 def _parts() -> dict[str, Any]:
-    from deployment.stats.selectors import snapshot_state
     from jobs.selectors import jobs_state
+    from stats.selectors import snapshot_state
 
     return {"snapshot": snapshot_state(), "jobs": jobs_state()}

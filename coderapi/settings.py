@@ -105,6 +105,7 @@ INSTALLED_APPS = [
     "deployment",
     "experiments",
     "csp",
+    "stats",
 ]
 MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",

@@ -13,6 +13,7 @@ from kernel.http.views import RootView
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("csp.urls")),
     path("api/v2/", include("deployment.urls")),
+    path("api/v2/", include("stats.urls")),
     path("api/v2/", include("experiments.urls")),
     path("api/v2/", include("users.urls")),
     path("api/v2/", include("tokens.urls")),

@@ -14,10 +14,7 @@ from django.utils.safestring import SafeString
 
 from deployment.history import differences, has_drifted, running, settings_of
 from deployment.models import ConfigRevision
-from deployment.stats import admin as stats_admin
 from kernel.admin import ReadOnlyAdmin
-
-__all__ = ["ConfigRevisionAdmin", "stats_admin"]
 
 DIFF = "deployment_configrevision_diff"
 

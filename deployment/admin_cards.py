@@ -7,37 +7,10 @@ from django.urls import reverse
 
 from deployment.history import has_drifted, running
 from deployment.models import ConfigRevision, UpdateCheck
-from deployment.stats.alarms import alarms
-from deployment.stats.models import WorkspaceState
-from deployment.stats.selectors import refresh_interval, snapshot_state
 from deployment.updatecheck import update
 from kernel.admin import Line, State, ago, register
 
-# A snapshot that is older than so many intervals says that nobody takes them.
-LATE_AFTER = 3
 CHECK_LATE_AFTER = timedelta(days=3)
-
-
-def _stats(now: datetime) -> list[Line]:
-    state = snapshot_state(now)
-    workspaces = WorkspaceState.objects.filter(deleted=False).count()
-    return [
-        _newest_snapshot(state["collected_at"] if state else None, now),
-        Line("workspaces known", str(workspaces)),
-        *_alarms(now),
-    ]
-
-
-def _alarms(now: datetime) -> list[Line]:
-    link = reverse("admin:deployment_snapshot_timelines")
-    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms(now) if alarm.on]
-
-
-def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
-    late = taken is None or now - taken > LATE_AFTER * refresh_interval()
-    state = State.NOTICE if late else State.GOOD
-    link = reverse("admin:deployment_snapshot_changelist")
-    return Line("newest snapshot", ago(taken, now=now), state, link)
 
 
 def _update(now: datetime) -> list[Line]:
@@ -75,5 +48,4 @@ def _configuration(now: datetime) -> list[Line]:
 
 
 register("Configuration", _configuration, order=30)
-register("Deployment stats", _stats, order=40)
 register("Updates", _update, order=80)

@@ -8,7 +8,3 @@ class DeploymentConfig(AppConfig):
 
     def ready(self) -> None:
         from deployment import schema  # noqa: F401 - importing it registers what is in it
-        from deployment.stats.erasure import AGENT_ROWS
-        from users.erasure import register
-
-        register(AGENT_ROWS)

@@ -4,11 +4,9 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from deployment.stats import jobs as stats_jobs
 from deployment.updatecheck import check_for_update
 from jobs.registry import Job, register
 
-stats_jobs.register_all()
 register(
     Job(
         name="update_check",

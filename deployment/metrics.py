@@ -1,22 +1,12 @@
-"""Gauges of deployment stats and of the update check, for Prometheus."""
+"""Gauges of the update check, for Prometheus."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from deployment.models import UpdateCheck
-from deployment.stats import metrics as stats_metrics
-from deployment.stats.selectors import snapshot_state
 from deployment.updatecheck import update
 from kernel.telemetry import metrics
-
-# Its figures are declared as it is imported.
-__all__ = ["stats_metrics"]
-
-
-def _snapshot_age(now: datetime) -> metrics.Values:
-    state = snapshot_state(now)
-    return {(): state["age_seconds"]} if state else {}
 
 
 def _update_check_age(now: datetime) -> metrics.Values:
@@ -30,11 +20,6 @@ def _current(now: datetime) -> metrics.Values:
     return {(): float(update().current)}
 
 
-metrics.figure(
-    "coderapi_snapshot_age_seconds",
-    "How long ago the newest snapshot of deployment stats was taken; absent before the first.",
-    _snapshot_age,
-)
 metrics.figure(
     "coderapi_update_check_age_seconds",
     "How long ago Coder's newest release was last learnt; absent before the first time.",

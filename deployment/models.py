@@ -6,7 +6,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from deployment.stats.models import *  # noqa: F403
 from options.snapshot import SHORT
 
 

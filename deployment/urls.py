@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import path
 
 from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
 
@@ -9,5 +9,4 @@ urlpatterns = [
     path("deployment/config", DeploymentConfigView.as_view()),
     path("deployment/ssh", SSHConfigView.as_view()),
     path("updatecheck", UpdateCheckView.as_view()),
-    path("", include("deployment.stats.urls")),
 ]

@@ -1,14 +1,12 @@
-"""Tables partitioned by time: partitions made ahead and dropped whole, and indexes on them."""
+"""Tables partitioned by time: partitions made ahead and dropped whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import connection, transaction
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from psycopg import sql
 
 from kernel.db.connections import transaction_lock
@@ -43,6 +41,10 @@ class PartitionedTable:
                 self._drop(self._partition(first))
                 dropped.append(self._partition(first))
         return dropped
+
+    def drop(self, first: datetime) -> None:
+        """Drops the partition that begins at that moment."""
+        self._drop(self._partition(first))
 
     def older_than(self, moment: datetime) -> list[str]:
         """Returns the partitions that `drop_before` would drop."""
@@ -95,53 +97,3 @@ def _parse(suffix: str) -> datetime | None:
         return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-# Partitions with names that are not ours are left alone.
-_WITHOUT_IT = r"""
-SELECT leaf.relname FROM pg_inherits JOIN pg_class AS leaf ON leaf.oid = inhrelid
-WHERE inhparent = %s::regclass AND leaf.relname ~ %s AND NOT EXISTS (
-    SELECT FROM pg_index JOIN pg_inherits AS of_index ON of_index.inhrelid = indexrelid
-    WHERE indrelid = leaf.oid AND of_index.inhparent = %s::regclass
-)
-ORDER BY 1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionIndex:
-    """The index `name` of a partitioned `table`, built while rows come in.
-
-    A migration that is not atomic runs `add` and `drop`. The index is built concurrently in one
-    partition after the other, under the partition's name and `suffix`. Partitions made from the
-    first statement on have it already. The table's index is valid once the last one is attached.
-    """
-
-    table: str
-    name: str
-    suffix: str
-    definition: str
-
-    def add(self, _apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        with schema_editor.connection.cursor() as cursor:
-            cursor.execute(
-                f"CREATE INDEX IF NOT EXISTS {self.name} ON ONLY {self.table} {self.definition}"
-            )
-            ours = rf"^{self.table}_p\d{{12}}$"
-            cursor.execute(_WITHOUT_IT, [self.table, ours, self.name])
-            for (partition,) in cursor.fetchall():
-                self._add_to(cursor, partition)
-
-    def _add_to(self, cursor: Any, partition: str) -> None:
-        # It may have been dropped meanwhile.
-        cursor.execute("SELECT to_regclass(%s) IS NULL", [partition])
-        if cursor.fetchone()[0]:
-            return
-        index = f'"{partition}_{self.suffix}"'
-        # What an attempt that was broken off left behind is not valid.
-        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
-        cursor.execute(f'CREATE INDEX CONCURRENTLY {index} ON "{partition}" {self.definition}')
-        cursor.execute(f"ALTER INDEX {self.name} ATTACH PARTITION {index}")
-
-    def drop(self, _apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        schema_editor.execute(f"DROP INDEX {self.name}")

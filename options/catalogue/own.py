@@ -141,13 +141,13 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_STATS_RAW_RETENTION",
-        "How long agent rows are kept.",
+        "How long agent rows are kept after their hour; 0 keeps them for ever.",
         Duration(signed=False),
         default="24h",
     ),
     _own(
         "CODERAPI_STATS_RETENTION",
-        "How long snapshots are kept.",
+        "How long snapshots and sums of hours are kept; 0 keeps them for ever.",
         Duration(signed=False),
         default="400d",
     ),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 
 from csp.models import REPORTS
-from kernel.db.partitions import PartitionIndex
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,32 +44,9 @@ def test_partition_that_somebody_else_made_is_left_alone(suffix: str) -> None:
             cursor.execute(f"DROP TABLE csp_report_p{suffix}")
 
 
-PROBE = PartitionIndex("csp_report", "csp_report_probe", "probe", "(shape)")
-
-
-@pytest.fixture
-def partition() -> Iterator[str]:
-    day = datetime(2001, 2, 3, tzinfo=UTC)
-    REPORTS.ensure(day, day)
-    yield "csp_report_p200102030000"
-    REPORTS.drop_before(datetime(2001, 2, 4, tzinfo=UTC))
-
-
-def test_index_is_built_in_partitions_that_are_there_and_after_a_broken_attempt(
-    partition: str,
-) -> None:
-    with connection.schema_editor(atomic=False) as editor, connection.cursor() as cursor:
-        cursor.execute(f"CREATE INDEX {partition}_probe ON {partition} (id)")
-        try:
-            PROBE.add(None, editor)
-            PROBE.add(None, editor)
-            cursor.execute(
-                "SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass", [PROBE.name]
-            )
-            assert cursor.fetchone() == (True,)
-            cursor.execute(
-                "SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"{partition}_probe"]
-            )
-            assert "(shape)" in cursor.fetchone()[0]
-        finally:
-            PROBE.drop(None, editor)
+def test_one_partition_is_dropped_by_its_first_moment() -> None:
+    days = [datetime(2001, 2, day, tzinfo=UTC) for day in (3, 4)]
+    REPORTS.ensure(*days)
+    REPORTS.drop(days[0])
+    assert [day in REPORTS.starts() for day in days] == [False, True]
+    REPORTS.drop(days[1])

@@ -379,7 +379,7 @@ def test_agent_rows_are_taken_unless_usage_stats_are_off(plain: Obeying) -> None
 
 
 def test_jobs_follow_their_options() -> None:
-    snapshots = "SELECT count(*) FROM deployment_snapshot"
+    snapshots = "SELECT count(*) FROM stats_snapshot"
     with obeying(
         CODER_AGENT_STATS_REFRESH_INTERVAL="1s",
         CODER_STATS_COLLECTION_USAGE_STATS_ENABLE="false",

@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployment.stats.alarms import SNAPSHOTS, judge
-from deployment.stats.ingest import ingest
-from deployment.stats.models import Snapshot
-from deployment.stats.services import collect_snapshot
 from kernel.telemetry import metrics
+from stats.alarms import SNAPSHOTS, judge
+from stats.models import Snapshot
 from tests.stats.test_admin import signed_in
 from tests.support.factories import utc
-from tests.support.stats_rows import agent_row
+from tests.support.stats_rows import SECOND, Deployment, agent_row
 
 NOW = utc(2026, 5, 4, 12, 34)
 INTERVAL = timedelta(seconds=30)
@@ -65,17 +63,19 @@ def test_latency_is_high_above_the_operators_limit(p95: float, limit: float, hig
     assert ("latency_high" in on(snapshots(ssh=1, p95=p95), limit=limit)) is high
 
 
-@pytest.mark.django_db
-def test_every_figure_of_the_newest_snapshot_is_a_gauge() -> None:
+def test_every_figure_of_the_newest_snapshot_is_a_gauge(deployment: Deployment) -> None:
     assert shown()["coderapi_stats_alarm", "snapshot_missing"] == 1
     assert ("coderapi_stats_workspaces", "running") not in shown()
-    collect_snapshot(NOW)
+    assert ("coderapi_snapshot_age_seconds",) not in shown()
+    deployment.collect()
+    deployment.travel(7 * SECOND)
     found = shown()
     assert found["coderapi_stats_workspaces", "running"] == 0
     assert found["coderapi_stats_sessions", "vscode"] == 0
     assert found["coderapi_stats_latency_milliseconds", "0.95"] == -1
     assert found["coderapi_stats_traffic_bytes", "received"] == 0
-    assert found["coderapi_stats_folding_lag_seconds",] == -1
+    assert found["coderapi_stats_rollup_lag_seconds",] == -1
+    assert found["coderapi_snapshot_age_seconds",] == 7
 
 
 def shown() -> dict[tuple[str, ...], float]:
@@ -87,12 +87,9 @@ def shown() -> dict[tuple[str, ...], float]:
     }
 
 
-@pytest.mark.django_db
-def test_alarms_are_shown_on_the_home_page(settings: Any) -> None:
+def test_alarms_are_shown_on_the_home_page(deployment: Deployment, settings: Any) -> None:
     settings.STATS_P95_ALARM_MS = 100
-    now = timezone.now()
-    take_row = agent_row(now, connection_median_latency_ms=120)
-    ingest([(1, take_row)], now=now, kind="agent")
-    collect_snapshot(now)
+    deployment.take(agent_row(deployment.now, connection_median_latency_ms=120))
+    deployment.collect()
     page = signed_in("owner").get("/admin/").content.decode()
     assert "latency is 120 ms; the limit is 100 ms" in page

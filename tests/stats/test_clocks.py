@@ -6,39 +6,31 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from deployment.stats.alarms import alarms
-from deployment.stats.collecting import collect_in_a_loop
-from deployment.stats.ingest import ingest
-from deployment.stats.jobs import COLLECT
-from deployment.stats.models import MinuteSum, Snapshot
-from deployment.stats.partitions import AHEAD
-from deployment.stats.selectors import folding_lag, newest_snapshot, snapshot_at, snapshot_state
-from deployment.stats.services import SnapshotError, collect_snapshot, prune_stats
 from jobs.models import JobRun
-from tests.support.factories import utc
-from tests.support.stats_rows import WINDOW, Reference, agent_row
-
-NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
+from stats.jobs import COLLECT
+from stats.rollups.hours import AHEAD
+from stats.selectors import snapshot_state
+from stats.snapshots.collecting import collect_in_a_loop
+from tests.stats.test_alarms import shown
+from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    WINDOW,
+    Deployment,
+    agent_row,
+    agrees,
+    deployment_at,
+)
 
 type Rows = list[dict[str, Any]]
-
-
-def agrees(snapshot: Snapshot, rows: Rows) -> None:
-    """Fails where the snapshot is not what the rows come to at its moment."""
-    expected = Reference(rows, snapshot.collected_at)
-    assert snapshot.row_count == len(expected.in_window())
-    assert snapshot.rx_bytes == expected.traffic("rx_bytes")
-    assert snapshot.session_counts == expected.sessions()
-    assert snapshot.latency_p50 == pytest.approx(expected.percentile(0.5))
-    assert snapshot.latency_p95 == pytest.approx(expected.percentile(0.95))
 
 
 def report(at: datetime, number: int, *, agent: int = 1) -> dict[str, Any]:
@@ -57,87 +49,91 @@ our_jumps = st.sampled_from([-2 * HOUR, -WINDOW, -SECOND, SECOND, WINDOW, 2 * HO
 
 
 class JumpingClocks(TestCase):
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         off=st.lists(
-            st.tuples(st.integers(1, 3), st.just(timedelta(0)) | agents_jumps), max_size=20
+            st.tuples(st.integers(1, 3), st.just(timedelta(0)) | agents_jumps), max_size=12
         )
     )
     def test_rows_count_at_the_time_they_name(self, off: list[tuple[int, timedelta]]) -> None:
         taken: Rows = []
-        for number, (agent, jump) in enumerate(off):
-            now = NOW + number * 20 * SECOND
-            row = report(now + jump, number, agent=agent)
-            verdicts = ingest([(1, row)], now=now, kind="agent")
-            assert verdicts.accepted == (jump <= AHEAD)
-            taken += [row] * verdicts.accepted
-            agrees(collect_snapshot(now), taken)
-        for later in (AHEAD, AHEAD + WINDOW):
-            agrees(collect_snapshot(NOW + len(off) * 20 * SECOND + later), taken)
+        with deployment_at() as deployment:
+            for number, (agent, jump) in enumerate(off):
+                row = report(deployment.now + jump, number, agent=agent)
+                accepted, _, _ = deployment.counts(row)
+                assert accepted == (jump <= AHEAD)
+                taken += [row] * accepted
+                agrees(deployment.collect(), taken)
+                deployment.travel(20 * SECOND)
+            for later in (AHEAD, WINDOW):
+                deployment.travel(later)
+                agrees(deployment.collect(), taken)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(jumps=st.lists(our_jumps, max_size=8))
     def test_snapshots_are_right_whatever_our_clock_did(self, jumps: list[timedelta]) -> None:
         taken: Rows = []
-        now = NOW
-        for number, jump in enumerate([timedelta(0), *jumps]):
-            now += jump
-            rows = [report(now - n * SECOND, number, agent=n) for n in range(3)]
-            assert ingest(enumerate(rows), now=now, kind="agent").accepted == len(rows)
-            taken += rows
-            if Snapshot.objects.filter(collected_at=now).exists():
-                continue  # Of a moment that comes again there is a snapshot, which stays.
-            agrees(collect_snapshot(now), taken)
-        assert sum(MinuteSum.objects.values_list("row_count", flat=True)) == len(taken)
+        seen: set[datetime] = set()
+        with deployment_at() as deployment:
+            for number, jump in enumerate([timedelta(0), *jumps]):
+                deployment.travel(jump)
+                now = deployment.now
+                rows = [report(now - n * SECOND, number, agent=n) for n in range(3)]
+                assert deployment.counts(*rows) == (len(rows), 0, 0)
+                taken += rows
+                found = deployment.collect()
+                if (
+                    now not in seen
+                ):  # Of a moment that comes again there is a snapshot, which stays.
+                    agrees(found, taken)
+                seen.add(now)
 
 
-@pytest.mark.django_db
-def test_rows_of_right_clocks_are_refused_while_ours_is_far_behind() -> None:
-    behind = NOW - HOUR
+def test_rows_of_right_clocks_are_refused_while_ours_is_far_behind(deployment: Deployment) -> None:
     row = report(NOW, 1)
-    assert ingest([(1, row)], now=behind, kind="agent").rejected
-    assert ingest([(1, row)], now=NOW, kind="agent").accepted == 1
-    agrees(collect_snapshot(NOW), [row])
+    deployment.travel(-HOUR)
+    assert deployment.counts(row) == (0, 0, 1)
+    deployment.travel(HOUR)
+    assert deployment.counts(row) == (1, 0, 0)
+    agrees(deployment.collect(), [row])
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("at", [NOW, NOW + WINDOW - 3 * SECOND])
-def test_slices_that_a_clock_ahead_forgot_are_not_missed(at: datetime) -> None:
-    """Both edges of a window may be of such a minute."""
-    rows = [report(NOW - n * SECOND, n, agent=n) for n in range(3)]
-    ingest(enumerate(rows), now=NOW, kind="agent")
-    prune_stats(NOW + 2 * HOUR)
-    more = [report(NOW - n * SECOND, n, agent=n) for n in range(3, 6)]
-    ingest(enumerate(more), now=NOW, kind="agent")
-    agrees(collect_snapshot(at), rows + more)
+def test_an_hour_that_was_dropped_is_not_made_again_by_a_clock_that_is_behind(
+    deployment: Deployment,
+) -> None:
+    row = report(NOW, 1)
+    deployment.take(row)
+    deployment.collect()
+    deployment.travel(26 * HOUR)
+    deployment.prune()
+    deployment.travel(NOW + 2 * HOUR)
+    deployment.job("keep_stats_hours_ahead")
+    with pytest.raises(CommandError, match="raw rows are not kept"):
+        deployment.collect(NOW - SECOND)
+    assert deployment.counts(row, report(NOW, 2)) == (0, 0, 2)
 
 
-@pytest.mark.django_db
-def test_of_a_time_that_our_clock_went_back_from_there_is_no_other_snapshot() -> None:
-    ahead = collect_snapshot(NOW + HOUR)
-    assert collect_snapshot(NOW) != ahead
-    with pytest.raises(SnapshotError, match="still to come"):
-        collect_snapshot(NOW + 2 * HOUR, now=NOW)
+def test_an_agent_whose_clock_is_ahead_does_not_hide_that_no_other_reports(
+    deployment: Deployment,
+) -> None:
+    deployment.take(report(NOW, 1), report(NOW + 4 * MINUTE, 2))
+    deployment.collect()
+    for later, lag in ((3 * MINUTE, 3 * 60 + 56), (-2 * HOUR, -1)):
+        deployment.travel(later)
+        assert shown()["coderapi_stats_rollup_lag_seconds",] == lag
 
 
-@pytest.mark.django_db
-def test_an_agent_whose_clock_is_ahead_does_not_hide_that_no_other_reports() -> None:
-    ingest([(1, report(NOW, 1)), (2, report(NOW + 4 * MINUTE, 2))], now=NOW, kind="agent")
-    assert folding_lag(NOW + 3 * MINUTE) == 3 * 60 + 56
-    assert folding_lag(NOW - HOUR) == -1
-
-
-@pytest.mark.django_db
-def test_what_a_clock_that_was_ahead_left_behind_hides_nothing() -> None:
-    now = timezone.now()
-    collect_snapshot(now + HOUR)
-    assert snapshot_state() is snapshot_state(now) is None
-    assert snapshot_state(now + HOUR) is not None
-    for name in ("snapshot_missing", "sessions_vanished"):
-        assert {alarm.name: alarm.on for alarm in alarms(now)}[name] == (name == "snapshot_missing")
-    taken = collect_snapshot(now)
-    assert newest_snapshot(now) == snapshot_at(now + 2 * HOUR, now=now) == taken
-    assert not any(alarm.on for alarm in alarms(now))
+def test_what_a_clock_that_was_ahead_left_behind_hides_nothing(deployment: Deployment) -> None:
+    deployment.travel(HOUR)
+    deployment.collect()
+    assert snapshot_state() is not None
+    deployment.travel(-HOUR)
+    assert snapshot_state() is None
+    assert shown()["coderapi_stats_alarm", "snapshot_missing"] == 1
+    taken = deployment.collect()
+    assert deployment.at(NOW + 2 * HOUR)["collected_at"] == taken["collected_at"]
+    answer = deployment.client.get("/api/v2/deployment/stats").json()
+    assert answer["collected_at"] == taken["collected_at"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -146,4 +142,6 @@ def test_snapshots_go_on_when_our_clock_goes_back() -> None:
     for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
         JobRun.objects.create(job=COLLECT.name, slot=slot, started_at=slot, finished_at=slot)
     assert collect_in_a_loop(lambda _: True, every=30 * SECOND) == 1
-    assert newest_snapshot(timezone.now()).collected_at >= now
+    state = snapshot_state()
+    assert state
+    assert state["collected_at"] >= now

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
-from deployment.stats.ingest import ingest
-from deployment.stats.services import collect_snapshot
 from tests.support.client import APIClient
-from tests.support.factories import utc
-from tests.support.stats_rows import agent_row, workspace_row
+from tests.support.factories import make_key, make_user
+from tests.support.stats_rows import NOW, SECOND, STATS, Deployment, agent_row, text, workspace_row
 
-URL = "/api/v2/deployment/stats"
-NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
 FIGURES = {
     "aggregated_from": "2026-05-04T12:19:56Z",
     "collected_at": "2026-05-04T12:34:56Z",
@@ -33,7 +27,7 @@ FIGURES = {
 
 
 @pytest.fixture
-def snapshot(db: None) -> None:
+def told(deployment: Deployment) -> Deployment:
     row = agent_row(
         NOW,
         rx_bytes=10,
@@ -44,40 +38,64 @@ def snapshot(db: None) -> None:
         session_count_reconnecting_pty=3,
         session_count_ssh=4,
     )
-    ingest([(1, row)], now=NOW, kind="agent")
-    ingest([(1, workspace_row(1))], now=NOW, kind="workspace")
-    collect_snapshot(NOW)
+    deployment.take(row)
+    deployment.take(workspace_row(1), kind="workspace")
+    deployment.collect()
+    return deployment
 
 
-@pytest.mark.usefixtures("snapshot")
-def test_the_newest_snapshot_is_answered(auditor: APIClient) -> None:
-    answer = auditor.get(URL)
+def test_the_newest_snapshot_is_answered(told: Deployment) -> None:
+    auditor = APIClient(token=make_key(make_user("auditor")).token)
+    answer = auditor.get(STATS)
     assert answer.status_code == 200
     assert answer.json() == FIGURES
     assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
-@pytest.mark.usefixtures("snapshot")
-def test_coderd_wire_writes_percentiles_with_capitals(owner: APIClient) -> None:
-    answer = owner.get(URL, headers={"Coder-Wire": "coderd"}).json()
+def test_coderd_wire_writes_percentiles_with_capitals(told: Deployment) -> None:
+    answer = told.client.get(STATS, headers={"Coder-Wire": "coderd"}).json()
     assert answer["workspaces"]["connection_latency_ms"] == {"P50": 12.5, "P95": 12.5}
 
 
 def test_before_the_first_snapshot_stats_are_still_processing(owner: APIClient) -> None:
-    answer = owner.get(URL)
+    answer = owner.get(STATS)
     assert answer.status_code == 400
     assert "still processing" in answer.json()["message"]
 
 
-@pytest.mark.usefixtures("snapshot")
-def test_a_known_answer_is_not_sent_again(owner: APIClient) -> None:
-    etag = owner.get(URL).headers["ETag"]
-    assert owner.get(URL, headers={"If-None-Match": etag}).status_code == 304
-    collect_snapshot(NOW + timedelta(seconds=30))
-    assert owner.get(URL, headers={"If-None-Match": etag}).status_code == 200
+def test_a_known_answer_is_not_sent_again(told: Deployment) -> None:
+    etag = told.client.get(STATS).headers["ETag"]
+    assert told.client.get(STATS, headers={"If-None-Match": etag}).status_code == 304
+    told.travel(30 * SECOND)
+    told.collect()
+    assert told.client.get(STATS, headers={"If-None-Match": etag}).status_code == 200
 
 
-@pytest.mark.usefixtures("snapshot")
 def test_members_may_not_read_stats(member: APIClient, anonymous: APIClient) -> None:
-    assert member.get(URL).status_code == 403
-    assert anonymous.get(URL).status_code == 401
+    assert member.get(STATS).status_code == 403
+    assert anonymous.get(STATS).status_code == 401
+
+
+def test_the_snapshot_at_or_before_a_time_is_found(deployment: Deployment) -> None:
+    first = deployment.collect()
+    deployment.travel(300 * SECOND)
+    second = deployment.collect()
+    asked = {0: first, 299: first, 300: second, 9000: second}
+    for seconds, found in asked.items():
+        answer = deployment.at(NOW + seconds * SECOND)
+        assert answer["collected_at"] == found["collected_at"]
+
+
+def test_before_the_first_snapshot_nothing_is_found(deployment: Deployment) -> None:
+    deployment.collect()
+    answer = deployment.client.get(STATS, {"at": text(NOW - SECOND)})
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["message"]
+
+
+def test_a_past_snapshot_has_an_etag_and_both_wires(told: Deployment) -> None:
+    asked = {"at": text(NOW)}
+    etag = told.client.get(STATS, asked).headers["ETag"]
+    assert told.client.get(STATS, asked, headers={"If-None-Match": etag}).status_code == 304
+    answer = told.client.get(STATS, asked, headers={"Coder-Wire": "coderd"}).json()
+    assert answer["workspaces"]["connection_latency_ms"] == {"P50": 12.5, "P95": 12.5}

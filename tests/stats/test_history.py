@@ -1,72 +1,33 @@
-"""GET /api/v2/deployment/stats?at= and /deployment/stats/history, and the ladder below them."""
+"""GET /api/v2/deployment/stats/history: even steps, their gaps, and what is thinned."""
 
 from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Any
 
 import pytest
 
-from deployment.stats.figures import P50, P95
-from deployment.stats.ingest import ingest
-from deployment.stats.ladder import build_rungs, cells
-from deployment.stats.models import Rung, StaleSpan
-from deployment.stats.percentiles import exact
-from deployment.stats.retention import prune_stats
-from deployment.stats.services import collect_snapshot
 from tests.support.client import APIClient
 from tests.support.factories import utc
-from tests.support.stats_rows import agent_row, workspace_row
+from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    STATS,
+    Deployment,
+    Reference,
+    agent_row,
+    text,
+    workspace_row,
+)
 
-STATS = "/api/v2/deployment/stats"
 URL = f"{STATS}/history"
 NOON = utc(2026, 5, 4, 12)
-MINUTE = timedelta(minutes=1)
-
-
-def take(*rows: dict[str, Any], now: datetime, kind: str = "agent") -> None:
-    assert not ingest(enumerate(rows), now=now, kind=kind).rejected
+DAY = 24 * HOUR
 
 
 def at(minutes: float) -> datetime:
     return NOON + minutes * MINUTE
-
-
-def text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def points(client: APIClient, **asked: str) -> list[dict[str, Any]]:
-    answer = client.get(URL, asked)
-    assert answer.status_code == 200, answer.content
-    found: list[dict[str, Any]] = answer.json()["points"]
-    return found
-
-
-def test_the_snapshot_at_or_before_a_time_is_found(owner: APIClient) -> None:
-    for minute in (0, 5):
-        collect_snapshot(at(minute))
-    for asked, found in ((0, 0), (4.9, 0), (5, 5), (90, 5)):
-        answer = owner.get(STATS, {"at": text(at(asked))})
-        assert answer.json()["collected_at"] == text(at(found))
-
-
-def test_before_the_first_snapshot_nothing_is_found(owner: APIClient) -> None:
-    collect_snapshot(NOON)
-    answer = owner.get(STATS, {"at": text(at(-1))})
-    assert answer.status_code == 404
-    assert "not found" in answer.json()["message"]
-
-
-def test_a_past_snapshot_has_an_etag_and_both_wires(owner: APIClient) -> None:
-    collect_snapshot(NOON)
-    asked = {"at": text(NOON)}
-    etag = owner.get(STATS, asked).headers["ETag"]
-    assert owner.get(STATS, asked, headers={"If-None-Match": etag}).status_code == 304
-    answer = owner.get(STATS, asked, headers={"Coder-Wire": "coderd"}).json()
-    assert answer["workspaces"]["connection_latency_ms"] == {"P50": -1, "P95": -1}
 
 
 @pytest.mark.parametrize(
@@ -83,14 +44,23 @@ def test_a_past_snapshot_has_an_etag_and_both_wires(owner: APIClient) -> None:
         (URL, {"step": "-5m"}, "step"),
         (URL, {"step": "90s"}, "step"),
         (URL, {"step": "30s"}, "step"),
-        (URL, {"since": "2026-01-01T00:00:00Z", "step": "5m"}, "step"),
-        (URL, {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T01:00:00Z"}, "step"),
+        (URL, {"since": "2025-01-01T00:00:00Z", "step": "1h"}, "step"),
+        (
+            URL,
+            {"since": "2026-04-20T00:00:00Z", "until": "2026-04-20T01:00:00Z", "step": "1m"},
+            "step",
+        ),
+        (
+            URL,
+            {"since": "2026-01-20T00:00:00Z", "until": "2026-01-20T01:00:00Z", "step": "5m"},
+            "step",
+        ),
     ],
 )
 def test_a_bad_parameter_is_named(
-    owner: APIClient, url: str, asked: dict[str, str], field: str
+    deployment: Deployment, url: str, asked: dict[str, str], field: str
 ) -> None:
-    answer = owner.get(url, asked)
+    answer = deployment.client.get(url, asked)
     assert answer.status_code == 400
     assert [entry["field"] for entry in answer.json()["validations"]] == [field]
 
@@ -102,61 +72,73 @@ def test_members_may_not_read_history(
     assert statuses == [200, 403, 401]
 
 
-def test_a_step_without_a_snapshot_is_a_gap(owner: APIClient) -> None:
-    take(workspace_row(1), now=NOON, kind="workspace")
-    for minute in (0, 12):
-        collect_snapshot(at(minute))
-    found = points(owner, since=text(at(0)), until=text(at(15)), step="5m")
+def test_a_step_without_a_snapshot_is_a_gap(deployment: Deployment) -> None:
+    deployment.travel(NOON)
+    deployment.take(workspace_row(1), kind="workspace")
+    deployment.collect()
+    deployment.travel(at(12))
+    deployment.collect()
+    found = deployment.points(at(0), at(15), "5m")
     assert [point["at"] for point in found] == [text(at(m)) for m in (0, 5, 10)]
     assert found[1] == {"at": text(at(5)), "gap": True}
     assert found[0]["workspaces"]["pending"] == 1
-    assert found[2]["session_count"] == {
-        "jetbrains": 0,
-        "reconnecting_pty": 0,
-        "ssh": 0,
-        "vscode": 0,
-    }
+    assert set(found[2]["session_count"].values()) == {0}
 
 
-def test_a_step_has_the_newest_snapshots_counts_and_its_own_traffic(owner: APIClient) -> None:
+def test_a_step_has_the_newest_snapshots_counts_and_its_own_traffic(deployment: Deployment) -> None:
     for minute in (0, 1, 2):
-        row = agent_row(
-            at(minute),
-            rx_bytes=10**minute,
-            connection_median_latency_ms=10**minute,
-            session_count_ssh=minute,
+        deployment.travel(at(minute))
+        deployment.take(
+            agent_row(
+                at(minute),
+                rx_bytes=10**minute,
+                connection_median_latency_ms=10**minute,
+                session_count_ssh=minute,
+            )
         )
-        take(row, now=at(minute))
-        collect_snapshot(at(minute))
-    (point,) = points(owner, since=text(at(0)), until=text(at(5)), step="5m")
+        deployment.collect()
+    (point,) = deployment.points(at(0), at(5), "5m")
     assert point["session_count"]["ssh"] == 2
     assert point["workspaces"]["rx_bytes"] == 111
     assert point["workspaces"]["connection_latency_ms"]["p50"] == pytest.approx(10, rel=0.01)
 
 
-def test_the_range_is_widened_to_even_steps(owner: APIClient) -> None:
+def test_the_range_is_widened_to_even_steps(deployment: Deployment) -> None:
     asked = {"since": text(at(3)), "until": text(at(61)), "step": "1h"}
-    answer = owner.get(URL, asked).json()
+    answer = deployment.client.get(URL, asked).json()
     assert (answer["since"], answer["until"]) == (text(at(0)), text(at(120)))
     assert answer["step"] == 3_600_000_000_000
     assert len(answer["points"]) == 2
 
 
 @pytest.mark.parametrize(
-    ("days", "step"),
-    [(1, timedelta(minutes=1)), (5, timedelta(minutes=5)), (365, timedelta(days=1))],
+    ("days", "span", "step"),
+    [
+        (1, 1, MINUTE),
+        (5, 5, 5 * MINUTE),
+        (365, 365, DAY),
+        (20, 1, 5 * MINUTE),
+        (120, 1, HOUR),
+    ],
 )
-def test_the_step_fits_the_range_unless_it_is_named(
-    owner: APIClient, days: int, step: timedelta
+def test_the_step_fits_the_range_and_its_age_unless_it_is_named(
+    deployment: Deployment, days: int, span: int, step: timedelta
 ) -> None:
-    until = datetime.now(NOON.tzinfo)
-    answer = owner.get(URL, {"since": text(until - timedelta(days=days))}).json()
+    since = deployment.now - days * DAY
+    asked = {"since": text(since), "until": text(since + span * DAY)}
+    answer = deployment.client.get(URL, asked).json()
     assert answer["step"] == step // timedelta(microseconds=1) * 1000
     assert len(answer["points"]) <= 2_000
 
 
-def three_days(chance: random.Random) -> list[dict[str, Any]]:
+def created(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["created_at"])
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 15, 60, 180, 1440])
+def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment, minutes: int) -> None:
     """Rows and snapshots of three days, with hours of silence."""
+    chance = random.Random(3)  # noqa: S311 - the same rows each time
     rows = [
         agent_row(
             at(chance.choice([chance.uniform(0, 200), chance.uniform(3000, 3200)])),
@@ -164,64 +146,80 @@ def three_days(chance: random.Random) -> list[dict[str, Any]]:
             rx_bytes=chance.randrange(1000),
             connection_median_latency_ms=chance.lognormvariate(3, 2),
         )
-        for _ in range(200)
+        for _ in range(60)
     ]
-    rows.sort(key=lambda row: str(row["created_at"]))
-    for batch in batched(rows, 10):
-        moment = created(batch[-1])
-        take(*batch, now=moment)
-        collect_snapshot(moment)
-    return rows
+    deployment.travel(at(3300))
+    deployment.take(*rows[:30])
+    for row in rows:
+        deployment.collect(created(row))
+    deployment.take(*rows[30:])
+    deployment.travel(at(3301))
+    deployment.collect()
+    span, since = minutes * MINUTE, utc(2026, 5, 4) if minutes > 1 else at(2980)
+    found = deployment.points(since, utc(2026, 5, 7), f"{minutes}m")
+    assert sum(not point.get("gap", False) for point in found) >= 2
+    for point in found:
+        start = datetime.fromisoformat(point["at"])
+        inside = [row for row in rows if start <= created(row) < start + span]
+        if point.get("gap"):
+            assert not inside
+            continue
+        assert point["workspaces"]["rx_bytes"] == sum(row["rx_bytes"] for row in inside)
+        for name, fraction in (("p50", 0.5), ("p95", 0.95)):
+            right = percentile([row["connection_median_latency_ms"] for row in inside], fraction)
+            latency = point["workspaces"]["connection_latency_ms"][name]
+            assert latency == pytest.approx(right, rel=0.01)
 
 
-def created(row: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(row["created_at"])
+def percentile(latencies: list[float], fraction: float) -> float:
+    rows = [agent_row(NOON, connection_median_latency_ms=value) for value in latencies]
+    return Reference(rows, NOON).percentile(fraction)
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("minutes", [1, 5, 15, 60, 180, 1440])
-def test_every_step_adds_up_to_the_rows_in_it(minutes: int) -> None:
-    rows = three_days(random.Random(3))  # noqa: S311 - the same rows each time
-    build_rungs(at(5000))
-    assert not StaleSpan.objects.exists()
-    span = minutes * MINUTE
-    found = cells(utc(2026, 5, 4), utc(2026, 5, 9), span=span)
-    assert sum(cell.row_count for cell in found) == len(rows)
-    for cell in found:
-        inside = [row for row in rows if cell.start <= created(row) < cell.start + span]
-        latencies = [row["connection_median_latency_ms"] for row in inside]
-        assert cell.rx_bytes == sum(row["rx_bytes"] for row in inside)
-        for fraction in (P50, P95):
-            right = exact(latencies, fraction)
-            assert cell.percentile(fraction) == pytest.approx(right, rel=0.01)
+def test_a_late_row_reaches_every_step(deployment: Deployment) -> None:
+    deployment.travel(at(7))
+    deployment.collect()
+    deployment.travel(at(600))
+    deployment.take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1))
+    deployment.collect()
+    for step, start in (("5m", at(5)), ("1h", at(0)), ("24h", at(-720))):
+        (point, *_) = deployment.points(start, start + MINUTE, step)
+        assert point["workspaces"]["rx_bytes"] == 5
 
 
-@pytest.mark.django_db
-def test_history_is_the_same_before_and_after_the_rungs_are_built() -> None:
-    three_days(random.Random(4))  # noqa: S311 - the same rows each time
-    since, until = utc(2026, 5, 4), utc(2026, 5, 9)
-    spans = [MINUTE * minutes for minutes in (5, 60, 1440)]
-    before = [cells(since, until, span=span) for span in spans]
-    build_rungs(at(3100))
-    assert [cells(since, until, span=span) for span in spans] == before
-    build_rungs(at(5000))
-    assert [cells(since, until, span=span) for span in spans] == before
+def times(points: list[dict[str, Any]]) -> list[bool]:
+    return [not point.get("gap", False) for point in points]
 
 
-@pytest.mark.django_db
-def test_a_late_row_reaches_every_rung() -> None:
-    collect_snapshot(at(7))
-    build_rungs(at(2000))
-    take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1), now=at(2000))
-    build_rungs(at(2000))
-    assert [int(rx) for rx in Rung.objects.values_list("rx_bytes", flat=True)] == [5, 5, 5]
+def test_old_snapshots_are_thinned_and_steps_are_no_shorter_than_what_is_left(
+    deployment: Deployment,
+) -> None:
+    for minute in (0, 1, 4, 6, 59, 61):
+        deployment.travel(at(minute))
+        deployment.take(workspace_row(minute), kind="workspace")
+        deployment.collect()
+    before = deployment.points(at(0), at(120), "5m")
+    hours = deployment.points(at(0), at(120), "1h")
+    deployment.travel(NOON + timedelta(days=6))
+    deployment.prune()
+    assert sum(times(deployment.points(at(0), at(120), "1m"))) == 6
+    deployment.travel(NOON + timedelta(days=8))
+    deployment.prune()
+    assert deployment.points(at(0), at(120), "5m") == before
+    assert sum(times(before)) == 4
+    deployment.travel(NOON + timedelta(days=91))
+    deployment.prune()
+    assert deployment.points(at(0), at(120), "1h") == hours
+    assert deployment.at(at(60))["collected_at"] == text(at(59))
+    assert deployment.at(at(300))["collected_at"] == text(at(61))
 
 
-@pytest.mark.django_db
-def test_rungs_outlive_their_minutes() -> None:
-    take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1), now=at(7))
-    collect_snapshot(at(7))
-    build_rungs(at(2000))
-    prune_stats(NOON + timedelta(days=40))
-    (cell,) = cells(utc(2026, 5, 4), utc(2026, 5, 5), span=timedelta(hours=1))
-    assert cell.rx_bytes == 5
+def test_hours_outlive_their_minutes(deployment: Deployment) -> None:
+    deployment.travel(at(7))
+    deployment.take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1))
+    deployment.collect()
+    for days in (2, 91):
+        deployment.travel(NOON + timedelta(days=days))
+        deployment.prune()
+    (point,) = deployment.points(NOON, at(60), "1h")
+    assert point["workspaces"]["rx_bytes"] == 5

@@ -18,26 +18,21 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from deployment.stats import importing, reading_ahead
-from deployment.stats.jobs import COLLECT
 from kernel import postgres
 from kernel.postgres.cluster import running
 from kernel.postgres.place import prepared
+from stats.ingest.importing import BATCH_ROWS
+from stats.jobs import COLLECT
 from tests.coderapi.test_page_samples import token_in
+from tests.support.commands import write_lines
 from tests.support.live import Server
 from tests.support.processes import Program, wait_for
-from tests.support.stats_rows import agent_row
+from tests.support.stats_rows import STATS, agent_row
 
-REPORTS = "/api/v2/deployment/stats/reports"
+REPORTS = f"{STATS}/reports"
 SENDERS = 3
 BATCH = 50
 ENOUGH = 10
-FIGURES = """
-SELECT (SELECT count(*) FROM deployment_agentstat),
-       (SELECT coalesce(sum(row_count), 0)::bigint FROM deployment_minutesum),
-       (SELECT coalesce(sum(rx_bytes), 0)::bigint FROM deployment_minutesum),
-       (SELECT coalesce(sum(row_count), 0)::bigint FROM deployment_latencybucket)
-"""
 
 
 @pytest.fixture
@@ -88,9 +83,23 @@ def kill_postgres(cluster: postgres.Handle, directory: Path) -> None:
     wait_for(lambda: cluster.revive() == "revived")
 
 
-def figures(url: str) -> tuple[int, ...]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(FIGURES).fetchone() or ()
+def command(cluster: postgres.Handle, directory: Path, *arguments: str) -> Program:
+    environment = {"DATABASE_URL": cluster.url, "CODERAPI_DATA_DIR": str(directory / "own")}
+    log = directory / f"{arguments[0]}-{len(list(directory.iterdir()))}"
+    return Program(*arguments, log=log, **environment)
+
+
+def counted(cluster: postgres.Handle, directory: Path) -> int:
+    """How many rows a snapshot of now has; all that a test sends are younger than its window."""
+    collecting = command(cluster, directory, "collect_deployment_stats")
+    assert collecting.process.wait(90) == 0, collecting.log.read_text()
+    return int(collecting.log.read_text().split(" rows, ")[0].split()[-1])
+
+
+def received(server: Server, token: str) -> int:
+    """How many bytes the newest snapshot has: one for each row."""
+    answer = server.ask(f"{STATS}", token=token).body
+    return int(orjson.loads(answer)["workspaces"]["rx_bytes"])
 
 
 @dataclass(slots=True)
@@ -164,16 +173,16 @@ def test_no_row_is_lost_or_doubled_whatever_is_killed(
         agents.go_on()
     sent = agents.acknowledged * BATCH
     assert agents.repeated
-    assert figures(cluster.url) == (sent, sent, sent, sent)
+    assert counted(cluster, directory) == received(server, agents.token) == sent
 
 
-SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM deployment_snapshot ORDER BY 1"
+SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM stats_snapshot ORDER BY 1"
 UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
 SUCCEEDED = (
     "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
 )
 WITHOUT_RUN = """
-SELECT count(*) FROM deployment_snapshot
+SELECT count(*) FROM stats_snapshot
 WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
 """
 KILLS = 4
@@ -188,27 +197,26 @@ def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
 class Collectors:
     """Collectors on one database, one after the other."""
 
-    url: str
+    cluster: postgres.Handle
     directory: Path
 
-    def start(self, name: str) -> Program:
-        environment = {"DATABASE_URL": self.url, "CODERAPI_DATA_DIR": str(self.directory / "own")}
-        command = ("collect_deployment_stats", "--loop", "--every", "1s")
-        return Program(*command, log=self.directory / name, **environment)
+    def start(self) -> Program:
+        every = ("collect_deployment_stats", "--loop", "--every", "1s")
+        return command(self.cluster, self.directory, *every)
 
     def snapshots(self) -> list[tuple[Any, ...]]:
-        return asked(self.url, SNAPSHOTS)
+        return asked(self.cluster.url, SNAPSHOTS)
 
     def under_way(self) -> bool:
-        return asked(self.url, UNDER_WAY, COLLECT.name) != [(0,)]
+        return asked(self.cluster.url, UNDER_WAY, COLLECT.name) != [(0,)]
 
     def wait_for_more_than(self, seen: list[tuple[Any, ...]]) -> None:
         wait_for(lambda: len(self.snapshots()) > len(seen), seconds=90)
 
-    def kill_one(self, name: str) -> None:
+    def kill_one(self) -> None:
         """Kills one at work, after it has taken a snapshot; none of those before is lost."""
         seen = self.snapshots()
-        running = self.start(name)
+        running = self.start()
         self.wait_for_more_than(seen)
         wait_for(self.under_way, seconds=90)
         running.kill_all()
@@ -218,14 +226,14 @@ class Collectors:
 def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
     web_server: Server, cluster: postgres.Handle, directory: Path
 ) -> None:
-    collectors = Collectors(cluster.url, directory)
+    collectors = Collectors(cluster, directory)
     assert web_server.port
     with Agents(web_server, token_in(directory / "own" / "first-owner.txt")) as agents:
-        for number in range(KILLS):
-            collectors.kill_one(f"collector-{number}")
+        for _ in range(KILLS):
+            collectors.kill_one()
         agents.go_on()
     seen = collectors.snapshots()
-    last = collectors.start("last")
+    last = collectors.start()
     collectors.wait_for_more_than(seen)
     assert last.end() == 0, last.log.read_text()
     found = collectors.snapshots()
@@ -235,7 +243,7 @@ def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
     assert (len(found),) >= asked(cluster.url, SUCCEEDED, COLLECT.name)[0]
     assert not collectors.under_way()
     sent = agents.acknowledged * BATCH
-    assert figures(cluster.url) == (sent,) * 4
+    assert counted(cluster, directory) == received(web_server, agents.token) == sent
     assert found[-1][1:] == (sent, sent)
 
 
@@ -244,7 +252,7 @@ def test_snapshots_go_on_after_postgres_was_killed(
 ) -> None:
     def taken() -> int:
         with psycopg.connect(cluster.url) as connection:
-            row: Any = connection.execute("SELECT count(*) FROM deployment_snapshot").fetchone()
+            row: Any = connection.execute("SELECT count(*) FROM stats_snapshot").fetchone()
             return int(row[0])
 
     assert server.port
@@ -261,16 +269,14 @@ def test_an_import_goes_on_after_postgres_was_killed(
     now = timezone.now()
     rows = [
         agent_row(now, agent=number % 500, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(importing.GROUP_ROWS + 2 * reading_ahead.BATCH_ROWS)
+        for number in range(12 * BATCH_ROWS)
     ]
-    file = directory / "rows.jsonl"
-    file.write_bytes(b"\n".join(map(orjson.dumps, rows)))
-    environment = {"DATABASE_URL": cluster.url, "CODERAPI_DATA_DIR": str(directory / "own")}
-    assert Program("migrate", log=directory / "migrate", **environment).process.wait(120) == 0
-    importer = Program("import_agent_stats", str(file), log=directory / "first", **environment)
-    wait_for(lambda: figures(cluster.url)[0] or importer.process.poll() is not None, seconds=90)
+    path = write_lines(directory / "rows.jsonl", *rows)
+    assert command(cluster, directory, "migrate").process.wait(120) == 0
+    importer = command(cluster, directory, "import_agent_stats", path)
+    wait_for(lambda: counted(cluster, directory) or importer.process.poll() is not None, seconds=90)
     kill_postgres(cluster, directory)
     importer.process.wait(90)
-    again = Program("import_agent_stats", str(file), log=directory / "second", **environment)
+    again = command(cluster, directory, "import_agent_stats", path)
     assert again.process.wait(90) == 0, again.log.read_text()
-    assert figures(cluster.url) == (len(rows),) * 4
+    assert counted(cluster, directory) == len(rows)

@@ -1,61 +1,60 @@
+"""Percentiles from histograms: within 1 % of those of the rows, however spans are merged."""
+
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
 
-from deployment.stats import percentiles
+from stats.rollups.percentiles import LOG_RATIO, percentile, value_of
+from tests.support.stats_rows import MINUTE, NOW, Reference, agent_row, deployment_at
 
 latencies = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=200)
-fractions = st.sampled_from([0.0, 0.5, 0.95, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("values", "fraction", "expected"),
-    [
-        ([], 0.5, -1),
-        ([7], 0.95, 7),
-        ([1, 2], 0.5, 1.5),
-        ([2, 1], 0.95, 1.95),
-        ([1, 2, 3, 4, 5], 0.5, 3),
-        ([1, 2, 3, 4], 1.0, 4),
-    ],
-)
-def test_a_percentile_lies_between_its_neighbours(
-    values: list[float], fraction: float, expected: float
-) -> None:
-    assert percentiles.exact(values, fraction) == pytest.approx(expected)
+def bucket_of(latency: float) -> int:
+    return math.ceil(math.log(latency) / LOG_RATIO) - 1
 
 
 @settings(deadline=None)
 @given(st.floats(1e-12, 1e12))
 def test_a_bucket_stands_for_its_latencies_within_one_percent(latency: float) -> None:
-    assert percentiles.value_of(percentiles.bucket_of(latency)) == pytest.approx(latency, rel=0.01)
+    assert value_of(bucket_of(latency)) == pytest.approx(latency, rel=0.01)
 
 
 @settings(deadline=None)
-@given(latencies, latencies, fractions)
-def test_merged_histograms_answer_within_one_percent(
-    first: list[float], second: list[float], fraction: float
-) -> None:
-    merged = percentiles.merged([_histogram(first), _histogram(second)])
-    expected = percentiles.exact(first + second, fraction)
-    assert percentiles.from_histogram(merged, fraction) == pytest.approx(expected, rel=0.01)
+@given(latencies, st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+def test_a_histogram_answers_within_one_percent(values: list[float], fraction: float) -> None:
+    rows = [agent_row(NOW, connection_median_latency_ms=value) for value in values]
+    expected = Reference(rows, NOW).percentile(fraction)
+    assert percentile(Counter(map(bucket_of, values)), fraction) == pytest.approx(
+        expected, rel=0.01
+    )
 
 
 def test_an_empty_histogram_has_no_percentile() -> None:
-    assert percentiles.from_histogram({}, 0.5) == -1
+    assert percentile({}, 0.5) == -1
 
 
-@settings(deadline=None)
-@given(st.integers(-20_000, 20_000))
-def test_neighbouring_buckets_touch(bucket: int) -> None:
-    upper = math.exp((bucket + 1) * percentiles.LOG_RATIO)
-    assert percentiles.bucket_of(upper * (1 - 1e-9)) == bucket
-    assert percentiles.bucket_of(upper * (1 + 1e-9)) == bucket + 1
+class Merged(TestCase):
+    """PostgreSQL puts latencies into the same buckets, and history merges them."""
 
-
-def _histogram(values: list[float]) -> list[tuple[int, int]]:
-    return [(percentiles.bucket_of(value), 1) for value in values]
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=50))
+    def test_history_of_an_hour_answers_within_one_percent(self, values: list[float]) -> None:
+        rows = [
+            agent_row(NOW - n % 14 * MINUTE, connection_median_latency_ms=value)
+            for n, value in enumerate(values)
+        ]
+        with deployment_at() as deployment:
+            deployment.take(*rows)
+            deployment.collect()
+            (point,) = deployment.points(NOW, NOW + MINUTE, "1h")
+        found = point["workspaces"]["connection_latency_ms"]
+        for name, fraction in (("p50", 0.5), ("p95", 0.95)):
+            expected = Reference(rows, NOW).percentile(fraction)
+            assert found[name] == pytest.approx(expected, rel=0.01)

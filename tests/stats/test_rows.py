@@ -8,14 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployment.stats.agent_rows import TOGETHER, parse_agent_rows
-from deployment.stats.outcome import Rejection
-from deployment.stats.rows import (
+from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
-    Member,
     RowError,
-    parse_each,
     parse_row,
 )
 from tests.support.factories import utc
@@ -115,22 +111,6 @@ def test_times_are_cut_to_microseconds_in_utc(text: str, expected: datetime) -> 
     assert parse_row(agent_row(NOW, created_at=text), members=AGENT_MEMBERS)[1] == expected
 
 
-time_texts = st.builds(
-    "{}{}{}{}{}".format,
-    st.sampled_from(["2026-05-04", "2026-W19-1", "20260504", "0001-01-01", "2026-02-30"]),
-    st.sampled_from(["T", "t", " ", ""]),
-    st.sampled_from(["12:00:00", "12:00", "12:00:", "12", "120000", "12:00:007", "23:59:60"]),
-    st.sampled_from(["", ".5", ".123456789", ",5", ".", " ", ".5 "]),
-    st.sampled_from(["Z", "z", " Z", "+00:00", "-00:00", "+02:00", "+00:00:30", "+0000", ""]),
-)
-
-
-@settings(deadline=None)
-@given(st.lists(time_texts, min_size=1, max_size=3))
-def test_a_time_is_read_alike_whichever_times_come_with_it(texts: list[str]) -> None:
-    assert_ways_agree([agent_row(NOW, created_at=text) for text in texts])
-
-
 def test_unknown_members_are_ignored() -> None:
     parse_row(agent_row(NOW, flavour="mint"), members=AGENT_MEMBERS)
 
@@ -156,49 +136,3 @@ def _outcome(row: dict[str, Any]) -> str:
         return error.field
     assert isinstance(orjson.loads(parsed[6]), dict)
     return "taken"
-
-
-COMPLETE = {
-    "connections_by_proto": {"TCP": 1},
-    "connection_median_latency_ms": 1.5,
-    "usage": True,
-} | {member.name: 3 for member in AGENT_MEMBERS if member.default == 0 and member.name != "usage"}
-
-
-changes = st.dictionaries(names, json_values | st.uuids().map(str) | st.just(-1), max_size=2)
-
-
-@settings(deadline=None)
-@given(st.lists(changes, max_size=4))
-def test_the_quick_way_parses_as_the_slow_one_does(changed: list[dict[str, Any]]) -> None:
-    assert_ways_agree([agent_row(NOW) | COMPLETE | each for each in changed])
-
-
-@pytest.mark.parametrize("member", AGENT_MEMBERS, ids=lambda member: member.name)
-def test_the_quick_way_takes_rows_without_optional_members(member: Member) -> None:
-    row = agent_row(NOW) | COMPLETE
-    del row[member.name]
-    assert_ways_agree([row])
-    assert_ways_agree([agent_row(NOW) | COMPLETE, row])
-
-
-@pytest.mark.parametrize("place", [0, TOGETHER - 1, TOGETHER, 2 * TOGETHER])
-def test_a_bad_row_costs_no_other(place: int) -> None:
-    rows: list[Any] = [agent_row(NOW) for _ in range(2 * TOGETHER + 1)]
-    rows[place] |= {"agent_id": f"{rows[place]['agent_id']} "}
-    assert len(assert_ways_agree(rows)) == len(rows) - 1
-
-
-@pytest.mark.parametrize("value", [None, [], "row", 7, {}])
-def test_the_quick_way_refuses_what_is_no_row(value: Any) -> None:
-    assert not assert_ways_agree([value])
-
-
-def assert_ways_agree(values: list[Any]) -> list[tuple[Any, ...]]:
-    quickly: list[Rejection] = []
-    slowly: list[Rejection] = []
-    rows = list(enumerate(values, 1))
-    found = parse_agent_rows(rows, rejected=quickly)
-    assert found == parse_each(rows, members=AGENT_MEMBERS, rejected=slowly)
-    assert quickly == slowly
-    return found

@@ -1,79 +1,76 @@
+"""The figures of a snapshot, held to the rows that they are of."""
+
 from __future__ import annotations
 
 import itertools
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from django.core.management import CommandError
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from deployment.stats.figures import agent_figures, usage_sessions, workspace_figures
-from deployment.stats.folding import SLICES_KEPT, promote
-from deployment.stats.ingest import ingest
-from deployment.stats.models import MinuteSum, SliceSum, Snapshot
-from deployment.stats.services import SnapshotError, collect_snapshot, prune_stats
-from tests.support.factories import utc
+from stats.snapshots import figures
 from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
     SESSIONS,
     WINDOW,
+    Deployment,
     Reference,
     agent_row,
+    agrees,
+    deployment_at,
     reference_workspaces,
     workspace_row,
 )
 
-NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
-SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def take(*rows: dict[str, Any], now: datetime = NOW, kind: str = "agent") -> None:
-    verdicts = ingest(enumerate(rows, 1), now=now, kind=kind)
-    assert not verdicts.rejected
-
-
-@pytest.mark.django_db
-def test_two_agents_add_up() -> None:
+def test_two_agents_add_up(deployment: Deployment) -> None:
     sent = {"rx_bytes": 1, "tx_bytes": 1, "session_count_vscode": 1}
-    take(
+    deployment.take(
         agent_row(NOW - SECOND, agent=1, connection_median_latency_ms=1, **sent),
         agent_row(NOW - SECOND, agent=2, connection_median_latency_ms=2, **sent),
     )
-    figures = agent_figures(NOW)
-    assert (figures.rx_bytes, figures.tx_bytes) == (2, 2)
-    assert (figures.latency_p50, figures.latency_p95) == pytest.approx((1.5, 1.95))
-    assert figures.session_counts["vscode"] == 2
+    found = deployment.collect()
+    assert (found["workspaces"]["rx_bytes"], found["workspaces"]["tx_bytes"]) == (2, 2)
+    assert found["workspaces"]["connection_latency_ms"] == pytest.approx({"p50": 1.5, "p95": 1.95})
+    assert found["session_count"]["vscode"] == 2
 
 
-@pytest.mark.django_db
-def test_sessions_of_one_agent_are_those_of_its_newest_row() -> None:
-    take(
+def test_sessions_of_one_agent_are_those_of_its_newest_row(deployment: Deployment) -> None:
+    deployment.take(
         agent_row(NOW - 2 * SECOND, session_count_vscode=1),
         agent_row(NOW - SECOND, session_count_vscode=1),
     )
-    assert agent_figures(NOW).session_counts["vscode"] == 1
+    assert deployment.collect()["session_count"]["vscode"] == 1
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("latency", [0, -1, -7.5])
-def test_traffic_without_a_measured_latency_does_not_count(latency: float) -> None:
-    take(agent_row(NOW, rx_bytes=5, tx_bytes=5, connection_median_latency_ms=latency))
-    figures = agent_figures(NOW)
-    assert (figures.rx_bytes, figures.tx_bytes, figures.latency_p50) == (0, 0, -1)
+def test_traffic_without_a_measured_latency_does_not_count(
+    deployment: Deployment, latency: float
+) -> None:
+    deployment.take(agent_row(NOW, rx_bytes=5, tx_bytes=5, connection_median_latency_ms=latency))
+    found = deployment.collect()["workspaces"]
+    assert (found["rx_bytes"], found["tx_bytes"]) == (0, 0)
+    assert found["connection_latency_ms"] == {"p50": -1, "p95": -1}
 
 
-@pytest.mark.django_db
-def test_nothing_known_is_zeros_and_minus_one() -> None:
-    snapshot = collect_snapshot(NOW)
-    assert (snapshot.rx_bytes, snapshot.tx_bytes, snapshot.row_count) == (0, 0, 0)
-    assert (snapshot.latency_p50, snapshot.latency_p95) == (-1, -1)
-    assert snapshot.session_counts == dict.fromkeys(SESSIONS, 0)
-    assert snapshot.running == 0
+def test_nothing_known_is_zeros_and_minus_one(deployment: Deployment) -> None:
+    found = deployment.collect()
+    assert found["rows"] == found["workspaces"]["rx_bytes"] == found["workspaces"]["running"] == 0
+    assert found["workspaces"]["connection_latency_ms"] == {"p50": -1, "p95": -1}
+    assert found["session_count"] == dict.fromkeys(SESSIONS, 0)
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("at", [NOW, NOW.replace(second=0), NOW.replace(second=59, minute=59)])
 @pytest.mark.parametrize(
     ("distance", "inside"),
@@ -87,78 +84,69 @@ def test_nothing_known_is_zeros_and_minus_one() -> None:
     ],
 )
 def test_the_window_is_open_at_its_start_and_closed_at_its_end(
-    at: datetime, distance: timedelta, inside: bool
+    deployment: Deployment, at: datetime, distance: timedelta, inside: bool
 ) -> None:
-    take(
-        agent_row(at - distance, rx_bytes=3, connection_median_latency_ms=1, session_count_ssh=1),
-        now=at,
-    )
-    figures = agent_figures(at)
-    assert figures.rx_bytes == (3 if inside else 0)
-    assert figures.session_counts["ssh"] == (1 if inside else 0)
-    assert figures.row_count == (1 if inside else 0)
+    deployment.travel(at)
+    row = agent_row(at - distance, connection_median_latency_ms=1, rx_bytes=3, session_count_ssh=1)
+    deployment.take(row)
+    found = deployment.collect()
+    assert found["workspaces"]["rx_bytes"] == (3 if inside else 0)
+    assert found["session_count"]["ssh"] == found["rows"] == (1 if inside else 0)
 
 
-@pytest.mark.django_db
-def test_among_rows_of_the_same_time_the_greatest_id_is_the_newest() -> None:
+def test_among_rows_of_the_same_time_the_greatest_id_is_the_newest(deployment: Deployment) -> None:
     rows = [agent_row(NOW, session_count_ssh=count) for count in range(5)]
-    take(*rows)
+    deployment.take(*rows)
     greatest = max(rows, key=lambda row: str(row["id"]))
-    assert agent_figures(NOW).session_counts["ssh"] == greatest["session_count_ssh"]
+    assert deployment.collect()["session_count"]["ssh"] == greatest["session_count_ssh"]
 
 
-@pytest.mark.django_db
-def test_sums_beyond_64_bits_stop_at_the_greatest_number() -> None:
-    rows = [
-        agent_row(NOW, rx_bytes=2**63 - 1, connection_median_latency_ms=1, agent=number)
-        for number in range(3)
-    ]
-    take(*rows)
-    assert collect_snapshot(NOW).rx_bytes == 2**63 - 1
+@pytest.mark.parametrize("count", [2**53 + 1, 2**62 + 1, 2**63 - 1])
+def test_sums_are_exact_up_to_64_bits_and_stop_there(deployment: Deployment, count: int) -> None:
+    members = {"rx_bytes": count, "session_count_ssh": count, "connection_median_latency_ms": 1}
+    deployment.take(*(agent_row(NOW, agent=n, **members) for n in range(3)))
+    found = deployment.collect()
+    sums = found["workspaces"]["rx_bytes"], found["session_count"]["ssh"]
+    assert sums == (min(3 * count, 2**63 - 1),) * 2
+    (point,) = deployment.points(NOW - MINUTE, NOW, "1h")
+    assert point["workspaces"]["rx_bytes"] == point["session_count"]["ssh"] == sums[0]
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("count", [2**53 - 1, 2**53 + 1, 2**62 + 1])
-def test_sessions_are_added_up_exactly_up_to_64_bits(count: int) -> None:
-    take(*(agent_row(NOW, agent=n, session_count_ssh=count - n) for n in range(3)))
-    assert agent_figures(NOW).session_counts["ssh"] == min(3 * count - 3, 2**63 - 1)
+def test_the_same_moment_has_one_snapshot_which_stays(deployment: Deployment) -> None:
+    first = deployment.collect()
+    deployment.travel(SECOND)
+    deployment.take(agent_row(NOW - SECOND, session_count_ssh=1))
+    assert deployment.collect(NOW)["session_count"] == first["session_count"]
+    assert deployment.collect()["session_count"]["ssh"] == 1
 
 
-@pytest.mark.django_db
-def test_the_same_moment_has_one_snapshot() -> None:
-    first = collect_snapshot(NOW)
-    take(agent_row(NOW - SECOND, session_count_ssh=1))
-    assert collect_snapshot(NOW, now=NOW + SECOND) == first
-    assert Snapshot.objects.count() == 1
+@pytest.mark.parametrize(
+    ("at", "complaint"),
+    [(NOW + SECOND, "still to come"), (NOW - 25 * HOUR, "raw rows are not kept")],
+)
+def test_a_moment_to_come_or_whose_rows_are_gone_has_no_snapshot(
+    deployment: Deployment, at: datetime, complaint: str
+) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        deployment.collect(at)
 
 
-@pytest.mark.django_db
-def test_a_moment_to_come_has_no_snapshot() -> None:
-    with pytest.raises(SnapshotError, match="still to come"):
-        collect_snapshot(NOW + SECOND, now=NOW)
-
-
-@pytest.mark.django_db
-def test_a_moment_whose_rows_are_gone_has_no_snapshot() -> None:
-    with pytest.raises(SnapshotError, match="too early: rows are kept for"):
-        collect_snapshot(NOW - timedelta(hours=25), now=NOW)
-
-
-@pytest.mark.django_db
-def test_without_usage_stats_only_workspaces_count(settings: Any) -> None:
-    take(agent_row(NOW, session_count_ssh=1, connection_median_latency_ms=1, rx_bytes=1))
-    take(workspace_row(1), kind="workspace")
+def test_without_usage_stats_only_workspaces_count(deployment: Deployment, settings: Any) -> None:
+    deployment.take(agent_row(NOW, session_count_ssh=1, connection_median_latency_ms=1, rx_bytes=1))
+    deployment.take(workspace_row(1), kind="workspace")
     settings.STATS_USAGE_ENABLED = False
-    snapshot = collect_snapshot(NOW)
-    assert (snapshot.pending, snapshot.rx_bytes, snapshot.latency_p50) == (1, 0, -1)
-    assert snapshot.session_counts["ssh"] == 0
+    found = deployment.collect()
+    assert (found["workspaces"]["pending"], found["workspaces"]["rx_bytes"]) == (1, 0)
+    assert found["session_count"]["ssh"] == 0
+    assert deployment.counts(agent_row(NOW)) == (0, 0, 1)
 
 
-@pytest.mark.django_db
-def test_with_workspace_usage_sessions_are_those_of_the_newest_full_minute(settings: Any) -> None:
+def test_with_workspace_usage_sessions_are_those_of_the_newest_full_minute(
+    deployment: Deployment, settings: Any
+) -> None:
     settings.EXPERIMENTS = ["Workspace-Usage"]
     minute = NOW.replace(second=0)
-    take(
+    deployment.take(
         agent_row(minute - 61 * SECOND, session_count_ssh=50, usage=True),
         agent_row(minute - 60 * SECOND, session_count_ssh=1, usage=True),
         agent_row(minute - MICROSECOND, session_count_ssh=2, usage=True),
@@ -167,12 +155,15 @@ def test_with_workspace_usage_sessions_are_those_of_the_newest_full_minute(setti
         agent_row(minute - 300 * SECOND, agent=2, session_count_ssh=5, usage=True),
         agent_row(NOW - WINDOW, agent=3, session_count_ssh=30, usage=True),
     )
-    assert collect_snapshot(NOW).session_counts["ssh"] == 1 + 2 + 5
+    assert deployment.collect()["session_count"]["ssh"] == 1 + 2 + 5
 
 
-def rows_of_two_minutes() -> list[dict[str, Any]]:
-    """Rows each second around the window's start and around its end."""
-    return [
+@pytest.mark.parametrize("second", range(0, 60, 7))
+def test_a_window_ends_at_any_second_of_a_minute(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, second: int
+) -> None:
+    monkeypatch.setattr(figures, "MAX_EXACT_ROWS", 0)
+    rows = [
         agent_row(
             edge + n * SECOND,
             rx_bytes=1,
@@ -182,42 +173,19 @@ def rows_of_two_minutes() -> list[dict[str, Any]]:
         for edge in (NOW - WINDOW, NOW)
         for n in range(-60, 60)
     ]
+    deployment.travel(MINUTE)
+    deployment.take(*rows)
+    agrees(deployment.collect(NOW.replace(second=second)), rows, error=0.01)
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("second", range(0, 60, 7))
-def test_a_window_ends_at_any_second_of_a_minute(second: int) -> None:
-    rows = rows_of_two_minutes()
-    take(*rows, now=NOW + timedelta(minutes=1))
-    at = NOW.replace(second=second)
-    expected = Reference(rows, at)
-    figures = agent_figures(at, most_exact_rows=0)
-    assert figures.row_count == len(expected.in_window())
-    assert figures.rx_bytes == expected.traffic("rx_bytes")
-    assert figures.session_counts == expected.sessions()
-
-
-@pytest.mark.django_db
-def test_what_was_folded_before_there_were_slices_counts() -> None:
-    take(*rows_of_two_minutes(), now=NOW + timedelta(minutes=1))
-    before = agent_figures(NOW, most_exact_rows=0)
-    SliceSum.objects.all().delete()
-    MinuteSum.objects.update(sliced_count=0)
-    assert agent_figures(NOW, most_exact_rows=0) == before
-    later = agent_row(NOW, rx_bytes=1, connection_median_latency_ms=1)
-    take(later, now=NOW + timedelta(minutes=1))
-    assert agent_figures(NOW, most_exact_rows=0).row_count == before.row_count + 1
-
-
-@pytest.mark.django_db
-def test_slices_go_when_no_snapshot_of_now_needs_them() -> None:
-    take(*rows_of_two_minutes(), now=NOW + timedelta(minutes=1))
-    before = agent_figures(NOW, most_exact_rows=0)
-    prune_stats(NOW + SLICES_KEPT)
-    assert SliceSum.objects.exists()
-    prune_stats(NOW + 2 * SLICES_KEPT)
-    assert not SliceSum.objects.exists()
-    assert agent_figures(NOW, most_exact_rows=0) == before
+def test_a_late_row_counts_after_the_next_build(deployment: Deployment) -> None:
+    rows = [agent_row(NOW - 300 * SECOND, rx_bytes=1, connection_median_latency_ms=1)]
+    deployment.take(*rows)
+    agrees(deployment.collect(), rows)
+    rows.append(agent_row(NOW - 400 * SECOND, agent=2, rx_bytes=2, connection_median_latency_ms=1))
+    deployment.take(rows[-1])
+    deployment.travel(SECOND)
+    agrees(deployment.collect(), rows)
 
 
 CLOCK = "2026-05-04T12:00:00+00:00"
@@ -236,13 +204,24 @@ STATES = [
 ]
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("state", STATES, ids=lambda state: "-".join(map(str, state.values())))
-def test_each_state_of_a_workspace_counts_where_it_belongs(state: dict[str, Any]) -> None:
-    take(workspace_row(1, **state), kind="workspace")
-    counted = workspace_figures()
-    for name, expected in reference_workspaces([state]).items():
-        assert getattr(counted, name) == expected, name
+def test_each_state_of_a_workspace_counts_where_it_belongs(deployment: Deployment) -> None:
+    for number, state in enumerate(STATES):
+        rows = [workspace_row(2**n + 2**20 * number, **state) for n in range(number % 3 + 1)]
+        deployment.take(*rows, kind="workspace")
+    weighted = [state for number, state in enumerate(STATES) for _ in range(number % 3 + 1)]
+    found = deployment.collect()["workspaces"]
+    expected = reference_workspaces(weighted)
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("state", STATES[::5], ids=lambda state: "-".join(map(str, state.values())))
+def test_one_workspace_alone_is_in_the_states_of_its_job(
+    deployment: Deployment, state: dict[str, Any]
+) -> None:
+    deployment.take(workspace_row(1, **state), kind="workspace")
+    found = deployment.collect()["workspaces"]
+    expected = reference_workspaces([state])
+    assert {name: found[name] for name in expected} == expected
 
 
 # Times to the microsecond around the edges of a window and of its minutes, some of them ahead.
@@ -269,44 +248,52 @@ sent_rows = st.builds(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[tuple[datetime, list[dict[str, Any]]]]:
+def histories(draw: st.DrawFn) -> list[tuple[timedelta, list[dict[str, Any]]]]:
     """Batches with the moments that they arrive at: late, early, repeated, in any order."""
     rows = draw(st.lists(sent_rows, max_size=25, unique_by=lambda row: row["id"]))
     repeated = draw(st.lists(st.sampled_from(rows), max_size=5)) if rows else []
     arriving = draw(st.permutations(rows + repeated))
     cuts = sorted(draw(st.lists(st.integers(0, len(arriving)), max_size=3)))
     bounds = itertools.pairwise([0, *cuts, len(arriving)])
-    # Some come when no slices are made of their time any more.
-    delays = st.timedeltas(min_value=timedelta(minutes=-1), max_value=timedelta(minutes=2)) | (
-        st.just(SLICES_KEPT + WINDOW)
+    delays = st.timedeltas(min_value=timedelta(0), max_value=timedelta(minutes=2))
+    return [(draw(delays), arriving[start:end]) for start, end in bounds]
+
+
+class Figures(TestCase):
+    @examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        history=histories(),
+        ago=st.timedeltas(timedelta(0), timedelta(minutes=3)),
+        exact=st.booleans(),
+        between=st.booleans(),
     )
-    return [(NOW + draw(delays), arriving[start:end]) for start, end in bounds]
-
-
-class FoldedFigures(TestCase):
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(history=histories(), ago=st.timedeltas(timedelta(0), timedelta(minutes=3)))
     def test_they_are_those_of_the_rows_one_by_one(
-        self, history: list[tuple[datetime, list[dict[str, Any]]]], ago: timedelta
+        self,
+        history: list[tuple[timedelta, list[dict[str, Any]]]],
+        ago: timedelta,
+        exact: bool,
+        between: bool,
     ) -> None:
         accepted: dict[str, dict[str, Any]] = {}
-        for arrival, rows in history:
-            refused = {r.row for r in ingest(enumerate(rows), now=arrival, kind="agent").rejected}
-            accepted |= {row["id"]: row for i, row in enumerate(rows) if i not in refused}
-        for at in (NOW, NOW - ago):
-            promote(at)
-            self.agree(Reference(list(accepted.values()), at))
+        limit = figures.MAX_EXACT_ROWS if exact else 0
+        with deployment_at() as deployment, patch.object(figures, "MAX_EXACT_ROWS", limit):
+            for delay, rows in history:
+                deployment.travel(delay)
+                refused = {r["row"] for r in deployment.send(*rows)["rejected"]}
+                accepted |= {r["id"]: r for i, r in enumerate(rows, 1) if i not in refused}
+                if between:
+                    deployment.collect()
+            deployment.travel(MICROSECOND)
+            for at in {deployment.now, deployment.now - ago}:
+                agrees(deployment.collect(at), [*accepted.values()], error=1e-9 if exact else 0.01)
 
-    def agree(self, expected: Reference) -> None:
-        exact = agent_figures(expected.at)
-        folded = agent_figures(expected.at, most_exact_rows=0)
-        for figures in (exact, folded):
-            assert figures.row_count == len(expected.in_window())
-            assert figures.rx_bytes == expected.traffic("rx_bytes")
-            assert figures.tx_bytes == expected.traffic("tx_bytes")
-            assert figures.session_counts == expected.sessions()
-        assert usage_sessions(expected.at) == expected.usage_sessions()
-        for fraction, name in ((0.5, "latency_p50"), (0.95, "latency_p95")):
-            percentile = expected.percentile(fraction)
-            assert getattr(exact, name) == pytest.approx(percentile, rel=1e-9)
-            assert getattr(folded, name) == pytest.approx(percentile, rel=0.01)
+    @examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(rows=st.lists(sent_rows, max_size=12, unique_by=lambda row: row["id"]))
+    def test_sessions_of_usage_are_those_of_the_rows_one_by_one(
+        self, rows: list[dict[str, Any]]
+    ) -> None:
+        with deployment_at(NOW + 4 * MINUTE) as deployment:
+            deployment.take(*rows)
+            with self.settings(EXPERIMENTS=["workspace-usage"]):
+                found = deployment.collect(NOW)["session_count"]
+        assert found == Reference(rows, NOW).usage_sessions()

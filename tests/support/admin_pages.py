@@ -11,8 +11,8 @@ from django.test import RequestFactory
 from django.urls import reverse
 
 from csp.models import REPORTS, Group, IngestKey, Report
-from deployment.stats.models import Snapshot, WorkspaceState
 from jobs.models import JobRun
+from stats.models import Snapshot, WorkspaceState
 from tests.support.factories import DAY_NS, make_key
 from tokens.models import TokenConfig
 from users.models import User
@@ -81,7 +81,7 @@ def addresses(user: User) -> Iterator[str]:
     request.user = user
     yield reverse("admin:index")
     yield reverse("admin:password_change")
-    yield reverse("admin:deployment_snapshot_timelines")
+    yield reverse("admin:stats_snapshot_timelines")
     yield reverse("admin:tokens_apikey_calendar")
     for app in sorted({model._meta.app_label for model in admin.site._registry}):
         yield reverse("admin:app_list", args=[app])

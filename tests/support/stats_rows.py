@@ -1,14 +1,32 @@
-"""Rows for the stats tests, and what they come to: slowly, obviously, in plain Python."""
+"""Rows for the stats tests, their figures in slow and obvious Python, a deployment to tell them.
+
+All goes through HTTP and commands, so that the way stats are kept can change under the tests.
+"""
 
 from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
+import orjson
+import pytest
+
+from tests.support.client import APIClient
+from tests.support.commands import run
+from tests.support.factories import make_key, make_user, utc
+from users.models import User
+
+STATS = "/api/v2/deployment/stats"
+NOW = utc(2026, 5, 4, 12, 34).replace(second=56)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 WINDOW = timedelta(minutes=15)
 SESSIONS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
 
@@ -116,3 +134,94 @@ def _states_of(state: dict[str, Any]) -> Iterable[str]:
         yield "failed"
     if completed and not canceled and not failed:
         yield from {"start": ["running"], "stop": ["stopped"]}.get(state["transition"], [])
+
+
+def text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+class Deployment:
+    """A deployment that is told of rows, and asked, as by an owner; its clock is ours to set."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self._owner: User | None = None
+        self._client: APIClient | None = None
+
+    def travel(self, to: datetime | timedelta) -> None:
+        self.now = to if isinstance(to, datetime) else self.now + to
+        self._client = None
+
+    @property
+    def client(self) -> APIClient:
+        """An owner's client, with a key that is good at this time."""
+        if self._client is None:
+            self._owner = self._owner or make_user("owner")
+            token = make_key(self._owner, now=self.now).token
+            self._client = APIClient(user=self._owner, token=token)
+        return self._client
+
+    def send(self, *rows: Any, kind: str = "agent") -> dict[str, Any]:
+        """What is answered to a report of these rows."""
+        told = [{"kind": kind, **row} for row in rows]
+        answer = self.client.post_json(f"{STATS}/reports", orjson.dumps(told))
+        assert answer.status_code == 200, answer.content
+        verdicts: dict[str, Any] = answer.json()
+        return verdicts
+
+    def take(self, *rows: Any, kind: str = "agent") -> None:
+        """Sends rows of which none is refused."""
+        assert not self.send(*rows, kind=kind)["rejected"]
+
+    def counts(self, *rows: Any, kind: str = "agent") -> tuple[int, int, int]:
+        verdicts = self.send(*rows, kind=kind)
+        return verdicts["accepted"], verdicts["duplicate"], len(verdicts["rejected"])
+
+    def collect(self, at: datetime | None = None) -> dict[str, Any]:
+        """The snapshot of the moment, as it is answered, and `rows` as the command says."""
+        at = at or self.now
+        said = run("collect_deployment_stats", "--at", text(at))
+        assert f"Snapshot of {at.isoformat()}" in said
+        return {**self.at(at), "rows": int(said.split(": ")[1].split()[0])}
+
+    def at(self, moment: datetime) -> dict[str, Any]:
+        answer = self.client.get(STATS, {"at": text(moment)})
+        assert answer.status_code == 200, answer.content
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def points(self, since: datetime, until: datetime, step: str) -> list[dict[str, Any]]:
+        asked = {"since": text(since), "until": text(until), "step": step}
+        answer = self.client.get(f"{STATS}/history", asked)
+        assert answer.status_code == 200, answer.content
+        found: list[dict[str, Any]] = answer.json()["points"]
+        return found
+
+    def prune(self) -> str:
+        return self.job("prune_deployment_stats")
+
+    def job(self, name: str) -> str:
+        self.now += timedelta(microseconds=1)
+        return run("run_job", name)
+
+
+@contextmanager
+def deployment_at(moment: datetime = NOW) -> Iterator[Deployment]:
+    """A deployment whose clock stands at that moment."""
+    found = Deployment()
+    found.now = moment
+    with patch("django.utils.timezone.now", lambda: found.now):
+        yield found
+
+
+def agrees(found: dict[str, Any], rows: list[dict[str, Any]], *, error: float = 1e-9) -> None:
+    """Fails unless the snapshot has the figures that its rows have, one by one."""
+    expected = Reference(rows, datetime.fromisoformat(found["collected_at"]))
+    workspaces = found["workspaces"]
+    assert found["rows"] == len(expected.in_window())
+    assert workspaces["rx_bytes"] == expected.traffic("rx_bytes")
+    assert workspaces["tx_bytes"] == expected.traffic("tx_bytes")
+    assert found["session_count"] == expected.sessions()
+    for name, fraction in (("p50", 0.5), ("p95", 0.95)):
+        right = pytest.approx(expected.percentile(fraction), rel=error)
+        assert workspaces["connection_latency_ms"][name] == right

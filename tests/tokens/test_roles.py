@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployment.stats.models import Snapshot
+from stats.models import Snapshot
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.sending import send

@@ -7,15 +7,11 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.utils import timezone
 
 from audit.models import Entry
-from deployment.stats.ingest import ingest
-from deployment.stats.models import AgentStat
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.sending import send
-from tests.support.stats_rows import agent_row
 from tokens.models import APIKey, TokenConfig
 from users.models import User
 
@@ -74,16 +70,3 @@ def test_last_owner_and_nobody_are_not_erased() -> None:
     with pytest.raises(CommandError, match="no user 'nobody'"):
         erase("nobody")
     assert User.objects.count() == 1
-
-
-def test_agent_rows_keep_their_figures_and_lose_the_person() -> None:
-    user = person()
-    now = timezone.now()
-    rows = [agent_row(now, user_id=str(user.pk)), agent_row(now, agent=2)]
-    ingest(enumerate(rows, 1), now=now, kind="agent")
-
-    told = erase("alice")
-
-    assert "1\tagent rows\tanonymised" in told
-    assert AgentStat.objects.count() == 2
-    assert not AgentStat.objects.filter(user_id=user.pk).exists()

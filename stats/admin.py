@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+
+from jobs.models import JobRun
+from kernel.admin import ReadOnlyAdmin
+from stats.alarms import alarms
+from stats.history.charts import DEFAULT_RANGE, RANGES, charts
+from stats.jobs import COLLECT
+from stats.models import Snapshot, WorkspaceState
+
+NEWEST_RUNS = 20
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/stats/snapshot/change_list.html"
+    list_display = [
+        "collected",
+        "running",
+        "stopped",
+        "building",
+        "pending",
+        "failed",
+        "rx_bytes",
+        "tx_bytes",
+        "latency_p50",
+        "latency_p95",
+        "row_count",
+        "method",
+        "duration_ms",
+    ]
+    list_filter = ["source", "method", "build_version"]
+    date_hierarchy = "collected_at"
+
+    @admin.display(description="collected (UTC)", ordering="collected_at")
+    def collected(self, snapshot: Snapshot) -> str:
+        # With seconds: there may be two snapshots a minute.
+        return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.timelines)
+        own = path("timelines/", view, name="stats_snapshot_timelines")
+        return [own, *super().get_urls()]
+
+    def timelines(self, request: HttpRequest) -> HttpResponse:
+        """Shows charts of a range of history, alarms, and the newest runs."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.GET.get("range", DEFAULT_RANGE)
+        chosen = asked if asked in RANGES else DEFAULT_RANGE
+        now = timezone.now()
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Timelines",
+            "opts": self.opts,
+            "ranges": list(RANGES),
+            "chosen": chosen,
+            "charts": charts(chosen, now=now),
+            "alarms": [alarm for alarm in alarms(now) if alarm.on],
+            "runs": newest_runs(),
+        }
+        return TemplateResponse(request, "admin/stats/snapshot/timelines.html", context)
+
+
+def newest_runs() -> list[tuple[JobRun, float | None]]:
+    """Returns the collector's newest runs, and the seconds that each took; None while it runs."""
+    runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
+    return [(run, _seconds(run)) for run in runs]
+
+
+def _seconds(run: JobRun) -> float | None:
+    return (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+
+
+@admin.register(WorkspaceState)
+class WorkspaceStateAdmin(ReadOnlyAdmin):
+    list_display = ["workspace_id", "transition", "build_number", "job_updated_at", "deleted"]
+    list_filter = ["transition", "deleted"]
+    search_fields = ["workspace_id"]

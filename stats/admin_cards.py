@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.urls import reverse
+
+from kernel.admin import Line, State, ago, register
+from stats.alarms import alarms
+from stats.models import WorkspaceState
+from stats.selectors import refresh_interval, snapshot_state
+
+# A snapshot that is older than so many intervals says that nobody takes them.
+LATE_AFTER = 3
+
+
+def _stats(now: datetime) -> list[Line]:
+    state = snapshot_state(now)
+    workspaces = WorkspaceState.objects.filter(deleted=False).count()
+    return [
+        _newest_snapshot(state["collected_at"] if state else None, now),
+        Line("workspaces known", str(workspaces)),
+        *_alarms(now),
+    ]
+
+
+def _alarms(now: datetime) -> list[Line]:
+    link = reverse("admin:stats_snapshot_timelines")
+    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms(now) if alarm.on]
+
+
+def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
+    late = taken is None or now - taken > LATE_AFTER * refresh_interval()
+    state = State.NOTICE if late else State.GOOD
+    link = reverse("admin:stats_snapshot_changelist")
+    return Line("newest snapshot", ago(taken, now=now), state, link)
+
+
+register("Deployment stats", _stats, order=40)

@@ -1,0 +1,168 @@
+"""History: evenly spaced points with their gaps, from rollups and the newest snapshot in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from kernel.durations import parse_duration
+from kernel.http.errors import Validation, invalid
+from stats.ingest.rows import moment
+from stats.models import Rollup, Snapshot
+from stats.retention import finest_step
+from stats.rollups.hours import EPOCH, HOUR, MINUTE, floor
+from stats.rollups.percentiles import P50, P95, percentile
+from stats.selectors import refresh_interval
+from stats.snapshots.figures import MAX_INTEGER, STATES
+
+MAX_POINTS = 2_000
+RESOLUTION = timedelta(microseconds=1)
+DAY = timedelta(days=1)
+DEFAULT_SPAN = DAY
+STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
+
+_IN_STEPS = """
+SELECT date_bin(%(step)s, start, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at, *
+FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
+"""
+_SUMS = f"SELECT at, sum(rx_bytes), sum(tx_bytes) FROM ({_IN_STEPS}) AS r GROUP BY at"  # noqa: S608
+_HISTOGRAMS = f"""
+SELECT at, array_agg(bucket), array_agg(n) FROM (
+    SELECT at, bucket, sum(n)::bigint AS n
+    FROM ({_IN_STEPS}) AS r, unnest(buckets, counts) AS cell (bucket, n) GROUP BY 1, 2
+) AS cells GROUP BY at
+"""  # noqa: S608 - the names are constants of this package
+_NEWEST = """
+SELECT DISTINCT ON (at) *
+FROM (
+    SELECT *, date_bin(%(step)s, collected_at, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at
+    FROM stats_snapshot WHERE collected_at >= %(since)s AND collected_at < %(until)s
+) AS s ORDER BY at, collected_at DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Even steps that cover what was asked for: [since, until), a step each."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+    @property
+    def points(self) -> int:
+        return (self.until - self.since) // self.step
+
+
+@dataclass(slots=True)
+class Point:
+    """A step: the rows in it, added up, and the newest snapshot in it; without one it is a gap."""
+
+    at: datetime
+    newest: Snapshot | None = None
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    histogram: dict[int, int] = field(default_factory=dict)
+
+    def percentile(self, fraction: float) -> float:
+        return percentile(self.histogram, fraction)
+
+
+def points(asked: Range) -> list[Point]:
+    """Returns a point for each step of the range, oldest first."""
+    starts = (asked.since + number * asked.step for number in range(asked.points))
+    found = {start: Point(start) for start in starts}
+    span = Rollup.Span.MINUTE if asked.step % HOUR else Rollup.Span.HOUR
+    values: dict[str, Any] = {**asdict(asked), "span": span}
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS, values)
+        for at, rx, tx in cursor.fetchall():
+            found[at].rx_bytes, found[at].tx_bytes = int(rx), int(tx)
+        cursor.execute(_HISTOGRAMS, values)
+        for at, buckets, counts in cursor.fetchall():
+            found[at].histogram = dict(zip(buckets, counts, strict=True))
+    for snapshot in Snapshot.objects.raw(_NEWEST, values):
+        found[floor(snapshot.collected_at, asked.step)].newest = snapshot
+    return list(found.values())
+
+
+def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
+    """Returns the range of `since`, `until` and `step`: by default the last day, in even steps.
+
+    Raises: APIError 400 that names the parameter.
+    """
+    until = parse_moment("until", parameters.get("until"), default=now)
+    since = parse_moment("since", parameters.get("since"), default=until - DEFAULT_SPAN)
+    if since >= until:
+        raise invalid(Validation("since", f"{since.isoformat()} is not before until."))
+    finest = finest_step(since, now=now)
+    text = parameters.get("step")
+    step = _step(text) if text else _fitting_step(until - since, finest=finest)
+    asked = even_range(since, until, step=step)
+    if asked.points > MAX_POINTS:
+        detail = f"would make {asked.points} points; the limit is {MAX_POINTS}."
+        raise invalid(Validation("step", detail))
+    # Old snapshots are thinned: a shorter step would show gaps where there were none.
+    if step % finest:
+        detail = f"must be a multiple of {finest} as far back as {since.isoformat()}."
+        raise invalid(Validation("step", detail))
+    return asked
+
+
+def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
+    """Returns the moment that a parameter names. Raises: APIError 400."""
+    if not text:
+        return default
+    try:
+        found = moment(text)
+    except ValueError as error:
+        raise invalid(Validation(name, f"{error}.")) from None
+    if not EPOCH <= found < datetime(9000, 1, 1, tzinfo=found.tzinfo):
+        raise invalid(Validation(name, f"{text[:64]!r} is out of range."))
+    return found
+
+
+def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
+    """Returns the shortest of STEPS that fits the span and the time between snapshots."""
+    shortest = max(finest, refresh_interval())
+    fitting = (step for step in STEPS if step >= shortest and span / step < MAX_POINTS)
+    return next(fitting, DAY)
+
+
+def _step(text: str) -> timedelta:
+    try:
+        step = timedelta(microseconds=parse_duration(text) // 1000)
+    except (ValueError, OverflowError) as error:
+        raise invalid(Validation("step", f"{text[:64]!r} {error}.")) from None
+    shortest = max(MINUTE, refresh_interval())
+    if step < shortest or step % MINUTE:
+        detail = f"must be whole minutes, and no less than {shortest}, between snapshots."
+        raise invalid(Validation("step", detail))
+    return step
+
+
+def even_range(since: datetime, until: datetime, *, step: timedelta) -> Range:
+    """Returns the steps, counted from 1970, that cover the span."""
+    return Range(floor(since, step), floor(until - RESOLUTION, step) + step, step)
+
+
+def point_members(point: Point) -> dict[str, Any]:
+    """Returns a point as the page names its members, or as a gap."""
+    newest = point.newest
+    if newest is None:
+        return {"at": point.at, "gap": True}
+    return {
+        "at": point.at,
+        "session_count": newest.session_counts,
+        "workspaces": {
+            **{state: getattr(newest, state) for state in STATES},
+            "rx_bytes": min(point.rx_bytes, MAX_INTEGER),
+            "tx_bytes": min(point.tx_bytes, MAX_INTEGER),
+            "latency_p50": point.percentile(P50),
+            "latency_p95": point.percentile(P95),
+        },
+    }

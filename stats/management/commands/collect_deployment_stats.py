@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import signal
+from argparse import ArgumentTypeError
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from jobs.services import run_job
+from kernel.durations import DurationError, parse_duration
+from stats.ingest.rows import moment
+from stats.jobs import COLLECT
+from stats.models import Snapshot
+from stats.selectors import refresh_interval
+from stats.services import FIVE_MINUTES, SnapshotError, backfill, collect_snapshot
+from stats.snapshots.collecting import collect_in_a_loop
+
+
+def moment_argument(text: str) -> datetime:
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def _interval(text: str) -> timedelta:
+    try:
+        nanoseconds = parse_duration(text)
+    except DurationError as error:
+        raise ArgumentTypeError(f"{text!r} {error}") from None
+    if nanoseconds < 1_000_000_000:
+        raise ArgumentTypeError(f"{text!r} is less than a second")
+    return timedelta(microseconds=nanoseconds // 1000)
+
+
+class Command(BaseCommand):
+    help = "Takes a snapshot of the deployment's figures: once, again and again, or of the past."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--once", action="store_true", help="One snapshot; the default.")
+        how.add_argument("--loop", action="store_true", help="One each interval, until SIGTERM.")
+        how.add_argument(
+            "--at",
+            type=moment_argument,
+            help="The moment to take it of, such as 2026-01-31T12:00:00Z. "
+            "Workspaces are counted as they are known now.",
+        )
+        how.add_argument(
+            "--since",
+            type=moment_argument,
+            help="Takes a snapshot for each interval from then on that has none, as far as raw "
+            "rows are kept. Workspaces that reported count as running.",
+        )
+        parser.add_argument("--until", type=moment_argument, help="The end of --since; now.")
+        parser.add_argument(
+            "--every",
+            type=_interval,
+            help="The interval, such as 30s: of --loop by default the server's, of --since 5m.",
+        )
+
+    def handle(
+        self,
+        *,
+        loop: bool,
+        at: datetime | None,
+        since: datetime | None,
+        until: datetime | None,
+        every: timedelta | None,
+        **options: Any,
+    ) -> str:
+        if every and not (loop or since):
+            raise CommandError("--every is an interval, so it goes with --loop or --since.")
+        if until and not since:
+            raise CommandError("--until is the end of --since, so it goes with that.")
+        if loop:
+            return _loop(every or refresh_interval())
+        if since:
+            return _backfill(since, until, every=every or FIVE_MINUTES)
+        return _described(_at(at) if at else _once())
+
+
+def _at(at: datetime) -> Snapshot:
+    try:
+        return collect_snapshot(at, now=timezone.now())
+    except SnapshotError as error:
+        raise CommandError(str(error)) from None
+
+
+def _once() -> Snapshot:
+    now = timezone.now()
+    run = run_job(COLLECT, now)
+    if run is None:
+        raise CommandError("Another process is taking a snapshot right now.")
+    if run.failed:
+        raise CommandError(f"No snapshot: {run.error}")
+    return Snapshot.objects.get(collected_at=now)
+
+
+def _described(snapshot: Snapshot) -> str:
+    return (
+        f"Snapshot of {snapshot.collected_at.isoformat()}: {snapshot.row_count} rows, "
+        f"{snapshot.running} workspaces running."
+    )
+
+
+def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> str:
+    now = timezone.now()
+    if since >= (until or now):
+        raise CommandError(f"{since.isoformat()} is not before --until.")
+    taken = sum(1 for _ in backfill(since, until or now, now=now, every=every))
+    return f"{taken} snapshots of the past were taken."
+
+
+def _loop(every: timedelta) -> str:
+    wishes: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: wishes.put(number))
+    taken = collect_in_a_loop(lambda seconds: _asked_to_stop(wishes, seconds), every=every)
+    return f"{taken} snapshots taken."
+
+
+def _asked_to_stop(wishes: SimpleQueue[int], seconds: float) -> bool:
+    try:
+        wishes.get(timeout=seconds)
+    except Empty:
+        return False
+    return True

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import django.contrib.postgres.fields
+from django.db import migrations, models
+
+# A partitioned table is beyond Django's models. The bucket of a latency is computed here and
+# nowhere else; stats.rollups.percentiles has its inverse, and the number is log(RATIO) there.
+AGENT_STATS = """
+CREATE TABLE stats_agentstat (
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    user_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    template_id uuid NOT NULL,
+    connections_by_proto jsonb NOT NULL,
+    connection_count bigint NOT NULL,
+    rx_packets bigint NOT NULL,
+    rx_bytes bigint NOT NULL,
+    tx_packets bigint NOT NULL,
+    tx_bytes bigint NOT NULL,
+    session_count_vscode bigint NOT NULL,
+    session_count_jetbrains bigint NOT NULL,
+    session_count_reconnecting_pty bigint NOT NULL,
+    session_count_ssh bigint NOT NULL,
+    connection_median_latency_ms double precision NOT NULL,
+    usage boolean NOT NULL,
+    latency_bucket integer GENERATED ALWAYS AS (
+        CASE WHEN connection_median_latency_ms > 0
+        THEN ceil(ln(connection_median_latency_ms) / 0.019000571614286515)::integer - 1 END
+    ) STORED,
+    PRIMARY KEY (created_at, id)
+) PARTITION BY RANGE (created_at);
+CREATE INDEX agent_stat_of_agent ON stats_agentstat (agent_id, created_at);
+CREATE INDEX agent_stat_usage ON stats_agentstat (created_at) WHERE usage;
+"""
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='NewestAgentStat',
+            fields=[
+                ('session_count_vscode', models.BigIntegerField(default=0)),
+                ('session_count_jetbrains', models.BigIntegerField(default=0)),
+                ('session_count_reconnecting_pty', models.BigIntegerField(default=0)),
+                ('session_count_ssh', models.BigIntegerField(default=0)),
+                ('agent_id', models.UUIDField(primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField()),
+                ('id', models.UUIDField()),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='Rollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('span', 'start', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('span', models.IntegerField(choices=[(60, 'Minute'), (3600, 'Hour')])),
+                ('start', models.DateTimeField()),
+                ('row_count', models.BigIntegerField(default=0)),
+                ('rx_bytes', models.DecimalField(decimal_places=0, default=0, max_digits=40)),
+                ('tx_bytes', models.DecimalField(decimal_places=0, default=0, max_digits=40)),
+                ('buckets', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list)),
+                ('counts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list)),
+                ('built_at', models.DateTimeField()),
+                ('closed', models.BooleanField(db_default=False, default=False)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='StaleMinute',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('minute', models.DateTimeField(db_index=True)),
+                ('rows_went', models.BooleanField(default=False)),
+            ],
+        ),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(AGENT_STATS, 'DROP TABLE stats_agentstat')],
+            state_operations=[
+                migrations.CreateModel(
+                    name='AgentStat',
+                    fields=[
+                        ('session_count_vscode', models.BigIntegerField(default=0)),
+                        ('session_count_jetbrains', models.BigIntegerField(default=0)),
+                        ('session_count_reconnecting_pty', models.BigIntegerField(default=0)),
+                        ('session_count_ssh', models.BigIntegerField(default=0)),
+                        ('pk', models.CompositePrimaryKey('created_at', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
+                        ('id', models.UUIDField()),
+                        ('created_at', models.DateTimeField()),
+                        ('user_id', models.UUIDField()),
+                        ('agent_id', models.UUIDField()),
+                        ('workspace_id', models.UUIDField()),
+                        ('template_id', models.UUIDField()),
+                        ('connections_by_proto', models.JSONField(default=dict)),
+                        ('connection_count', models.BigIntegerField(default=0)),
+                        ('rx_packets', models.BigIntegerField(default=0)),
+                        ('rx_bytes', models.BigIntegerField(default=0)),
+                        ('tx_packets', models.BigIntegerField(default=0)),
+                        ('tx_bytes', models.BigIntegerField(default=0)),
+                        ('connection_median_latency_ms', models.FloatField(default=-1)),
+                        ('usage', models.BooleanField(default=False)),
+                        ('latency_bucket', models.IntegerField(editable=False, null=True)),
+                    ],
+                    options={
+                        'indexes': [models.Index(fields=['agent_id', 'created_at'], name='agent_stat_of_agent'), models.Index(condition=models.Q(('usage', True)), fields=['created_at'], name='agent_stat_usage')],
+                    },
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Snapshot',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('collected_at', models.DateTimeField(unique=True)),
+                ('aggregated_from', models.DateTimeField()),
+                ('pending', models.BigIntegerField()),
+                ('building', models.BigIntegerField()),
+                ('running', models.BigIntegerField()),
+                ('failed', models.BigIntegerField()),
+                ('stopped', models.BigIntegerField()),
+                ('rx_bytes', models.BigIntegerField()),
+                ('tx_bytes', models.BigIntegerField()),
+                ('latency_p50', models.FloatField()),
+                ('latency_p95', models.FloatField()),
+                ('session_counts', models.JSONField()),
+                ('method', models.CharField(choices=[('exact', 'Exact'), ('histogram', 'Histogram')], max_length=16)),
+                ('source', models.CharField(choices=[('reports', 'Reports'), ('backfill', 'Backfill')], default='reports', max_length=16)),
+                ('row_count', models.BigIntegerField()),
+                ('duration_ms', models.FloatField()),
+                ('configuration_hash', models.CharField(blank=True, default='', max_length=64)),
+                ('build_version', models.CharField(blank=True, default='', max_length=128)),
+            ],
+            options={
+                'ordering': ['-collected_at'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('aggregated_from__lt', models.F('collected_at'))), name='snapshot_window_not_empty')],
+            },
+        ),
+        migrations.CreateModel(
+            name='WorkspaceState',
+            fields=[
+                ('workspace_id', models.UUIDField(primary_key=True, serialize=False)),
+                ('deleted', models.BooleanField(default=False)),
+                ('build_number', models.BigIntegerField(null=True)),
+                ('transition', models.CharField(blank=True, choices=[('start', 'Start'), ('stop', 'Stop'), ('delete', 'Delete')], default='', max_length=8)),
+                ('job_started_at', models.DateTimeField(null=True)),
+                ('job_canceled_at', models.DateTimeField(null=True)),
+                ('job_completed_at', models.DateTimeField(null=True)),
+                ('job_updated_at', models.DateTimeField(null=True)),
+                ('error', models.TextField(blank=True, default='')),
+            ],
+            options={
+                'constraints': [models.CheckConstraint(condition=models.Q(('transition__in', ['', 'start', 'stop', 'delete'])), name='workspace_state_transition_known')],
+            },
+        ),
+    ]

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+
+class SessionCounts(models.Model):
+    """How many sessions of each kind an agent reported."""
+
+    session_count_vscode = models.BigIntegerField(default=0)
+    session_count_jetbrains = models.BigIntegerField(default=0)
+    session_count_reconnecting_pty = models.BigIntegerField(default=0)
+    session_count_ssh = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class AgentStat(SessionCounts):
+    """One report of one agent. Partitioned by the hour of `created_at`, dropped by whole hours.
+
+    PostgreSQL computes `latency_bucket` (the migration has the formula): the bucket of a latency
+    above 0, else NULL.
+    Units: latency in milliseconds, -1 where none was measured.
+    """
+
+    pk = models.CompositePrimaryKey("created_at", "id")
+    id = models.UUIDField()
+    created_at = models.DateTimeField()
+    user_id = models.UUIDField()
+    agent_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    template_id = models.UUIDField()
+    connections_by_proto = models.JSONField(default=dict)
+    connection_count = models.BigIntegerField(default=0)
+    rx_packets = models.BigIntegerField(default=0)
+    rx_bytes = models.BigIntegerField(default=0)
+    tx_packets = models.BigIntegerField(default=0)
+    tx_bytes = models.BigIntegerField(default=0)
+    connection_median_latency_ms = models.FloatField(default=-1)
+    usage = models.BooleanField(default=False)
+    latency_bucket = models.IntegerField(null=True, editable=False)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["agent_id", "created_at"], name="agent_stat_of_agent"),
+            models.Index(fields=["created_at"], name="agent_stat_usage", condition=Q(usage=True)),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class StaleMinute(models.Model):
+    """A mark: what is built of this minute is no longer what its rows say.
+
+    `rows_went` says that rows were removed, so that the newest row of an agent may be gone, too.
+    """
+
+    minute = models.DateTimeField(db_index=True)
+    rows_went = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.minute:%Y-%m-%d %H:%M}"
+
+
+class Rollup(models.Model):
+    """All rows of one minute or one hour, added up. Traffic is that of rows with a latency.
+
+    Of the latency histogram, `counts` has the number of rows in each of `buckets`. An hour that is
+    `closed` has no raw rows any more, and is never built again.
+    """
+
+    class Span(models.IntegerChoices):
+        MINUTE = 60
+        HOUR = 3600
+
+    pk = models.CompositePrimaryKey("span", "start")
+    span = models.IntegerField(choices=Span)
+    start = models.DateTimeField()
+    row_count = models.BigIntegerField(default=0)
+    rx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
+    tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
+    buckets = ArrayField(models.IntegerField(), default=list)
+    counts = ArrayField(models.BigIntegerField(), default=list)
+    built_at = models.DateTimeField()
+    closed = models.BooleanField(default=False, db_default=False)
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M} +{self.span} s"
+
+
+class NewestAgentStat(SessionCounts):
+    """The newest row of an agent: by `created_at`, then by id."""
+
+    agent_id = models.UUIDField(primary_key=True)
+    created_at = models.DateTimeField()
+    id = models.UUIDField()
+
+    def __str__(self) -> str:
+        return str(self.agent_id)
+
+
+class WorkspaceState(models.Model):
+    """What is known of one workspace: its newest build, and the provisioner job of that build."""
+
+    class Transition(models.TextChoices):
+        START = "start"
+        STOP = "stop"
+        DELETE = "delete"
+
+    workspace_id = models.UUIDField(primary_key=True)
+    deleted = models.BooleanField(default=False)
+    build_number = models.BigIntegerField(null=True)
+    transition = models.CharField(max_length=8, choices=Transition, blank=True, default="")
+    job_started_at = models.DateTimeField(null=True)
+    job_canceled_at = models.DateTimeField(null=True)
+    job_completed_at = models.DateTimeField(null=True)
+    job_updated_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(transition__in=["", "start", "stop", "delete"]),
+                name="workspace_state_transition_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.workspace_id)
+
+
+class Snapshot(models.Model):
+    """The deployment's figures at one moment, over the window (aggregated_from, collected_at].
+
+    A snapshot of the past that is `backfilled` knows nothing of workspaces but which reported.
+    Units: traffic in bytes; latency in milliseconds, -1 where none was measured.
+    Shape: `session_counts` {kind: count}.
+    """
+
+    class Method(models.TextChoices):
+        EXACT = "exact"
+        HISTOGRAM = "histogram"
+
+    class Source(models.TextChoices):
+        REPORTS = "reports"
+        BACKFILL = "backfill"
+
+    collected_at = models.DateTimeField(unique=True)
+    aggregated_from = models.DateTimeField()
+    pending = models.BigIntegerField()
+    building = models.BigIntegerField()
+    running = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    stopped = models.BigIntegerField()
+    rx_bytes = models.BigIntegerField()
+    tx_bytes = models.BigIntegerField()
+    latency_p50 = models.FloatField()
+    latency_p95 = models.FloatField()
+    session_counts = models.JSONField()
+    method = models.CharField(max_length=16, choices=Method)
+    source = models.CharField(max_length=16, choices=Source, default=Source.REPORTS)
+    row_count = models.BigIntegerField()
+    duration_ms = models.FloatField()
+    configuration_hash = models.CharField(max_length=64, blank=True, default="")
+    build_version = models.CharField(max_length=128, blank=True, default="")
+
+    class Meta:
+        ordering = ["-collected_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(aggregated_from__lt=models.F("collected_at")),
+                name="snapshot_window_not_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.collected_at:%Y-%m-%d %H:%M:%S}"

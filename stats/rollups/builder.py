@@ -1,0 +1,171 @@
+"""The one place where rollups and newest rows are built: an hour's stale minutes at a time.
+
+Only one builder runs at a time. It deletes exactly the marks that it read, so that one which is
+committed meanwhile stays, and its minute is built again.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from kernel.db.connections import transaction_lock
+from stats.models import Rollup, StaleMinute
+from stats.rollups.hours import AGENT_STATS, HOUR, closed_among, hour_of, mark_stale
+
+SESSION_COLUMNS = (
+    "session_count_vscode",
+    "session_count_jetbrains",
+    "session_count_reconnecting_pty",
+    "session_count_ssh",
+)
+SESSIONS = ", ".join(SESSION_COLUMNS)
+# Older hours than these wait for the next run when time is up. The newest are built always: the
+# next snapshot is of them.
+NEWEST_HOURS = 2
+
+_DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
+# The hour's bounds are there for the planner: it looks at this hour's partition alone.
+_STALE_ROWS = """
+FROM unnest(%(minutes)s::timestamptz[]) AS minute JOIN stats_agentstat AS r
+    ON r.created_at >= minute AND r.created_at < minute + interval '1 minute'
+WHERE r.created_at >= %(hour)s AND r.created_at < %(end)s
+"""
+_BUILD_MINUTES = f"""
+INSERT INTO stats_rollup (
+    span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
+)
+SELECT 60, minute, sum(n),
+       coalesce(sum(rx) FILTER (WHERE bucket IS NOT NULL), 0),
+       coalesce(sum(tx) FILTER (WHERE bucket IS NOT NULL), 0),
+       coalesce(array_agg(bucket ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
+       coalesce(array_agg(n ORDER BY bucket) FILTER (WHERE bucket IS NOT NULL), '{{}}'),
+       %(now)s, false
+FROM (
+    SELECT minute, latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx
+    {_STALE_ROWS} GROUP BY 1, 2
+) AS cells GROUP BY minute
+"""  # noqa: S608 - the names are constants of this package
+_BUILD_HOUR = """
+WITH minutes AS MATERIALIZED (
+    SELECT * FROM stats_rollup WHERE span = 60 AND start >= %(hour)s AND start < %(end)s
+), cells AS (
+    SELECT bucket, sum(n)::bigint AS n
+    FROM minutes, unnest(buckets, counts) AS cell (bucket, n) GROUP BY bucket
+)
+INSERT INTO stats_rollup (
+    span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
+)
+SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(rx_bytes), 0),
+       coalesce(sum(tx_bytes), 0),
+       ARRAY(SELECT bucket FROM cells ORDER BY bucket),
+       ARRAY(SELECT n FROM cells ORDER BY bucket), %(now)s, false
+FROM minutes
+ON CONFLICT (span, start) DO UPDATE SET
+    (row_count, rx_bytes, tx_bytes, buckets, counts, built_at) = (
+        excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.buckets,
+        excluded.counts, excluded.built_at)
+"""
+_RAISE_NEWEST = f"""
+INSERT INTO stats_newestagentstat AS known (agent_id, created_at, id, {SESSIONS})
+SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {SESSIONS}
+{{rows}} ORDER BY agent_id, created_at DESC, id DESC
+ON CONFLICT (agent_id) DO UPDATE SET
+    (created_at, id, {SESSIONS}) =
+    (excluded.created_at, excluded.id, {", ".join(f"excluded.{c}" for c in SESSION_COLUMNS)})
+WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
+"""
+_FORGET_NEWEST = """
+DELETE FROM stats_newestagentstat
+WHERE date_trunc('minute', created_at, 'UTC') = ANY(%s) RETURNING agent_id
+"""
+_ROWS_OF_AGENTS = """
+FROM stats_agentstat
+WHERE created_at >= %(hour)s AND created_at < %(end)s AND agent_id = ANY(%(agents)s)
+"""
+_FOUND = """
+SELECT agent_id FROM stats_newestagentstat
+WHERE created_at >= %(hour)s AND agent_id = ANY(%(agents)s)
+"""
+
+
+def build(*, now: datetime, seconds: float = float("inf")) -> int:
+    """Builds what is stale, the newest hours first. Returns how many minutes with rows it built.
+
+    After so many seconds, older hours are left to the next run.
+    """
+    ends = time.monotonic() + seconds
+    built = 0
+    for hour in _stale_hours():
+        if hour < now - NEWEST_HOURS * HOUR and time.monotonic() > ends:
+            break
+        with transaction.atomic(), transaction_lock("build-stats"):
+            built += _build_hour(hour, now=now)
+    return built
+
+
+def _stale_hours() -> list[datetime]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute "
+            "ORDER BY 1 DESC"
+        )
+        return [hour.astimezone(UTC) for (hour,) in cursor.fetchall()]
+
+
+def _build_hour(hour: datetime, *, now: datetime) -> int:
+    within = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
+    marks = list(within.values_list("pk", "minute", "rows_went"))
+    minutes = sorted({minute for _, minute, _ in marks})
+    built = 0
+    if minutes and not closed_among([hour]):
+        values = {"minutes": minutes, "hour": hour, "end": hour + HOUR, "now": now}
+        went = sorted({minute for _, minute, rows_went in marks if rows_went})
+        built = _build_rollups(values)
+        _build_newest(values, went=went)
+    StaleMinute.objects.filter(pk__in=[pk for pk, _, _ in marks]).delete()
+    return built
+
+
+def _build_rollups(values: dict[str, Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE_MINUTES, values)
+        cursor.execute(_BUILD_MINUTES, values)
+        built: int = cursor.rowcount
+        cursor.execute(_BUILD_HOUR, values)
+    return built
+
+
+def _build_newest(values: dict[str, Any], *, went: list[datetime]) -> None:
+    with connection.cursor() as cursor:
+        agents: set[uuid.UUID] = set()
+        if went:
+            cursor.execute(_FORGET_NEWEST, [went])
+            agents = {agent for (agent,) in cursor.fetchall()}
+        cursor.execute(_RAISE_NEWEST.format(rows=_STALE_ROWS), values)
+        # Of agents whose newest row went, an older one is the newest now, in whichever hour.
+        for hour in reversed(AGENT_STATS.starts()):
+            if not agents:
+                break
+            of_hour: dict[str, Any] = {"hour": hour, "end": hour + HOUR, "agents": sorted(agents)}
+            cursor.execute(_RAISE_NEWEST.format(rows=_ROWS_OF_AGENTS), of_hour)
+            cursor.execute(_FOUND, of_hour)
+            agents -= {agent for (agent,) in cursor.fetchall()}
+
+
+def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
+    """Builds every minute from `since` on again. Returns how many, and how many hours are closed.
+
+    A closed hour has no rows any more, and stays as it is.
+    """
+    first = since.replace(second=0, microsecond=0)
+    for hour in AGENT_STATS.starts():
+        if hour >= hour_of(first) and not closed_among([hour]):
+            minutes = (hour.replace(minute=number) for number in range(60))
+            mark_stale([minute for minute in minutes if minute >= first], rows_went=True)
+    closed = Rollup.objects.filter(span=Rollup.Span.HOUR, start__gte=hour_of(first), closed=True)
+    return build(now=now), closed.count()

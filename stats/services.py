@@ -1,0 +1,147 @@
+"""Taking snapshots of the deployment's figures: of now, of a moment, of a stretch of the past."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from kernel.db import listener
+from kernel.db.connections import transaction_lock, unless_deadlocked
+from kernel.http.rendering import render_json
+from options.rendering import config_document
+from stats.models import Snapshot
+from stats.rollups.builder import build
+from stats.rollups.hours import AGENT_STATS, HOUR, closed_among, floor, hours_of, kept_from
+from stats.snapshots import figures
+from stats.snapshots.figures import WINDOW
+
+TOPIC = "stats"
+# With it, sessions are counted by the rows that tell of usage.
+USAGE_EXPERIMENT = "workspace-usage"
+# The builder may take so long for rows of the past before a snapshot of now.
+BUILD_SECONDS = 5.0
+FIVE_MINUTES = timedelta(minutes=5)
+SECOND = timedelta(seconds=1)
+
+
+class SnapshotError(Exception):
+    """A snapshot that cannot be taken; the message says why."""
+
+
+def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
+    """Returns the snapshot of that moment: taken now, or the one that was taken of it before.
+
+    Raises: SnapshotError for a moment that is ahead, or whose raw rows are no longer kept.
+    """
+    now = now or at
+    _check_moment(at, now=now)
+    # A moment of the past needs all of its minutes.
+    build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
+    return unless_deadlocked(partial(_collected, at))
+
+
+def _check_moment(at: datetime, *, now: datetime) -> None:
+    if at > now:
+        raise SnapshotError(f"{at.isoformat()} is still to come.")
+    if not _is_kept(at, now=now):
+        first = (kept_from(now) + WINDOW).isoformat()
+        raise SnapshotError(
+            f"{at.isoformat()} is too early: its raw rows are not kept. All are from {first} on."
+        )
+
+
+def _is_kept(at: datetime, *, now: datetime) -> bool:
+    """Whether no raw row of the moment's window was dropped, or refused as of a closed hour."""
+    hours = hours_of([at - WINDOW, at])
+    if closed_among(hours):
+        return False
+    return min(hours) >= kept_from(now) or not hours.isdisjoint(AGENT_STATS.starts())
+
+
+@transaction.atomic
+def _collected(at: datetime) -> Snapshot:
+    started = time.monotonic()
+    with transaction_lock("collect-deployment-stats"):
+        known = Snapshot.objects.filter(collected_at=at).first()
+        if known:
+            return known
+        taken = _agents(at) | figures.workspace_figures()
+        snapshot = _kept(
+            at,
+            **taken,
+            duration_ms=(time.monotonic() - started) * 1000,
+            configuration_hash=configuration_hash(),
+            build_version=settings.BUILD_VERSION,
+        )
+        listener.announce(TOPIC)
+        return snapshot
+
+
+def _kept(at: datetime, **members: Any) -> Snapshot:
+    return Snapshot.objects.create(collected_at=at, aggregated_from=at - WINDOW, **members)
+
+
+def _agents(at: datetime) -> dict[str, Any]:
+    if not settings.STATS_USAGE_ENABLED:
+        return asdict(figures.NO_AGENTS)
+    found = asdict(figures.agent_figures(at))
+    if USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS):
+        found["session_counts"] = figures.usage_sessions(at)
+    return found
+
+
+@cache
+def configuration_hash() -> str:
+    """Returns a digest of the configuration as it may be shown, that is without secrets."""
+    shown = render_json(config_document(settings.CONFIGURATION))
+    return hashlib.sha256(shown).hexdigest()
+
+
+def backfill(
+    since: datetime, until: datetime, *, now: datetime, every: timedelta = FIVE_MINUTES
+) -> Iterator[Snapshot]:
+    """Takes a snapshot at the end of each step of [since, until) that has none, oldest first.
+
+    They are taken from raw rows, so only of hours that have them. A step in whose window nothing
+    was reported stays a gap. Of workspaces, those that reported count as running.
+    """
+    build(now=now)
+    for hour in AGENT_STATS.starts():
+        if hour + HOUR > since and hour < until:
+            yield from _backfill_hour(hour, since, min(until, now), every=every, now=now)
+
+
+def _backfill_hour(
+    hour: datetime, since: datetime, until: datetime, *, every: timedelta, now: datetime
+) -> Iterator[Snapshot]:
+    taken = Snapshot.objects.filter(
+        collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
+    )
+    known = {floor(moment, every) for moment in taken.values_list("collected_at", flat=True)}
+    start = floor(max(since, hour), every)
+    while start < min(until, hour + HOUR):
+        at = start + every - SECOND
+        if start not in known and at < until and _is_kept(at, now=now):
+            yield from _backfilled(at)
+        start += every
+
+
+def _backfilled(at: datetime) -> Iterator[Snapshot]:
+    started = time.monotonic()
+    found = _agents(at)
+    if found["row_count"]:
+        found |= figures.reporting_workspaces(at)
+        yield _kept(
+            at,
+            **found,
+            source=Snapshot.Source.BACKFILL,
+            duration_ms=(time.monotonic() - started) * 1000,
+        )

@@ -1,0 +1,229 @@
+"""Writers, the builder, the collector and pruning at the same time."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from kernel.db.connections import connect_directly
+from stats.rollups.builder import build
+from stats.services import collect_snapshot
+from tests.support.commands import run, write_lines
+from tests.support.processes import wait_for
+from tests.support.stats_rows import HOUR, MINUTE, SECOND, Deployment, agent_row, agrees
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LIKE_IT = """
+INSERT INTO stats_agentstat (
+    id, agent_id, created_at, user_id, workspace_id, template_id, connections_by_proto,
+    connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode,
+    session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh,
+    connection_median_latency_ms, usage
+)
+SELECT %s, %s, created_at, user_id, workspace_id, template_id, connections_by_proto,
+    connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode,
+    session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh,
+    connection_median_latency_ms, usage
+FROM stats_agentstat
+"""
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    found = Deployment()
+    found.now = timezone.now()
+    assert found.client.token
+    return found
+
+
+@pytest.fixture
+def other() -> Iterator[psycopg.Connection[Any]]:
+    """Another's connection, on which a transaction is begun."""
+    with connect_directly() as connected:
+        connected.execute("SET lock_timeout = '3s'")
+        connected.autocommit = False
+        yield connected
+
+
+def waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return bool(cursor.fetchone()[0])
+
+
+def closing[T](action: Callable[[], T]) -> Callable[[], T]:
+    """The action for a thread, which leaves no connection open."""
+
+    def run_it() -> T:
+        try:
+            return action()
+        finally:
+            connection.close()
+
+    return run_it
+
+
+def rows_of(now: datetime, number: int) -> list[dict[str, Any]]:
+    return [
+        agent_row(
+            now - n % 200 * SECOND,
+            agent=n % 40,
+            rx_bytes=1,
+            connection_median_latency_ms=n + 1,
+            session_count_ssh=n % 3,
+        )
+        for n in range(number)
+    ]
+
+
+def test_the_same_rows_from_many_at_once_count_once(deployment: Deployment) -> None:
+    run("run_job", "keep_stats_hours_ahead")
+    rows = rows_of(deployment.now, 200)
+
+    def send(number: int) -> tuple[int, int, int]:
+        return closing(lambda: deployment.counts(*(rows if number % 2 else rows[::-1])))()
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(send, range(8)))
+    assert sum(accepted for accepted, _, _ in counts) == 200
+    assert sum(duplicate for _, duplicate, _ in counts) == 7 * 200
+    agrees(deployment.collect(timezone.now()), rows)
+
+
+@contextmanager
+def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
+    """Runs each action again and again, in a thread of its own, until the block ends."""
+    over = Event()
+
+    def repeat(action: Callable[[], Any]) -> None:
+        while not over.is_set():
+            action()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        running = [pool.submit(closing(partial(repeat, action))) for action in actions]
+        try:
+            yield
+        finally:
+            over.set()
+    assert [each.result() for each in running] == [None] * len(actions)
+
+
+def test_two_writers_and_the_builder_at_once_lose_and_double_nothing(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """One writer is an import; the collector and the builder never stop meanwhile."""
+    rows = rows_of(deployment.now, 3000)
+    file = write_lines(tmp_path / "rows.jsonl", *rows)
+
+    def report() -> int:
+        chance = random.Random(3)  # noqa: S311 - the same each time
+        return sum(deployment.counts(*chance.sample(rows, 150))[0] for _ in range(40))
+
+    def collect() -> None:
+        now = timezone.now()
+        collect_snapshot(now - 10 * SECOND, now=now)
+
+    def take_in() -> int:
+        return int(run("import_agent_stats", file).split()[0])
+
+    with meanwhile(lambda: build(now=timezone.now()), collect), ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(closing(action)) for action in (report, take_in)]
+        accepted = [writer.result() for writer in writers]
+    assert sum(accepted) == len(rows)
+    agrees(deployment.collect(timezone.now()), rows)
+
+
+def test_a_row_that_is_committed_while_its_minute_is_built_is_built_after(
+    deployment: Deployment, other: psycopg.Connection[Any]
+) -> None:
+    """The builder waits for nobody who writes, and what it did not see stays marked."""
+    rows = [agent_row(deployment.now - 3 * MINUTE, connection_median_latency_ms=1, rx_bytes=1)]
+    deployment.take(*rows)
+    late = rows[0] | {"id": str(uuid.uuid4()), "agent_id": str(uuid.UUID(int=2))}
+    other.execute(LIKE_IT, [late["id"], late["agent_id"]])
+    other.execute(
+        "INSERT INTO stats_staleminute (minute, rows_went) "
+        "SELECT date_trunc('minute', created_at, 'UTC'), false FROM stats_agentstat LIMIT 1"
+    )
+    agrees(deployment.collect(timezone.now()), rows)
+    other.commit()
+    agrees(deployment.collect(timezone.now()), [*rows, late])
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_an_hour_is_closed_only_when_its_writers_are_done(
+    deployment: Deployment, other: psycopg.Connection[Any], settings: Any, commits: bool
+) -> None:
+    """A writer that holds the hour makes pruning wait; its row is then there, or refused."""
+    settings.STATS_RAW_RETENTION = timedelta(hours=1)
+    old = deployment.now - 5 * HOUR
+    deployment.take(agent_row(old))
+    run("collect_deployment_stats")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE stats_rollup SET built_at = built_at - interval '2 hours'")
+    other.execute("SELECT * FROM stats_rollup WHERE span = 3600 AND NOT closed FOR KEY SHARE")
+    other.execute("INSERT INTO stats_staleminute (minute, rows_went) VALUES (%s, false)", [old])
+    with ThreadPoolExecutor(1) as pool:
+        pruned = pool.submit(closing(lambda: run("run_job", "prune_deployment_stats")))
+        wait_for(waiting)
+        (other.commit if commits else other.rollback)()
+        pruned.result()
+    assert deployment.counts(agent_row(old)) == ((1, 0, 0) if commits else (0, 0, 1))
+
+
+def test_rows_of_old_hours_come_in_while_hours_are_dropped(
+    deployment: Deployment, settings: Any
+) -> None:
+    """Each row is accepted and in history, or refused by name."""
+    settings.STATS_RAW_RETENTION = timedelta(hours=1)
+    first = deployment.now.replace(minute=5, second=0, microsecond=0) - 30 * HOUR
+
+    def prune() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE stats_rollup SET built_at = built_at - interval '2 hours'")
+        run("run_job", "prune_deployment_stats")
+
+    accepted = []
+    with meanwhile(prune):
+        for hour in range(8):
+            members: dict[str, Any] = {"rx_bytes": 1, "connection_median_latency_ms": 1}
+            rows = [agent_row(first + hour * HOUR, **members) for _ in range(5)]
+            accepted.append(sum(deployment.counts(row)[0] for row in rows))
+            build(now=timezone.now())
+    build(now=timezone.now())
+    for hour, number in enumerate(accepted):
+        assert traffic(first + hour * HOUR) == number
+
+
+def traffic(moment: datetime) -> int:
+    query = "SELECT sum(rx_bytes) FROM stats_rollup WHERE span = 3600 AND start = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(query, [moment.replace(minute=0)])
+        return int(cursor.fetchone()[0])
+
+
+def test_two_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) -> None:
+    at = deployment.now - SECOND
+
+    def collect(_: int) -> int:
+        return closing(lambda: int(collect_snapshot(at, now=timezone.now()).pk))()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(collect, range(4)))) == 1

@@ -1,0 +1,158 @@
+"""Rows of the past, imported by one command, show in history and charts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+from django.test import Client
+
+from tests.support.commands import run, write_lines
+from tests.support.factories import PASSWORD
+from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Deployment,
+    agent_row,
+    agrees,
+    text,
+    workspace_row,
+)
+
+DAY = 24 * HOUR
+FIRST = NOW.replace(hour=0, minute=0, second=0) - 9 * DAY
+
+
+def three_days() -> list[dict[str, Any]]:
+    """Reports of three agents every 10 minutes, but for four hours of each night."""
+    return [
+        agent_row(
+            FIRST + n * 10 * MINUTE,
+            agent=agent,
+            rx_bytes=agent,
+            connection_median_latency_ms=10 * agent,
+            session_count_ssh=agent,
+        )
+        for n in range(3 * 144)
+        for agent in (1, 2, 3)
+        if n % 144 >= 24
+    ]
+
+
+def test_three_days_that_are_imported_show_in_history(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    rows = three_days()
+    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    assert said.startswith(f"{len(rows)} agent rows taken in, 0 known already, 0 bad.")
+    assert said.endswith(" 720 snapshots of the past were taken.")
+    found = deployment.points(FIRST, FIRST + 3 * DAY, "1h")
+    assert [point.get("gap", False) for point in found] == ([True] * 4 + [False] * 20) * 3
+    for point in found:
+        if not point.get("gap"):
+            assert point["session_count"]["ssh"] == 6
+            assert point["workspaces"]["rx_bytes"] == 36
+            assert point["workspaces"]["running"] == 3
+            p50 = point["workspaces"]["connection_latency_ms"]["p50"]
+            assert p50 == pytest.approx(20, rel=0.01)
+    shown = deployment.at(FIRST + 5 * HOUR)
+    agrees({**shown, "rows": 3}, rows)
+    assert shown["collected_at"] == text(FIRST + 5 * HOUR - SECOND)
+
+
+def test_charts_show_what_was_backfilled_and_leave_out_what_nobody_knows(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.take(workspace_row(1), kind="workspace")
+    run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *three_days()))
+    deployment.collect()
+    browser = Client()
+    credentials = {"username": deployment.client.user.username, "password": PASSWORD}
+    browser.post("/admin/login/", credentials)
+    page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).content.decode()
+    workspaces = page[page.index("Workspaces by state") : page.index("Sessions by kind")]
+    # Beside its line in the legend, running has two stretches; the others are of now alone.
+    lines = [workspaces.count(f'"chart-line chart-{n}"') for n in (1, 2, 3, 4, 5)]
+    assert lines == [2, 2, 3, 2, 2]
+    assert "<td>none</td>" in workspaces
+    assert "chart-marker" not in page
+
+
+def test_what_has_a_snapshot_keeps_it_and_runs_again_change_nothing(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    start = NOW.replace(minute=0, second=0) - 3 * HOUR
+    rows = [agent_row(start + n * MINUTE, rx_bytes=1) for n in range(60)]
+    taken = deployment.collect(start + 7 * MINUTE)
+    path = write_lines(tmp_path / "rows.jsonl", *rows)
+    assert "11 snapshots of the past" in run("import_agent_stats", path)
+    assert deployment.at(start + 8 * MINUTE)["collected_at"] == taken["collected_at"]
+    assert run("import_agent_stats", path) == "0 agent rows taken in, 60 known already, 0 bad."
+
+
+def test_an_import_that_stopped_before_its_snapshots_takes_them_when_run_again(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    rows = [agent_row(NOW - 5 * HOUR)]
+    deployment.take(*rows)
+    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    assert said.startswith("0 agent rows taken in, 1 known already, 0 bad. 3 snapshots")
+
+
+def test_snapshots_of_the_past_are_taken_by_hand(deployment: Deployment) -> None:
+    rows = [agent_row(NOW - 5 * HOUR + n * MINUTE, session_count_ssh=n) for n in range(30)]
+    deployment.take(*rows)
+    asked = ("--since", text(NOW - DAY), "--until", text(NOW - 4 * HOUR - 45 * MINUTE))
+    command = ("collect_deployment_stats", *asked, "--every", "1m")
+    assert run(*command) == "15 snapshots of the past were taken."
+    assert run(*command) == "0 snapshots of the past were taken."
+    shown = deployment.at(NOW - 5 * HOUR + 5 * MINUTE)
+    agrees({**shown, "rows": 5}, rows)
+
+
+def test_of_closed_hours_and_of_the_future_there_are_none(deployment: Deployment) -> None:
+    deployment.take(agent_row(NOW - 2 * DAY), agent_row(NOW))
+    deployment.collect()
+    deployment.travel(DAY + MINUTE)
+    deployment.prune()
+    said = run(
+        "collect_deployment_stats", "--since", text(NOW - 9 * DAY), "--until", text(NOW + 9 * DAY)
+    )
+    # The step of the row, and those whose windows reach back to it. The first has one already.
+    assert said == "2 snapshots of the past were taken."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--since", text(NOW + HOUR)], "is not before"),
+        (["--until", text(NOW)], "goes with"),
+        (["--since", text(NOW), "--loop"], "not allowed with"),
+        (["--since", text(NOW), "--until", text(NOW)], "is not before"),
+    ],
+)
+def test_a_stretch_that_makes_no_sense_is_refused(
+    deployment: Deployment, arguments: list[str], complaint: str
+) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        run("collect_deployment_stats", *arguments)
+
+
+def test_a_month_imported_at_once_is_dropped_a_day_later_and_its_history_stays(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    moments: list[datetime] = [NOW - timedelta(days=days) for days in range(1, 31)]
+    rows = [agent_row(at, rx_bytes=1, connection_median_latency_ms=1) for at in moments]
+    run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    since = (NOW - 30 * DAY).replace(hour=0, minute=0, second=0)
+    before = deployment.points(since, NOW, "24h")
+    assert sum(point.get("workspaces", {}).get("rx_bytes", 0) for point in before) == 30
+    deployment.travel(DAY + 2 * MINUTE)
+    deployment.prune()
+    assert deployment.counts(*rows) == (0, 0, 30)
+    assert deployment.points(since, NOW, "24h") == before
