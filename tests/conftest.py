@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -57,6 +59,14 @@ def _nothing_remembered() -> Iterator[None]:
     memory.forget_key("")
     yield
     shared_counter().clear()
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that PostgreSQL's own account may enter, too; pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -37,21 +37,14 @@ SAMPLES: list[tuple[str, int]] = [
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A server with its first owner and its first snapshot: where it is, and the owner's token."""
     directory = tmp_path_factory.mktemp("served")
-    with own_database() as database:
-        server = Server(
-            log=directory / "log",
-            DATABASE_URL=database,
-            CODERAPI_DATA_DIR=str(directory),
-            CODERAPI_WEB_WORKERS="1",
-            CODERAPI_FIRST_OWNER_USERNAME="owner",
-            CODER_UPDATE_CHECK="false",
-        )
-        try:
-            address = f"http://127.0.0.1:{server.port}"
-            server.wait_for_log("Job collect_deployment_stats")
-            yield address, token_in(directory / "first-owner.txt")
-        finally:
-            server.kill_all()
+    with (
+        own_database() as database,
+        Server(
+            log=directory / "log", DATABASE_URL=database, CODERAPI_FIRST_OWNER_USERNAME="owner"
+        ) as server,
+    ):
+        server.wait_for_log("Job collect_deployment_stats")
+        yield f"http://127.0.0.1:{server.port}", token_in(directory / "first-owner.txt")
 
 
 def token_in(shown: Path) -> str:

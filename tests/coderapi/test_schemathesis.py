@@ -37,19 +37,13 @@ def database() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
-    server = Server(
+    with Server(
         log=directory / "log",
         DATABASE_URL=database,
-        CODERAPI_DATA_DIR=str(directory),
-        CODERAPI_WEB_WORKERS="1",
         CODERAPI_FIRST_OWNER_USERNAME=OWNER,
         CODER_API_RATE_LIMIT="-1",
-    )
-    try:
-        assert server.port
+    ) as server:
         yield server
-    finally:
-        server.kill_all()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,14 +45,8 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as running:
 
         def begin(*arguments: str, **more: str) -> Server:
-            settings = {
-                "DATABASE_URL": database,
-                "CODERAPI_DATA_DIR": str(tmp_path),
-                "CODERAPI_WEB_WORKERS": "1",
-                "CODER_UPDATE_CHECK": "false",
-            }
             log = tmp_path / f"log-{len(list(tmp_path.iterdir()))}"
-            server = Server(*arguments, log=log, **{**settings, **more})
+            server = Server(*arguments, log=log, **{"DATABASE_URL": database, **more})
             running.callback(server.kill_all)
             return server
 
@@ -241,30 +234,36 @@ def test_flags_reach_all_children_and_secret_ones_are_seen_nowhere(
 # --- The private database ---------------------------------------------------------------------
 
 
-def test_without_a_database_a_private_one_comes_and_goes(start: Start) -> None:
-    with tempfile.TemporaryDirectory(prefix="coderapi-server-") as directory:
-        data = Path(directory)
-        server = start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=directory)
-        assert server.get("/readyz") == 200
-        assert (data / "secret_key").stat().st_mode & 0o777 == 0o600
-        key = (data / "secret_key").read_text().strip()
-        assert not any(key in environment(pid) for pid in server.all_processes())
-        assert running_with(directory)
-        assert server.end() == 0
-        assert server.all_processes() == []
-        assert not running_with(directory)
+@pytest.fixture
+def private(start: Start, open_directory: Path) -> Server:
+    """A server with a private database of its own."""
+    return start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
 
 
-def test_a_private_database_that_dies_comes_back_by_itself(start: Start) -> None:
-    with tempfile.TemporaryDirectory(prefix="coderapi-server-") as directory:
-        server = start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=directory)
-        assert server.get("/readyz") == 200
-        file = Path(directory) / "postgres" / "data" / "postmaster.pid"
-        os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
-        server.wait_for_log("had died, and runs again")
-        wait_for(lambda: server.get("/readyz") == 200)
-        assert server.end() == 0
-        assert not running_with(directory)
+def test_without_a_database_a_private_one_comes_and_goes(
+    private: Server, open_directory: Path
+) -> None:
+    assert private.get("/readyz") == 200
+    file = open_directory / "secret_key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    key = file.read_text().strip()
+    assert not any(key in environment(pid) for pid in private.all_processes())
+    assert running_with(str(open_directory))
+    assert private.end() == 0
+    assert private.all_processes() == []
+    assert not running_with(str(open_directory))
+
+
+def test_a_private_database_that_dies_comes_back_by_itself(
+    private: Server, open_directory: Path
+) -> None:
+    assert private.get("/readyz") == 200
+    file = open_directory / "postgres" / "data" / "postmaster.pid"
+    os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+    private.wait_for_log("had died, and runs again")
+    wait_for(lambda: private.get("/readyz") == 200)
+    assert private.end() == 0
+    assert not running_with(str(open_directory))
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: Path) -> None:

@@ -23,20 +23,15 @@ def database() -> Iterator[str]:
 
 @pytest.fixture
 def server(database: str, tmp_path: Path) -> Iterator[Server]:
-    running = Server(
+    with Server(
         "--web-only",
         log=tmp_path / "log",
         DATABASE_URL=database,
-        CODERAPI_DATA_DIR=str(tmp_path),
         CODERAPI_WEB_WORKERS="2",
         CODERAPI_CSP_ACCESS="public",
         CODER_API_RATE_LIMIT="-1",
-    )
-    try:
-        assert running.port
+    ) as running:
         yield running
-    finally:
-        running.kill_all()
 
 
 def test_no_acknowledged_report_is_lost_whatever_is_killed(server: Server, database: str) -> None:

@@ -23,25 +23,22 @@ ROUNDS = 6
 
 def test_verdicts_rules_and_batches_of_every_process_are_served(tmp_path: Path) -> None:
     port = free_port()
-    with own_database() as database:
-        server = Server(
+    with (
+        own_database() as database,
+        Server(
             "--web-only",
             log=tmp_path / "log",
             DATABASE_URL=database,
-            CODERAPI_DATA_DIR=str(tmp_path),
             CODERAPI_WEB_WORKERS="2",
             CODERAPI_CSP_ACCESS="public",
             CODER_PROMETHEUS_ENABLE="true",
             CODER_PROMETHEUS_ADDRESS=f"127.0.0.1:{port}",
-        )
-        try:
-            assert server.port
-            for body in BODIES * ROUNDS:
-                assert post(server.port, json.dumps(body)) == 200
-            wait_for(lambda: samples(port).get("coderapi_csp_batch_size_sum") == 3 * ROUNDS)
-            found = samples(port)
-        finally:
-            server.kill_all()
+        ) as server,
+    ):
+        for body in BODIES * ROUNDS:
+            assert post(server.port, json.dumps(body)) == 200
+        wait_for(lambda: samples(port).get("coderapi_csp_batch_size_sum") == 3 * ROUNDS)
+        found = samples(port)
     assert {verdict: found[f"coderapi_csp_reports_total {verdict}"] for verdict in VERDICTS} == {
         "stored": 2 * ROUNDS,
         "noise": ROUNDS,

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,18 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    # Not tmp_path: as root, PostgreSQL's account cannot enter pytest's own directory.
-    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
-        yield Path(directory)
-
-
 type Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(data_dir: Path) -> Iterator[Start]:
+def start(open_directory: Path) -> Iterator[Start]:
     """Starts the command on the data directory; what a failed test leaves running is ended."""
     started: list[subprocess.Popen[str]] = []
 
@@ -37,7 +29,7 @@ def start(data_dir: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"CODERAPI_DATA_DIR": str(data_dir)},
+            env=os.environ | {"CODERAPI_DATA_DIR": str(open_directory)},
         )
         started.append(process)
         return process

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.processes import Program, command_line, wait_for
 
@@ -31,10 +31,31 @@ class Answer:
 
 
 class Server(Program):
-    """A server on a port of its own choice."""
+    """A server on a port of its own choice, with one web process unless another number is set.
+
+    Its data are beside its log. As a context manager it answers within the block, and is killed.
+    """
 
     def __init__(self, *arguments: str, log: Path, address: str = ANY_PORT, **more: str) -> None:
-        super().__init__("server", "--http-address", address, *arguments, log=log, **more)
+        usual = {
+            "CODERAPI_DATA_DIR": str(log.parent),
+            "CODERAPI_WEB_WORKERS": "1",
+            "CODER_UPDATE_CHECK": "false",
+        }
+        super().__init__(
+            "server", "--http-address", address, *arguments, log=log, **{**usual, **more}
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            assert self.port
+        except BaseException:
+            self.kill_all()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_all()
 
     @property
     def port(self) -> int:

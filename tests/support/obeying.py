@@ -64,12 +64,9 @@ def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
             log=directory / "log",
             **{
                 "DATABASE_URL": database,
-                "CODERAPI_DATA_DIR": str(directory),
-                "CODERAPI_WEB_WORKERS": "1",
                 "CODERAPI_FIRST_OWNER_USERNAME": OWNER,
                 "CODERAPI_FIRST_OWNER_EMAIL": EMAIL,
                 "CODERAPI_FIRST_OWNER_PASSWORD": PASSWORD,
-                "CODER_UPDATE_CHECK": "false",
                 **options,
             },
         )

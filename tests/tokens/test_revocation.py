@@ -63,8 +63,6 @@ class Pair:
 def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Server]]:
     settings = {
         "DATABASE_URL": database,
-        "CODERAPI_DATA_DIR": str(directory),
-        "CODERAPI_WEB_WORKERS": "1",
         "CODER_API_RATE_LIMIT": "-1",
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
         "CODERAPI_FIRST_OWNER_PASSWORD": PASSWORD,
@@ -73,10 +71,9 @@ def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Se
     with ExitStack() as running:
         servers = []
         for name in ("one", "two"):
-            servers.append(Server("--web-only", log=directory / f"{name}.log", **settings))
-            running.callback(servers[-1].kill_all)
             # The second finds the database migrated.
-            assert servers[-1].port
+            server = Server("--web-only", log=directory / f"{name}.log", **settings)
+            servers.append(running.enter_context(server))
         yield servers
 
 

@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 
 class Command(ServerCommand):
     help = (
-        "Runs the jobs that are due, until SIGTERM or Ctrl-C; a job under way is finished first. "
-        "Any number of workers may run. Takes Coder's flags as `manage.py server` does."
+        "Runs the jobs that are due, until SIGTERM or Ctrl-C; then jobs under way have their "
+        "own time to end. Any number of workers may run. Takes Coder's flags as "
+        "`manage.py server` does."
     )
 
     def handle(self, **options: Any) -> None:
