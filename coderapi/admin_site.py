@@ -6,13 +6,14 @@ API theirs, such as the reports of our own content policy.
 
 from __future__ import annotations
 
+import copy
 import time
 from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -20,14 +21,16 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from audit.services import Target, actor_of, record
+from audit.services import Actor, Target, actor_of, record
 from kernel.admin import cards
 from kernel.http.client_address import rate_limit_bucket
+from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tokens import signin
 from tokens.models import APIKey
 from tokens.services import create_api_key
+from users import services
 from users.models import User
 from users.roles import OWNER
 
@@ -63,6 +66,43 @@ class SignInForm(AdminAuthenticationForm):
             raise ValidationError(self.error_messages["passwords_off"], code="passwords_off")
 
 
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """Changes one's own password by the API's service, which ends keys and notes it."""
+
+    actor: Actor
+    kept_key_id: str
+
+    def clean_old_password(self) -> str:
+        """Leaves the check to the service, which counts a wrong one."""
+        return str(self.cleaned_data["old_password"])
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        if not self.errors:
+            self._change()
+        return self.cleaned_data
+
+    def _change(self) -> None:
+        fields = {"old_password": "old_password", "password": "new_password1"}
+        try:
+            services.change_own_password(
+                self.user,
+                self.cleaned_data["new_password1"],
+                old_password=self.cleaned_data["old_password"],
+                actor=self.actor,
+                now=timezone.now(),
+                key_id=self.kept_key_id,
+            )
+        except APIError as error:
+            if error.status != 400:
+                raise
+            for problem in error.validations:
+                self.add_error(fields[problem.field], problem.detail)
+
+    def save(self, commit: bool = True) -> User:
+        return self.user
+
+
 def _tries(request: HttpRequest | None) -> int:
     """Counts the tries of the request's address in this minute, with this one."""
     if request is None:
@@ -82,6 +122,12 @@ def bucket_of(address: str) -> str:
 def key_id(request: HttpRequest) -> str:
     """Returns the id of the key made at this browser's sign-in, or ""."""
     return str(request.session.get(signin.SESSION_ENTRY, ""))
+
+
+def is_alive(request: HttpRequest, *, now: datetime) -> bool:
+    """Tells if the key of this browser's sign-in still counts; without it the session has ended."""
+    key = key_id(request)
+    return not key or APIKey.objects.live(now).filter(id=key).exists()
 
 
 def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime) -> None:
@@ -117,6 +163,10 @@ class ServiceAdminSite(AdminSite):
     enable_nav_sidebar = False
     login_form = SignInForm
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Lets in whom Django lets in, until the key of their sign-in is gone."""
+        return super().has_permission(request) and is_alive(request, now=timezone.now())
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
@@ -133,6 +183,19 @@ class ServiceAdminSite(AdminSite):
             end_session(before, request=request, now=now)
             begin_session(request, response, now=now)
         return response
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        # The form is made without the request, which alone says who is changing the password.
+        bound = copy.copy(self)
+
+        class OfRequest(OwnPasswordForm):
+            actor = actor_of(request)
+            kept_key_id = key_id(request)
+
+        bound.password_change_form = OfRequest
+        return super(ServiceAdminSite, bound).password_change(request, extra_context)
 
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

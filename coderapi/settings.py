@@ -168,10 +168,9 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W004",  # Strict-Transport-Security comes from its option, in kernel.http.middleware,
     "security.W008",  # and so does the redirect to https.
     "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
-    "auth.W004",  # The username is unique in any case, by a constraint that the check does not see.
 ]
 AUTHENTICATION_BACKENDS = ["users.backends.EmailOrUsernameBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -31,7 +31,7 @@ from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.noise import history
 from csp.noise.rules import checked_pattern
 from csp.writing import reach
-from kernel.admin import ReadOnlyAdmin
+from kernel.admin import ReadOnlyAdmin, ServiceAdmin
 from kernel.charts import COUNT, Chart, Series, render
 from kernel.for_people import since
 
@@ -164,7 +164,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 
 
 @admin.register(NoiseRule)
-class NoiseRuleAdmin(admin.ModelAdmin[NoiseRule]):
+class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
     # Without the name, which for a shipped rule says target and pattern once more.
     list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "shipped"]
@@ -256,7 +256,7 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 
 
 @admin.register(IngestKey)
-class IngestKeyAdmin(admin.ModelAdmin[IngestKey]):
+class IngestKeyAdmin(ServiceAdmin[IngestKey]):
     form = IngestKeyForm
     list_display = ["name", "key", "origins", "created_at", "retired_at"]
     search_fields = ["name", "key"]

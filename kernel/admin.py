@@ -1,4 +1,4 @@
-"""The bases of our admin pages: read-only lists, and the cards of the home page.
+"""The bases of our admin pages, and the cards of the home page.
 
 An app registers its cards in its module `admin_cards`.
 """
@@ -13,13 +13,40 @@ from enum import StrEnum
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import ActionLocation
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from kernel.http.errors import Validation, invalid
 
 logger = logging.getLogger(__name__)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
+    """The base of every page of ours: what cannot be an id of a row is no error of the server."""
+
+    def response_action(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        action_location: ActionLocation = ActionLocation.CHANGE_LIST,
+    ) -> HttpResponse | None:
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            self._require_id(chosen)
+        return super().response_action(request, queryset, action_location)
+
+    def _require_id(self, text: str) -> None:
+        """Raises: APIError 400 for text that PostgreSQL could not even compare with an id."""
+        key: Any = self.model._meta.pk
+        try:
+            key.run_validators(key.to_python(text))
+        except (ValidationError, ValueError, OverflowError):
+            raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected.")) from None
+
+
+class ReadOnlyAdmin(ServiceAdmin[Any]):
     """Rows to look at: nobody adds, changes or deletes them here, owners included."""
 
     show_full_result_count = False

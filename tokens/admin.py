@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit.services import actor_of
 from kernel import for_people
-from kernel.admin import Line, ReadOnlyAdmin, register
+from kernel.admin import Line, ReadOnlyAdmin, ServiceAdmin, register
 from tokens import configs, services
 from tokens.configs import Existing
 from tokens.forms import ExpireForm, TokenConfigForm
@@ -126,7 +126,7 @@ def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
 
 
 @admin.register(TokenConfig)
-class TokenConfigAdmin(admin.ModelAdmin[TokenConfig]):
+class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     """The rules of the token policy."""
 
     form = TokenConfigForm

@@ -112,7 +112,7 @@ def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -
 
 
 def _affected_tokens(candidate: TokenConfig, now: datetime) -> Iterator[APIKey]:
-    keys = APIKey.objects.tokens().live(now).select_related("user")
+    keys = APIKey.objects.minted().live(now).select_related("user")
     # The rule may be about to change hands, so that those it leaves are affected, too.
     before = TokenConfig.objects.filter(pk=candidate.pk).first() if candidate.pk else None
     subjects = [_subject(config) for config in (candidate, before) if config is not None]

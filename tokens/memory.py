@@ -2,17 +2,19 @@
 
 An entry is forgotten when the key or its user changes anywhere (the tables' triggers announce it),
 when it is a minute old, and when its key's next write is due. While this process does not hear of
-changes, nothing is remembered.
+changes, no key is remembered. Refused tokens are remembered for a minute, too: a client that does
+not give up costs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kernel.db import listener
+from kernel.http.errors import APIError
 from users.permissions import KeyIdentity
 
 CAPACITY = 10_000
@@ -35,6 +37,7 @@ class KeyMemory:
         self._lock = threading.Lock()
         self._entries: dict[bytes, Remembered] = {}
         self._of_key: dict[str, bytes] = {}
+        self._refused: dict[bytes, tuple[APIError, datetime]] = {}
         self._generation = 0
         self.hits = 0
         self.misses = 0
@@ -62,10 +65,26 @@ class KeyMemory:
             self._entries[fingerprint] = entry
             self._of_key[identity.key_id] = fingerprint
 
+    def refusal(self, token: str, *, now: datetime) -> APIError | None:
+        """Returns the answer to a token that was refused in the last minute."""
+        refusal, until = self._refused.get(_fingerprint(token), (None, now))
+        # A copy: raising an exception adds to it, and keeps what its frames hold.
+        return replace(refusal) if refusal and until > now else None
+
+    def refuse(self, token: str, refusal: APIError, *, now: datetime, generation: int) -> None:
+        """Keeps the refusal, unless something was forgotten since `generation` was read."""
+        with self._lock:
+            if generation != self._generation:
+                return
+            if len(self._refused) >= self._capacity:
+                del self._refused[next(iter(self._refused))]
+            self._refused[_fingerprint(token)] = replace(refusal), now + MAX_AGE
+
     def forget_key(self, key_id: str) -> None:
         """Forgets one key, or everything for ""."""
         with self._lock:
             self._generation += 1
+            self._refused.clear()
             if not key_id:
                 self._entries.clear()
                 self._of_key.clear()
@@ -79,6 +98,7 @@ class KeyMemory:
             return
         with self._lock:
             self._generation += 1
+            self._refused.clear()
             of_user = [
                 fingerprint
                 for fingerprint, entry in self._entries.items()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import cast
+from functools import cache, lru_cache
+from typing import Any, cast
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
@@ -19,12 +23,16 @@ from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
-from tokens import refusals, verification
+from kernel.http.views import PublicAPIView
+from tokens import refusals, token_format, verification
 from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
+from tokens.memory import memory
 from users.permissions import KeyIdentity
 
-# An address that had so many tokens refused in a minute is not listened to until it ends.
-REFUSED_LIMIT = 300
+# So many different tokens of an address are refused in a minute before its unknown ones must wait.
+MAX_REFUSED = 300
+MAX_TURN_SECONDS = 1.0
+_TURNS = tuple(threading.Lock() for _ in range(64))
 # RFC 8594: it tells a caller's log that its key is about to end.
 SUNSET = "Sunset"
 SUNSET_AHEAD = timedelta(days=7)
@@ -39,7 +47,8 @@ class SessionTokenMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         identified = cast("IdentifiedRequest", request)
         identified.identity, identified.refusal, identified.presented = None, None, None
-        if request.path.startswith(API_PREFIX):
+        path = request.path
+        if path.startswith(API_PREFIX) and path not in public_paths(settings.ROOT_URLCONF):
             attach(identified)
         response = self.get_response(request)
         ends = sunset(identified.identity, now=timezone.now())
@@ -76,29 +85,62 @@ def first_values(request: HttpRequest) -> dict[str, str]:
 
 
 def _identify(presented: Presented | None, address: str) -> Identity:
+    """Raises: APIError 401, which counts only if the database was asked; 429 as below."""
     if presented is None:
         raise refusals.missing()
     now = timezone.now()
     remembered = verification.recall(presented.token, now=now)
     if remembered is not None:
         return remembered
-    return _verify_counted(presented.token, address)
+    parts = token_format.split(presented.token)
+    refusal = memory.refusal(presented.token, now=now) if parts else refusals.malformed()
+    if refusal or not parts:
+        raise refusal or refusals.malformed()
+    bucket = f"refused:{rate_limit_bucket(address)}"
+    with _in_turn(bucket):
+        try:
+            return verification.verify(parts, now=now, address=address)
+        except APIError:
+            shared_counter().add(bucket, _minute())
+            raise
 
 
-def _verify_counted(token: str, address: str) -> Identity:
-    """Verifies a token, and counts the refused ones by address.
+def _minute() -> int:
+    return int(time.time()) // WINDOW_SECONDS
 
-    Raises: APIError 429 once an address has had too many refused, before the database is asked.
+
+@contextmanager
+def _in_turn(bucket: str) -> Iterator[None]:
+    """Lets an address with many refused tokens have its unknown ones looked up one at a time.
+
+    Its good tokens are remembered or wait their turn, so that nobody can lock out an office.
+    Raises: APIError 429 after a second.
     """
-    bucket, now = f"refused:{rate_limit_bucket(address)}", time.time()
-    minute = int(now) // WINDOW_SECONDS
-    if shared_counter().add(bucket, minute, 0) >= REFUSED_LIMIT:
-        raise refusals.too_many_refused((minute + 1) * WINDOW_SECONDS - int(now))
+    if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
+        yield
+        return
+    turn = _TURNS[hash(bucket) % len(_TURNS)]
+    if not turn.acquire(timeout=MAX_TURN_SECONDS):
+        raise refusals.too_many_refused()
     try:
-        return verification.verify(token, now=timezone.now(), address=address)
-    except APIError:
-        shared_counter().add(bucket, minute)
-        raise
+        yield
+    finally:
+        turn.release()
+
+
+@cache
+def public_paths(urlconf: str) -> frozenset[str]:
+    """Returns the paths that need no token, so that none is looked for there."""
+    return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
+
+
+def _public(patterns: Iterable[Any], prefix: str) -> Iterator[str]:
+    for pattern in patterns:
+        path = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _public(pattern.url_patterns, path)
+        elif issubclass(getattr(pattern.callback, "cls", object), PublicAPIView):
+            yield path
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
 from audit.services import Actor
-from kernel.db.connections import transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -20,8 +19,8 @@ from tokens.services import NewKey, create_api_key
 from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.models import User
-from users.permissions import KeyIdentity
-from users.roles import OWNER
+from users.permissions import KeyIdentity, require
+from users.services import lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,55 +45,52 @@ def create_token(
     Raises: APIError 400 for what is malformed or over a limit, 403 for what the caller or the
     policy forbids, 409 for a used name.
     """
-    require_may_mint_for(user, caller)
-    limits = policy.policy_of(user)
-    require_minting(limits, caller)
+    limits = _limits(user, caller)
     lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-    chosen = _scopes(wanted, limits, caller)
-    allowed = _allow_list(wanted.allow_list, caller)
     name = _name(wanted.token_name)
-    with transaction.atomic(), _counting(limits, user):
-        _require_room(limits, user, now)
-        return _create(
+    scopes = _scopes(wanted, limits, caller)
+    allow_list = _allow_list(wanted.allow_list, caller)
+    with _room(limits, user, now), _unused(name):
+        return create_api_key(
             user,
             lifetime_ns=lifetime_ns,
             token_name=name,
-            scopes=chosen,
-            allow_list=allowed,
+            scopes=scopes,
+            allow_list=allow_list,
+            login_type=APIKey.LoginType.TOKEN,
             actor=actor,
             now=now,
         )
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """Makes a key as signing in does, with the default lifetime of tokens.
+    """Makes a key without a name and with the default lifetime, within the same limits.
 
-    Raises: APIError 403 for what the caller or the policy forbids.
+    Raises: APIError as `create_token` does.
     """
-    require_may_mint_for(user, caller)
+    limits = _limits(user, caller)
+    scopes = _scopes(Wanted(), limits, caller)
+    allow_list = _allow_list((), caller)
+    with _room(limits, user, now):
+        return create_api_key(
+            user,
+            lifetime_ns=limits.default_token_lifetime,
+            scopes=scopes,
+            allow_list=allow_list,
+            minted=True,
+            actor=actor,
+            now=now,
+        )
+
+
+def _limits(user: User, caller: KeyIdentity) -> Policy:
+    """Returns the limits on the user's keys. Raises: APIError 403, 404 where none may be made."""
+    require(caller, "api_key:create", on=user)
     limits = policy.policy_of(user)
-    require_minting(limits, caller)
-    chosen = _scopes(Wanted(), limits, caller)
-    return create_api_key(
-        user,
-        lifetime_ns=limits.default_token_lifetime,
-        scopes=chosen,
-        allow_list=_allow_list((), caller),
-        actor=actor,
-        now=now,
-    )
-
-
-def require_may_mint_for(user: User, caller: KeyIdentity) -> None:
-    if user.id != caller.user_id and not caller.has_role(OWNER):
-        raise forbidden("Only an owner may make keys for somebody else.")
-
-
-def require_minting(limits: Policy, caller: KeyIdentity) -> None:
-    """Raises: APIError 403 if the caller's key was made by hand and such keys may make none."""
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
         raise forbidden(f"A token may not make keys: {limit.explanation()}. Sign in instead.")
+    return limits
 
 
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
@@ -155,52 +151,33 @@ def _name(wanted: str) -> str:
     return wanted or token_format.random_name()
 
 
-def _counting(limits: Policy, user: User) -> AbstractContextManager[None]:
-    """Lets requests wait for each other where tokens are counted: two would see the last room."""
-    unlimited = limits[policy.MAX_LIVE].value is None
-    return nullcontext() if unlimited else transaction_lock(f"tokens:{user.id}")
-
-
-def _require_room(limits: Policy, user: User, now: datetime) -> None:
+@contextmanager
+def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
+    """Holds the user's row while keys are counted, so that no two see the last room."""
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
+        yield
         return
-    count = APIKey.objects.tokens().live(now).filter(user=user).count()
-    if count >= limit.value:
-        raise APIError(
-            400,
-            "There are too many live tokens.",
-            detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
-            "Delete or expire one first.",
-        )
+    with transaction.atomic():
+        lock(user)
+        count = APIKey.objects.minted().live(now).filter(user=user).count()
+        if count >= limit.value:
+            raise APIError(
+                400,
+                "There are too many live tokens.",
+                detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
+                "Delete or expire one first.",
+            )
+        yield
 
 
-def _create(
-    user: User,
-    *,
-    lifetime_ns: int,
-    token_name: str,
-    scopes: Sequence[str],
-    allow_list: AllowList,
-    actor: Actor,
-    now: datetime,
-) -> NewKey:
+@contextmanager
+def _unused(name: str) -> Iterator[None]:
     try:
-        return create_api_key(
-            user,
-            lifetime_ns=lifetime_ns,
-            token_name=token_name,
-            scopes=scopes,
-            allow_list=allow_list,
-            login_type=APIKey.LoginType.TOKEN,
-            actor=actor,
-            now=now,
-        )
+        yield
     except IntegrityError as error:
         if "api_key_name_unique" not in str(error):
             raise
-        raise APIError(
-            409,
-            f"A token named {token_name!r} exists already.",
-            validations=[Validation("name", "This name is used already.")],
-        ) from None
+        used = [Validation("name", "This name is used already.")]
+        message = f"A token named {name!r} exists already."
+        raise APIError(409, message, validations=used) from None

@@ -26,13 +26,18 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return self.filter(expires_at__gte=now)
 
     def tokens(self) -> APIKeyQuerySet:
-        """Chooses the keys made by a request; the others were made by signing in."""
+        """Chooses the keys that have a name."""
         return self.filter(login_type=APIKey.LoginType.TOKEN)
+
+    def minted(self) -> APIKeyQuerySet:
+        """Chooses the keys that the policy is for."""
+        return self.filter(minted=True)
 
 
 class APIKey(models.Model):
     """A session token of a user. Only a digest of its secret is stored.
 
+    A `minted` key was made by a request with another key, or by a command, and not by signing in.
     Units: `lifetime_ns` nanoseconds; times UTC. `last_used` is null until the first use.
     Shape: `allow_list` [{type str, id str}].
     """
@@ -48,6 +53,7 @@ class APIKey(models.Model):
     )
     token_name = models.CharField(max_length=255, blank=True, default="")
     login_type = models.CharField(max_length=16, choices=LoginType, default=LoginType.PASSWORD)
+    minted = models.BooleanField()
     scopes = ArrayField(models.CharField(max_length=64), default=full_access)
     allow_list = models.JSONField(default=everything)
     lifetime_ns = models.BigIntegerField()

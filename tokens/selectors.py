@@ -12,7 +12,7 @@ from kernel.http.errors import not_found
 from tokens.models import APIKey, APIKeyQuerySet
 from users import allow_lists
 from users.models import User
-from users.permissions import KeyIdentity, require_reach
+from users.permissions import KeyIdentity, Owner, refusal
 from users.roles import OWNER
 
 # The columns of an API key object.
@@ -31,27 +31,23 @@ SHOWN = (
 )
 
 
-def key_by_id(key_id: str, *, viewer: KeyIdentity) -> APIKey:
-    """Returns the key of that id. Raises: APIError 404, alike for none and for somebody else's."""
+def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
+    """Returns a key that the viewer may act on. Raises: APIError 404, also for somebody else's."""
     found = None if "\0" in key_id else APIKey.objects.filter(id=key_id).first()
-    return _seen(found, viewer)
+    return _reached(found, viewer, action)
 
 
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
     """Returns the user's token of that name. Raises: APIError 404, as above."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
-    return _seen(found if name else None, viewer)
+    return _reached(found if name else None, viewer, "read")
 
 
-def _seen(key: APIKey | None, viewer: KeyIdentity) -> APIKey:
-    if key is None or not _may_see(viewer, key):
+def _reached(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
+    owner = Owner(str(key.user_id)) if key else None
+    if key is None or refusal(viewer, f"api_key:{action}", of=owner, object_id=key.id):
         raise not_found()
-    require_reach(viewer, "api_key", key.id)
     return key
-
-
-def _may_see(viewer: KeyIdentity, key: APIKey) -> bool:
-    return key.user_id == viewer.user_id or viewer.has_role(OWNER)
 
 
 def tokens(

@@ -17,13 +17,15 @@ from kernel.db.connections import transaction_lock
 from kernel.durations import as_timedelta
 from tokens import token_format
 from tokens.memory import memory
-from tokens.models import APIKey, TokenConfig
+from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import Part, register
 from users.models import User
-from users.services import password_changed
+from users.selectors import user_exists
+from users.services import lock, password_changed
+from users.services import target_of as user_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,19 @@ def create_api_key(
     scopes: Sequence[str] = (known_scopes.ALL,),
     allow_list: AllowList = EVERYTHING,
     login_type: str = APIKey.LoginType.PASSWORD,
+    minted: bool = False,
 ) -> NewKey:
-    """Makes a key of the user. Units: `lifetime_ns` nanoseconds."""
+    """Makes a key of the user. Units: `lifetime_ns` nanoseconds. Raises: APIError 404, 409."""
     parts = token_format.generate()
     with transaction.atomic():
+        lock(user)
         key = APIKey.objects.create(
             id=parts.key_id,
             hashed_secret=token_format.digest(parts.secret),
             user=user,
             token_name=token_name,
             login_type=login_type,
+            minted=minted or login_type == APIKey.LoginType.TOKEN,
             scopes=[known_scopes.canonical(scope) for scope in scopes],
             allow_list=allow_lists.stored(allow_list),
             lifetime_ns=lifetime_ns,
@@ -75,6 +80,7 @@ def _facts(key: APIKey) -> dict[str, Any]:
     return {
         "user_id": str(key.user_id),
         "login_type": str(key.login_type),
+        "minted": key.minted,
         "scopes": key.scopes,
         "allow_list": key.allow_list,
         "lifetime_ns": key.lifetime_ns,
@@ -84,31 +90,30 @@ def _facts(key: APIKey) -> dict[str, Any]:
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
     """Ends keys now and keeps their rows. Returns how many had not expired before."""
-    ended = [key for key in keys if not key.is_expired(now)]
     why = {"reason": reason} if reason else {}
-    changes = [
-        Change(
-            target_of(key),
-            before={"expires_at": key.expires_at.isoformat()},
-            after={"expires_at": now.isoformat()} | why,
-        )
-        for key in ended
-    ]
     with transaction.atomic():
+        ended = [key for key in _locked(keys) if not key.is_expired(now)]
+        changes = [
+            Change(
+                target_of(key),
+                before={"expires_at": key.expires_at.isoformat()},
+                after={"expires_at": now.isoformat()} | why,
+            )
+            for key in ended
+        ]
         record_all("api_key.expire", changes, actor=actor, now=now)
-        rows = APIKey.objects.filter(pk__in=[key.pk for key in ended])
-        rows.update(expires_at=now, updated_at=now)
+        _rows(ended).update(expires_at=now, updated_at=now)
         _forget(ended)
     return len(ended)
 
 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
     """Deletes keys. Returns how many."""
-    ended = list(keys)
-    changes = [Change(target_of(key), before=_facts(key)) for key in ended]
     with transaction.atomic():
+        ended = _locked(keys)
+        changes = [Change(target_of(key), before=_facts(key)) for key in ended]
         record_all("api_key.delete", changes, actor=actor, now=now)
-        APIKey.objects.filter(pk__in=[key.pk for key in ended]).delete()
+        _rows(ended).delete()
         _forget(ended)
     return len(ended)
 
@@ -117,20 +122,32 @@ def shorten_keys(
     keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
 ) -> int:
     """Cuts keys to a lifetime, counted from now. Returns how many were longer."""
-    cut = [key for key in keys if key.lifetime_ns > lifetime_ns]
     why = {"reason": reason} if reason else {}
     latest = now + as_timedelta(lifetime_ns)
     changes = []
-    for key in cut:
-        before = _facts(key)
-        key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
-        changes.append(Change(target_of(key), before=before, after=_facts(key) | why))
     with transaction.atomic():
-        rows = APIKey.objects.filter(pk__in=[key.pk for key in cut])
-        rows.update(lifetime_ns=lifetime_ns, expires_at=Least("expires_at", latest), updated_at=now)
+        cut = [key for key in _locked(keys) if key.lifetime_ns > lifetime_ns]
+        for key in cut:
+            before = _facts(key)
+            key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
+            changes.append(Change(target_of(key), before=before, after=_facts(key) | why))
+        new_end = Least("expires_at", latest)
+        _rows(cut).update(lifetime_ns=lifetime_ns, expires_at=new_end, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
         _forget(cut)
     return len(cut)
+
+
+def _locked(keys: Iterable[APIKey]) -> list[APIKey]:
+    """Returns the keys that still exist, locked: first their users, by id, then they, by id."""
+    given = list(keys)
+    users = User.objects.select_for_update().filter(pk__in={key.user_id for key in given})
+    list(users.order_by("pk").values_list("pk"))
+    return list(_rows(given).select_for_update().order_by("pk"))
+
+
+def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
+    return APIKey.objects.filter(pk__in=[key.pk for key in keys])
 
 
 def _forget(keys: Sequence[APIKey]) -> None:
@@ -150,26 +167,21 @@ class FirstOwner:
 
 def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
     """Makes the first owner, with a session token, if nobody exists and the settings name one."""
-    if not settings.FIRST_OWNER_USERNAME:
-        return None
-    with transaction.atomic(), transaction_lock("first-owner"):
-        if User.objects.exists():
-            return None
-        return _create_first_owner(now)
-
-
-def _create_first_owner(now: datetime) -> FirstOwner:
     username = settings.FIRST_OWNER_USERNAME
+    if not username or user_exists():
+        return None
     generated = "" if settings.FIRST_OWNER_PASSWORD else secrets.token_urlsafe(18)
-    owner = User.objects.create_user(
-        username=username,
-        email=settings.FIRST_OWNER_EMAIL or f"{username}@localhost.localdomain",
-        password=settings.FIRST_OWNER_PASSWORD or generated,
-        roles=[roles.OWNER],
-    )
-    record("user.create", actor=SYSTEM, target=Target("user", str(owner.id), username), now=now)
-    new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
-    return FirstOwner(username, generated, new.token)
+    email = settings.FIRST_OWNER_EMAIL or f"{username}@localhost.localdomain"
+    owner = User(username=username, email=email, roles=[roles.OWNER])
+    owner.set_password(settings.FIRST_OWNER_PASSWORD or generated)
+    owner.full_clean()
+    with transaction.atomic(), transaction_lock("first-owner"):
+        if user_exists():
+            return None
+        owner.save(force_insert=True)
+        record("user.create", actor=SYSTEM, target=user_target(owner), now=now)
+        new = create_api_key(owner, lifetime_ns=settings.MAX_ADMIN_TOKEN_LIFETIME_NS, now=now)
+    return FirstOwner(owner.username, generated, new.token)
 
 
 def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 
 from django.conf import settings
@@ -10,35 +9,16 @@ from django.db import transaction
 from django.http import HttpResponse
 
 from audit.services import Actor, Target, record
-from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
-from kernel.http.rate_limit import check, shared_counter
 from tokens.extraction import COOKIE
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from users.models import User
 from users.passwords import is_right
-from users.services import target_of
+from users.services import lock, note_failed_sign_in, target_of
 
-TRIES_A_MINUTE = 60
 # Where Django's session, which opens the admin, notes the key of the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
-
-
-def count_try(address: str) -> None:
-    """Raises: APIError 429 for an address that has tried too often in this minute."""
-    if settings.API_RATE_LIMIT is None:
-        return
-    now = time.time()
-    bucket = f"sign-in:{rate_limit_bucket(address)}"
-    verdict = check(shared_counter(), bucket, limit=TRIES_A_MINUTE, now=now)
-    if verdict.refused:
-        raise APIError(
-            429,
-            "Too many requests.",
-            detail=f"The limit is {TRIES_A_MINUTE} sign-ins a minute.",
-            headers={"Retry-After": verdict.headers(now)["Retry-After"]},
-        )
 
 
 def sign_in(user: User | None, password: str, *, address: str, now: datetime) -> NewKey:
@@ -51,20 +31,22 @@ def sign_in(user: User | None, password: str, *, address: str, now: datetime) ->
         raise APIError(403, "Forbidden.", detail="Signing in with a password is switched off.")
     right = is_right(user, password)
     if user is None or not right or not user.is_active:
-        _note_failure(user, address=address, now=now)
+        note_failed_sign_in(user, address=address, now=now, by="api")
         # Who knows the password may learn that the account is suspended.
         raise _suspended() if user and right else _wrong()
     actor = Actor(user_id=user.id, name=user.username, address=address)
-    with transaction.atomic():
-        record("user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": "api"})
-        return create_api_key(user, lifetime_ns=settings.SESSION_DURATION_NS, actor=actor, now=now)
-
-
-def _note_failure(user: User | None, *, address: str, now: datetime) -> None:
-    """Notes it. An address that nobody has is left out: it may be a password in the wrong field."""
-    target = target_of(user) if user else Target("user", "")
-    actor = Actor(address=address)
-    record("user.sign_in_failed", actor=actor, target=target, now=now, after={"by": "api"})
+    try:
+        with transaction.atomic():
+            if not lock(user).is_active:
+                raise _suspended()
+            record(
+                "user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": "api"}
+            )
+            lifetime_ns = settings.SESSION_DURATION_NS
+            return create_api_key(user, lifetime_ns=lifetime_ns, actor=actor, now=now)
+    except APIError as error:
+        # The user has been deleted since, or the password has been changed.
+        raise _wrong() if error.status in {404, 409} else error from None
 
 
 def _wrong() -> APIError:

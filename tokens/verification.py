@@ -10,6 +10,7 @@ from django.conf import settings
 
 from kernel.db import listener
 from kernel.durations import as_timedelta
+from kernel.http.errors import APIError
 from tokens import refusals, token_format
 from tokens.memory import memory
 from tokens.models import APIKey
@@ -37,25 +38,29 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
 _LOOKUPS = tuple(threading.Lock() for _ in range(64))
 
 
-def verify(token: str, *, now: datetime, address: str) -> KeyIdentity:
+def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """Returns the identity that the token stands for, and notes its use once an hour.
 
-    A malformed token never reaches the database. Secrets are compared in constant time.
-    Raises: APIError 401 that names the cause.
+    Secrets are compared in constant time. Raises: APIError 401 that names the cause.
     """
-    parts = token_format.split(token)
-    if parts is None:
-        raise refusals.malformed()
     if not listener.hearing():
         return _look_up(parts, now=now, address=address)
     with _LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]:
-        found = memory.recall(token, now=now)
+        if refused := memory.refusal(parts.token, now=now):
+            raise refused
+        found = memory.recall(parts.token, now=now)
         return found or _look_up(parts, now=now, address=address)
 
 
 def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     generation = memory.generation
-    key = _authentic_key(parts, now)
+    try:
+        key = _authentic_key(parts, now)
+    except APIError as refusal:
+        # Only a suspension can end, which a process must hear of.
+        if refusal.message == refusals.EXPIRED or listener.hearing():
+            memory.refuse(parts.token, refusal, now=now, generation=generation)
+        raise
     if is_touch_due(key, now):
         touch_api_key(key, now=now, address=address)
     identity = identity_of(key)
@@ -85,7 +90,7 @@ def identity_of(key: APIKey) -> KeyIdentity:
         scopes=tuple(key.scopes),
         allow_list=allow_lists.loaded(key.allow_list),
         expires_at=key.expires_at,
-        minted=key.login_type == APIKey.LoginType.TOKEN,
+        minted=key.minted,
     )
 
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from audit.services import actor_of
 from kernel.http import wire
+from kernel.http.errors import not_found
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
@@ -32,6 +33,9 @@ from tokens.serializers import (
     key_object,
     token_object,
 )
+from users import allow_lists
+from users.models import User
+from users.passwords import count_try
 from users.permissions import identity_of, scoped
 from users.requests import flag, read
 from users.selectors import user_by_email, user_in_path
@@ -48,7 +52,7 @@ class LoginView(PublicAPIView):
     )
     def post(self, request: Request) -> Response:
         identified = cast("IdentifiedRequest", request._request)
-        signin.count_try(identified.client_address)
+        count_try(identified.client_address)
         wanted = read(LoginRequest, request)
         new = signin.sign_in(
             user_by_email(wanted["email"]),
@@ -101,6 +105,18 @@ def _methods() -> dict[str, Any]:
     return found | ({"terms_of_service_url": str(terms)} if terms else {})
 
 
+def _limited_user(request: Request, reference: str) -> User:
+    """Returns the user whose limits are asked for. Raises: APIError 400, 404."""
+    viewer = identity_of(request)
+    target = user_in_path(reference, viewer=viewer)
+    allowed = viewer.allow_list
+    if allow_lists.covers(allowed, "user", str(target.id)) or allow_lists.covers(
+        allowed, "api_key"
+    ):
+        return target
+    raise not_found()
+
+
 class TokenConfigView(APIView):
     permission_classes = [scoped("user:read", "api_key:read")]
 
@@ -111,7 +127,7 @@ class TokenConfigView(APIView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
-        target = user_in_path(user, viewer=identity_of(request))
+        target = _limited_user(request, user)
         return Response(TokenConfigSerializer(policy_of(target)).data)
 
 
@@ -125,7 +141,7 @@ class ExplainTokenConfigView(APIView):
         answers={200: TokenPolicySerializer},
     )
     def get(self, request: Request, user: str) -> Response:
-        target = user_in_path(user, viewer=identity_of(request))
+        target = _limited_user(request, user)
         limits = [
             {**asdict(limit), "explanation": limit.explanation()}
             for limit in policy_of(target).limits.values()
@@ -147,8 +163,9 @@ class SessionKeysView(APIView):
     @operation(
         "Create new session key",
         tag="Users",
-        description="Makes a key as signing in does, with the default lifetime of tokens.",
-        answers={201: GenerateAPIKeyResponse},
+        description="Makes a key without a name and with the default lifetime, within the limits "
+        "that hold for its user.",
+        answers={201: GenerateAPIKeyResponse, 409: ResponseSerializer},
     )
     def post(self, request: Request, user: str) -> Response:
         caller = identity_of(request)
@@ -240,7 +257,8 @@ class KeyView(APIView):
     def get(self, request: Request, user: str, key_id: str) -> Response:
         viewer = identity_of(request)
         user_in_path(user, viewer=viewer)
-        return Response(key_object(selectors.key_by_id(key_id, viewer=viewer)))
+        key = selectors.key_by_id(key_id, action="read", viewer=viewer)
+        return Response(key_object(key))
 
     @operation(
         "Delete API key",
@@ -251,8 +269,9 @@ class KeyView(APIView):
     def delete(self, request: Request, user: str, key_id: str) -> Response:
         viewer = identity_of(request)
         user_in_path(user, viewer=viewer)
-        key = selectors.key_by_id(key_id, viewer=viewer)
-        services.delete_keys([key], actor=actor_of(request), now=timezone.now())
+        key = selectors.key_by_id(key_id, action="delete", viewer=viewer)
+        if not services.delete_keys([key], actor=actor_of(request), now=timezone.now()):
+            raise not_found()
         return Response(status=204)
 
 
@@ -268,6 +287,6 @@ class ExpireKeyView(APIView):
     def put(self, request: Request, user: str, key_id: str) -> Response:
         viewer = identity_of(request)
         user_in_path(user, viewer=viewer)
-        key = selectors.key_by_id(key_id, viewer=viewer)
+        key = selectors.key_by_id(key_id, action="update", viewer=viewer)
         services.expire_keys([key], actor=actor_of(request), now=timezone.now())
         return Response(status=204)

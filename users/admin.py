@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
@@ -15,9 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from audit.services import Actor, actor_of, record
-from kernel.admin import Line, register
-from kernel.http.errors import APIError
+from audit.services import Actor, actor_of
+from kernel.admin import Line, ServiceAdmin, register
+from kernel.http.errors import APIError, not_found
 from users import passwords, services
 from users.models import User
 
@@ -31,6 +31,14 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
         services.set_status(user, wanted["status"], actor=actor, now=now)
     if set(wanted["roles"]) != set(user.roles):
         services.set_roles(user, wanted["roles"], actor=actor, now=now)
+
+
+def _stored(user: User) -> User:
+    """Returns the user as the database has them, whatever a form has made of them."""
+    found = User.objects.filter(pk=user.pk).first()
+    if found is None:
+        raise not_found()
+    return found
 
 
 class CreationForm(AdminUserCreationForm[User]):
@@ -63,8 +71,7 @@ class ChangeForm(UserChangeForm[User]):
     def _try_out(self) -> None:
         try:
             with transaction.atomic():
-                stored = User.objects.get(pk=self.instance.pk)
-                change_access(stored, self.cleaned_data, actor=self.actor)
+                change_access(_stored(self.instance), self.cleaned_data, actor=self.actor)
                 transaction.set_rollback(True)
         except APIError as error:
             raise ValidationError(error.message) from None
@@ -93,7 +100,7 @@ class PasswordForm(AdminPasswordChangeForm[User]):
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin[User]):
+class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
     add_form = CreationForm
     change_password_form = PasswordForm
@@ -133,15 +140,32 @@ class UserAdmin(StockUserAdmin[User]):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, now = actor_of(request), timezone.now()
         if not change:
-            obj.save()
-            record("user.create", actor=actor, target=services.target_of(obj), now=now)
+            with transaction.atomic():
+                services.insert_user(obj, actor=actor, now=now)
             return
         wanted = {"status": obj.status, "roles": list(obj.roles)}
         with transaction.atomic():
-            stored = User.objects.get(pk=obj.pk)
-            obj.status, obj.roles = stored.status, stored.roles
-            obj.save()
-            change_access(obj, wanted, actor=actor)
+            stored = services.lock(_stored(obj))
+            stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
+            stored.save(update_fields=["username", "email", "name", "updated_at"])
+            change_access(stored, wanted, actor=actor)
+
+    # Without the transaction that Django puts around both: hashing a password gives the connection
+    # back, and what is written is one transaction in `save_model`.
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return cast("HttpResponse", cast("Any", self)._add_view(request, form_url, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        view = cast("Any", self)._changeform_view
+        return cast("HttpResponse", view(request, object_id, form_url, extra_context))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Nobody deletes themselves; nor many at once, where a refusal could not show."""

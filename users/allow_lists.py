@@ -6,6 +6,7 @@ In both `*` stands for any.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 
 from users.names import is_uuid
@@ -28,9 +29,12 @@ def parse_entry(entry: object) -> tuple[str, str]:
     if kind != ANY and kind not in TYPES:
         known = ", ".join(sorted(TYPES))
         raise ValueError(f"{kind[:64]!r} is not a type of resource; there are {known} and *.")
-    if value != ANY and not is_uuid(value) and not (kind == "api_key" and _KEY_ID.fullmatch(value)):
+    if value == ANY or (kind == "api_key" and _KEY_ID.fullmatch(value)):
+        return kind, value
+    if not is_uuid(value):
         raise ValueError(f"{value[:64]!r} is neither a uuid nor *.")
-    return kind, value
+    # In one form: what is compared with it is text.
+    return kind, str(uuid.UUID(value))
 
 
 def _parts(entry: object) -> tuple[str, str]:

@@ -10,11 +10,11 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from audit.services import Actor, Target, record
+from audit.services import Actor, record
 from users.models import User
 from users.passwords import is_right
 from users.selectors import user_by_name
-from users.services import target_of
+from users.services import note_failed_sign_in, target_of
 
 
 class EmailOrUsernameBackend(BaseBackend):
@@ -38,13 +38,13 @@ class EmailOrUsernameBackend(BaseBackend):
 
 @receiver(user_logged_in)
 def note_sign_in(request: HttpRequest, user: User, **more: Any) -> None:
-    _note("user.sign_in", request, actor=user, target=user)
+    _note("user.sign_in", request, user)
 
 
 @receiver(user_logged_out)
 def note_sign_out(request: HttpRequest, user: User | None, **more: Any) -> None:
     if user is not None:
-        _note("user.sign_out", request, actor=user, target=user)
+        _note("user.sign_out", request, user)
 
 
 @receiver(user_login_failed)
@@ -52,15 +52,11 @@ def note_failure(
     credentials: dict[str, Any], request: HttpRequest | None = None, **more: Any
 ) -> None:
     user = user_by_name(str(credentials.get("username", "")))
-    _note("user.sign_in_failed", request, actor=None, target=user)
-
-
-def _note(
-    action: str, request: HttpRequest | None, *, actor: User | None, target: User | None
-) -> None:
-    """Notes it. A name that nobody has is left out: it may be a password in the wrong field."""
-    # A sign-in without our middleware before it, as a command or a test makes, has no address.
     address = getattr(request, "client_address", "")
-    who = Actor(actor.pk, actor.username, address) if actor else Actor(address=address)
-    what = target_of(target) if target else Target("user", "")
-    record(action, actor=who, target=what, now=timezone.now(), after={"by": "admin"})
+    note_failed_sign_in(user, address=address, now=timezone.now(), by="admin")
+
+
+def _note(action: str, request: HttpRequest, user: User) -> None:
+    # A sign-in without our middleware before it, as a test makes, has no address.
+    actor = Actor(user.pk, user.username, getattr(request, "client_address", ""))
+    record(action, actor=actor, target=target_of(user), now=timezone.now(), after={"by": "admin"})

@@ -9,14 +9,12 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
-from django.db import transaction
 from django.db.models import QuerySet
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
-from kernel.http.errors import APIError
-from users import selectors
 from users.models import User
+from users.services import keeping_an_owner, lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +55,8 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
 
     One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
     """
-    with transaction.atomic():
-        remaining = selectors.active_owners().exclude(pk=user.pk).exists()
-        if not remaining and selectors.active_owners().filter(pk=user.pk).exists():
-            raise APIError(400, "The last active owner cannot be taken away.")
+    with keeping_an_owner():
+        lock(user)
         found = survey(user)
         for part in _parts:
             if part.erase is not None:

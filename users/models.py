@@ -1,27 +1,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import Now
 
-from users import roles
-from users.names import MAX_LENGTH, validate_username
+from users import names, roles
 
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username__iexact=username)
-
-    def create_user(self, *, username: str, email: str, password: str | None, **more: Any) -> User:
-        user = User(username=username, email=self.normalize_email(email), **more)
-        user.set_password(password)
-        user.full_clean()
-        user.save(using=self._db, force_insert=True)
-        return user
+        return self.get(username=username)
 
 
 class User(AbstractBaseUser):
@@ -33,8 +25,10 @@ class User(AbstractBaseUser):
         SUSPENDED = "suspended"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    username = models.CharField(max_length=MAX_LENGTH, validators=[validate_username])
-    email = models.EmailField(max_length=254)
+    username = names.UsernameField(
+        max_length=names.MAX_LENGTH, validators=[names.validate_username]
+    )
+    email = names.EmailField(max_length=names.MAX_EMAIL_LENGTH, validators=[names.validate_email])
     name = models.CharField(max_length=128, blank=True, default="")
     avatar_url = models.URLField(blank=True, default="")
     status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
@@ -59,14 +53,20 @@ class User(AbstractBaseUser):
         ordering = ["username"]
         constraints = [
             models.UniqueConstraint(
-                Lower("username"),
+                fields=["username"],
                 name="user_username_unique",
                 violation_error_message="This username is taken.",
             ),
             models.UniqueConstraint(
-                Lower("email"),
+                fields=["email"],
                 name="user_email_unique",
                 violation_error_message="This e-mail address is taken.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(username__regex=names.USERNAME), name="user_username_normal"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(email__regex=names.EMAIL), name="user_email_normal"
             ),
             models.CheckConstraint(
                 condition=models.Q(roles__contained_by=list(roles.DISPLAY_NAMES)),

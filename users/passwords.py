@@ -1,15 +1,110 @@
-"""Rules for passwords, and checking one."""
+"""Rules for passwords, checking one, and hashing that cannot take the service down.
+
+Argon2 is slow and hungry on purpose. So few hashes run at once, over all processes of a host, and a
+thread that hashes or waits for its turn holds no database connection. Who waits too long is told to
+come back.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db import connection
 
-from kernel.http.errors import Validation
+from kernel.http.client_address import rate_limit_bucket
+from kernel.http.errors import APIError, Validation
+from kernel.http.rate_limit import check, private_directory, shared_counter
 from users.models import User
 
 MIN_LENGTH = 8
 MAX_LENGTH = 64
+MAX_TRIES_A_MINUTE = 60
+# One hash takes a core for about 25 ms: half of the cores stay for everybody else.
+MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
+MAX_WAIT_SECONDS = 2.0
+POLL_SECONDS = 0.02
+# One thread of each process hashes: the allocator would keep 19 MiB for every thread that ever did.
+_hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
+# Half of a process's threads may wait for a hash at most.
+_turns = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+
+
+class BoundedArgon2(Argon2PasswordHasher):
+    """Argon2id with the least parameters that OWASP names, 19 MiB and 2 passes, one at a time."""
+
+    time_cost = 2
+    memory_cost = 19 * 1024
+    parallelism = 1
+
+    def encode(self, password: str, salt: str) -> str:
+        with _turn():
+            return _hashing.submit(super().encode, password, salt).result()
+
+    def verify(self, password: str, encoded: str) -> bool:
+        with _turn():
+            return _hashing.submit(super().verify, password, encoded).result()
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Waits for one of the host's few turns to hash. Raises: APIError 429 after two seconds."""
+    if not connection.in_atomic_block:
+        connection.close()
+    if not _turns.acquire(blocking=False):
+        raise _busy()
+    try:
+        file = _lock_any(time.monotonic() + MAX_WAIT_SECONDS)
+        try:
+            yield
+        finally:
+            os.close(file)
+    finally:
+        _turns.release()
+
+
+def _lock_any(deadline: float) -> int:
+    """Returns an open file of ours, locked. PostgreSQL has no part in it, and death unlocks it."""
+    while True:
+        for number in range(MAX_HASHES):
+            path = private_directory() / f"hashing-{number}"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            os.close(file)
+        if time.monotonic() > deadline:
+            raise _busy()
+        time.sleep(POLL_SECONDS)
+
+
+def _busy() -> APIError:
+    detail = "Too many passwords are being checked right now."
+    return APIError(429, "Too many requests.", detail=detail, headers={"Retry-After": "2"})
+
+
+def count_try(address: str) -> None:
+    """Counts a password that an address tries. Raises: APIError 429 past 60 in a minute."""
+    if settings.API_RATE_LIMIT is None:
+        return
+    now, bucket = time.time(), f"sign-in:{rate_limit_bucket(address)}"
+    verdict = check(shared_counter(), bucket, limit=MAX_TRIES_A_MINUTE, now=now)
+    if verdict.refused:
+        raise APIError(
+            429,
+            "Too many requests.",
+            detail=f"The limit is {MAX_TRIES_A_MINUTE} sign-ins a minute.",
+            headers={"Retry-After": verdict.headers(now)["Retry-After"]},
+        )
 
 
 def problems(password: str, user: User) -> list[Validation]:

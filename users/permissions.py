@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from kernel.http.errors import APIError, Validation, forbidden, invalid, not_found
+from kernel.http.errors import APIError, forbidden, not_found
 from kernel.http.identity import IdentifiedRequest, Identity
 from users import allow_lists, roles, scopes
 from users.allow_lists import EVERYTHING, AllowList
@@ -19,18 +19,10 @@ if TYPE_CHECKING:
     # DRF imports this module, its default permission, while its own views are half imported.
     from rest_framework.views import APIView
 
-# Every type of resource that Coder's clients ask about. What this service lacks of them, nobody but
-# an owner may touch.
-_TYPES = """
-* aibridge_interception api_key assign_org_role assign_role audit_log connection_log crypto_key
-debug_info deployment_config deployment_stats file group group_member idpsync_settings
-inbox_notification license notification_message notification_preference notification_template
-oauth2_app oauth2_app_code_token oauth2_app_secret organization organization_member
-prebuilt_workspace provisioner_daemon provisioner_jobs replicas system tailnet_coordinator task
-template usage_event user user_secret webpush_subscription workspace workspace_agent_devcontainers
-workspace_agent_resource_monitor workspace_dormant workspace_proxy
-"""
-RESOURCE_TYPES = frozenset(_TYPES.split())
+    from users.models import User
+
+# Resources of which each object is a user, as the allow list names it.
+ON_USERS = frozenset({"user", "assign_role"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +43,67 @@ def identity_of(request: Request) -> KeyIdentity:
     return cast("KeyIdentity", identified.identity)
 
 
-def refusal(identity: KeyIdentity, action: str) -> APIError | None:
-    """Returns the 403 for a caller who may not do it to every object of the resource, else None."""
-    if not roles.may(identity.roles, action):
-        return forbidden(f"This needs a role that may {action}.")
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user whom an object is or belongs to. `roles` is empty for one who does not exist."""
+
+    id: str
+    roles: Collection[str] = ()
+
+
+def refusal(
+    identity: KeyIdentity, action: str, *, of: Owner | None = None, object_id: str = allow_lists.ANY
+) -> APIError | None:
+    """Returns why the caller may not do `resource:action`, or None where they may.
+
+    `of` names the user that it is done to, or whose object it is done to; without it and without
+    `object_id` it is done to every object. Views and `/authcheck` both decide by this function.
+    """
+    own = of is not None and of.id == str(identity.user_id)
+    if problem := _role_problem(identity, action, of, own=own):
+        return forbidden(problem)
     if not scopes.allow(identity.scopes, action):
         return forbidden(f"The session token's scopes do not include {action}.")
-    if not allow_lists.covers(identity.allow_list, action.partition(":")[0]):
+    kind = action.partition(":")[0]
+    if kind in ON_USERS:
+        kind, object_id = "user", of.id if of else allow_lists.ANY
+    if not allow_lists.covers(identity.allow_list, kind, object_id):
+        if object_id != allow_lists.ANY:
+            return not_found()
         return forbidden("The session token's allow list does not reach that far.")
+    # To make something for another user is to act on that user.
+    if of and not own and object_id == allow_lists.ANY:
+        return None if allow_lists.covers(identity.allow_list, "user", of.id) else not_found()
     return None
+
+
+def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: bool) -> str:
+    if own and action == "user:delete":
+        return "Nobody deletes themselves."
+    if own and action in roles.ON_ONESELF:
+        return ""
+    if not roles.may(identity.roles, action):
+        return f"This needs a role that may {action}."
+    if of is None or action == "user:read":
+        return ""
+    if roles.OWNER in of.roles and not identity.has_role(roles.OWNER):
+        return "Only an owner may act on an owner."
+    # With the password one signs in as the other, with all that the other may do.
+    if action == "user:update_personal" and not _has_rights(identity, roles.rights(of.roles)):
+        return "Nobody resets the password of somebody with rights that they lack."
+    return ""
+
+
+def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
+    """Tells if the caller's roles and scopes both allow all of the actions."""
+    return all(roles.may(identity.roles, a) and scopes.allow(identity.scopes, a) for a in wanted)
+
+
+def require(identity: KeyIdentity, action: str, *, on: User) -> None:
+    """Raises: APIError 403 or 404 unless the caller may do it to that user, or for that user."""
+    refused = refusal(identity, action, of=Owner(str(on.id), tuple(on.roles)))
+    if refused is not None:
+        raise refused
 
 
 class Authenticated(BasePermission):
@@ -111,38 +155,3 @@ def listing(action: str) -> type[BasePermission]:
             return True
 
     return Listing
-
-
-def require_reach(identity: KeyIdentity, kind: str, object_id: uuid.UUID | str) -> None:
-    """Raises: APIError 404 for an object that the key's allow list does not hold."""
-    if not allow_lists.covers(identity.allow_list, kind, str(object_id)):
-        raise not_found()
-
-
-def require_on_user(
-    identity: KeyIdentity, action: str, *, user_id: uuid.UUID, user_roles: list[str]
-) -> None:
-    """Raises: APIError unless the role lets them act on that user; only owners on owners."""
-    require_reach(identity, "user", user_id)
-    if not roles.may(identity.roles, action):
-        raise forbidden(f"This needs a role that may {action}.")
-    if roles.OWNER in user_roles and not identity.has_role(roles.OWNER):
-        raise forbidden("Only an owner may act on an owner.")
-
-
-def is_allowed(
-    identity: KeyIdentity, *, action: str, resource_type: str, owner_id: str, resource_id: str
-) -> bool:
-    """Tells if role, scopes and allow list would let the caller do it.
-
-    Raises: APIError 400 for a type of resource that Coder does not have.
-    """
-    if resource_type not in RESOURCE_TYPES:
-        raise invalid(Validation("resource_type", f"{resource_type!r} is not a known resource."))
-    wanted = f"{resource_type}:{action}"
-    own = owner_id in ("me", str(identity.user_id))
-    return (
-        roles.may_on(identity.roles, wanted, own=own)
-        and scopes.allow(identity.scopes, wanted)
-        and allow_lists.covers(identity.allow_list, resource_type, resource_id or allow_lists.ANY)
-    )

@@ -23,7 +23,7 @@ _READ_USERS = frozenset({"user:read"})
 PERMISSIONS: dict[str, frozenset[str]] = {
     AUDITOR: _READ_USERS
     | {"deployment_config:read", "deployment_stats:read", "audit_log:read", "csp_report:read"},
-    USER_ADMIN: _READ_USERS | {"user:create", "user:update", "user:delete"},
+    USER_ADMIN: _READ_USERS | {"user:create", "user:update", "user:update_personal", "user:delete"},
     TEMPLATE_ADMIN: _READ_USERS,
 }
 
@@ -39,6 +39,11 @@ def may(roles: Iterable[str], action: str) -> bool:
     return any(role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles)
 
 
-def may_on(roles: Iterable[str], action: str, *, own: bool) -> bool:
-    """Tells the same for one object: the caller's `own`, or somebody else's."""
-    return (own and action in ON_ONESELF) or may(roles, action)
+def rights(roles: Iterable[str]) -> frozenset[str]:
+    """Returns the actions that the roles allow beyond a member's; for an owner `*`, everything."""
+    held = frozenset(roles)
+    return (
+        frozenset({"*"})
+        if OWNER in held
+        else frozenset().union(*(PERMISSIONS.get(role, frozenset()) for role in held))
+    )

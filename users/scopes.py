@@ -10,14 +10,14 @@ ALIASES = {"all": ALL, "application_connect": APPLICATION_CONNECT}
 
 _LOW_LEVEL = {
     "api_key": ("create", "read", "update", "delete"),
-    "user": ("create", "read", "update", "delete"),
+    "user": ("create", "read", "update", "update_personal", "delete"),
     "deployment_config": ("read",),
     "deployment_stats": ("read", "create"),
 }
 KNOWN = frozenset(
     {ALL, APPLICATION_CONNECT}
     | {f"{resource}:{action}" for resource, actions in _LOW_LEVEL.items() for action in actions}
-    | {f"{resource}:*" for resource in ("api_key", "user")}
+    | {f"{resource}:*" for resource in ("api_key", "assign_role", "user")}
 )
 
 

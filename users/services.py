@@ -3,16 +3,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.dispatch import Signal
 
 from audit.services import Actor, Target, record
 from kernel.db.connections import transaction_lock
-from kernel.http.errors import APIError, Validation, invalid
+from kernel.http.errors import APIError, Validation, forbidden, invalid, not_found
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
@@ -46,6 +48,14 @@ def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
     Raises: APIError 400 with an entry for each field that is refused, 409 for a used name or
     e-mail address.
     """
+    user = _prepared(new)
+    with transaction.atomic():
+        insert_user(user, actor=actor, now=now)
+    return user
+
+
+def _prepared(new: NewUser) -> User:
+    """Returns the user as to be inserted. Hashing comes before any transaction."""
     user = User(
         username=new.username,
         email=new.email,
@@ -57,54 +67,57 @@ def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
     if problems:
         raise invalid(*problems)
     user.set_password(new.password)
-    with transaction.atomic():
-        _insert(user)
-        after = {"roles": user.roles, "status": str(user.status)}
-        record("user.create", actor=actor, target=target_of(user), now=now, after=after)
     return user
 
 
-def _insert(user: User) -> None:
+def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
+    """Inserts a user within the surrounding transaction. Raises: APIError 409 for a used name."""
     try:
         with transaction.atomic():
             user.save(force_insert=True)
     except IntegrityError as error:
         field = "email" if "user_email_unique" in str(error) else "username"
-        raise APIError(
-            409,
-            "The user exists already.",
-            validations=[Validation(field, "This is used already.")],
-        ) from None
+        used = [Validation(field, "This is used already.")]
+        raise APIError(409, "The user exists already.", validations=used) from None
+    after = {"roles": user.roles, "status": str(user.status)}
+    record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 
 
 def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
     """Makes the first user, an owner. Raises: APIError 409 once anybody exists."""
+    _require_nobody()
+    owner = _prepared(replace(new, roles=(OWNER,), status=User.Status.ACTIVE))
     with transaction.atomic(), transaction_lock("first-owner"):
-        if User.objects.exists():
-            raise APIError(409, "The first user exists already.")
-        owner = NewUser(
-            new.username, new.email, new.password, new.name, (OWNER,), User.Status.ACTIVE
-        )
-        return create_user(owner, actor=actor, now=now)
+        _require_nobody()
+        insert_user(owner, actor=actor, now=now)
+    return owner
+
+
+def _require_nobody() -> None:
+    if selectors.user_exists():
+        raise APIError(409, "The first user exists already.")
+
+
+def lock(user: User) -> User:
+    """Returns the user's row, locked until the transaction ends.
+
+    Whoever changes a user or what is theirs locks the user first, so that no two wait for each
+    other. Raises: APIError 404 if the user is gone, 409 if their rights or password have changed
+    since they were looked at.
+    """
+    found = User.objects.select_for_update().filter(pk=user.pk).first()
+    if found is None:
+        raise not_found()
+    if (found.roles, found.password) != (user.roles, user.password):
+        raise APIError(409, "The user was changed by another request. Try again.")
+    return found
 
 
 def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:
     """Sets the status. Raises: APIError 400 for oneself and for the last active owner."""
     if status == User.Status.SUSPENDED and user.id == actor.user_id:
         raise APIError(400, "You cannot suspend yourself.")
-    with _keeping_an_owner():
-        before = {"status": str(user.status)}
-        user.status = status
-        user.save(update_fields=["status", "updated_at"])
-        record(
-            "user.status",
-            actor=actor,
-            target=target_of(user),
-            now=now,
-            before=before,
-            after={"status": str(status)},
-        )
-    return user
+    return _change(user, "status", status, actor=actor, now=now)
 
 
 def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) -> User:
@@ -118,19 +131,19 @@ def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) 
     if unknown:
         known = ", ".join(DISPLAY_NAMES)
         raise invalid(Validation("roles", f"{unknown[0][:64]!r} is not a role; {known} are."))
-    with _keeping_an_owner():
-        before = {"roles": user.roles}
-        user.roles = [name for name in DISPLAY_NAMES if name in names]
-        user.save(update_fields=["roles", "updated_at"])
-        record(
-            "user.roles",
-            actor=actor,
-            target=target_of(user),
-            now=now,
-            before=before,
-            after={"roles": user.roles},
-        )
-    return user
+    wanted = [name for name in DISPLAY_NAMES if name in names]
+    return _change(user, "roles", wanted, actor=actor, now=now)
+
+
+def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) -> User:
+    with keeping_an_owner():
+        found = lock(user)
+        before = {field: getattr(found, field)}
+        setattr(found, field, value)
+        found.save(update_fields=[field, "updated_at"])
+        target, after = target_of(found), {field: value}
+        record(f"user.{field}", actor=actor, target=target, now=now, before=before, after=after)
+    return found
 
 
 def set_password(
@@ -143,11 +156,21 @@ def set_password(
     problems = passwords.problems_of_change(password, user)
     if problems:
         raise invalid(*problems)
+    hashed = make_password(password)
     with transaction.atomic():
-        user.set_password(password)
-        user.save(update_fields=["password", "updated_at"])
-        password_changed.send(User, user=user, kept_key_id=kept_key_id, actor=actor, now=now)
-        record("user.password", actor=actor, target=target_of(user), now=now)
+        found = lock(user)
+        found.password = hashed
+        found.save(update_fields=["password", "updated_at"])
+        password_changed.send(User, user=found, kept_key_id=kept_key_id, actor=actor, now=now)
+        record("user.password", actor=actor, target=target_of(found), now=now)
+    user.password = hashed
+
+
+def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: str) -> None:
+    """Notes it. A name that nobody has is left out: it may be a password in the wrong field."""
+    target = target_of(user) if user else Target("user", "")
+    actor, action = Actor(address=address), "user.sign_in_failed"
+    record(action, actor=actor, target=target, now=now, after={"by": by})
 
 
 def change_own_password(
@@ -155,28 +178,31 @@ def change_own_password(
 ) -> None:
     """Sets the password of who knows the old one; the key that the change came with stays.
 
-    Raises: APIError 400 for a wrong old password, or a new one that is refused.
+    A wrong old password counts as a failed sign-in.
+    Raises: APIError 400 for one, or for a new password that is refused, 429 for too many.
     """
     if not old_password:
         raise invalid(Validation("old_password", "Your old password is needed."))
+    passwords.count_try(actor.address)
     if not user.check_password(old_password):
+        note_failed_sign_in(user, address=actor.address, now=now, by="old_password")
         raise invalid(Validation("old_password", "This is not your old password."))
     set_password(user, password, actor=actor, now=now, kept_key_id=key_id)
 
 
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Deletes the user and their keys. Raises: APIError 400 for oneself and the last owner."""
+    """Deletes the user and their keys. Raises: APIError 403 for oneself, 400 for the last owner."""
     if user.id == actor.user_id:
-        raise APIError(400, "You cannot delete yourself.")
-    with _keeping_an_owner():
-        target = target_of(user)
-        before = {"roles": user.roles, "status": str(user.status)}
-        user.delete()
+        raise forbidden("Nobody deletes themselves.")
+    with keeping_an_owner():
+        found = lock(user)
+        target, before = target_of(found), {"roles": found.roles, "status": str(found.status)}
+        found.delete()
         record("user.delete", actor=actor, target=target, now=now, before=before)
 
 
 @contextmanager
-def _keeping_an_owner() -> Iterator[None]:
+def keeping_an_owner() -> Iterator[None]:
     """Refuses a change that takes away the last active owner. Raises: APIError 400.
 
     The changes run one after another: of two owners who demote each other at once, each would

@@ -18,11 +18,9 @@ from users import allow_lists, selectors, services
 from users.models import User
 from users.permissions import (
     identity_of,
-    is_allowed,
     listing,
     may,
-    require_on_user,
-    require_reach,
+    require,
     scoped,
 )
 from users.requests import read, whole_number
@@ -133,19 +131,19 @@ class UserView(APIView):
     def get(self, request: Request, user: str) -> Response:
         viewer = identity_of(request)
         target = user_in_path(user, viewer=viewer)
-        require_reach(viewer, "user", target.id)
+        require(viewer, "user:read", on=target)
         return user_response(target)
 
     @operation(
         "Delete user",
         tag="Users",
         description="Deletes the user with their session tokens and token config.",
-        answers={200: ResponseSerializer},
+        answers={200: ResponseSerializer, 409: ResponseSerializer},
     )
     def delete(self, request: Request, user: str) -> Response:
         caller = identity_of(request)
         target = user_in_path(user, viewer=caller)
-        require_on_user(caller, "user:delete", user_id=target.id, user_roles=target.roles)
+        require(caller, "user:delete", on=target)
         services.delete_user(target, actor=actor_of(request), now=timezone.now())
         return Response({"message": "The user has been deleted."})
 
@@ -162,7 +160,7 @@ class LoginTypeView(APIView):
     def get(self, request: Request, user: str) -> Response:
         viewer = identity_of(request)
         target = user_in_path(user, viewer=viewer)
-        require_reach(viewer, "user", target.id)
+        require(viewer, "user:read", on=target)
         if target.id != viewer.user_id:
             raise forbidden("Everybody sees their own login type only.")
         return Response(UserLoginType({"login_type": "password"}).data)
@@ -177,7 +175,7 @@ class StatusView(APIView):
     def answer(self, request: Request, reference: str) -> Response:
         caller = identity_of(request)
         target = user_in_path(reference, viewer=caller)
-        require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
+        require(caller, "user:update", on=target)
         actor, now = actor_of(request), timezone.now()
         return user_response(services.set_status(target, self.status, actor=actor, now=now))
 
@@ -189,7 +187,7 @@ class ActivateView(StatusView):
         "Activate user account",
         tag="Users",
         description="Lets the user in again.",
-        answers={200: UserSerializer},
+        answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
         return self.answer(request, user)
@@ -202,14 +200,14 @@ class SuspendView(StatusView):
         "Suspend user account",
         tag="Users",
         description="Refuses the user and every token of theirs until they are activated.",
-        answers={200: UserSerializer},
+        answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
         return self.answer(request, user)
 
 
 class PasswordView(APIView):
-    permission_classes = [scoped("user:update")]
+    permission_classes = [scoped("user:update_personal")]
 
     @operation(
         "Update user password",
@@ -217,18 +215,17 @@ class PasswordView(APIView):
         description="Sets a password: one's own with the old one, anybody's as an owner or user "
         "admin. It ends every other session token of the user.",
         body=UpdateUserPasswordRequest,
-        answers={204: None},
+        answers={204: None, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
         caller = identity_of(request)
         target = user_in_path(user, viewer=caller)
         wanted = read(UpdateUserPasswordRequest, request)
+        require(caller, "user:update_personal", on=target)
         new, actor, now = wanted["password"], actor_of(request), timezone.now()
         if target.id != caller.user_id:
-            require_on_user(caller, "user:update", user_id=target.id, user_roles=target.roles)
             services.set_password(target, new, actor=actor, now=now)
             return Response(status=204)
-        require_reach(caller, "user", target.id)
         old = wanted["old_password"]
         services.change_own_password(
             target, new, old_password=old, actor=actor, now=now, key_id=caller.key_id
@@ -237,19 +234,19 @@ class PasswordView(APIView):
 
 
 class RolesView(APIView):
-    permission_classes = [scoped("user:update")]
+    permission_classes = [scoped("assign_role:assign")]
 
     @operation(
         "Assign role to user",
         tag="Users",
         description="Gives the user exactly these roles; everybody is a member besides.",
         body=UpdateRoles,
-        answers={200: UserSerializer},
+        answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
         caller = identity_of(request)
         target = user_in_path(user, viewer=caller)
-        require_on_user(caller, "user:assign_role", user_id=target.id, user_roles=target.roles)
+        require(caller, "assign_role:assign", on=target)
         wanted = read(UpdateRoles, request)
         actor, now = actor_of(request), timezone.now()
         return user_response(services.set_roles(target, wanted["roles"], actor=actor, now=now))
@@ -266,9 +263,4 @@ class AuthCheckView(APIView):
     def post(self, request: Request) -> Response:
         caller = identity_of(request)
         checks = read(AuthorizationRequest, request)["checks"]
-        return Response(
-            {
-                name: is_allowed(caller, action=check["action"], **check["object"])
-                for name, check in checks.items()
-            }
-        )
+        return Response(selectors.authorization(caller, checks))

@@ -161,7 +161,7 @@ def shared_counter() -> SharedCounter | RedisCounter:
     """Returns the counter: Redis where CACHE_URL names it, else a file that processes share."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
-    return SharedCounter(_private_directory() / f"rate-limits-{_service()}")
+    return SharedCounter(private_directory() / f"rate-limits-{_service()}")
 
 
 def _service() -> str:
@@ -169,7 +169,7 @@ def _service() -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _private_directory() -> Path:
+def private_directory() -> Path:
     """Makes a directory of this user's own below the temporary one; refuses anybody else's."""
     path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)

@@ -68,7 +68,7 @@ def test_too_many_parameters_are_400_and_leave_no_traceback_in_the_log(
     anonymous: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        answer = anonymous.get(f"/api/v2/buildinfo?{TOO_MANY_PARAMETERS}")
+        answer = anonymous.get(f"/api/v2/experiments?{TOO_MANY_PARAMETERS}")
 
     assert answer.status_code == 400
     assert_one_shape(answer)

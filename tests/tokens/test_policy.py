@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from audit.models import Entry
@@ -266,3 +268,57 @@ def test_command_sets_shows_explains_and_deletes() -> None:
 def test_command_names_what_it_refuses(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         run(*arguments)
+
+
+@pytest.mark.parametrize("path", ["/users/me/keys", "/users/me/keys/tokens"])
+def test_key_of_every_route_is_within_the_policy(path: str) -> None:
+    user = make_user()
+    TokenConfig.objects.create(user=user, max_live_tokens=1)
+    client = APIClient(token=make_key(user).token)
+
+    first = send(client, "POST", path, {})
+    second = send(client, "POST", "/users/me/keys", {})
+
+    assert (first.status_code, second.status_code) == (201, 400)
+    assert "at most 1" in second.json()["detail"]
+    TokenConfig.objects.update(max_live_tokens=None, tokens_may_mint=False)
+    made = APIClient(token=first.json()["key"])
+    assert send(made, "POST", "/users/me/keys", {}).status_code == 403
+    assert send(client, "POST", "/users/me/keys", {}).status_code == 201
+    TokenConfig.objects.update(allowed_scopes=["user:read"])
+    assert send(client, "POST", "/users/me/keys", {}).status_code == 400
+
+
+def test_expire_what_breaks_a_rule_ends_keys_of_every_route_but_no_sign_in() -> None:
+    user = make_user(username="alice")
+    session = APIClient(token=make_key(user).token)
+    tokens = [send(session, "POST", p, {}).json()["key"] for p in 2 * ["/users/me/keys"]]
+
+    run("set", "--user", "alice", "--max-live", "0", "--existing", "expire")
+
+    assert [APIClient(token=t).get("/api/v2/users/me").status_code for t in tokens] == [401, 401]
+    assert session.get("/api/v2/users/me").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limit_of_live_tokens_holds_under_forty_requests_at_once(settings: Any) -> None:
+    settings.API_RATE_LIMIT = None
+    user = make_user()
+    TokenConfig.objects.create(user=user, max_live_tokens=3)
+    client = APIClient(token=make_key(user).token)
+    for _ in range(2):
+        assert send(client, "POST", "/users/me/keys/tokens", {}).status_code == 201
+
+    def mint(number: int) -> int:
+        path = "/users/me/keys" if number % 2 else "/users/me/keys/tokens"
+        try:
+            return int(send(client, "POST", path, {}).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(40) as threads:
+        statuses = list(threads.map(mint, range(40)))
+
+    # A request that found no connection within two seconds is 503 and has made nothing.
+    assert set(statuses) <= {201, 400, 503}
+    assert statuses.count(201) == 1

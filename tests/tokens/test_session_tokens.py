@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, PASSWORD, expire, make_key, make_user
 from tokens.models import APIKey
@@ -247,31 +245,6 @@ def test_key_of_less_than_an_hour_never_slides() -> None:
     key.refresh_from_db()
     assert key.expires_at == before
     assert key.last_used is not None
-
-
-def test_address_with_300_refused_tokens_is_not_listened_to_until_the_minute_ends(
-    settings: Any,
-) -> None:
-    settings.API_RATE_LIMIT = None
-    good = make_key(make_user()).token
-
-    answer = ask_after_300_refused(good)
-
-    assert answer.status_code == 429
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
-
-
-def ask_after_300_refused(token: str) -> Any:
-    """The answer to the token within one minute of the clock; a minute that turns starts anew."""
-    for _ in range(3):
-        minute = int(time.time()) // 60
-        # 299 are counted as the middleware would, which spares as many requests.
-        shared_counter().add("refused:127.0.0.1", minute, 299)
-        ask(f"0123456789-{'a' * 22}")
-        answer = ask(token)
-        if int(time.time()) // 60 == minute:
-            return answer
-    raise AssertionError("two requests took longer than a minute, three times")
 
 
 STRANGE = [

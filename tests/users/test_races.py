@@ -1,9 +1,13 @@
-"""What several do at once: one name, one last owner."""
+"""What several do at once: one name, one last owner, a user who is being deleted."""
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -11,7 +15,9 @@ from django.utils import timezone
 
 from audit.services import SYSTEM, Actor
 from kernel.http.errors import APIError
-from tests.support.factories import make_user
+from tests.support.client import APIClient
+from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.sending import send
 from users import services
 from users.models import User
 from users.services import NewUser
@@ -72,3 +78,54 @@ def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
         return lambda: services.set_status(target, "suspended", actor=actor, now=now)
 
     assert at_once(finish(one, other), finish(other, one)) == [200, 400]
+
+
+ROUNDS = 25
+
+
+@pytest.mark.parametrize("others", [("password", "key", "status"), ("roles", "token", "log in")])
+def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -> None:
+    boss = APIClient(token=make_key(make_user("owner")).token)
+    statuses: Counter[tuple[str, int]] = Counter()
+    for number in range(ROUNDS):
+        victim = make_user()
+        theirs = APIClient(token=make_key(victim).token)
+        path = f"/users/{victim.id}"
+        actions: dict[str, Callable[[], Any]] = {
+            "delete": partial(send, boss, "DELETE", path),
+            "password": partial(
+                send, boss, "PUT", f"{path}/password", {"password": f"another-horse-{number}"}
+            ),
+            "key": partial(send, theirs, "POST", "/users/me/keys"),
+            "token": partial(send, boss, "POST", f"{path}/keys/tokens", {}),
+            "status": partial(send, boss, "PUT", f"{path}/status/suspend"),
+            "roles": partial(send, boss, "PUT", f"{path}/roles", {"roles": ["auditor"]}),
+            "log in": partial(
+                send,
+                APIClient(),
+                "POST",
+                "/users/login",
+                {"email": victim.email, "password": PASSWORD},
+            ),
+        }
+        for name, answer in answers_at_once({n: actions[n] for n in ("delete", *others)}).items():
+            statuses[name, answer.status_code] += 1
+
+    assert {status for _, status in statuses} <= {200, 201, 204, 400, 401, 404, 409, 429}, statuses
+    assert statuses["delete", 200] > 0
+
+
+def answers_at_once(actions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """The answers of the actions, each in a thread of its own."""
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return action()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        found = {name: threads.submit(run, action) for name, action in actions.items()}
+    return {name: answer.result() for name, answer in found.items()}

@@ -28,7 +28,8 @@ from tokens.minting import Wanted
 from tokens.pages.forms import NewTokenForm, PasswordForm, RefusableForm, SignInForm
 from users import scopes
 from users.models import User
-from users.permissions import KeyIdentity
+from users.passwords import count_try
+from users.permissions import KeyIdentity, require
 from users.roles import AUDITOR, OWNER
 from users.selectors import user_by_name
 from users.services import change_own_password
@@ -141,7 +142,7 @@ def login(request: HttpRequest) -> HttpResponse:
     form, error = SignInForm(request.POST or None), None
     if request.method == "POST":
         try:
-            signin.count_try(cast("IdentifiedRequest", request).client_address)
+            count_try(cast("IdentifiedRequest", request).client_address)
             if form.is_valid():
                 return _sign_in(request, form.cleaned_data, after=after)
         except APIError as refusal:
@@ -260,7 +261,7 @@ def create_token(request: PersonalRequest) -> HttpResponse:
 @require_POST
 @signed_in("api_key:update")
 def expire_token(request: PersonalRequest, key_id: str) -> HttpResponse:
-    key = selectors.key_by_id(key_id, viewer=request.identity)
+    key = selectors.key_by_id(key_id, action="update", viewer=request.identity)
     services.expire_keys([key], actor=actor_of(request), now=timezone.now())
     what = f"The token {key.token_name}" if key.token_name else "The session"
     messages.success(request, f"{what} can no longer be used.")
@@ -269,9 +270,9 @@ def expire_token(request: PersonalRequest, key_id: str) -> HttpResponse:
 
 @sensitive_post_parameters("old_password", "password")
 @require_POST
-@signed_in("user:update", "api_key:read")
+@signed_in("user:update_personal", "api_key:read")
 def change_password(request: PersonalRequest) -> HttpResponse:
-    signin.count_try(cast("IdentifiedRequest", cast("HttpRequest", request)).client_address)
+    require(request.identity, "user:update_personal", on=request.user)
     form, error = PasswordForm(request.POST), None
     if form.is_valid():
         try:

@@ -1,0 +1,112 @@
+"""No POST of an admin action is an error of the server, whatever its fields."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.utils import timezone
+
+from kernel.admin import ServiceAdmin
+from tests.support.admin_pages import make_rows
+from tests.support.factories import PASSWORD, make_key, make_user
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+STRANGE_IDS = [
+    "",
+    " ",
+    "x",
+    "-1",
+    "1e5",
+    "\0",
+    "a\0b",
+    "\u0661",
+    "9" * 19,
+    "9" * 30,
+    "9" * 5000,
+    "x" * 5000,
+    "00000000-0000-0000-0000-00000000000g",
+    str(uuid.uuid4()),
+    "'; DROP TABLE users_user; --",
+]
+
+
+@pytest.fixture
+def boss() -> User:
+    return make_user("owner")
+
+
+@pytest.fixture
+def pages(boss: User) -> Client:
+    make_rows(boss, now=timezone.now())
+    client = Client(raise_request_exception=False)
+    client.force_login(boss)
+    return client
+
+
+def actions(boss: User) -> list[tuple[str, str]]:
+    """The address of each change list with each of its actions."""
+    request = RequestFactory().get("/admin/")
+    request.user = boss
+    found = []
+    for model, of_model in admin.site._registry.items():
+        address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        found += [(address, name) for name in of_model.get_actions(request)]
+    return found
+
+
+def test_every_admin_of_ours_has_the_same_base() -> None:
+    assert [a for a in admin.site._registry.values() if not isinstance(a, ServiceAdmin)] == []
+
+
+def test_no_action_is_500_whatever_its_fields(pages: Client, boss: User) -> None:
+    wrong = []
+    for address, name in actions(boss):
+        for chosen in STRANGE_IDS:
+            for more in ({}, {"post": "yes", "confirmed": "yes", "reason": "\0"}):
+                body: dict[str, Any] = {"action": name, "_selected_action": [chosen], **more}
+                answer = pages.post(address, body | {"index": chosen})
+                if answer.status_code >= 500:
+                    wrong.append((address, name, chosen[:40], answer.status_code))
+
+    assert actions(boss)
+    assert not wrong
+    assert User.objects.filter(pk=boss.pk).exists()
+
+
+@pytest.mark.parametrize("field", ["action", "index", "select_across", "reason"])
+@pytest.mark.parametrize("value", ["", "\0", "x" * 5000, "9" * 5000, "-1"])
+def test_no_other_field_of_an_action_is_500(
+    field: str, value: str, pages: Client, boss: User
+) -> None:
+    key = make_key(make_user()).key
+    for address, name in actions(boss):
+        body = {"action": name, "_selected_action": [key.pk], "confirmed": "yes", field: value}
+        answer = pages.post(address, body)
+        assert answer.status_code < 500, (address, name)
+
+
+@pytest.mark.parametrize("end", ["sign out", "delete", "expire"])
+def test_session_of_the_admin_ends_with_its_key(end: str, boss: User) -> None:
+    client = Client()
+    client.post("/admin/login/", {"username": boss.username, "password": PASSWORD})
+    assert client.get("/admin/").status_code == 200
+    token = client.cookies["coder_session_token"].value
+    header = {"Coder-Session-Token": token}
+    key = f"/api/v2/users/me/keys/{token[:10]}"
+
+    if end == "sign out":
+        client.post("/api/v2/users/logout", headers=header)
+    elif end == "delete":
+        client.delete(key, headers=header)
+    else:
+        client.put(f"{key}/expire", headers=header)
+
+    assert client.get("/admin/").status_code == 302
+    assert client.get(f"/admin/users/user/{boss.pk}/change/").status_code == 302

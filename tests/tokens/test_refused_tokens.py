@@ -1,0 +1,120 @@
+"""Refused tokens cost little and lock out nobody who has a good one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from kernel.db.connections import connect_directly
+from kernel.http.rate_limit import shared_counter
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.processes import wait_for
+
+PATH = "/api/v2/deployment/ssh"
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_rate_limit(settings: Any) -> None:
+    settings.API_RATE_LIMIT = None
+
+
+def unknown(number: int) -> str:
+    return f"{number:010}-{'a' * 22}"
+
+
+def ask(token: str) -> Any:
+    return APIClient(token=token).get(PATH)
+
+
+def refused() -> int:
+    """How many refused tokens of this address count in this minute."""
+    return shared_counter().add("refused:127.0.0.1", int(time.time()) // 60, 0)
+
+
+def refuse_300() -> None:
+    """Counts as many as the middleware would, which spares as many requests."""
+    shared_counter().add("refused:127.0.0.1", int(time.time()) // 60, 300)
+
+
+def test_malformed_token_counts_for_nothing() -> None:
+    for _ in range(5):
+        assert APIClient().get(PATH, {"coder_session_token": "x"}).status_code == 401
+
+    assert refused() == 0
+
+
+def test_public_route_looks_at_no_token(django_assert_num_queries: Any) -> None:
+    suspended = make_key(make_user(status="suspended")).token
+    APIClient().get("/api/v2/buildinfo")
+
+    with django_assert_num_queries(0):
+        for token in (unknown(1), suspended, "x"):
+            for path in ("/", "/buildinfo", "/users/authmethods"):
+                assert APIClient(token=token).get(f"/api/v2{path}").status_code == 200
+
+    assert refused() == 0
+
+
+def test_refused_token_is_looked_up_once(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        answers = [ask(unknown(1)) for _ in range(3)]
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.content for answer in answers}) == 1
+    assert refused() == 1
+
+
+def test_user_let_in_again_is_not_refused_from_memory(owner: APIClient) -> None:
+    user = make_user(status="suspended")
+    token = make_key(user).token
+    assert ask(token).status_code == 401
+
+    owner.put(f"/api/v2/users/{user.id}/status/activate")
+
+    assert ask(token).status_code == 200
+
+
+def test_good_token_works_from_an_address_with_many_refused_ones() -> None:
+    good = make_key(make_user()).token
+    refuse_300()
+
+    assert ask(good).status_code == 200
+    assert ask(unknown(1)).status_code == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_past_300_unknown_tokens_wait_for_each_other_and_are_429_after_a_second() -> None:
+    remembered = unknown(1)
+    ask(remembered)
+    refuse_300()
+
+    def look_up() -> None:
+        try:
+            ask(unknown(2))
+        finally:
+            connection.close()
+
+    first = threading.Thread(target=look_up)
+    with connect_directly() as other, other.transaction():
+        other.execute("LOCK TABLE tokens_apikey IN ACCESS EXCLUSIVE MODE")
+        first.start()
+        wait_for(lambda: _waiting(other) == 1)
+        answer = ask(unknown(3))
+        at_once = ask(remembered)
+    first.join()
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+    assert at_once.status_code == 401
+    assert ask(unknown(3)).status_code == 401
+
+
+def _waiting(other: Any) -> int:
+    """How many sessions wait for the locked table."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tokens_apikey'::regclass"
+    return int(other.execute(sql).fetchone()[0])

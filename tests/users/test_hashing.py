@@ -1,0 +1,118 @@
+"""Hashing passwords cannot take the service down, however many strangers sign in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from audit.models import Entry
+from kernel.http.rate_limit import private_directory
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.live import Server
+from tests.support.processes import own_database
+from tests.support.sending import send, validation_fields
+from users import passwords
+
+LOG_INS = 30
+STRANGER = {"email": "stranger@example.com", "password": "no-password-of-ours"}
+MEBIBYTE = 1024 * 1024
+
+
+@contextmanager
+def every_turn_taken() -> Iterator[None]:
+    """Holds all of the host's turns to hash, as other processes would."""
+    with ExitStack() as held:
+        for number in range(passwords.MAX_HASHES):
+            file = held.enter_context((private_directory() / f"hashing-{number}").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_log_ins_wait_for_a_hash_others_are_answered(settings: Any) -> None:
+    settings.API_RATE_LIMIT = None
+    users = [make_user() for _ in range(LOG_INS)]
+    token = make_key(make_user()).token
+
+    def log_in(email: str) -> Any:
+        try:
+            return send(APIClient(), "POST", "/users/login", STRANGER | {"email": email})
+        finally:
+            connection.close()
+
+    with every_turn_taken(), ThreadPoolExecutor(LOG_INS) as threads:
+        waiting = [threads.submit(log_in, user.email) for user in users]
+        others = []
+        while not all(answer.done() for answer in waiting):
+            others.append(APIClient(token=token).get("/api/v2/experiments").status_code)
+
+    assert others
+    assert set(others) == {200}
+    answers = [answer.result() for answer in waiting]
+    assert {answer.status_code for answer in answers} == {429}
+    assert {int(answer.headers["Retry-After"]) for answer in answers} == {2}
+
+
+def memory_of(pids: set[int], figure: str) -> int:
+    """The bytes that the processes use now (VmRSS), or have used at most (VmHWM)."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(figure))
+
+
+def test_thirty_log_ins_at_once_take_little_memory(tmp_path: Path) -> None:
+    with own_database() as database:
+        server = Server(
+            "--web-only", log=tmp_path / "log", DATABASE_URL=database, CODER_API_RATE_LIMIT="-1"
+        )
+        try:
+            assert server.port
+            workers = server.web_workers()
+            before = memory_of(workers, "VmRSS")
+            body = json.dumps(STRANGER).encode()
+
+            def log_in(_: int) -> int:
+                return server.ask("/api/v2/users/login", method="POST", body=body).status
+
+            with ThreadPoolExecutor(LOG_INS) as threads:
+                statuses = list(threads.map(log_in, range(LOG_INS)))
+
+            assert set(statuses) <= {401, 429}
+            assert 401 in statuses
+            assert memory_of(workers, "VmHWM") - before < 300 * MEBIBYTE
+        finally:
+            server.kill_all()
+
+
+@pytest.mark.django_db
+def test_password_is_hashed_with_the_parameters_of_owasp(owner: APIClient) -> None:
+    user = make_user()
+
+    send(owner, "PUT", f"/users/{user.id}/password", {"password": "another-horse-battery"})
+
+    user.refresh_from_db()
+    assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+@pytest.mark.django_db
+def test_wrong_old_password_counts_as_a_failed_sign_in(member: APIClient) -> None:
+    wrong = {"old_password": "wrong-password", "password": "another-horse-battery"}
+
+    first = send(member, "PUT", "/users/me/password", wrong)
+
+    assert (first.status_code, validation_fields(first)) == (400, ["old_password"])
+    failure = Entry.objects.get(action="user.sign_in_failed")
+    assert (failure.target_name, failure.address) == (member.user.username, "127.0.0.1")
+    for _ in range(2 * passwords.MAX_TRIES_A_MINUTE):
+        answer = send(APIClient(), "POST", "/users/login", b"{")
+        if answer.status_code == 429:
+            break
+    assert send(member, "PUT", "/users/me/password", wrong).status_code == 429

@@ -1,0 +1,95 @@
+"""Names and e-mail addresses have one normal form: no look-alike stands for another user."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.client import APIClient
+from tests.support.factories import PASSWORD, make_user
+from tests.support.sending import send, validation_fields
+from users.names import normal_email, normal_username
+
+NEW = {"email": "new@example.com", "username": "newcomer", "password": "a-quite-good-one"}
+LONG_S, DOTLESS_I, KELVIN, WIDE_A = "\u017f", "\u0131", "\u212a", "\uff41"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("email", f"owner@localho{LONG_S}t.localdomain", 409),
+        ("email", "OWNER@LOCALHOST.LOCALDOMAIN", 409),
+        ("email", f"owner@local{WIDE_A}host.localdomain", 201),
+        ("email", f"v{DOTLESS_I}ctim@example.com", 400),
+        ("email", f"{LONG_S}am@example.com", 201),
+        ("email", f"ow{LONG_S}ner\u0301@example.com", 400),
+        ("username", f"{KELVIN}elvin", 409),
+        ("username", f"k{DOTLESS_I}lvin", 400),
+        ("username", "KELVIN", 409),
+    ],
+)
+def test_look_alike_of_a_name_is_that_name_or_none(
+    field: str, value: str, status: int, user_admin: APIClient
+) -> None:
+    make_user("owner", username="kelvin", email="owner@localhost.localdomain")
+
+    answer = send(user_admin, "POST", "/users", NEW | {field: value})
+
+    assert answer.status_code == status, answer.content
+    assert status == 201 or validation_fields(answer) == [field]
+
+
+@pytest.mark.django_db
+def test_owner_signs_in_whatever_look_alikes_were_tried(user_admin: APIClient) -> None:
+    owner = make_user("owner", email="owner@localhost.localdomain")
+    for letter in (LONG_S, "S", "s"):
+        send(user_admin, "POST", "/users", NEW | {"email": f"owner@localho{letter}t.localdomain"})
+    body = {"email": "Owner@LocalHost.LocalDomain", "password": PASSWORD}
+
+    token = send(APIClient(), "POST", "/users/login", body).json()["session_token"]
+    out = io.StringIO()
+    call_command("create_session_token", "--user", "owner@localhost.localdomain", stdout=out)
+
+    for made in (token, out.getvalue().strip()):
+        assert APIClient(token=made).get("/api/v2/users/me").json()["id"] == str(owner.id)
+
+
+@pytest.mark.django_db
+def test_host_is_stored_and_looked_up_in_its_ascii_form(owner: APIClient) -> None:
+    made = send(owner, "POST", "/users", NEW | {"email": "a@B\u00fccher.example"})
+
+    assert made.json()["email"] == "a@xn--bcher-kva.example"
+    body = {"email": "A@b\u00dccher.example", "password": NEW["password"]}
+    assert send(APIClient(), "POST", "/users/login", body).status_code == 201
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reference", ["NEEDLE", "Needle@Example.com"])
+def test_look_up_by_name_is_one_look_up_in_an_index(reference: str) -> None:
+    make_user(username="needle", email="needle@example.com")
+
+    with CaptureQueriesContext(connection) as queries:
+        call_command("create_session_token", "--user", reference, stdout=io.StringIO())
+
+    look_up = queries[0]["sql"]
+    assert "UPPER(" not in look_up
+    assert "LOWER(" not in look_up
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {look_up}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Index Scan" in plan, plan
+    assert "Seq Scan" not in plan, plan
+
+
+@given(st.text(max_size=40))
+def test_normal_form_of_a_normal_form_is_itself(text: str) -> None:
+    for normal in (normal_username, normal_email):
+        assert normal(normal(text)) == normal(text)
