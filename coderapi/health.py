@@ -1,4 +1,4 @@
-"""Whether the process lives and whether it is ready to serve, for load balancers and people."""
+"""Health for load balancers and people: does the process live, is it ready to serve."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _json(state: dict[str, Any], *, ready: bool) -> HttpResponse:
 
 
 def readiness() -> dict[str, Any]:
-    """What was found.
+    """Looks at the database, the migrations and the apps.
 
     Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
     "migrations"?: "ok"|"pending", "parts"?: what the apps report of themselves}.
@@ -82,7 +82,7 @@ _known_migrated: set[str] = set()
 
 
 def _pending_migrations() -> bool:
-    """Whether a migration waits. A database found complete stays so, but must still answer."""
+    """Tells whether a migration waits. A complete database stays so, but must still answer."""
     name = str(connection.settings_dict["NAME"])
     if name in _known_migrated:
         connection.ensure_connection()

@@ -38,9 +38,9 @@ WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
-# A thread that reads a body only waits. So there are three more for each one, and those that read,
-# at most half of all, never keep the others from answering.
-SERVER_THREADS = 4 * WEB_THREADS
+# A thread that reads a body only waits, and is started when it is needed. So there may be seven
+# more for each one, and those that read, at most half of all, never keep others from answering.
+SERVER_THREADS = 8 * WEB_THREADS
 MAX_BODY_READERS = SERVER_THREADS // 2
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
@@ -205,7 +205,7 @@ CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-# Of the admin and our own pages. The API has a rule without a cookie: kernel.http.cross_site.
+# Of the admin and our own pages. The API has a rule without a cookie: tokens.authentication.
 CSRF_COOKIE_NAME = "coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True

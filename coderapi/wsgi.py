@@ -1,4 +1,4 @@
-"""The WSGI application of a worker process."""
+"""The WSGI application of a worker process: bounds on bodies, then Django."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 from django.urls import base
+
+from kernel.db import listener
+from kernel.http.body import Readers, bounded
+from kernel.http.client_address import address_of, rate_limit_bucket
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -43,14 +48,9 @@ def _unlock_thread_locals() -> None:
     base._urlconfs = threading.local()  # type: ignore[attr-defined]
 
 
-def _application() -> WSGIApplication:
-    from django.conf import settings
-
-    from coderapi.answers import complete
-    from coderapi.server.http import ask_for_successors
-    from kernel.db import listener
-    from kernel.http.body import Readers, bounded
-    from kernel.http.client_address import address_of, rate_limit_bucket
+def _application(readers: Readers) -> WSGIApplication:
+    # They need the settings and the apps, which are there now.
+    from kernel.http.rendering import complete
     from kernel.telemetry import metrics
 
     _leave_out_idle_work()
@@ -59,11 +59,12 @@ def _application() -> WSGIApplication:
     metrics.start_sampling()
     return bounded(
         complete(django_application),
-        readers=Readers(settings.MAX_BODY_READERS, when_stuck=ask_for_successors),
+        readers=readers,
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),
         build_version=settings.BUILD_VERSION,
     )
 
 
-application = _application()
+readers = Readers(settings.MAX_BODY_READERS)
+application = _application(readers)

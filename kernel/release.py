@@ -1,4 +1,4 @@
-"""Whether this is a development build: its version says so, or it is a checkout off a tag."""
+"""Tells development builds from releases: by the version, or by a checkout off a tag."""
 
 from __future__ import annotations
 

@@ -91,8 +91,9 @@ def load(flags: bootstrap.Flags) -> WSGIApplication:
     """Returns the application, in a fresh worker process."""
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
     bootstrap.adopt_flags(flags)
-    from coderapi.wsgi import application
+    from coderapi.wsgi import application, readers
 
+    readers.when_stuck = ask_for_successors
     _prepare_worker()
     return application
 

@@ -23,11 +23,10 @@ from coderapi.bootstrap import server_flags
 from coderapi.server.addresses import Claim
 from coderapi.server.children import Orders, run_as_child
 from kernel.loops import is_alive
+from kernel.telemetry import DIRECTORY_VARIABLE
 
 logger = logging.getLogger(__name__)
 
-# prometheus_client looks for it when it is first imported, and keeps its values in files there.
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 DIRECTORY_PREFIX = "coderapi-metrics-"
 STALLED_SECONDS = 10.0
 

@@ -4,8 +4,7 @@ A request comes in through `body`, outside Django: it is complete and within its
 `middleware` gives it an id, a client address and a wire format, sends it on to the access URL where
 the operator wishes that, and puts the common headers on its answer. `rate_limit` counts it; who is
 asking is found out in between by an app, and kept as the plain values of `identity`. `pages` and
-`content_policy` hold what only HTML pages need; the API passes those by. `cross_site` has the rule
-for writes that a browser's cookie authenticates.
+`content_policy` hold what only HTML pages need; the API passes those by.
 
 Views stand on `views`. They parse with `parsing`, raise the `APIError` of `errors` and answer
 through `rendering`, which turns what a serializer made into the form of the `wire`. Whatever is

@@ -7,8 +7,8 @@ place either: the server then stops the whole process at the end of the request.
 
 * At most half of the server's threads read, counted from the moment they begin. The others always
   answer. Past that a request with a body is 503.
-* An address may have few slow bodies at a time, and a share of the readers in all. Past that it is
-  429, at once.
+* An address may have few slow bodies at a time, and never all readers. Past that it is 429, at
+  once.
 * A body has a deadline, which is looked at whenever a piece has come. It is shorter the more
   threads read.
 * Where all readers are taken and one has waited for a minute, the process asks to be replaced.
@@ -62,20 +62,21 @@ class Readable(Protocol):
 class Readers:
     """The requests of this process whose bodies are being read, and the bounds on them.
 
-    `when_stuck` is called once, when all have been taken for too long.
+    `when_stuck` is called once, when all have been taken for too long; whoever starts the process
+    knows how to replace it.
     """
 
     def __init__(
         self,
-        most: int,
+        max_readers: int,
         *,
-        when_stuck: Callable[[], None],
         slow: float = SLOW_SECONDS,
         stuck: float = STUCK_SECONDS,
     ) -> None:
-        self._most = max(most, 1)
-        self._most_per_address = max(most // 4, 1)
-        self._when_stuck = when_stuck
+        self._max = max(max_readers, 1)
+        # One address leaves a quarter to others. Many bodies at once are not slow yet.
+        self._max_per_address = max(max_readers * 3 // 4, 1)
+        self.when_stuck: Callable[[], None] = lambda: None
         self._slow = slow
         self._stuck = stuck
         self._lock = threading.Lock()
@@ -91,7 +92,7 @@ class Readers:
             self._check(address, now)
             self._count += 1
             self._begun.setdefault(address, []).append(now)
-            seconds = DEADLINE_SECONDS * (1 - self._count / (2 * self._most))
+            seconds = DEADLINE_SECONDS * (1 - self._count / (2 * self._max))
         try:
             yield now + seconds
         finally:
@@ -106,10 +107,10 @@ class Readers:
         slow = len(begun) >= MAX_SLOW_PER_ADDRESS
         if slow and begun[MAX_SLOW_PER_ADDRESS - 1] < now - self._slow:
             raise too_many_slow()
-        if self._count >= self._most:
+        if self._count >= self._max:
             self._ask_for_help(now)
             raise unavailable("Too many requests are slow to send their bodies.")
-        if len(begun) >= self._most_per_address:
+        if len(begun) >= self._max_per_address:
             raise too_many_slow()
 
     def _ask_for_help(self, now: float) -> None:
@@ -117,7 +118,7 @@ class Readers:
         if now - oldest > self._stuck:
             log.warning("Slow request bodies take every reader; this process asks to be replaced")
             self._stuck = float("inf")
-            self._when_stuck()
+            self.when_stuck()
 
 
 def bounded(

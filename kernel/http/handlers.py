@@ -1,4 +1,4 @@
-"""Where every error ends: the one shape, whatever raised it."""
+"""Answers every error in the one shape, whatever raised it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from kernel.http.errors import (
 )
 
 # So many refused members of a request are named: of a million, nobody reads more.
-MOST_VALIDATIONS = 100
+MAX_VALIDATIONS = 100
 
 log = logging.getLogger(__name__)
 
 
 def to_api_error(error: BaseException) -> APIError | None:
-    """The answer that an exception stands for; None for one that nobody foresaw."""
+    """Returns the answer that an exception stands for; None for one that nobody foresaw."""
     if isinstance(error, APIError):
         return error
     if connections.is_unavailable(error):
@@ -50,7 +50,7 @@ def _invalid(_error: Any) -> APIError:
 
 
 def _unfit(error: DataError) -> APIError:
-    """400 for a value that PostgreSQL cannot hold, such as a NUL in one of the admin's filters."""
+    """Answers 400 for a value that PostgreSQL cannot hold, such as a NUL in an admin's filter."""
     log.warning("PostgreSQL refused a request's value: %s", type(error).__name__)
     return _invalid(error)
 
@@ -61,7 +61,7 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
         lambda error: APIError(
             400,
             "The request is not valid.",
-            validations=list(islice(_flat(error.detail), MOST_VALIDATIONS)),
+            validations=list(islice(_flat(error.detail), MAX_VALIDATIONS)),
         ),
     ),
     (
@@ -82,7 +82,7 @@ def _unavailable(error: BaseException) -> APIError:
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
-    """DRF's nested error detail as entries of `field.path: text`."""
+    """Yields DRF's nested error detail as entries of `field.path: text`."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))
@@ -95,7 +95,7 @@ def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """DRF's hook: the error as a response, or None to let Django log it and answer 500.
+    """Turns an error into a response for DRF, or returns None: then Django logs it and answers 500.
 
     It is no response of DRF's, which a view with a renderer of its own would turn into a page.
     """
@@ -137,7 +137,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """What Django calls for an exception that nothing else answered."""
+    """Answers an exception that nothing else answered; Django calls it."""
     error = sys.exc_info()[1]
     found = to_api_error(error) if error else None
     return error_response(found or crashed(getattr(request, "request_id", "unknown")))

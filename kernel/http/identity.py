@@ -1,4 +1,4 @@
-"""Who is asking, as plain values: what a verified session token stands for."""
+"""The caller as plain values, from a verified session token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernel.http.errors import APIError
 
 
 class TokenSource(StrEnum):
-    """Where in a request the session token was found."""
+    """The place in a request that held the session token."""
 
     COOKIE = "cookie"
     QUERY = "query"

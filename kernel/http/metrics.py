@@ -1,4 +1,4 @@
-"""What is measured of the service as a whole: requests, the pool, documents, hearing of changes."""
+"""Metrics of a web process: its requests, connections and documents, and if it hears of changes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def record_request(
 
 
 class RequestMetricsMiddleware:
-    """Counts every answer and its time; not there at all while metrics are not served."""
+    """Counts every answer and its time. Left out while metrics are not served."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not metrics.enabled():
@@ -76,7 +76,7 @@ class RequestMetricsMiddleware:
 
 
 def operation_of(match: ResolverMatch | None, method: str) -> str:
-    """The operation's id in the schema, or a word for what has none; never the client's text."""
+    """Returns the operation's id in the schema, or a word of ours; never the client's text."""
     if match is None:
         return UNKNOWN
     key = (match.func, method)
@@ -99,7 +99,7 @@ def _name_of(view: Any, method: str) -> str:
 
 
 def _operation_id(schema: Any, method: str) -> str:
-    """What `extend_schema` was told; it asks the view for a version, of which there is one."""
+    """Returns what `extend_schema` was told. It asks the view for a version; there is but one."""
     described = schema()
     described.method = method.upper()
     described.view = SimpleNamespace(
@@ -109,7 +109,7 @@ def _operation_id(schema: Any, method: str) -> str:
 
 
 def pool() -> metrics.Values:
-    """The process's connections by state: lent out, idle, and requests that wait for one."""
+    """Counts the process's connections by state: used, idle, and requests that wait for one."""
     wrapper: Any = connections[DEFAULT_DB_ALIAS]
     pools = getattr(type(wrapper), "_connection_pools", {})
     found = pools.get(wrapper.alias)

@@ -30,7 +30,7 @@ class PageSessionMiddleware(ForPages, SessionMiddleware):
 
 
 class PageCsrfMiddleware(ForPages, CsrfViewMiddleware):
-    """Checks the CSRF token of forms. Writes to the API have a rule without one (`cross_site`)."""
+    """Checks the CSRF token of forms. Writes to the API have a rule without one."""
 
 
 class PageAuthenticationMiddleware(ForPages, AuthenticationMiddleware):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
+from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -13,6 +14,9 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from kernel.http import wire
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def render_json(data: Any) -> bytes:
@@ -64,3 +68,21 @@ class WireSerializer(serializers.Serializer[Any]):
 
     def to_representation(self, instance: Any) -> Any:
         return wire.apply(self.component, super().to_representation(instance))
+
+
+def complete(app: WSGIApplication) -> WSGIApplication:
+    """Wraps an application, which then hands over a complete answer as a list of its bytes.
+
+    The server sends a list at once. Of anything else it asks for one piece after the other, each
+    time by a thread that has to wait for the interpreter.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = app(environ, start_response)
+        if not isinstance(response, HttpResponse):
+            return response
+        # Of what is closed nothing is left but its content, and the server closes no list.
+        response.close()
+        return [response.content]
+
+    return answer

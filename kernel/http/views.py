@@ -38,7 +38,7 @@ class APIView(views.APIView):
 
 
 def kept_private[R: HttpResponseBase](answer: R) -> R:
-    """What is no document stays with who asked for it: it may hold a key, or be of somebody."""
+    """Keeps an answer out of caches: it may hold a key, or be about somebody."""
     answer.headers.setdefault("Cache-Control", "no-store")
     patch_vary_headers(answer, [wire.HEADER])
     return answer

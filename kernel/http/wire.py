@@ -31,7 +31,7 @@ _current: ContextVar[Wire] = ContextVar("wire", default=Wire.DOCUMENTED)
 
 
 def current() -> Wire:
-    """The wire format that the answer in the making is for."""
+    """Returns the wire format of the answer that is being made."""
     return _current.get()
 
 
@@ -45,7 +45,7 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(header: str | None, *, default: Wire) -> Wire:
-    """The wire format that a request's `Coder-Wire` header asks for, else the server's.
+    """Returns the wire format that the `Coder-Wire` header asks for, else the server's.
 
     Raises: APIError 400 for any other value.
     """
@@ -67,7 +67,7 @@ type Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row of the table: how the coderd form comes of the documented one.
+    """A row of the table, which makes the coderd form from the documented one.
 
     `value` turns what is answered, `schema` the JSON schema that describes it.
     """
@@ -77,14 +77,14 @@ class Difference:
 
 
 def apply(name: str, documented: Any, *, wire: Wire | None = None) -> Any:
-    """What `documented`, an instance of the component (or operation) `name`, is on the wire."""
+    """Turns an instance of the component (or operation) `name` into its form on the wire."""
     if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].value(documented)
 
 
 def describe(name: str, documented: Schema, *, wire: Wire | None = None) -> Schema:
-    """What `documented`, the JSON schema of the component (or operation) `name`, is on the wire."""
+    """Turns the JSON schema of the component (or operation) `name` into that of its form."""
     if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].schema(documented)
@@ -125,7 +125,7 @@ def _without_empty(*names: str) -> Difference:
 
 
 def _inside(member: str) -> Difference:
-    """The answer becomes the one member of an object."""
+    """Makes the answer the one member of an object."""
     return Difference(
         lambda value: {member: value},
         lambda schema: {"type": "object", "properties": {member: schema}, "required": [member]},
@@ -173,6 +173,6 @@ TABLE: dict[str, Difference] = {
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
-# Whom the documented wire asks for a token and the coderd wire does not; the server's own wire
-# decides, since a request's header changes form only.
+# The documented wire asks for a token here, and the coderd wire does not. The server's own wire
+# decides: a request's header changes form only.
 OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

@@ -15,7 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # Anything shorter could be a word that logs need.
-LEAST_SECRET = 8
+MIN_SECRET = 8
 _withheld: re.Pattern[str] | None = None
 
 # A session token (`<id>-<secret>`) wherever it stands, and passwords within URLs.
@@ -33,26 +33,26 @@ def request_context(request_id: str) -> Iterator[None]:
 
 
 def current_request_id() -> str:
-    """The id of the request that is being answered, or "" outside of one."""
+    """Returns the id of the request that is being answered, or "" outside of one."""
     return _request_id.get()
 
 
 def withhold(secrets: Iterable[str]) -> None:
-    """Has these texts taken out of every line that this process logs from now on."""
+    """Takes these texts out of every line that this process logs from now on."""
     global _withheld
-    texts = sorted({text for text in secrets if len(text) >= LEAST_SECRET}, key=len, reverse=True)
+    texts = sorted({text for text in secrets if len(text) >= MIN_SECRET}, key=len, reverse=True)
     _withheld = re.compile("|".join(map(re.escape, texts))) if texts else None
 
 
 def scrub(text: str) -> str:
-    """The text without secrets: session tokens', passwords in URLs, and what is withheld."""
+    """Returns the text without session tokens, passwords in URLs, and what is withheld."""
     if _withheld is not None:
         text = _withheld.sub("***", text)
     return _URL_PASSWORD.sub(r"\1:***@", _TOKEN.sub(r"\1-***", text))
 
 
 def _scrubbed(value: Any) -> Any:
-    """The value with every text in it scrubbed, as a line of JSON has them."""
+    """Scrubs every text in a value, as a line of JSON has them."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, dict):

@@ -1,9 +1,4 @@
-"""How metrics come about that nobody counts as things happen.
-
-An app declares its metrics in its module `metrics`: counters and histograms with prometheus_client
-itself, where something happens; what merely is, here. A *sample* is read in every process every two
-seconds and costs no request anything. A *figure* is read from the database, once a scrape at most.
-"""
+"""Metrics that are read and not counted: samples of a process, and figures from the database."""
 
 from __future__ import annotations
 
@@ -24,9 +19,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kernel.loops import repeat
+from kernel.telemetry import DIRECTORY_VARIABLE
 
-# prometheus_client looks for it when it is first imported, and keeps its values in files there.
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SAMPLE_SECONDS = 2.0
 # Scrapers that come more often than this are shown the same figures again.
 FIGURES_KEPT = timedelta(seconds=5)
@@ -41,7 +35,7 @@ type Mode = Literal["livesum", "livemin", "livemax"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A gauge that is read from the database."""
+    """A gauge that is read from the database for a scrape."""
 
     name: str
     help: str
@@ -61,7 +55,7 @@ def sampled_gauge(
     mode: Mode,
     labels: Sequence[str] = (),
 ) -> Gauge:
-    """A gauge read in every process; the processes that live are put together by `mode`."""
+    """Makes a gauge that every process samples; `mode` puts the living processes together."""
     gauge = Gauge(name, help, labels, multiprocess_mode=mode)
 
     def sample() -> None:
@@ -73,7 +67,7 @@ def sampled_gauge(
 
 
 def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """A counter that follows a number which a process itself only ever lets grow."""
+    """Makes a counter that follows a number of the process, which only grows."""
     counter = Counter(name, help)
     seen = read()
 
@@ -90,7 +84,7 @@ def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
 def figure(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> Figure:
-    """A gauge for a scrape, whose query must stay cheap however large the tables are."""
+    """Makes a figure. Its query must stay cheap however large the tables are."""
     made = Figure(name, help, tuple(labels), read)
     _figures.append(made)
     return made
@@ -106,12 +100,12 @@ def discover() -> None:
 
 
 def enabled() -> bool:
-    """Whether somebody may ask this process's supervisor for its metrics."""
+    """Tells whether this process's supervisor serves metrics."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def start_sampling() -> None:
-    """Samples from now on in a thread of its own, where metrics are served at all."""
+    """Starts to sample in a thread of its own, where metrics are served at all."""
     if enabled():
         discover()
         threading.Thread(
@@ -132,7 +126,7 @@ def sample_all() -> None:
 
 
 class Figures(Collector):
-    """The figures for a scrape, remembered for a moment; without a database, that it is away."""
+    """The figures for a scrape, remembered for a moment. They tell if the database is away."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -8,7 +8,7 @@ import pytest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from coderapi.answers import complete
+from kernel.http.rendering import complete
 
 # A closed answer lets Django look at its connections, of which another test may have left one.
 pytestmark = pytest.mark.django_db

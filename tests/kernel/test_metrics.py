@@ -25,6 +25,7 @@ from coderapi.server import prometheus
 from jobs.models import JobRun
 from jobs.registry import Job
 from jobs.services import run_job
+from kernel import telemetry
 from kernel.http import metrics as measured
 from kernel.telemetry import metrics
 from tests.support.client import APIClient
@@ -39,7 +40,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are counted, as they are where metrics are served."""
-    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, "/nonexistent")
+    monkeypatch.setenv(telemetry.DIRECTORY_VARIABLE, "/nonexistent")
 
 
 def requests(**labels: str) -> float:

@@ -110,7 +110,7 @@ def test_option_zero_means_512_and_negative_none(
     assert api_rate_limit(configured, disabled=disabled) == limit
 
 
-def test_count_starts_anew_each_minute(tmp_path: Path) -> None:
+def test_count_starts_again_each_minute(tmp_path: Path) -> None:
     counter = SharedCounter(tmp_path / "counts")
 
     first = [check(counter, "a", limit=2, now=NOON) for _ in range(3)]
@@ -128,15 +128,21 @@ def test_reading_does_not_count(tmp_path: Path) -> None:
 
 
 COUNT = """
-import pathlib, sys
+import pathlib, sys, threading
 from kernel.http.rate_limit import SharedCounter
 counter = SharedCounter(pathlib.Path(sys.argv[1]))
-for _ in range(500):
-    counter.add("a", 1)
+def count():
+    for _ in range(125):
+        counter.add("a", 1)
+threads = [threading.Thread(target=count) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 """
 
 
-def test_count_is_exact_over_processes(tmp_path: Path) -> None:
+def test_count_is_exact_over_processes_and_threads(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
 

@@ -35,9 +35,8 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 def load() -> WSGIApplication:
-    readers = Readers(
-        MAX_READERS, when_stuck=ask_for_successors, slow=SLOW_SECONDS, stuck=STUCK_SECONDS
-    )
+    readers = Readers(MAX_READERS, slow=SLOW_SECONDS, stuck=STUCK_SECONDS)
+    readers.when_stuck = ask_for_successors
     return bounded(
         echo,
         readers=readers,

@@ -28,7 +28,7 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
 class OperationSchema(AutoSchema):
-    """What a view declares, completed by headers, errors and the current wire."""
+    """A view's declaration, completed by headers, errors and the current wire."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
         operation: Schema | None = super().get_operation(*args, **kwargs)
