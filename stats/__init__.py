@@ -18,7 +18,7 @@ its raw rows are dropped and its rollups stay; later rows of it are refused. So 
 can be imported at once, is rolled up, gets snapshots (`backfill`), and is dropped a day later.
 
 The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder, percentiles),
-`snapshots` (the figures of a moment, the collector), `history` (points, charts).
+`figures` (those of a moment), `history` (points, charts).
 
 What it does not do yet: tell a row that comes again with another time (coderd makes ids at random,
 and nothing but a look into every hour would find it), nor rows of closed hours (that would need

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from kernel.telemetry import metrics
 from stats.alarms import alarms_of, newest_snapshots
+from stats.figures import STATES
 from stats.models import Snapshot
 from stats.selectors import rollup_lag, snapshot_state
-from stats.snapshots.figures import STATES
 
 type Read = Callable[[Snapshot], metrics.Values]
 

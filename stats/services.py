@@ -17,11 +17,11 @@ from kernel.db import listener
 from kernel.db.connections import transaction_lock, unless_deadlocked
 from kernel.http.rendering import render_json
 from options.rendering import config_document
+from stats import figures
+from stats.figures import WINDOW
 from stats.models import Snapshot
 from stats.rollups.builder import build
 from stats.rollups.hours import AGENT_STATS, HOUR, closed_among, floor, hours_of, kept_from
-from stats.snapshots import figures
-from stats.snapshots.figures import WINDOW
 
 TOPIC = "stats"
 # With it, sessions are counted by the rows that tell of usage.

@@ -7,8 +7,7 @@ seconds. It also says which errors mean "the database is away" and which are wor
 `listener` hears what other processes changed, by LISTEN on a connection of its own that is checked
 by a heartbeat. Memories of keys and documents rely on it and stay unused while it is deaf.
 
-`partitions` cuts tables by time: it makes partitions ahead of their time, drops old ones whole, and
-builds an index on such a table while rows come in.
+`partitions` cuts tables by time: it makes partitions ahead of their time, and drops old ones whole.
 
 `replicas` lists the processes that are connected now. Their connections' names say who they are.
 

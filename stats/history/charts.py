@@ -10,12 +10,12 @@ from typing import NamedTuple
 from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
+from stats.figures import KINDS, STATES
 from stats.history.points import DAY, Point, Range, even_range, points
 from stats.models import Snapshot
 from stats.rollups.hours import HOUR, MINUTE
 from stats.rollups.percentiles import NO_SAMPLE, P50, P95
 from stats.selectors import refresh_interval
-from stats.snapshots.figures import KINDS, STATES
 
 # How far back a page looks, and in which steps.
 RANGES = {

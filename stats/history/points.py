@@ -11,13 +11,13 @@ from django.db import connection
 
 from kernel.durations import parse_duration
 from kernel.http.errors import Validation, invalid
+from stats.figures import MAX_INTEGER, STATES
 from stats.ingest.rows import moment
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
 from stats.rollups.hours import EPOCH, HOUR, MINUTE, floor
 from stats.rollups.percentiles import P50, P95, percentile
 from stats.selectors import refresh_interval
-from stats.snapshots.figures import MAX_INTEGER, STATES
 
 MAX_POINTS = 2_000
 RESOLUTION = timedelta(microseconds=1)

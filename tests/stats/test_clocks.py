@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from jobs.models import JobRun
+from jobs.services import run_if_due
 from stats.jobs import COLLECT
 from stats.rollups.hours import AHEAD
 from stats.selectors import snapshot_state
-from stats.snapshots.collecting import collect_in_a_loop
 from tests.stats.test_alarms import shown
 from tests.support.stats_rows import (
     HOUR,
@@ -141,7 +142,7 @@ def test_snapshots_go_on_when_our_clock_goes_back() -> None:
     now = timezone.now()
     for slot in (now - MINUTE, *(now + number * HOUR for number in range(1, 10))):
         JobRun.objects.create(job=COLLECT.name, slot=slot, started_at=slot, finished_at=slot)
-    assert collect_in_a_loop(lambda _: True, every=30 * SECOND) == 1
+    assert run_if_due(replace(COLLECT, every=30 * SECOND), timezone.now())
     state = snapshot_state()
     assert state
     assert state["collected_at"] >= now

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.models import JobRun
+from jobs.services import run_if_due
 from kernel.lines import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
+from stats.jobs import COLLECT
 from stats.selectors import snapshot_state
-from stats.snapshots.collecting import collect_in_a_loop
 from tests.support.commands import run, write_lines
 from tests.support.factories import make_user
 from tests.support.processes import PROJECT, in_database, wait_for
@@ -275,8 +277,8 @@ def test_a_collector_that_is_killed_is_followed_by_the_next() -> None:
     killed = started("collect_deployment_stats", "--loop", "--every", "1s")
     wait_for(finished_runs, seconds=90)
     end(killed)
-    every = timedelta(microseconds=1)
-    wait_for(lambda: collect_in_a_loop(lambda _: True, every=every), seconds=60)
+    again = replace(COLLECT, every=timedelta(seconds=1))
+    wait_for(lambda: run_if_due(again, timezone.now()), seconds=60)
     assert not JobRun.objects.unfinished().exists()
 
 

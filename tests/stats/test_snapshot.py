@@ -14,7 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from stats.snapshots import figures
+from stats import figures
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
-import signal
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from datetime import datetime, timedelta
-from queue import Empty, SimpleQueue
+from threading import Event
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from jobs.services import run_job
+from jobs.worker import keep_running
 from kernel.durations import DurationError, parse_duration
+from kernel.loops import run_until_signalled
 from stats.ingest.rows import moment
 from stats.jobs import COLLECT
 from stats.models import Snapshot
 from stats.selectors import refresh_interval
 from stats.services import FIVE_MINUTES, SnapshotError, backfill, collect_snapshot
-from stats.snapshots.collecting import collect_in_a_loop
 
 
 def moment_argument(text: str) -> datetime:
@@ -116,16 +117,11 @@ def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> s
 
 
 def _loop(every: timedelta) -> str:
-    wishes: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: wishes.put(number))
-    taken = collect_in_a_loop(lambda seconds: _asked_to_stop(wishes, seconds), every=every)
+    taken = 0
+
+    def loop(stop: Event) -> None:
+        nonlocal taken
+        taken = keep_running(replace(COLLECT, every=every), stop=stop)
+
+    run_until_signalled(loop)
     return f"{taken} snapshots taken."
-
-
-def _asked_to_stop(wishes: SimpleQueue[int], seconds: float) -> bool:
-    try:
-        wishes.get(timeout=seconds)
-    except Empty:
-        return False
-    return True
