@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -56,20 +54,7 @@ def _taken(buffer: io.StringIO) -> str:
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     for row in rows:
-        yield _json_line(row)
-
-
-def _json_line(row: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        # orjson refuses a number of more than 64 bits. Raised here, that would end the download in
-        # the middle, with nothing to show that rows are missing.
-        return json.dumps(row, default=_plain, ensure_ascii=False).encode() + b"\n"
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+        yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def field_names(model: type[Model], *, without: Sequence[str] = ()) -> list[str]:

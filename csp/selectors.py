@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.conf import settings
@@ -11,14 +10,6 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
 
 HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The number of a group's kept reports that have a value."""
-
-    value: str
-    count: int
 
 
 def expired_partitions(now: datetime) -> list[str]:
@@ -45,10 +36,10 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
 
 
-def breakdown(group: Group, field: str, *, most: int = 10) -> list[Share]:
-    """Returns the values of `field` that most of the group's kept reports have."""
+def breakdown(group: Group, field: str, *, most: int = 10) -> list[tuple[str, int]]:
+    """Returns the values of `field` that most of the group's kept reports have, and how many."""
     rows = group.reports.values_list(field).annotate(n=Count("*")).order_by("-n", field)
-    return [Share(value or "(not said)", count) for value, count in rows[:most]]
+    return [(value or "(not said)", count) for value, count in rows[:most]]
 
 
 def newest_reports(group: Group, *, most: int = 20) -> QuerySet[Report]:

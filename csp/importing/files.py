@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import psycopg
 from django.conf import settings
+from django.utils import timezone
 
 from csp.importing.items import contents
 from csp.writing.entries import Entry
-from csp.writing.store import BatchId, Store
+from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
 from kernel.lines import LinesError, Record
 
@@ -31,8 +32,6 @@ LOCK = lock_number("csp import")
 LOCK_SECONDS = 5
 # Classes of SQLSTATE that blame the rows: data, constraints, limits.
 BAD_ROWS = frozenset({"22", "23", "54"})
-
-type SetAside = Callable[[Record, str], Any]
 
 
 class Line(NamedTuple):
@@ -66,9 +65,8 @@ class ImportCounts:
 def import_reports(
     records: Iterable[Record],
     *,
-    clock: Callable[[], datetime],
     advance: Callable[[int], Any],
-    set_aside: SetAside,
+    set_aside: Callable[[Record, str], Any],
 ) -> ImportCounts:
     """Takes in every good report, and passes over what an earlier run has committed.
 
@@ -78,7 +76,7 @@ def import_reports(
     """
     store = Store(_connect_alone)
     try:
-        run = _Run(store, clock=clock, advance=advance, set_aside=set_aside)
+        run = _Run(store, advance=advance, set_aside=set_aside)
         for line in _marked(records):
             run.add(line)
         run.commit()
@@ -115,13 +113,11 @@ class _Run:
         self,
         store: Store,
         *,
-        clock: Callable[[], datetime],
         advance: Callable[[int], Any],
-        set_aside: SetAside,
+        set_aside: Callable[[Record, str], Any],
     ) -> None:
         self.counts = ImportCounts()
-        self._store = store
-        self._clock, self._advance, self._set_aside = clock, advance, set_aside
+        self._store, self._advance, self._set_aside = store, advance, set_aside
         # One for each thousand lines or so that any import has taken in.
         rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
         self._committed = {row[0] for row in rows}
@@ -148,7 +144,7 @@ class _Run:
         """Sets bad lines aside and writes the others, in this order: none is lost."""
         if not self._batch:
             return
-        now = self._clock()
+        now = timezone.now()
         held = [self._entries(line.record, now=now) for line in self._batch]
         try:
             is_new = self._write(self._batch[-1], [entry for entries in held for entry in entries])
@@ -164,9 +160,8 @@ class _Run:
             return []
         found = contents(record.text, now=now, retention=settings.CSP_RETENTION)
         self.counts.other += found.other
-        for refused in found.refused:
-            text = record.text if refused.text is None else refused.text
-            self._refuse(record._replace(text=text), refused.why)
+        for text, why in found.refused:
+            self._refuse(record._replace(text=text), why)
         return found.entries
 
     def _refuse(self, record: Record, why: str) -> None:
@@ -174,7 +169,7 @@ class _Run:
         self._set_aside(record, why)
 
     def _write(self, last: Line, entries: Sequence[Entry]) -> bool:
-        is_new = self._store.commit_once(BatchId(last.mark, imported=True), entries)
+        is_new = self._store.commit_once(last.mark, entries, imported=True)
         self.counts.reports += len(entries) if is_new else 0
         return is_new
 

@@ -20,67 +20,55 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A refusal with its reason. `text` is one item of the line's array; None is all of it."""
-
-    text: bytes | None
-    why: str
-
-
 @dataclass(slots=True)
 class Contents:
-    """All that a line held. `other` are reports of other types, counted and not kept."""
+    """All that a line held. `other` are reports of other types, counted and not kept.
+
+    `refused` has each bad item with its reason; the whole line where it is no array.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     other: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[tuple[bytes, str]] = field(default_factory=list)
 
 
 def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
     """Returns all that the line holds. Raises nothing, so that no line can stop an import."""
     found = Contents()
-    if not text.strip():
-        return found
     try:
         value = load(text)
-        if isinstance(value, list):
-            _add_array(found, value, now=now, retention=retention)
-        else:
-            _add(found, parse(value), value, now=now, retention=retention)
+        if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
+            raise ValueError(f"An array has 1 to {MAX_REPORTS} reports, and this one {len(value)}.")
     except Exception as error:  # noqa: BLE001 - whatever it is, the next line is another one
-        found.refused.append(Refused(None, _why(error)))
-    return found
-
-
-def _add_array(found: Contents, items: list[Any], *, now: datetime, retention: timedelta) -> None:
-    if not 1 <= len(items) <= MAX_REPORTS:
-        raise ValueError(f"An array has 1 to {MAX_REPORTS} reports, and this one {len(items)}.")
-    for item in items:
+        found.refused.append((text, _why(error)))
+        return found
+    is_array = isinstance(value, list)
+    for item in value if is_array else [value]:
         try:
-            _add(found, parse([item]), item, now=now, retention=retention)
+            _add(found, parse([item] if is_array else item), item, now=now, retention=retention)
         except Exception as error:  # noqa: BLE001 - its neighbours are not at fault
-            why = "The item is not a report." if isinstance(error, APIError) else _why(error)
-            found.refused.append(Refused(orjson.dumps(item), why))
+            refused = orjson.dumps(item) if is_array else text
+            found.refused.append((refused, _why(error, is_item=is_array)))
+    return found
 
 
 def _add(
     found: Contents,
     parsed: Parsed,
-    envelope: Mapping[str, Any],
+    beside: Mapping[str, Any],
     *,
     now: datetime,
     retention: timedelta,
 ) -> None:
-    """Takes one item into account. `envelope` holds the members beside the report."""
+    """Takes one item into account. `beside` holds the members beside the report."""
     found.other += parsed.other
     if parsed.violations:
         found.entries += entries_of(
             map(prepare, parsed.violations),
             address="",
             user_agent="",
-            now=received_at(envelope, now=now, retention=retention),
-            coder_version=coder_version(envelope),
+            now=received_at(beside, now=now, retention=retention),
+            coder_version=coder_version(beside),
         )
 
 
@@ -137,10 +125,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, *, is_item: bool = False) -> str:
     if isinstance(error, ValueError):
         return str(error)
     if not isinstance(error, APIError):
-        return f"The line cannot be read ({type(error).__name__})."
+        return f"It cannot be read ({type(error).__name__})."
+    if is_item:
+        return "The item is not a report."
     details = [error.detail, *(f"{v.field} {v.detail}".strip() for v in error.validations)]
     return " ".join([error.message, *filter(None, details)])

@@ -33,10 +33,11 @@ class ShippedRule:
 
 
 def _all(
-    category: str, target: str, patterns: str, reason: str, source: str, *, enabled: bool = True
+    category: str, targets: str, patterns: str, reason: str, source: str, *, enabled: bool = True
 ) -> list[ShippedRule]:
     return [
         ShippedRule(category, target, pattern, reason, source, enabled)
+        for target in targets.split()
         for pattern in patterns.split()
     ]
 
@@ -80,14 +81,7 @@ SHIPPED: tuple[ShippedRule, ...] = (
     ),
     *_all(
         "browser internals",
-        "scheme",
-        f"chrome-error {ERROR_PAGE}",
-        "Chrome's own page, shown in place of one that could not be loaded.",
-        DROPBOX,
-    ),
-    *_all(
-        "browser internals",
-        "document-scheme",
+        "scheme document-scheme",
         f"chrome-error {ERROR_PAGE}",
         "Chrome's own page, shown in place of one that could not be loaded.",
         DROPBOX,

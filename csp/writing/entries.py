@@ -7,7 +7,7 @@ import hmac
 import secrets
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,8 @@ from csp.writing.grouping import browser_of, group_key
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
 MAX_AGE = timedelta(days=2)
+# The columns of a report that stand in it; the others come with it, or from its group.
+COLUMNS = tuple(member.name for member in fields(Violation) if member.name != "age_ms")
 KEY_BYTES = 32
 # Around midnight two days are asked for in turn; none is to be known for longer.
 DAYS_REMEMBERED = 2
@@ -69,20 +71,7 @@ def prepare(raw: Violation) -> Prepared:
         user_agent=violation.user_agent,
         age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
         columns={
-            "shape": violation.shape.value,
-            "document_uri": violation.document_uri,
-            "referrer": violation.referrer,
-            "blocked_uri": violation.blocked_uri,
-            "effective_directive": violation.effective_directive,
-            "violated_directive": violation.violated_directive,
-            "original_policy": violation.original_policy,
-            "disposition": violation.disposition,
-            "status_code": violation.status_code,
-            "sample": violation.sample,
-            "source_file": violation.source_file,
-            "line_number": violation.line_number,
-            "column_number": violation.column_number,
-            "extra": violation.extra,
+            **{name: getattr(violation, name) for name in COLUMNS},
             "group_directive": group.directive,
             "group_blocked": group.blocked,
             "group_document": group.document,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from csp.writing.entries import Entry, Member
 
@@ -23,15 +24,10 @@ HASHES = 2**64
 # A group's id, and a kind of members.
 type Pair = tuple[str, int]
 
-_RAISE = """
-UPDATE csp_group SET
-    pages = greatest(pages, CASE kind WHEN 1 THEN reached ELSE 0 END),
-    browsers = greatest(browsers, CASE kind WHEN 2 THEN reached ELSE 0 END),
-    days = greatest(days, CASE kind WHEN 3 THEN reached ELSE 0 END),
-    client_days = greatest(client_days, CASE kind WHEN 4 THEN reached ELSE 0 END)
-FROM (SELECT %s::uuid AS group_id, %s AS kind, %s AS reached) AS found
-WHERE csp_group.id = found.group_id
-"""
+# By kind, which begins at 1.
+_COLUMNS = ("", "pages", "browsers", "days", "client_days")
+
+_RAISE = "UPDATE csp_group SET {0} = greatest({0}, %s) WHERE id = %s"
 
 _LARGEST_KEPT = """
 SELECT member FROM csp_reachmember WHERE group_id = %s AND kind = %s
@@ -98,5 +94,7 @@ class Reach:
             return
         self._largest[pair] = found[0]
         # The group first, as batches do: else they and this would wait for each other.
-        connection.execute(_RAISE, [*pair, estimate(found[0])])
+        column = sql.Identifier(_COLUMNS[pair[1]])
+        raised = sql.SQL(_RAISE).format(column)
+        connection.execute(raised, [estimate(found[0]), pair[0]])
         connection.execute(_TRIM, [*pair, found[0]])

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -40,22 +39,6 @@ SELECT verdict, outgrown FROM csp_write_batch(
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BatchId:
-    """The name of a batch, by which it is found when its transaction is tried again."""
-
-    id: uuid.UUID
-    imported: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The verdict on a batch, and the groups that have outgrown an exact count of a reach."""
-
-    verdict: str
-    outgrown: Sequence[Pair] | None = None
-
-
 class Store:
     """Writes batches on a connection of its own. Used by one thread."""
 
@@ -70,9 +53,11 @@ class Store:
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Writes all entries in one transaction. Raises: as `commit_once`."""
-        self.commit_once(BatchId(uuid.uuid4()), entries)
+        self.commit_once(uuid.uuid4(), entries)
 
-    def commit_once(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+    def commit_once(
+        self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool = False
+    ) -> bool:
         """Writes all entries in one transaction. Returns False if an earlier call did.
 
         A batch has an id, which its transaction writes first. When the connection breaks, the same
@@ -83,7 +68,7 @@ class Store:
         self._sent = False
         for tries in count(1):
             try:
-                return self._try(batch_id, entries)
+                return self._try(batch_id, entries, imported=imported)
             except Exception as error:
                 connected = self._connection is not None
                 self.close()
@@ -118,18 +103,18 @@ class Store:
         self._rules_version = None
         django.db.connection.close()
 
-    def _try(self, batch_id: BatchId, entries: Sequence[Entry]) -> bool:
+    def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool) -> bool:
         """Tells if the batch is written, now or by an earlier try of which nobody knew."""
         connection = self.connected()
         self._ensure_partitions(entries)
         had_been_sent, self._sent = self._sent, True
-        rules, answer = self._write(connection, batch_id, entries)
-        if answer.verdict == REPEATED and not had_been_sent:
+        rules, verdict, outgrown = self._write(connection, batch_id, entries, imported=imported)
+        if verdict == REPEATED and not had_been_sent:
             return False
         _count(rules)
         self._reach.remember(entries)
-        if answer.outgrown:
-            self._trim(connection, answer.outgrown)
+        if outgrown:
+            self._trim(connection, outgrown)
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
@@ -141,10 +126,17 @@ class Store:
             self.close()
 
     def _write(
-        self, connection: psycopg.Connection[Any], batch_id: BatchId, entries: Sequence[Entry]
-    ) -> tuple[list[Rule | None], Answer]:
-        """Writes the batch by one call, and returns the noise rule of each report.
+        self,
+        connection: psycopg.Connection[Any],
+        batch_id: uuid.UUID,
+        entries: Sequence[Entry],
+        *,
+        imported: bool,
+    ) -> tuple[list[Rule | None], str, Sequence[Pair] | None]:
+        """Writes the batch by one call.
 
+        Returns each report's noise rule, the verdict, and the groups that have outgrown an exact
+        count of a reach.
         Reports are judged by the rules as they are known here. Only the answer tells if they still
         are the same; if not, nothing was written.
         """
@@ -155,14 +147,14 @@ class Store:
             row = connection.execute(
                 _WRITE_BATCH,
                 [
-                    *(batch_id.id, batch_id.imported, RULES_LOCK, self._rules_version),
+                    *(batch_id, imported, RULES_LOCK, self._rules_version),
                     _report_rows(entries, rules),
                     _member_rows(self._reach.new_members(entries)),
                 ],
             ).fetchone()
-            answer = Answer(*row) if row else Answer(OTHER_RULES)
-            if answer.verdict != OTHER_RULES:
-                return rules, answer
+            verdict, outgrown = row or (OTHER_RULES, None)
+            if verdict != OTHER_RULES:
+                return rules, verdict, outgrown
             self._rules_version = None
 
     def _ensure_partitions(self, entries: Sequence[Entry]) -> None:

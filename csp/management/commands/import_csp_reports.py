@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from csp.importing.files import import_reports
 from kernel.lines import (
@@ -51,7 +50,6 @@ class Command(BaseCommand):
                     raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
                 counts = import_reports(
                     records(source, columns=()),
-                    clock=timezone.now,
                     advance=progress.advance,
                     set_aside=bad.add,
                 )
