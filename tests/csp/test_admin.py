@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -14,17 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from csp.models import Group, IngestKey, NoiseHit, NoiseRule, Report
+from csp.models import Group, NoiseHit, NoiseRule, Report
 from tests.support.client import APIClient
-from tests.support.csp_reports import fresh_writer, in_admin, legacy, modern, send
+from tests.support.csp_reports import in_admin, legacy, modern, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 
 @pytest.fixture
@@ -157,17 +150,13 @@ def test_no_cell_is_a_formula_wherever_cells_end(
 
 def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIClient) -> None:
     send(member, [modern(), modern()])
-    Report.objects.update(extra={"a": 10**30})
+    Report.objects.update(extra={"a": 2**63})
     exported = text_of(act(pages, "report", "export_json_lines", *Report.objects.all()))
     rows = [json.loads(line) for line in exported.splitlines()]
-    assert [row["extra"] for row in rows] == [{"a": 10**30}] * 2
+    assert [row["extra"] for row in rows] == [{"a": 2**63}] * 2
     assert datetime.fromisoformat(rows[0]["received_at"]).tzinfo is not None
-
-
-def test_export_as_json_lines(pages: Client, member: APIClient) -> None:
-    send(member, legacy())
-    answer = act(pages, "group", "export_json_lines", *Group.objects.all())
-    assert json.loads(text_of(answer))["blocked"] == "cdn.example.net"
+    group = text_of(act(pages, "group", "export_json_lines", *Group.objects.all()))
+    assert json.loads(group)["blocked"] == "cdn.example.net"
 
 
 def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> None:
@@ -217,12 +206,3 @@ def test_rule_that_would_never_match_is_refused_with_what_to_write(
     shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), rule | {"pattern": pattern}))
     assert instead in shown
     assert not NoiseRule.objects.filter(name="own").exists()
-
-
-def test_ingest_key_is_made_and_its_origins_are_checked(pages: Client) -> None:
-    url = reverse("admin:csp_ingestkey_add")
-    assert "is not an origin" in text_of(pages.post(url, {"name": "a", "origins": "nonsense"}))
-    pages.post(url, {"name": "a", "origins": "https://Coder.example.com/"})
-    key = IngestKey.objects.get()
-    assert key.key.startswith("cik_")
-    assert key.origins == ["https://coder.example.com"]

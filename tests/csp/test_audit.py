@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -13,13 +12,7 @@ from django.core.management import CommandError, call_command
 from csp.models import Group, Report
 from csp.scrubbing.audit import holds_private, holds_private_member
 from tests.support.client import APIClient
-from tests.support.csp_reports import CHROME, FIREFOX, POLICY, fresh_writer, legacy, modern, send
-
-
-@pytest.fixture
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
+from tests.support.csp_reports import CHROME, FIREFOX, POLICY, legacy, modern, send
 
 
 def audited() -> str:
@@ -31,7 +24,7 @@ def audited() -> str:
     return out.getvalue()
 
 
-@pytest.mark.usefixtures("_writer")
+@pytest.mark.usefixtures("collecting")
 def test_audit_survives_anything_that_is_stored(member: APIClient) -> None:
     send(member, [modern(), modern()])
     deep: Any = 10**30
@@ -41,7 +34,7 @@ def test_audit_survives_anything_that_is_stored(member: APIClient) -> None:
     assert "Nothing" in audited()
 
 
-@pytest.mark.usefixtures("_writer")
+@pytest.mark.usefixtures("collecting")
 @pytest.mark.parametrize(
     ("model", "column", "value"),
     [

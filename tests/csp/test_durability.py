@@ -16,28 +16,20 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from csp.models import Batch, Group, HourCount, Report
-from csp.parsing.formats import parse
 from csp.writing import writer
-from csp.writing.entries import entries_of, prepare
+from csp.writing.writer import GroupCommit
 from kernel.http.errors import APIError
 from tests.support.client import APIClient
-from tests.support.csp_reports import fresh_writer, legacy, modern, send
+from tests.support.csp_reports import entries, legacy, modern, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 
 def report(host: int = 0) -> bool:
     """Whether a report, handed over as a request does it, was acknowledged."""
-    [violation] = parse(legacy(blocked_uri=f"https://host{host}.example.net/")).violations
-    entries = entries_of([prepare(violation)], address="::1", user_agent="", now=timezone.now())
+    body = legacy(blocked_uri=f"https://host{host}.example.net/")
     try:
-        writer.write(entries)
+        writer.write(entries(body, now=timezone.now()))
     except APIError as error:
         if error.status != 503:
             raise
@@ -188,3 +180,51 @@ def test_partition_that_was_dropped_is_made_again() -> None:
         cursor.execute(f'DROP TABLE "{name}"')
     assert report()
     assert Group.objects.get().count == 2
+
+
+class Slow:
+    """A database that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def commit(self, items: list[int]) -> None:
+        self.begun.set()
+        self.may_end.wait(30)
+        self.written += items
+
+
+@pytest.fixture
+def database() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.may_end.set()
+
+
+def test_what_is_answered_503_for_want_of_time_is_not_written_later(database: Slow) -> None:
+    commits = GroupCommit(database.commit, close=lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(commits.submit, [1])
+        database.begun.wait(30)
+        with pytest.raises(APIError) as refused:
+            commits.submit([2], seconds=0.01)
+        database.may_end.set()
+        first.result(30)
+    commits.stop()
+    assert refused.value.status == 503
+    assert database.written == [1]
+
+
+def test_what_is_being_written_is_waited_for_however_late(database: Slow) -> None:
+    commits = GroupCommit(database.commit, close=lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(commits.submit, [1], seconds=0.5)
+        database.begun.wait(30)
+        with pytest.raises(TimeoutError):
+            late.result(1)
+        database.may_end.set()
+        late.result(30)
+    commits.stop()
+    assert database.written == [1]

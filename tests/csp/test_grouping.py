@@ -1,23 +1,24 @@
-"""What makes a group, how far it reaches, and how much of a flood is kept."""
+"""Groups of reports, their reach, the clients of a day, and the rows that a flood leaves."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from csp.models import Group, HourCount, ReachMember, Report
+from csp import services
+from csp.models import ClientKey, Group, HourCount, ReachMember, Report
 from csp.parsing.formats import parse
 from csp.writing import reach, writer
-from csp.writing.entries import entries_of, prepare
+from csp.writing.entries import client_of, forget_keys
+from csp.writing.entries import key_of as day_key_of
 from csp.writing.grouping import browser_of, group_key
-from tests.support.csp_reports import CHROME, FIREFOX, fresh_writer, legacy
-
-NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+from tests.support.client import APIClient
+from tests.support.csp_reports import CHROME, FIREFOX, entries, legacy, send
 
 
 def key_of(**members: Any) -> Any:
@@ -120,32 +121,20 @@ def test_estimate_of_many_is_near(members: int) -> None:
 
 
 def flood(clients: int, *, each: int = 1) -> None:
-    [violation] = parse(legacy()).violations
     for start in range(0, clients, 500):
-        entries = [
-            entry
-            for number in range(start, min(start + 500, clients))
-            for entry in entries_of(
-                [prepare(violation)] * each, address=f"10.0.{number}", user_agent=CHROME, now=NOW
-            )
-        ]
-        writer.write(entries)
+        batch = range(start, min(start + 500, clients))
+        found = [entries(legacy(), times=each, address=f"10.0.{number}") for number in batch]
+        writer.write(list(chain.from_iterable(found)))
 
 
-@pytest.fixture
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
-
-
-@pytest.mark.usefixtures("_writer")
+@pytest.mark.usefixtures("collecting")
 def test_flood_keeps_its_counts_exact_and_its_rows_few() -> None:
     flood(1_000, each=3)
     assert Group.objects.get().count == HourCount.objects.get().count == 3_000
     assert 1_000 < Report.objects.count() < 1_250
 
 
-@pytest.mark.usefixtures("_writer")
+@pytest.mark.usefixtures("collecting")
 def test_reach_is_exact_up_to_its_bound_and_then_near() -> None:
     flood(reach.EXACT)
     assert Group.objects.get().client_days == reach.EXACT
@@ -153,3 +142,42 @@ def test_reach_is_exact_up_to_its_bound_and_then_near() -> None:
     assert Group.objects.get().client_days == pytest.approx(4_000, rel=0.12)
     assert Group.objects.get().pages == 1
     assert ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY).count() == reach.EXACT
+
+
+FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
+ADDRESS = "203.0.113.7"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_client_is_another_one_the_next_day() -> None:
+    one = client_of(ADDRESS, FIRST)
+    assert len(one) == 16
+    assert one == client_of(ADDRESS, FIRST)
+    assert one != client_of(ADDRESS, SECOND)
+    assert one != client_of("203.0.113.8", FIRST)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_day_has_one_key_in_all_processes() -> None:
+    forget_keys()
+    drawn = day_key_of(FIRST)
+    forget_keys()
+    assert day_key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unknown_address_says_nothing_but_the_day() -> None:
+    assert client_of("", FIRST) == b"2026-01-01"
+    assert not ClientKey.objects.exists()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_keys_of_past_days_are_forgotten_and_the_hashes_stay(member: APIClient) -> None:
+    forget_keys()
+    assert send(member, legacy()).status_code == 200
+    today = datetime.now(tz=UTC)
+    services.prune_reports(today)
+    assert ClientKey.objects.count() == 1
+    services.prune_reports(today + timedelta(days=2))
+    assert not ClientKey.objects.exists()
+    assert len(Report.objects.get().client) == 16

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,17 +23,10 @@ from kernel.db.connections import connect_directly
 from kernel.lines import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
-from tests.support.csp_reports import fresh_writer, legacy, modern, send
-from tests.support.processes import Program, in_database, wait_for
+from tests.support.csp_reports import legacy, modern, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
-
-
-@pytest.fixture(autouse=True)
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
 
 
 @pytest.fixture
@@ -177,9 +168,7 @@ def test_run_that_ends_at_any_step_is_gone_on_with(step: str) -> None:
             if fails and step == "set aside":
                 raise KeyboardInterrupt
 
-        files.import_reports(
-            lines_of(*source), clock=timezone.now, advance=advance, set_aside=set_aside
-        )
+        files.import_reports(lines_of(*source), advance=advance, set_aside=set_aside)
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
@@ -200,34 +189,10 @@ def test_import_whose_connections_end_goes_on() -> None:
 
     files.import_reports(
         lines_of(*numbered(*range(8))),
-        clock=timezone.now,
         advance=advance,
         set_aside=lambda record, why: pytest.fail(why),
     )
     assert counts() == once(range(8))
-
-
-def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
-    database = str(connection.settings_dict["NAME"])
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    program = Program(
-        "import_csp_reports",
-        str(pipe),
-        log=tmp_path / "log",
-        DATABASE_URL=in_database(os.environ["DATABASE_URL"], database),
-    )
-    try:
-        with pipe.open("wb") as source:
-            source.write(as_lines(*[legacy()] * 1500).encode())
-            source.flush()
-            wait_for(Batch.objects.filter(imported=True).exists)
-            program.end(signal.SIGKILL)
-    finally:
-        program.kill_all()
-    file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
-    assert run("import_csp_reports", file).startswith("1600 lines, of which 1000 had")
-    assert Group.objects.get().count == 1600
 
 
 def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

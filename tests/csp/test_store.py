@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -14,15 +13,14 @@ from django.db.models import Sum
 
 from audit.services import SYSTEM
 from csp import services
-from csp.collection import held_by
 from csp.models import Group, HourCount, NoiseRule, ReachMember, Report
 from csp.writing import reach
-from csp.writing.entries import Entry, entries_of
-from csp.writing.store import BatchId, Store
+from csp.writing.entries import Entry
+from csp.writing.store import Store
 from tests.support.client import APIClient
-from tests.support.csp_reports import CHROME, FIREFOX, as_bytes, fresh_writer, legacy, send
+from tests.support.csp_reports import CHROME, FIREFOX, NOW, entries, legacy, send
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 REFUSE_DELETION = """
 CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -30,30 +28,19 @@ BEGIN RAISE EXCEPTION 'no'; END $$;
 CREATE TRIGGER refuse_deletion BEFORE DELETE ON csp_reachmember
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_deletion()
 """
-NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _writer(transactional_db: None) -> Iterator[None]:
-    with fresh_writer():
-        yield
-
-
-def entries(hosts: range, *, address: str = "::1") -> list[Entry]:
-    """One report of each host, in no order of theirs."""
-    made: list[Entry] = []
-    for host in hosts:
-        held = held_by(as_bytes(legacy(blocked_uri=f"https://host{host}.example.net/")))
-        assert held
-        made += entries_of(held.reports, address=address, user_agent=CHROME, now=NOW)
-    return made
+def of_hosts(hosts: range, *, address: str = "::1") -> list[Entry]:
+    """One report of each host."""
+    bodies = [legacy(blocked_uri=f"https://host{host}.example.net/") for host in hosts]
+    return [entry for body in bodies for entry in entries(body, address=address)]
 
 
 def test_processes_that_write_the_same_groups_count_each_report_once() -> None:
     def run(process: int) -> None:
         store = Store()
         for _ in range(20):
-            store.commit(entries(range(10), address=f"10.0.0.{process}"))
+            store.commit(of_hosts(range(10), address=f"10.0.0.{process}"))
         store.close()
 
     with ThreadPoolExecutor(4) as pool:
@@ -63,24 +50,14 @@ def test_processes_that_write_the_same_groups_count_each_report_once() -> None:
 
 
 def test_batch_that_comes_again_is_not_written_again() -> None:
-    batch = BatchId(uuid.uuid4())
+    batch = uuid.uuid4()
     written = []
     for _ in range(2):
         store = Store()
-        written.append(store.commit_once(batch, entries(range(3))))
+        written.append(store.commit_once(batch, of_hosts(range(3))))
         store.close()
     assert written == [True, False]
     assert Report.objects.count() == Group.objects.aggregate(n=Sum("count"))["n"] == 3
-
-
-def test_rule_that_is_made_meanwhile_marks_the_next_report(member: APIClient) -> None:
-    report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")
-    assert send(member, report).status_code == 200
-    rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
-    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    assert send(member, report).status_code == 200
-    assert list(Report.objects.order_by("id").values_list("rule_id", flat=True)) == [None, rule.pk]
-    assert Group.objects.values_list("count", "noise_count").get() == (2, 1)
 
 
 def test_same_words_from_two_people_are_two_clients(member: APIClient) -> None:
@@ -93,14 +70,14 @@ def test_same_words_from_two_people_are_two_clients(member: APIClient) -> None:
 
 def test_members_that_an_interrupted_writer_left_over_are_trimmed_later() -> None:
     store = Store()
-    store.commit(entries(range(1)))
+    store.commit(of_hosts(range(1)))
     group = Group.objects.get()
     ReachMember.objects.bulk_create(
         ReachMember(group=group, kind=ReachMember.Kind.CLIENT_DAY, member=2**62 - number)
         for number in range(reach.EXACT + 500)
     )
     Group.objects.update(client_days=reach.EXACT + 501)
-    store.commit(entries(range(1), address="10.0.0.9"))
+    store.commit(of_hosts(range(1), address="10.0.0.9"))
     store.close()
     kept = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
     assert kept.count() == reach.EXACT
@@ -120,7 +97,7 @@ def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:
     with connection.cursor() as cursor:
         cursor.execute(REFUSE_DELETION)
     store, clients = Store(), reach.EXACT + 1
-    many = [e for n in range(clients) for e in entries(range(1), address=f"10.0.{n // 9}.{n % 9}")]
+    many = [e for n in range(clients) for e in of_hosts(range(1), address=f"10.0.{n // 9}.{n % 9}")]
     try:
         store.commit(many[:-1])
         store.commit(many[-1:])
@@ -132,8 +109,11 @@ def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:
     assert (group.count, group.client_days) == (clients, clients)
 
 
-def test_rule_is_heeded_whatever_the_clock_of_whoever_changed_it(member: APIClient) -> None:
+def test_next_report_heeds_a_change_of_rules_whatever_the_clock(
+    member: APIClient,
+) -> None:
     report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")
+    send(member, report)
     rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
     NoiseRule.objects.update(updated_at=datetime(2099, 1, 1, tzinfo=UTC))
@@ -141,4 +121,5 @@ def test_rule_is_heeded_whatever_the_clock_of_whoever_changed_it(member: APIClie
     rule.enabled = False
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
     send(member, report)
-    assert list(Report.objects.order_by("id").values_list("rule_id", flat=True)) == [rule.pk, None]
+    marked = list(Report.objects.order_by("id").values_list("rule_id", flat=True))
+    assert marked == [None, rule.pk, None]

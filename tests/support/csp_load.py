@@ -47,23 +47,25 @@ class Load:
         while not self._stop.is_set():
             status = 0
             with suppress(OSError, HTTPException):
-                status = self._post(body)
+                status = post(self.port, body)
             with self._lock:
                 self.sent += 1
                 self.acknowledged += status == 200
-
-    def _post(self, body: str) -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("POST", PATH, body)
-            return connection.getresponse().status
-        finally:
-            connection.close()
 
     def go_on(self, more: int = ENOUGH) -> None:
         """Returns when so many more were acknowledged."""
         goal = self.acknowledged + more
         wait_for(lambda: self.acknowledged >= goal, seconds=60)
+
+
+def post(port: int, body: str) -> int:
+    """The status that a report is answered with."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("POST", PATH, body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.test import Client
@@ -12,9 +13,12 @@ from django.test import Client
 from csp.access import keys
 from csp.models import NoiseRule
 from csp.noise.shipped import ship
+from csp.parsing.formats import parse
 from csp.writing import writer
+from csp.writing.entries import Entry, entries_of, prepare
 from tests.support.factories import PASSWORD, make_user
 
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 PATH = "/api/v2/csp/reports"
 POLICY = "default-src 'none'; script-src 'self'; report-uri /api/v2/csp/reports"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:149.0) Gecko/20100101 Firefox/149.0"
@@ -75,6 +79,14 @@ def in_admin(*roles: str) -> Client:
     credentials = {"username": make_user(*roles).username, "password": PASSWORD}
     client.post("/admin/login/", credentials)
     return client
+
+
+def entries(
+    value: Any, *, times: int = 1, address: str = "::1", now: datetime = NOW
+) -> list[Entry]:
+    """A report as a request hands it to the writer, so many times."""
+    reports = [prepare(violation) for violation in parse(value).violations] * times
+    return entries_of(reports, address=address, user_agent=CHROME, now=now)
 
 
 @contextmanager

@@ -1,0 +1,142 @@
+"""Real servers: reports while processes and PostgreSQL are killed, and their metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import connection
+from prometheus_client.parser import text_string_to_metric_families
+
+from csp.models import Batch, Group
+from tests.support.clusters import own_cluster
+from tests.support.commands import as_lines, run, write_lines
+from tests.support.csp_load import Load, assert_counts_agree, post
+from tests.support.csp_reports import legacy, modern
+from tests.support.live import Server
+from tests.support.processes import Program, free_port, in_database, own_database, wait_for
+
+
+def collecting_at(database: str, directory: Path, **environment: str) -> Server:
+    """A server with two web processes that takes reports from anybody."""
+    return Server(
+        "--web-only",
+        log=directory / "log",
+        DATABASE_URL=database,
+        CODERAPI_SECRET_KEY="only-for-tests-" + "0123456789" * 4,
+        CODERAPI_WEB_WORKERS="2",
+        CODERAPI_CSP_ACCESS="public",
+        CODER_API_RATE_LIMIT="-1",
+        **environment,
+    )
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with own_database() as url:
+        yield url
+
+
+def test_no_acknowledged_report_is_lost_whatever_is_killed(database: str, tmp_path: Path) -> None:
+    with (
+        collecting_at(database, tmp_path) as server,
+        Load(server.port) as load,
+        psycopg.connect(database, autocommit=True) as watcher,
+    ):
+        load.go_on()
+        for _ in range(2):
+            os.kill(min(server.web_workers()), signal.SIGKILL)
+            load.go_on()
+            watcher.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            load.go_on()
+    with psycopg.connect(database) as reader:
+        assert_counts_agree(reader, load)
+
+
+def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
+    open_directory: Path, tmp_path: Path
+) -> None:
+    with own_cluster(open_directory) as cluster, collecting_at(cluster.url, tmp_path) as server:
+        with Load(server.port) as load:
+            for _ in range(2):
+                load.go_on(200)
+                cluster.kill()
+                cluster.revive()
+            load.go_on(200)
+        with psycopg.connect(cluster.url) as reader:
+            assert_counts_agree(reader, load)
+
+
+@pytest.mark.usefixtures("collecting")
+def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
+    database = str(connection.settings_dict["NAME"])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = Program(
+        "import_csp_reports",
+        str(pipe),
+        log=tmp_path / "log",
+        DATABASE_URL=in_database(os.environ["DATABASE_URL"], database),
+    )
+    try:
+        with pipe.open("wb") as source:
+            source.write(as_lines(*[legacy()] * 1500).encode())
+            source.flush()
+            wait_for(Batch.objects.filter(imported=True).exists)
+            program.end(signal.SIGKILL)
+    finally:
+        program.kill_all()
+    file = write_lines(tmp_path / "a.jsonl", *[legacy()] * 1600)
+    assert run("import_csp_reports", file).startswith("1600 lines, of which 1000 had")
+    assert Group.objects.get().count == 1600
+
+
+BODIES = [
+    legacy(),
+    legacy(blocked_uri="moz-extension"),
+    [modern(), {"type": "deprecation", "body": {}}, "no report"],
+]
+ROUNDS = 6
+
+
+def test_verdicts_rules_and_batches_of_every_process_are_served(
+    database: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    asked = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}"}
+    with collecting_at(database, tmp_path, **asked) as server:
+        for body in BODIES * ROUNDS:
+            assert post(server.port, json.dumps(body)) == 200
+        wait_for(lambda: samples(port).get("coderapi_csp_batch_size_sum") == 3 * ROUNDS)
+        found = samples(port)
+    assert {verdict: found[f"coderapi_csp_reports_total {verdict}"] for verdict in VERDICTS} == {
+        "stored": 2 * ROUNDS,
+        "noise": ROUNDS,
+        "other": ROUNDS,
+        "invalid": ROUNDS,
+    }
+    assert found["coderapi_csp_noise_total scheme-moz-extension"] == ROUNDS
+    assert found["coderapi_csp_commit_seconds_count"] == found["coderapi_csp_batch_size_count"] > 0
+
+
+VERDICTS = ("stored", "noise", "other", "invalid")
+
+
+def samples(port: int) -> dict[str, float]:
+    """The samples without buckets, by name and the values of their labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
