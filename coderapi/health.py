@@ -23,7 +23,7 @@ type Page = Callable[[HttpRequest], HttpResponse]
 
 
 def only_read(view: Page) -> Page:
-    """The view for GET and HEAD; another method is 405 in the one shape, whoever sends it."""
+    """Wraps a view for GET and HEAD; another method is 405 in the one shape, whoever sends it."""
 
     @csrf_exempt
     @wraps(view)
@@ -37,7 +37,7 @@ def only_read(view: Page) -> Page:
 
 @only_read
 def healthz(request: HttpRequest) -> HttpResponse:
-    """`OK`: the process answers."""
+    """Answers `OK`, which any process that runs can do."""
     return HttpResponse("OK", content_type="text/plain; charset=utf-8")
 
 
@@ -48,7 +48,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @only_read
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database answers and no migration waits, else 503; with what was found."""
+    """Answers 200 when the database answers and no migration waits, else 503; and the findings."""
     state = readiness()
     return _json(state, ready=state["status"] == "ok")
 

@@ -11,7 +11,7 @@ from kernel import mail
 from kernel.datadir import data_dir
 from kernel.db import replicas
 from kernel.db.connections import databases
-from kernel.durations import to_timedelta
+from kernel.durations import to_timedelta, whole_seconds
 from kernel.http import content_policy
 from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
@@ -197,7 +197,7 @@ DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
 SESSION_COOKIE_NAME = "coderapi_admin"
-SESSION_COOKIE_AGE = max(SESSION_DURATION_NS // 1_000_000_000, 60)
+SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
 # Behind a proxy that takes care of TLS our own scheme is another than the browser's.

@@ -1,4 +1,4 @@
-"""What every app stands on. It knows no business, imports no app and names no path of one.
+"""The floor below all apps. It knows no business, imports no app and names no path of one.
 
 `http` receives requests and answers them, `db` connects, listens and partitions, `postgres` runs
 the private PostgreSQL, `telemetry` logs and measures. Beside these rooms lie single files: bases of

@@ -35,7 +35,7 @@ class DurationError(ValueError):
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds. Raises: DurationError. Source: Go's time.ParseDuration, and d and w."""
+    """Parses text as nanoseconds. Raises: DurationError. Source: Go's time.ParseDuration."""
     sign, rest = _split_sign(text)
     if rest == "0":
         return 0
@@ -80,12 +80,20 @@ def _fraction_of(digits: str, *, unit: int) -> int:
 
 
 def to_timedelta(nanoseconds: int) -> timedelta:
-    """Returns the span without what is less than a microsecond."""
-    return timedelta(microseconds=nanoseconds // 1000)
+    """Converts nanoseconds to a timedelta, which drops what is less than a microsecond."""
+    return timedelta(microseconds=nanoseconds // _MICROSECOND)
+
+
+def to_nanoseconds(span: timedelta) -> int:
+    return span // timedelta(microseconds=1) * _MICROSECOND
+
+
+def whole_seconds(nanoseconds: int) -> int:
+    return nanoseconds // _SECOND
 
 
 def format_duration(nanoseconds: int) -> str:
-    """Go's notation, such as 1h30m0s or 100ms; never days or weeks."""
+    """Writes Go's notation, such as 1h30m0s or 100ms; never days or weeks."""
     sign = "-" if nanoseconds < 0 else ""
     size = abs(nanoseconds)
     if size == 0:
@@ -113,12 +121,3 @@ def _decimal(size: int, *, unit: int) -> str:
     whole, rest = divmod(size, unit)
     fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f"{whole}.{fraction}" if fraction else str(whole)
-
-
-def as_timedelta(nanoseconds: int) -> timedelta:
-    """Converts nanoseconds to a timedelta, which counts whole microseconds only."""
-    return timedelta(microseconds=nanoseconds // _MICROSECOND)
-
-
-def whole_seconds(nanoseconds: int) -> int:
-    return nanoseconds // _SECOND

@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from kernel.durations import to_nanoseconds, whole_seconds
+
 NONE = "none"
-_SECOND_NS = 1_000_000_000
 # A year is 365.25 days: Coder's longest lifetime of 876600 hours is 100 years.
 _UNITS = (("year", 31_557_600), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _SHORT_UNITS = (("day", 86_400), ("hour", 3_600), ("min", 60), ("s", 1))
@@ -61,10 +62,10 @@ def duration(length: timedelta | int | None) -> str:
     if length is None:
         return NONE
     if isinstance(length, timedelta):
-        length = length // timedelta(microseconds=1) * 1_000
-    if 0 < length < _SECOND_NS:
+        length = to_nanoseconds(length)
+    seconds, parts = whole_seconds(length), []
+    if length > 0 and not seconds:
         return milliseconds(length / 1_000_000)
-    seconds, parts = length // _SECOND_NS, []
     for unit, size_of_unit in _UNITS:
         number, rest = divmod(seconds, size_of_unit)
         # People count less than ten years of a lifetime in days.

@@ -9,7 +9,7 @@ GIT_TIMEOUT_SECONDS = 5
 
 
 def is_development(base_dir: Path, version: str) -> bool:
-    """True for a `-devel` version, and in a git checkout whose HEAD carries no tag."""
+    """Tells if the version ends in `-devel`, or HEAD of a git checkout carries no tag."""
     return "-devel" in version or ((base_dir / ".git").exists() and not _on_a_tag(base_dir))
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, not_found
 from stats.models import Rollup, Snapshot
 
@@ -19,7 +20,7 @@ MIN_INTERVAL = timedelta(seconds=1)
 
 def refresh_interval() -> timedelta:
     """Returns how often snapshots are taken: Coder's option for it, but a second at least."""
-    return max(timedelta(microseconds=settings.STATS_REFRESH_NS // 1000), MIN_INTERVAL)
+    return max(to_timedelta(settings.STATS_REFRESH_NS), MIN_INTERVAL)
 
 
 def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernel.durations import to_nanoseconds
 from kernel.http.documents import Document, discard
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
@@ -78,7 +79,7 @@ class StatsHistoryView(APIView):
         history = {
             "since": asked.since,
             "until": asked.until,
-            "step": asked.step // timedelta(microseconds=1) * 1000,
+            "step": to_nanoseconds(asked.step),
             "points": points(asked),
         }
         return tagged(HistorySerializer(history).data, request=request)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from kernel.durations import DurationError, as_timedelta, parse_duration
+from kernel.durations import DurationError, parse_duration, to_timedelta
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User
 from users.selectors import user_by_name
@@ -62,7 +62,7 @@ def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
 
 def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) -> APIKeyQuerySet:
     if options["unused_for"]:
-        since = now - as_timedelta(lifetime_ns("--unused-for", options["unused_for"]))
+        since = now - to_timedelta(lifetime_ns("--unused-for", options["unused_for"]))
         keys = keys.filter(created_at__lt=since).exclude(last_used__gte=since)
     if options["lifetime_over"]:
         keys = keys.filter(lifetime_ns__gt=lifetime_ns("--lifetime-over", options["lifetime_over"]))

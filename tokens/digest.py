@@ -16,7 +16,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 
 from kernel.db.connections import transaction_lock
-from kernel.durations import as_timedelta
+from kernel.durations import to_timedelta
 from tokens.models import APIKey, ExpiryNotice
 from users.models import User
 from users.selectors import active_owners
@@ -63,7 +63,7 @@ def _due(now: datetime) -> list[Line]:
     lines = []
     for key in keys:
         passed = [days for days in DAYS if key.expires_at - now <= timedelta(days=days)]
-        if passed and as_timedelta(key.lifetime_ns) > timedelta(days=passed[0]):
+        if passed and to_timedelta(key.lifetime_ns) > timedelta(days=passed[0]):
             lines.append(Line(key, passed[0]))
     return lines
 

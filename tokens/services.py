@@ -14,7 +14,7 @@ from django.dispatch import receiver
 
 from audit.services import SYSTEM, Actor, Change, Target, record, record_all
 from kernel.db.connections import transaction_lock
-from kernel.durations import as_timedelta
+from kernel.durations import to_timedelta
 from tokens import token_format
 from tokens.memory import memory
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
@@ -62,7 +62,7 @@ def create_api_key(
             scopes=[known_scopes.canonical(scope) for scope in scopes],
             allow_list=allow_lists.stored(allow_list),
             lifetime_ns=lifetime_ns,
-            expires_at=now + as_timedelta(lifetime_ns),
+            expires_at=now + to_timedelta(lifetime_ns),
             created_at=now,
         )
         after = _facts(key)
@@ -123,7 +123,7 @@ def shorten_keys(
 ) -> int:
     """Cuts keys to a lifetime, counted from now. Returns how many were longer."""
     why = {"reason": reason} if reason else {}
-    latest = now + as_timedelta(lifetime_ns)
+    latest = now + to_timedelta(lifetime_ns)
     changes = []
     with transaction.atomic():
         cut = [key for key in _locked(keys) if key.lifetime_ns > lifetime_ns]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from kernel.db import listener
-from kernel.durations import as_timedelta
+from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
 from tokens import refusals, token_format
 from tokens.memory import memory
@@ -107,7 +107,7 @@ def next_touch(key: APIKey) -> datetime:
 
 def refresh_from(key: APIKey) -> datetime:
     """Returns from when on a use extends the key: its remaining life is lifetime - 1 h or less."""
-    return key.expires_at - as_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
+    return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
@@ -119,7 +119,7 @@ def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
     # A key that was expired or shortened since it was read must not be brought back by this.
     as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
-        fields["expires_at"] = now + as_timedelta(key.lifetime_ns)
+        fields["expires_at"] = now + to_timedelta(key.lifetime_ns)
     for name, value in fields.items():
         setattr(key, name, value)
     APIKey.objects.filter(pk=key.pk, **as_read).update(**fields)

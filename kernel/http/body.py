@@ -178,7 +178,7 @@ def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
 
 
 def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) -> bytes:
-    """Returns the body, of which `length` bytes were announced (None if it is chunked).
+    """Returns the body. `length` bytes were announced, or None for a chunked one.
 
     Raises: APIError 400 for fewer bytes than announced, 408, 413.
     """

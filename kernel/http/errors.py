@@ -1,4 +1,4 @@
-"""The one shape of every error, `{"message", "detail"?, "validations"?}`, and what carries it."""
+"""The one shape of every error, `{"message", "detail"?, "validations"?}`, as an exception."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class APIError(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """The error as a JSON object.
+        """Returns the error as a JSON object.
 
         Shape: message str, detail? str, validations? [{field str, detail str}].
         """
@@ -53,12 +53,12 @@ def error_body(
 
 
 def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
-    """400 with one entry for each refused field."""
+    """Makes a 400 with one entry for each refused field."""
     return APIError(400, message, validations=validations)
 
 
 def not_found() -> APIError:
-    """404 for an object that is missing or that the caller may not read: one answer for both."""
+    """Makes a 404 for an object that is missing or that the caller may not read: one for both."""
     return APIError(404, "The resource was not found, or you may not see it.")
 
 
@@ -76,7 +76,7 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
 
 
 def crashed(request_id: str) -> APIError:
-    """500 that says nothing about the cause: that stands in the log, under the request id."""
+    """Makes a 500 that hides the cause: the log has it, under the request id."""
     return APIError(
         500, "An internal error occurred.", detail=f"The log has it under request id {request_id}."
     )

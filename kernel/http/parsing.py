@@ -11,7 +11,7 @@ from kernel.http.errors import APIError
 
 
 def parse_json(body: bytes) -> Any:
-    """The one JSON value in `body`. Content types are not inspected under /api/v2.
+    """Parses the one JSON value in `body`. Content types are not inspected under /api/v2.
 
     orjson refuses what has no place in a database: NaN, lone surrogates, bytes that are not UTF-8,
     more than about a thousand levels, and anything after the value.
@@ -35,7 +35,7 @@ def json_body(request: HttpRequest) -> Any:
 
 
 def json_object(request: HttpRequest) -> dict[str, Any]:
-    """The request's JSON object. Raises: APIError 400 for any other JSON value."""
+    """Parses the request's JSON object. Raises: APIError 400 for any other JSON value."""
     value = json_body(request)
     if not isinstance(value, dict):
         raise APIError(

@@ -1,4 +1,4 @@
-"""What operators see of a running process: log lines, and metrics for Prometheus.
+"""Log lines and metrics: operators see a running process through them.
 
 `logs` makes Django's LOGGING from the options: one log for people, two for machines, each to a file
 or nowhere. Every line carries the id of its request and passes a filter that takes secrets out:

@@ -134,7 +134,7 @@ class Figures(Collector):
         self._last: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing, so that registering asks for no figures yet."""
+        """Describes nothing, so that registering asks for no figures yet."""
         return ()
 
     def collect(self) -> Iterable[Metric]:

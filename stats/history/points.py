@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from kernel.durations import parse_duration
+from kernel.durations import parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
 from stats.figures import MAX_INTEGER, STATES
 from stats.ingest.rows import moment
@@ -135,7 +135,7 @@ def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
 
 def _step(text: str) -> timedelta:
     try:
-        step = timedelta(microseconds=parse_duration(text) // 1000)
+        step = to_timedelta(parse_duration(text))
     except (ValueError, OverflowError) as error:
         raise invalid(Validation("step", f"{text[:64]!r} {error}.")) from None
     shortest = max(MINUTE, refresh_interval())

@@ -22,7 +22,7 @@ def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
-    """The headers, parameters and errors that operations refer to."""
+    """Adds the headers, parameters and errors that operations refer to."""
     components = result["components"] | {
         "headers": headers.HEADERS,
         "parameters": headers.PARAMETERS,
@@ -32,7 +32,7 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
 
 
 def openapi(chosen: Wire) -> Schema:
-    """The document of that wire."""
+    """Builds the document of that wire."""
     with wire.using(chosen):
         document: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return document

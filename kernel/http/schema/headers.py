@@ -23,7 +23,7 @@ HEADERS: dict[str, Schema] = {
         required=True,
     ),
     "X-Coder-Request-Id": _header(
-        "Made anew for every request; the log has it.",
+        "A fresh one for every request; the log has it.",
         _TEXT | {"format": "uuid"},
         required=True,
     ),
@@ -32,7 +32,7 @@ HEADERS: dict[str, Schema] = {
     ),
     "X-RateLimit-Limit": _header("Requests a minute; absent where none are counted.", _COUNT),
     "X-RateLimit-Remaining": _header("Requests left in this minute.", _COUNT),
-    "X-RateLimit-Reset": _header("When counting starts anew, in seconds of Unix time.", _COUNT),
+    "X-RateLimit-Reset": _header("When counting starts again, in seconds of Unix time.", _COUNT),
     "Retry-After": _header("How many seconds to wait before trying again.", _COUNT),
     "WWW-Authenticate": _header(
         "How to authenticate, and why this attempt failed.",

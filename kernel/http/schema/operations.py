@@ -116,7 +116,7 @@ def _described(parameter: Schema) -> Schema:
 
 
 def _error(status: int, *, declared: Schema | None) -> Schema:
-    """The component of that status, unless the view has words of its own for it."""
+    """Returns the component of that status, unless the view has words of its own for it."""
     common = errors.ERRORS.get(status)
     if declared and declared.get("description"):
         return errors.error_response(
@@ -164,7 +164,7 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
 
 def example_of(serializer: WireSerializer) -> Any:
-    """The serializer's example in the form of the current wire, with those of the shapes in it.
+    """Returns the serializer's example in the form of the current wire, with those inside it.
 
     Empty where any of them has none.
     """

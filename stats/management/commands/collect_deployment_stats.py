@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.services import run_job
 from jobs.worker import keep_running
-from kernel.durations import DurationError, parse_duration
+from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
 from kernel.loops import run_until_signalled
 from stats.ingest.rows import moment
 from stats.jobs import COLLECT
@@ -32,9 +32,9 @@ def _interval(text: str) -> timedelta:
         nanoseconds = parse_duration(text)
     except DurationError as error:
         raise ArgumentTypeError(f"{text!r} {error}") from None
-    if nanoseconds < 1_000_000_000:
+    if whole_seconds(nanoseconds) < 1:
         raise ArgumentTypeError(f"{text!r} is less than a second")
-    return timedelta(microseconds=nanoseconds // 1000)
+    return to_timedelta(nanoseconds)
 
 
 class Command(BaseCommand):
