@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -309,51 +308,3 @@ def _token() -> Ask:
     return Ask(
         "POST", "/api/v2/users/me/keys/tokens", json.dumps({"token_name": name}).encode(), (name,)
     )
-
-
-class KeepAlive:
-    """Idle connections that have been used once, and what becomes of them."""
-
-    def __init__(self, port: int, *, count: int) -> None:
-        self._connections = [
-            http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-            for _ in range(count)
-        ]
-        for connection in self._connections:
-            connection.request("GET", "/api/v2/buildinfo")
-            connection.getresponse().read()
-
-    def use_again(self, *, within: float) -> dict[str, int]:
-        """Asks on one after the other once more, spread over some seconds.
-
-        Returns how many were answered, closed before, or reset.
-        """
-        ends = {"answered": 0, "closed": 0, "reset": 0}
-        for connection in self._connections:
-            time.sleep(within / len(self._connections))
-            ends[_end_of(connection)] += 1
-            with suppress(OSError):
-                connection.close()
-        return ends
-
-
-def _end_of(connection: http.client.HTTPConnection) -> str:
-    """Tells whether the server had said that it closes the connection before we asked again."""
-    socket = connection.sock
-    if socket is None:
-        return "closed"
-    socket.setblocking(False)
-    try:
-        if socket.recv(1) == b"":
-            return "closed"
-    except BlockingIOError:
-        pass
-    except OSError:
-        return "reset"
-    socket.settimeout(TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", "/api/v2/buildinfo")
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        return "reset"
-    return "answered"
