@@ -124,22 +124,12 @@ def serve(orders: Orders, stop: threading.Event) -> None:
             # Each scrape has a thread of its own, and a thread its connection.
             close_old_connections()
 
-    server_class = _server_class(orders["host"])
-    with make_server(
-        orders["host"],
-        orders["port"],
-        application,
-        server_class=server_class,
-        handler_class=_Handler,
-    ) as server:
+    host, port = orders["host"], orders["port"]
+    _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with make_server(host, port, application, _Server, _Handler) as server:
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         stop.wait()
         server.shutdown()
-
-
-def _server_class(host: str) -> type[_Server]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return type("Server", (_Server,), {"address_family": family})
 
 
 if __name__ == "__main__":

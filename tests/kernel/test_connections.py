@@ -1,0 +1,67 @@
+"""Connections to PostgreSQL: all notice a dead server soon, and a URL's own parameters go first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from kernel.db.connections import (
+    LIVENESS,
+    connect_as_requests_do,
+    connect_directly,
+    databases,
+    leave_pool,
+)
+
+
+def of_django() -> psycopg.Connection[Any]:
+    connection.ensure_connection()
+    return connection.connection  # type: ignore[no-any-return]
+
+
+def outside_the_pool() -> psycopg.Connection[Any]:
+    leave_pool()
+    return of_django()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "opened", [of_django, outside_the_pool, connect_directly, connect_as_requests_do]
+)
+def test_every_connection_notices_a_dead_server(
+    opened: Callable[[], psycopg.Connection[Any]],
+) -> None:
+    def parameters() -> dict[str, str]:
+        try:
+            with opened() as found:
+                return found.info.get_parameters()
+        finally:
+            connection.close()
+
+    # In a thread of its own, whose Django connection may leave the pool for good.
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(parameters).result()
+    assert {name: str(value) for name, value in LIVENESS.items()}.items() <= found.items()
+    assert found["application_name"].startswith("coderapi@")
+
+
+def test_parameters_of_the_url_go_first() -> None:
+    url = "postgresql://me:word@h1,h2/d?connect_timeout=7&target_session_attrs=read-write"
+    made = databases(url, pool_size=9, idle="auto", workers=2)["default"]
+    assert (made["HOST"], made["USER"], made["NAME"]) == ("h1,h2", "me", "d")
+    options = made["OPTIONS"]
+    assert (options["connect_timeout"], options["keepalives_count"]) == ("7", 2)
+    assert options["target_session_attrs"] == "read-write"
+    assert (options["pool"]["min_size"], options["pool"]["max_size"]) == (1, 4)
+
+
+def test_url_that_is_none_is_refused_without_its_password() -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        databases("postgresql://me:hunter2@h:port:port/d?no", pool_size=9, idle="1", workers=1)
+    assert "hunter2" not in str(refused.value)
