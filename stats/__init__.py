@@ -17,8 +17,8 @@ An hour closes when its end and its last building are older than CODERAPI_STATS_
 its raw rows are dropped and its rollups stay; later rows of it are refused. So a month of old rows
 can be imported at once, is rolled up, gets snapshots (`backfill`), and is dropped a day later.
 
-The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder, percentiles),
-`figures` (those of a moment), `history` (points, charts).
+The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder, percentiles), `history`
+(points, charts). `figures` and `services` take snapshots; `jobs` says when.
 
 What it does not do yet: tell a row that comes again with another time (coderd makes ids at random,
 and nothing but a look into every hour would find it), nor rows of closed hours (that would need

@@ -8,7 +8,6 @@ workspaces from what is known of them now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,28 +27,16 @@ KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
 STATES = ("pending", "building", "running", "failed", "stopped")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentFigures:
-    """Units: bytes; ms, -1 where none was measured. Shape: `session_counts` {kind: count}."""
-
-    row_count: int
-    rx_bytes: int
-    tx_bytes: int
-    latency_p50: float
-    latency_p95: float
-    session_counts: dict[str, int]
-    method: Snapshot.Method
-
-
-NO_AGENTS = AgentFigures(
-    row_count=0,
-    rx_bytes=0,
-    tx_bytes=0,
-    latency_p50=NO_SAMPLE,
-    latency_p95=NO_SAMPLE,
-    session_counts=dict.fromkeys(KINDS, 0),
-    method=Snapshot.Method.EXACT,
-)
+# Units: bytes; ms, -1 where none was measured.
+NO_AGENTS: dict[str, Any] = {
+    "row_count": 0,
+    "rx_bytes": 0,
+    "tx_bytes": 0,
+    "latency_p50": NO_SAMPLE,
+    "latency_p95": NO_SAMPLE,
+    "session_counts": dict.fromkeys(KINDS, 0),
+    "method": Snapshot.Method.EXACT,
+}
 
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
 # One statement, so that all figures are of one state of the tables. Only agents whose newest row is
@@ -129,23 +116,22 @@ FROM (
 """  # noqa: S608 - the names are constants of this package
 
 
-def agent_figures(at: datetime) -> AgentFigures:
-    """Returns the figures of all agents' rows of (at - 15 minutes, at]."""
+def agent_figures(at: datetime) -> dict[str, Any]:
+    """Returns the figures of all agents' rows of (at - 15 minutes, at]. Shape: as NO_AGENTS."""
     with connection.cursor() as cursor:
         cursor.execute(_AGENTS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
         rows, rx, tx, buckets, counts, exact, *sessions = cursor.fetchone()
     histogram = dict(zip(buckets, map(int, counts), strict=True))
     p50, p95 = exact or [percentile(histogram, fraction) for fraction in (P50, P95)]
-    is_exact = rows <= MAX_EXACT_ROWS
-    return AgentFigures(
-        row_count=int(rows),
-        rx_bytes=min(int(rx), MAX_INTEGER),
-        tx_bytes=min(int(tx), MAX_INTEGER),
-        latency_p50=p50,
-        latency_p95=p95,
-        session_counts=_session_counts(sessions),
-        method=Snapshot.Method.EXACT if is_exact else Snapshot.Method.HISTOGRAM,
-    )
+    return {
+        "row_count": int(rows),
+        "rx_bytes": min(int(rx), MAX_INTEGER),
+        "tx_bytes": min(int(tx), MAX_INTEGER),
+        "latency_p50": p50,
+        "latency_p95": p95,
+        "session_counts": _session_counts(sessions),
+        "method": Snapshot.Method.EXACT if rows <= MAX_EXACT_ROWS else Snapshot.Method.HISTOGRAM,
+    }
 
 
 def _window(at: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 
 class SessionCounts(models.Model):
-    """How many sessions of each kind an agent reported."""
+    """Numbers of sessions by kind, as an agent reported them."""
 
     session_count_vscode = models.BigIntegerField(default=0)
     session_count_jetbrains = models.BigIntegerField(default=0)
@@ -103,7 +103,7 @@ class NewestAgentStat(SessionCounts):
 
 
 class WorkspaceState(models.Model):
-    """What is known of one workspace: its newest build, and the provisioner job of that build."""
+    """One workspace: its newest build, and the provisioner job of that build."""
 
     class Transition(models.TextChoices):
         START = "start"

@@ -1,4 +1,4 @@
-"""What is kept for how long, and what goes with a person.
+"""Removes what is too old, and the rows of a person who is erased.
 
 Raw rows go by whole hours, once these are closed. Rollups of minutes go after a quarter: those of
 hours tell the rest. Snapshots are thinned. They go, and rollups with them, after

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -59,7 +58,7 @@ def _check_moment(at: datetime, *, now: datetime) -> None:
 
 
 def _is_kept(at: datetime, *, now: datetime) -> bool:
-    """Whether no raw row of the moment's window was dropped, or refused as of a closed hour."""
+    """Tells whether all raw rows of the moment's window are there, none dropped or refused."""
     hours = hours_of([at - WINDOW, at])
     if closed_among(hours):
         return False
@@ -91,8 +90,8 @@ def _kept(at: datetime, **members: Any) -> Snapshot:
 
 def _agents(at: datetime) -> dict[str, Any]:
     if not settings.STATS_USAGE_ENABLED:
-        return asdict(figures.NO_AGENTS)
-    found = asdict(figures.agent_figures(at))
+        return figures.NO_AGENTS
+    found = figures.agent_figures(at)
     if USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS):
         found["session_counts"] = figures.usage_sessions(at)
     return found

@@ -40,7 +40,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Verdicts:
-    """How many rows were taken, how many are known already, and which were refused."""
+    """The outcome for rows that came in. A duplicate is known already."""
 
     accepted: int = 0
     duplicate: int = 0
