@@ -8,7 +8,8 @@ from django.urls import reverse
 from deployment.history import has_drifted, running
 from deployment.models import ConfigRevision, UpdateCheck
 from deployment.updatecheck import update
-from kernel.admin import Line, State, ago, register
+from kernel.admin import Line, State, register
+from kernel.for_people import since
 
 CHECK_LATE_AFTER = timedelta(days=3)
 
@@ -33,7 +34,7 @@ def _release() -> Line:
 
 def _checked(succeeded: datetime | None, now: datetime) -> Line:
     late = succeeded is None or now - succeeded > CHECK_LATE_AFTER
-    return Line("checked", ago(succeeded, now=now), State.NOTICE if late else State.PLAIN)
+    return Line("checked", since(succeeded, now), State.NOTICE if late else State.PLAIN)
 
 
 def _configuration(now: datetime) -> list[Line]:
@@ -42,7 +43,7 @@ def _configuration(now: datetime) -> list[Line]:
     drift = "differ from one another" if has_drifted(hosts) else "run the same configuration"
     link = reverse("admin:deployment_configrevision_changelist")
     return [
-        Line("changed", ago(newest.recorded_at if newest else None, now=now), link=link),
+        Line("changed", since(newest.recorded_at if newest else None, now), link=link),
         Line("servers", drift, State.NOTICE if has_drifted(hosts) else State.GOOD, link),
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -113,21 +113,3 @@ def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:
     except Exception:
         logger.exception("The card %s cannot be read", entry.title)
         return [Line("state", "cannot be read now", State.BAD)]
-
-
-def ago(moment: datetime | None, *, now: datetime) -> str:
-    """Tells a time as people do: `3 min ago`, `in 2 h`, `never`."""
-    if moment is None:
-        return "never"
-    span = _span(abs(now - moment))
-    if span == "":
-        return "just now"
-    return f"in {span}" if moment > now else f"{span} ago"
-
-
-def _span(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if seconds >= 2 * size or (seconds >= size and unit == "s"):
-            return f"{seconds // size} {unit}"
-    return ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from jobs.models import JobRun
+from kernel import for_people
 from kernel.admin import ReadOnlyAdmin
 from stats.alarms import alarms
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
@@ -29,13 +31,13 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "building",
         "pending",
         "failed",
-        "rx_bytes",
-        "tx_bytes",
-        "latency_p50",
-        "latency_p95",
+        "received",
+        "sent",
+        "p50",
+        "p95",
         "row_count",
         "method",
-        "duration_ms",
+        "took",
     ]
     list_filter = ["source", "method", "build_version"]
     date_hierarchy = "collected_at"
@@ -44,6 +46,26 @@ class SnapshotAdmin(ReadOnlyAdmin):
     def collected(self, snapshot: Snapshot) -> str:
         # With seconds: there may be two snapshots a minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(ordering="rx_bytes")
+    def received(self, snapshot: Snapshot) -> str:
+        return for_people.size(snapshot.rx_bytes)
+
+    @admin.display(ordering="tx_bytes")
+    def sent(self, snapshot: Snapshot) -> str:
+        return for_people.size(snapshot.tx_bytes)
+
+    @admin.display(ordering="latency_p50")
+    def p50(self, snapshot: Snapshot) -> str:
+        return for_people.milliseconds(snapshot.latency_p50)
+
+    @admin.display(ordering="latency_p95")
+    def p95(self, snapshot: Snapshot) -> str:
+        return for_people.milliseconds(snapshot.latency_p95)
+
+    @admin.display(ordering="duration_ms")
+    def took(self, snapshot: Snapshot) -> str:
+        return for_people.milliseconds(snapshot.duration_ms)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)
@@ -70,18 +92,18 @@ class SnapshotAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/stats/snapshot/timelines.html", context)
 
 
-def newest_runs() -> list[tuple[JobRun, float | None]]:
-    """Returns the collector's newest runs, and the seconds that each took; None while it runs."""
+def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
+    """Returns the collector's newest runs, and how long each took; None while it runs."""
     runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
-    return [(run, _seconds(run)) for run in runs]
-
-
-def _seconds(run: JobRun) -> float | None:
-    return (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+    return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
 
 @admin.register(WorkspaceState)
 class WorkspaceStateAdmin(ReadOnlyAdmin):
-    list_display = ["workspace_id", "transition", "build_number", "job_updated_at", "deleted"]
+    list_display = ["workspace_id", "transition", "build_number", "changed", "deleted"]
     list_filter = ["transition", "deleted"]
     search_fields = ["workspace_id"]
+
+    @admin.display(ordering="job_updated_at")
+    def changed(self, state: WorkspaceState) -> str:
+        return for_people.since(state.job_updated_at)

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from kernel.admin import Line, State, ago, register
+from kernel.admin import Line, State, register
+from kernel.for_people import count, since
 from stats.alarms import alarms
 from stats.models import WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state
@@ -18,7 +19,7 @@ def _stats(now: datetime) -> list[Line]:
     workspaces = WorkspaceState.objects.filter(deleted=False).count()
     return [
         _newest_snapshot(state["collected_at"] if state else None, now),
-        Line("workspaces known", str(workspaces)),
+        Line("workspaces known", count(workspaces)),
         *_alarms(now),
     ]
 
@@ -32,7 +33,7 @@ def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
     late = taken is None or now - taken > LATE_AFTER * refresh_interval()
     state = State.NOTICE if late else State.GOOD
     link = reverse("admin:stats_snapshot_changelist")
-    return Line("newest snapshot", ago(taken, now=now), state, link)
+    return Line("newest snapshot", since(taken, now), state, link)
 
 
 register("Deployment stats", _stats, order=40)

@@ -137,6 +137,9 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     change_form_template = "admin/tokens/tokenconfig/change_form.html"
     change_list_template = "admin/tokens/tokenconfig/change_list.html"
 
+    class Media:
+        js = ["tokens/names.js"]
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.explain)
         return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]

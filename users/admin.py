@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from audit.services import Actor, actor_of
 from kernel.admin import Line, ServiceAdmin, register
+from kernel.for_people import since
 from kernel.http.errors import APIError, not_found
 from users import passwords, services
 from users.models import User
@@ -104,7 +105,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
     add_form = CreationForm
     change_password_form = PasswordForm
-    list_display = ["username", "email", "status", "role_names", "last_seen_at"]
+    list_display = ["username", "email", "status", "role_names", "seen"]
     list_filter = ["status"]
     search_fields = ["username", "email", "name"]
     ordering = ["username"]
@@ -120,6 +121,10 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     @admin.display(description="roles")
     def role_names(self, user: User) -> str:
         return ", ".join(user.roles) or "member"
+
+    @admin.display(description="last seen", ordering="last_seen_at")
+    def seen(self, user: User) -> str:
+        return since(user.last_seen_at)
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)

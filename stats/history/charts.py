@@ -29,14 +29,13 @@ RANGES = {
 }
 DEFAULT_RANGE = "1d"
 
-type Read = Callable[[Point, Snapshot], float | None]
+type Read = Callable[[Point], float | None]
 
 
 def charts(name: str, *, now: datetime) -> list[SafeString]:
     """Draws the charts of the range of that name, which is one of RANGES."""
     asked = range_of(name, now=now)
     found = points(asked)
-    gaps = [step for step, point in enumerate(found) if point.newest is None]
     markers = changes(found)
     return [
         render(
@@ -46,8 +45,11 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
                 unit=figures.unit,
                 start=asked.since,
                 step=asked.step,
-                series=[Series(name, _values(read, found)) for name, read in figures.lines.items()],
-                gaps=gaps,
+                series=[
+                    Series(name, [read(point) for point in found])
+                    for name, read in figures.lines.items()
+                ],
+                gaps=[step for step, point in enumerate(found) if figures.is_gap(point)],
                 markers=markers,
             )
         )
@@ -65,20 +67,36 @@ def range_of(name: str, *, now: datetime) -> Range:
 
 def _state(name: str) -> Read:
     """Reads a state. A backfilled snapshot knows which workspaces ran, and of others nothing."""
-    return lambda _, newest: (
-        None
-        if newest.source == Snapshot.Source.BACKFILL and name != "running"
-        else getattr(newest, name)
-    )
+
+    def read(point: Point) -> float | None:
+        newest = point.newest
+        if newest is None or (newest.source == Snapshot.Source.BACKFILL and name != "running"):
+            return None
+        return float(getattr(newest, name))
+
+    return read
 
 
 def _kind(name: str) -> Read:
-    return lambda _, newest: newest.session_counts.get(name, 0)
+    return lambda point: point.newest.session_counts.get(name, 0) if point.newest else None
 
 
 def _percentile(fraction: float) -> Read:
     """Reads a percentile, or None where nothing was measured: a latency of 0 would be a lie."""
-    return lambda point, _: None if (p := point.percentile(fraction)) == NO_SAMPLE else p
+    return lambda point: None if (p := point.percentile(fraction)) == NO_SAMPLE else p
+
+
+def _sum(name: str) -> Read:
+    return lambda point: None if _knows_no_rows(point) else getattr(point, name)
+
+
+def _took_no_snapshot(point: Point) -> bool:
+    return point.newest is None
+
+
+def _knows_no_rows(point: Point) -> bool:
+    """Tells if nothing is known: rows are drawn also where no snapshot was taken."""
+    return point.newest is None and not point.histogram
 
 
 class Figures(NamedTuple):
@@ -88,28 +106,39 @@ class Figures(NamedTuple):
     measure: str
     unit: Unit
     lines: dict[str, Read]
+    is_gap: Callable[[Point], bool]
 
 
 _CHARTS = (
-    Figures("Workspaces by state", "workspaces", COUNT, {state: _state(state) for state in STATES}),
-    Figures("Sessions by kind", "sessions", COUNT, {kind: _kind(kind) for kind in KINDS}),
+    Figures(
+        "Workspaces by state",
+        "at the end of {step}",
+        COUNT,
+        {state: _state(state) for state in STATES},
+        _took_no_snapshot,
+    ),
+    Figures(
+        "Sessions by kind",
+        "at the end of {step}",
+        COUNT,
+        {kind: _kind(kind) for kind in KINDS},
+        _took_no_snapshot,
+    ),
     Figures(
         "Connection latency",
-        "of connections to workspaces",
+        "of connections to workspaces in {step}",
         MILLISECONDS,
         {"p50": _percentile(P50), "p95": _percentile(P95)},
+        _knows_no_rows,
     ),
     Figures(
         "Traffic",
         "bytes in {step}",
         BYTES,
-        {"received": lambda point, _: point.rx_bytes, "sent": lambda point, _: point.tx_bytes},
+        {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")},
+        _knows_no_rows,
     ),
 )
-
-
-def _values(read: Read, found: Sequence[Point]) -> list[float | None]:
-    return [None if point.newest is None else read(point, point.newest) for point in found]
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:

@@ -43,6 +43,18 @@ def test_where_no_latency_was_measured_there_is_no_line_and_no_gap(deployment: D
     assert page.count("<td>none</td>") == 2
 
 
+def test_rows_are_drawn_where_no_snapshot_was_taken(deployment: Deployment) -> None:
+    deployment.take(agent_row(deployment.now, connection_median_latency_ms=40, rx_bytes=2**20))
+    deployment.travel(timedelta(minutes=2))
+    deployment.collect()
+    Snapshot.objects.all().delete()
+    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    assert "<td>1 MiB</td>" in page
+    assert len(re.findall(r"<td>40(\.\d+)? ms</td>", page)) == 2
+    # Of workspaces and sessions nothing is known then.
+    assert page.count('class="chart-line ') == (5 + 4 + 2 + 2) + 2 + 2
+
+
 @pytest.mark.django_db
 def test_alarms_and_errors_are_shown() -> None:
     page = signed_in("auditor").get(PAGE).content.decode()

@@ -48,6 +48,7 @@ def _make_snapshot(now: datetime) -> None:
         latency_p95=2.5,
         session_counts={"ssh": 1},
         method="exact",
+        build_version="v2.29.0",
         row_count=1,
         duration_ms=1.0,
         **numbers,

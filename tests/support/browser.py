@@ -40,6 +40,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+# The roles of what people operate, which screen readers call by name.
+OPERATED = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
 
 
 class Browser:
@@ -98,6 +100,18 @@ class Browser:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return _call(f"{self._session}{path}", body)
+
+
+def nameless(browser: Browser) -> list[str]:
+    """Returns what one operates on the page but Chromium's accessibility tree has no name for."""
+    nodes = browser.tell("Accessibility.getFullAXTree", {})["nodes"]
+    return [
+        node["role"]["value"]
+        for node in nodes
+        if not node.get("ignored")
+        and node["role"]["value"] in OPERATED
+        and not node.get("name", {}).get("value")
+    ]
 
 
 @contextmanager

@@ -60,12 +60,13 @@ def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
         @wraps(page)
         def view(request: HttpRequest, /, *args: P.args, **more: P.kwargs) -> HttpResponse:
             identity = session_of(request)
-            if identity is None:
+            user = User.objects.filter(pk=identity.user_id).first() if identity else None
+            if identity is None or user is None:
                 return redirect_to_login(_address_after_login(request), reverse("login"))
             try:
                 _require(identity, actions)
                 _count(request, identity)
-                request.user = User.objects.get(pk=identity.user_id)
+                request.user = user
                 return page(cast("PersonalRequest", request), *args, **more)
             except APIError as error:
                 return error_page(request, error)
