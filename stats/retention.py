@@ -91,10 +91,6 @@ def _delete_old(now: datetime) -> int:
     return gone
 
 
-def _count_rows(user: User) -> int:
-    return AgentStat.objects.filter(user_id=user.pk).count()
-
-
 @transaction.atomic
 def _erase_rows(user: User) -> None:
     lock_open(AGENT_STATS.starts())
@@ -106,6 +102,6 @@ def _erase_rows(user: User) -> None:
 AGENT_ROWS = Part(
     what="agent rows",
     fate="deleted: figures that are built from then on are without them",
-    count=_count_rows,
+    rows=lambda user: AgentStat.objects.filter(user_id=user.pk),
     erase=_erase_rows,
 )

@@ -191,7 +191,7 @@ class ExpiryNotice(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["recipient", "key", "expires_at", "days"], name="expiry_notice_once"
-            ),
+            )
         ]
 
     def __str__(self) -> str:

@@ -11,7 +11,13 @@ from kernel.http import wire
 from kernel.http.rendering import WireSerializer
 from tokens.models import APIKey
 from tokens.selectors import SHOWN
-from users.requests import BoundedListField, RequestSerializer, TextField, WholeNumberField
+from users.requests import (
+    BoundedListField,
+    OptionalTextField,
+    RequestSerializer,
+    TextField,
+    WholeNumberField,
+)
 from users.scopes import canonical, legacy_name
 from users.serializers import NEVER
 
@@ -148,19 +154,8 @@ class CreateTokenRequest(RequestSerializer):
     lifetime = WholeNumberField(
         required=False, default=0, help_text="In nanoseconds; absent or 0 is the default lifetime."
     )
-    token_name = TextField(
-        required=False,
-        allow_blank=True,
-        default="",
-        help_text="Absent or empty: a random readable one.",
-    )
-    scope = TextField(
-        required=False,
-        allow_blank=True,
-        default="",
-        max_length=64,
-        help_text="One scope, as older clients send it.",
-    )
+    token_name = OptionalTextField(help_text="Absent or empty: a random readable one.")
+    scope = OptionalTextField(max_length=64, help_text="One scope, as older clients send it.")
     scopes = BoundedListField(
         child=TextField(max_length=64),
         required=False,

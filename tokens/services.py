@@ -198,18 +198,9 @@ def end_other_keys(user: User, kept_key_id: str, actor: Actor, now: datetime, **
     delete_keys(others, actor=actor, now=now)
 
 
-for _part in (
-    Part(
-        what="session tokens",
-        fate="erased",
-        count=lambda user: APIKey.objects.filter(user=user).count(),
-        erase=lambda user: APIKey.objects.filter(user=user).delete(),
-    ),
-    Part(
-        what="token rules",
-        fate="erased",
-        count=lambda user: TokenConfig.objects.filter(user=user).count(),
-        erase=lambda user: TokenConfig.objects.filter(user=user).delete(),
-    ),
-):
-    register(_part)
+register(
+    Part(what="session tokens", fate="erased", rows=lambda user: APIKey.objects.filter(user=user))
+)
+register(
+    Part(what="token rules", fate="erased", rows=lambda user: TokenConfig.objects.filter(user=user))
+)

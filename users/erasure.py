@@ -19,15 +19,16 @@ from users.services import keeping_an_owner, lock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The rows about a person in one place. `erase` is None where they are kept; `fate` says why.
+    """The rows about a person in one place, which are deleted, kept, or erased in a way of its own.
 
-    `count` and `erase` run before the user's own row goes.
+    `fate` says so to people. All of them go before the user's own row.
     """
 
     what: str
     fate: str
-    count: Callable[[User], int]
-    erase: Callable[[User], Any] | None
+    rows: Callable[[User], QuerySet[Any]]
+    kept: bool = False
+    erase: Callable[[User], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def register(part: Part) -> None:
 
 def survey(user: User) -> list[Outcome]:
     """Counts what is held of the user, and changes nothing."""
-    return [Outcome(part, part.count(user)) for part in _parts]
+    return [Outcome(part, part.rows(user).count()) for part in _parts]
 
 
 def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
@@ -61,6 +62,8 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
         for part in _parts:
             if part.erase is not None:
                 part.erase(user)
+            elif not part.kept:
+                part.rows(user).delete()
         target = Target("user", str(user.pk))
         user.delete()
         after = {outcome.part.what: outcome.rows for outcome in found}
@@ -68,17 +71,14 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
     return found
 
 
-def _sessions(user: User) -> list[str]:
-    """Returns the keys of the user's admin sessions: only the encoded data names the user."""
-    return [
+def _sessions(user: User) -> QuerySet[Session]:
+    """Returns the user's admin sessions: only the encoded data names the user."""
+    theirs = [
         session.pk
         for session in Session.objects.iterator()
         if str(session.get_decoded().get("_auth_user_id", "")) == str(user.pk)
     ]
-
-
-def _notes_about(user: User) -> QuerySet[LogEntry]:
-    return LogEntry.objects.filter(object_id=str(user.pk), content_type__app_label="users")
+    return Session.objects.filter(pk__in=theirs)
 
 
 for _part in (
@@ -86,26 +86,21 @@ for _part in (
         what="audit entries",
         fate="kept until CODER_AUDIT_LOGS_RETENTION drops them: the trail is append-only, and says "
         "who did what to the deployment",
-        count=lambda user: Entry.objects.of_person(user.pk).count(),
-        erase=None,
+        rows=lambda user: Entry.objects.of_person(user.pk),
+        kept=True,
     ),
-    Part(
-        what="admin sessions",
-        fate="erased",
-        count=lambda user: len(_sessions(user)),
-        erase=lambda user: Session.objects.filter(pk__in=_sessions(user)).delete(),
-    ),
+    Part(what="admin sessions", fate="erased", rows=_sessions),
     Part(
         what="notes of changes in the admin",
         fate="erased with the user",
-        count=lambda user: LogEntry.objects.filter(user=user).count(),
-        erase=lambda user: LogEntry.objects.filter(user=user).delete(),
+        rows=lambda user: LogEntry.objects.filter(user=user),
     ),
     Part(
         what="notes about the user in the admin",
         fate="erased: they repeat the name",
-        count=lambda user: _notes_about(user).count(),
-        erase=lambda user: _notes_about(user).delete(),
+        rows=lambda user: LogEntry.objects.filter(
+            object_id=str(user.pk), content_type__app_label="users"
+        ),
     ),
 ):
     register(_part)

@@ -110,7 +110,7 @@ class Organization(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(only=True), name="organization_only_one"),
+            models.CheckConstraint(condition=models.Q(only=True), name="organization_only_one")
         ]
 
     def __str__(self) -> str:

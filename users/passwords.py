@@ -33,10 +33,11 @@ MAX_TRIES_A_MINUTE = 60
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
 POLL_SECONDS = 0.02
+# Half of a process's threads may wait for a hash at most.
+_waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 # One thread of each process hashes: the allocator would keep 19 MiB for every thread that ever did.
 _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
-# Half of a process's threads may wait for a hash at most.
-_turns = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+_next = threading.Lock()
 
 
 class BoundedArgon2(Argon2PasswordHasher):
@@ -60,16 +61,23 @@ def _turn() -> Iterator[None]:
     """Waits for one of the host's few turns to hash. Raises: APIError 429 after two seconds."""
     if not connection.in_atomic_block:
         connection.close()
-    if not _turns.acquire(blocking=False):
-        raise _busy()
-    try:
-        file = _lock_any(time.monotonic() + MAX_WAIT_SECONDS)
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    with _held(_waiting, 0), _held(_next, MAX_WAIT_SECONDS):
+        file = _lock_any(deadline)
         try:
             yield
         finally:
             os.close(file)
+
+
+@contextmanager
+def _held(lock: threading.Lock | threading.Semaphore, seconds: float) -> Iterator[None]:
+    if not lock.acquire(timeout=seconds):
+        raise _busy()
+    try:
+        yield
     finally:
-        _turns.release()
+        lock.release()
 
 
 def _lock_any(deadline: float) -> int:

@@ -35,6 +35,13 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class OptionalTextField(TextField):
+    """Text that may be absent or empty, which is the same."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, default="", **kwargs)
+
+
 class WholeNumberField(serializers.IntegerField):
     """An integer; neither a float nor text that looks like one. 64-bit numbers keep every digit."""
 

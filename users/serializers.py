@@ -8,7 +8,13 @@ from rest_framework import serializers
 
 from kernel.http.rendering import WireSerializer
 from users.models import User
-from users.requests import BoundedDictField, BoundedListField, RequestSerializer, TextField
+from users.requests import (
+    BoundedDictField,
+    BoundedListField,
+    OptionalTextField,
+    RequestSerializer,
+    TextField,
+)
 from users.roles import DISPLAY_NAMES
 
 # What Go's clients take for "never".
@@ -30,9 +36,7 @@ class CreateFirstUserRequest(RequestSerializer):
     username = TextField(
         max_length=255, help_text="Letters, digits and single hyphens between them; at most 32."
     )
-    name = TextField(
-        max_length=128, required=False, allow_blank=True, default="", help_text="The full name."
-    )
+    name = OptionalTextField(max_length=128, help_text="The full name.")
     password = TextField(max_length=255, help_text="8 to 64 characters.")
 
 
@@ -138,13 +142,7 @@ class GetUsersResponse(WireSerializer):
 class UpdateUserPasswordRequest(RequestSerializer):
     component = "codersdk.UpdateUserPasswordRequest"
 
-    old_password = TextField(
-        max_length=255,
-        required=False,
-        allow_blank=True,
-        default="",
-        help_text="Needed to change one's own.",
-    )
+    old_password = OptionalTextField(max_length=255, help_text="Needed to change one's own.")
     password = TextField(max_length=255, help_text="8 to 64 characters.")
 
 
@@ -172,15 +170,9 @@ class AuthorizationObject(RequestSerializer):
     resource_type = TextField(
         max_length=64, help_text="Such as user, api_key or deployment_config."
     )
-    owner_id = TextField(
-        max_length=64, required=False, allow_blank=True, default="", help_text="A uuid, or me."
-    )
-    resource_id = TextField(
-        max_length=64,
-        required=False,
-        allow_blank=True,
-        default="",
-        help_text="One object of the type; empty for any.",
+    owner_id = OptionalTextField(max_length=64, help_text="A uuid, or me.")
+    resource_id = OptionalTextField(
+        max_length=64, help_text="One object of the type; empty for any."
     )
 
 

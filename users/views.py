@@ -16,13 +16,7 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from users import allow_lists, selectors, services
 from users.models import User
-from users.permissions import (
-    identity_of,
-    listing,
-    may,
-    require,
-    scoped,
-)
+from users.permissions import identity_of, listing, may, require, scoped
 from users.requests import read, whole_number
 from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, user_in_path
 from users.serializers import (

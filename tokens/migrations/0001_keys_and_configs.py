@@ -74,6 +74,10 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('token_name', ''), _negated=True), fields=('user', 'token_name'), name='api_key_name_unique'),
+                    models.CheckConstraint(condition=models.Q(('lifetime_ns__gt', 0)), name='api_key_lifetime_positive'),
+                ],
                 'verbose_name': 'API key',
                 'ordering': ['-created_at'],
             },
@@ -89,6 +93,9 @@ class Migration(migrations.Migration):
                 ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('recipient', 'key', 'expires_at', 'days'), name='expiry_notice_once'),
+                ],
                 'ordering': ['-sent_on', 'id'],
             },
         ),
@@ -107,36 +114,14 @@ class Migration(migrations.Migration):
                 ('user', models.OneToOneField(blank=True, help_text='The user that this is for; leave it empty for a role or the deployment.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='token_config', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('user__isnull', True), ('role', ''), _connector='OR'), name='token_config_one_subject', violation_error_message='Choose a user or a role, not both.'),
+                    models.UniqueConstraint(condition=models.Q(('user__isnull', True)), fields=('role',), name='token_config_role_unique', violation_error_message='This role, or the deployment, has a token config already.'),
+                    models.CheckConstraint(condition=models.Q(('max_token_lifetime__gt', 0)), name='token_config_lifetime_positive', violation_error_message='The lifetime must be above 0.'),
+                    models.CheckConstraint(condition=models.Q(('default_token_lifetime__gt', 0)), name='token_config_default_positive', violation_error_message='The default lifetime must be above 0.'),
+                ],
                 'ordering': ['id'],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(condition=models.Q(('token_name', ''), _negated=True), fields=('user', 'token_name'), name='api_key_name_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('lifetime_ns__gt', 0)), name='api_key_lifetime_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='expirynotice',
-            constraint=models.UniqueConstraint(fields=('recipient', 'key', 'expires_at', 'days'), name='expiry_notice_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='tokenconfig',
-            constraint=models.CheckConstraint(condition=models.Q(('user__isnull', True), ('role', ''), _connector='OR'), name='token_config_one_subject', violation_error_message='Choose a user or a role, not both.'),
-        ),
-        migrations.AddConstraint(
-            model_name='tokenconfig',
-            constraint=models.UniqueConstraint(condition=models.Q(('user__isnull', True)), fields=('role',), name='token_config_role_unique', violation_error_message='This role, or the deployment, has a token config already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='tokenconfig',
-            constraint=models.CheckConstraint(condition=models.Q(('max_token_lifetime__gt', 0)), name='token_config_lifetime_positive', violation_error_message='The lifetime must be above 0.'),
-        ),
-        migrations.AddConstraint(
-            model_name='tokenconfig',
-            constraint=models.CheckConstraint(condition=models.Q(('default_token_lifetime__gt', 0)), name='token_config_default_positive', violation_error_message='The default lifetime must be above 0.'),
         ),
         migrations.RunSQL(ANNOUNCE, SILENCE),
     ]
