@@ -11,7 +11,7 @@ digest of the secret is stored. The way of a request:
 * `policy` resolves the five limits on a user's tokens, `configs` changes the rules and finds the
   tokens that a new rule would break, `minting` makes tokens within them.
 * `signin` takes passwords. `services` makes and ends keys of both kinds, `digest` mails people
-  before their tokens end.
+  before their tokens end. `pages` are a person's own, for a browser.
 
 A key is no JWT, on purpose: it must end the moment somebody revokes it. OAuth applications,
 external authentication and keys for workspaces are not here: they belong to Coder itself.
