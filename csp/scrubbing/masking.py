@@ -6,6 +6,7 @@ Browsers send the same texts again and again, so results are remembered, within 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache, wraps
 
@@ -29,10 +30,8 @@ def remembered[K: (str, bytes), V](most: int) -> Callable[[Callable[[K], V]], Ca
     return decorate
 
 
-# Full-width forms of ASCII, as keyboards for Chinese and Japanese write them.
-_FULL_WIDTH = {0xFEE0 + code: code for code in range(0x21, 0x7F)}
 _ENCODED_AGAIN = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
-# The same forms in UTF-8, but for `%`, letters and digits: those could make up new escapes.
+# Full-width marks in UTF-8, but for `%`, letters and digits: those could make up new escapes.
 _ENCODED_FULL_WIDTH = re.compile(r"(?i)%ef%bc%(8[1-46-9a-f]|9[a-f]|a0|b[b-f])")
 
 
@@ -42,7 +41,7 @@ def plain_marks(text: str) -> str:
     A full-width question mark becomes `?`, and of `%253F`, encoded more than once, `%3F` is left.
     """
     if not text.isascii():
-        text = text.translate(_FULL_WIDTH)
+        text = unicodedata.normalize("NFKC", text)
     if "%" not in text:
         return text
     text = _ENCODED_AGAIN.sub("%", text)
@@ -70,21 +69,23 @@ UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # from each of its characters, and a report of 20 KB holds the process for seconds.
 # What begins like a version is one: `react@18.2.0`.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++(?:@|%40)(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
-_SPOKEN = r"pass(?:word|wd|phrase|code)|token|secret|api[_-]?key"
+_SPOKEN = r"pass(?:word|wd|phrase|code)|token|secret|api[_ -]?key"
 _TELLING = (
     rf"{_SPOKEN}|pass(?![a-z])|session(?:[_-]?id)?(?![a-z])|credentials?|nonce"
     r"|signature|authorization|(?<![a-z])(?:sid|jsess|pwd|jwt)"
 )
 # A placeholder is no value, nor is one whose end was cut off with the text's.
 _VALUE = (
-    r"(?!\{(?:secret|nonce)\}|\{(?:s(?:e(?:c(?:r(?:et?)?)?)?)?)?\Z)"
+    r"(?!\{(?:secret|nonce)\}(?:[\s&;'\",]|\Z)|\{(?:s(?:e(?:c(?:r(?:et?)?)?)?)?)?\Z)"
     r"(?:(?:bearer|basic)\s++)?[^\s&;'\",]+"
 )
 # A parameter or member whose very name says that its value is a secret, wherever it stands.
 _NAMED = re.compile(rf"(?i)({_TELLING})([\"']?\s*+(?:=|%3D|:)\s*+[\"']?){_VALUE}")
-# The same in a sentence: `secret hunter2`. A path or a host may end in such a word. Without a value
-# it matches too: a long row of such words would else be looked at from each of them.
-_SAID = re.compile(rf"(?i)(?<![\w/.@-])((?:(?:{_SPOKEN})[\"']?\s++[\"']?)++)({_VALUE})?")
+# The same in a sentence: `secret hunter2`. A path or a host may end in such a word, as in policies:
+# `https://h.test/oauth/token https://other.test`. Without a value it matches too: a long row of
+# such words would else be looked at from each of them.
+_BLANK = r"[\"']?(?:\s|%20)++(?:is\s++)?[\"']?"
+_SAID = re.compile(rf"(?i)(?<![a-z0-9/.@-])((?:(?:{_SPOKEN}){_BLANK})++)({_VALUE})?")
 _SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|cookie|csrf|xsrf|session|bearer|key$")
 
 

@@ -49,6 +49,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("https://h.example/p%25253Fq=secret#x", "https://h.example/p"),
         ("https://h.example/p\uff1fq=secret", "https://h.example/p"),
         ("https://h.example/p%EF%BC%9Fq=secret", "https://h.example/p"),
+        ("https://h.example/p\ufe56q=secret", "https://h.example/p"),
         ("https://h.example/p%25EF%25BC%259Fq=secret", "https://h.example/p"),
         ("https://h.example/r%252F%2540alice%252Fdev", "https://h.example/r/@{user}/{workspace}"),
         ("https://h.example/100%25/a%20b", "https://h.example/100%25/a%20b"),
@@ -157,6 +158,9 @@ def test_application_hosts_lose_names(host: str, template: str) -> None:
         "secret hunter2",
         "Password hunter2",
         "api-key 'hunter2'",
+        "client_secret%20hunter2",
+        "secret is hunter2",
+        "session={secret}hunter2",
         "pass%253Dhunter2",
     ],
 )
@@ -178,6 +182,7 @@ def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
         CODER_TOKEN[:8],
         "index-4f3a2b1c9d8e7f6a5b4c.js",
         "react@18.2.0",
+        "connect-src https://login.example/oauth/token https://api.example",
     ],
 )
 def test_what_is_harmless_stays(harmless: str) -> None:
