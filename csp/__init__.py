@@ -10,7 +10,7 @@ takes files of reports the same way. The rooms know only those before them in th
     scrubbing   secrets, names and queries cut out of every text, and the audit that looks again
     noise       rules for what no site can cause, those shipped, and rules over stored reports
     writing     grouping, reach, and the one thread that commits many requests' reports together
-    importing   files of JSON lines, of which each report counts once
+    importing   files of JSON lines: each report counts once
 
 Three choices explain most of the code. Nothing private is ever written, so every text is scrubbed
 before it leaves the request's thread. A flood costs little: counts are exact, but only a sample of

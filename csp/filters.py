@@ -98,7 +98,7 @@ class ShapeFilter(FixedValues):
 
 
 class DayFilter(admin.SimpleListFilter):
-    """The newest days (UTC) of which reports may be kept: each is a partition."""
+    """The newest days (UTC) with reports: each is a partition."""
 
     title = "day"
     parameter_name = "day"

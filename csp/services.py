@@ -89,7 +89,7 @@ def create_ingest_key(
 ) -> IngestKey:
     """Makes a key for reports of these origins, named after the first one if no name is given.
 
-    Raises: ValueError for what is no origin, and for a name that is too long.
+    Raises: ValueError for a text that is no origin, and for a name that is too long.
     """
     allowed = normalised(origins)
     if name and len(name) > MAX_KEY_NAME:

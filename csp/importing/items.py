@@ -15,7 +15,7 @@ from csp.parsing.tolerant_json import load
 from csp.writing.entries import Entry, entries_of, prepare
 from kernel.http.errors import APIError
 
-# Reporting is younger; what is older comes from a clock that was not set.
+# Reporting is younger; an older time comes from a clock that was not set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
 

@@ -1,6 +1,6 @@
 """Noise rules: which of them matches a report, and which patterns an operator may write.
 
-A rule looks only at what is stored of a report, so it judges new and stored reports alike.
+A rule looks only at texts that are stored, so it judges new and stored reports alike.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ SHIPPED: tuple[ShippedRule, ...] = (
         "extensions",
         "scheme",
         "chrome-extension moz-extension safari-extension ms-browser-extension",
-        "Code of a browser extension, which runs in the page of whoever installed it.",
+        "Code of a browser extension, which runs in the pages of people who installed it.",
         STRIPPING,
     ),
     *_all(

@@ -93,7 +93,7 @@ def _generic(segment: str) -> str:
 def private_host(host: str) -> str:
     """Writes `8080--main--dev--alice.x` as `{port}--{agent}--{workspace}--{user}.x`.
 
-    An application's own name in place of the port stays: it says what is blocked, not for whom.
+    An application's own name in place of the port stays: it names no person.
     A prefix and three hyphens may stand before it, the suffix of a wildcard address behind it.
     """
     if "--" not in host:

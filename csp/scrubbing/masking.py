@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 
 MASK = "{secret}"
-# Longer texts are worked out each time: what is remembered must not grow with what is sent.
+# Longer texts are not remembered: memory must not grow with the size of bodies.
 MAX_REMEMBERED = 4096
 
 
@@ -83,7 +83,7 @@ _VALUE = (
 _NAMED = re.compile(rf"(?i)({_TELLING})([\"']?\s*+(?:=|%3D|:)\s*+[\"']?){_VALUE}")
 # The same in a sentence: `secret hunter2`. A path or a host may end in such a word, as in policies:
 # `https://h.test/oauth/token https://other.test`. Without a value it matches too: a long row of
-# such words would else be looked at from each of them.
+# such words would otherwise be looked at from each of them.
 _BLANK = r"[\"']?(?:\s|%20)++(?:is\s++)?[\"']?"
 _SAID = re.compile(rf"(?i)(?<![a-z0-9/.@-])((?:(?:{_SPOKEN}){_BLANK})++)({_VALUE})?")
 _SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|cookie|csrf|xsrf|session|bearer|key$")

@@ -1,4 +1,4 @@
-"""Takes addresses apart, and cuts out what is private in them."""
+"""Takes addresses apart, and cuts out their private parts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def scrubbed_uri(uri: str) -> str:
 
 
 def _scrubbed_path(path: str) -> str:
-    # Placeholders make it longer, up to four times; what is not kept need not be masked.
+    # Placeholders make it longer, up to four times; so the text is cut before it is masked.
     bare = private_address(_END.split(path, maxsplit=1)[0])
     return masked(shortened(bare, MAX_URI))
 

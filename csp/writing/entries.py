@@ -166,7 +166,7 @@ def key_of(day: date) -> bytes:
     """Returns the day's key, which all processes share. The first one to ask draws it."""
     found = _keys.get(day)
     if found is None:
-        # One asks for all: at midnight, every thread would else take a connection for the same row.
+        # One asks for all: otherwise every thread takes a connection for the same row at midnight.
         with _asking:
             found = _keys.get(day) or _read(day)
     return found

@@ -104,7 +104,7 @@ class Store:
         django.db.connection.close()
 
     def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool) -> bool:
-        """Tells if the batch is written, now or by an earlier try of which nobody knew."""
+        """Tells if the batch is written, now or by an earlier try whose answer was lost."""
         connection = self.connected()
         self._ensure_partitions(entries)
         had_been_sent, self._sent = self._sent, True
@@ -118,7 +118,7 @@ class Store:
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
-        """The batch is committed: whatever becomes of this, it must not be written again."""
+        """Trims sketches after the commit. If that fails, the batch must not be written again."""
         try:
             self._reach.trim(connection, outgrown)
         except psycopg.Error as error:

@@ -87,7 +87,7 @@ class GroupCommit[T]:
         return not waiting.done.acquire(timeout=LAST_SECONDS)
 
     def stop(self) -> None:
-        """Writes what is waiting, ends the thread, and closes what it used."""
+        """Writes the waiting items, ends the thread, and closes its connection."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -156,5 +156,5 @@ def write(entries: Sequence[Entry]) -> None:
 
 
 def stop() -> None:
-    """Writes what is waiting and closes the connection. The next `write` starts it again."""
+    """Writes the waiting entries and closes the connection. The next `write` starts it again."""
     _writer.stop()
