@@ -47,7 +47,7 @@ def _without_nonces(text: str) -> str:
 
 
 def _known_directives(text: str) -> str:
-    """Masks words that are no directive. Commas stand between policies that were joined into one."""
+    """Masks words that are no directive. Commas stand between policies that were joined."""
     kept: list[str] = []
     for directive in text.split(","):
         [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
