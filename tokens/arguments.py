@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from kernel.durations import DurationError, parse_duration, to_timedelta
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User
+from users.scopes import KNOWN, canonical
 from users.selectors import user_by_name
 
 
@@ -30,6 +32,14 @@ def lifetime_ns(flag: str, text: str) -> int:
     if nanoseconds <= 0:
         raise CommandError(f"{flag} {text!r} must be above 0.")
     return nanoseconds
+
+
+def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
+    """Returns the scopes by Coder's names. Raises: CommandError that names the flag."""
+    for name in names:
+        if canonical(name) not in KNOWN:
+            raise CommandError(f"{flag} {name!r}: there are {', '.join(sorted(KNOWN))}.")
+    return [canonical(name) for name in names]
 
 
 def add_key_filters(parser: CommandParser) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from kernel.db.connections import transaction_lock
 from kernel.durations import to_timedelta
@@ -45,7 +45,8 @@ def send_digests(now: datetime) -> int:
     for recipient, lines in _by_recipient(_due(now)).items():
         try:
             sent += _send_once(recipient, lines, now)
-        except OSError as error:
+        # A user or a key may be deleted meanwhile.
+        except (OSError, IntegrityError) as error:
             log.warning("a digest could not be sent: %s", type(error).__name__)
     return sent
 

@@ -87,7 +87,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
             self.add_error(
                 "existing",
                 f"{len(self.broken)} live tokens break this rule. They are listed below: choose "
-                "what becomes of them.",
+                "what to do with them.",
             )
 
 

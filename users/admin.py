@@ -149,7 +149,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
                 services.insert_user(obj, actor=actor, now=now)
             return
         wanted = {"status": obj.status, "roles": list(obj.roles)}
-        with transaction.atomic():
+        with services.keeping_an_owner():
             stored = services.lock(_stored(obj))
             stored.username, stored.email, stored.name = obj.username, obj.email, obj.name
             stored.save(update_fields=["username", "email", "name", "updated_at"])

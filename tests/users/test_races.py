@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from audit.services import SYSTEM, Actor
@@ -83,9 +84,16 @@ def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
 ROUNDS = 25
 
 
-@pytest.mark.parametrize("others", [("password", "key", "status"), ("roles", "token", "log in")])
+@pytest.mark.parametrize(
+    "others",
+    [("password", "key", "status"), ("roles", "token", "log in"), ("page", "status", "roles")],
+)
 def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -> None:
-    boss = APIClient(token=make_key(make_user("owner")).token)
+    owner = make_user("owner")
+    boss, pages = APIClient(token=make_key(owner).token), Client(raise_request_exception=False)
+    pages.force_login(owner)
+    # The client's schema is built by the first request, and not by several threads at once.
+    assert boss.get("/api/v2/users/me").status_code == 200
     statuses: Counter[tuple[str, int]] = Counter()
     for number in range(ROUNDS):
         victim = make_user()
@@ -99,6 +107,16 @@ def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -
             "key": partial(send, theirs, "POST", "/users/me/keys"),
             "token": partial(send, boss, "POST", f"{path}/keys/tokens", {}),
             "status": partial(send, boss, "PUT", f"{path}/status/suspend"),
+            "page": partial(
+                pages.post,
+                f"/admin/users/user/{victim.id}/change/",
+                {
+                    "username": victim.username,
+                    "email": victim.email,
+                    "status": "suspended",
+                    "roles": "auditor",
+                },
+            ),
             "roles": partial(send, boss, "PUT", f"{path}/roles", {"roles": ["auditor"]}),
             "log in": partial(
                 send,
@@ -111,7 +129,9 @@ def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -
         for name, answer in answers_at_once({n: actions[n] for n in ("delete", *others)}).items():
             statuses[name, answer.status_code] += 1
 
-    assert {status for _, status in statuses} <= {200, 201, 204, 400, 401, 404, 409, 429}, statuses
+    assert {status for _, status in statuses} <= {200, 201, 204, 302, 400, 401, 404, 409, 429}, (
+        statuses
+    )
     assert statuses["delete", 200] > 0
 
 

@@ -8,10 +8,10 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from tokens import token_format
-from tokens.arguments import find_user, lifetime_ns
+from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.models import APIKey
 from tokens.services import create_api_key
-from users.scopes import ALL, KNOWN, canonical
+from users.scopes import ALL
 
 
 class Command(BaseCommand):
@@ -33,9 +33,13 @@ class Command(BaseCommand):
         try:
             new = create_api_key(
                 user,
-                lifetime_ns=lifetime_ns("--lifetime", asked) if asked else _default_ns(),
+                lifetime_ns=(
+                    lifetime_ns("--lifetime", asked)
+                    if asked
+                    else settings.DEFAULT_TOKEN_LIFETIME_NS
+                ),
                 token_name=_name(options["name"]),
-                scopes=_scopes(options["scope"]),
+                scopes=known_scopes("--scope", options["scope"]) or [ALL],
                 now=timezone.now(),
                 login_type=APIKey.LoginType.TOKEN,
             )
@@ -44,19 +48,8 @@ class Command(BaseCommand):
         return new.token
 
 
-def _default_ns() -> int:
-    return int(settings.DEFAULT_TOKEN_LIFETIME_NS)
-
-
 def _name(wanted: str) -> str:
     problem = token_format.name_problem(wanted) if wanted else ""
     if problem:
         raise CommandError(f"--name {wanted!r}: {problem}")
     return wanted or token_format.random_name()
-
-
-def _scopes(wanted: list[str]) -> list[str]:
-    for scope in wanted:
-        if canonical(scope) not in KNOWN:
-            raise CommandError(f"--scope {scope!r}: there are {', '.join(sorted(KNOWN))}.")
-    return wanted or [ALL]

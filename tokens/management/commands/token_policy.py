@@ -9,12 +9,11 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from tokens import configs, policy
-from tokens.arguments import find_user, lifetime_ns
+from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
 from users.roles import DISPLAY_NAMES
-from users.scopes import KNOWN, canonical
 
 UNSET = "unset"
 
@@ -132,7 +131,12 @@ def _with_limits(rule: TokenConfig, options: dict[str, Any]) -> TokenConfig:
             lambda text: lifetime_ns("--default-lifetime", text),
         ),
         "max_live": ("max_live_tokens", _number),
-        "scopes": ("allowed_scopes", _scopes),
+        "scopes": (
+            "allowed_scopes",
+            lambda text: known_scopes(
+                "--scopes", [n.strip() for n in text.split(",") if n.strip()]
+            ),
+        ),
         "tokens_may_mint": ("tokens_may_mint", lambda text: text == "yes"),
     }
     for option, (field, read) in readers.items():
@@ -150,11 +154,3 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
         raise CommandError(f"--max-live {text!r} is not a number up to a million.")
     return int(text)
-
-
-def _scopes(text: str) -> list[str]:
-    chosen = [canonical(name.strip()) for name in text.split(",") if name.strip()]
-    for name in chosen:
-        if name not in KNOWN:
-            raise CommandError(f"--scopes {name!r}: there are {', '.join(sorted(KNOWN))}.")
-    return chosen
