@@ -130,10 +130,37 @@ class StackdriverFormatter(MachineFormatter):
         return found
 
 
+_MACHINE_FORMAT = "%(levelname)s %(name)s %(message)s %(request_id)s"
+FORMATTERS: dict[str, dict[str, Any]] = {
+    "human": {"()": f"{__name__}.HumanFormatter"},
+    "json": {
+        "()": f"{__name__}.MachineFormatter",
+        "format": _MACHINE_FORMAT,
+        "timestamp": "ts",
+        "rename_fields": {"levelname": "level", "name": "logger_name"},
+    },
+    "stackdriver": {
+        "()": f"{__name__}.StackdriverFormatter",
+        "format": _MACHINE_FORMAT,
+        "timestamp": "timestamp",
+        "rename_fields": {"levelname": "severity", "name": "logger_name"},
+    },
+}
+LOGGERS: dict[str, dict[str, Any]] = {
+    # Django logs every answer from 400 up; only a crash, with its traceback, is news.
+    "django.request": {"level": "ERROR", "filters": ["crash"]},
+    # Anybody can send such requests, and each would leave its traceback.
+    "django.security.DisallowedHost": {"level": "CRITICAL"},
+    "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
+    # What it says of a database that is away, kernel.http.handlers says once a request.
+    "psycopg.pool": {"level": "ERROR"},
+}
+
+
 def configuration(
     *, human: str, json: str, stackdriver: str, chatter: Sequence[str]
 ) -> dict[str, Any]:
-    """Django's LOGGING: a log for people and two for machines, each to a file or nowhere ("").
+    """Makes Django's LOGGING: one log for people, two for machines; each to a file or nowhere ("").
 
     /dev/stderr and /dev/stdout are the process's own. `chatter` are the patterns of those loggers
     whose debug lines are wanted.
@@ -146,36 +173,14 @@ def configuration(
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {
-            "request": {"()": "kernel.telemetry.logs.RequestFilter"},
-            "crash": {"()": "kernel.telemetry.logs.CrashFilter"},
-            "chatter": {"()": "kernel.telemetry.logs.ChatterFilter", "patterns": list(chatter)},
+            "request": {"()": f"{__name__}.RequestFilter"},
+            "crash": {"()": f"{__name__}.CrashFilter"},
+            "chatter": {"()": f"{__name__}.ChatterFilter", "patterns": list(chatter)},
         },
-        "formatters": {
-            "human": {"()": "kernel.telemetry.logs.HumanFormatter"},
-            "json": {
-                "()": "kernel.telemetry.logs.MachineFormatter",
-                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
-                "timestamp": "ts",
-                "rename_fields": {"levelname": "level", "name": "logger_name"},
-            },
-            "stackdriver": {
-                "()": "kernel.telemetry.logs.StackdriverFormatter",
-                "format": "%(levelname)s %(name)s %(message)s %(request_id)s",
-                "timestamp": "timestamp",
-                "rename_fields": {"levelname": "severity", "name": "logger_name"},
-            },
-        },
+        "formatters": FORMATTERS,
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": "DEBUG" if chatter else "INFO"},
-        "loggers": {
-            # Django logs every answer from 400 up; only a crash, with its traceback, is news.
-            "django.request": {"level": "ERROR", "filters": ["crash"]},
-            # Anybody can send such requests, and each would leave its traceback.
-            "django.security.DisallowedHost": {"level": "CRITICAL"},
-            "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
-            # What it says of a database that is away, kernel.http.handlers says once a request.
-            "psycopg.pool": {"level": "ERROR"},
-        },
+        "loggers": LOGGERS,
     }
 
 
