@@ -201,6 +201,7 @@ def test_static_files_are_served_without_being_collected(name: str) -> None:
     answer.close()
 
 
+@pytest.mark.slow
 def test_collected_static_files_have_hashed_names(settings: Any, tmp_path: Any) -> None:
     settings.STORAGES = {
         **settings.STORAGES,

@@ -65,6 +65,7 @@ def test_every_admin_of_ours_has_the_same_base() -> None:
     assert [a for a in admin.site._registry.values() if not isinstance(a, ServiceAdmin)] == []
 
 
+@pytest.mark.slow
 def test_no_action_is_500_whatever_its_fields(pages: Client, boss: User) -> None:
     wrong = []
     for address, name in actions(boss):

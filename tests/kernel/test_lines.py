@@ -167,6 +167,7 @@ def test_no_more_is_read_for_a_record_than_a_bounded_part(text: bytes) -> None:
         assert size - endless.left < 3 * MAX_LINE_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b'x","\n', b'"\n', b'"x\n,\n,\n', b'a"b"c"\n'])
 def test_lines_that_leave_a_quote_open_take_no_longer_than_others(line: bytes) -> None:
     """Looking on from each of them up to the break would take hours."""

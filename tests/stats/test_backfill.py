@@ -44,6 +44,7 @@ def three_days() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_three_days_that_are_imported_show_in_history(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_three_days_that_are_imported_show_in_history(
     assert shown["collected_at"] == text(FIRST + 5 * HOUR - SECOND)
 
 
+@pytest.mark.slow
 def test_charts_show_what_was_backfilled_and_leave_out_what_nobody_knows(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ agents_jumps = st.sampled_from([-HOUR, -WINDOW, -MINUTE, -SECOND, SECOND, MINUTE
 our_jumps = st.sampled_from([-2 * HOUR, -WINDOW, -SECOND, SECOND, WINDOW, 2 * HOUR])
 
 
+@pytest.mark.slow
 class JumpingClocks(TestCase):
     @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(

@@ -40,6 +40,7 @@ def test_an_empty_histogram_has_no_percentile() -> None:
     assert percentile({}, 0.5) == -1
 
 
+@pytest.mark.slow
 class Merged(TestCase):
     """PostgreSQL puts latencies into the same buckets, and history merges them."""
 

@@ -259,6 +259,7 @@ def histories(draw: st.DrawFn) -> list[tuple[timedelta, list[dict[str, Any]]]]:
     return [(draw(delays), arriving[start:end]) for start, end in bounds]
 
 
+@pytest.mark.slow
 class Figures(TestCase):
     @examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(

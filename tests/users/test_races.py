@@ -84,6 +84,7 @@ def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
 ROUNDS = 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "others",
     [("password", "key", "status"), ("roles", "token", "log in"), ("page", "status", "roles")],
