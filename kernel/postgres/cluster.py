@@ -87,39 +87,28 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
     with open(password, "x", encoding="ascii", opener=unfollowed) as stream:
         stream.write(secrets.token_urlsafe(24))
     place.account.own(password)
-    account = place.account
-    failure = f"A new PostgreSQL cluster cannot be made under {place.data_dir}"
-    _checked(
-        account,
-        [
-            binaries.program("initdb"),
-            f"--pgdata={cluster.data}",
-            f"--username={ROLE}",
-            f"--pwfile={password}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--data-checksums",
-            *_locale(binaries.major),
-            *([] if durable else ["--no-sync"]),
-        ],
-        failure=failure,
-        lock=lock,
-    )
+    initdb: list[str | Path] = [
+        binaries.program("initdb"),
+        f"--pgdata={cluster.data}",
+        f"--username={ROLE}",
+        f"--pwfile={password}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--data-checksums",
+        *_locale(binaries.major),
+        *([] if durable else ["--no-sync"]),
+    ]
+    _checked(place, initdb, lock=lock)
     # In single-user mode the cluster is never seen without its database.
-    _checked(
-        account,
-        [
-            binaries.program("postgres"),
-            "--single",
-            f"-D{cluster.data}",
-            "--exit_on_error=on",
-            *([] if durable else ["--fsync=off"]),
-            "postgres",
-        ],
-        text=f"CREATE DATABASE {DATABASE}\n",
-        failure=failure,
-        lock=lock,
-    )
+    single: list[str | Path] = [
+        binaries.program("postgres"),
+        "--single",
+        f"-D{cluster.data}",
+        "--exit_on_error=on",
+        *([] if durable else ["--fsync=off"]),
+        "postgres",
+    ]
+    _checked(place, single, lock=lock, text=f"CREATE DATABASE {DATABASE}\n")
 
 
 def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
@@ -162,13 +151,14 @@ def _locale(major: int) -> list[str]:
     return ["--locale=C.UTF-8", "--locale-provider=libc"] if major >= 15 else []
 
 
-def _checked(
-    account: Account, command: list[str | Path], *, failure: str, lock: int, text: str = ""
-) -> None:
-    result = account.run(command, text=text, keep_open=lock)
+def _checked(place: Place, command: list[str | Path], *, lock: int, text: str = "") -> None:
+    result = place.account.run(command, text=text, keep_open=lock)
     if result.returncode != 0:
         said = (result.stderr or result.stdout).strip()
-        raise PostgresError(f"{failure}. {Path(command[0]).name} says:\n{said}")
+        raise PostgresError(
+            f"A new PostgreSQL cluster cannot be made under {place.data_dir}. "
+            f"{Path(command[0]).name} says:\n{said}"
+        )
 
 
 def _start_patiently(account: Account, binaries: Binaries, cluster: Cluster, options: str) -> None:
