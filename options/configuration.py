@@ -10,11 +10,11 @@ from typing import Any
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
-from options.resolution import Resolved, Resolver
+from options.resolution import Resolver
 from options.sources.environment import read_environment, upper_cased
 from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
-from options.sources.settings import Setting
+from options.sources.settings import Gathered
 from options.sources.yaml_file import read_yaml_file
 from options.values import Bool, HostPort, ValueRefusedError
 
@@ -83,55 +83,16 @@ def load(
     """
     options = tuple(_with_default(option, defaults or {}) for option in CATALOGUE)
     variables = upper_cased(environ)
-    resolver = _read_sources(environ, flags, options)
-    providers = read_providers(variables)
-    errors = [*resolver.errors, *providers.errors]
-    warnings = (*resolver.warnings, *providers.warnings)
-    if errors:
-        raise ConfigurationError(errors, warnings=warnings)
+    environment = read_environment(environ)
+    providers = read_providers(variables, environment)
+    resolver = _resolver(environment, read_flags(flags), options)
+    warnings = tuple(resolver.warnings)
+    if resolver.errors:
+        raise ConfigurationError(resolver.errors, warnings=warnings)
     resolved = resolver.resolved()
     values = {path: item.value for path, item in resolved.items()}
-    values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.items] or None
+    values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers] or None
     _change_at_start(values, flags=dict(flags), variables=variables)
-    return _configuration(options, values, resolved, warnings)
-
-
-def check(files: Iterable[str]) -> list[OptionError]:
-    """Returns all that is wrong with these YAML files, each read for itself."""
-    errors: list[OptionError] = []
-    for file in files:
-        resolver = Resolver(CATALOGUE)
-        resolver.add(read_yaml_file(file))
-        errors += resolver.errors
-    return errors
-
-
-def _read_sources(
-    environ: Mapping[str, str], flags: Flags, options: tuple[Option, ...]
-) -> Resolver:
-    environment = read_environment(environ)
-    command_line = read_flags(flags)
-    resolver = Resolver((*options, *OWN_OPTIONS))
-    resolver.add(environment)
-    resolver.add(command_line)
-    path = _config_path([*environment.settings, *command_line.settings])
-    if path:
-        resolver.add(read_yaml_file(path))
-    return resolver
-
-
-def _config_path(settings: Iterable[Setting]) -> str:
-    """Returns what the last setting says: flags come after the environment."""
-    paths = [setting.raw for setting in settings if setting.option.json_path == CONFIG_PATH]
-    return str(paths[-1]) if paths else ""
-
-
-def _configuration(
-    options: tuple[Option, ...],
-    values: Mapping[str, Any],
-    resolved: Mapping[str, Resolved],
-    warnings: tuple[str, ...],
-) -> Configuration:
     return Configuration(
         options,
         values,
@@ -139,6 +100,28 @@ def _configuration(
         places={path: item.place for path, item in resolved.items()},
         warnings=warnings,
     )
+
+
+def check(files: Iterable[str]) -> list[OptionError]:
+    """Returns all that is wrong with these YAML files, each read for itself."""
+    resolvers = {file: Resolver(CATALOGUE) for file in files}
+    for file, resolver in resolvers.items():
+        resolver.add(read_yaml_file(file))
+    return [error for resolver in resolvers.values() for error in resolver.errors]
+
+
+def _resolver(
+    environment: Gathered, command_line: Gathered, options: tuple[Option, ...]
+) -> Resolver:
+    """Returns the settings of all sources; the flags may name another file than the environment."""
+    resolver = Resolver((*options, *OWN_OPTIONS))
+    resolver.add(environment)
+    resolver.add(command_line)
+    settings = (*environment.settings, *command_line.settings)
+    files = [setting.value for setting in settings if setting.option.json_path == CONFIG_PATH]
+    if files and files[-1]:
+        resolver.add(read_yaml_file(files[-1]))
+    return resolver
 
 
 def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:

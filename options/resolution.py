@@ -9,7 +9,6 @@ from typing import Any
 from options.errors import OptionError
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered, Setting
-from options.values import ValueRefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +20,6 @@ class Resolved:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    setting: Setting
-    value: Any = field(repr=False)
-
-
 class Resolver:
     """Takes in the environment, then flags, then the file, and collects all errors."""
 
@@ -35,15 +28,17 @@ class Resolver:
         self.warnings: list[str] = []
         self._options = options
         self._by_name = {option.name: option for option in options}
-        self._read: dict[str, list[_Read]] = {}
+        self._read: dict[str, list[Setting]] = {}
 
     def add(self, gathered: Gathered) -> None:
         self.errors += gathered.errors
         self.warnings += gathered.warnings
         for setting in gathered.settings:
-            self._add_setting(setting)
-        for option in dict.fromkeys(setting.option.name for setting in gathered.settings):
-            self._warn_if_deprecated(self._by_name[option], gathered.settings[0].source)
+            others = self._read.setdefault(setting.option.json_path, [])
+            self.errors += _contradictions(setting, others)
+            others.append(setting)
+        for option in dict.fromkeys(setting.option for setting in gathered.settings):
+            self._warn_if_deprecated(option, gathered.source)
 
     def resolved(self) -> dict[str, Resolved]:
         """Returns the values by JSON path, in the order of the options."""
@@ -59,16 +54,6 @@ class Resolver:
                 values[path] = Resolved(option.type.zero, ValueSource.UNSET)
         return values
 
-    def _add_setting(self, setting: Setting) -> None:
-        try:
-            value = setting.value()
-        except ValueRefusedError as refusal:
-            self.errors.append(setting.error(refusal))
-            return
-        others = self._read.setdefault(setting.option.json_path, [])
-        self.errors += _contradictions(setting, value, others)
-        others.append(_Read(setting, value))
-
     def _warn_if_deprecated(self, option: Option, source: ValueSource) -> None:
         if option.use_instead:
             new = " and ".join(
@@ -79,33 +64,29 @@ class Resolver:
             self.warnings.append(f"{_spelling(option, source)} is deprecated and has no effect")
 
 
-def _contradictions(setting: Setting, value: Any, others: list[_Read]) -> Iterator[OptionError]:
+def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionError]:
     """Yields an error where an old and a new name of one value differ in one source."""
     for other in others:
         if (
-            other.setting.source is setting.source
-            and other.setting.option is not setting.option
-            and other.value != value
+            other.source is setting.source
+            and other.option is not setting.option
+            and other.value != setting.value
             and not setting.option.type.combines
         ):
-            yield OptionError(
-                f"says something else than {other.setting.place}, which sets the same value",
-                setting.place,
-                option=setting.option.name,
-                source=setting.source,
-            )
+            problem = f"says something else than {other.place}, which sets the same value"
+            yield OptionError(problem, setting.place, setting.option.name, setting.source)
 
 
-def _combined(reads: list[_Read]) -> Resolved:
+def _combined(settings: list[Setting]) -> Resolved:
     """Returns the value that counts.
 
     Environment and flags add up where the type combines; a file counts only without them.
     """
-    stronger = [read for read in reads if read.setting.source is not ValueSource.YAML] or reads
-    last = stronger[-1].setting
+    stronger = [found for found in settings if found.source is not ValueSource.YAML] or settings
+    last = stronger[-1]
     value = last.option.type.zero
-    for read in stronger:
-        value = last.option.type.merge(value, read.value)
+    for setting in stronger:
+        value = last.option.type.merge(value, setting.value)
     return Resolved(value, last.source, last.place)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from options.catalogue import CATALOGUE
 from options.errors import OptionError, nearest_name
 from options.option import Option, ValueSource, by_flag
-from options.sources.settings import Gathered, Setting
+from options.sources.settings import Gathered
 from options.values import Bool
 
 _BY_FLAG = by_flag(CATALOGUE)
@@ -75,16 +75,17 @@ def _following_value(option: Option, arguments: Iterator[str]) -> str | None:
 
 
 def read_flags(flags: Sequence[tuple[str, str | None]]) -> Gathered:
-    gathered = Gathered()
+    gathered = Gathered(ValueSource.FLAG)
     for name, value in flags:
         option = _BY_FLAG.get(name)
         if option is None:
             gathered.errors.append(unknown_flag(f"--{name}"))
         elif value is None:
-            gathered.errors.append(_lacks_value(option))
-        else:
+            accepted = option.type.accepted
             place = f"--{option.flag}"
-            gathered.settings.append(Setting(option, ValueSource.FLAG, place, value))
+            gathered.refuse(place, "lacks its value", option=option.name, accepted=accepted)
+        else:
+            gathered.add(option, f"--{option.flag}", value)
     return gathered
 
 
@@ -93,13 +94,3 @@ def unknown_flag(argument: str) -> OptionError:
     name = argument.partition("=")[0]
     nearest = nearest_name(name, (f"--{option.flag}" for option in CATALOGUE if option.flag))
     return OptionError("no such flag", name, source=ValueSource.FLAG, nearest=nearest)
-
-
-def _lacks_value(option: Option) -> OptionError:
-    return OptionError(
-        "lacks its value",
-        f"--{option.flag}",
-        option=option.name,
-        source=ValueSource.FLAG,
-        accepted=option.type.accepted,
-    )

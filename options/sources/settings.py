@@ -1,8 +1,10 @@
-"""One option as a source names it, and all that a source holds."""
+"""A setting as a source names it, all that a source holds, and how a file is read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from yaml import Node, ScalarNode
 
@@ -10,57 +12,107 @@ from options.errors import OptionError, masked, presentable
 from options.option import Option, ValueSource
 from options.values import ValueRefusedError
 
+_MAX_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One option named once in one source, with its value as it was written there."""
+    """One option named once in one source, with its value."""
 
     option: Option
     source: ValueSource
     place: str
-    raw: str | Node = field(repr=False)
-
-    def value(self) -> object:
-        """Raises: ValueRefusedError."""
-        if not isinstance(self.raw, str):
-            return self.option.type.read(self.raw)
-        if not self.raw.isprintable():
-            _refuse_undecodable(self.raw)
-        return self.option.type.parse(self.raw)
-
-    def error(self, refusal: ValueRefusedError) -> OptionError:
-        place = self.place
-        if refusal.place and self.source is ValueSource.YAML:
-            place = f"{self.place.rsplit(':', 2)[0]}:{refusal.place}"
-        return OptionError(
-            masked(refusal.problem),
-            place,
-            option=self.option.name,
-            source=self.source,
-            shown=self._shown(refusal),
-            accepted=self.option.type.accepted,
-        )
-
-    def _shown(self, refusal: ValueRefusedError) -> str:
-        if self.option.secret or refusal.shown is None:
-            return ""
-        if refusal.shown:
-            return presentable(refusal.shown)
-        text = self.raw.value if isinstance(self.raw, ScalarNode) else self.raw
-        return presentable(text) if isinstance(text, str) else ""
+    value: Any = field(repr=False)
 
 
 @dataclass(slots=True)
 class Gathered:
-    """All that a source holds."""
+    """All that a source holds, in its order."""
 
+    source: ValueSource
     settings: list[Setting] = field(default_factory=list)
     errors: list[OptionError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def add(self, option: Option, place: str, raw: str | Node) -> None:
+        """Reads the value as it is written, and keeps it or the error."""
+        try:
+            value = _read(option, raw)
+        except ValueRefusedError as refusal:
+            if refusal.place and self.source is ValueSource.YAML:
+                place = f"{place.rsplit(':', 2)[0]}:{refusal.place}"
+            self.refuse(
+                place,
+                masked(refusal.problem),
+                option=option.name,
+                shown="" if option.secret else _shown(refusal, raw),
+                accepted=option.type.accepted,
+            )
+        else:
+            self.settings.append(Setting(option, self.source, place, value))
 
-def _refuse_undecodable(text: str) -> None:
+    def refuse(
+        self,
+        place: str,
+        problem: str,
+        *,
+        option: str = "",
+        shown: str = "",
+        accepted: str = "",
+        nearest: str = "",
+    ) -> None:
+        """Keeps an error."""
+        self.errors.append(
+            OptionError(problem, place, option, self.source, shown, accepted, nearest)
+        )
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file.
+
+    Raises: ValueError, whose text never quotes the content.
+    """
     try:
-        text.encode()
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_BYTES:
+        raise ValueError("is larger than 1 MiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 text (line {line})") from None
+
+
+def read_secret(path: str) -> str:
+    """Returns the content of a file without the line break at its end.
+
+    Raises: ValueError, whose text names the file and never quotes its content.
+    """
+    try:
+        text = read_text(path).removesuffix("\n").removesuffix("\r")
+    except ValueError as error:
+        raise ValueError(f"the file {path} {error}") from None
+    if not text:
+        raise ValueError(f"the file {path} is empty")
+    return text
+
+
+def _read(option: Option, raw: str | Node) -> Any:
+    if not isinstance(raw, str):
+        return option.type.read(raw)
+    try:
+        raw.encode()
     except UnicodeEncodeError:
         raise ValueRefusedError("is not UTF-8") from None
+    return option.type.parse(raw)
+
+
+def _shown(refusal: ValueRefusedError, raw: str | Node) -> str:
+    """Returns the refused part of the value, or all of it; nothing where it is not one text."""
+    if refusal.shown is None:
+        return ""
+    text = refusal.shown or (raw.value if isinstance(raw, ScalarNode) else raw)
+    return presentable(text) if isinstance(text, str) else ""

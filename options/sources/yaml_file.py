@@ -5,26 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from yaml import MappingNode, Node, ScalarNode
 
 from options.catalogue import CATALOGUE
-from options.errors import OptionError, nearest_name
+from options.errors import nearest_name
 from options.option import Option, ValueSource, by_yaml_path
-from options.sources.settings import Gathered, Setting
+from options.sources.settings import Gathered, read_text
 from options.values.yaml_text import Place, is_blank, is_null, place_of, read_document
-
-MAX_BYTES = 1 << 20
 
 
 def read_yaml_file(path: str) -> Gathered:
     """Returns the settings of a file in its order. A file larger than 1 MiB is refused whole."""
-    try:
-        text = _file_text(Path(path))
-    except ValueError as error:
-        return Gathered(errors=[OptionError(str(error), path, source=ValueSource.YAML)])
     reader = _Reader(path)
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        reader.gathered.refuse(path, f"the file {error}")
+        return reader.gathered
     document = read_document(text)
     for problem in document.problems:
         reader.refuse(problem.text, problem.place)
@@ -36,21 +34,6 @@ def read_yaml_file(path: str) -> Gathered:
         place = place_of(document.root) if document.root else Place(1, 1)
         reader.refuse("the file must hold a mapping of options", place)
     return reader.gathered
-
-
-def _file_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ValueError("the file is larger than 1 MiB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not UTF-8 text") from None
 
 
 def _known_paths() -> dict[str, Option | None]:
@@ -67,15 +50,14 @@ def _known_paths() -> dict[str, Option | None]:
 class _Reader:
     file: str
     known: dict[str, Option | None] = field(default_factory=_known_paths)
-    gathered: Gathered = field(default_factory=Gathered)
+    gathered: Gathered = field(default_factory=lambda: Gathered(ValueSource.YAML))
 
     def read_mapping(self, mapping: MappingNode, *, above: str) -> None:
         for key, node in mapping.value:
             path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
             if option is not None and "." not in key.value:
-                place = f"{self.file}:{_value_place(key, node)}"
-                self.gathered.settings.append(Setting(option, ValueSource.YAML, place, node))
+                self.gathered.add(option, f"{self.file}:{_value_place(key, node)}", node)
             elif path in self.known and "." not in key.value:
                 self._read_group(path, node)
             else:
@@ -117,29 +99,17 @@ class _Reader:
         yield f"--{option.flag}"
 
     def _namesake(self, key: str) -> str:
-        """Returns the path of the only option that ends like this key, in another group."""
-        paths = [path for path, option in self.known.items() if option and _last(path) == key]
+        """Returns the path of the only option or group that ends like this key."""
+        paths = [path for path in self.known if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 
     def refuse(self, problem: str, place: Place, *, option: str = "", nearest: str = "") -> None:
-        self.gathered.errors.append(
-            OptionError(
-                problem,
-                f"{self.file}:{place}",
-                option=option,
-                source=ValueSource.YAML,
-                nearest=nearest,
-            )
-        )
+        self.gathered.refuse(f"{self.file}:{place}", problem, option=option, nearest=nearest)
 
 
 def _value_place(key: ScalarNode, node: Node) -> Place:
     # A blank value has no place of its own that an operator would recognise.
     return place_of(key if is_blank(node) else node)
-
-
-def _last(path: str) -> str:
-    return path.rpartition(".")[2]
 
 
 def _folded(name: str) -> str:

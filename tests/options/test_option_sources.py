@@ -351,12 +351,12 @@ def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
     assert places == [
         "CODER_TLS_ENABLE",
         "CODER_SESSION_DURATION",
+        "CODER_GITAUTH_1_*",
+        "--access-url",
         "--nope",
         "--cache-dir",
-        "--access-url",
-        f"{config_file}:2:1",
         f"{config_file}:1:9",
-        "CODER_GITAUTH_1_*",
+        f"{config_file}:2:1",
     ]
     assert len(raised.value.warnings) == 1
     assert "'yes' is not a truth value; accepted: true or false" in str(raised.value)
@@ -370,8 +370,8 @@ def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
         ("# only a comment\n", "1:1: the file must hold a mapping"),
         ("- a\n", "1:1: the file must hold a mapping"),
         ("word\n", "1:1: the file must hold a mapping"),
-        (b"a: \xff\n", " line 1 is not UTF-8 text"),
-        (bytes(range(256)), " line 2 is not UTF-8 text"),
+        (b"a: \xff\n", " is not UTF-8 text (line 1)"),
+        (bytes(range(256)), " is not UTF-8 text (line 2)"),
         ("a: \x07\n", r"1:4: the character '\x07' is not text"),
         (b"a: b\n" * 300_000, " the file is larger than 1 MiB"),
         ("pgAuth: password\npgAuth: password\n", "2:1: the key 'pgAuth' stands here again"),
