@@ -16,6 +16,7 @@ from options.configuration import load
 from options.option import Option, ValueSource
 from options.rendering import CONSTANT_LEAVES, options_document, put
 from options.wires import (
+    CHOICE_MEMBERS,
     NULL,
     TEXT,
     TRUTH,
@@ -135,7 +136,8 @@ def _all_but_name(members: dict[str, Schema]) -> list[str]:
 def _any_value(form: WireForm) -> Schema:
     """Returns the schema of a value of any type, each shape once."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
-    plain = [_without_words(schema) for schema in (*schemas, form.choice_schema, NULL)]
+    choices = [CHOICE_MEMBERS] if form.choice_members else []
+    plain = [_without_words(schema) for schema in (*schemas, *choices, NULL)]
     different = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
     return {
         "anyOf": different,

@@ -87,10 +87,10 @@ def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
 def _value(option: Option, configuration: Configuration, *, form: WireForm) -> Any:
     if option.secret:
         return None
-    value = configuration[option.json_path]
-    if isinstance(option.type, Choice):
-        return form.choice(option.type, value)
-    return form.encode(option.type, value)
+    value = form.encode(option.type, configuration[option.json_path])
+    if form.choice_members and isinstance(option.type, Choice):
+        return {"Choices": list(option.type.choices), "Value": value}
+    return value
 
 
 def _group(group: Group | None, *, form: WireForm) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,6 @@ from options.values import (
     ConfigPath,
     Duration,
     ExternalAuth,
-    HostPort,
     Integer,
     Links,
     ParsedURL,
@@ -61,24 +61,18 @@ def ref(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
 
 
-def _record_of(
-    fields: Mapping[str, Field],
-    *,
-    lists: Schema,
-    withheld: Iterable[str] = (),
-    optional: Iterable[str] = (),
-) -> Schema:
-    """Returns an object with a member for each inner key; `lists` describes its lists."""
+def _record(fields: Mapping[str, Field], *, lists: Schema, optional: Iterable[str] = ()) -> Schema:
+    """Returns an object with a member for each inner key that is told; `lists` describes lists."""
     by_absence = {"": TEXT, False: TRUTH, None: lists}
-    members = {key: by_absence[field.absent] for key, field in fields.items()}
-    return object_of(
-        {key: schema for key, schema in members.items() if key not in set(withheld)},
-        optional=optional,
-    )
+    told = {key: by_absence[each.absent] for key, each in fields.items() if key not in _NEVER_TOLD}
+    return object_of(told, optional=optional)
 
 
 TEXTS = array_of(TEXT)
 TEXTS_OR_NULL = nullable(TEXTS)
+
+# Members of an external sign-in provider that no answer has.
+_NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
 
 URL_MEMBERS = object_of(
     {
@@ -100,45 +94,33 @@ ADDRESS_MEMBERS = object_of(
 )
 REGEXP_MEMBERS = object_of({"source": TEXT | {"description": "The pattern, in RE2 syntax."}})
 CHOICE_MEMBERS = object_of({"Choices": TEXTS, "Value": TEXT})
-LINK = _record_of(LINK_FIELDS, lists=TEXTS)
-LINK_WITHOUT_EMPTY = _record_of(LINK_FIELDS, lists=TEXTS, optional=["location"])
-
-
-def _provider(*, lists: Schema, withheld: Iterable[str]) -> Schema:
-    """Returns the schema of an external sign-in provider."""
-    return _record_of(EXTERNAL_AUTH_FIELDS, lists=lists, withheld=withheld)
-
 
 # Other types, such as a URL, an address or a struct, are shown when empty.
 _LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
 
-# Members of an external sign-in provider that no answer has.
-_NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
-
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The function that turns values of one type into JSON, and the schema of that JSON."""
+    """The schema of one type's values in JSON, and the function that turns them into it."""
 
-    encode: Callable[[Any], Any]
     schema: Schema
+    encode: Callable[[Any], Any] = lambda value: value
 
 
 @dataclass(frozen=True, slots=True)
 class WireForm:
     """One form of the documents.
 
-    `encodings` turn values into JSON by their type; `choice` is how an option (never the
-    configuration) shows an enumeration, and `choice_schema` the schema of that. `components` are
-    the schemas that others name. `keys` renames members of the configuration by JSON path.
-    `omits_empty` leaves out what is empty: at the top of the configuration, in the groups named by
-    `sparse_groups` but for `always_shown`, and in options.
+    `encodings` turn values into JSON by their type, and `components` are the schemas that theirs
+    name. With `choice_members` an option (never the configuration) shows an enumeration with its
+    choices. `keys` renames members of the configuration by JSON path. `omits_empty` leaves out
+    what is empty: at the top of the configuration, in the groups named by `sparse_groups` but for
+    `always_shown`, and in options.
     """
 
     encodings: Mapping[type[ValueType[Any]], Encoding]
-    choice: Callable[[Choice, str], Any]
-    choice_schema: Schema
     components: Mapping[str, Schema]
+    choice_members: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
     omits_empty: bool = False
     sparse_groups: frozenset[str] = frozenset()
@@ -179,10 +161,6 @@ def _text(decoded: str) -> str:
     return decoded.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _address_members(address: HostPort) -> dict[str, str]:
-    return {"host": address.host, "port": address.port}
-
-
 def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
     if providers is None:
         return None
@@ -190,10 +168,6 @@ def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] |
         {key: item for key, item in provider.items() if key not in _NEVER_TOLD}
         for provider in providers
     ]
-
-
-def _full_providers(providers: list[dict[str, Any]] | None) -> dict[str, Any]:
-    return {"value": [_map(provider) for provider in _providers(providers) or ()]}
 
 
 def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
@@ -204,89 +178,65 @@ def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
     ]
 
 
-def _full_links(links: list[dict[str, str]] | None) -> dict[str, Any]:
-    return {"value": links or []}
-
-
-def _list(values: list[str] | None) -> list[str]:
-    return values or []
-
-
 def _map(values: dict[str, Any] | None) -> dict[str, Any]:
     return {key: [] if item is None else item for key, item in (values or {}).items()}
 
 
-def _source(pattern: str) -> dict[str, str]:
-    return {"source": pattern}
-
-
-def _word(choice: Choice, value: str) -> str:
-    del choice
-    return value
-
-
-def _choice_members(choice: Choice, value: str) -> dict[str, Any]:
-    return {"Choices": list(choice.choices), "Value": value}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_NANOSECONDS = INTEGER | {"description": "In nanoseconds."}
-_PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
-    Bool: Encoding(_as_it_is, TRUTH),
-    Choice: Encoding(_as_it_is, TEXT),
-    ConfigPath: Encoding(_as_it_is, TEXT),
-    Duration: Encoding(_as_it_is, _NANOSECONDS),
-    Integer: Encoding(_as_it_is, INTEGER),
-    Text: Encoding(_as_it_is, TEXT),
-}
 _LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
 _URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
 
+_PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
+    Bool: Encoding(TRUTH),
+    Choice: Encoding(TEXT),
+    ConfigPath: Encoding(TEXT),
+    Duration: Encoding(INTEGER | {"description": "In nanoseconds."}),
+    Integer: Encoding(INTEGER),
+    Text: Encoding(TEXT),
+}
 _DOCUMENTED = WireForm(
     encodings={
         **_PLAIN,
-        URL: Encoding(_url_members, ref(_URL)),
-        Address: Encoding(_address_members, ref(_ADDRESS)),
-        Regexp: Encoding(_source, ref(_REGEXP)),
-        TextList: Encoding(_list, TEXTS),
-        TextMap: Encoding(_map, map_of(TEXT)),
-        TextListMap: Encoding(_map, map_of(TEXTS)),
-        UUIDListMap: Encoding(_map, map_of(TEXTS)),
-        Links: Encoding(_full_links, object_of({"value": array_of(ref(_LINK))})),
-        ExternalAuth: Encoding(_full_providers, object_of({"value": array_of(ref(_PROVIDER))})),
+        URL: Encoding(ref(_URL), _url_members),
+        Address: Encoding(ref(_ADDRESS), dataclasses.asdict),
+        Regexp: Encoding(ref(_REGEXP), lambda pattern: {"source": pattern}),
+        TextList: Encoding(TEXTS, lambda texts: texts or []),
+        TextMap: Encoding(map_of(TEXT), _map),
+        TextListMap: Encoding(map_of(TEXTS), _map),
+        UUIDListMap: Encoding(map_of(TEXTS), _map),
+        Links: Encoding(
+            object_of({"value": array_of(ref(_LINK))}), lambda links: {"value": links or []}
+        ),
+        ExternalAuth: Encoding(
+            object_of({"value": array_of(ref(_PROVIDER))}),
+            lambda providers: {"value": [_map(each) for each in _providers(providers) or ()]},
+        ),
     },
-    choice=_word,
-    choice_schema=TEXT,
     components={
         _URL: URL_MEMBERS,
         _ADDRESS: ADDRESS_MEMBERS,
         _REGEXP: REGEXP_MEMBERS,
-        _LINK: LINK,
-        _PROVIDER: _provider(lists=TEXTS, withheld=_NEVER_TOLD),
+        _LINK: _record(LINK_FIELDS, lists=TEXTS),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, lists=TEXTS),
     },
 )
 _CODERD = WireForm(
     encodings={
         **_PLAIN,
-        URL: Encoding(str, TEXT | {"description": "A URL; empty when unset."}),
-        Address: Encoding(str, TEXT | {"description": "host:port; empty when unset."}),
-        Regexp: Encoding(_as_it_is, TEXT | {"description": "A pattern in RE2 syntax."}),
-        TextList: Encoding(_as_it_is, TEXTS_OR_NULL),
-        TextMap: Encoding(_as_it_is, nullable(map_of(TEXT))),
-        TextListMap: Encoding(_as_it_is, nullable(map_of(TEXTS_OR_NULL))),
-        UUIDListMap: Encoding(_as_it_is, nullable(map_of(TEXTS_OR_NULL))),
-        Links: Encoding(_links, nullable(array_of(ref(_LINK)))),
-        ExternalAuth: Encoding(_providers, nullable(array_of(ref(_PROVIDER)))),
+        URL: Encoding(TEXT | {"description": "A URL; empty when unset."}, str),
+        Address: Encoding(TEXT | {"description": "host:port; empty when unset."}, str),
+        Regexp: Encoding(TEXT | {"description": "A pattern in RE2 syntax."}),
+        TextList: Encoding(TEXTS_OR_NULL),
+        TextMap: Encoding(nullable(map_of(TEXT))),
+        TextListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
+        UUIDListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
+        Links: Encoding(nullable(array_of(ref(_LINK))), _links),
+        ExternalAuth: Encoding(nullable(array_of(ref(_PROVIDER))), _providers),
     },
-    choice=_choice_members,
-    choice_schema=CHOICE_MEMBERS,
     components={
-        _LINK: LINK_WITHOUT_EMPTY,
-        _PROVIDER: _provider(lists=TEXTS_OR_NULL, withheld=_NEVER_TOLD),
+        _LINK: _record(LINK_FIELDS, lists=TEXTS, optional=["location"]),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, lists=TEXTS_OR_NULL),
     },
+    choice_members=True,
     keys={
         "config_ssh.deploymentName": "DeploymentName",
         "config_ssh.sshconfigOptions": "SSHConfigOptions",

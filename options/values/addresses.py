@@ -9,6 +9,8 @@ from options.values.base import ValueRefusedError, ValueType
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
+    """An address; empty where both of its parts are."""
+
     host: str = ""
     port: str = ""
 
@@ -26,10 +28,7 @@ class HostPort:
 class Address(ValueType[HostPort]):
     name = "host:port"
     accepted = "host:port, such as 127.0.0.1:3000, [::1]:3000 or :3000"
-
-    @property
-    def zero(self) -> HostPort:
-        return HostPort()
+    zero = HostPort()
 
     def parse(self, text: str) -> HostPort:
         return split_host_port(text)

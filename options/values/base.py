@@ -1,3 +1,5 @@
+"""The base of all value types, and the error with which they refuse."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -22,7 +24,7 @@ class ValueRefusedError(Exception):
 
 
 class ValueType[T](ABC):
-    """The ways to read, combine and print one kind of option value.
+    """One kind of option value: reads, merges and prints it.
 
     `name` is the type's name in help and documents, `accepted` what an operator may write, `zero`
     the value while nothing is set. Types that `combine` add up what several sources say; of the
@@ -31,11 +33,8 @@ class ValueType[T](ABC):
 
     name: str
     accepted: str
+    zero: T
     combines: bool = False
-
-    @property
-    @abstractmethod
-    def zero(self) -> T: ...
 
     @abstractmethod
     def parse(self, text: str) -> T:
@@ -55,9 +54,9 @@ class ValueType[T](ABC):
         del old
         return new
 
-    @abstractmethod
     def format(self, value: T) -> str:
         """Returns the text that `parse` reads as this value."""
+        return str(value)
 
 
 def scalar_text(node: Node) -> str:

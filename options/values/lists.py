@@ -24,16 +24,13 @@ class TextList(ValueType[list[str] | None]):
 
     rule: Rule | None = None
     name = "string-array"
+    zero = None
     combines = True
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
         each = f", each {self.rule.accepted}" if self.rule else ""
         return f"values separated by commas{each}; double quotes around one that holds a comma"
-
-    @property
-    def zero(self) -> list[str] | None:
-        return None
 
     def parse(self, text: str) -> list[str] | None:
         return self._checked(parse_record(text))

@@ -28,10 +28,7 @@ _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 class Bool(ValueType[bool]):
     name = "bool"
     accepted = "true or false (also 1, t, T, True, TRUE, 0, f, F, False, FALSE)"
-
-    @property
-    def zero(self) -> bool:
-        return False
+    zero = False
 
     def parse(self, text: str) -> bool:
         if text in _TRUE:
@@ -51,6 +48,7 @@ class Integer(ValueType[int]):
     minimum: int = _INT64[0]
     maximum: int = _INT64[-1]
     name = "int"
+    zero = 0
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # Its text depends on the bounds.
@@ -59,10 +57,6 @@ class Integer(ValueType[int]):
         if self.maximum == _INT64[-1]:
             return f"a whole number of at least {self.minimum}"
         return f"a whole number from {self.minimum} to {self.maximum}"
-
-    @property
-    def zero(self) -> int:
-        return 0
 
     def parse(self, text: str) -> int:
         if not _DECIMAL.fullmatch(text):
@@ -74,30 +68,21 @@ class Integer(ValueType[int]):
             raise ValueRefusedError("is out of range")
         return number
 
-    def format(self, value: int) -> str:
-        return str(value)
-
 
 @dataclass(frozen=True, slots=True)
 class Text(ValueType[str]):
     rule: Rule | None = None
     name = "string"
+    zero = ""
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
         return self.rule.accepted if self.rule else "any text"
 
-    @property
-    def zero(self) -> str:
-        return ""
-
     def parse(self, text: str) -> str:
         if text and self.rule and not self.rule.is_met(text):
             raise ValueRefusedError("is not accepted")
         return text
-
-    def format(self, value: str) -> str:
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +97,7 @@ class Choice(ValueType[str]):
     """One of a few words. Any case is accepted, and kept as typed."""
 
     choices: tuple[str, ...]
+    zero = ""
 
     @property
     def name(self) -> str:  # type: ignore[override]  # It lists the choices.
@@ -121,17 +107,10 @@ class Choice(ValueType[str]):
     def accepted(self) -> str:  # type: ignore[override]  # It lists the choices.
         return f"one of {', '.join(self.choices)}"
 
-    @property
-    def zero(self) -> str:
-        return ""
-
     def parse(self, text: str) -> str:
         if text.lower() not in {choice.lower() for choice in self.choices}:
             raise ValueRefusedError("is not one of the choices")
         return text
-
-    def format(self, value: str) -> str:
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +120,7 @@ class Duration(ValueType[int]):
     signed: bool = True
     name = "duration"
     accepted = "a duration such as 90s, 1h30m, 7d or 2w, or 0"
-
-    @property
-    def zero(self) -> int:
-        return 0
+    zero = 0
 
     def parse(self, text: str) -> int:
         if len(text) > _MAX_DURATION:
@@ -165,10 +141,7 @@ class Duration(ValueType[int]):
 class Regexp(ValueType[str]):
     name = "regexp"
     accepted = "a regular expression in RE2 syntax"
-
-    @property
-    def zero(self) -> str:
-        return ""
+    zero = ""
 
     def parse(self, text: str) -> str:
         # The library takes \C, a single byte, which Go's own does not know.
@@ -181,9 +154,6 @@ class Regexp(ValueType[str]):
         except re2.error as error:
             raise ValueRefusedError(f"is not a regular expression: {_reason(error)}") from error
         return text
-
-    def format(self, value: str) -> str:
-        return value
 
 
 def _reason(error: Exception) -> str:

@@ -1,19 +1,17 @@
-"""Values with an inner shape: maps, lists of links, external sign-in providers.
-
-YAML or JSON in every source.
-"""
+"""Values with an inner shape, such as maps and lists of links: YAML or JSON in every source."""
 
 from __future__ import annotations
 
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from options.values.base import ValueRefusedError, ValueType
-from options.values.yaml_text import Place, flow_text, is_null, place_of, read_document
+from options.values.yaml_text import flow_text, is_null, place_of, read_document
 
 # The truth values of YAML 1.1, as Coder's reader accepts them inside a struct.
 _YES = frozenset({"true", "yes", "on", "y"})
@@ -23,9 +21,7 @@ _NO = frozenset({"false", "no", "off", "n"})
 class Struct[T](ValueType[T | None]):
     """A value that is `None` while nothing is set. Unknown inner keys are ignored."""
 
-    @property
-    def zero(self) -> T | None:
-        return None
+    zero = None
 
     def parse(self, text: str) -> T | None:
         document = read_document(text)
@@ -34,18 +30,16 @@ class Struct[T](ValueType[T | None]):
         return None if document.root is None else self.read(document.root)
 
     def read(self, node: Node) -> T | None:
-        if is_null(node):
-            return None
-        return self._decode(node)
+        return None if is_null(node) else self._decode(node)
 
     def merge(self, old: T | None, new: T | None) -> T | None:
         return old if new is None else new
 
     def format(self, value: T | None) -> str:
-        return "null" if value is None else flow_text(value)
+        return flow_text(value)
 
-    def _decode(self, node: Node) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def _decode(self, node: Node) -> T | None: ...
 
 
 class _Map[V](Struct[dict[str, V]]):
@@ -57,8 +51,8 @@ class _Map[V](Struct[dict[str, V]]):
     def _decode(self, node: Node) -> dict[str, V]:
         return {key: self._item(value, path=key) for key, value in _pairs(node)}
 
-    def _item(self, node: Node, *, path: str) -> V:
-        raise NotImplementedError
+    @abstractmethod
+    def _item(self, node: Node, *, path: str) -> V: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,73 +82,23 @@ class UUIDListMap(_Map[list[str] | None]):
 
     def _item(self, node: Node, *, path: str) -> list[str] | None:
         ids = _texts(node, path=path)
-        return (
-            None if ids is None else [_uuid(item, path=path, place=place_of(node)) for item in ids]
-        )
+        return None if ids is None else [_uuid(text, node, path=path) for text in ids]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """An inner key: the reader of its YAML node, and its value while absent."""
-
-    read: Callable[..., Any]
-    absent: Any = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Records(Struct[list[dict[str, Any]]]):
-    def _decode(self, node: Node) -> list[dict[str, Any]]:
-        if not isinstance(node, SequenceNode):
-            raise ValueRefusedError("is not a list", shown=None, place=place_of(node))
-        items = [
-            _record(item, fields=self.fields(), path=f"[{position}]")
-            for position, item in enumerate(node.value)
-        ]
-        return items or None  # type: ignore[return-value]  # An empty list is an unset one.
-
-    def fields(self) -> Mapping[str, Field]:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Links(_Records):
-    name = "struct[[]codersdk.LinkConfig]"
-    accepted = "a list of links, each with name, target, icon and location"
-
-    def fields(self) -> Mapping[str, Field]:
-        return LINK_FIELDS
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalAuth(_Records):
-    name = "struct[[]codersdk.ExternalAuthConfig]"
-    accepted = "a list of providers, each with type, client_id and further settings"
-
-    def fields(self) -> Mapping[str, Field]:
-        return EXTERNAL_AUTH_FIELDS
-
-
-def _record(node: Node, *, fields: Mapping[str, Field], path: str) -> dict[str, Any]:
-    given = {key: value for key, value in _pairs(node, path=path) if key in fields}
-    return {
-        key: field.read(given[key], path=f"{path}.{key}") if key in given else field.absent
-        for key, field in fields.items()
-    }
+def _refusal(node: Node, problem: str, *, path: str, shown: str | None = None) -> ValueRefusedError:
+    within = f" (in {path})" if path else ""
+    return ValueRefusedError(f"{problem}{within}", shown=shown, place=place_of(node))
 
 
 def _pairs(node: Node, *, path: str = "") -> list[tuple[str, Node]]:
     if not isinstance(node, MappingNode):
-        raise ValueRefusedError(f"is not a map{_within(path)}", shown=None, place=place_of(node))
+        raise _refusal(node, "is not a map", path=path)
     return [(key.value, value) for key, value in node.value]
-
-
-def _within(path: str) -> str:
-    return f" (in {path})" if path else ""
 
 
 def _text(node: Node, *, path: str) -> str:
     if not isinstance(node, ScalarNode):
-        raise ValueRefusedError(f"is not one text{_within(path)}", shown=None, place=place_of(node))
+        raise _refusal(node, "is not one text", path=path)
     return "" if is_null(node) else str(node.value)
 
 
@@ -162,7 +106,7 @@ def _texts(node: Node, *, path: str) -> list[str] | None:
     if is_null(node):
         return None
     if not isinstance(node, SequenceNode):
-        raise ValueRefusedError(f"is not a list{_within(path)}", shown=None, place=place_of(node))
+        raise _refusal(node, "is not a list", path=path)
     return [_text(item, path=path) for item in node.value]
 
 
@@ -172,15 +116,22 @@ def _truth(node: Node, *, path: str) -> bool:
         return True
     if word in _NO or not word:
         return False
-    problem = f"is not a truth value{_within(path)}"
-    raise ValueRefusedError(problem, shown=word, place=place_of(node))
+    raise _refusal(node, "is not a truth value", path=path, shown=word)
 
 
-def _uuid(text: str, *, path: str, place: Place) -> str:
+def _uuid(text: str, node: Node, *, path: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise ValueRefusedError(f"is not a UUID{_within(path)}", shown=text, place=place) from None
+        raise _refusal(node, "is not a UUID", path=path, shown=text) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An inner key: the reader of its YAML node, and its value while absent."""
+
+    read: Callable[..., Any]
+    absent: Any = ""
 
 
 LINK_FIELDS: Mapping[str, Field] = {
@@ -212,3 +163,36 @@ EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "code_challenge_methods_supported": Field(_texts, absent=None),
 }
 EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.
+
+
+class _Records(Struct[list[dict[str, Any]]]):
+    """A list of maps that have these inner keys; an empty list counts as unset."""
+
+    fields: ClassVar[Mapping[str, Field]]
+
+    def _decode(self, node: Node) -> list[dict[str, Any]] | None:
+        if not isinstance(node, SequenceNode):
+            raise _refusal(node, "is not a list", path="")
+        records = enumerate(node.value)
+        return [self._record(item, path=f"[{position}]") for position, item in records] or None
+
+    def _record(self, node: Node, *, path: str) -> dict[str, Any]:
+        given = dict(_pairs(node, path=path))
+        return {
+            key: field.read(given[key], path=f"{path}.{key}") if key in given else field.absent
+            for key, field in self.fields.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Links(_Records):
+    name = "struct[[]codersdk.LinkConfig]"
+    accepted = "a list of links, each with name, target, icon and location"
+    fields = LINK_FIELDS
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAuth(_Records):
+    name = "struct[[]codersdk.ExternalAuthConfig]"
+    accepted = "a list of providers, each with type, client_id and further settings"
+    fields = EXTERNAL_AUTH_FIELDS

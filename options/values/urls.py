@@ -82,10 +82,7 @@ class URL(ValueType[ParsedURL]):
     schemes: tuple[str, ...] = ()
     name = "url"
     accepted = "a URL such as https://coder.example.com"
-
-    @property
-    def zero(self) -> ParsedURL:
-        return _EMPTY
+    zero = _EMPTY
 
     def parse(self, text: str) -> ParsedURL:
         url = parse_url(text)
@@ -94,9 +91,6 @@ class URL(ValueType[ParsedURL]):
         if url and self.schemes and not url.host:
             raise ValueRefusedError("names no host")
         return url
-
-    def format(self, value: ParsedURL) -> str:
-        return str(value)
 
 
 def parse_url(text: str) -> ParsedURL:
