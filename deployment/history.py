@@ -15,11 +15,11 @@ from deployment.models import ConfigRevision
 from kernel.db.connections import transaction_lock
 from kernel.db.replicas import Replica, replicas
 from options.catalogue import CATALOGUE
+from options.redaction import SECRET
 from options.snapshot import ConfigSnapshot
 
 logger = logging.getLogger(__name__)
 
-_SECRET = "(secret)"  # noqa: S105 - shown instead of one
 _NAMES = {option.json_path: option.name for option in CATALOGUE if not option.use_instead}
 
 
@@ -99,7 +99,7 @@ def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Ite
 def _shown(revision: ConfigRevision, path: str) -> str:
     if path in revision.values:
         return str(revision.values[path])
-    return _SECRET if path in revision.secrets else ""
+    return SECRET if path in revision.secrets else ""
 
 
 def running() -> dict[str, list[str]]:

@@ -13,6 +13,9 @@ from options.values import ParsedURL
 from options.values.structs import EXTERNAL_AUTH_SECRET
 from options.values.urls import MASK, without_password
 
+# Stands for a secret in tables and pages.
+SECRET = "(secret)"  # noqa: S105  # None itself.
+
 
 def without_secrets(value: Any) -> Any:
     """Returns the value with masked passwords in URLs and emptied secret members, at any depth."""

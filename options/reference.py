@@ -26,7 +26,8 @@ environment of Coder's server: `CODERAPI_HTTP_ADDRESS` over the HTTP Address, an
 over the Postgres Connection URL. Clients still see the option. `.env.example` lists all variables
 of this service's own.
 
-* `manage.py options` shows the values in force and the source of each.
+* `manage.py options` shows the values in force and the source of each, and then the same of this
+  service's own settings.
 * `manage.py options --check FILE` lists the mistakes of a YAML file.
 * `manage.py server --write-config` prints the configuration as such a file.
 * `manage.py config_history` lists the configurations of earlier starts; `--diff` compares two.

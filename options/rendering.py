@@ -65,7 +65,7 @@ def _option(
         "env": option.env,
         "yaml": option.yaml,
         "default": option.default,
-        "value": _value(option, configuration, form=form),
+        "value": option_value(option, configuration, form=form),
         "annotations": option.annotations,
         "group": _group(option.group, form=form),
         "use_instead": instead,
@@ -84,7 +84,10 @@ def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
     }
 
 
-def _value(option: Option, configuration: Configuration, *, form: WireForm) -> Any:
+def option_value(
+    option: Option, configuration: Configuration, *, form: WireForm = WIRE_FORMS["documented"]
+) -> Any:
+    """Returns the value in JSON; None for a secret."""
     if option.secret:
         return None
     value = form.encode(option.type, configuration[option.json_path])

@@ -1,55 +1,70 @@
-"""The table of `manage.py options`: the effective configuration, one row an option."""
+"""The tables of `manage.py options`: a row for each option, and one for each setting of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from options.catalogue import OWN_OPTIONS
 from options.configuration import Configuration
 from options.errors import ConfigurationError, OptionError, nearest_name
 from options.option import Option, ValueSource
-from options.redaction import without_secrets
+from options.redaction import SECRET, without_secrets
 
-_SECRET = "(secret)"  # noqa: S105  # Shown instead of one.
 _MAX_VALUE = 60
-_HEADINGS = ("option", "value", "source", "set by")
+_OWN = "Settings of this service, which only environment variables set:"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`value` never holds a secret; `place` is the variable, the flag or file:line:column."""
+    """One option, or one of our own settings; `value` never holds a secret.
 
-    name: str
+    `place` is the variable, the flag or file:line:column.
+    """
+
+    option: Option
     value: str
-    source: str
+    source: ValueSource
     place: str
 
 
 def option_rows(
     configuration: Configuration, *, changed: bool = False, names: Sequence[str] = ()
 ) -> list[Row]:
-    """Returns rows in the options' order: all, those that somebody set, or those that are named.
+    """Returns the rows of Coder's options in their order, and then those of our own settings.
 
-    An option is named as in the documents, or by its variable, flag, YAML path or JSON path.
+    `changed` leaves out what nobody set. With `names` only these are there, each named as in the
+    documents, or by its variable, flag, YAML path or JSON path.
 
     Raises: ConfigurationError when a name is unknown.
     """
-    wanted = (
-        _wanted(configuration, names) if names else {item.name for item in configuration.options}
-    )
-    weak = {ValueSource.UNSET, ValueSource.DEFAULT}
+    options = (*configuration.options, *OWN_OPTIONS)
+    wanted = _wanted(options, names)
     return [
-        _row(option, configuration)
-        for option in configuration.options
-        if option.name in wanted
-        and not (changed and configuration.sources[option.json_path] in weak)
+        Row(
+            option,
+            _shown(option, configuration),
+            configuration.sources[option.json_path],
+            configuration.places[option.json_path],
+        )
+        for option in options
+        if option in wanted and not (changed and not configuration.places[option.json_path])
     ]
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Returns the rows under headings, in columns."""
-    cells = [_HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
+def tables(rows: Sequence[Row]) -> str:
+    """Returns the rows in columns, our own settings apart."""
+    coders = [row for row in rows if not row.option.own]
+    own = [row for row in rows if row.option.own]
+    parts = [_table("option", coders)] if coders or not own else []
+    if own:
+        parts.append(f"{_OWN}\n\n{_table('setting', own)}")
+    return "\n\n".join(parts)
+
+
+def _table(kind: str, rows: Sequence[Row]) -> str:
+    cells = [(kind, "value", "source", "set by"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
@@ -58,47 +73,38 @@ def table(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
     value = row.value if len(row.value) <= _MAX_VALUE else row.value[: _MAX_VALUE - 1] + "…"
-    return row.name, value, row.source, row.place
-
-
-def _row(option: Option, configuration: Configuration) -> Row:
-    path = option.json_path
-    place = configuration.places[path]
-    return Row(option.name, _shown(option, configuration), configuration.sources[path], place)
+    return row.option.name, value, row.source, row.place
 
 
 def _shown(option: Option, configuration: Configuration) -> str:
     value = configuration[option.json_path]
-    if option.secret:
-        return _SECRET if value else ""
+    if option.secret and configuration.places[option.json_path]:
+        return SECRET
     if value == option.type.zero:
         return "" if value is not False else "false"
-    return _printable(option.type.format(without_secrets(value)))
-
-
-def _printable(text: str) -> str:
+    text = option.type.format(without_secrets(value))
     return text if text.isprintable() else repr(text)
 
 
-def _wanted(configuration: Configuration, names: Sequence[str]) -> set[str]:
+def _wanted(options: Sequence[Option], names: Sequence[str]) -> set[Option]:
+    if not names:
+        return set(options)
     known = {
-        spelling.casefold(): option.name
-        for option in configuration.options
-        for spelling in _spellings(option)
+        spelling.casefold(): option
+        for option in options
+        for spelling in (
+            *(option.json_path, option.yaml_path, option.env),
+            *(option.flag, option.flag and f"--{option.flag}", option.name),
+        )
+        if spelling
     }
     unknown = [name for name in names if name.casefold() not in known]
     if unknown:
-        raise ConfigurationError([_unknown(name, known) for name in unknown])
+        nearest = [known.get(nearest_name(name, known)) for name in unknown]
+        raise ConfigurationError(
+            [
+                OptionError("no such option", name, nearest=option.name if option else "")
+                for name, option in zip(unknown, nearest, strict=True)
+            ]
+        )
     return {known[name.casefold()] for name in names}
-
-
-def _unknown(name: str, known: dict[str, str]) -> OptionError:
-    nearest = known.get(nearest_name(name, known), "")
-    return OptionError("no such option", name, nearest=nearest)
-
-
-def _spellings(option: Option) -> Iterator[str]:
-    yield from filter(None, (option.json_path, option.yaml_path, option.env, option.flag))
-    if option.flag:
-        yield f"--{option.flag}"
-    yield option.name

@@ -1,7 +1,7 @@
 """The settings of this service, which Coder's server does not have.
 
-They are environment variables only, and stand in no answer, help or document of Coder's options;
-`.env.example` has them.
+They are environment variables only, and stand in no answer, help or document of Coder's options.
+`.env.example` lists them, and `manage.py options` shows them apart.
 """
 
 from __future__ import annotations
@@ -46,11 +46,18 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_PG_DIRECT_URL",
-        "The same database past PgBouncer, for LISTEN, advisory locks and migrations.",
+        "The same database without PgBouncer in between, for LISTEN, advisory locks and "
+        "migrations.",
         Text(POSTGRES_URL),
         secret=True,
     ),
-    _own("CODERAPI_DATA_DIR", "Private database and generated secrets.", Text()),
+    _own(
+        "CODERAPI_DATA_DIR",
+        "The directory of the private database and of generated secrets. By default "
+        "/var/lib/coderapi for root, else coderapi in the user's data directory, such as "
+        "~/.local/share/coderapi.",
+        Text(),
+    ),
     _own(
         "CODERAPI_ENV_FILE",
         "A file with lines NAME=value, such as this one, that `manage.py` reads before anything "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from options.catalogue import CATALOGUE, GROUPS
+from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.processes import PROJECT
 
 
@@ -36,25 +36,46 @@ class Said:
         return self.err.splitlines()
 
 
-def test_table_has_every_option_with_its_value_and_source() -> None:
-    said = Said("options", "--http-address=127.0.0.1:1", CODER_ACCESS_URL="https://a.example")
+def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:MARKER@h/d\n")
+    said = Said(
+        *("options", "--http-address=127.0.0.1:1"),
+        CODER_ACCESS_URL="https://a.example",
+        CODERAPI_WIRE="coderd",
+        DATABASE_URL_FILE=str(tmp_path / "url"),
+    )
     assert said.status == 0
-    lines = said.out.splitlines()
-    assert len(lines) == 1 + len(CATALOGUE)
-    assert re.search(r"HTTP Address +127\.0\.0\.1:1 +flag +--http-address\n", said.out)
-    assert re.search(r"Access URL +https://a\.example +env +CODER_ACCESS_URL\n", said.out)
+    coders, heading, own = said.out.split("\n\n")
+    assert len(coders.splitlines()) == 1 + len(CATALOGUE)
+    assert re.search(r"HTTP Address +127\.0\.0\.1:1 +flag +--http-address\n", coders)
+    assert re.search(r"Access URL +https://a\.example +env +CODER_ACCESS_URL\n", coders)
+    assert "CODERAPI_" not in coders
+    assert heading == "Settings of this service, which only environment variables set:"
+    assert len(own.splitlines()) == 1 + len(OWN_OPTIONS)
+    assert re.search(r"CODERAPI_WIRE +coderd +env +CODERAPI_WIRE\n", own)
+    assert re.search(r"CODERAPI_CSP_RATE_LIMIT +6000 +default\n", own)
+    assert re.search(r"DATABASE_URL +\(secret\) +env +DATABASE_URL_FILE\n", own)
+    assert "MARKER" not in said.out
 
 
 def test_json_has_typed_values() -> None:
-    (found,) = json.loads(
-        Said("options", "--json", "--session-duration", "2h", "--", "session-duration").out
-    )
-    assert found == {
-        "name": "Session Duration",
-        "value": 7_200_000_000_000,
-        "value_source": "flag",
-        "set_by": "--session-duration",
-    }
+    names = ("session-duration", "CODERAPI_CSP_RETENTION")
+    assert json.loads(Said("options", "--json", "--session-duration", "2h", "--", *names).out) == [
+        {
+            "name": "Session Duration",
+            "own": False,
+            "value": 7_200_000_000_000,
+            "value_source": "flag",
+            "set_by": "--session-duration",
+        },
+        {
+            "name": "CODERAPI_CSP_RETENTION",
+            "own": True,
+            "value": 90 * 86_400 * 1_000_000_000,
+            "value_source": "default",
+            "set_by": "",
+        },
+    ]
 
 
 def test_flags_that_are_known_are_read_wherever_they_stand() -> None:

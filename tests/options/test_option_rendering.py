@@ -17,7 +17,7 @@ from options.configuration import Configuration, load
 from options.option import Option, ValueSource
 from options.reference import options_reference
 from options.rendering import config_document, options_document
-from options.table import option_rows, table
+from options.table import option_rows, tables
 from options.values import URL, Duration, Integer, Links, Text, TextList, TextMap
 from options.values.lists import format_record
 from options.values.urls import without_password
@@ -207,7 +207,7 @@ def test_no_document_holds_a_secret(wire: str) -> None:
 def test_no_text_for_people_holds_a_secret() -> None:
     configuration = planted()
     rows = option_rows(configuration)
-    assert "MARKER" not in f"{yaml_document(configuration)} {table(rows)} {rows} {configuration!r}"
+    assert "MARKER" not in f"{yaml_document(configuration)} {tables(rows)} {rows} {configuration!r}"
 
 
 def test_file_says_what_it_leaves_out() -> None:
@@ -319,12 +319,12 @@ def test_table_shows_what_is_set_and_by_what() -> None:
         {"CODER_ACCESS_URL": "https://a.example", "CODER_SCIM_AUTH_HEADER": "word"},
         flags=[("experiments", "a,b")],
     )
-    rows = {row.name: row for row in option_rows(configuration, changed=True)}
+    rows = {row.option.name: row for row in option_rows(configuration, changed=True)}
     assert list(rows) == ["Access URL", "Experiments", "SCIM API Key"]
     assert rows["Experiments"].value == "a,b"
     assert rows["Experiments"].place == "--experiments"
     assert rows["SCIM API Key"].value == "(secret)"
-    heading, first, *_ = table(list(rows.values())).splitlines()
+    heading, first, *_ = tables(list(rows.values())).splitlines()
     assert heading.split() == ["option", "value", "source", "set", "by"]
     assert first.split() == ["Access", "URL", "https://a.example", "env", "CODER_ACCESS_URL"]
 
@@ -335,7 +335,7 @@ def test_table_shows_what_is_set_and_by_what() -> None:
 )
 def test_table_finds_an_option_by_any_of_its_names(name: str, plain: Configuration) -> None:
     (row,) = option_rows(plain, names=[name])
-    assert row.name == "Access URL"
+    assert row.option.name == "Access URL"
 
 
 def test_reference_has_every_option_and_says_what_is_obeyed() -> None:

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from coderapi import __version__
 from coderapi.bootstrap import BASE_DIR, server_flags
 from kernel.release import is_development
 from options.configuration import Configuration, ConfigurationError, check
-from options.rendering import options_document
+from options.rendering import option_value
 from options.start import load_for_start
-from options.table import Row, option_rows, table
+from options.table import Row, option_rows, tables
 
 
 class Command(BaseCommand):
     help = (
-        "Shows Coder's options as they are in force here, and where each value comes from. Takes "
-        "Coder's flags as `manage.py server` does. With --check, says instead what is wrong with "
-        "YAML files; neither needs a database or a server."
+        "Shows Coder's options as they are in force here, then this service's own settings, and "
+        "where each value comes from. Takes Coder's flags as `manage.py server` does. With "
+        "--check, says instead what is wrong with YAML files. Neither needs a database or a server."
     )
     requires_system_checks: list[str] = []
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             self._complain(*error.warnings, error)
             sys.exit(1)
         self._complain(*options.warnings)
-        return _as_json(rows, options) if json else table(rows)
+        return _as_json(rows, options) if json else tables(rows)
 
     def _complain(self, *lines: object) -> None:
         for line in lines:
@@ -63,17 +63,19 @@ class Command(BaseCommand):
 
 
 def _checked(files: Sequence[str]) -> str:
+    if not files:
+        raise CommandError("Name the files to check.")
     if errors := check(files):
         raise ConfigurationError(errors)
-    return "\n".join(f"{file}: nothing is wrong" for file in files) or "No file was named."
+    return "\n".join(f"{file}: nothing is wrong" for file in files)
 
 
 def _as_json(rows: Sequence[Row], options: Configuration) -> str:
-    values = {document["name"]: document["value"] for document in options_document(options)}
     found = [
         {
-            "name": row.name,
-            "value": values[row.name],
+            "name": row.option.name,
+            "own": row.option.own,
+            "value": option_value(row.option, options),
             "value_source": row.source,
             "set_by": row.place,
         }
