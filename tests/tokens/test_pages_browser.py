@@ -46,6 +46,7 @@ def test_from_coder_login_to_a_token_and_out_again(
     wait_for(lambda: browser.address == f"{live_server.url}/cli-auth")
     browser.click("#content [type=submit]")
 
+    wait_for(lambda: browser.run("return document.getElementById('token') !== null"))
     token = browser.run("return document.getElementById('token').value")
     assert APIClient(token=token).get("/api/v2/users/me").json()["username"] == member.username
     browser.click("[data-copies]")
@@ -55,7 +56,7 @@ def test_from_coder_login_to_a_token_and_out_again(
     assert browser.run(OVERFLOW) <= 0
     browser.type_into("#id_token_name", "ci")
     browser.click("[action='/account/tokens'] [type=submit]")
-    assert "Token ci" in browser.run("return document.body.textContent")
+    wait_for(lambda: "Token ci" in browser.run("return document.body.textContent"))
 
     browser.click("#logout-form button")
     wait_for(lambda: browser.address == f"{live_server.url}/login")
