@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from options.catalogue import GROUPS
 from options.configuration import Configuration
-from options.option import Group, Option, ValueSource
+from options.option import Option, ValueSource
 from options.redaction import without_secrets
 from options.values import Bool, Duration, Integer, TextList
 from options.values.structs import Struct
@@ -17,6 +18,7 @@ _WIDTH = 88
 _INDENT = "  "
 _WITHHELD = "A secret in this value is left out, so it is not set here; complete it and set it."
 _WRITTEN_BARE = (Bool, Integer, Duration)
+_DESCRIPTIONS = {group.yaml_path: group.description for group in GROUPS}
 
 type _Tree = dict[str, _Tree | Option]
 
@@ -28,12 +30,10 @@ def yaml_document(configuration: Configuration) -> str:
     there as a comment, and so does one that has a secret in it, such as a password within a URL.
     """
     tree: _Tree = {}
-    groups: dict[str, Group] = {}
     for option in configuration.options:
         if option.yaml and not _is_old_name(option, configuration):
-            _place(tree, option, groups=groups)
-    lines = _lines(tree, configuration, groups=groups, above=())
-    return "\n".join(lines).rstrip() + "\n"
+            _place(tree, option)
+    return "\n".join(_lines(tree, configuration, above="")).rstrip() + "\n"
 
 
 def _is_old_name(option: Option, configuration: Configuration) -> bool:
@@ -43,29 +43,25 @@ def _is_old_name(option: Option, configuration: Configuration) -> bool:
     )
 
 
-def _place(tree: _Tree, option: Option, *, groups: dict[str, Group]) -> None:
+def _place(tree: _Tree, option: Option) -> None:
     *above, last = option.yaml_path.split(".")
-    for depth, key in enumerate(above):
+    for key in above:
         child = tree.setdefault(key, {})
         assert isinstance(child, dict)  # noqa: S101  # No option's key is a group's as well.
         tree = child
-        if option.group:
-            groups[".".join(above[: depth + 1])] = option.group.lineage[depth]
     tree[last] = option
 
 
-def _lines(
-    tree: _Tree, configuration: Configuration, *, groups: dict[str, Group], above: tuple[str, ...]
-) -> Iterator[str]:
-    indent = _INDENT * len(above)
+def _lines(tree: _Tree, configuration: Configuration, *, above: str) -> Iterator[str]:
+    indent = _INDENT * above.count(".")
     for key, item in tree.items():
         if isinstance(item, Option):
             yield from _option_lines(key, item, configuration, indent=indent)
             continue
-        path = (*above, key)
-        yield from _comment(groups[".".join(path)].description, indent=indent)
+        path = f"{above}{key}"
+        yield from _comment(_DESCRIPTIONS[path], indent=indent)
         yield f"{indent}{key}:"
-        yield from _lines(item, configuration, groups=groups, above=path)
+        yield from _lines(item, configuration, above=f"{path}.")
 
 
 def _option_lines(

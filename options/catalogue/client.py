@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from options.catalogue.groups import CLIENT, CONFIG, HEALTH_CHECK, HTTP, QUIET_HOURS
 from options.option import Option
 from options.values import Bool, ConfigPath, Duration, ExternalAuth, Links, Text, TextList
 from options.values.rules import HOST_SUFFIX, SSH_LINE
+
+_client_option = partial(Option, group=CLIENT)
 
 CLIENT_OPTIONS = (
     Option(
@@ -19,7 +23,7 @@ CLIENT_OPTIONS = (
         group=CONFIG,
         obeyed=True,
     ),
-    Option(
+    _client_option(
         "SSH Host Prefix",
         "What stands before a workspace's name in the SSH host names that command lines write. "
         "Change it if two deployments are used from one machine.",
@@ -27,35 +31,31 @@ CLIENT_OPTIONS = (
         env="CODER_SSH_HOSTNAME_PREFIX",
         json_path="config_ssh.deploymentName",
         default="coder.",
-        group=CLIENT,
         obeyed=True,
     ),
-    Option(
+    _client_option(
         "Workspace Hostname Suffix",
         "The last part of workspace host names in SSH and in Coder's VPN, without a leading dot.",
         Text(HOST_SUFFIX),
         env="CODER_WORKSPACE_HOSTNAME_SUFFIX",
         default="coder",
-        group=CLIENT,
         obeyed=True,
     ),
-    Option(
+    _client_option(
         "SSH Config Options",
         "Lines for the SSH configuration of everybody's machine, each as key=value or key value. "
         "They take effect when somebody runs the SSH set-up again.",
         TextList(SSH_LINE),
         env="CODER_SSH_CONFIG_OPTIONS",
         json_path="config_ssh.sshconfigOptions",
-        group=CLIENT,
         obeyed=True,
     ),
-    Option(
+    _client_option(
         "CLI Upgrade Message",
         "What a command line of another version tells its user to do. Set it if people get the "
         "command line from you.",
         Text(),
         env="CODER_CLI_UPGRADE_MESSAGE",
-        group=CLIENT,
         obeyed=True,
     ),
     Option(
@@ -126,14 +126,13 @@ CLIENT_OPTIONS = (
         default="true",
         group=QUIET_HOURS,
     ),
-    Option(
+    _client_option(
         "Web Terminal Renderer",
         "What draws the terminal in the browser: canvas, webgl or dom. Change it when browsers "
         "draw it badly.",
         Text(),
         env="CODER_WEB_TERMINAL_RENDERER",
         default="canvas",
-        group=CLIENT,
     ),
     Option(
         "Allow Workspace Renames",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from options.catalogue.groups import (
     EMAIL,
@@ -15,95 +16,79 @@ from options.catalogue.groups import (
 from options.option import Option
 from options.values import Bool, Text
 
+_email_option = partial(Option, group=EMAIL, obeyed=True)
+_email_auth_option = partial(Option, group=EMAIL_AUTH, obeyed=True)
+_email_tls_option = partial(Option, group=EMAIL_TLS, obeyed=True)
+
 EMAIL_OPTIONS = (
-    Option(
+    _email_option(
         "Email: From Address",
         "The sender of the server's e-mails. Required to send any.",
         Text(),
         env="CODER_EMAIL_FROM",
-        group=EMAIL,
-        obeyed=True,
     ),
-    Option(
+    _email_option(
         "Email: Smarthost",
         "The mail server that takes e-mails, as host:port. Required to send any.",
         Text(),
         env="CODER_EMAIL_SMARTHOST",
-        group=EMAIL,
-        obeyed=True,
     ),
-    Option(
+    _email_option(
         "Email: Hello",
         "The host name with which the server introduces itself to the mail server.",
         Text(),
         env="CODER_EMAIL_HELLO",
         default="localhost",
-        group=EMAIL,
-        obeyed=True,
     ),
-    Option(
+    _email_option(
         "Email: Force TLS",
         "Speak TLS to the mail server from the first byte. Switch it on for port 465.",
         Bool(),
         env="CODER_EMAIL_FORCE_TLS",
         default="false",
-        group=EMAIL,
-        obeyed=True,
     ),
-    Option(
+    _email_auth_option(
         "Email Auth: Identity",
         "The identity to act as at the mail server, where it differs from the user name.",
         Text(),
         env="CODER_EMAIL_AUTH_IDENTITY",
-        group=EMAIL_AUTH,
-        obeyed=True,
     ),
-    Option(
+    _email_auth_option(
         "Email Auth: Username",
         "The user name at the mail server.",
         Text(),
         env="CODER_EMAIL_AUTH_USERNAME",
-        group=EMAIL_AUTH,
-        obeyed=True,
     ),
-    Option(
+    _email_auth_option(
         "Email Auth: Password",
         "The password at the mail server.",
         Text(),
         env="CODER_EMAIL_AUTH_PASSWORD",
-        group=EMAIL_AUTH,
         secret=True,
-        obeyed=True,
     ),
-    Option(
+    _email_auth_option(
         "Email Auth: Password File",
         "A file with the password at the mail server. Use it to keep the password out of the "
         "environment.",
         Text(),
         env="CODER_EMAIL_AUTH_PASSWORD_FILE",
-        group=EMAIL_AUTH,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: StartTLS",
         "Begin without encryption and then switch to TLS. Switch it on for port 587.",
         Bool(),
         env="CODER_EMAIL_TLS_STARTTLS",
         yaml="startTLS",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: Server Name",
         "The host name that the mail server's certificate must carry, where it differs from the "
         "one connected to.",
         Text(),
         env="CODER_EMAIL_TLS_SERVERNAME",
         flag="email-tls-server-name",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: Skip Certificate Verification (Insecure)",
         "Accept any certificate of the mail server. Anybody in between can then read e-mails and "
         "the password.",
@@ -111,10 +96,8 @@ EMAIL_OPTIONS = (
         env="CODER_EMAIL_TLS_SKIPVERIFY",
         flag="email-tls-skip-verify",
         yaml="insecureSkipVerify",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: Certificate Authority File",
         "A file with the certificate authorities that the mail server's certificate is checked "
         "against, in PEM format.",
@@ -122,27 +105,21 @@ EMAIL_OPTIONS = (
         env="CODER_EMAIL_TLS_CACERTFILE",
         flag="email-tls-ca-cert-file",
         json_path="notifications.email.tls.ca_file",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: Certificate File",
         "The certificate to show to a mail server that asks for one, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTFILE",
         flag="email-tls-cert-file",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
-    Option(
+    _email_tls_option(
         "Email TLS: Certificate Key File",
         "The private key that belongs to the certificate for the mail server, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTKEYFILE",
         flag="email-tls-cert-key-file",
         json_path="notifications.email.tls.key_file",
-        group=EMAIL_TLS,
-        obeyed=True,
     ),
 )
 

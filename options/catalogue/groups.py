@@ -196,39 +196,5 @@ RETENTION = Group(
     "Retention", "retention", "How long records are kept.", json_path="retention", flags=""
 )
 
-GROUPS = (
-    NETWORKING,
-    TLS,
-    HTTP,
-    DERP,
-    INTROSPECTION,
-    PPROF,
-    STATS_COLLECTION,
-    USAGE_STATS,
-    PROMETHEUS,
-    TRACING,
-    LOGGING,
-    HEALTH_CHECK,
-    OAUTH2,
-    GITHUB,
-    OIDC,
-    TELEMETRY,
-    PROVISIONING,
-    QUIET_HOURS,
-    DANGEROUS,
-    CLIENT,
-    CONFIG,
-    EMAIL,
-    EMAIL_AUTH,
-    EMAIL_TLS,
-    NOTIFICATIONS,
-    OLD_EMAIL,
-    OLD_EMAIL_AUTH,
-    OLD_EMAIL_TLS,
-    WEBHOOK,
-    INBOX,
-    PREBUILDS,
-    AI_BRIDGE,
-    AI_BRIDGE_PROXY,
-    RETENTION,
-)
+# All of them, in the order in which they stand here.
+GROUPS = tuple(group for group in list(globals().values()) if isinstance(group, Group))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from options.catalogue.groups import PPROF, PROMETHEUS, USAGE_STATS
 from options.option import Option
 from options.values import Address, Bool, TextList
 from options.values.rules import one_of
+
+_prometheus_option = partial(Option, group=PROMETHEUS)
 
 INTROSPECTION_OPTIONS = (
     Option(
@@ -18,46 +22,42 @@ INTROSPECTION_OPTIONS = (
         group=USAGE_STATS,
         obeyed=True,
     ),
-    Option(
+    _prometheus_option(
         "Prometheus Enable",
         "Serve metrics for Prometheus on an address of their own. Switch it on when something "
         "scrapes this server.",
         Bool(),
         env="CODER_PROMETHEUS_ENABLE",
-        group=PROMETHEUS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _prometheus_option(
         "Prometheus Address",
         "The address and port on which metrics are served. Keep it away from public networks, "
         "since there is no sign-in.",
         Address(),
         env="CODER_PROMETHEUS_ADDRESS",
         default="127.0.0.1:2112",
-        group=PROMETHEUS,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _prometheus_option(
         "Prometheus Collect Agent Stats",
         "Add figures of each workspace agent to the metrics. They multiply with the number of "
         "workspaces.",
         Bool(),
         env="CODER_PROMETHEUS_COLLECT_AGENT_STATS",
         yaml="collect_agent_stats",
-        group=PROMETHEUS,
     ),
-    Option(
+    _prometheus_option(
         "Prometheus Aggregate Agent Stats By",
         "The labels by which agent figures are added up. Fewer labels mean fewer series to store.",
         TextList(one_of("agent_name", "template_name", "username", "workspace_name")),
         env="CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY",
         yaml="aggregate_agent_stats_by",
         default="agent_name,template_name,username,workspace_name",
-        group=PROMETHEUS,
     ),
-    Option(
+    _prometheus_option(
         "Prometheus Collect Database Metrics",
         "Add the timings of database queries to the metrics. Worth its many series while you look "
         "into a slow database.",
@@ -65,7 +65,6 @@ INTROSPECTION_OPTIONS = (
         env="CODER_PROMETHEUS_COLLECT_DB_METRICS",
         yaml="collect_db_metrics",
         default="false",
-        group=PROMETHEUS,
     ),
     Option(
         "pprof Enable",

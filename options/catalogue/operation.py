@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from options.catalogue.groups import DANGEROUS, HTTP, LOGGING, PROVISIONING, TELEMETRY, TRACING
 from options.option import Option
 from options.values import URL, Bool, Duration, Integer, Text, TextList
 from options.values.rules import one_of
 
+_telemetry_option = partial(Option, group=TELEMETRY)
+_tracing_option = partial(Option, group=TRACING, external_workspace_proxies=True)
+_provisioning_option = partial(Option, group=PROVISIONING)
+_logging_option = partial(Option, group=LOGGING)
+_dangerous_option = partial(Option, group=DANGEROUS)
+
 OPERATION_OPTIONS = (
-    Option(
+    _telemetry_option(
         "Telemetry Enable",
         "Say that the deployment may send usage figures to the makers of Coder. Switch it off if "
         "nothing may leave your network.",
@@ -17,29 +25,26 @@ OPERATION_OPTIONS = (
         flag="telemetry",
         yaml="enable",
         default="true",
-        group=TELEMETRY,
     ),
-    Option(
+    _telemetry_option(
         "Telemetry (backwards compatibility)",
         "The old name of the telemetry switch. Use Telemetry Enable instead.",
         Bool(),
         env="CODER_TELEMETRY",
         flag="telemetry-enable",
         yaml="",
-        group=TELEMETRY,
         hidden=True,
         use_instead=("Telemetry Enable",),
     ),
-    Option(
+    _telemetry_option(
         "Telemetry URL",
         "Where usage figures are sent. Change it only to look at them with a server of your own.",
         URL(),
         env="CODER_TELEMETRY_URL",
         default="https://telemetry.coder.com",
-        group=TELEMETRY,
         hidden=True,
     ),
-    Option(
+    _tracing_option(
         "Trace Enable",
         "Collect traces of requests and hand them to the collector that OpenTelemetry's own "
         "variables name. Switch it on while you look for slow requests.",
@@ -47,90 +52,76 @@ OPERATION_OPTIONS = (
         env="CODER_TRACE_ENABLE",
         flag="trace",
         yaml="enable",
-        group=TRACING,
-        external_workspace_proxies=True,
     ),
-    Option(
+    _tracing_option(
         "Trace Honeycomb API Key",
         "The key with which traces are sent to Honeycomb.",
         Text(),
         env="CODER_TRACE_HONEYCOMB_API_KEY",
-        group=TRACING,
         secret=True,
-        external_workspace_proxies=True,
     ),
-    Option(
+    _tracing_option(
         "Capture Logs in Traces",
         "Attach log lines to the traces in which they were written. It makes traces much larger.",
         Bool(),
         env="CODER_TRACE_LOGS",
         yaml="captureLogs",
-        group=TRACING,
-        external_workspace_proxies=True,
     ),
-    Option(
+    _tracing_option(
         "Send Go runtime traces to DataDog",
         "Send execution traces of Go's runtime to a Datadog agent on the same machine.",
         Bool(),
         env="CODER_TRACE_DATADOG",
         yaml="dataDog",
         default="false",
-        group=TRACING,
         hidden=True,
-        external_workspace_proxies=True,
     ),
-    Option(
+    _provisioning_option(
         "Provisioner Daemons",
         "How many provisioners run inside Coder's server, which is how many builds run at once. "
         "Zero leaves all builds to provisioners elsewhere.",
         Integer(),
         env="CODER_PROVISIONER_DAEMONS",
         default="3",
-        group=PROVISIONING,
     ),
-    Option(
+    _provisioning_option(
         "Provisioner Daemon Types",
         "What the provisioners inside the server can run: terraform, or echo for tests.",
         TextList(one_of("terraform", "echo")),
         env="CODER_PROVISIONER_TYPES",
         yaml="daemonTypes",
         default="terraform",
-        group=PROVISIONING,
         hidden=True,
     ),
-    Option(
+    _provisioning_option(
         "Poll Interval",
         "Formerly how often a provisioner asked for work. It has no effect any more.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_INTERVAL",
         default="1s",
-        group=PROVISIONING,
         deprecated=True,
     ),
-    Option(
+    _provisioning_option(
         "Poll Jitter",
         "Formerly by how much the asking for work was spread out. It has no effect any more.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_JITTER",
         default="100ms",
-        group=PROVISIONING,
         deprecated=True,
     ),
-    Option(
+    _provisioning_option(
         "Force Cancel Interval",
         "How long a cancelled build may take to end by itself before it is ended by force.",
         Duration(),
         env="CODER_PROVISIONER_FORCE_CANCEL_INTERVAL",
         default="10m0s",
-        group=PROVISIONING,
     ),
-    Option(
+    _provisioning_option(
         "Provisioner Daemon Pre-shared Key (PSK)",
         "The shared secret with which provisioners on other machines prove that they belong here. "
         "At least as long as a good password.",
         Text(),
         env="CODER_PROVISIONER_DAEMON_PSK",
-        group=PROVISIONING,
         secret=True,
     ),
     Option(
@@ -158,20 +149,19 @@ OPERATION_OPTIONS = (
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "Verbose",
         "Log everything down to the debug level. The log filter does the same with more choice.",
         Bool(),
         env="CODER_VERBOSE",
         flag_shorthand="v",
         json_path="verbose",
-        group=LOGGING,
         hidden=True,
         external_workspace_proxies=True,
         use_instead=("Log Filter",),
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "Log Filter",
         "Which debug messages are logged: expressions that the logger's name is matched against, "
         "with .* for all of them.",
@@ -179,10 +169,9 @@ OPERATION_OPTIONS = (
         env="CODER_LOG_FILTER",
         flag_shorthand="l",
         json_path="logging.log_filter",
-        group=LOGGING,
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "Human Log Location",
         "Where log lines for people go: a file, or a device such as /dev/stderr. Empty writes "
         "none.",
@@ -192,11 +181,10 @@ OPERATION_OPTIONS = (
         yaml="humanPath",
         json_path="logging.human",
         default="/dev/stderr",
-        group=LOGGING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "JSON Log Location",
         "Where log lines as JSON objects go, for machines to collect. Empty writes none.",
         Text(),
@@ -204,11 +192,10 @@ OPERATION_OPTIONS = (
         flag="log-json",
         yaml="jsonPath",
         json_path="logging.json",
-        group=LOGGING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "Stackdriver Log Location",
         "Where log lines in the form of Google Cloud Logging go. Empty writes none.",
         Text(),
@@ -216,11 +203,10 @@ OPERATION_OPTIONS = (
         flag="log-stackdriver",
         yaml="stackdriverPath",
         json_path="logging.stackdriver",
-        group=LOGGING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _logging_option(
         "Enable Terraform debug mode",
         "Let template authors see what Terraform logs in its debug mode. Such logs may hold "
         "secrets.",
@@ -228,7 +214,6 @@ OPERATION_OPTIONS = (
         env="CODER_ENABLE_TERRAFORM_DEBUG_MODE",
         json_path="enable_terraform_debug_mode",
         default="false",
-        group=LOGGING,
     ),
     Option(
         "Additional CSP Policy",
@@ -239,7 +224,7 @@ OPERATION_OPTIONS = (
         group=HTTP,
         obeyed=True,
     ),
-    Option(
+    _dangerous_option(
         "DANGEROUS: Allow all CORS requests",
         "Let scripts of any site call the API with the visitor's session. Only for development on "
         "your own machine.",
@@ -247,28 +232,25 @@ OPERATION_OPTIONS = (
         env="CODER_DANGEROUS_ALLOW_CORS_REQUESTS",
         yaml="",
         json_path="dangerous.allow_all_cors",
-        group=DANGEROUS,
         hidden=True,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _dangerous_option(
         "DANGEROUS: Allow Path App Sharing",
         "Allow the sharing of workspace applications that live under a path of the main site. Such "
         "an application can act in the name of the person who opens it.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SHARING",
         yaml="",
-        group=DANGEROUS,
     ),
-    Option(
+    _dangerous_option(
         "DANGEROUS: Allow Site Owners to Access Path Apps",
         "Let owners of the deployment open other people's applications under a path of the main "
         "site. Such an application can act with the owner's rights.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SITE_OWNER_ACCESS",
         yaml="",
-        group=DANGEROUS,
     ),
     Option(
         "Experiments",

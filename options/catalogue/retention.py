@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from options.catalogue.groups import RETENTION
 from options.option import Option
 from options.values import Bool, Duration
 
+_retention_option = partial(Option, group=RETENTION)
+
 RETENTION_OPTIONS = (
-    Option(
+    _retention_option(
         "Audit Logs Retention",
         "How long entries of the audit log are kept; 0 keeps them for ever. Ask your auditors "
         "before you shorten it.",
@@ -15,19 +19,17 @@ RETENTION_OPTIONS = (
         env="CODER_AUDIT_LOGS_RETENTION",
         yaml="audit_logs",
         default="0",
-        group=RETENTION,
         obeyed=True,
     ),
-    Option(
+    _retention_option(
         "Connection Logs Retention",
         "How long records of workspace connections are kept; 0 keeps them for ever.",
         Duration(),
         env="CODER_CONNECTION_LOGS_RETENTION",
         yaml="connection_logs",
         default="0",
-        group=RETENTION,
     ),
-    Option(
+    _retention_option(
         "API Keys Retention",
         "How long expired API keys are kept before they are deleted; 0 keeps them for ever. "
         "Meanwhile their owners learn that a key is expired rather than unknown.",
@@ -35,10 +37,9 @@ RETENTION_OPTIONS = (
         env="CODER_API_KEYS_RETENTION",
         yaml="api_keys",
         default="7d",
-        group=RETENTION,
         obeyed=True,
     ),
-    Option(
+    _retention_option(
         "Workspace Agent Logs Retention",
         "How long logs of workspace agents are kept once a newer build exists; 0 keeps them for "
         "ever.",
@@ -46,7 +47,6 @@ RETENTION_OPTIONS = (
         env="CODER_WORKSPACE_AGENT_LOGS_RETENTION",
         yaml="workspace_agent_logs",
         default="7d",
-        group=RETENTION,
     ),
     Option(
         "Enable Authorization Recordings",

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from options.catalogue.groups import HTTP, NETWORKING, TLS
 from options.option import Option
 from options.values import URL, Bool, Choice, Duration, Integer, Text, TextList
 from options.values.rules import IDLE_CONNECTIONS, NETWORK, one_of
 
+_http_option = partial(Option, group=HTTP)
+_networking_option = partial(Option, group=NETWORKING)
+
 SERVER_OPTIONS = (
-    Option(
+    _http_option(
         "Max Token Lifetime",
         "The longest lifetime that people may ask for when they make an API token.",
         Duration(),
         env="CODER_MAX_TOKEN_LIFETIME",
         json_path="session_lifetime.max_token_lifetime",
         default="876600h0m0s",
-        group=HTTP,
         obeyed=True,
     ),
-    Option(
+    _http_option(
         "Maximum Admin Token Lifetime",
         "The longest lifetime that owners may ask for when they make an API token. Their tokens "
         "are worth more, so it should be short.",
@@ -26,7 +30,6 @@ SERVER_OPTIONS = (
         env="CODER_MAX_ADMIN_TOKEN_LIFETIME",
         json_path="session_lifetime.max_admin_token_lifetime",
         default="168h0m0s",
-        group=HTTP,
         obeyed=True,
     ),
     Option(
@@ -58,23 +61,21 @@ SERVER_OPTIONS = (
         json_path="swagger.enable",
         obeyed=True,
     ),
-    Option(
+    _networking_option(
         "Proxy Trusted Headers",
         "The headers in which trusted proxies pass on the client's address, such as "
         "X-Forwarded-For. Set it together with the trusted origins when a proxy stands in front.",
         TextList(),
         env="CODER_PROXY_TRUSTED_HEADERS",
-        group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _networking_option(
         "Proxy Trusted Origins",
         "The addresses or networks of proxies whose headers are believed, such as 10.0.0.0/8. "
         "Never name a network from which clients connect directly.",
         TextList(NETWORK),
         env="CODER_PROXY_TRUSTED_ORIGINS",
-        group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
@@ -141,18 +142,17 @@ SERVER_OPTIONS = (
         default="auto",
         obeyed=True,
     ),
-    Option(
+    _networking_option(
         "Secure Auth Cookie",
         "Mark the session cookie so that browsers send it over HTTPS only. Switch it on wherever "
         "people use HTTPS.",
         Bool(),
         env="CODER_SECURE_AUTH_COOKIE",
         json_path="http_cookies.secure_auth_cookie",
-        group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
-    Option(
+    _networking_option(
         "SameSite Auth Cookie",
         "Whether browsers send the session cookie along with requests that other sites cause: lax "
         "or none. Choose none only if the dashboard is embedded elsewhere.",
@@ -161,7 +161,6 @@ SERVER_OPTIONS = (
         yaml="sameSiteAuthCookie",
         json_path="http_cookies.same_site",
         default="lax",
-        group=NETWORKING,
         external_workspace_proxies=True,
         obeyed=True,
     ),
@@ -234,13 +233,12 @@ SERVER_OPTIONS = (
         default="https://coder.com/docs/admin/templates/troubleshooting",
         hidden=True,
     ),
-    Option(
+    _networking_option(
         "Browser Only",
         "Let people reach workspaces through the browser alone, not through SSH or desktop "
         "editors.",
         Bool(),
         env="CODER_BROWSER_ONLY",
-        group=NETWORKING,
         enterprise=True,
     ),
     Option(
@@ -285,7 +283,7 @@ SERVER_OPTIONS = (
         Bool(),
         env="CODER_DISABLE_WORKSPACE_SHARING",
     ),
-    Option(
+    _http_option(
         "Session Duration",
         "How long a browser session lasts without use. Activity prolongs it unless the refresh is "
         "disabled.",
@@ -293,26 +291,23 @@ SERVER_OPTIONS = (
         env="CODER_SESSION_DURATION",
         json_path="session_lifetime.default_duration",
         default="24h0m0s",
-        group=HTTP,
         obeyed=True,
     ),
-    Option(
+    _http_option(
         "Disable Session Expiry Refresh",
         "End sessions when their time is up even if they are in use. Makes people sign in more "
         "often.",
         Bool(),
         env="CODER_DISABLE_SESSION_EXPIRY_REFRESH",
         json_path="session_lifetime.disable_expiry_refresh",
-        group=HTTP,
         obeyed=True,
     ),
-    Option(
+    _http_option(
         "Disable Password Authentication",
         "Refuse sign-in with a password. Make sure first that there is another way in; the "
         "administration pages still let owners in.",
         Bool(),
         env="CODER_DISABLE_PASSWORD_AUTH",
-        group=HTTP,
         obeyed=True,
     ),
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from options.values.base import ValueRefusedError, ValueType
+
+_HOST_PORT = re.compile(
+    r"(\[(?P<literal>[^\[\]]*)\]|(?P<name>[^:\[\]]*)):(?P<port>[^:\[\]]*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +44,7 @@ class Address(ValueType[HostPort]):
 
 def split_host_port(text: str) -> HostPort:
     """Returns the two parts. Raises: ValueRefusedError. Source: Go's net.SplitHostPort."""
-    if not text:
-        raise ValueRefusedError("must not be empty")
-    before, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueRefusedError("lacks the port")
-    host = _bracketed_host(text) if text.startswith("[") else before
-    if host is before and ":" in host:
-        raise ValueRefusedError("has too many colons; an IPv6 address stands in brackets")
-    inner = text.removeprefix("[").replace("]", "", 1) if host is not before else text
-    if "[" in inner or "]" in inner:
-        raise ValueRefusedError("has a stray bracket")
-    return HostPort(host, port)
-
-
-def _bracketed_host(text: str) -> str:
-    host, closing, after = text[1:].partition("]")
-    if not closing:
-        raise ValueRefusedError("lacks the closing bracket")
-    if not after.startswith(":"):
-        raise ValueRefusedError("lacks the port")
-    if after.count(":") > 1:
-        raise ValueRefusedError("has too many colons")
-    return host
+    found = _HOST_PORT.fullmatch(text)
+    if not found:
+        raise ValueRefusedError("is not a host and a port")
+    return HostPort(found["literal"] or found["name"] or "", found["port"])

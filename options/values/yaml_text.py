@@ -6,8 +6,9 @@ that stands twice, is named with its place.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import yaml
@@ -135,34 +136,15 @@ def _key_problems(node: MappingNode) -> Iterator[Problem]:
 
 
 def flow_text(value: object) -> str:
-    """Returns JSON with YAML's escapes, which reads back to the same value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_quoted(key)}: {flow_text(value[key])}" for key in value) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(flow_text(item) for item in value) + "]"
-    return str(value)
+    """Returns JSON, with YAML's escapes for what cannot be printed. It reads back to the value."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        character if character.isprintable() else f"\\U{ord(character):08X}" for character in text
+    )
 
 
 def scalar(text: str) -> str:
     """Returns the text without quotes where nobody can misread it, nothing for the empty text."""
     if not text or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
         return text
-    return _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    return '"' + "".join(_character(character) for character in text) + '"'
-
-
-def _character(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    return f"\\U{ord(character):08X}"
+    return flow_text(text)
