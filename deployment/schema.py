@@ -46,44 +46,31 @@ class _Leaf:
     optional: bool = False
 
 
-def components(catalogue: Iterable[Option], *, form: WireForm) -> dict[str, Schema]:
-    """Returns the schemas of the configuration and of an option, with their components, by name."""
-    return {
-        VALUES: config_schema(catalogue, form=form),
-        OPTION: option_schema(form),
-        GROUP: group_schema(form),
-        **form.components,
-    }
-
-
-def config_schema(catalogue: Iterable[Option], *, form: WireForm) -> Schema:
+def config_schema(form: WireForm) -> Schema:
     """Returns the schema of the member `config`: a tree with a leaf for each JSON path."""
     tree: dict[str, Any] = {}
-    for option in _one_for_each_place(catalogue):
-        leaf = _Leaf(_described(option, form=form), form.may_leave_out(option))
+    for option in _one_for_each_place():
+        leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
         put(tree, option.json_path, leaf, form=form)
     for path, constant in CONSTANT_LEAVES.items():
         put(tree, path, _Leaf({"const": constant}), form=form)
     return _object(tree)
 
 
-def _one_for_each_place(catalogue: Iterable[Option]) -> Iterable[Option]:
+def _one_for_each_place() -> Iterable[Option]:
     """Returns the options without old names that share a place with the new one."""
     places: dict[str, Option] = {}
-    for option in catalogue:
+    for option in CATALOGUE:
         if option.json_path not in places or not option.use_instead:
             places[option.json_path] = option
     return places.values()
 
 
-def _described(option: Option, *, form: WireForm) -> Schema:
+def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
     schema = form.encodings[type(option.type)].schema
-    parts = (
-        option.description,
-        schema.get("description", ""),
-        "Secret: always empty here." if option.secret else "",
-    )
-    return schema | {"description": " ".join(filter(None, parts))}
+    secret = "Secret: always empty here." if option.secret else ""
+    parts = (option.description, schema.get("description", ""), secret)
+    return _described(schema, " ".join(filter(None, parts)))
 
 
 def _object(tree: dict[str, Any]) -> Schema:
@@ -95,42 +82,46 @@ def _object(tree: dict[str, Any]) -> Schema:
 
 
 def option_schema(form: WireForm) -> Schema:
-    members: dict[str, Schema] = {
+    sources = [source.value for source in ValueSource]
+    members = {
         "name": TEXT,
         "description": TEXT,
-        "required": TRUTH | {"description": "Always false: every option can be left unset."},
-        "flag": TEXT | {"description": "The command-line flag, without its dashes."},
-        "flag_shorthand": TEXT | {"description": "The flag's one-letter form."},
-        "env": TEXT | {"description": "The environment variable."},
-        "yaml": TEXT | {"description": "The key in the YAML file, below that of the group."},
-        "default": TEXT | {"description": "The text that is parsed when nothing sets the option."},
+        "required": _described(TRUTH, "Always false: every option can be left unset."),
+        "flag": _described(TEXT, "The command-line flag, without its dashes."),
+        "flag_shorthand": _described(TEXT, "The flag's one-letter form."),
+        "env": _described(TEXT, "The environment variable."),
+        "yaml": _described(TEXT, "The key in the YAML file, below that of the group."),
+        "default": _described(TEXT, "The text that is parsed when nothing sets the option."),
         "value": _any_value(form),
         "annotations": map_of(TEXT),
-        "group": ref(GROUP) if form.omits_empty else nullable(ref(GROUP)),
-        "use_instead": array_of(ref(OPTION))
-        | {"description": "The options that have taken this one's place."},
+        "group": _group_reference(form),
+        "use_instead": _described(
+            array_of(ref(OPTION)), "The options that have taken this one's place."
+        ),
         "hidden": TRUTH,
-        "value_source": TEXT
-        | {
-            "enum": [source.value for source in ValueSource],
-            "description": "The source that set the value; empty when none did.",
-        },
+        "value_source": _described(
+            TEXT | {"enum": sources}, "The source that set the value; empty when none did."
+        ),
     }
-    return object_of(members, optional=_all_but_name(members) if form.omits_empty else ())
+    return _named(members, form=form)
 
 
 def group_schema(form: WireForm) -> Schema:
-    members: dict[str, Schema] = {
-        "parent": ref(GROUP) if form.omits_empty else nullable(ref(GROUP)),
-        "name": TEXT,
-        "yaml": TEXT,
-        "description": TEXT,
-    }
-    return object_of(members, optional=_all_but_name(members) if form.omits_empty else ())
+    members = {"parent": _group_reference(form), "name": TEXT, "yaml": TEXT, "description": TEXT}
+    return _named(members, form=form)
 
 
-def _all_but_name(members: dict[str, Schema]) -> list[str]:
-    return [name for name in members if name != "name"]
+def _described(schema: Schema, description: str) -> Schema:
+    return schema | {"description": description}
+
+
+def _named(members: dict[str, Schema], *, form: WireForm) -> Schema:
+    """Returns an object that has all members, or only its name where empty ones are left out."""
+    return object_of(members, optional=members.keys() - {"name"} if form.omits_empty else ())
+
+
+def _group_reference(form: WireForm) -> Schema:
+    return ref(GROUP) if form.omits_empty else nullable(ref(GROUP))
 
 
 def _any_value(form: WireForm) -> Schema:
@@ -139,28 +130,34 @@ def _any_value(form: WireForm) -> Schema:
     choices = [CHOICE_MEMBERS] if form.choice_members else []
     plain = [_without_words(schema) for schema in (*schemas, *choices, NULL)]
     different = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
-    return {
-        "anyOf": different,
-        "description": "In the option's own type, as in the configuration; null for a secret.",
-    }
+    return _described(
+        {"anyOf": different},
+        "In the option's own type, as in the configuration; null for a secret.",
+    )
 
 
 def _without_words(schema: Schema) -> Schema:
     return {key: item for key, item in schema.items() if key != "description"}
 
 
-def _components(chosen: Wire) -> dict[str, Schema]:
-    found = components(CATALOGUE, form=WIRE_FORMS[chosen.value])
+def components(chosen: Wire) -> dict[str, Schema]:
+    """Returns the schemas of the configuration and of an option, with their components, by name."""
+    form = WIRE_FORMS[chosen.value]
     options = options_document(load({}), wire=chosen.value)
     example = next(option for option in options if option["name"] == EXAMPLE)
-    return found | {OPTION: found[OPTION] | {"examples": [example]}}
+    return {
+        VALUES: config_schema(form),
+        OPTION: option_schema(form) | {"examples": [example]},
+        GROUP: group_schema(form),
+        **form.components,
+    }
 
 
 class _FromCatalogue(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
     component = ""
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
-        for name, schema in _components(wire.current()).items():
+        for name, schema in components(wire.current()).items():
             component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         return ref(self.component)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,40 +21,26 @@ PROVISIONER_API_VERSION = "1.14"
 _SEPARATOR = re.compile(r"[ =]")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildInfo:
-    agent_api_version: str
-    dashboard_url: str
-    deployment_id: str
-    external_url: str
-    provisioner_api_version: str
-    telemetry: bool
-    upgrade_message: str
-    version: str
-    webpush_public_key: str
-    workspace_proxy: bool
-
-
 def external_url() -> str:
     """Returns the page that describes this release of ours."""
     return f"{PROJECT_URL}/releases/tag/v{settings.VERSION}"
 
 
-def build_info() -> BuildInfo:
-    """Returns the answer of `GET /buildinfo`."""
+def build_info() -> dict[str, object]:
+    """Returns the answer of `GET /buildinfo`. Shape: codersdk.BuildInfoResponse."""
     identity = deployment_identity()
-    return BuildInfo(
-        agent_api_version=AGENT_API_VERSION,
-        dashboard_url=settings.ACCESS_URL,
-        deployment_id=str(identity.deployment_id),
-        external_url=external_url(),
-        provisioner_api_version=PROVISIONER_API_VERSION,
-        telemetry=settings.TELEMETRY,
-        upgrade_message=settings.CLI_UPGRADE_MESSAGE,
-        version=settings.BUILD_VERSION,
-        webpush_public_key=identity.vapid_public_key,
-        workspace_proxy=False,
-    )
+    return {
+        "agent_api_version": AGENT_API_VERSION,
+        "dashboard_url": settings.ACCESS_URL,
+        "deployment_id": str(identity.deployment_id),
+        "external_url": external_url(),
+        "provisioner_api_version": PROVISIONER_API_VERSION,
+        "telemetry": settings.TELEMETRY,
+        "upgrade_message": settings.CLI_UPGRADE_MESSAGE,
+        "version": settings.BUILD_VERSION,
+        "webpush_public_key": identity.vapid_public_key,
+        "workspace_proxy": False,
+    }
 
 
 def deployment_identity() -> DeploymentIdentity:
@@ -87,20 +72,13 @@ def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
     return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class SSHConfig:
-    hostname_prefix: str
-    hostname_suffix: str
-    ssh_config_options: dict[str, str]
-
-
-def ssh_config() -> SSHConfig:
-    """Returns the answer of `GET /deployment/ssh`, which clients write into their own files."""
-    return SSHConfig(
-        hostname_prefix=settings.SSH_HOSTNAME_PREFIX,
-        hostname_suffix=settings.SSH_HOSTNAME_SUFFIX,
-        ssh_config_options=parse_options(settings.SSH_CONFIG_OPTIONS),
-    )
+def ssh_config() -> dict[str, object]:
+    """Returns the answer of `GET /deployment/ssh`. Shape: codersdk.SSHConfigResponse."""
+    return {
+        "hostname_prefix": settings.SSH_HOSTNAME_PREFIX,
+        "hostname_suffix": settings.SSH_HOSTNAME_SUFFIX,
+        "ssh_config_options": parse_options(settings.SSH_CONFIG_OPTIONS),
+    }
 
 
 def parse_options(items: Iterable[str]) -> dict[str, str]:

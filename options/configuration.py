@@ -50,6 +50,9 @@ class Configuration:
         """Returns the option of this name, with the default that holds on this machine."""
         return next(option for option in self.options if option.name == name)
 
+    def value(self, option_name: str) -> Any:
+        return self.values[self.option(option_name).json_path]
+
     def source(self, option_name: str) -> ValueSource:
         return self.sources[self.option(option_name).json_path]
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from options.catalogue import OWN_OPTIONS
 from options.configuration import Configuration, ConfigurationError, Flags, load
 from options.errors import OptionError, presentable
+from options.option import by_env
 from options.values.rules import LISTENER, POSTGRES_URL
 
 CODER_VERSION = "CODERAPI_CODER_VERSION"
@@ -26,6 +27,9 @@ _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "put a proxy that can do so in front, and switch TLS off here"
 _LOG_OPTIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
+
+# The option's name, the problem, and what is accepted instead.
+type _Complaint = tuple[str, str, str]
 
 
 def load_for_start(environ: Mapping[str, str], *, flags: Flags, development: bool) -> Configuration:
@@ -46,7 +50,7 @@ def computed_defaults(environ: Mapping[str, str], *, development: bool) -> dict[
         home = environ.get("HOME")
         above = str(Path(home) / ".cache") if home else tempfile.gettempdir()
     defaults = {"cache_directory": str(Path(above) / "coder")}
-    version = environ.get(CODER_VERSION) or _default_of(CODER_VERSION)
+    version = environ.get(CODER_VERSION) or by_env(OWN_OPTIONS)[CODER_VERSION].default
     if version != "0.0.0":
         defaults["docs_url"] = f"https://coder.com/docs/@v{version}"
     if development:
@@ -54,127 +58,91 @@ def computed_defaults(environ: Mapping[str, str], *, development: bool) -> dict[
     return defaults
 
 
-def _default_of(variable: str) -> str:
-    """Returns the default text of one of our own settings."""
-    return next(option.default for option in OWN_OPTIONS if option.env == variable)
-
-
 def refusals(options: Configuration) -> list[OptionError]:
     """Returns a complaint for each value that cannot be obeyed."""
-    return [
-        *_database(options),
-        *_listeners(options),
-        *(_tls(options) if options["tls.enable"] else ()),
-        *_transport_security(options),
-        *_email(options),
-        *_logs(options),
-    ]
+    tls = (_certificates, _tls) if options["tls.enable"] else ()
+    checks = (_database, _listeners, *tls, _transport_security, _email, _logs)
+    return [_error(options, *complaint) for check in checks for complaint in check(options)]
 
 
-def _error(
-    options: Configuration, name: str, problem: str, *, accepted: str = "", shows: bool = True
-) -> OptionError:
+def _error(options: Configuration, name: str, problem: str, accepted: str) -> OptionError:
     option = options.option(name)
     value = options[option.json_path]
-    return OptionError(
-        problem,
-        options.places[option.json_path] or option.env,
-        option=name,
-        source=options.sources[option.json_path],
-        shown=presentable(option.type.format(value)) if shows and value else "",
-        accepted=accepted,
-    )
+    place = options.places[option.json_path] or option.env
+    source = options.sources[option.json_path]
+    shown = presentable(option.type.format(value)) if value and not option.secret else ""
+    return OptionError(problem, place, name, source, shown, accepted)
 
 
-def _database(options: Configuration) -> Iterator[OptionError]:
+def _database(options: Configuration) -> Iterator[_Complaint]:
     url = options["pg_connection_url"]
     if url and not POSTGRES_URL.is_met(url):
-        accepted = POSTGRES_URL.accepted
-        yield _error(
-            options, "Postgres Connection URL", "is refused", accepted=accepted, shows=False
-        )
+        yield "Postgres Connection URL", "is refused", POSTGRES_URL.accepted
     if options["pg_auth"].lower() != "password":
         problem = "cannot be served: this service signs in to PostgreSQL with what the URL says"
-        yield _error(options, "Postgres Auth", problem, accepted="password")
+        yield "Postgres Auth", problem, "password"
     most, idle = options["pg_conn_max_open"], options["pg_conn_max_idle"]
     if idle != "auto" and int(idle) > most > 0:
         problem = f"is more than the {most} connections that may be open"
-        yield _error(options, "Postgres Connection Max Idle", problem)
+        yield "Postgres Connection Max Idle", problem, ""
 
 
-def _listeners(options: Configuration) -> Iterator[OptionError]:
+def _listeners(options: Configuration) -> Iterator[_Complaint]:
     address, tls = options["http_address"], options["tls.enable"]
     if not address and not tls:
-        problem = "is empty and TLS is off, so nothing would be listened on"
-        yield _error(options, "HTTP Address", problem)
+        yield "HTTP Address", "is empty and TLS is off, so nothing would be listened on", ""
     listeners = {
         "HTTP Address": bool(address),
         "TLS Address": tls,
         "Prometheus Address": options["prometheus.enable"],
     }
     for name, is_on in listeners.items():
-        value = str(options[options.option(name).json_path])
-        if is_on and not LISTENER.is_met(value):
-            yield _error(options, name, "is no address to listen on", accepted=LISTENER.accepted)
+        if is_on and not LISTENER.is_met(str(options.value(name))):
+            yield name, "is no address to listen on", LISTENER.accepted
 
 
-def _tls(options: Configuration) -> Iterator[OptionError]:
-    yield from _certificates(options)
+def _tls(options: Configuration) -> Iterator[_Complaint]:
     if options["tls.min_version"] not in _SERVED_VERSIONS:
-        yield _error(
-            options,
-            "TLS Minimum Version",
-            f"is too old to be served; {_PROXY}",
-            accepted=" or ".join(_SERVED_VERSIONS),
-        )
+        accepted = " or ".join(_SERVED_VERSIONS)
+        yield "TLS Minimum Version", f"is too old to be served; {_PROXY}", accepted
     if options["tls.client_auth"] not in _SERVED_CLIENT_AUTH:
-        accepted = " or ".join(_SERVED_CLIENT_AUTH)
-        yield _error(options, "TLS Client Auth", f"cannot be served; {_PROXY}", accepted=accepted)
+        yield "TLS Client Auth", f"cannot be served; {_PROXY}", " or ".join(_SERVED_CLIENT_AUTH)
     elif options["tls.client_auth"] != "none" and not options["tls.client_ca_file"]:
-        problem = "is needed, since clients must show a certificate"
-        yield _error(options, "TLS Client CA Files", problem)
-    for name, path in (
-        ("TLS Ciphers", "tls.supported_ciphers"),
-        ("TLS Allow Insecure Ciphers", "tls.allow_insecure_ciphers"),
-    ):
-        if options[path]:
-            yield _error(options, name, f"cannot be served; {_PROXY}", shows=False)
+        yield "TLS Client CA Files", "is needed, since clients must show a certificate", ""
+    for name in ("TLS Ciphers", "TLS Allow Insecure Ciphers"):
+        if options.value(name):
+            yield name, f"cannot be served; {_PROXY}", ""
 
 
-def _certificates(options: Configuration) -> Iterator[OptionError]:
-    for name, path in (
-        ("TLS Certificate Files", "tls.cert_file"),
-        ("TLS Key Files", "tls.key_file"),
-    ):
-        files = options[path] or []
+def _certificates(options: Configuration) -> Iterator[_Complaint]:
+    for name in ("TLS Certificate Files", "TLS Key Files"):
+        files = options.value(name) or []
         if not files:
-            yield _error(options, name, "is needed while TLS is on")
+            yield name, "is needed while TLS is on", ""
         elif len(files) > 1:
-            problem = f"names {len(files)} files, and one can be served; {_PROXY}"
-            yield _error(options, name, problem, shows=False)
+            yield name, f"names {len(files)} files, and one can be served; {_PROXY}", ""
 
 
-def _transport_security(options: Configuration) -> Iterator[OptionError]:
+def _transport_security(options: Configuration) -> Iterator[_Complaint]:
     words = options["strict_transport_security_options"]
     if words and options["strict_transport_security"] <= 0:
         problem = "says nothing without a Strict-Transport-Security of more than 0 seconds"
-        yield _error(options, "Strict-Transport-Security Options", problem)
+        yield "Strict-Transport-Security Options", problem, ""
 
 
-def _email(options: Configuration) -> Iterator[OptionError]:
+def _email(options: Configuration) -> Iterator[_Complaint]:
     smarthost = options["notifications.email.smarthost"]
     if smarthost and ":" in smarthost and not LISTENER.is_met(smarthost):
-        yield _error(options, "Email: Smarthost", "is no address", accepted="host:port")
+        yield "Email: Smarthost", "is no address", "host:port"
     if smarthost and not options["notifications.email.from"]:
-        problem = "is needed, since a mail server is named"
-        yield _error(options, "Email: From Address", problem)
+        yield "Email: From Address", "is needed, since a mail server is named", ""
 
 
-def _logs(options: Configuration) -> Iterator[OptionError]:
+def _logs(options: Configuration) -> Iterator[_Complaint]:
     for name in _LOG_OPTIONS:
-        path = options[options.option(name).json_path]
+        path = options.value(name)
         if path and not path.startswith("/dev/") and not _is_writable(Path(path)):
-            yield _error(options, name, "cannot be written by this user")
+            yield name, "cannot be written by this user", ""
 
 
 def _is_writable(path: Path) -> bool:

@@ -109,10 +109,10 @@ GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE
     ("more", "said"),
     [
         ({"CODER_TLS_CERT_FILE": ""}, "TLS Certificate Files: is needed"),
-        ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: names 2 files"),
+        ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: 'b,c' names 2 files"),
         ({"CODER_TLS_MIN_VERSION": "tls10"}, "TLS Minimum Version: 'tls10'"),
-        ({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"}, "TLS Ciphers: cannot be served"),
-        ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: cannot"),
+        ({"CODER_TLS_CIPHERS": "TLS_RSA_X"}, "TLS Ciphers: 'TLS_RSA_X' cannot be served"),
+        ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: 'true' cannot"),
         ({"CODER_TLS_CLIENT_AUTH": "request"}, "TLS Client Auth: 'request' cannot be served"),
         ({"CODER_TLS_CLIENT_AUTH": "require-and-verify"}, "TLS Client CA Files: is needed"),
         ({"CODER_TLS_ADDRESS": "localhost:https"}, "TLS Address: 'localhost:https' is no"),

@@ -20,7 +20,6 @@ from deployment.schema import components
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE
-from options.wires import WIRE_FORMS
 from tests.support.client import APIClient
 from tests.support.schema_validation import API, document, resolved, validator_of
 
@@ -172,7 +171,7 @@ def test_every_example_follows_its_schema(wire: Wire) -> None:
 
 @both_wires
 def test_every_member_of_a_serializer_says_what_it_is(wire: Wire) -> None:
-    from_catalogue = components(CATALOGUE, form=WIRE_FORMS[wire.value])
+    from_catalogue = components(wire)
     schemas = document(wire)["components"]["schemas"]
     for name in schemas.keys() - from_catalogue:
         for member, schema in schemas[name].get("properties", {}).items():
