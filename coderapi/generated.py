@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.option import by_env
-from options.reference import options_reference
+from options.reference import options_reference, wrapped
 
 type Maker = Callable[[], str]
 
@@ -84,14 +83,7 @@ def _heading(text: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width=WIDTH,
-        initial_indent="# ",
-        subsequent_indent="# ",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return wrapped(text, indent="# ", width=WIDTH)
 
 
 DOCUMENTS: Mapping[str, Maker] = {

@@ -1,6 +1,6 @@
 """Redaction: every value goes through `without_secrets` before it leaves the process.
 
-Renderers withhold a secret option as a whole; this finds the secrets within other values.
+A secret option is withheld as a whole; of other values the secrets within them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from options.configuration import Configuration
+from options.option import Option
 from options.values import ParsedURL
 from options.values.structs import EXTERNAL_AUTH_SECRET
 from options.values.urls import MASK, without_password
@@ -33,14 +34,14 @@ def without_secrets(value: Any) -> Any:
     return value
 
 
+def shown_value(option: Option, options: Configuration) -> Any:
+    """Returns the value without secrets, nothing of a secret option."""
+    return option.type.zero if option.secret else without_secrets(options[option.json_path])
+
+
 def tellable(options: Configuration) -> Configuration:
     """Returns Coder's options alone, without secrets: answers and pages are made of these."""
-    shown = {
-        option.json_path: (
-            option.type.zero if option.secret else without_secrets(options[option.json_path])
-        )
-        for option in options.options
-    }
+    shown = {option.json_path: shown_value(option, options) for option in options.options}
     return dataclasses.replace(options, values=shown)
 
 

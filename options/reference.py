@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from options.catalogue import CATALOGUE, GROUPS
 from options.option import Group, Option
 from options.values import Bool
 
-_WIDTH = 92
 _UNDER_FLAG = " " * 10
 
 _HEAD = """\
@@ -37,21 +36,22 @@ start with a message that names it: more than one certificate, cipher lists, TLS
 certificates that are optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put
 a proxy in front.
 """
-_UNGROUPED = "Without a group"
 
 
 def options_reference() -> str:
     """Returns the page: a section for each group, an entry for each option."""
-    sections = [_HEAD]
-    for group in (None, *GROUPS):
-        options = [option for option in CATALOGUE if option.group == group]
-        if options:
-            sections.append("\n".join(_section(group, options)))
-    return "\n".join(sections)
+    sections = ["\n".join(_section(*found)) for found in _grouped(CATALOGUE)]
+    return "\n".join([_HEAD, *sections])
+
+
+def _grouped(options: Iterable[Option]) -> Iterator[tuple[Group | None, list[Option]]]:
+    """Yields the options by group, those without a group first."""
+    found = {group: [each for each in options if each.group == group] for group in (None, *GROUPS)}
+    yield from ((group, members) for group, members in found.items() if members)
 
 
 def _section(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
-    yield f"## {group.path if group else _UNGROUPED}\n"
+    yield f"## {group.path if group else 'Without a group'}\n"
     if group:
         yield f"{group.description}\n"
     for option in options:
@@ -62,7 +62,8 @@ def _section(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
 
 
 def _facts(option: Option) -> Iterator[str]:
-    yield f"{'**Obeyed**' if option.obeyed else '*Reported*'}.{_after(option.remark)}"
+    obeyed = "**Obeyed**." if option.obeyed else "*Reported*."
+    yield f"{obeyed} {option.remark}".rstrip()
     if option.use_instead:
         yield f"Deprecated: use {' and '.join(option.use_instead)}."
     elif option.deprecated:
@@ -82,30 +83,21 @@ def _ways(option: Option) -> Iterator[str]:
         yield f"`{option.yaml_path}` in YAML"
 
 
-def _after(remark: str) -> str:
-    return f" {remark}" if remark else ""
-
-
 def flag_help() -> str:
-    """Returns one block for each group, those without a group first, without hidden options."""
+    """Returns one block for each group, without hidden options."""
     shown = [option for option in CATALOGUE if not option.hidden]
-    blocks = []
-    for group in (None, *GROUPS):
-        options = [option for option in shown if option.group == group]
-        if options:
-            blocks.append("\n".join(_block(group, options)))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join("\n".join(_block(*found)) for found in _grouped(shown)) + "\n"
 
 
 def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
     yield f"{group.path if group else 'General'}:"
     if group:
-        yield from _wrapped(group.description, indent="  ")
+        yield from wrapped(group.description, indent="  ")
     for option in options:
         yield ""
         yield f"  {_spellings(option)}"
         default = f" (default: {option.default})" if option.default else ""
-        yield from _wrapped(option.description + default, indent=_UNDER_FLAG)
+        yield from wrapped(option.description + default, indent=_UNDER_FLAG)
 
 
 def _spellings(option: Option) -> str:
@@ -115,10 +107,11 @@ def _spellings(option: Option) -> str:
     return f"{shorthand}--{option.flag}{value}{variable}"
 
 
-def _wrapped(text: str, *, indent: str) -> list[str]:
+def wrapped(text: str, *, indent: str, width: int = 92) -> list[str]:
+    """Returns the text in indented lines, which break between words alone."""
     return textwrap.wrap(
         text,
-        _WIDTH,
+        width,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,

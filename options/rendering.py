@@ -6,6 +6,7 @@ from typing import Any
 
 from options.configuration import Configuration
 from options.option import Group, Option
+from options.redaction import shown_value
 from options.values import Choice
 from options.wires import WIRE_FORMS, WireForm
 
@@ -18,7 +19,7 @@ def config_document(configuration: Configuration, *, wire: str = "documented") -
     form = WIRE_FORMS[wire]
     document: dict[str, Any] = {}
     for option in configuration.options:
-        value = option.type.zero if option.secret else configuration[option.json_path]
+        value = shown_value(option, configuration)
         if value or not form.may_leave_out(option):
             put(document, option.json_path, form.encode(option.type, value), form=form)
     for path, constant in CONSTANT_LEAVES.items():
@@ -90,7 +91,7 @@ def option_value(
     """Returns the value in JSON; None for a secret."""
     if option.secret:
         return None
-    value = form.encode(option.type, configuration[option.json_path])
+    value = form.encode(option.type, shown_value(option, configuration))
     if form.choice_members and isinstance(option.type, Choice):
         return {"Choices": list(option.type.choices), "Value": value}
     return value

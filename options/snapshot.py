@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from options.configuration import Configuration
 from options.option import Option
-from options.redaction import without_secrets
+from options.redaction import shown_value
 
 SHORT = 8
 _DIGEST_BYTES = 16
@@ -45,7 +45,7 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
     secrets: dict[str, str] = {}
     for option in options.options:
         path, value = option.json_path, options[option.json_path]
-        shown = option.type.zero if option.secret else without_secrets(value)
+        shown = shown_value(option, options)
         if not option.secret:
             values[path] = option.type.format(shown)
         if shown != value:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from options.option import Option
-from options.redaction import without_secrets
 from options.values import (
     URL,
     Address,
@@ -127,7 +126,7 @@ class WireForm:
     always_shown: frozenset[str] = frozenset()
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
-        return self.encodings[type(value_type)].encode(without_secrets(value))
+        return self.encodings[type(value_type)].encode(value)
 
     def may_leave_out(self, option: Option) -> bool:
         """Tells whether the configuration lacks the option's member while its value is empty."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from options.catalogue import GROUPS
 from options.configuration import Configuration
 from options.option import Option, ValueSource
 from options.redaction import without_secrets
+from options.reference import wrapped
 from options.values import Bool, Duration, Integer, TextList
 from options.values.structs import Struct
 from options.values.yaml_text import flow_text, scalar
@@ -87,15 +87,7 @@ def _is_superfluous(option: Option, configuration: Configuration) -> bool:
 
 
 def _comment(text: str, *, indent: str) -> list[str]:
-    prefix = f"{indent}# "
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=prefix,
-        subsequent_indent=prefix,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped(text, indent=f"{indent}# ", width=_WIDTH)
 
 
 def _text(option: Option, value: Any) -> str:

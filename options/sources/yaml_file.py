@@ -57,7 +57,9 @@ class _Reader:
             path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
             if option is not None and "." not in key.value:
-                self.gathered.add(option, f"{self.file}:{_value_place(key, node)}", node)
+                # A blank value has no place of its own that an operator would recognise.
+                place = place_of(key if is_blank(node) else node)
+                self.gathered.add(option, f"{self.file}:{place}", node)
             elif path in self.known and "." not in key.value:
                 self._read_group(path, node)
             else:
@@ -76,7 +78,8 @@ class _Reader:
             return
         elsewhere = next(self._without_key(path), None)
         if elsewhere is not None:
-            ways = " or ".join(self._ways(elsewhere))
+            variable = f"{elsewhere.env}_FILE" if elsewhere.secret else elsewhere.env
+            ways = " or ".join(filter(None, (variable, f"--{elsewhere.flag}")))
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
             self.refuse(problem, place_of(key), option=elsewhere.name)
             return
@@ -92,12 +95,6 @@ class _Reader:
                 if wanted in {_folded(name) for name in names if name}:
                     yield option
 
-    @staticmethod
-    def _ways(option: Option) -> Iterator[str]:
-        if option.env:
-            yield f"{option.env}_FILE" if option.secret else option.env
-        yield f"--{option.flag}"
-
     def _namesake(self, key: str) -> str:
         """Returns the path of the only option or group that ends like this key."""
         paths = [path for path in self.known if path.rpartition(".")[2] == key]
@@ -105,11 +102,6 @@ class _Reader:
 
     def refuse(self, problem: str, place: Place, *, option: str = "", nearest: str = "") -> None:
         self.gathered.refuse(f"{self.file}:{place}", problem, option=option, nearest=nearest)
-
-
-def _value_place(key: ScalarNode, node: Node) -> Place:
-    # A blank value has no place of its own that an operator would recognise.
-    return place_of(key if is_blank(node) else node)
 
 
 def _folded(name: str) -> str:
