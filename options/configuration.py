@@ -16,7 +16,8 @@ from options.sources.flags import read_flags
 from options.sources.indexed import read_providers
 from options.sources.settings import Gathered
 from options.sources.yaml_file import read_yaml_file
-from options.values import Bool, HostPort, ValueRefusedError
+from options.values import HostPort
+from options.values.scalars import TRUE
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 
@@ -52,9 +53,6 @@ class Configuration:
 
     def value(self, option_name: str) -> Any:
         return self.values[self.option(option_name).json_path]
-
-    def source(self, option_name: str) -> ValueSource:
-        return self.sources[self.option(option_name).json_path]
 
     def replace(self, values: Mapping[str, Any]) -> Configuration:
         """Returns the same with other values; their sources stay as they are."""
@@ -154,13 +152,5 @@ def _spread_address(values: dict[str, Any]) -> None:
 
 
 def _asks_for_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
-    return _REDIRECT_FLAG in flags or any(
-        _is_true(variables.get(name, "")) for name in _REDIRECT_VARIABLES
-    )
-
-
-def _is_true(text: str) -> bool:
-    try:
-        return Bool().parse(text)
-    except ValueRefusedError:
-        return False
+    set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
+    return _REDIRECT_FLAG in flags or not TRUE.isdisjoint(set_to)

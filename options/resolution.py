@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 from options.errors import OptionError
 from options.option import Option, ValueSource
 from options.sources.settings import Gathered, Setting
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A value, its source, and the variable, flag or line of a file that set it."""
-
-    value: Any = field(repr=False)
-    source: ValueSource
-    place: str = ""
 
 
 class Resolver:
@@ -40,19 +30,19 @@ class Resolver:
         for option in dict.fromkeys(setting.option for setting in gathered.settings):
             self._warn_if_deprecated(option, gathered.source)
 
-    def resolved(self) -> dict[str, Resolved]:
-        """Returns the values by JSON path, in the order of the options."""
-        values: dict[str, Resolved] = {}
+    def resolved(self) -> dict[str, Setting]:
+        """Returns what counts by JSON path, in the order of the options."""
+        found: dict[str, Setting] = {}
         for option in self._options:
             path = option.json_path
             if path in self._read:
-                values[path] = _combined(self._read[path])
+                found[path] = _combined(self._read[path])
             elif option.default:
                 value = option.type.parse(option.default)
-                values[path] = Resolved(value, ValueSource.DEFAULT)
-            elif path not in values:
-                values[path] = Resolved(option.type.zero, ValueSource.UNSET)
-        return values
+                found[path] = Setting(option, ValueSource.DEFAULT, "", value)
+            elif path not in found:
+                found[path] = Setting(option, ValueSource.UNSET, "", option.type.zero)
+        return found
 
     def _warn_if_deprecated(self, option: Option, source: ValueSource) -> None:
         if option.use_instead:
@@ -77,8 +67,8 @@ def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionE
             yield OptionError(problem, setting.place, setting.option.name, setting.source)
 
 
-def _combined(settings: list[Setting]) -> Resolved:
-    """Returns the value that counts.
+def _combined(settings: list[Setting]) -> Setting:
+    """Returns the last of the strongest source, with the value that counts.
 
     Environment and flags add up where the type combines; a file counts only without them.
     """
@@ -87,7 +77,7 @@ def _combined(settings: list[Setting]) -> Resolved:
     value = last.option.type.zero
     for setting in stronger:
         value = last.option.type.merge(value, setting.value)
-    return Resolved(value, last.source, last.place)
+    return dataclasses.replace(last, value=value)
 
 
 def _spelling(option: Option, source: ValueSource) -> str:

@@ -89,22 +89,20 @@ def _shown(option: Option, configuration: Configuration) -> str:
 def _wanted(options: Sequence[Option], names: Sequence[str]) -> set[Option]:
     if not names:
         return set(options)
-    known = {
-        spelling.casefold(): option
+    spellings = {
+        spelling: option
         for option in options
         for spelling in (
             *(option.json_path, option.yaml_path, option.env),
             *(option.flag, option.flag and f"--{option.flag}", option.name),
         )
-        if spelling
     }
-    unknown = [name for name in names if name.casefold() not in known]
+    known = {spelling.casefold(): option for spelling, option in spellings.items() if spelling}
+    unknown = [
+        OptionError("no such option", name, nearest=nearest_name(name, spellings))
+        for name in names
+        if name.casefold() not in known
+    ]
     if unknown:
-        nearest = [known.get(nearest_name(name, known)) for name in unknown]
-        raise ConfigurationError(
-            [
-                OptionError("no such option", name, nearest=option.name if option else "")
-                for name, option in zip(unknown, nearest, strict=True)
-            ]
-        )
+        raise ConfigurationError(unknown)
     return {known[name.casefold()] for name in names}

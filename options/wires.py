@@ -88,10 +88,6 @@ URL_MEMBERS = object_of(
         "rawFragment": TEXT,
     }
 )
-ADDRESS_MEMBERS = object_of(
-    {"host": TEXT | {"examples": ["127.0.0.1"]}, "port": TEXT | {"examples": ["3000"]}}
-)
-REGEXP_MEMBERS = object_of({"source": TEXT | {"description": "The pattern, in RE2 syntax."}})
 CHOICE_MEMBERS = object_of({"Choices": TEXTS, "Value": TEXT})
 
 # Other types, such as a URL, an address or a struct, are shown when empty.
@@ -161,18 +157,14 @@ def _text(decoded: str) -> str:
 
 
 def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
-    if providers is None:
-        return None
-    return [
+    return providers and [
         {key: item for key, item in provider.items() if key not in _NEVER_TOLD}
         for provider in providers
     ]
 
 
 def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
-    if links is None:
-        return None
-    return [
+    return links and [
         {key: text for key, text in link.items() if text or key != "location"} for link in links
     ]
 
@@ -212,8 +204,10 @@ _DOCUMENTED = WireForm(
     },
     components={
         _URL: URL_MEMBERS,
-        _ADDRESS: ADDRESS_MEMBERS,
-        _REGEXP: REGEXP_MEMBERS,
+        _ADDRESS: object_of(
+            {"host": TEXT | {"examples": ["127.0.0.1"]}, "port": TEXT | {"examples": ["3000"]}}
+        ),
+        _REGEXP: object_of({"source": TEXT | {"description": "The pattern, in RE2 syntax."}}),
         _LINK: _record(LINK_FIELDS, lists=TEXTS),
         _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, lists=TEXTS),
     },

@@ -11,7 +11,7 @@ from kernel.durations import DurationError, format_duration, parse_duration
 from options.values.base import ValueRefusedError, ValueType
 from options.values.rules import Rule
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 # Empty is false in Coder's reader, so that a blank YAML value switches off.
 _FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 
@@ -31,7 +31,7 @@ class Bool(ValueType[bool]):
     zero = False
 
     def parse(self, text: str) -> bool:
-        if text in _TRUE:
+        if text in TRUE:
             return True
         if text in _FALSE:
             return False

@@ -104,8 +104,9 @@ def test_bad_environment_file_is_refused_without_its_text(
 
 
 def test_unknown_name_is_refused_with_the_nearest_one() -> None:
-    assert Said("options", "acces-url").errors == [
-        "acces-url: no such option; did you mean Access URL?"
+    assert Said("options", "acces-url", "CODERAPI_WIER").errors == [
+        "acces-url: no such option; did you mean access-url?",
+        "CODERAPI_WIER: no such option; did you mean CODERAPI_WIRE?",
     ]
 
 

@@ -303,7 +303,7 @@ def test_file_of_the_defaults_reads_back_without_a_warning(
     again = load({"CODER_CONFIG_PATH": str(path)})
     assert again.warnings == ()
     assert {**again.values, "config": ""} == plain.values
-    assert again.source("Access URL") == ""
+    assert again.sources["access_url"] == ""
 
 
 def test_file_names_group_default_and_type(plain: Configuration) -> None:

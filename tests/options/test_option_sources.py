@@ -45,9 +45,9 @@ def file_errors(path: Path, content: str | bytes) -> list[str]:
 def test_defaults_hold_without_any_source() -> None:
     configuration = load({})
     assert configuration["http_address"] == "127.0.0.1:3000"
-    assert configuration.source("HTTP Address") is ValueSource.DEFAULT
+    assert configuration.sources["http_address"] is ValueSource.DEFAULT
     assert configuration["access_url"] == configuration.option("Access URL").type.zero
-    assert configuration.source("Access URL") is ValueSource.UNSET
+    assert configuration.sources["access_url"] is ValueSource.UNSET
     assert configuration.warnings == ()
 
 
@@ -131,7 +131,7 @@ def test_list_in_a_file_counts_only_without_stronger_ones(config_file: Path) -> 
     assert load_file(config_file, content)["logging.log_filter"] == ["file"]
     weaker = load_file(config_file, content, CODER_LOG_FILTER="env")
     assert weaker["logging.log_filter"] == ["env"]
-    assert weaker.source("Log Filter") is ValueSource.ENV
+    assert weaker.sources["logging.log_filter"] is ValueSource.ENV
 
 
 def test_environment_beats_an_old_name_in_a_file(config_file: Path) -> None:
@@ -273,7 +273,7 @@ def test_external_providers_come_from_both_numbered_families(config_file: Path) 
 
 def test_numbered_variables_leave_the_source_empty() -> None:
     configuration = load({"CODER_EXTERNAL_AUTH_0_ID": "x"})
-    assert configuration.source("External Auth Providers") is ValueSource.UNSET
+    assert configuration.sources["external_auth"] is ValueSource.UNSET
 
 
 @pytest.mark.parametrize(
@@ -476,14 +476,14 @@ def test_computed_defaults_replace_those_of_the_catalogue() -> None:
     assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.29.0"
     assert configuration["cache_directory"] == "/home/x/.cache/coder"
     assert configuration["update_check"] is False
-    assert configuration.source("Update Check") is ValueSource.DEFAULT
+    assert configuration.sources["update_check"] is ValueSource.DEFAULT
     assert configuration.option("Update Check").default == "false"
 
 
 def test_values_worked_out_at_the_start_keep_their_source() -> None:
     configuration = load({}).replace({"cache_directory": "/x"})
     assert configuration["cache_directory"] == "/x"
-    assert configuration.source("Cache Directory") is ValueSource.DEFAULT
+    assert configuration.sources["cache_directory"] is ValueSource.DEFAULT
     with pytest.raises(KeyError):
         configuration.replace({"cache_direktory": "/x"})
 
