@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import sys
 
+import django.db
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
 
 from coderapi import bootstrap
+from kernel.db.connections import is_unavailable
 
 
 def main() -> None:
@@ -23,6 +26,10 @@ def main() -> None:
             execute_from_command_line(arguments)
     except (bootstrap.StartError, ImproperlyConfigured) as error:
         sys.exit(_complaint(str(error)))
+    except (django.db.Error, psycopg.Error) as error:
+        if not is_unavailable(error):
+            raise
+        sys.exit(f"manage.py: the database cannot be used: {str(error).partition('\n')[0]}")
 
 
 def _complaint(text: str) -> str:

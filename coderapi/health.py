@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.conf import settings
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from kernel import postgres
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError
 from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
@@ -63,19 +67,28 @@ def readiness() -> dict[str, Any]:
     """Looks at the database, the migrations and the apps.
 
     Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
-    "migrations"?: "ok"|"pending", "parts"?: what the apps report of themselves}.
+    "reason"?: why it is away, "migrations"?: "ok"|"pending", "parts"?: what the apps report}.
     """
     try:
         pending = _pending_migrations()
-    except DatabaseError as error:
+        parts = {} if pending else _parts()
+    except Error as error:
         log.warning("not ready: the database does not answer: %s", type(error).__name__)
-        return {"status": "unready", "database": "unreachable"}
+        return {"status": "unready", "database": "unreachable", **_reason()}
     return {
         "status": "unready" if pending else "ok",
         "database": "ok",
         "migrations": "pending" if pending else "ok",
-        "parts": {} if pending else _parts(),
+        "parts": parts,
     }
+
+
+def _reason() -> dict[str, str]:
+    """Says why a private PostgreSQL is away, if that can be told."""
+    if PRIVATE_DATABASE_URL not in os.environ:
+        return {}
+    reason = postgres.why_away(settings.DATA_DIR)
+    return {"reason": reason} if reason else {}
 
 
 _known_migrated: set[str] = set()

@@ -56,7 +56,7 @@ def ensure(path: Path) -> Path:
 def secret(path: Path, name: str, make: Callable[[], str]) -> str:
     """Returns the secret in the file `name`; the first caller makes it, for all others too.
 
-    Raises: DataDirectoryError when the file is empty, or cannot be read or written.
+    Raises: DataDirectoryError when the file holds no text, or cannot be read or written.
     """
     file = path / name
     try:
@@ -65,8 +65,10 @@ def secret(path: Path, name: str, make: Callable[[], str]) -> str:
         kept = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise DataDirectoryError(_unusable(file, f"fails ({error.strerror})")) from error
+    except UnicodeDecodeError:
+        kept = ""
     if not kept:
-        raise DataDirectoryError(f"{file} is empty: remove it, and a new secret is made.")
+        raise DataDirectoryError(f"{file} holds no text: remove it, and a new secret is made.")
     return kept
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from coderapi.bootstrap import private_database
-from kernel.loops import repeat
+from kernel.loops import Backoff, repeat
 from kernel.postgres import Handle, PostgresError
 from options.reference import flag_help
 
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 WIDTH = 92
 WATCH_SECONDS = 1.0
+# So soon a repair, such as room on the disk, is noticed.
+MAX_PAUSE_SECONDS = 4.0
 
 
 class _Verbatim(argparse.RawDescriptionHelpFormatter):
@@ -47,7 +49,7 @@ class ServerCommand(BaseCommand):
 
 @contextmanager
 def private_database_watched() -> Iterator[None]:
-    """Starts a private PostgreSQL that dies again; one that somebody stopped stays so."""
+    """Starts a private PostgreSQL that ends again, unless `manage.py postgres stop` ended it."""
     handle = private_database()
     stop = threading.Event()
     if handle is not None:
@@ -62,23 +64,22 @@ def private_database_watched() -> Iterator[None]:
 
 def _watch(handle: Handle, stop: threading.Event) -> None:
     before = "running"
+    backoff = Backoff(first=WATCH_SECONDS, longest=MAX_PAUSE_SECONDS)
 
-    def look() -> None:
+    def look() -> float | None:
         nonlocal before
-        health = _health(handle)
+        pause, health = None, ""
+        try:
+            health = handle.revive()
+        except PostgresError as error:
+            pause, health = backoff.after(0), str(error)
         if health == "revived":
-            logger.error("The private PostgreSQL had died, and runs again")
+            backoff.failures = 0
+            logger.error("The private PostgreSQL had ended, and runs again")
             health = "running"
         elif health != before:
             logger.warning("The private PostgreSQL: %s", health)
         before = health
+        return pause
 
     repeat(look, every=WATCH_SECONDS, stop=stop)
-
-
-def _health(handle: Handle) -> str:
-    """Returns its health, or the reason why it does not start."""
-    try:
-        return handle.revive()
-    except PostgresError as error:
-        return str(error)

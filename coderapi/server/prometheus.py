@@ -82,6 +82,14 @@ def forget_dead_processes(directory: Path) -> None:
             mark_process_dead(int(number), str(directory))  # type: ignore[no-untyped-call]
 
 
+def _filled(directory: Path) -> Iterator[str]:
+    """Lists the files with counts: a process that starts has an empty one for a moment."""
+    for path in directory.glob("*.db"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size:
+                yield str(path)
+
+
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     """Shares the port with the claim that the supervisor holds on it."""
 
@@ -112,7 +120,13 @@ def serve(orders: Orders, stop: threading.Event) -> None:
     discover()
     directory = Path(os.environ[DIRECTORY_VARIABLE])
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+
+    class Counts(MultiProcessCollector):
+        def collect(self) -> Any:
+            """Merges the counts of all processes."""
+            return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
+
+    Counts(registry, str(directory))  # type: ignore[no-untyped-call]
     registry.register(Figures())
     shown = make_wsgi_app(registry)
 

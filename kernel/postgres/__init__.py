@@ -16,14 +16,24 @@ moment leaves the old state or the new one. A server that outlives its killed st
 and joined by the next start.
 
 Not done here: no TCP, one database and one role. The settings keep statements out of the log,
-because they may hold secrets; everything else is for postgresql.conf. A server that somebody
-stopped on purpose is not started again; one that died is, as long as somebody calls `revive`.
+because they may hold secrets; everything else is for postgresql.conf. A server that `stop` stopped
+leaves a mark and is not started again. One that ended in any other way is, as long as somebody
+calls `revive`: on a full disk PostgreSQL ends itself as tidily as if it had been told to.
 """
 
 from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
-from kernel.postgres.sharing import Handle, Stopped, acquire, address, stop
+from kernel.postgres.sharing import Handle, Stopped, acquire, address, stop, why_away
 from kernel.postgres.upgrade import upgrade
 
-__all__ = ["Handle", "PostgresError", "Stopped", "acquire", "address", "stop", "upgrade"]
+__all__ = [
+    "Handle",
+    "PostgresError",
+    "Stopped",
+    "acquire",
+    "address",
+    "stop",
+    "upgrade",
+    "why_away",
+]

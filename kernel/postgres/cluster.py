@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ STOP_SECONDS = 60
 ORPHANS_SECONDS = 30
 ORPHANS_POLL_SECONDS = 0.5
 POLL_SECONDS = 0.05
+# PostgreSQL ends itself when there is no room for its next WAL segment, of 16 MiB.
+MIN_FREE_BYTES = 16 * 1024 * 1024
 
 # PostgreSQL's words when children of a dead server still use the data.
 STILL_IN_USE = "is still in use"
@@ -70,11 +73,6 @@ def running(cluster: Cluster) -> Server | None:
         sockets=Path(lines[4]) if complete else Path(),
         ready=complete and lines[7].strip() == "ready",
     )
-
-
-def has_crashed(cluster: Cluster) -> bool:
-    """Tells whether a server ended without a shutdown, which would have removed its file."""
-    return running(cluster) is None and bool(_pid_lines(cluster))
 
 
 def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
@@ -193,7 +191,18 @@ def _pg_ctl(
         raise PostgresError(_with_log(failure, cluster))
 
 
+def room_problem(cluster: Cluster) -> str:
+    """Says that the cluster's disk is full, on which PostgreSQL ends itself; "" if it is not."""
+    free = shutil.disk_usage(cluster.home).free
+    if free >= MIN_FREE_BYTES:
+        return ""
+    return f"No space left on the disk of {cluster.home}: {free // 1024} KiB are free."
+
+
 def _with_log(message: str, cluster: Cluster) -> str:
+    """Adds the cause: a full disk, to which even the log cannot be written, or the log's end."""
+    if no_room := room_problem(cluster):
+        return f"PostgreSQL does not run. {no_room}"
     lines = last_log_lines(cluster.log)
     return f"{message}\nThe end of its log {cluster.log}:\n{lines}" if lines else message
 

@@ -46,6 +46,11 @@ class Cluster:
         return self.home / "log"
 
     @property
+    def stopped(self) -> Path:
+        """The mark of a server that was stopped on purpose, beside the cluster."""
+        return self.home.with_name("postgres.stopped")
+
+    @property
     def sockets_name(self) -> str:
         return "coderapi-" + hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
 

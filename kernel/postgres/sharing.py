@@ -23,6 +23,7 @@ from kernel.postgres import cluster as life
 from kernel.postgres.account import PostgresError
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.place import (
+    Cluster,
     Place,
     client_environment,
     prepared,
@@ -56,9 +57,9 @@ class Handle:
         self._released = False
 
     def revive(self) -> Health:
-        """Starts the server again if it had died, and keeps its log short. Returns how it is.
+        """Starts the server again if it had ended, and keeps its log short. Returns how it is.
 
-        One that somebody stopped stays so, and after `release` nothing is started any more.
+        One stopped by `stop` stays so, and after `release` nothing is started any more.
         Raises: PostgresError when it does not come up.
         """
         cluster = self._place.cluster
@@ -66,7 +67,7 @@ class Handle:
             trim_log(cluster.log)
             if life.running(cluster):
                 return "running"
-            if self._released or not life.has_crashed(cluster):
+            if self._released or cluster.stopped.exists():
                 return "stopped"
             life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
             return "revived"
@@ -101,6 +102,7 @@ def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True)
     place = prepared(data_dir)
     with _transition(place) as lock:
         clear_away(place)
+        place.cluster.stopped.unlink(missing_ok=True)
         binaries = fitting(place, only=only)
         if life.running(place.cluster) is None:
             programs.remove_other_copies(binaries, data_dir=place.data_dir)
@@ -117,7 +119,7 @@ def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True)
 
 
 def stop(data_dir: Path) -> Stopped:
-    """Stops the cluster even if processes hold it. Returns which ones do.
+    """Stops the cluster even if processes hold it, until the next `acquire`. Returns which ones do.
 
     Raises: PostgresError when it does not stop.
     """
@@ -127,7 +129,16 @@ def stop(data_dir: Path) -> Stopped:
     with _transition(place):
         held_by = holders_of(place)
         stopped = life.stop(place, place.cluster, binaries=fitting(place))
+        place.cluster.stopped.touch()
     return Stopped(was_running=stopped, holders=held_by)
+
+
+def why_away(data_dir: Path) -> str:
+    """Says why the cluster's server does not run, as far as a look at its files tells; else ""."""
+    cluster = Cluster(data_dir / "postgres")
+    if cluster.stopped.exists():
+        return "It was stopped by `manage.py postgres stop`."
+    return life.room_problem(cluster)
 
 
 def address(data_dir: Path) -> tuple[str, bool]:

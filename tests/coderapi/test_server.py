@@ -11,11 +11,15 @@ import psycopg
 import pytest
 
 from coderapi.server.addresses import Address, AddressError, Claim, split
+from kernel import postgres
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
+    DEADLINE_SECONDS,
+    Program,
     command_line,
     database_name,
     environment,
+    free_port,
     in_database,
     migrated_database,
     own_database,
@@ -254,16 +258,42 @@ def test_without_a_database_a_private_one_comes_and_goes(
     assert not running_with(str(open_directory))
 
 
-def test_a_private_database_that_dies_comes_back_by_itself(
-    private: Server, open_directory: Path
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_private_database_that_ends_comes_back_by_itself(
+    private: Server, open_directory: Path, end: signal.Signals
 ) -> None:
     assert private.get("/readyz") == 200
     file = open_directory / "postgres" / "data" / "postmaster.pid"
-    os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
-    private.wait_for_log("had died, and runs again")
+    os.kill(int(file.read_text().splitlines()[0]), end)
+    private.wait_for_log("had ended, and runs again")
     wait_for(lambda: private.get("/readyz") == 200)
+    postgres.stop(open_directory)
+    answer = private.ask("/readyz")
+    assert answer.status == 503
+    assert "postgres stop" in answer.json["reason"]
     assert private.end() == 0
     assert not running_with(str(open_directory))
+
+
+def test_a_secret_key_that_is_no_text_is_named(start: Start, open_directory: Path) -> None:
+    (open_directory / "secret_key").write_bytes(b"\xff\xfe")
+    text = refusal(
+        start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
+    )
+    assert f"{open_directory}/secret_key holds no text" in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["list_tokens", "csp_top", "run_job collect_deployment_stats"])
+def test_a_command_whose_database_is_away_says_so_in_one_sentence(
+    tmp_path: Path, command: str
+) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    program = Program(*command.split(), log=tmp_path / "log", DATABASE_URL=nowhere)
+    assert program.process.wait(DEADLINE_SECONDS) == 1
+    lines = program.log.read_text().splitlines()
+    assert lines[-1].startswith("manage.py: the database cannot be used: ")
+    assert not any(line.startswith("Traceback") for line in lines)
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: Path) -> None:

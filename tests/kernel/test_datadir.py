@@ -61,7 +61,8 @@ def test_secret_is_made_once_for_all(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
 
 
-def test_empty_secret_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "key").touch()
-    with pytest.raises(DataDirectoryError, match="is empty"):
+@pytest.mark.parametrize("kept", [b"", b"\xff\xfe"])
+def test_secret_that_is_no_text_is_refused(tmp_path: Path, kept: bytes) -> None:
+    (tmp_path / "key").write_bytes(kept)
+    with pytest.raises(DataDirectoryError, match="holds no text"):
         secret(tmp_path, "key", secrets.token_hex)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
-from kernel.postgres.cluster import has_crashed, running
+from kernel.postgres.cluster import running
 from kernel.postgres.place import (
     Cluster,
     prepared,
@@ -128,21 +128,53 @@ def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Ha
         psycopg.connect(server.url.replace(password, "wrong"))
 
 
-def test_died_server_is_revived_and_a_stopped_one_is_not(data_dir: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_ended_server_is_revived_and_a_stopped_one_is_not(
+    data_dir: Path, end: signal.Signals
+) -> None:
+    """SIGINT ends it tidily, as a full disk does."""
     cluster = prepared(data_dir).cluster
     handle = acquired(data_dir)
     try:
         assert handle.revive() == "running"
         found = running(cluster)
         assert found
-        os.kill(found.pid, signal.SIGKILL)
-        until(lambda: has_crashed(cluster))
+        os.kill(found.pid, end)
+        until(lambda: running(cluster) is None)
 
         assert handle.revive() == "revived"
         assert answers(handle.url)
 
         postgres.stop(data_dir)
         assert handle.revive() == "stopped"
+        assert "postgres stop" in postgres.why_away(data_dir)
+        acquired(data_dir).release()
+        assert handle.revive() == "running"
+    finally:
+        handle.release()
+
+
+def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
+    small_disk: Path, seed: Path
+) -> None:
+    copy_cluster(seed, small_disk)
+    handle = acquired(small_disk)
+    try:
+        fill(small_disk / "ballast")
+        cluster = prepared(small_disk).cluster
+        found = running(cluster)
+        assert found
+        os.kill(found.pid, signal.SIGINT)
+        until(lambda: running(cluster) is None)
+        fill(small_disk / "ballast")
+
+        with pytest.raises(postgres.PostgresError, match=r"^.*No space left on the disk.*$"):
+            handle.revive()
+        assert "No space left" in postgres.why_away(small_disk)
+
+        (small_disk / "ballast").unlink()
+        assert handle.revive() == "revived"
+        assert answers(handle.url)
     finally:
         handle.release()
 
@@ -364,6 +396,27 @@ def seed(seed_of: SeedOf) -> Path:
 def data_dir(folder: Path, seed: Path) -> Path:
     copy_cluster(seed, folder)
     return folder
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A directory on a disk of its own, which only root may mount."""
+    mounted = (
+        AS_ROOT
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=128m,mode=711", "test", folder], check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("no tmpfs can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(file: Path) -> None:
+    with suppress(OSError), file.open("ab", buffering=0) as stream:
+        while stream.write(bytes(4096)):
+            pass
 
 
 @pytest.fixture

@@ -83,15 +83,22 @@ class Command(BaseCommand):
 
         def look() -> None:
             nonlocal said
-            health = handle.revive()
+            health = self._health(handle)
             if health == "stopped":
                 said = "Somebody else stopped it."
                 ended.set()
             elif health == "revived":
-                self.stderr.write("PostgreSQL had died, and runs again.")
+                self.stderr.write("PostgreSQL had ended, and runs again.")
 
         repeat(look, every=WATCH_SECONDS, stop=ended)
         return said
+
+    def _health(self, handle: postgres.Handle) -> str:
+        try:
+            return handle.revive()
+        except postgres.PostgresError as error:
+            self.stderr.write(str(error))
+            return "away"
 
     def _psql(self, directory: Path, arguments: list[str]) -> str | None:
         handle = postgres.acquire(directory)
