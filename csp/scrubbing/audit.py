@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from django.db.models import CharField, QuerySet, TextField
 from django.db.models.functions import Cast
@@ -17,15 +19,12 @@ from django.db.models.functions import Cast
 from csp.export import rows_in_pages
 from csp.models import Group, Report
 from csp.scrubbing.coder_addresses import PAGES
-from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
+from csp.scrubbing.masking import MASK, MAX_ESCAPED, holds_secret, names_a_secret
 
-# Full-width marks too, and those encoded once or more often.
-_QUERY = re.compile(r"(?i)[?#\uff1f\uff03]|%(?:25)*(?:3f|23|ef%(?:25)*bc%(?:25)*(?:9f|83))")
+_QUERY = re.compile(r"[?#]")
 _USERINFO = re.compile(r"""//[^/\s"'`<>();,@]+@""")
 _PASSWORD = re.compile(r"""(?<![^/\s"'`<>();,])[^/\s"'`<>();,:@]++:[^/\s"'`<>();,@]++@[\w\[]""")
-_PERSON = re.compile(
-    r"/(?:@|\uff20|%(?:25)*40)(?!\{user\})\w|(?:^|[/\s])@\{user\}/(?!\{workspace\})\w"
-)
+_PERSON = re.compile(r"/@(?!\{user\})\w|(?:^|[/\s])@\{user\}/(?!\{workspace\})\w")
 _USER_ROUTE = re.compile(r"/users/(?!\{user\})([\w-]+)")
 _HOST = re.compile(r"(?:(?<![\w/:{}.-])|(?<=//))([\w{}-]++)\.[\w{]")
 _PREFIXED = re.compile(
@@ -69,14 +68,25 @@ def _is_private(column: str, text: str) -> bool:
 
 def holds_private(text: str) -> bool:
     """Tells if a query, credentials, somebody's name in an address, or a token is left in it."""
+    plain = _plain(text)
     return (
-        any(rule.search(text) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON))
-        or any(rule.search(text) for rule in (_PREFIXED, _PERSONAL))
-        or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(text))
+        plain is None
+        or any(rule.search(plain) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON, _PERSONAL))
+        or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(plain))
         or any(_is_named_host(found[1]) for found in _HOST.finditer(text))
         or any(_is_token(found[0]) for found in _UNBROKEN.finditer(text))
+        or _PREFIXED.search(text) is not None
         or holds_secret(text)
     )
+
+
+def _plain(text: str) -> str | None:
+    """Returns the text without escapes and full-width marks; None if they never end."""
+    for _ in range(MAX_ESCAPED + 1):
+        before, text = text, unicodedata.normalize("NFKC", unquote(text))
+        if text == before:
+            return text
+    return None
 
 
 def holds_private_member(document: str) -> bool:

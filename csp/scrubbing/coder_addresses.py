@@ -24,7 +24,6 @@ PAGES = frozenset(
 _TEMPLATE_PAGES = frozenset(
     ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
 )
-_AT = ("@", "%40")
 _NAMES_BEHIND = {("organizations", "members"): "{user}", ("users", "workspace"): "{workspace}"}
 _NUMBER = re.compile(r"[0-9]+")
 _PORT = re.compile(r"[0-9]{1,5}s?")
@@ -45,12 +44,12 @@ def private_segments(segments: Sequence[str]) -> list[str]:
 def _placeholder(segments: Sequence[str], index: int) -> str:
     """Returns the placeholder of a segment that is a name; else empty."""
     segment = segments[index]
-    if segment.startswith(_AT) and len(segments) > 1:
+    if segment.startswith("@") and len(segments) > 1:
         return "@{user}"
     before = segments[index - 1] if index else ""
     if not before or not segment:
         return ""
-    if before.startswith(_AT):
+    if before.startswith("@"):
         return "{workspace}"
     return "" if segment in PAGES else _name_in_route(before, segments, index)
 

@@ -63,7 +63,7 @@ def _private_run(found: re.Match[str]) -> str:
     run = found[0]
     if ":" in run and (scheme := _OPAQUE.match(run)):
         return scheme[0]
-    if not ("/" in run or "@" in run or "--" in run):
+    if not any(mark in run for mark in ("/", "@", "--", "%2")):
         return run
     # As JSON and scripts may write it.
     run = run.replace("\\/", "/")

@@ -6,9 +6,11 @@ Browsers send the same texts again and again, so results are remembered, within 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache, wraps
+from urllib.parse import quote, unquote
 
 MASK = "{secret}"
 # Longer texts are not remembered: memory must not grow with the size of bodies.
@@ -30,24 +32,48 @@ def remembered[K: (str, bytes), V](most: int) -> Callable[[Callable[[K], V]], Ca
     return decorate
 
 
-_ENCODED_AGAIN = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
-# Full-width marks in UTF-8, but for `%`, letters and digits: those could make up new escapes.
-_ENCODED_FULL_WIDTH = re.compile(r"(?i)%ef%bc%(8[1-46-9a-f]|9[a-f]|a0|b[b-f])")
+# The marks that rules look for, and what needs no escape. Blanks, quotes, and marks that end a text
+# stay escaped: what they stand in must not end at them.
+_PLAIN = {f"%{ord(c):02x}": c for c in f"{string.ascii_letters}{string.digits}-._~%@:="}
+_BYTE = r"%[89ab][0-9a-f]"
+_ESCAPE = re.compile(
+    r"(?i)%(?:25)++(?=[0-9a-f]{2})|%(?!25)[2-7][0-9a-f]"
+    rf"|(?:%[cd][0-9a-f]|%e[0-9a-f]{_BYTE}|%f[0-7]{_BYTE}{_BYTE}){_BYTE}"
+)
+# Nothing that browsers make is escaped more often.
+MAX_ESCAPED = 5
 
 
 def plain_marks(text: str) -> str:
-    """Writes the marks of addresses in one way, so that each rule need know only that one.
+    """Writes marks and letters in one way, so that each rule need know only that one.
 
-    A full-width question mark becomes `?`, and of `%253F`, encoded more than once, `%3F` is left.
+    A full-width question mark becomes `?`, `%40` becomes `@`, and `%25%33%46`, which is escaped
+    twice, becomes `%3F`. A text that is escaped too often is cut.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    if "%" not in text:
-        return text
-    text = _ENCODED_AGAIN.sub("%", text)
-    return _ENCODED_FULL_WIDTH.sub(lambda found: chr(int(found[1], 16) - 0x60), text)
+    for _ in range(MAX_ESCAPED):
+        text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+        plain = _ESCAPE.sub(_unescaped, text) if "%" in text else text
+        if plain == text:
+            return text
+        text = plain
+    return text.partition("%")[0]
 
 
+def _unescaped(found: re.Match[str]) -> str:
+    escape = found[0].lower()
+    if escape.startswith("%25"):
+        return "%"
+    if len(escape) == len("%3f"):
+        return _PLAIN.get(escape, found[0])
+    try:
+        letters = unicodedata.normalize("NFKC", unquote(escape, errors="strict"))
+    except UnicodeDecodeError:
+        return found[0]
+    return "".join(quote(c, safe="") if c.isascii() or c.isspace() else c for c in letters)
+
+
+_ESCAPED_BLANK = "%(?:20|0[9ad])"
+_BLANK = rf"(?:\s|{_ESCAPED_BLANK})"
 # In the order in which they are looked for: the more particular first.
 _SECRETS = re.compile(
     "|".join(
@@ -58,7 +84,7 @@ _SECRETS = re.compile(
             r"[A-Za-z0-9_-]{12,}",
             r"(?<![A-Za-z0-9])[A-Za-z0-9]{10}-[A-Za-z0-9]{22}(?![A-Za-z0-9])",  # Coder's tokens
             r"(?<![A-Za-z0-9])[0-9a-fA-F]{24,}(?![A-Za-z0-9])",
-            r"(?i:\b(?:bearer|basic)\s++)(?!\{)[^\s\"',;]{6,}",  # as in a header
+            rf"(?i:\b(?:bearer|basic){_BLANK}++)(?!\{{)[^\s\"',;]{{6,}}",  # as in a header
         )
     )
 )
@@ -68,10 +94,10 @@ UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # Possessive, and only from the start of a word: without, a local part that has no @ is looked at
 # from each of its characters, and a report of 20 KB holds the process for seconds.
 # What begins like a version is one: `react@18.2.0`.
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++(?:@|%40)(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 _SPOKEN = r"pass(?:word|wd|phrase|code)|token|secret|api[_ -]?key"
 _TELLING = (
-    rf"{_SPOKEN}|pass(?![a-z])|session(?:[_-]?id)?(?![a-z])|credentials?|nonce"
+    rf"{_SPOKEN}|pass(?![a-z])|session(?:[_-]?id)?(?![a-z])|credentials?|nonce|cookie|[cx]srf"
     r"|signature|authorization|(?<![a-z])(?:sid|jsess|pwd|jwt)"
 )
 # A placeholder is no value, nor is one whose end was cut off with the text's.
@@ -80,13 +106,24 @@ _VALUE = (
     r"(?:(?:bearer|basic)\s++)?[^\s&;'\",]+"
 )
 # A parameter or member whose very name says that its value is a secret, wherever it stands.
-_NAMED = re.compile(rf"(?i)({_TELLING})([\"']?\s*+(?:=|%3D|:)\s*+[\"']?){_VALUE}")
-# The same in a sentence: `secret hunter2`. A path or a host may end in such a word, as in policies:
-# `https://h.test/oauth/token https://other.test`. Without a value it matches too: a long row of
-# such words would otherwise be looked at from each of them.
-_BLANK = r"[\"']?(?:\s|%20)++(?:is\s++)?[\"']?"
-_SAID = re.compile(rf"(?i)(?<![a-z0-9/.@-])((?:(?:{_SPOKEN}){_BLANK})++)({_VALUE})?")
-_SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|cookie|csrf|xsrf|session|bearer|key$")
+_NAMED = re.compile(rf"(?i)({_TELLING})([\"']?\s*+(?:->|[=:]++>?+)[\s\"'\[(]*+){_VALUE}")
+
+
+def _said(before: str, blank: str) -> re.Pattern[str]:
+    """Finds the same in a sentence: `secret hunter2`.
+
+    Without a value it matches too: a long row of such words would otherwise be looked at from each
+    of them.
+    """
+    word = rf"{before}(?:{_SPOKEN})[\"']?{blank}{_BLANK}*+(?:(?:is|was){_BLANK}++)?[\"']?"
+    return re.compile(rf"(?i)((?:{word})++)({_VALUE})?")
+
+
+# A path or a host may end in such a word, as in policies: `https://h.test/oauth/token https://…`.
+# Behind an escaped blank it goes on.
+_SAID = _said(r"(?<![a-z0-9/.@-])", r"\s")
+_SAID_IN_PATH = _said("", _ESCAPED_BLANK)
+_SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|session|bearer|key$")
 
 
 @remembered(2048)
@@ -95,10 +132,16 @@ def masked(text: str) -> str:
     if len(text) < 6:
         return text
     text = _NAMED.sub(lambda found: f"{found[1]}{found[2]}{MASK}", plain_marks(text))
-    text = _SAID.sub(lambda found: f"{found[1]}{MASK if found[2] else ''}", text)
+    text = _SAID.sub(_masked_value, text)
+    if "%" in text:
+        text = _SAID_IN_PATH.sub(_masked_value, text)
     text = _SECRETS.sub(MASK, text)
     text = _EMAIL.sub("{email}", text)
     return _LONG_WORD.sub(_if_random, text)
+
+
+def _masked_value(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}" if found[2] else found[1]
 
 
 def holds_secret(text: str) -> bool:

@@ -21,8 +21,9 @@ _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
 # Parameters of a path begin with a semicolon. An address in an address has its own marks encoded.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
 # Most paths hold nothing of the kind, and are not taken apart.
-_PRIVATE = re.compile(r"@|%40|//|--|(?:^|/)(?:users|members|templates)/")
-_CREDENTIALS = re.compile(r"//[^/]*@")
+_PRIVATE = re.compile(r"@|//|--|(?:^|/)(?:users|members|templates)/")
+_CREDENTIALS = re.compile(r"//[^/]+@")
+_BLANK = re.compile(r"\s")
 
 
 def split_web(uri: str) -> SplitResult | None:
@@ -72,9 +73,10 @@ def scrubbed_uri(uri: str) -> str:
 
 
 def _scrubbed_path(path: str) -> str:
+    # It is one address, so what stands behind a blank belongs to it.
+    whole = _BLANK.sub("%20", _END.split(path, maxsplit=1)[0])
     # Placeholders make it longer, up to four times; so the text is cut before it is masked.
-    bare = private_address(_END.split(path, maxsplit=1)[0])
-    return masked(shortened(bare, MAX_URI))
+    return masked(shortened(private_address(whole), MAX_URI))
 
 
 def origin_of(uri: str) -> str:
@@ -88,10 +90,14 @@ def page_of(uri: str) -> str:
 
 
 def private_address(text: str) -> str:
-    """Cuts credentials and names of people out of a path, an address, or a text with one."""
+    """Cuts credentials and names of people out of a path, an address, or a text with one.
+
+    Its marks are plain ones (`plain_marks`).
+    """
     if "%2" in text:
-        # An address within an address; for the names in it, its slashes count as much.
-        text = text.replace("%2F", "/").replace("%2f", "/")
+        # An address within an address; for the names in it, its slashes count as much. A password
+        # may hold one, too.
+        text = _CREDENTIALS.sub("//", text).replace("%2F", "/").replace("%2f", "/")
     if not _PRIVATE.search(text):
         return text
     bare: list[str] = []
@@ -101,16 +107,16 @@ def private_address(text: str) -> str:
 
 
 def _without_credentials(segment: str, before: Sequence[str]) -> str:
-    if before and before[-1] and "@" not in segment and "%40" not in segment:
+    if before and before[-1] and "@" not in segment:
         return segment
-    user, at, host = segment.replace("%40", "@").rpartition("@")
+    user, at, host = segment.rpartition("@")
     if at and not user:
         # As in `/@alice`, which is for others to replace.
         return segment if before else private_host(segment)
     if len(before) > 1 and not before[-1]:
         return private_host(_host_and_port(host))
     # `react@18.2.0` is a package; with a password it is somebody's account.
-    if at and (not before or ":" in user or "%3A" in user):
+    if at and (not before or ":" in user):
         segment = host
     return segment if before else private_host(segment)
 
