@@ -1,22 +1,20 @@
 """Reads the lines of a file for every import: bounded, counted, the bad ones set aside.
 
 A file holds JSON lines, or CSV with a header where its name says `.csv`. It is plain, or packed as
-its name says (`.gz`, `.zst`). `-` is standard input. An import reads it like this:
+its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on `LinesCommand`:
 
-    with (
-        failures_named(file),
-        opened(file) as source,
-        BadLines(beside(file), source=source) as bad,
-        Progress(source) as progress,
-    ):
-        for some in batched(records(source, columns=("id", "name")), 10_000):
-            ...  # take in some; call bad.add(record, reason) for what is bad; commit
-            progress.advance(len(some))
+    class Command(LinesCommand):
+        def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+            taken = 0
+            for some in batched(records(source, columns=("id", "name")), 10_000):
+                ...  # take in some; call bad.add(record, reason) for what is bad; commit
+                taken += ...
+                progress.advance(len(some))
+            return Taken(f"{taken} rows taken in.", good=taken)
 
 A record's `text` is as it stands in the file, and its `number` is that of its last line. `error`
 says why it cannot be read at all. Of JSON, the text is left for the import to parse; of CSV, the
-`values` are there by the header's names. Whatever goes wrong with the file, Ctrl-C included, comes
-out of `failures_named` as a `LinesError` whose message is fit for a `CommandError`.
+`values` are there by the header's names.
 """
 
 from __future__ import annotations
@@ -35,13 +33,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, BinaryIO, NamedTuple, Self, cast
+from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
+SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
 # A line that is too long is kept and set aside up to here.
 SHOWN_BYTES = 1000
 
@@ -260,8 +260,15 @@ def _fault(text: bytes) -> str:
 
 
 def beside(file: str) -> Path:
-    """Returns where bad lines go unless a place is named: FILE.rejected."""
-    return Path("stdin.rejected" if file == STANDARD_INPUT else f"{file}.rejected")
+    """Returns where bad lines go unless a place is named: FILE.rejected.
+
+    Of a pipe, a device or a file of the system they go to the working directory.
+    """
+    if file == STANDARD_INPUT:
+        return Path("stdin.rejected")
+    path = Path(file)
+    is_plain = path.is_file() and path.absolute().parts[1] not in SYSTEM_FOLDERS
+    return Path(f"{path if is_plain else path.name}.rejected")
 
 
 class BadLines:
@@ -322,3 +329,58 @@ class Progress:
         """Shows that so many records more are done with."""
         source = self._source
         self._bar.update(number if source.size is None else source.raw.tell() - self._bar.n)
+
+
+class Taken(NamedTuple):
+    """The outcome of an import. `good` counts the rows that are there now, new or known."""
+
+    said: str
+    good: int
+
+
+class LinesCommand(BaseCommand):
+    """An import of a file's lines.
+
+    It ends with exit status 1 if nothing was taken in or lines were set aside, and says how many
+    and where they are.
+    """
+
+    # Whether bad lines are added to those of earlier runs, or take their place.
+    adds_bad_lines: ClassVar[bool] = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file",
+            metavar="FILE",
+            help="The file, unpacked where its name ends in .gz or .zst, or - for standard input.",
+        )
+        parser.add_argument(
+            "--bad-lines",
+            type=Path,
+            metavar="PATH",
+            help="Where bad lines go, with number and reason; by default to FILE.rejected, and to "
+            f"{beside(STANDARD_INPUT)} for standard input.",
+        )
+
+    def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
+        try:
+            with (
+                failures_named(file),
+                opened(file) as source,
+                BadLines(
+                    bad_lines or beside(file), source=source, append=self.adds_bad_lines
+                ) as bad,
+                Progress(source) as progress,
+            ):
+                taken = self.take_in(source, bad=bad, progress=progress)
+        except LinesError as error:
+            raise CommandError(str(error)) from None
+        if bad.count:
+            raise CommandError(f"{taken.said} {bad.count} bad, set aside in {bad.path}.")
+        if not taken.good:
+            raise CommandError(f"{taken.said} Nothing was taken in.")
+        return taken.said
+
+    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+        """Takes in every good line, and sets the others aside. Raises: LinesError, OSError."""
+        raise NotImplementedError

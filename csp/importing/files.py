@@ -47,18 +47,17 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class ImportCounts:
-    """Lines that were read, and of these the known ones. Of the others, their items by verdict."""
+    """Lines that were read, and of these the known ones. Of the others, reports and other types."""
 
     lines: int = 0
     known: int = 0
     reports: int = 0
     other: int = 0
-    invalid: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.lines} lines, of which {self.known} had been taken in before: {self.reports} "
-            f"reports taken in, {self.other} of other types, {self.invalid} set aside."
+            f"reports taken in, {self.other} of other types."
         )
 
 
@@ -156,17 +155,13 @@ class _Run:
     def _entries(self, record: Record, *, now: datetime) -> list[Entry]:
         """Returns the line's good reports, and sets its bad ones aside."""
         if record.error:
-            self._refuse(record, f"The line {record.error}.")
+            self._set_aside(record, f"The line {record.error}.")
             return []
         found = contents(record.text, now=now, retention=settings.CSP_RETENTION)
         self.counts.other += found.other
         for text, why in found.refused:
-            self._refuse(record._replace(text=text), why)
+            self._set_aside(record._replace(text=text), why)
         return found.entries
-
-    def _refuse(self, record: Record, why: str) -> None:
-        self.counts.invalid += 1
-        self._set_aside(record, why)
 
     def _write(self, last: Line, entries: Sequence[Entry]) -> bool:
         is_new = self._store.commit_once(last.mark, entries, imported=True)
@@ -180,7 +175,7 @@ class _Run:
                 self._write(line, entries)
             except (psycopg.Error, TypeError, ValueError) as error:
                 _raise_if_not_of_rows(error)
-                self._refuse(line.record, "The database does not take it.")
+                self._set_aside(line.record, "The database does not take it.")
                 self._write(line, [])
         return True
 

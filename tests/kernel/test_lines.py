@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from kernel.lines import (
     LinesError,
     Record,
     Source,
+    beside,
     csv_records,
     failures_named,
     opened,
@@ -290,3 +292,12 @@ def test_bad_lines_never_overwrite_what_is_read(tmp_path: Path) -> None:
             BadLines(path, source=source)
         with pytest.raises(LinesError, match="there is no directory"):
             BadLines(tmp_path / "no" / "such", source=source)
+
+
+def test_bad_lines_stand_beside_a_plain_file_alone(tmp_path: Path) -> None:
+    plain, pipe = tmp_path / "rows.jsonl", tmp_path / "pipe"
+    plain.touch()
+    os.mkfifo(pipe)
+    assert beside(str(plain)) == tmp_path / "rows.jsonl.rejected"
+    for odd, name in ((pipe, "pipe"), ("/dev/null", "null"), ("/proc/self/status", "status")):
+        assert beside(str(odd)) == Path(f"{name}.rejected")
