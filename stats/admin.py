@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,16 @@ from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState
 
 NEWEST_RUNS = 20
+
+
+def _written(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
+    """Makes a column of the list that shows a figure as people write it."""
+
+    @admin.display(description=name, ordering=field)
+    def column(_: Any, snapshot: Snapshot) -> str:
+        return write(getattr(snapshot, field))
+
+    return column
 
 
 @admin.register(Snapshot)
@@ -47,25 +58,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
         # With seconds: there may be two snapshots a minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(ordering="rx_bytes")
-    def received(self, snapshot: Snapshot) -> str:
-        return for_people.size(snapshot.rx_bytes)
-
-    @admin.display(ordering="tx_bytes")
-    def sent(self, snapshot: Snapshot) -> str:
-        return for_people.size(snapshot.tx_bytes)
-
-    @admin.display(ordering="latency_p50")
-    def p50(self, snapshot: Snapshot) -> str:
-        return for_people.milliseconds(snapshot.latency_p50)
-
-    @admin.display(ordering="latency_p95")
-    def p95(self, snapshot: Snapshot) -> str:
-        return for_people.milliseconds(snapshot.latency_p95)
-
-    @admin.display(ordering="duration_ms")
-    def took(self, snapshot: Snapshot) -> str:
-        return for_people.milliseconds(snapshot.duration_ms)
+    received = _written("rx_bytes", for_people.size, "received")
+    sent = _written("tx_bytes", for_people.size, "sent")
+    p50 = _written("latency_p50", for_people.milliseconds, "p50")
+    p95 = _written("latency_p95", for_people.milliseconds, "p95")
+    took = _written("duration_ms", for_people.milliseconds, "took")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)

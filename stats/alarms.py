@@ -25,28 +25,23 @@ class Alarm:
     text: str = ""
 
 
-def alarms(now: datetime) -> list[Alarm]:
-    """Returns every alarm, on or off."""
-    return alarms_of(newest_snapshots(now), now=now)
-
-
 def newest_snapshots(now: datetime) -> list[Snapshot]:
     """Returns as many snapshots as alarms look at, the newest first."""
     return list(snapshots_so_far(now)[:SNAPSHOTS])
 
 
-def alarms_of(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
-    """Judges these snapshots by the operator's limits."""
-    limit = settings.STATS_P95_ALARM_MS
-    return judge(newest, now=now, interval=refresh_interval(), p95_limit_ms=limit)
+def alarms(now: datetime, *, newest: Sequence[Snapshot] | None = None) -> list[Alarm]:
+    """Judges the newest snapshots by the operator's limits. Returns every alarm, on or off."""
+    return judge(
+        newest_snapshots(now) if newest is None else newest,
+        now=now,
+        interval=refresh_interval(),
+        p95_limit_ms=settings.STATS_P95_ALARM_MS,
+    )
 
 
 def judge(
-    newest: Sequence[Snapshot],
-    *,
-    now: datetime,
-    interval: timedelta,
-    p95_limit_ms: float,
+    newest: Sequence[Snapshot], *, now: datetime, interval: timedelta, p95_limit_ms: float
 ) -> list[Alarm]:
     """Judges the newest snapshots, the newest first. Returns every alarm, on or off.
 

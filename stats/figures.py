@@ -3,11 +3,17 @@
 Traffic and latency come from its rows with a latency above 0: whole minutes from rollups, the two
 minutes that the window cuts from raw rows. Sessions come from the newest row of each agent in it,
 workspaces from what is known of them now.
+
+Percentiles of many rows come from a logarithmic histogram, within 1 %. Bucket b holds latencies in
+(RATIO^b, RATIO^(b+1)], and answers with the value whose relative distance to both ends is the same.
+PostgreSQL puts a row into its bucket as the row comes in (`AgentStat.latency_bucket`). Percentiles
+of merged spans come from merged histograms, never from averages of percentiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +23,6 @@ from django.db import connection
 from stats.models import Snapshot
 from stats.rollups.builder import SESSION_COLUMNS
 from stats.rollups.hours import MINUTE, floor
-from stats.rollups.percentiles import NO_SAMPLE, P50, P95, percentile
 
 WINDOW = timedelta(minutes=15)
 # Up to so many rows, percentiles are taken from the rows themselves.
@@ -25,7 +30,10 @@ MAX_EXACT_ROWS = 20_000
 MAX_INTEGER = 2**63 - 1
 KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
 STATES = ("pending", "building", "running", "failed", "stopped")
-
+ERROR = 0.0095
+LOG_RATIO = math.log((1 + ERROR) / (1 - ERROR))
+NO_SAMPLE = -1.0
+P50, P95 = 0.5, 0.95
 
 # Units: bytes; ms, -1 where none was measured.
 NO_AGENTS: dict[str, Any] = {
@@ -62,8 +70,8 @@ WITH edges AS MATERIALIZED (
 ), histogram AS MATERIALIZED (
     SELECT bucket, sum(n) AS n FROM (
         SELECT bucket, n FROM edges WHERE bucket IS NOT NULL UNION ALL
-        SELECT cell.* FROM minutes, unnest(buckets, counts) AS cell
-    ) AS cells (bucket, n) GROUP BY bucket
+        SELECT each.* FROM minutes, unnest(buckets, counts) AS each
+    ) AS parts (bucket, n) GROUP BY bucket
 ), exact AS (
     SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[])
            WITHIN GROUP (ORDER BY connection_median_latency_ms) AS found
@@ -170,3 +178,32 @@ def reporting_workspaces(at: datetime) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(_REPORTING, _window(at))
         return dict.fromkeys(STATES, 0) | {"running": cursor.fetchone()[0]}
+
+
+def value_of(bucket: int) -> float:
+    """Returns the latency that stands for a bucket. Units: ms."""
+    return math.exp(bucket * LOG_RATIO) * (1 + ERROR)
+
+
+def percentile(histogram: Mapping[int, int], fraction: float) -> float:
+    """Interpolates between the buckets' values. Returns -1 without a row.
+
+    Shape: `histogram` {bucket: rows}.
+    """
+    rows = sum(histogram.values())
+    if not rows:
+        return NO_SAMPLE
+    position = fraction * (rows - 1)
+    below = math.floor(position)
+    low = _at_rank(histogram, below)
+    high = _at_rank(histogram, min(below + 1, rows - 1))
+    return low + (high - low) * (position - below)
+
+
+def _at_rank(histogram: Mapping[int, int], rank: int) -> float:
+    passed = 0
+    for bucket in sorted(histogram):
+        passed += histogram[bucket]
+        if passed > rank:
+            return value_of(bucket)
+    raise ValueError(f"rank {rank} is beyond the histogram's {passed} rows")

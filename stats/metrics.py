@@ -6,13 +6,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
-from kernel.telemetry import metrics
-from stats.alarms import alarms_of, newest_snapshots
+from kernel.telemetry.metrics import Values, figure
+from stats.alarms import alarms, newest_snapshots
 from stats.figures import STATES
 from stats.models import Snapshot
 from stats.selectors import rollup_lag, snapshot_state
-
-type Read = Callable[[Snapshot], metrics.Values]
 
 
 @lru_cache(maxsize=1)
@@ -21,66 +19,63 @@ def _newest(now: datetime) -> list[Snapshot]:
     return newest_snapshots(now)
 
 
-def _of_newest(read: Read) -> Callable[[datetime], metrics.Values]:
+def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Values]:
     """Applies `read` to the newest snapshot; before the first one there is no figure."""
     return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
-def _states(snapshot: Snapshot) -> metrics.Values:
-    return {(state,): getattr(snapshot, state) for state in STATES}
-
-
-def _sessions(snapshot: Snapshot) -> metrics.Values:
-    return {(kind,): count for kind, count in snapshot.session_counts.items()}
-
-
-def _latency(snapshot: Snapshot) -> metrics.Values:
-    return {("0.5",): snapshot.latency_p50, ("0.95",): snapshot.latency_p95}
-
-
-def _traffic(snapshot: Snapshot) -> metrics.Values:
-    return {("received",): snapshot.rx_bytes, ("sent",): snapshot.tx_bytes}
-
-
-def _alarms(now: datetime) -> metrics.Values:
-    return {(alarm.name,): float(alarm.on) for alarm in alarms_of(_newest(now), now=now)}
-
-
-OF_NEWEST: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
-    ("workspaces", "Workspaces by state.", ("state",), _states),
-    ("sessions", "Sessions by kind.", ("kind",), _sessions),
-    ("traffic_bytes", "Bytes of the window.", ("direction",), _traffic),
-    (
-        "latency_milliseconds",
-        "Latency in the window; -1 where none was measured.",
-        ("quantile",),
-        _latency,
-    ),
-    ("window_rows", "Agent rows in the window.", (), lambda snapshot: {(): snapshot.row_count}),
-    (
-        "snapshot_seconds",
-        "How long taking the newest snapshot took.",
-        (),
-        lambda snapshot: {(): snapshot.duration_ms / 1000},
-    ),
-)
-
-
-def _snapshot_age(now: datetime) -> metrics.Values:
+def _age(now: datetime) -> Values:
     state = snapshot_state(now)
     return {(): state["age_seconds"]} if state else {}
 
 
-metrics.figure(
+figure(
     "coderapi_snapshot_age_seconds",
     "How long ago the newest snapshot of deployment stats was taken; absent before the first.",
-    _snapshot_age,
+    _age,
 )
-for _name, _help, _labels, _read in OF_NEWEST:
-    metrics.figure(f"coderapi_stats_{_name}", _help, _of_newest(_read), labels=_labels)
-metrics.figure(
+figure(
+    "coderapi_stats_workspaces",
+    "Workspaces by state.",
+    _of_newest(lambda newest: {(state,): getattr(newest, state) for state in STATES}),
+    labels=["state"],
+)
+figure(
+    "coderapi_stats_sessions",
+    "Sessions by kind.",
+    _of_newest(lambda newest: {(kind,): n for kind, n in newest.session_counts.items()}),
+    labels=["kind"],
+)
+figure(
+    "coderapi_stats_traffic_bytes",
+    "Bytes of the window.",
+    _of_newest(lambda newest: {("received",): newest.rx_bytes, ("sent",): newest.tx_bytes}),
+    labels=["direction"],
+)
+figure(
+    "coderapi_stats_latency_milliseconds",
+    "Latency in the window; -1 where none was measured.",
+    _of_newest(lambda newest: {("0.5",): newest.latency_p50, ("0.95",): newest.latency_p95}),
+    labels=["quantile"],
+)
+figure(
+    "coderapi_stats_window_rows",
+    "Agent rows in the window.",
+    _of_newest(lambda newest: {(): newest.row_count}),
+)
+figure(
+    "coderapi_stats_snapshot_seconds",
+    "How long taking the newest snapshot took.",
+    _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
+)
+figure(
     "coderapi_stats_rollup_lag_seconds",
     "How long ago the newest minute that is rolled up began; -1 without one.",
     lambda now: {(): rollup_lag(now)},
 )
-metrics.figure("coderapi_stats_alarm", "1 while an alarm is on, else 0.", _alarms, labels=["alarm"])
+figure(
+    "coderapi_stats_alarm",
+    "1 while an alarm is on, else 0.",
+    lambda now: {(alarm.name,): float(alarm.on) for alarm in alarms(now, newest=_newest(now))},
+    labels=["alarm"],
+)

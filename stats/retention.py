@@ -14,7 +14,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from kernel.db.connections import transaction_lock
 from stats.models import AgentStat, NewestAgentStat, Rollup, Snapshot
+from stats.rollups.builder import ONE_BUILDER
 from stats.rollups.hours import AGENT_STATS, EPOCH, HOUR, close_hours, floor, lock_open, mark_stale
 from users.erasure import Part
 from users.models import User
@@ -58,11 +60,14 @@ def prune_stats(now: datetime) -> int:
     return close_hours(now) + _forget_agents() + thin_snapshots(now) + _delete_old(now)
 
 
+@transaction.atomic
 def _forget_agents() -> int:
     """Forgets the newest rows of agents that no moment can be asked for any more."""
-    hours = AGENT_STATS.starts()
-    agents = NewestAgentStat.objects.all()
-    return (agents.filter(created_at__lt=hours[0]) if hours else agents).delete()[0]
+    # The builder may be at an hour that is older than those which are there now.
+    with transaction_lock(ONE_BUILDER):
+        hours = AGENT_STATS.starts()
+        agents = NewestAgentStat.objects.all()
+        return (agents.filter(created_at__lt=hours[0]) if hours else agents).delete()[0]
 
 
 def thin_snapshots(now: datetime) -> int:

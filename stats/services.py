@@ -20,9 +20,18 @@ from stats import figures
 from stats.figures import WINDOW
 from stats.models import Snapshot
 from stats.rollups.builder import build
-from stats.rollups.hours import AGENT_STATS, HOUR, closed_among, floor, hours_of, kept_from
+from stats.rollups.hours import (
+    AGENT_STATS,
+    HOUR,
+    closed_among,
+    floor,
+    hours_of,
+    kept_from,
+    lock_open,
+)
 
 TOPIC = "stats"
+ONE_AT_A_TIME = "collect-deployment-stats"
 # With it, sessions are counted by the rows that tell of usage.
 USAGE_EXPERIMENT = "workspace-usage"
 # The builder may take so long for rows of the past before a snapshot of now.
@@ -41,42 +50,30 @@ def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
     Raises: SnapshotError for a moment that is ahead, or whose raw rows are no longer kept.
     """
     now = now or at
-    _check_moment(at, now=now)
-    # A moment of the past needs all of its minutes.
-    build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
-    return unless_deadlocked(partial(_collected, at))
-
-
-def _check_moment(at: datetime, *, now: datetime) -> None:
     if at > now:
         raise SnapshotError(f"{at.isoformat()} is still to come.")
-    if not _is_kept(at, now=now):
-        first = (kept_from(now) + WINDOW).isoformat()
-        raise SnapshotError(
-            f"{at.isoformat()} is too early: its raw rows are not kept. All are from {first} on."
-        )
-
-
-def _is_kept(at: datetime, *, now: datetime) -> bool:
-    """Tells whether all raw rows of the moment's window are there, none dropped or refused."""
-    hours = hours_of([at - WINDOW, at])
-    if closed_among(hours):
-        return False
-    return min(hours) >= kept_from(now) or not hours.isdisjoint(AGENT_STATS.starts())
+    # A moment of the past needs all of its minutes.
+    build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
+    return unless_deadlocked(partial(_collected, at, now=now))
 
 
 @transaction.atomic
-def _collected(at: datetime) -> Snapshot:
-    started = time.monotonic()
-    with transaction_lock("collect-deployment-stats"):
+def _collected(at: datetime, *, now: datetime) -> Snapshot:
+    with transaction_lock(ONE_AT_A_TIME):
+        if not _rows_are_kept(at, now=now):
+            first = (kept_from(now) + WINDOW).isoformat()
+            raise SnapshotError(
+                f"{at.isoformat()} is too early: its raw rows are not kept. "
+                f"All are from {first} on."
+            )
         known = Snapshot.objects.filter(collected_at=at).first()
         if known:
             return known
-        taken = _agents(at) | figures.workspace_figures()
+        started = time.monotonic()
         snapshot = _kept(
             at,
-            **taken,
-            duration_ms=(time.monotonic() - started) * 1000,
+            started,
+            **_agents(at) | figures.workspace_figures(),
             configuration_hash=configuration_hash(),
             build_version=settings.BUILD_VERSION,
         )
@@ -84,8 +81,22 @@ def _collected(at: datetime) -> Snapshot:
         return snapshot
 
 
-def _kept(at: datetime, **members: Any) -> Snapshot:
-    return Snapshot.objects.create(collected_at=at, aggregated_from=at - WINDOW, **members)
+def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
+    """Tells whether all raw rows of the moment's window are there, none dropped or refused.
+
+    Until the transaction ends, none of them will be dropped.
+    """
+    hours = hours_of([at - WINDOW, at])
+    lock_open(hours)
+    if closed_among(hours):
+        return False
+    return min(hours) >= kept_from(now) or not hours.isdisjoint(AGENT_STATS.starts())
+
+
+def _kept(at: datetime, started: float, **members: Any) -> Snapshot:
+    duration_ms = (time.monotonic() - started) * 1000
+    window: dict[str, Any] = {"collected_at": at, "aggregated_from": at - WINDOW}
+    return Snapshot.objects.create(**window, duration_ms=duration_ms, **members)
 
 
 def _agents(at: datetime) -> dict[str, Any]:
@@ -106,11 +117,12 @@ def configuration_hash() -> str:
 
 def backfill(
     since: datetime, until: datetime, *, now: datetime, every: timedelta = FIVE_MINUTES
-) -> Iterator[Snapshot]:
+) -> Iterator[datetime]:
     """Takes a snapshot at the end of each step of [since, until) that has none, oldest first.
 
-    They are taken from raw rows, so only of hours that have them. A step in whose window nothing
-    was reported stays a gap. Of workspaces, those that reported count as running.
+    Yields the moment of each. They are taken from raw rows, so only of hours that have them. A
+    step in whose window nothing was reported stays a gap. Workspaces that reported count as
+    running.
     """
     build(now=now)
     for hour in AGENT_STATS.starts():
@@ -120,7 +132,7 @@ def backfill(
 
 def _backfill_hour(
     hour: datetime, since: datetime, until: datetime, *, every: timedelta, now: datetime
-) -> Iterator[Snapshot]:
+) -> Iterator[datetime]:
     taken = Snapshot.objects.filter(
         collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
     )
@@ -128,19 +140,23 @@ def _backfill_hour(
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        if start not in known and at < until and _is_kept(at, now=now):
-            yield from _backfilled(at)
+        take = partial(_backfilled, at, now=now)
+        if start not in known and at < until and unless_deadlocked(take):
+            yield at
         start += every
 
 
-def _backfilled(at: datetime) -> Iterator[Snapshot]:
-    started = time.monotonic()
-    found = _agents(at)
-    if found["row_count"]:
+@transaction.atomic
+def _backfilled(at: datetime, *, now: datetime) -> bool:
+    """Takes a snapshot of the past. Returns False if there is one, or nothing to take it of."""
+    with transaction_lock(ONE_AT_A_TIME):
+        known = Snapshot.objects.filter(collected_at=at).exists()
+        if known or not _rows_are_kept(at, now=now):
+            return False
+        started = time.monotonic()
+        found = _agents(at)
+        if not found["row_count"]:
+            return False
         found |= figures.reporting_workspaces(at)
-        yield _kept(
-            at,
-            **found,
-            source=Snapshot.Source.BACKFILL,
-            duration_ms=(time.monotonic() - started) * 1000,
-        )
+        _kept(at, started, **found, source=Snapshot.Source.BACKFILL)
+    return True

@@ -16,7 +16,6 @@ from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.views import APIView, DocumentView, document_response
 from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
-from stats.ingest.rows import Rejection, Verdicts
 from stats.ingest.taking import ingest
 from stats.selectors import newest_snapshot, snapshot_at
 from stats.serializers import (
@@ -110,12 +109,6 @@ class StatsReportsView(APIView):
         responses={200: VerdictsSerializer, 415: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
-        unreadable: list[Rejection] = []
-        rows = read_rows(
-            request._request.body,
-            encoding=request.headers.get("Content-Encoding", ""),
-            unreadable=unreadable,
-        )
-        verdicts = ingest(rows, now=timezone.now())
-        verdicts.add(Verdicts(rejected=unreadable))
+        encoding = request.headers.get("Content-Encoding", "")
+        verdicts = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
         return Response(VerdictsSerializer(verdicts).data)

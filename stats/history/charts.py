@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
-from stats.figures import KINDS, STATES
+from stats.figures import KINDS, NO_SAMPLE, P50, P95, STATES
 from stats.history.points import DAY, Point, Range, even_range, points
 from stats.models import Snapshot
 from stats.rollups.hours import HOUR, MINUTE
-from stats.rollups.percentiles import NO_SAMPLE, P50, P95
 from stats.selectors import refresh_interval
 
 # How far back a page looks, and in which steps.
@@ -37,24 +35,21 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     asked = range_of(name, now=now)
     found = points(asked)
     markers = changes(found)
-    return [
-        render(
-            Chart(
-                title=figures.title,
-                measure=figures.measure,
-                unit=figures.unit,
-                start=asked.since,
-                step=asked.step,
-                series=[
-                    Series(name, [read(point) for point in found])
-                    for name, read in figures.lines.items()
-                ],
-                gaps=[step for step, point in enumerate(found) if figures.is_gap(point)],
-                markers=markers,
-            )
+
+    def drawn(
+        title: str,
+        measure: str,
+        unit: Unit,
+        lines: dict[str, Read],
+        is_gap: Callable[[Point], bool],
+    ) -> SafeString:
+        series = [Series(name, [read(point) for point in found]) for name, read in lines.items()]
+        gaps = [step for step, point in enumerate(found) if is_gap(point)]
+        return render(
+            Chart(title, measure, unit, asked.since, asked.step, series, gaps=gaps, markers=markers)
         )
-        for figures in _CHARTS
-    ]
+
+    return list(itertools.starmap(drawn, _CHARTS))
 
 
 def range_of(name: str, *, now: datetime) -> Range:
@@ -99,39 +94,30 @@ def _knows_no_rows(point: Point) -> bool:
     return point.newest is None and not point.histogram
 
 
-class Figures(NamedTuple):
-    """A chart: its title, the measure and unit of its values, and its lines by name."""
-
-    title: str
-    measure: str
-    unit: Unit
-    lines: dict[str, Read]
-    is_gap: Callable[[Point], bool]
-
-
-_CHARTS = (
-    Figures(
+# The title, measure, unit, lines and gaps of each chart.
+_CHARTS: tuple[tuple[str, str, Unit, dict[str, Read], Callable[[Point], bool]], ...] = (
+    (
         "Workspaces by state",
         "at the end of {step}",
         COUNT,
         {state: _state(state) for state in STATES},
         _took_no_snapshot,
     ),
-    Figures(
+    (
         "Sessions by kind",
         "at the end of {step}",
         COUNT,
         {kind: _kind(kind) for kind in KINDS},
         _took_no_snapshot,
     ),
-    Figures(
+    (
         "Connection latency",
         "of connections to workspaces in {step}",
         MILLISECONDS,
         {"p50": _percentile(P50), "p95": _percentile(P95)},
         _knows_no_rows,
     ),
-    Figures(
+    (
         "Traffic",
         "bytes in {step}",
         BYTES,

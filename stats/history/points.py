@@ -11,12 +11,11 @@ from django.db import connection
 
 from kernel.durations import parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
-from stats.figures import MAX_INTEGER, STATES
+from stats.figures import MAX_INTEGER, P50, P95, STATES, percentile
 from stats.ingest.rows import moment
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
 from stats.rollups.hours import EPOCH, HOUR, MINUTE, floor
-from stats.rollups.percentiles import P50, P95, percentile
 from stats.selectors import refresh_interval
 
 MAX_POINTS = 2_000
@@ -25,24 +24,28 @@ DAY = timedelta(days=1)
 DEFAULT_SPAN = DAY
 STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
 
-_IN_STEPS = """
-SELECT date_bin(%(step)s, start, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at, *
-FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
-"""
-_SUMS = f"SELECT at, sum(rx_bytes), sum(tx_bytes) FROM ({_IN_STEPS}) AS r GROUP BY at"  # noqa: S608
-_HISTOGRAMS = f"""
-SELECT at, array_agg(bucket), array_agg(n) FROM (
-    SELECT at, bucket, sum(n)::bigint AS n
-    FROM ({_IN_STEPS}) AS r, unnest(buckets, counts) AS cell (bucket, n) GROUP BY 1, 2
-) AS cells GROUP BY at
+_STEP_OF = "date_bin(%(step)s, {}, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at"
+_ROLLUPS = f"""
+WITH rollups AS MATERIALIZED (
+    SELECT {_STEP_OF.format("start")}, *
+    FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
+), histograms AS (
+    SELECT at, array_agg(bucket) AS buckets, array_agg(n) AS counts FROM (
+        SELECT at, bucket, sum(n)::bigint AS n
+        FROM rollups, unnest(buckets, counts) AS each (bucket, n) GROUP BY 1, 2
+    ) AS merged GROUP BY at
+), sums AS (
+    SELECT at, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx FROM rollups GROUP BY at
+)
+SELECT at, rx, tx, coalesce(buckets, '{{}}'), coalesce(counts, '{{}}')
+FROM sums LEFT JOIN histograms USING (at)
 """  # noqa: S608 - the names are constants of this package
-_NEWEST = """
-SELECT DISTINCT ON (at) *
-FROM (
-    SELECT *, date_bin(%(step)s, collected_at, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at
+_NEWEST = f"""
+SELECT DISTINCT ON (at) * FROM (
+    SELECT *, {_STEP_OF.format("collected_at")}
     FROM stats_snapshot WHERE collected_at >= %(since)s AND collected_at < %(until)s
 ) AS s ORDER BY at, collected_at DESC
-"""
+"""  # noqa: S608 - the names are constants of this package
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,10 @@ def points(asked: Range) -> list[Point]:
     span = Rollup.Span.MINUTE if asked.step % HOUR else Rollup.Span.HOUR
     values: dict[str, Any] = {**asdict(asked), "span": span}
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS, values)
-        for at, rx, tx in cursor.fetchall():
-            found[at].rx_bytes, found[at].tx_bytes = int(rx), int(tx)
-        cursor.execute(_HISTOGRAMS, values)
-        for at, buckets, counts in cursor.fetchall():
-            found[at].histogram = dict(zip(buckets, counts, strict=True))
+        cursor.execute(_ROLLUPS, values)
+        for at, rx, tx, buckets, counts in cursor.fetchall():
+            histogram = dict(zip(buckets, counts, strict=True))
+            found[at] = Point(at, None, int(rx), int(tx), histogram)
     for snapshot in Snapshot.objects.raw(_NEWEST, values):
         found[floor(snapshot.collected_at, asked.step)].newest = snapshot
     return list(found.values())

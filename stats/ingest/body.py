@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zlib
-from collections.abc import Iterable, Iterator
-
-import orjson
 
 from kernel.http.body import MEBIBYTE
 from kernel.http.errors import APIError
 from kernel.http.parsing import parse_json
-from stats.ingest.rows import Numbered, Rejection
+from stats.ingest import rows
+from stats.ingest.rows import Numbered
 
 MAX_ROWS = 10_000
 MAX_INFLATED_BYTES = 64 * MEBIBYTE
@@ -20,27 +19,26 @@ MAX_INFLATED_BYTES = 64 * MEBIBYTE
 MAX_COMMAS = 300 * MAX_ROWS
 # Empty lines are no rows, but each takes its time.
 MAX_LINES = 10 * MAX_ROWS
-# Such as block-wise compressors make; of an empty one, eight megabytes would hold 400,000.
+# Block-wise compressors make several. Of empty ones, eight megabytes would hold 400,000. Within
+# what is compressed, the first bytes of one are found less than once in a body, by chance.
 MAX_MEMBERS = 10_000
-PIECE_BYTES = 4096
-GZIP = 31  # zlib's window bits for gzip alone
+MEMBER = b"\x1f\x8b\x08"
 
 
-def read_rows(body: bytes, *, encoding: str, unreadable: list[Rejection]) -> list[Numbered]:
+def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
     """Returns the body's rows with their numbers from 1; of JSON lines, those of the lines.
 
     One JSON array is taken as its rows, one object as one row, several objects as JSON lines.
-    Lines that are no JSON go to `unreadable`.
 
     Raises: APIError 400 (no JSON, broken gzip), 413 (too many rows, too much inflated), 415.
     """
     text = _decoded(body, encoding=encoding)
     if text.count(b",") > MAX_COMMAS:
         raise _too_many_rows()
-    rows = _json_lines(text, unreadable=unreadable) if _is_lines(text) else _one_value(text)
-    if len(rows) > MAX_ROWS:
+    found = _json_lines(text) if _is_lines(text) else _one_value(text)
+    if len(found) > MAX_ROWS:
         raise _too_many_rows()
-    return rows
+    return found
 
 
 def _too_many_rows() -> APIError:
@@ -52,7 +50,7 @@ def _decoded(body: bytes, *, encoding: str) -> bytes:
         case "" | "identity":
             return body
         case "gzip" | "x-gzip":
-            return b"".join(_inflated(body))
+            return _inflated(body)
     raise APIError(
         415,
         "The request's content encoding is not supported.",
@@ -61,46 +59,17 @@ def _decoded(body: bytes, *, encoding: str) -> bytes:
     )
 
 
-def _inflated(body: bytes) -> Iterator[bytes]:
-    """Yields the contents of each gzip member, one after the other."""
-    left, members, file = MAX_INFLATED_BYTES, 0, io.BytesIO(body)
-    while file.tell() < len(body):
-        members += 1
-        if members > MAX_MEMBERS:
-            raise APIError(413, "The request body has too many gzip members.")
-        for text in _inflated_member(file, limit=left):
-            left -= len(text)
-            yield text
-
-
-def _inflated_member(file: io.BytesIO, *, limit: int) -> Iterator[bytes]:
-    """Yields the contents of the member that begins where the file is. Leaves the file behind it.
-
-    Raises: APIError 400 where it is broken or cut off, 413 where it inflates to more.
-    """
-    member = zlib.decompressobj(GZIP)
-    while not member.eof:
-        piece = file.read(PIECE_BYTES)
-        try:
-            text = member.decompress(piece, limit + 1)
-        except zlib.error:
-            raise _broken_gzip() from None
-        limit -= len(text)
-        if limit < 0:
-            raise APIError(
-                413,
-                "The request body is too large.",
-                detail=f"It may inflate to {MAX_INFLATED_BYTES} bytes.",
-            )
-        if not (piece or text or member.eof):
-            raise _broken_gzip()
-        yield text
-    # What follows is the next member. With all of it at once, each would copy all that is left.
-    file.seek(-len(member.unused_data), io.SEEK_CUR)
-
-
-def _broken_gzip() -> APIError:
-    return APIError(400, "The request body is not valid gzip.")
+def _inflated(body: bytes) -> bytes:
+    if body.count(MEMBER) > MAX_MEMBERS:
+        raise APIError(413, "The request body has too many gzip members.")
+    try:
+        text = gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_INFLATED_BYTES + 1)
+    except (EOFError, OSError, zlib.error):
+        raise APIError(400, "The request body is not valid gzip.") from None
+    if len(text) > MAX_INFLATED_BYTES:
+        detail = f"It may inflate to {MAX_INFLATED_BYTES} bytes."
+        raise APIError(413, "The request body is too large.", detail=detail)
+    return text
 
 
 def _is_lines(text: bytes) -> bool:
@@ -114,23 +83,10 @@ def _one_value(text: bytes) -> list[Numbered]:
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 
-def _json_lines(text: bytes, *, unreadable: list[Rejection]) -> list[Numbered]:
+def _json_lines(text: bytes) -> list[Numbered]:
     if text.count(b"\n") > MAX_LINES:
         raise _too_many_rows()
     lines = [(n, line) for n, line in enumerate(text.split(b"\n"), 1) if line.strip()]
     if len(lines) > MAX_ROWS:
         raise _too_many_rows()
-    try:
-        return [(number, orjson.loads(line)) for number, line in lines]
-    except orjson.JSONDecodeError:
-        return list(_parsed(lines, unreadable=unreadable))
-
-
-def _parsed(
-    lines: Iterable[tuple[int, bytes]], *, unreadable: list[Rejection]
-) -> Iterator[Numbered]:
-    for number, line in lines:
-        try:
-            yield number, orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            unreadable.append(Rejection(number, "", f"is not JSON: {error.msg}"))
+    return [(number, rows.parse_json(line)) for number, line in lines]

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
@@ -29,9 +28,9 @@ from kernel.lines import (
     opened,
     records,
 )
-from stats.ingest.rows import Numbered, Rejection, RowError, Verdicts, from_text
+from stats.ingest.rows import RowError, Verdicts, from_text, parse_json
 from stats.ingest.taking import MEMBERS, Parsed, parse, take_in
-from stats.rollups.hours import HOUR
+from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
 BATCH_ROWS = 10_000
@@ -63,63 +62,52 @@ class ImportCommand(BaseCommand):
                 BadLines(aside, source=source) as bad,
                 Progress(source) as progress,
             ):
-                taken = Taken(self.kind)
-                for batch, verdicts in taken.batches(source):
-                    _set_aside(batch, verdicts.rejected, bad)
+                taken, hours = Verdicts(), set[datetime]()
+                for batch, parsed in parsed_batches(source, self.kind):
+                    verdicts = take_in(parsed, now=timezone.now())
+                    _set_aside(batch, verdicts, bad)
+                    taken.accepted += verdicts.accepted
+                    taken.duplicate += verdicts.duplicate
+                    # Of known rows, too: an import may have been stopped before its snapshots.
+                    hours |= hours_of(row.created_at for row in parsed.agents)
                     progress.advance(len(batch))
-                filled = taken.backfill(timezone.now())
+                filled = _backfill(hours, now=timezone.now())
         except LinesError as error:
             raise CommandError(str(error)) from None
-        return self._summary(taken.verdicts, bad, filled)
+        return self._summary(taken, bad, filled)
 
-    def _summary(self, verdicts: Verdicts, bad: BadLines, filled: int) -> str:
+    def _summary(self, taken: Verdicts, bad: BadLines, filled: int) -> str:
         summary = (
-            f"{verdicts.accepted} {self.things} taken in, "
-            f"{verdicts.duplicate} known already, {bad.count} bad"
+            f"{taken.accepted} {self.things} taken in, {taken.duplicate} known already, "
+            f"{bad.count} bad" + (f" (see {bad.path})." if bad.count else ".")
         )
-        summary += f" (see {bad.path})." if bad.count else "."
-        if bad.count and not verdicts.accepted and not verdicts.duplicate:
+        if bad.count and not taken.accepted and not taken.duplicate:
             raise CommandError(f"Nothing was taken in. {summary}")
         return f"{summary} {filled} snapshots of the past were taken." if filled else summary
 
 
-def _set_aside(batch: Sequence[Record], rejected: Iterable[Rejection], bad: BadLines) -> None:
-    by_number = {record.number: record for record in batch} if rejected else {}
-    for each in rejected:
+def _set_aside(batch: Sequence[Record], verdicts: Verdicts, bad: BadLines) -> None:
+    by_number = {record.number: record for record in batch} if verdicts.rejected else {}
+    for each in verdicts.rejected:
         bad.add(by_number[each.row], each.detail, field=each.field)
 
 
-class Taken:
-    """Takes in a file, and remembers which hours its rows are of."""
+def _backfill(hours: set[datetime], *, now: datetime) -> int:
+    """Takes the snapshots that are missing of hours that are over. Returns their number."""
+    over = {hour for hour in hours if hour + HOUR <= now}
+    if not over:
+        return 0
+    missing = backfill(min(over), max(over) + HOUR, now=now)
+    return sum(1 for _ in tqdm(missing, desc="snapshots", unit="", disable=None))
 
-    def __init__(self, kind: str) -> None:
-        self.verdicts = Verdicts()
-        self._kind = kind
-        self._hours: set[datetime] = set()
 
-    def batches(self, source: Source) -> Iterator[tuple[Sequence[Record], Verdicts]]:
-        """Yields each batch when it is committed."""
-        found = _batches(records(source, columns=[m.name for m in MEMBERS[self._kind]]))
-        following = _begun(found, self._kind)
-        while (this := following.result()) is not None:
-            following = _begun(found, self._kind)
-            batch, parsed = this
-            verdicts = take_in(parsed, now=timezone.now())
-            self.verdicts.accepted += verdicts.accepted
-            self.verdicts.duplicate += verdicts.duplicate
-            self._hours |= parsed.agents.hours
-            yield batch, verdicts
-
-    def backfill(self, now: datetime) -> int:
-        """Takes the snapshots that are missing of hours that are over. Returns their number.
-
-        Rows that were known count, too: an import may have been stopped before.
-        """
-        over = {hour for hour in self._hours if hour + HOUR <= now}
-        if not over:
-            return 0
-        missing = backfill(min(over), max(over) + HOUR, now=now)
-        return sum(1 for _ in tqdm(missing, desc="snapshots", unit="", disable=None))
+def parsed_batches(source: Source, kind: str) -> Iterator[tuple[Sequence[Record], Parsed]]:
+    """Yields each batch of the file's records, and their rows, while the next one is parsed."""
+    batches = _batches(records(source, columns=[member.name for member in MEMBERS[kind]]))
+    following = _begun(batches, kind)
+    while (this := following.result()) is not None:
+        following = _begun(batches, kind)
+        yield this
 
 
 def _batches(found: Iterable[Record]) -> Iterator[Sequence[Record]]:
@@ -151,7 +139,8 @@ def _begun(batches: Iterator[Sequence[Record]], kind: str) -> Future[Ready]:
     def run() -> None:
         try:
             batch = next(batches, None)
-            future.set_result(None if batch is None else (batch, parsed(batch, kind=kind)))
+            rows = ((record.number, _value(record, kind)) for record in batch or ())
+            future.set_result(None if batch is None else (batch, parse(rows, kind=kind)))
         except BaseException as error:  # noqa: BLE001 - whoever wants the result gets it
             future.set_exception(error)
 
@@ -159,31 +148,10 @@ def _begun(batches: Iterator[Sequence[Record]], kind: str) -> Future[Ready]:
     return future
 
 
-def parsed(batch: Sequence[Record], *, kind: str) -> Parsed:
-    """Parses the records; a row's number is its record's."""
-    unreadable: list[Rejection] = []
-    found = parse(list(_readable(batch, kind, unreadable=unreadable)), kind=kind)
-    found.rejected.extend(unreadable)
-    return found
-
-
-def _readable(
-    batch: Iterable[Record], kind: str, *, unreadable: list[Rejection]
-) -> Iterator[Numbered]:
-    for record in batch:
-        try:
-            yield record.number, _row(record, kind)
-        except RowError as error:
-            unreadable.append(Rejection(record.number, error.field, error.detail))
-
-
-def _row(record: Record, kind: str) -> Any:
-    """Returns the value that should be a row. Raises: RowError."""
+def _value(record: Record, kind: str) -> Any:
+    """Returns the value that should be a row, or a RowError."""
     if record.error:
-        raise RowError("", record.error)
+        return RowError("", record.error)
     if record.values is not None:
         return from_text(record.values, members=MEMBERS[kind])
-    try:
-        return orjson.loads(record.text)
-    except orjson.JSONDecodeError as error:
-        raise RowError("", f"is not JSON: {error.msg}") from None
+    return parse_json(record.text)

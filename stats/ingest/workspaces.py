@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
-from stats.ingest.rows import WORKSPACE_MEMBERS, Row, Verdicts
+from stats.ingest.rows import WORKSPACE_MEMBERS, Verdicts
 
 STAGE = "arriving_workspace_states"
 WORKSPACE_COLUMNS = [member.name for member in WORKSPACE_MEMBERS]
@@ -52,8 +53,11 @@ ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
 """  # noqa: S608 - the names are constants of this package
 
 
-def take_workspaces(rows: Sequence[Row]) -> Verdicts:
-    """Takes in each state that is newer than what is known of its workspace."""
+def take_workspaces(rows: Sequence[tuple[Any, ...]]) -> Verdicts:
+    """Takes in each state that is newer than what is known of its workspace.
+
+    Shape of a row: its number, and its values in the order of WORKSPACE_MEMBERS.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_CREATE)
         with cursor.copy(f"COPY {STAGE} (row_number, {_COLUMNS}) FROM STDIN") as copy:

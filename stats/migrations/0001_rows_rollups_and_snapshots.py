@@ -4,7 +4,7 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 
 # A partitioned table is beyond Django's models. The bucket of a latency is computed here and
-# nowhere else; stats.rollups.percentiles has its inverse, and the number is log(RATIO) there.
+# nowhere else; stats.figures has its inverse, and the number is log(RATIO) there.
 AGENT_STATS = """
 CREATE TABLE stats_agentstat (
     id uuid NOT NULL,
@@ -36,28 +36,26 @@ CREATE INDEX agent_stat_usage ON stats_agentstat (created_at) WHERE usage;
 """
 
 
+def counts(*names, **members):
+    return [(name, models.BigIntegerField(**members)) for name in names]
+
+
+SESSIONS = counts(*[f'session_count_{kind}' for kind in ('vscode', 'jetbrains', 'reconnecting_pty', 'ssh')], default=0)
+
+
 class Migration(migrations.Migration):
 
     initial = True
-
-    dependencies = [
-    ]
 
     operations = [
         migrations.CreateModel(
             name='NewestAgentStat',
             fields=[
-                ('session_count_vscode', models.BigIntegerField(default=0)),
-                ('session_count_jetbrains', models.BigIntegerField(default=0)),
-                ('session_count_reconnecting_pty', models.BigIntegerField(default=0)),
-                ('session_count_ssh', models.BigIntegerField(default=0)),
+                *SESSIONS,
                 ('agent_id', models.UUIDField(primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField()),
                 ('id', models.UUIDField()),
             ],
-            options={
-                'abstract': False,
-            },
         ),
         migrations.CreateModel(
             name='Rollup',
@@ -88,23 +86,13 @@ class Migration(migrations.Migration):
                 migrations.CreateModel(
                     name='AgentStat',
                     fields=[
-                        ('session_count_vscode', models.BigIntegerField(default=0)),
-                        ('session_count_jetbrains', models.BigIntegerField(default=0)),
-                        ('session_count_reconnecting_pty', models.BigIntegerField(default=0)),
-                        ('session_count_ssh', models.BigIntegerField(default=0)),
+                        *SESSIONS,
                         ('pk', models.CompositePrimaryKey('created_at', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
                         ('id', models.UUIDField()),
                         ('created_at', models.DateTimeField()),
-                        ('user_id', models.UUIDField()),
-                        ('agent_id', models.UUIDField()),
-                        ('workspace_id', models.UUIDField()),
-                        ('template_id', models.UUIDField()),
+                        *[(f'{owner}_id', models.UUIDField()) for owner in ('user', 'agent', 'workspace', 'template')],
                         ('connections_by_proto', models.JSONField(default=dict)),
-                        ('connection_count', models.BigIntegerField(default=0)),
-                        ('rx_packets', models.BigIntegerField(default=0)),
-                        ('rx_bytes', models.BigIntegerField(default=0)),
-                        ('tx_packets', models.BigIntegerField(default=0)),
-                        ('tx_bytes', models.BigIntegerField(default=0)),
+                        *counts('connection_count', 'rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes', default=0),
                         ('connection_median_latency_ms', models.FloatField(default=-1)),
                         ('usage', models.BooleanField(default=False)),
                         ('latency_bucket', models.IntegerField(editable=False, null=True)),
@@ -121,13 +109,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('collected_at', models.DateTimeField(unique=True)),
                 ('aggregated_from', models.DateTimeField()),
-                ('pending', models.BigIntegerField()),
-                ('building', models.BigIntegerField()),
-                ('running', models.BigIntegerField()),
-                ('failed', models.BigIntegerField()),
-                ('stopped', models.BigIntegerField()),
-                ('rx_bytes', models.BigIntegerField()),
-                ('tx_bytes', models.BigIntegerField()),
+                *counts('pending', 'building', 'running', 'failed', 'stopped', 'rx_bytes', 'tx_bytes'),
                 ('latency_p50', models.FloatField()),
                 ('latency_p95', models.FloatField()),
                 ('session_counts', models.JSONField()),

@@ -1,7 +1,8 @@
 """The one place where rollups and newest rows are built: an hour's stale minutes at a time.
 
-Only one builder runs at a time. It deletes exactly the marks that it read, so that one which is
-committed meanwhile stays, and its minute is built again.
+Only one builder runs at a time. It first takes an hour's marks away, and then reads the rows: those
+of each mark are there, as a writer commits both at once. A mark that is committed later stays, and
+its minute is built again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from kernel.db.connections import transaction_lock
-from stats.models import Rollup, StaleMinute
+from stats.models import Rollup
 from stats.rollups.hours import AGENT_STATS, HOUR, closed_among, hour_of, mark_stale
 
 SESSION_COLUMNS = (
@@ -27,7 +28,18 @@ SESSIONS = ", ".join(SESSION_COLUMNS)
 # Older hours than these wait for the next run when time is up. The newest are built always: the
 # next snapshot is of them.
 NEWEST_HOURS = 2
+ONE_BUILDER = "build-stats"
 
+_STALE_HOURS = """
+SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute ORDER BY 1 DESC
+"""
+_TAKE_MARKS = """
+WITH taken AS (
+    DELETE FROM stats_staleminute WHERE minute >= %(hour)s AND minute < %(end)s
+    RETURNING minute, rows_went
+)
+SELECT minute, bool_or(rows_went) FROM taken GROUP BY minute
+"""
 _DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
 # The hour's bounds are there for the planner: it looks at this hour's partition alone.
 _STALE_ROWS = """
@@ -48,22 +60,22 @@ SELECT 60, minute, sum(n),
 FROM (
     SELECT minute, latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx
     {_STALE_ROWS} GROUP BY 1, 2
-) AS cells GROUP BY minute
+) AS parts GROUP BY minute
 """  # noqa: S608 - the names are constants of this package
 _BUILD_HOUR = """
 WITH minutes AS MATERIALIZED (
     SELECT * FROM stats_rollup WHERE span = 60 AND start >= %(hour)s AND start < %(end)s
-), cells AS (
+), merged AS (
     SELECT bucket, sum(n)::bigint AS n
-    FROM minutes, unnest(buckets, counts) AS cell (bucket, n) GROUP BY bucket
+    FROM minutes, unnest(buckets, counts) AS each (bucket, n) GROUP BY bucket
 )
 INSERT INTO stats_rollup (
     span, start, row_count, rx_bytes, tx_bytes, buckets, counts, built_at, closed
 )
 SELECT 3600, %(hour)s, coalesce(sum(row_count), 0), coalesce(sum(rx_bytes), 0),
        coalesce(sum(tx_bytes), 0),
-       ARRAY(SELECT bucket FROM cells ORDER BY bucket),
-       ARRAY(SELECT n FROM cells ORDER BY bucket), %(now)s, false
+       ARRAY(SELECT bucket FROM merged ORDER BY bucket),
+       ARRAY(SELECT n FROM merged ORDER BY bucket), %(now)s, false
 FROM minutes
 ON CONFLICT (span, start) DO UPDATE SET
     (row_count, rx_bytes, tx_bytes, buckets, counts, built_at) = (
@@ -103,31 +115,27 @@ def build(*, now: datetime, seconds: float = float("inf")) -> int:
     for hour in _stale_hours():
         if hour < now - NEWEST_HOURS * HOUR and time.monotonic() > ends:
             break
-        with transaction.atomic(), transaction_lock("build-stats"):
+        with transaction.atomic(), transaction_lock(ONE_BUILDER):
             built += _build_hour(hour, now=now)
     return built
 
 
 def _stale_hours() -> list[datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute "
-            "ORDER BY 1 DESC"
-        )
+        cursor.execute(_STALE_HOURS)
         return [hour.astimezone(UTC) for (hour,) in cursor.fetchall()]
 
 
 def _build_hour(hour: datetime, *, now: datetime) -> int:
-    within = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
-    marks = list(within.values_list("pk", "minute", "rows_went"))
-    minutes = sorted({minute for _, minute, _ in marks})
-    built = 0
-    if minutes and not closed_among([hour]):
-        values = {"minutes": minutes, "hour": hour, "end": hour + HOUR, "now": now}
-        went = sorted({minute for _, minute, rows_went in marks if rows_went})
-        built = _build_rollups(values)
-        _build_newest(values, went=went)
-    StaleMinute.objects.filter(pk__in=[pk for pk, _, _ in marks]).delete()
+    values: dict[str, Any] = {"hour": hour, "end": hour + HOUR, "now": now}
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_MARKS, values)
+        marks = dict(cursor.fetchall())
+    if not marks or closed_among([hour]):
+        return 0
+    values["minutes"] = sorted(marks)
+    built = _build_rollups(values)
+    _build_newest(values, went=[minute for minute, rows_went in marks.items() if rows_went])
     return built
 
 

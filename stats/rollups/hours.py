@@ -48,6 +48,10 @@ def floor(moment: datetime, span: timedelta) -> datetime:
     return moment - (moment - EPOCH) % span
 
 
+def minute_of(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
 def hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 

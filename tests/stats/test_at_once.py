@@ -19,26 +19,20 @@ from django.db import connection
 from django.utils import timezone
 
 from kernel.db.connections import connect_directly
+from stats.ingest.rows import AGENT_MEMBERS
 from stats.rollups.builder import build
-from stats.services import collect_snapshot
+from stats.services import SnapshotError, backfill, collect_snapshot
 from tests.support.commands import run, write_lines
 from tests.support.processes import wait_for
 from tests.support.stats_rows import HOUR, MINUTE, SECOND, Deployment, agent_row, agrees
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIKE_IT = """
-INSERT INTO stats_agentstat (
-    id, agent_id, created_at, user_id, workspace_id, template_id, connections_by_proto,
-    connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode,
-    session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh,
-    connection_median_latency_ms, usage
-)
-SELECT %s, %s, created_at, user_id, workspace_id, template_id, connections_by_proto,
-    connection_count, rx_packets, rx_bytes, tx_packets, tx_bytes, session_count_vscode,
-    session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh,
-    connection_median_latency_ms, usage
-FROM stats_agentstat
-"""
+OURS = {"id": "%(id)s", "agent_id": "%(agent_id)s"}
+NAMES = [member.name for member in AGENT_MEMBERS]
+LIKE_IT = f"""
+INSERT INTO stats_agentstat ({", ".join(NAMES)})
+SELECT {", ".join(OURS.get(name, name) for name in NAMES)} FROM stats_agentstat
+"""  # noqa: S608 - the names are constants
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -157,7 +151,7 @@ def test_a_row_that_is_committed_while_its_minute_is_built_is_built_after(
     rows = [agent_row(deployment.now - 3 * MINUTE, connection_median_latency_ms=1, rx_bytes=1)]
     deployment.take(*rows)
     late = rows[0] | {"id": str(uuid.uuid4()), "agent_id": str(uuid.UUID(int=2))}
-    other.execute(LIKE_IT, [late["id"], late["agent_id"]])
+    other.execute(LIKE_IT, late)
     other.execute(
         "INSERT INTO stats_staleminute (minute, rows_went) "
         "SELECT date_trunc('minute', created_at, 'UTC'), false FROM stats_agentstat LIMIT 1"
@@ -227,3 +221,32 @@ def test_two_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) 
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(collect, range(4)))) == 1
+
+
+def test_an_hour_that_is_closed_while_its_snapshot_is_asked_for_has_none(
+    deployment: Deployment, other: psycopg.Connection[Any]
+) -> None:
+    """The collector waits for the one that closes the hour, and does not count what is dropped."""
+    at = deployment.now - 3 * MINUTE
+    deployment.take(agent_row(at))
+    run("collect_deployment_stats")
+    other.execute("SELECT * FROM stats_rollup WHERE span = 3600 FOR UPDATE")
+    other.execute("UPDATE stats_rollup SET closed = true WHERE span = 3600")
+    with ThreadPoolExecutor(1) as pool:
+        collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
+        wait_for(lambda: waiting() or collected.done())
+        other.commit()
+        with pytest.raises(SnapshotError, match="raw rows are not kept"):
+            collected.result()
+
+
+def test_two_backfills_of_the_same_hours_share_the_work(deployment: Deployment) -> None:
+    """Whichever comes first takes the snapshot of a step; none fails."""
+    first = deployment.now - 5 * HOUR
+    deployment.take(*(agent_row(first + n * MINUTE) for n in range(30)))
+    ends = first + 30 * MINUTE
+    one = backfill(first, ends, now=timezone.now())
+    next(one)
+    two = list(backfill(first, ends, now=timezone.now()))
+    assert two
+    assert list(one) == []

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError
 from django.test import Client
 
 from tests.support.commands import run, write_lines
@@ -127,22 +126,6 @@ def test_of_closed_hours_and_of_the_future_there_are_none(deployment: Deployment
     )
     # The step of the row, and those whose windows reach back to it. The first has one already.
     assert said == "2 snapshots of the past were taken."
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--since", text(NOW + HOUR)], "is not before"),
-        (["--until", text(NOW)], "goes with"),
-        (["--since", text(NOW), "--loop"], "not allowed with"),
-        (["--since", text(NOW), "--until", text(NOW)], "is not before"),
-    ],
-)
-def test_a_stretch_that_makes_no_sense_is_refused(
-    deployment: Deployment, arguments: list[str], complaint: str
-) -> None:
-    with pytest.raises(CommandError, match=complaint):
-        run("collect_deployment_stats", *arguments)
 
 
 def test_a_month_imported_at_once_is_dropped_a_day_later_and_its_history_stays(

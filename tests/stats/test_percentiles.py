@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from stats.rollups.percentiles import LOG_RATIO, percentile, value_of
+from stats.figures import LOG_RATIO, value_of
 from tests.support.stats_rows import MINUTE, NOW, Reference, agent_row, deployment_at
-
-latencies = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=200)
 
 
 def bucket_of(latency: float) -> int:
@@ -26,21 +23,6 @@ def test_a_bucket_stands_for_its_latencies_within_one_percent(latency: float) ->
     assert value_of(bucket_of(latency)) == pytest.approx(latency, rel=0.01)
 
 
-@settings(deadline=None)
-@given(latencies, st.sampled_from([0.0, 0.5, 0.95, 1.0]))
-def test_a_histogram_answers_within_one_percent(values: list[float], fraction: float) -> None:
-    rows = [agent_row(NOW, connection_median_latency_ms=value) for value in values]
-    expected = Reference(rows, NOW).percentile(fraction)
-    assert percentile(Counter(map(bucket_of, values)), fraction) == pytest.approx(
-        expected, rel=0.01
-    )
-
-
-def test_an_empty_histogram_has_no_percentile() -> None:
-    assert percentile({}, 0.5) == -1
-
-
-@pytest.mark.slow
 class Merged(TestCase):
     """PostgreSQL puts latencies into the same buckets, and history merges them."""
 
