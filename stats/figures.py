@@ -48,7 +48,8 @@ NO_AGENTS: dict[str, Any] = {
 
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
 # One statement, so that all figures are of one state of the tables. Only agents whose newest row is
-# later than the moment are looked for among the raw rows.
+# later than the moment are looked for among the raw rows. The LIMIT leaves out no row: it tells the
+# planner how few these are, or it would take the statement for one that is worth compiling (JIT).
 _AGENTS = f"""
 WITH edges AS MATERIALIZED (
     SELECT latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx
@@ -73,11 +74,13 @@ WITH edges AS MATERIALIZED (
         SELECT each.* FROM minutes, unnest(buckets, counts) AS each
     ) AS parts (bucket, n) GROUP BY bucket
 ), exact AS (
-    SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[])
-           WITHIN GROUP (ORDER BY connection_median_latency_ms) AS found
-    FROM stats_agentstat
-    WHERE {_IN_WINDOW} AND latency_bucket IS NOT NULL
-      AND (SELECT n FROM total) <= %(max_exact_rows)s
+    SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[]) WITHIN GROUP (ORDER BY latency) AS found
+    FROM (
+        SELECT connection_median_latency_ms FROM stats_agentstat
+        WHERE {_IN_WINDOW} AND latency_bucket IS NOT NULL
+          AND (SELECT n FROM total) <= %(max_exact_rows)s
+        LIMIT %(max_exact_rows)s
+    ) AS few (latency)
 ), sessions AS (
     SELECT {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in SESSION_COLUMNS)}
     FROM (

@@ -36,20 +36,36 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
     found = points(asked)
     markers = changes(found)
 
-    def drawn(
-        title: str,
-        measure: str,
-        unit: Unit,
-        lines: dict[str, Read],
-        is_gap: Callable[[Point], bool],
-    ) -> SafeString:
-        series = [Series(name, [read(point) for point in found]) for name, read in lines.items()]
-        gaps = [step for step, point in enumerate(found) if is_gap(point)]
+    def drawn(title: str, measure: str, unit: Unit, lines: dict[str, Read]) -> SafeString:
+        # Counts are those of snapshots. Of rows, something may be known without one.
+        is_gap = _has_no_snapshot if unit is COUNT else _has_nothing
         return render(
-            Chart(title, measure, unit, asked.since, asked.step, series, gaps=gaps, markers=markers)
+            Chart(
+                title,
+                measure,
+                unit,
+                asked.since,
+                asked.step,
+                [Series(name, list(map(read, found))) for name, read in lines.items()],
+                gaps=[step for step, point in enumerate(found) if is_gap(point)],
+                markers=markers,
+            )
         )
 
-    return list(itertools.starmap(drawn, _CHARTS))
+    states, kinds = (
+        {state: _state(state) for state in STATES},
+        {kind: _kind(kind) for kind in KINDS},
+    )
+    latency = {"p50": _percentile(P50), "p95": _percentile(P95)}
+    traffic = {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")}
+    return [
+        drawn("Workspaces by state", "at the end of {step}", COUNT, states),
+        drawn("Sessions by kind", "at the end of {step}", COUNT, kinds),
+        drawn(
+            "Connection latency", "of connections to workspaces in {step}", MILLISECONDS, latency
+        ),
+        drawn("Traffic", "bytes in {step}", BYTES, traffic),
+    ]
 
 
 def range_of(name: str, *, now: datetime) -> Range:
@@ -82,49 +98,15 @@ def _percentile(fraction: float) -> Read:
 
 
 def _sum(name: str) -> Read:
-    return lambda point: None if _knows_no_rows(point) else getattr(point, name)
+    return lambda point: None if _has_nothing(point) else getattr(point, name)
 
 
-def _took_no_snapshot(point: Point) -> bool:
+def _has_no_snapshot(point: Point) -> bool:
     return point.newest is None
 
 
-def _knows_no_rows(point: Point) -> bool:
-    """Tells if nothing is known: rows are drawn also where no snapshot was taken."""
+def _has_nothing(point: Point) -> bool:
     return point.newest is None and not point.histogram
-
-
-# The title, measure, unit, lines and gaps of each chart.
-_CHARTS: tuple[tuple[str, str, Unit, dict[str, Read], Callable[[Point], bool]], ...] = (
-    (
-        "Workspaces by state",
-        "at the end of {step}",
-        COUNT,
-        {state: _state(state) for state in STATES},
-        _took_no_snapshot,
-    ),
-    (
-        "Sessions by kind",
-        "at the end of {step}",
-        COUNT,
-        {kind: _kind(kind) for kind in KINDS},
-        _took_no_snapshot,
-    ),
-    (
-        "Connection latency",
-        "of connections to workspaces in {step}",
-        MILLISECONDS,
-        {"p50": _percentile(P50), "p95": _percentile(P95)},
-        _knows_no_rows,
-    ),
-    (
-        "Traffic",
-        "bytes in {step}",
-        BYTES,
-        {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")},
-        _knows_no_rows,
-    ),
-)
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:

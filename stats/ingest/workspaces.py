@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from django.db import connection
 
 from stats.ingest.rows import WORKSPACE_MEMBERS, Verdicts
 
-STAGE = "arriving_workspace_states"
-WORKSPACE_COLUMNS = [member.name for member in WORKSPACE_MEMBERS]
-_COLUMNS = ", ".join(WORKSPACE_COLUMNS)
-_CREATE = f"""
-CREATE TEMPORARY TABLE {STAGE} ON COMMIT DROP AS
-SELECT 0::bigint AS row_number, {_COLUMNS} FROM stats_workspacestate WITH NO DATA
-"""  # noqa: S608 - the names are constants of this package
+NAMES = [member.name for member in WORKSPACE_MEMBERS]
+_COLUMNS = ", ".join(NAMES)
+_ARRIVING = """
+jsonb_populate_recordset(NULL::stats_workspacestate, %(states)s::jsonb) WITH ORDINALITY AS arriving
+"""
 _NEWS = ", ".join(
     "known.deleted OR excluded.deleted" if name == "deleted" else f"excluded.{name}"
-    for name in WORKSPACE_COLUMNS
+    for name in NAMES
 )
 
 
@@ -35,9 +34,9 @@ INSERT INTO stats_workspacestate AS known ({_COLUMNS})
 SELECT {_COLUMNS} FROM (
     SELECT *, row_number() OVER (
         PARTITION BY workspace_id
-        ORDER BY ({_age("arriving")}) DESC, row_number
+        ORDER BY ({_age("arriving")}) DESC, ordinality
     ) AS place
-    FROM {STAGE} AS arriving WHERE NOT (deleted AND build_number IS NULL)
+    FROM {_ARRIVING} WHERE NOT (deleted AND build_number IS NULL)
 ) AS ranked
 WHERE place = 1
 ORDER BY workspace_id
@@ -48,7 +47,8 @@ WHERE ({_age("excluded")}) > ({_age("known")})
 # only says that it is gone need not know its build.
 _DELETE = f"""
 INSERT INTO stats_workspacestate AS known (workspace_id, deleted, transition, error)
-SELECT DISTINCT workspace_id, true, '', '' FROM {STAGE} WHERE deleted ORDER BY workspace_id
+SELECT DISTINCT workspace_id, true, '', '' FROM {_ARRIVING}
+WHERE deleted ORDER BY workspace_id
 ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
 """  # noqa: S608 - the names are constants of this package
 
@@ -58,11 +58,11 @@ def take_workspaces(rows: Sequence[tuple[Any, ...]]) -> Verdicts:
 
     Shape of a row: its number, and its values in the order of WORKSPACE_MEMBERS.
     """
+    states = [dict(zip(NAMES, values, strict=True)) for _, *values in rows]
     with connection.cursor() as cursor:
-        cursor.execute(_CREATE)
-        with cursor.copy(f"COPY {STAGE} (row_number, {_COLUMNS}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        news = cursor.execute(_UPSERT).rowcount + cursor.execute(_DELETE).rowcount
-        cursor.execute(f"DROP TABLE {STAGE}")
+        arriving = {"states": orjson.dumps(states).decode()}
+        cursor.execute(_UPSERT, arriving)
+        news = cursor.rowcount
+        cursor.execute(_DELETE, arriving)
+        news += cursor.rowcount
     return Verdicts(accepted=news, duplicate=len(rows) - news)

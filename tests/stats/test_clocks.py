@@ -91,15 +91,6 @@ class JumpingClocks(TestCase):
                 seen.add(now)
 
 
-def test_rows_of_right_clocks_are_refused_while_ours_is_far_behind(deployment: Deployment) -> None:
-    row = report(NOW, 1)
-    deployment.travel(-HOUR)
-    assert deployment.counts(row) == (0, 0, 1)
-    deployment.travel(HOUR)
-    assert deployment.counts(row) == (1, 0, 0)
-    agrees(deployment.collect(), [row])
-
-
 def test_an_hour_that_was_dropped_is_not_made_again_by_a_clock_that_is_behind(
     deployment: Deployment,
 ) -> None:

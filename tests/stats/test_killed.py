@@ -35,6 +35,23 @@ BATCH = 50
 ENOUGH = 10
 
 
+SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM stats_snapshot ORDER BY 1"
+UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
+SUCCEEDED = (
+    "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
+)
+WITHOUT_RUN = """
+SELECT count(*) FROM stats_snapshot
+WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
+"""
+KILLS = 4
+
+
+def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory that PostgreSQL's own account may enter, too."""
@@ -169,28 +186,14 @@ def test_no_row_is_lost_or_doubled_whatever_is_killed(
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         agents.go_on()
+        before = asked(cluster.url, SNAPSHOTS)
         kill_postgres(cluster, directory)
         agents.go_on()
+        wait_for(lambda: len(asked(cluster.url, SNAPSHOTS)) > len(before), seconds=90)
+        assert asked(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
     assert agents.repeated
     assert counted(cluster, directory) == received(server, agents.token) == sent
-
-
-SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM stats_snapshot ORDER BY 1"
-UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
-SUCCEEDED = (
-    "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
-)
-WITHOUT_RUN = """
-SELECT count(*) FROM stats_snapshot
-WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
-"""
-KILLS = 4
-
-
-def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query, parameters).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,22 +248,6 @@ def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
     sent = agents.acknowledged * BATCH
     assert counted(cluster, directory) == received(web_server, agents.token) == sent
     assert found[-1][1:] == (sent, sent)
-
-
-def test_snapshots_go_on_after_postgres_was_killed(
-    server: Server, cluster: postgres.Handle, directory: Path
-) -> None:
-    def taken() -> int:
-        with psycopg.connect(cluster.url) as connection:
-            row: Any = connection.execute("SELECT count(*) FROM stats_snapshot").fetchone()
-            return int(row[0])
-
-    assert server.port
-    wait_for(taken)
-    before = taken()
-    kill_postgres(cluster, directory)
-    assert taken() >= before
-    wait_for(lambda: taken() > before, seconds=90)
 
 
 def test_an_import_goes_on_after_postgres_was_killed(

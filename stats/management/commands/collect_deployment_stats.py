@@ -63,16 +63,8 @@ class Command(BaseCommand):
             help="The interval, such as 30s: of --loop by default the server's, of --since 5m.",
         )
 
-    def handle(
-        self,
-        *,
-        loop: bool,
-        at: datetime | None,
-        since: datetime | None,
-        until: datetime | None,
-        every: timedelta | None,
-        **options: Any,
-    ) -> str:
+    def handle(self, *, loop: bool, **options: Any) -> str:
+        at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
         if every and not (loop or since):
             raise CommandError("--every is an interval, so it goes with --loop or --since.")
         if until and not since:
