@@ -21,7 +21,6 @@ SEMVER = re.compile(r"v\d+\.\d+\.\d+\+coderapi\.\d+\.\d+\.\d+[0-9A-Za-z.-]*")
 
 def test_version_is_the_coder_release_with_ours_behind_it(anonymous: APIClient) -> None:
     answer = anonymous.get(PATH)
-
     assert SEMVER.fullmatch(answer.json()["version"])
     assert answer.json()["version"] == f"v2.29.0+coderapi.{__version__}"
     assert answer.headers["X-Coder-Build-Version"] == answer.json()["version"]
@@ -29,7 +28,6 @@ def test_version_is_the_coder_release_with_ours_behind_it(anonymous: APIClient) 
 
 def test_all_members_are_there(anonymous: APIClient) -> None:
     found = anonymous.get(PATH).json()
-
     assert found["agent_api_version"] == "1.0"
     assert re.fullmatch(r"1\.\d+", found["provisioner_api_version"])
     assert found["workspace_proxy"] is False
@@ -44,9 +42,7 @@ def test_options_are_told(settings: Any, anonymous: APIClient) -> None:
     settings.TELEMETRY = False
     settings.CLI_UPGRADE_MESSAGE = "Run brew upgrade."
     settings.ACCESS_URL = "https://coder.example.com"
-
     found = anonymous.get(PATH).json()
-
     assert found["telemetry"] is False
     assert found["upgrade_message"] == "Run brew upgrade."
     assert found["dashboard_url"] == "https://coder.example.com"
@@ -56,16 +52,13 @@ def test_ids_are_made_once_and_kept(anonymous: APIClient) -> None:
     first = anonymous.get(PATH).json()
     documents.forget_all()
     second = anonymous.get(PATH).json()
-
     assert uuid.UUID(first["deployment_id"]).version == 4
     assert first == second
 
 
 def test_web_push_key_is_an_uncompressed_point_in_unpadded_base64url(anonymous: APIClient) -> None:
     text = anonymous.get(PATH).json()["webpush_public_key"]
-
     point = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
     assert "=" not in text
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     assert key.curve.name == "secp256r1"
@@ -73,7 +66,6 @@ def test_web_push_key_is_an_uncompressed_point_in_unpadded_base64url(anonymous: 
 
 def test_private_key_is_never_told(anonymous: APIClient) -> None:
     private = bytes(deployment_identity().vapid_private_key)
-
     assert base64.urlsafe_b64encode(private)[:40] not in anonymous.get(PATH).content
 
 
@@ -82,9 +74,7 @@ def test_coderd_wire_tells_the_web_push_key_only_with_the_experiment(
     settings: Any, anonymous: APIClient, experiments: list[str], told: bool
 ) -> None:
     settings.EXPERIMENTS = experiments
-
     found = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
-
     assert ("webpush_public_key" in found) is told
 
 

@@ -23,7 +23,6 @@ def test_options_are_told(settings: Any, member: APIClient) -> None:
     settings.SSH_HOSTNAME_PREFIX = "dev."
     settings.SSH_HOSTNAME_SUFFIX = "corp"
     settings.SSH_CONFIG_OPTIONS = ["ForwardAgent=yes", "SetEnv LC=a=b"]
-
     assert member.get(PATH).json() == {
         "hostname_prefix": "dev.",
         "hostname_suffix": "corp",
@@ -62,6 +61,5 @@ def test_what_clients_could_not_use_stops_the_start_and_is_named(
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({variable: value})
-
     assert variable in str(refused.value)
     assert named in str(refused.value)

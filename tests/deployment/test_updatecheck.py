@@ -106,14 +106,12 @@ def test_own_version_is_current_before_the_first_check(
     releases: Releases, anonymous: APIClient
 ) -> None:
     found = answered(anonymous)
-
     assert found["current"] is True
     assert found["version"].startswith("v2.29.0+coderapi.")
 
 
 def test_newer_release_is_told(releases: Releases, anonymous: APIClient) -> None:
     releases.publish("v2.30.1")
-
     assert check_for_update(timezone.now()) == 1
     assert answered(anonymous) == {
         "current": False,
@@ -128,14 +126,12 @@ def test_disabled_check_tells_the_own_version(
     releases.publish("v2.30.1")
     check_for_update(timezone.now())
     settings.UPDATE_CHECK = False
-
     assert answered(anonymous)["current"] is True
 
 
 def test_second_check_asks_by_etag_and_learns_nothing_new(releases: Releases) -> None:
     releases.publish("v2.30.1")
     check_for_update(timezone.now())
-
     assert check_for_update(timezone.now()) == 0
     assert releases.asked[-1]["If-None-Match"] == '"v2.30.1"'
 
@@ -145,7 +141,6 @@ def test_etag_of_another_source_is_not_sent(settings: Any, releases: Releases) -
     check_for_update(timezone.now())
     settings.UPDATE_CHECK_URL = f"{releases.url}?mirror"
     check_for_update(timezone.now())
-
     assert "If-None-Match" not in releases.asked[-1]
 
 
@@ -170,10 +165,8 @@ def test_bad_answer_keeps_what_was_known_and_notes_the_failure(
     now = timezone.now()
     check_for_update(now)
     releases.status, releases.body, releases.etag = status, body, '"other"'
-
     with pytest.raises(UpdateCheckError):
         check_for_update(now + timedelta(days=1))
-
     known = UpdateCheck.objects.get()
     assert (known.failed_at, known.succeeded_at) == (now + timedelta(days=1), now)
     assert known.error
@@ -182,7 +175,6 @@ def test_bad_answer_keeps_what_was_known_and_notes_the_failure(
 
 def test_source_that_does_not_answer_is_a_failure_that_names_it(settings: Any) -> None:
     settings.UPDATE_CHECK_URL = f"http://127.0.0.1:{free_port()}/"
-
     with pytest.raises(UpdateCheckError, match="cannot be reached"):
         check_for_update(timezone.now())
 
@@ -191,10 +183,8 @@ def test_source_that_does_not_answer_is_a_failure_that_names_it(settings: Any) -
 def test_source_that_answers_byte_by_byte_gets_one_deadline(releases: Releases, part: str) -> None:
     releases.trickles = part
     begun = time.monotonic()
-
     with pytest.raises(UpdateCheckError, match=r"did not answer within 0\.3 seconds"):
         check_for_update(timezone.now(), seconds=0.3)
-
     assert time.monotonic() - begun < 5
     assert "0.3 seconds" in UpdateCheck.objects.get().error
 
@@ -203,7 +193,6 @@ def test_source_that_answers_byte_by_byte_gets_one_deadline(releases: Releases, 
 def test_few_redirects_are_followed(releases: Releases, redirects: int, learnt: bool) -> None:
     releases.publish("v2.30.1")
     releases.redirects = redirects
-
     if learnt:
         assert check_for_update(timezone.now()) == 1
     else:
@@ -220,9 +209,7 @@ def test_password_and_query_of_the_url_are_sent_and_kept_nowhere(
     releases.status, releases.redirects = status, 1
     settings.UPDATE_CHECK_URL = f"{releases.url}?token=planted".replace("//", "//me:planted@")
     job = next(job for job in all_jobs() if job.name == "update_check")
-
     run = run_job(job, timezone.now())
-
     assert run is not None
     wanted = "Basic " + base64.b64encode(b"me:planted").decode()
     assert [headers.get("authorization") for headers in releases.asked] == [wanted, wanted]
@@ -252,5 +239,4 @@ def test_current_is_at_least_the_newest_by_semantic_version(
 
 def test_release_is_read() -> None:
     body = b'{"tag_name": "v2.30.0", "html_url": "https://example.com/x", "more": 1}'
-
     assert parse_release(body) == ("v2.30.0", "https://example.com/x")

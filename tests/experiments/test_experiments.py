@@ -19,7 +19,6 @@ def test_enabled_ones_are_told_in_lower_case_and_order_known_or_not(
     settings: Any, member: APIClient
 ) -> None:
     settings.EXPERIMENTS = ["Workspace-Usage", "of-our-own", "oauth2"]
-
     assert member.get(ENABLED).json() == ["workspace-usage", "of-our-own", "oauth2"]
 
 

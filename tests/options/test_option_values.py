@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +44,7 @@ UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 
 def node(yaml: str) -> Node:
-    """The node that stands behind `key:` in a file."""
+    """Returns the node that stands behind `key:` in a file."""
     root = read_document(f"key: {yaml}\n").root
     assert isinstance(root, MappingNode)
     (_, found), *_ = root.value
@@ -49,74 +52,44 @@ def node(yaml: str) -> Node:
     return found
 
 
+def cases(value_type: ValueType[Any], *values: Any) -> list[tuple[Any, ...]]:
+    """Puts the type before each value, or before each pair of a text and what it means."""
+    return [(value_type, *(value if isinstance(value, tuple) else (value,))) for value in values]
+
+
+POSITIVE, ANY_CASE = Integer(minimum=1), Choice(("lax", "none"))
+LINK = {"name": "n", "target": "t", "icon": "bug", "location": ""}
+
+
 @pytest.mark.parametrize(
     ("value_type", "text", "expected"),
     [
-        *[(Bool(), text, True) for text in ("1", "t", "T", "true", "TRUE", "True")],
-        *[(Bool(), text, False) for text in ("", "0", "f", "F", "false", "FALSE", "False")],
-        (Integer(), "7", 7),
-        (Integer(), "+7", 7),
-        (Integer(), "-007", -7),
-        (Integer(), "9223372036854775807", 2**63 - 1),
-        (Integer(), "-9223372036854775808", -(2**63)),
-        (Text(), "", ""),
-        (Text(), " any\ttext ", " any\ttext "),
-        (ConfigPath(), "coder.yaml", "coder.yaml"),
-        (Duration(), "0", 0),
-        (Duration(), "-0", 0),
-        (Duration(), "1.5d", 36 * HOUR),
-        (Duration(), "-1d", -24 * HOUR),
-        (Duration(), "+.5s", SECOND // 2),
-        (Duration(), "1.s", SECOND),
-        (Duration(), "2h1d", 26 * HOUR),
-        (Duration(), "1h1h", 2 * HOUR),
-        (Duration(), "2w", 336 * HOUR),
-        (Duration(), "1us", 1_000),
-        (Duration(), "1\u00b5s", 1_000),
-        (Duration(), "1\u03bcs", 1_000),
-        (Duration(), "60d", 5_184_000_000_000_000),
-        (Duration(), "876600h0m0s", 3_155_760_000_000_000_000),
-        (Duration(), "9223372036854775807ns", 2**63 - 1),
-        (Duration(), "-9223372036854775808ns", -(2**63)),
-        (Address(), "127.0.0.1:3000", HostPort("127.0.0.1", "3000")),
-        (Address(), "host:", HostPort("host", "")),
-        (Address(), ":http", HostPort("", "http")),
-        (Address(), "[::1]:80", HostPort("::1", "80")),
-        (Address(), ":", HostPort("", "")),
-        (TextList(), "", None),
-        (TextList(), "\n", None),
-        (TextList(), "a", ["a"]),
-        (TextList(), "a, b", ["a", " b"]),
-        (TextList(), ",", ["", ""]),
-        (TextList(), "a,", ["a", ""]),
-        (TextList(), "a\nb", ["a"]),
-        (TextList(), "\r\n\na\r\nb", ["a"]),
-        (TextList(), '"a,b",c', ["a,b", "c"]),
-        (TextList(), '"a""b"', ['a"b']),
-        (TextList(), '"a\nb",c\nd', ["a\nb", "c"]),
-        (TextList(), '""', [""]),
-        (Choice(("lax", "none")), "LAX", "LAX"),
-        (Regexp(), "", ""),
-        (Regexp(), "^team-.*$", "^team-.*$"),
-        (Regexp(), r"\\C", r"\\C"),
-        (Regexp(), r"\Q\C\E", r"\Q\C\E"),
-        (TextMap(), "", None),
-        (TextMap(), "null", None),
-        (TextMap(), "{}", {}),
-        (
-            TextMap(),
-            '{"a": "b", "n": 1, "t": true, "e": null}',
-            {"a": "b", "n": "1", "t": "true", "e": ""},
-        ),
-        (TextMap(), "a: b", {"a": "b"}),
-        (TextListMap(), "{a: [b, 1], c: null}", {"a": ["b", "1"], "c": None}),
-        (UUIDListMap(), f"{{a: [{UUID.upper()}]}}", {"a": [UUID]}),
-        (Links(), "[]", None),
-        (
-            Links(),
-            "- {name: n, target: t, icon: bug, unknown: x}",
-            [{"name": "n", "target": "t", "icon": "bug", "location": ""}],
-        ),
+        *cases(Bool(), *((text, True) for text in ("1", "t", "T", "true", "TRUE", "True"))),
+        *cases(Bool(), *((text, False) for text in ("0", "f", "F", "false", "FALSE", "False", ""))),
+        *cases(Integer(), ("7", 7), ("+7", 7), ("-007", -7), ("9223372036854775807", 2**63 - 1)),
+        *cases(Integer(), ("-9223372036854775808", -(2**63))),
+        *cases(Text(), ("", ""), (" any\ttext ", " any\ttext ")),
+        *cases(ConfigPath(), ("coder.yaml", "coder.yaml")),
+        *cases(Duration(), ("0", 0), ("-0", 0), ("1.5d", 36 * HOUR), ("-1d", -24 * HOUR)),
+        *cases(Duration(), ("+.5s", SECOND // 2), ("1.s", SECOND), ("2h1d", 26 * HOUR)),
+        *cases(Duration(), ("1h1h", 2 * HOUR), ("2w", 336 * HOUR), ("60d", 60 * 24 * HOUR)),
+        *cases(Duration(), ("1us", 1_000), ("1\u00b5s", 1_000), ("1\u03bcs", 1_000)),
+        *cases(Duration(), ("876600h0m0s", 876_600 * HOUR), ("9223372036854775807ns", 2**63 - 1)),
+        *cases(Duration(), ("-9223372036854775808ns", -(2**63))),
+        *cases(Address(), ("127.0.0.1:3000", HostPort("127.0.0.1", "3000"))),
+        *cases(Address(), ("host:", HostPort("host", "")), (":http", HostPort("", "http"))),
+        *cases(Address(), ("[::1]:80", HostPort("::1", "80")), (":", HostPort("", ""))),
+        *cases(TextList(), ("", None), ("\n", None), ("a", ["a"]), ("a, b", ["a", " b"])),
+        *cases(TextList(), (",", ["", ""]), ("a,", ["a", ""]), ("a\nb", ["a"]), ('""', [""])),
+        *cases(TextList(), ("\r\n\na\r\nb", ["a"]), ('"a,b",c', ["a,b", "c"])),
+        *cases(TextList(), ('"a""b"', ['a"b']), ('"a\nb",c\nd', ["a\nb", "c"])),
+        *cases(ANY_CASE, ("LAX", "LAX")),
+        *cases(Regexp(), *((text, text) for text in ("", "^team-.*$", r"\\C", r"\Q\C\E"))),
+        *cases(TextMap(), ("", None), ("null", None), ("{}", {}), ("a: b", {"a": "b"})),
+        *cases(TextMap(), ("{n: 1, t: true, e: null}", {"n": "1", "t": "true", "e": ""})),
+        *cases(TextListMap(), ("{a: [b, 1], c: null}", {"a": ["b", "1"], "c": None})),
+        *cases(UUIDListMap(), (f"{{a: [{UUID.upper()}]}}", {"a": [UUID]})),
+        *cases(Links(), ("[]", None), ("- {name: n, target: t, icon: bug, unknown: x}", [LINK])),
     ],
 )
 def test_text_is_read(value_type: ValueType[object], text: str, expected: object) -> None:
@@ -126,35 +99,24 @@ def test_text_is_read(value_type: ValueType[object], text: str, expected: object
 @pytest.mark.parametrize(
     ("value_type", "text"),
     [
-        *[(Bool(), text) for text in ("yes", "on", "tRue", " true", "2", "null")],
-        *[(Integer(), text) for text in ("", "0x10", "1_000", "1.5", " 1", "1e3", "\u0663", "--1")],
-        (Integer(), "9223372036854775808"),
-        (Integer(), "9" * 5_000),
-        (Integer(minimum=1), "0"),
-        (Integer(minimum=1, maximum=100), "101"),
-        *[(Duration(), text) for text in ("", "5", "1.5", "1 h", "1y", "1D", "s", ".", "-", ".s")],
-        (Duration(), "1h5"),
-        (Duration(), "9223372036854775808ns"),
-        (Duration(), "9" * 5_000 + "h"),
-        *[(Address(), text) for text in ("", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80")],
-        *[(Address(), text) for text in ("[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80")],
-        *[(TextList(), text) for text in ('a"b', '"a', '"a"b', 'a,"b', '"a" ,b')],
-        (Choice(("lax", "none")), ""),
-        (Choice(("lax", "none")), "strict"),
-        *[
-            (Regexp(), text)
-            for text in ("(", r"\C", r"a\C", r"\Q\E\C", "(?=x)", r"(a)\1", "a{1001}")
-        ],
-        *[
-            (TextMap(), text)
-            for text in ("[1]", "word", "{a: {b: c}}", "{a: [b]}", "{a: &x b, c: *x}", "{")
-        ],
-        *[(TextMap(), text) for text in ("{a: b, a: c}", "{a: !!binary b}", "--- a\n--- b")],
-        (TextListMap(), "{a: b}"),
-        (UUIDListMap(), "{a: [b]}"),
-        *[(Links(), text) for text in ("{}", "word", '"[]"', "[word]", "[{name: [x]}]")],
-        (ExternalAuth(), "[{device_flow: perhaps}]"),
-        (ExternalAuth(), "[{scopes: a}]"),
+        *cases(Bool(), "yes", "on", "tRue", " true", "2", "null"),
+        *cases(Integer(), "", "0x10", "1_000", "1.5", " 1", "1e3", "\u0663", "--1", "9" * 5_000),
+        *cases(Integer(), "9223372036854775808"),
+        *cases(POSITIVE, "0"),
+        *cases(Integer(minimum=1, maximum=100), "101"),
+        *cases(Duration(), "", "5", "1.5", "1 h", "1y", "1D", "s", ".", "-", ".s", "1h5"),
+        *cases(Duration(), "9223372036854775808ns", "9" * 5_000 + "h"),
+        *cases(Address(), "", "host", "::1", "[::1]", "[::1", "a:b:c", "[::1]x:80"),
+        *cases(Address(), "[::1]:80:90", "a]:80", "a[:80", "[a[b]:80", "[a]]:80"),
+        *cases(TextList(), 'a"b', '"a', '"a"b', 'a,"b', '"a" ,b'),
+        *cases(ANY_CASE, "", "strict"),
+        *cases(Regexp(), "(", r"\C", r"a\C", r"\Q\E\C", "(?=x)", r"(a)\1", "a{1001}"),
+        *cases(TextMap(), "[1]", "word", "{a: {b: c}}", "{a: [b]}", "{a: &x b, c: *x}", "{"),
+        *cases(TextMap(), "{a: b, a: c}", "{a: !!binary b}", "--- a\n--- b"),
+        *cases(TextListMap(), "{a: b}"),
+        *cases(UUIDListMap(), "{a: [b]}"),
+        *cases(Links(), "{}", "word", '"[]"', "[word]", "[{name: [x]}]"),
+        *cases(ExternalAuth(), "[{device_flow: perhaps}]", "[{scopes: a}]"),
     ],
 )
 def test_other_text_is_refused(value_type: ValueType[object], text: str) -> None:
@@ -165,27 +127,17 @@ def test_other_text_is_refused(value_type: ValueType[object], text: str) -> None
 @pytest.mark.parametrize(
     ("value_type", "yaml", "expected"),
     [
-        (Bool(), '"true"', True),
-        (Bool(), "", False),
-        (Integer(), '"7"', 7),
-        (Text(), "null", "null"),
-        (Text(), "~", "~"),
-        (Text(), "0x10", "0x10"),
-        (Text(), "", ""),
-        (Text(), "|\n  two\n  lines", "two\nlines\n"),
-        (Duration(), "0", 0),
-        (Duration(), "7d", 168 * HOUR),
-        (URL(), "", ParsedURL()),
-        (URL(), "null", ParsedURL(path="null")),
-        (TextList(), "[a, 1, true, null]", ["a", "1", "true", "null"]),
-        (TextList(), "a,b", ["a", "b"]),
-        (TextList(), "[]", None),
-        (TextList(), "", None),
-        (Regexp(), "", ""),
-        (TextMap(), "", None),
-        (TextMap(), "{a: b}", {"a": "b"}),
-        (Links(), "", None),
-        (Links(), "[]", None),
+        *cases(Bool(), ('"true"', True), ("", False)),
+        *cases(Integer(), ('"7"', 7)),
+        *cases(Text(), *((text, text) for text in ("null", "~", "0x10", ""))),
+        *cases(Text(), ("|\n  two\n  lines", "two\nlines\n")),
+        *cases(Duration(), ("0", 0), ("7d", 168 * HOUR)),
+        *cases(URL(), ("", ParsedURL()), ("null", ParsedURL(path="null"))),
+        *cases(TextList(), ("[a, 1, true, null]", ["a", "1", "true", "null"])),
+        *cases(TextList(), ("a,b", ["a", "b"]), ("[]", None), ("", None)),
+        *cases(Regexp(), ("", "")),
+        *cases(TextMap(), ("", None), ("{a: b}", {"a": "b"})),
+        *cases(Links(), ("", None), ("[]", None)),
     ],
 )
 def test_yaml_is_read(value_type: ValueType[object], yaml: str, expected: object) -> None:
@@ -195,18 +147,16 @@ def test_yaml_is_read(value_type: ValueType[object], yaml: str, expected: object
 @pytest.mark.parametrize(
     ("value_type", "yaml"),
     [
-        *[(Bool(), yaml) for yaml in ("yes", "on", "null", "[true]", "{a: b}")],
-        *[(Integer(), yaml) for yaml in ("", "0x10", "1e3", "7.0")],
-        (Integer(minimum=1), "0"),
-        (Text(), "[a]"),
-        (Text(), "{a: b}"),
-        (Duration(), ""),
-        (Address(), ""),
-        (TextList(), "[[a]]"),
-        (TextList(), "{a: b}"),
-        (Choice(("lax", "none")), ""),
-        (TextMap(), '"{a: b}"'),
-        (Links(), '"[]"'),
+        *cases(Bool(), "yes", "on", "null", "[true]", "{a: b}"),
+        *cases(Integer(), "", "0x10", "1e3", "7.0"),
+        *cases(POSITIVE, "0"),
+        *cases(Text(), "[a]", "{a: b}"),
+        *cases(Duration(), ""),
+        *cases(Address(), ""),
+        *cases(TextList(), "[[a]]", "{a: b}"),
+        *cases(ANY_CASE, ""),
+        *cases(TextMap(), '"{a: b}"'),
+        *cases(Links(), '"[]"'),
     ],
 )
 def test_other_yaml_is_refused(value_type: ValueType[object], yaml: str) -> None:
@@ -241,16 +191,9 @@ def test_maps_merge_key_by_key() -> None:
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
     [
-        (0, "0s"),
-        (1, "1ns"),
-        (1_100, "1.1\u00b5s"),
-        (100_000_000, "100ms"),
-        (1_500_000_000, "1.5s"),
-        (60 * SECOND, "1m0s"),
-        (HOUR, "1h0m0s"),
-        (90 * 60 * SECOND, "1h30m0s"),
-        (168 * HOUR, "168h0m0s"),
-        (-SECOND, "-1s"),
+        *[(0, "0s"), (1, "1ns"), (1_100, "1.1\u00b5s"), (SECOND // 10, "100ms"), (-SECOND, "-1s")],
+        *[(3 * SECOND // 2, "1.5s"), (60 * SECOND, "1m0s"), (HOUR, "1h0m0s")],
+        *[(3 * HOUR // 2, "1h30m0s"), (168 * HOUR, "168h0m0s")],
         (2**63 - 1, "2562047h47m16.854775807s"),
     ],
 )
@@ -271,66 +214,52 @@ def test_printed_list_reads_back(values: list[str]) -> None:
     assert parse_record(format_record(values)) == values
 
 
+HTTP = {"scheme": "http", "host": "h"}
+
+
 @pytest.mark.parametrize(
     ("text", "members"),
     [
         ("", {}),
-        ("a.example.com", {"path": "a.example.com"}),
-        ("/rel", {"path": "/rel"}),
-        ("*", {"path": "*"}),
+        *[(text, {"path": text}) for text in ("a.example.com", "/rel", "*")],
         ("localhost:3000", {"scheme": "localhost", "opaque": "3000"}),
         ("mailto:a@b", {"scheme": "mailto", "opaque": "a@b"}),
         ("HTTPS://H/", {"scheme": "https", "host": "H", "path": "/"}),
         ("//h/p", {"host": "h", "path": "/p"}),
         ("http:/p", {"scheme": "http", "path": "/p", "omit_host": True}),
         ("file:///p", {"scheme": "file", "path": "/p"}),
-        ("http://h?", {"scheme": "http", "host": "h", "force_query": True}),
-        ("http://h?a?b", {"scheme": "http", "host": "h", "raw_query": "a?b"}),
-        ("http://h/a%2Fb", {"scheme": "http", "host": "h", "path": "/a/b", "raw_path": "/a%2Fb"}),
-        ("http://h/a!", {"scheme": "http", "host": "h", "path": "/a!", "raw_path": "/a!"}),
-        ("http://h/a%20b", {"scheme": "http", "host": "h", "path": "/a b"}),
-        ("http://h#a%20b", {"scheme": "http", "host": "h", "fragment": "a b"}),
-        (
-            "http://h#a%2f",
-            {"scheme": "http", "host": "h", "fragment": "a/", "raw_fragment": "a%2f"},
-        ),
-        ("http://u:p%40@h:1", {"scheme": "http", "userinfo": "u:p%40", "host": "h:1"}),
-        ("http://u@h", {"scheme": "http", "userinfo": "u", "host": "h"}),
-        ("http://[::1]:80", {"scheme": "http", "host": "[::1]:80"}),
-        ("http://[fe80::1%25en0]", {"scheme": "http", "host": "[fe80::1%en0]"}),
-        ("http://h%C3%A4", {"scheme": "http", "host": "h\u00e4"}),
+        ("http://h?", {**HTTP, "force_query": True}),
+        ("http://h?a?b", {**HTTP, "raw_query": "a?b"}),
+        ("http://h/a%2Fb", {**HTTP, "path": "/a/b", "raw_path": "/a%2Fb"}),
+        ("http://h/a!", {**HTTP, "path": "/a!", "raw_path": "/a!"}),
+        ("http://h/a%20b", {**HTTP, "path": "/a b"}),
+        ("http://h#a%20b", {**HTTP, "fragment": "a b"}),
+        ("http://h#a%2f", {**HTTP, "fragment": "a/", "raw_fragment": "a%2f"}),
+        ("http://u:p%40@h:1", {**HTTP, "userinfo": "u:p%40", "host": "h:1"}),
+        ("http://u@h", {**HTTP, "userinfo": "u"}),
+        ("http://[::1]:80", {**HTTP, "host": "[::1]:80"}),
+        ("http://[fe80::1%25en0]", {**HTTP, "host": "[fe80::1%en0]"}),
+        ("http://h%C3%A4", {**HTTP, "host": "h\u00e4"}),
     ],
 )
 def test_url_members(text: str, members: dict[str, object]) -> None:
-    url = parse_url(text)
-    shown = {
-        name: getattr(url, name)
-        for name in ParsedURL.__dataclass_fields__
-        if getattr(url, name) not in ("", False, None)
-    }
-    assert shown == members
+    url = dataclasses.asdict(parse_url(text))
+    assert {name: item for name, item in url.items() if item not in ("", False, None)} == members
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "127.0.0.1:3000",
-        "::x",
-        ":",
-        "http://a b/",
-        "http://h:port/",
-        "http://h/%zz",
-        "http://h/%2",
-        "http://h%41/",
-        "http://h#%",
-        "http://[::1/",
-        "http://::1]/",
-        "http://[1.2.3.4]/",
-        "http://[::1]x/",
-        "http://u{:p@h/",
-        "http://h/\x7f",
-        "http://h/\n",
-        "1:b/c",
+        *("127.0.0.1:3000", "::x", ":", "1:b/c", "http://a b/", "http://h:port/"),
+        *(
+            "http://h/%zz",
+            "http://h/%2",
+            "http://h%41/",
+            "http://h#%",
+            "http://h/\x7f",
+            "http://h/\n",
+        ),
+        *("http://[::1/", "http://::1]/", "http://[1.2.3.4]/", "http://[::1]x/", "http://u{:p@h/"),
     ],
 )
 def test_malformed_url_is_refused(text: str) -> None:
@@ -341,15 +270,9 @@ def test_malformed_url_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "printed"),
     [
-        ("HTTP://H", "http://H"),
-        ("http://h/\u00e4", "http://h/%C3%A4"),
-        ("http://h/a%2Fb!", "http://h/a%2Fb!"),
-        ("http://h?#f", "http://h?#f"),
-        ("http://u:p%40@h", "http://u:p%40@h"),
-        ("http:///p", "http:///p"),
-        ("http:/p", "http:/p"),
-        ("a%3Ab", "a%3Ab"),
-        ("http://[fe80::1%25en0]/", "http://[fe80::1%25en0]/"),
+        *[("HTTP://H", "http://H"), ("http://h/\u00e4", "http://h/%C3%A4")],
+        *[(text, text) for text in ("http://h/a%2Fb!", "http://h?#f", "http://u:p%40@h")],
+        *[(text, text) for text in ("http:///p", "http:/p", "a%3Ab", "http://[fe80::1%25en0]/")],
     ],
 )
 def test_url_prints_as_go_prints_it(text: str, printed: str) -> None:
@@ -374,10 +297,8 @@ def test_url_with_another_scheme_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "http://user:MARKER@h/p",
-        "see http://user:MARKER@h/ and https://:MARKER@h",
-        "postgres://user:MARK/MARKER@h/db",
-        "http://user:MARKER@MARKER@h",
+        *("http://user:MARKER@h/p", "see http://user:MARKER@h/ and https://:MARKER@h"),
+        *("postgres://user:MARK/MARKER@h/db", "http://user:MARKER@MARKER@h"),
     ],
 )
 def test_password_in_a_url_is_masked(text: str) -> None:

@@ -49,7 +49,6 @@ def test_bad_value_is_refused_by_name_and_no_secret_is_repeated(
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({name: value})
-
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f"{name}: ")
     assert said in line
@@ -59,7 +58,6 @@ def test_bad_value_is_refused_by_name_and_no_secret_is_repeated(
 def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({"CODERAPI_WIRE": "morse", "CODERAPI_NEW": "1", "CODER_TLS_ENABLE": "perhaps"})
-
     assert len(str(refused.value).splitlines()) == 3
 
 
@@ -79,30 +77,25 @@ def test_database_url_may_name_hosts_ports_and_sockets(url: str) -> None:
 
 def test_secret_may_come_from_a_file_and_loses_its_last_line_break(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("of-the-file\n")
-
     found = load({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
-
     assert found["CODERAPI_SECRET_KEY"] == "of-the-file"
     assert list(found.secrets()) == ["of-the-file"]
 
 
 def test_only_the_exact_name_of_our_own_is_read() -> None:
     found = load({"database_url": "x", "HOMEBREW_DATABASE_URL": "x", "coderapi_wire": "x"})
-
     assert found["DATABASE_URL"] == ""
     assert found["CODERAPI_WIRE"] == "documented"
 
 
 def test_values_have_their_types() -> None:
     found = load({"CODERAPI_CSP_RETENTION": "1w2d", "CODERAPI_ALLOWED_HOSTS": "a, b"})
-
     assert found["CODERAPI_CSP_RETENTION"] == 9 * 24 * 3_600 * 1_000_000_000
     assert allowed_hosts(found["CODERAPI_ALLOWED_HOSTS"], access_url="", wildcard="") == ["a", "b"]
 
 
 def test_nobody_is_told_our_own_settings() -> None:
     found: Configuration = tellable(load({"CODERAPI_SECRET_KEY": "k"}))
-
     assert not found.values.keys() & {option.env for option in OWN_OPTIONS}
     assert not {option.name for option in found.options} & {option.env for option in OWN_OPTIONS}
 
@@ -136,7 +129,6 @@ def assignments() -> dict[str, str]:
 
 def test_every_setting_stands_in_the_example_once_and_nothing_else() -> None:
     found = [match[1] for line in EXAMPLE.splitlines() if (match := ASSIGNMENT.fullmatch(line))]
-
     assert found == [
         *(option.env for option in OWN_OPTIONS),
         *CODERS_FIRST,
@@ -153,7 +145,6 @@ def test_every_line_of_the_example_is_empty_a_sentence_or_a_setting() -> None:
 @pytest.mark.parametrize("option", OWN_OPTIONS, ids=lambda option: option.env)
 def test_example_shows_the_default_and_which_settings_files_may_hold(option: Option) -> None:
     shown = assignments()[option.env]
-
     assert shown == option.default
     assert load({option.env: shown})[option.env] == load({})[option.env]
     assert (f"{option.env}_FILE" in EXAMPLE) == option.secret
@@ -161,5 +152,4 @@ def test_example_shows_the_default_and_which_settings_files_may_hold(option: Opt
 
 def test_options_of_coder_that_come_first_are_obeyed() -> None:
     options = by_env(CATALOGUE)
-
     assert all(options[name].obeyed and not options[name].deprecated for name in CODERS_FIRST)
