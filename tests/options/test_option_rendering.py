@@ -61,63 +61,63 @@ def test_documented_configuration_has_every_leaf(plain: Configuration) -> None:
     assert len(set(leaves(config_document(plain)))) == 213
 
 
-def test_documented_values_are_objects_where_the_page_has_objects() -> None:
-    configuration = load(
-        {
-            "CODER_ACCESS_URL": "https://user:word@h:1/a%2Fb?q#f",
-            "CODER_SUPPORT_LINKS": "[{name: n, target: t, icon: bug}]",
-            "CODER_EXTERNAL_AUTH_0_ID": "x",
-        }
-    )
-    document = config_document(configuration)
-    assert document["access_url"] == {
-        "scheme": "https",
-        "opaque": "",
-        "user": {},
-        "host": "h:1",
-        "path": "/a/b",
-        "rawPath": "/a%2Fb",
-        "omitHost": False,
-        "forceQuery": False,
-        "rawQuery": "q",
-        "fragment": "f",
-        "rawFragment": "",
-    }
-    assert set(document["derp"]["server"]["relay_url"]) == URL_MEMBERS
-    assert document["address"] == {"host": "", "port": ""}
-    assert document["tls"]["address"] == {"host": "127.0.0.1", "port": "3443"}
-    assert document["oidc"]["group_regex_filter"] == {"source": ".*"}
-    assert document["oidc"]["email_domain"] == []
-    assert document["support"]["links"] == {
-        "value": [{"name": "n", "target": "t", "icon": "bug", "location": ""}]
-    }
-    (provider,) = document["external_auth"]["value"]
-    assert len(provider) == 20
-    assert provider["scopes"] == []
-    assert document["config_ssh"] == {"deploymentName": "coder.", "sshconfigOptions": []}
-    assert document["session_lifetime"]["max_token_lifetime"] == 3_155_760_000_000_000_000
+SHOWN = {
+    "CODER_ACCESS_URL": "https://user:word@h:1/a%2Fb?q#f",
+    "CODER_SUPPORT_LINKS": "[{name: n, target: t, icon: bug}]",
+    "CODER_EXTERNAL_AUTH_0_ID": "x",
+}
+ACCESS_URL = {
+    "scheme": "https",
+    "opaque": "",
+    "user": {},
+    "host": "h:1",
+    "path": "/a/b",
+    "rawPath": "/a%2Fb",
+    "omitHost": False,
+    "forceQuery": False,
+    "rawQuery": "q",
+    "fragment": "f",
+    "rawFragment": "",
+}
+LINK = {"name": "n", "target": "t", "icon": "bug"}
+MAX_LIFETIME = 3_155_760_000_000_000_000
 
 
-def test_coderd_values_are_what_coders_clients_decode() -> None:
-    configuration = load(
-        {
-            "CODER_ACCESS_URL": "https://user:word@h",
-            "CODER_SUPPORT_LINKS": "[{name: n, target: t, icon: bug}]",
-        }
-    )
-    document = config_document(configuration, wire="coderd")
-    assert document["access_url"] == "https://user:xxxxx@h"
-    assert document["address"] == ""
-    assert document["tls"]["address"] == "127.0.0.1:3443"
-    assert document["tls"]["cert_file"] is None
-    assert document["tls"]["enable"] is False
-    assert document["oidc"]["group_regex_filter"] == ".*"
-    assert document["external_auth"] is None
-    assert document["support"]["links"] == [{"name": "n", "target": "t", "icon": "bug"}]
-    assert document["config_ssh"] == {"DeploymentName": "coder.", "SSHConfigOptions": None}
-    assert document["pg_auth"] == "password"
-    assert document["http_cookies"] == {"same_site": "lax"}
-    assert document["agent_fallback_troubleshooting_url"].startswith("https://")
+@pytest.mark.parametrize(
+    ("path", "documented", "coderd"),
+    [
+        ("access_url", ACCESS_URL, "https://user:xxxxx@h:1/a%2Fb?q#f"),
+        ("address", {"host": "", "port": ""}, ""),
+        ("tls.address", {"host": "127.0.0.1", "port": "3443"}, "127.0.0.1:3443"),
+        ("tls.cert_file", [], None),
+        ("tls.enable", False, False),
+        ("oidc.group_regex_filter", {"source": ".*"}, ".*"),
+        ("oidc.group_mapping", {}, {}),
+        ("support.links", {"value": [{**LINK, "location": ""}]}, [LINK]),
+        ("config_ssh.deploymentName", "coder.", None),
+        ("config_ssh.DeploymentName", None, "coder."),
+        ("config_ssh.sshconfigOptions", [], None),
+        ("session_lifetime.max_token_lifetime", MAX_LIFETIME, MAX_LIFETIME),
+        ("pg_auth", "password", "password"),
+        ("http_cookies.same_site", "lax", "lax"),
+        ("http_cookies.secure_auth_cookie", False, None),
+    ],
+)
+def test_values_have_the_form_of_their_wire(path: str, documented: Any, coderd: Any) -> None:
+    for wire, wanted in (("documented", documented), ("coderd", coderd)):
+        node: Any = config_document(load(SHOWN), wire=wire)
+        for key in path.split("."):
+            node = node.get(key)
+        assert node == wanted, wire
+
+
+def test_external_providers_are_shown_with_every_member_that_is_no_secret() -> None:
+    (documented,) = config_document(load(SHOWN))["external_auth"]["value"]
+    (coderd,) = config_document(load(SHOWN), wire="coderd")["external_auth"]
+    assert documented.keys() == coderd.keys()
+    assert len(documented) == 20
+    assert (documented["scopes"], coderd["scopes"]) == ([], None)
+    assert config_document(load({}), wire="coderd")["external_auth"] is None
 
 
 def test_coderd_leaves_out_what_is_empty_at_the_top() -> None:

@@ -64,9 +64,7 @@ def test_every_mistake_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://u:p@db/x",
-        "postgres://u:p@db:5432/x",
-        "postgresql://u@[::1]:5432/x",
+        *("postgresql://u:p@db/x", "postgres://u:p@db:5432/x", "postgresql://u@[::1]:5432/x"),
         "postgresql://u:p@one:1,two:2/x?target_session_attrs=read-write",
         "postgresql://u:p%40@/x?host=%2Frun%2Fpg",
     ],
@@ -75,11 +73,10 @@ def test_database_url_may_name_hosts_ports_and_sockets(url: str) -> None:
     assert load({"DATABASE_URL": url})["DATABASE_URL"] == url
 
 
-def test_secret_may_come_from_a_file_and_loses_its_last_line_break(tmp_path: Path) -> None:
+def test_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("of-the-file\n")
     found = load({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
-    assert found["CODERAPI_SECRET_KEY"] == "of-the-file"
-    assert list(found.secrets()) == ["of-the-file"]
+    assert list(found.secrets()) == [found["CODERAPI_SECRET_KEY"]] == ["of-the-file"]
 
 
 def test_only_the_exact_name_of_our_own_is_read() -> None:
@@ -122,18 +119,13 @@ def test_hosts_follow_from_the_access_url(
 # --- .env.example -----------------------------------------------------------------------------
 
 
-def assignments() -> dict[str, str]:
-    matches = (ASSIGNMENT.fullmatch(line) for line in EXAMPLE.splitlines())
-    return {found[1]: found[2] for found in matches if found}
+ASSIGNMENTS = [found for line in EXAMPLE.splitlines() if (found := ASSIGNMENT.fullmatch(line))]
 
 
 def test_every_setting_stands_in_the_example_once_and_nothing_else() -> None:
-    found = [match[1] for line in EXAMPLE.splitlines() if (match := ASSIGNMENT.fullmatch(line))]
-    assert found == [
-        *(option.env for option in OWN_OPTIONS),
-        *CODERS_FIRST,
-        *(name for name, _, _ in COMPOSE_VARIABLES),
-    ]
+    own = (option.env for option in OWN_OPTIONS)
+    ours = (name for name, _, _ in COMPOSE_VARIABLES)
+    assert [found[1] for found in ASSIGNMENTS] == [*own, *CODERS_FIRST, *ours]
 
 
 def test_every_line_of_the_example_is_empty_a_sentence_or_a_setting() -> None:
@@ -144,7 +136,7 @@ def test_every_line_of_the_example_is_empty_a_sentence_or_a_setting() -> None:
 
 @pytest.mark.parametrize("option", OWN_OPTIONS, ids=lambda option: option.env)
 def test_example_shows_the_default_and_which_settings_files_may_hold(option: Option) -> None:
-    shown = assignments()[option.env]
+    (shown,) = [found[2] for found in ASSIGNMENTS if found[1] == option.env]
     assert shown == option.default
     assert load({option.env: shown})[option.env] == load({})[option.env]
     assert (f"{option.env}_FILE" in EXAMPLE) == option.secret
