@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -17,8 +15,8 @@ import pytest
 from kernel.telemetry import logs
 from options.catalogue import CATALOGUE
 from options.values import URL
+from tests.support.commands import manage
 from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
-from tests.support.processes import PROJECT
 
 # Secrets of eight or more characters are also taken out of log lines where nothing says what
 # they are.
@@ -48,15 +46,8 @@ def planted() -> dict[str, str]:
 
 
 def run(*arguments: str, **environ: str) -> str:
-    """All that the command says."""
-    said = subprocess.run(
-        [sys.executable, str(PROJECT / "manage.py"), *arguments],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    """Returns all that the command says."""
+    said = manage(*arguments, **environ)
     return said.stdout + said.stderr
 
 

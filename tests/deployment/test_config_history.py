@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,8 +22,9 @@ from kernel.db.replicas import PREFIX, Replica
 from options.configuration import load
 from options.snapshot import ConfigSnapshot, snapshot
 from tests.support.client import APIClient
-from tests.support.obeying import Obeying, obeying
-from tests.support.processes import PROJECT, Program, in_database, wait_for
+from tests.support.commands import manage
+from tests.support.obeying import obeying
+from tests.support.processes import Program, in_database, wait_for
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "the key of these digests"
@@ -144,19 +143,14 @@ def test_command_lists_revisions_and_compares_two(capsys: pytest.CaptureFixture[
 PAGE = "/admin/deployment/configrevision/"
 
 
-def signed_in(client: APIClient) -> APIClient:
-    client.force_login(client.user, backend="users.backends.EmailOrUsernameBackend")
-    return client
-
-
 def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     first, second = revision(), revision(CODER_BROWSER_ONLY="true")
-    browser = signed_in(owner)
-    assert second.short in browser.get(PAGE).content.decode()
+    owner.force_login(owner.user)
+    assert second.short in owner.get(PAGE).content.decode()
     form = {"action": "compare", "_selected_action": [first.pk, second.pk]}
-    answer: Any = browser.post(PAGE, form)
+    answer: Any = owner.post(PAGE, form)
     assert answer.headers["Location"] == f"{PAGE}{first.pk}/{second.pk}/"
-    page = browser.get(answer.headers["Location"]).content.decode()
+    page = owner.get(answer.headers["Location"]).content.decode()
     assert "Browser Only" in page
     assert "<td>true</td>" in page
 
@@ -165,7 +159,8 @@ def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClie
     found = revision(
         CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL="postgres://u:held-back@h/d"
     )
-    page = signed_in(owner).get(f"{PAGE}{found.pk}/change/").content.decode()
+    owner.force_login(owner.user)
+    page = owner.get(f"{PAGE}{found.pk}/change/").content.decode()
     lines = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
     assert ("Browser Only", "true", "env") in lines
     sources = [source for _, _, source in lines]
@@ -177,22 +172,22 @@ def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClie
 
 def test_two_must_be_selected(owner: APIClient) -> None:
     form = {"action": "compare", "_selected_action": [revision().pk]}
-    answer: Any = signed_in(owner).post(PAGE, form, follow=True)
+    owner.force_login(owner.user)
+    answer: Any = owner.post(PAGE, form, follow=True)
     assert "Select two revisions" in answer.content.decode()
 
 
 def test_members_see_no_history(member: APIClient) -> None:
     found = revision()
-    browser = signed_in(member)
+    member.force_login(member.user)
     for path in (PAGE, f"{PAGE}{found.pk}/{found.pk}/"):
-        assert browser.get(path).status_code == 302
+        assert member.get(path).status_code == 302
 
 
 @contextmanager
 def server_named(name: str) -> Iterator[None]:
-    """A connection like a server's that hears of changes."""
-    database = connection.settings_dict["NAME"]
-    url = in_database(os.environ["DATABASE_URL"], database)
+    """Opens a connection like a server's that hears of changes."""
+    url = in_database(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
     with psycopg.connect(url, application_name=f"{PREFIX}{name}", autocommit=True) as hearing:
         hearing.execute("LISTEN coderapi")
         yield
@@ -204,13 +199,14 @@ def test_page_and_command_say_when_servers_differ(
     owner: APIClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = revision()
-    browser, warning = signed_in(owner), "Servers run with different configurations now."
+    owner.force_login(owner.user)
+    warning = "Servers run with different configurations now."
     with server_named(f"one:1#{found.short}"):
-        page = browser.get(PAGE).content.decode()
+        page = owner.get(PAGE).content.decode()
         assert f"{found.short} runs now on one." in page
         assert warning not in page
         with server_named("two:1#ffffffff"):
-            page = browser.get(PAGE).content.decode()
+            page = owner.get(PAGE).content.decode()
             call_command("config_history")
     assert "ffffffff runs now on two." in page
     assert warning in page
@@ -219,30 +215,17 @@ def test_page_and_command_say_when_servers_differ(
     assert said.out.rstrip().endswith("running now on one")
 
 
-def listing(server: Obeying) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "manage.py"), "config_history"],
-        env={**os.environ, "DATABASE_URL": server.database},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-
 def test_servers_record_their_starts_and_what_they_run_is_seen() -> None:
     with obeying("--web-only", CODER_BROWSER_ONLY="true") as first:
-        (line,) = listing(first).stdout.splitlines()
+        database = {"DATABASE_URL": first.database}
+        (line,) = manage("config_history", **database).stdout.splitlines()
         assert "running now on" in line
-        with obeying("--web-only", DATABASE_URL=first.database):
-            said = listing(first)
-        worker = Program(
-            "worker",
-            log=first.directory / "worker",
-            DATABASE_URL=first.database,
-            CODER_HIDE_AI_TASKS="true",
-        )
+        with obeying("--web-only", **database):
+            said = manage("config_history", **database)
+        log = first.directory / "worker"
+        worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
         try:
-            wait_for(lambda: len(listing(first).stdout.splitlines()) == 3)
+            wait_for(lambda: len(manage("config_history", **database).stdout.splitlines()) == 3)
         finally:
             worker.kill_all()
     assert len(said.stdout.splitlines()) == 2

@@ -5,28 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
-from tests.support.processes import PROJECT
+from tests.support.commands import manage
 
 
 class Said:
     def __init__(self, *arguments: str, **environ: str) -> None:
         """What manage.py says, in an environment that names no database."""
-        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        run = subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), *arguments],
-            env={**keep, **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        apart = {name: "" for name in os.environ if name.startswith(("CODER", "DATABASE_URL"))}
+        run = manage(*arguments, **{**apart, **environ})
         self.status, self.out, self.err = run.returncode, run.stdout, run.stderr
         assert "Traceback" not in self.err
 

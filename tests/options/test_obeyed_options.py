@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -15,8 +12,9 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
+from tests.support.commands import manage
 from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
-from tests.support.processes import PROJECT, wait_for
+from tests.support.processes import wait_for
 from tests.support.stats_rows import agent_row
 
 ACCESS_URL = "https://coder.example.com"
@@ -319,12 +317,7 @@ def test_sessions_slide_unless_that_is_switched_off(server: Obeying, plain: Obey
 
 
 def run_job(server: Obeying, name: str, **options: str) -> None:
-    subprocess.run(
-        [sys.executable, str(PROJECT / "manage.py"), "run_job", name],
-        env={**os.environ, "DATABASE_URL": server.database, **options},
-        check=True,
-        capture_output=True,
-    )
+    manage("run_job", name, DATABASE_URL=server.database, **options).check_returncode()
 
 
 def count(server: Obeying, query: str) -> int:

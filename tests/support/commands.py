@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
+
+from tests.support.processes import PROJECT
 
 
 def run(name: str, *args: str, **options: Any) -> str:
@@ -15,6 +20,18 @@ def run(name: str, *args: str, **options: Any) -> str:
     out = StringIO()
     call_command(name, *args, stdout=out, **options)
     return out.getvalue().strip()
+
+
+def manage(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs manage.py in a process of its own, with these variables besides its environment."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def as_lines(*values: Any) -> str:
