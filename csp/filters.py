@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from functools import cached_property
 from itertools import islice
@@ -55,46 +56,47 @@ class NoiseFilter(admin.SimpleListFilter):
         return queryset.filter(count__gt=F("noise_count"))
 
 
-class CommonValues(admin.SimpleListFilter):
-    """Values of a field that the groups of the greatest reach have, and no endless list."""
+class ValueFilter(admin.SimpleListFilter):
+    """Values of the field that has the parameter's name."""
+
+    def values(self) -> Iterable[str]:
+        raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        field = str(self.parameter_name)
-        values = Group.objects.values_list(field, flat=True)[: MAX_CHOICES * 50]
-        return [(value, value) for value in islice(dict.fromkeys(values), MAX_CHOICES)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
-        return queryset.filter(**{str(self.parameter_name): self.value()} if self.value() else {})
-
-
-class HostFilter(CommonValues):
-    title = parameter_name = "blocked"
-
-
-class DirectiveFilter(CommonValues):
-    title = parameter_name = "directive"
-
-
-class FixedValues(admin.SimpleListFilter):
-    """Values that are known without asking the table."""
-
-    values: tuple[str, ...]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, value) for value in self.values]
+        return [(value, value) for value in self.values()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{str(self.parameter_name): self.value()} if self.value() else {})
 
 
-class DispositionFilter(FixedValues):
+class CommonFilter(ValueFilter):
+    """Those that the groups of the greatest reach have, and no endless list."""
+
+    def values(self) -> Iterable[str]:
+        found = Group.objects.values_list(str(self.parameter_name), flat=True)
+        return islice(dict.fromkeys(found[: MAX_CHOICES * 50]), MAX_CHOICES)
+
+
+class HostFilter(CommonFilter):
+    title = parameter_name = "blocked"
+
+
+class DirectiveFilter(CommonFilter):
+    title = parameter_name = "directive"
+
+
+class DispositionFilter(ValueFilter):
     title = parameter_name = "disposition"
-    values = tuple(sorted(DISPOSITIONS))
+
+    def values(self) -> Iterable[str]:
+        return sorted(DISPOSITIONS)
 
 
-class ShapeFilter(FixedValues):
+class ShapeFilter(ValueFilter):
     title = parameter_name = "shape"
-    values = tuple(Shape)
+
+    def values(self) -> Iterable[str]:
+        return Shape
 
 
 class DayFilter(admin.SimpleListFilter):

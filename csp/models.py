@@ -68,6 +68,15 @@ class HourCount(models.Model):
     rule_id = models.BigIntegerField(default=0)
     count = models.BigIntegerField()
 
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["rule_id", "hour"],
+                name="csp_hourcount_rule",
+                condition=models.Q(rule_id__gt=0),
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
 
@@ -203,18 +212,6 @@ class NoiseRule(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class NoiseHit(models.Model):
-    """The number of reports that a rule marked on a day."""
-
-    pk = models.CompositePrimaryKey("rule_id", "day")
-    rule = models.ForeignKey(NoiseRule, models.CASCADE, db_index=False)
-    day = models.DateField()
-    count = models.BigIntegerField()
-
-    def __str__(self) -> str:
-        return f"{self.day} {self.count}"
 
 
 class IngestKey(models.Model):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import TruncDate
 
 from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
 
@@ -48,16 +49,21 @@ def newest_reports(group: Group, *, most: int = 20) -> QuerySet[Report]:
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """Adds `week_hits` to rules: how many reports each has marked in seven days, or None."""
-    week = Q(noisehit__day__gt=(now - timedelta(days=7)).date())
-    return rules.annotate(week_hits=Sum("noisehit__count", filter=week))
+    """Adds `week_hits` to rules: how many reports of seven days each has marked, or None."""
+    hours = HourCount.objects.filter(rule_id=OuterRef("pk"), hour__gt=now - timedelta(days=7))
+    counted = hours.order_by().values("rule_id").annotate(hits=Sum("count")).values("hits")
+    return rules.annotate(week_hits=Subquery(counted))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
-    """Returns the last days on which the rule marked reports, newest first, with how many."""
-    first = (now - timedelta(days=days - 1)).date()
-    hits = rule.noisehit_set.filter(day__gte=first).order_by("-day")
-    return list(hits.values_list("day", "count"))
+    """Returns the last days with reports that the rule has marked, newest first, with how many."""
+    first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+    counted = (
+        HourCount.objects.filter(rule_id=rule.pk, hour__gte=first)
+        .values_list(TruncDate("hour", tzinfo=UTC))
+        .annotate(hits=Sum("count"))
+    )
+    return sorted(counted, reverse=True)
 
 
 def examples(rule: NoiseRule, *, most: int = 5) -> QuerySet[Report]:

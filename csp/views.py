@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from csp.access.keys import PARAMETER
-from csp.collection import OPERATION, Call, collect
+from csp.collection import OPERATION, collect
 from csp.parsing.formats import MAX_REPORTS
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import error_response, to_api_error
@@ -84,24 +84,10 @@ class ReportView(APIView):
 
 def _answer(request: HttpRequest) -> HttpResponse:
     try:
-        answer = collect(call_of(cast("IdentifiedRequest", request)), now=timezone.now())
+        answer = collect(cast("IdentifiedRequest", request), now=timezone.now())
     except Exception as error:
         known = to_api_error(error)
         if known is None:
             raise
         return error_response(known)
     return HttpResponse(answer, content_type=JSON_CONTENT_TYPE)
-
-
-def call_of(request: IdentifiedRequest) -> Call:
-    # From META: the mapping of all headers is not built for the sake of two.
-    meta = request.META
-    return Call(
-        body=request.body,
-        identity=request.identity,
-        refusal=request.refusal,
-        address=request.client_address,
-        query=request.GET.dict() if meta.get("QUERY_STRING") else {},
-        origin=meta.get("HTTP_ORIGIN", ""),
-        user_agent=meta.get("HTTP_USER_AGENT", ""),
-    )

@@ -71,7 +71,7 @@ def import_reports(
 
     Calls `set_aside` for bad lines and items before their batch is committed, and
     `advance(number of lines)` after it. Raises: LinesError while another import runs, and what
-    `Store.commit_once` raises.
+    `Store.commit` raises.
     """
     store = Store(_connect_alone)
     try:
@@ -164,7 +164,7 @@ class _Run:
         return found.entries
 
     def _write(self, last: Line, entries: Sequence[Entry]) -> bool:
-        is_new = self._store.commit_once(last.mark, entries, imported=True)
+        is_new = self._store.commit(entries, batch_id=last.mark, imported=True)
         self.counts.reports += len(entries) if is_new else 0
         return is_new
 

@@ -24,7 +24,7 @@ class ShippedRule:
     pattern: str
     reason: str
     source: str
-    enabled: bool = True
+    enabled: bool
 
     @property
     def name(self) -> str:
@@ -32,39 +32,30 @@ class ShippedRule:
         return f"{self.target}-{cleaned.strip('-')}"[:64]
 
 
-def _all(
-    category: str, targets: str, patterns: str, reason: str, source: str, *, enabled: bool = True
-) -> list[ShippedRule]:
-    return [
-        ShippedRule(category, target, pattern, reason, source, enabled)
-        for target in targets.split()
-        for pattern in patterns.split()
-    ]
-
-
-SHIPPED: tuple[ShippedRule, ...] = (
-    *_all(
+# Category, targets, patterns, reason and source. Each pattern is a rule for each target.
+_RULES = (
+    (
         "extensions",
         "scheme",
         "chrome-extension moz-extension safari-extension ms-browser-extension",
         "Code of a browser extension, which runs in the pages of people who installed it.",
         STRIPPING,
     ),
-    *_all(
+    (
         "extensions",
         "scheme",
         "safari-web-extension",
         "Code of a Safari extension of the current kind.",
         SAFARI_EXTENSIONS,
     ),
-    *_all(
+    (
         "extensions",
         "scheme",
         "webkit-masked-url",
         "WebKit hides the address of an extension behind this scheme.",
         WEBKIT_MASKING,
     ),
-    *_all(
+    (
         "browser internals",
         "scheme",
         "about chrome chromenull chromeinvoke chromeinvokeimmediate resource res jar symres "
@@ -72,21 +63,21 @@ SHIPPED: tuple[ShippedRule, ...] = (
         "The browser's own pages and resources; no site can load or serve them.",
         DROPBOX,
     ),
-    *_all(
+    (
         "browser internals",
         "document-scheme",
         "about file view-source",
         "The document is not a page of a web server, so no policy of ours applies to it.",
         DROPBOX,
     ),
-    *_all(
+    (
         "browser internals",
         "scheme document-scheme",
         f"chrome-error {ERROR_PAGE}",
         "Chrome's own page, shown in place of one that could not be loaded.",
         DROPBOX,
     ),
-    *_all(
+    (
         "in-app web views",
         "scheme",
         "mx mxjscall mxaddon-pkg webviewprogressproxy mbinit tmtbff wvjbscheme nativebaiduhd "
@@ -94,42 +85,42 @@ SHIPPED: tuple[ShippedRule, ...] = (
         "An application on the phone talks to the page in its own web view through this scheme.",
         COLLECTOR,
     ),
-    *_all(
+    (
         "in-app web views",
         "user-agent",
         "FBAN/ FBAV/ FB_IAB/ Instagram Line/",
         "The application's own web view adds code to every page that it shows.",
         WTF,
     ),
-    *_all(
+    (
         "security software",
         "host",
         "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
         "Security software on the client, or a proxy on its way, adds a script to every page.",
         DROPBOX,
     ),
-    *_all(
+    (
         "security software",
         "path",
         "/netdefender/",
         "Bitdefender serves its script as if from the page's own host.",
         WTF,
     ),
-    *_all(
+    (
         "translators",
         "host",
         "translate.google.com translate.googleapis.com *.translate.goog",
         "The browser translates the page, with styles and scripts from this host.",
         TRANSLATORS,
     ),
-    *_all(
+    (
         "translators",
         "path",
         "www.gstatic.com/_/translate_http/",
         "The browser translates the page; a site may use other things of this host itself.",
         TRANSLATORS,
     ),
-    *_all(
+    (
         "ad injectors",
         "host",
         "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
@@ -137,8 +128,15 @@ SHIPPED: tuple[ShippedRule, ...] = (
         "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
         "Adware of the years 2015 to 2018; off, as hosts change hands.",
         DROPBOX,
-        enabled=False,
     ),
+)
+# Rules that an operator has to switch on.
+_OFF = "ad injectors"
+SHIPPED = tuple(
+    ShippedRule(category, target, pattern, reason, source, enabled=category != _OFF)
+    for category, targets, patterns, reason, source in _RULES
+    for target in targets.split()
+    for pattern in patterns.split()
 )
 
 

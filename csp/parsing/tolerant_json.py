@@ -25,34 +25,29 @@ def load(body: bytes) -> Any:
     if not body.strip():
         raise _not_json("The body is empty.")
     try:
-        return _loads(body) if _is_plain(body) else cleaned(_loads_tolerantly(body))
+        return _loaded(body)
     except RecursionError:
         raise _not_json("It is nested too deeply.") from None
     except ValueError as error:
         raise _not_json(f"{str(error)[:200]}.") from None
 
 
-def _is_plain(body: bytes) -> bool:
-    """Tells if orjson's own strictness is enough: no NUL, and no room for deep nesting."""
-    return rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
-
-
-def _loads(body: bytes) -> Any:
+def _loaded(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return cleaned(_loads_tolerantly(body))
+        return cleaned(_loaded_tolerantly(body))
+    # Whatever orjson has read is fit, but for NUL and deep nesting.
+    is_fit = rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
+    return value if is_fit else cleaned(value)
 
 
-def _loads_tolerantly(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # orjson is strict where a browser's text may not be; the standard library's parser is not.
-        text = body.decode(json.detect_encoding(body), errors="replace")
-        return json.loads(
-            text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
-        )
+def _loaded_tolerantly(body: bytes) -> Any:
+    """Reads JSON with the standard library's parser, which is not strict where browsers are not."""
+    text = body.decode(json.detect_encoding(body), errors="replace")
+    return json.loads(
+        text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
+    )
 
 
 def _integer(digits: str) -> int | None:

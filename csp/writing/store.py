@@ -51,12 +51,12 @@ class Store:
         self._rules_version: str | None = None
         self._reach = Reach()
 
-    def commit(self, entries: Sequence[Entry]) -> None:
-        """Writes all entries in one transaction. Raises: as `commit_once`."""
-        self.commit_once(uuid.uuid4(), entries)
-
-    def commit_once(
-        self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool = False
+    def commit(
+        self,
+        entries: Sequence[Entry],
+        *,
+        batch_id: uuid.UUID | None = None,
+        imported: bool = False,
     ) -> bool:
         """Writes all entries in one transaction. Returns False if an earlier call did.
 
@@ -64,6 +64,7 @@ class Store:
         batch is tried again: if it had been committed after all, its id is found, and nothing is
         counted twice. Raises: errors that `is_unavailable` knows, if the database stays away.
         """
+        batch_id = batch_id or uuid.uuid4()
         give_up = time.monotonic() + SETTLE_SECONDS
         self._sent = False
         for tries in count(1):

@@ -45,7 +45,7 @@ class Waiting[T]:
 class GroupCommit[T]:
     """Hands items to `commit`, which writes all that it gets or raises and writes none."""
 
-    def __init__(self, commit: Callable[[list[T]], None], *, close: Callable[[], None]) -> None:
+    def __init__(self, commit: Callable[[list[T]], object], *, close: Callable[[], None]) -> None:
         self._commit = commit
         self._close = close
         self._changed = threading.Condition()

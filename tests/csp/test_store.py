@@ -54,7 +54,7 @@ def test_batch_that_comes_again_is_not_written_again() -> None:
     written = []
     for _ in range(2):
         store = Store()
-        written.append(store.commit_once(batch, of_hosts(range(3))))
+        written.append(store.commit(of_hosts(range(3)), batch_id=batch))
         store.close()
     assert written == [True, False]
     assert Report.objects.count() == Group.objects.aggregate(n=Sum("count"))["n"] == 3
