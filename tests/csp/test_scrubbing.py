@@ -384,6 +384,7 @@ def test_unknown_members_lose_secrets_and_numbers_out_of_range(
         "//a:b@c ",
         "'nonce-",
         "a@",
+        ".g",
         "é",
         "%25",
         "secret ",

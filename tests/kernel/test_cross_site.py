@@ -37,18 +37,6 @@ form.method = "POST";
 form.action = arguments[0];
 form.submit();
 """
-COOKIE = "JXm9hOUdZctWt0ZZGAy9xiS/gxMKYOThdxjjMUMUyn4="
-
-SEND = """
-const [method, path, csrf] = arguments;
-const headers = csrf ? {"X-CSRF-TOKEN": csrf} : {};
-return fetch(path, {method, headers, body: method === "GET" ? undefined : "{}"})
-    .then(answer => answer.status);
-"""
-SEND_ACROSS = """
-return fetch(arguments[0], {method: "POST", mode: "no-cors", credentials: "include", body: "{}"})
-    .then(() => true);
-"""
 COOKIE = "return document.cookie.split('; ').find(c => c.startsWith('csrf_token=')).slice(11);"
 
 

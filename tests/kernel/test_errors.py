@@ -29,38 +29,39 @@ def assert_one_shape(answer: Any) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/api/v2/nothing", "/api/v2/buildinfo/", "/api/v2//", "/api/v3/", "/nothing", "/api/v2/csp"],
+SSH = "/api/v2/deployment/ssh"
+UNKNOWN = (
+    "/api/v2/nothing",
+    "/api/v2/buildinfo/",
+    "/api/v2//",
+    "/api/v3/",
+    "/nothing",
+    "/api/v2/csp",
 )
-def test_unknown_route_is_404(path: str, anonymous: APIClient) -> None:
-    answer = anonymous.get(path)
-
-    assert answer.status_code == 404
-    assert "not found" in assert_one_shape(answer)["message"]
+# Only the admin's own paths are answered by pages, and Swagger is off.
+NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?script", "/swagger/x")
 
 
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
-def test_wrong_method_is_405_with_allow(method: str, anonymous: APIClient) -> None:
-    answer = getattr(anonymous, method)("/api/v2/deployment/ssh")
-
-    assert answer.status_code == 405
-    assert answer.headers["Allow"] == "GET, HEAD"
-    assert_one_shape(answer)
-
-
-def test_no_token_is_401(anonymous: APIClient) -> None:
-    answer = anonymous.get("/api/v2/experiments")
-
-    assert answer.status_code == 401
-    assert_one_shape(answer)
-
-
-def test_forbidden_is_403(member: APIClient) -> None:
-    answer = member.get("/api/v2/deployment/config")
-
-    assert answer.status_code == 403
-    assert "Forbidden" in assert_one_shape(answer)["message"]
+@pytest.mark.parametrize(
+    ("role", "method", "path", "status", "said"),
+    [
+        *[("anonymous", "get", path, 404, "not found") for path in UNKNOWN + NO_PAGES],
+        *[
+            ("anonymous", method, SSH, 405, "not allowed")
+            for method in ("post", "put", "patch", "delete", "options")
+        ],
+        *[("anonymous", "post", path, 405, "") for path in ("/healthz", "/livez", "/readyz")],
+        ("anonymous", "get", "/api/v2/experiments", 401, ""),
+        ("member", "get", "/api/v2/deployment/config", 403, "Forbidden"),
+    ],
+)
+def test_every_refusal_has_the_one_shape(
+    request: pytest.FixtureRequest, role: str, method: str, path: str, status: int, said: str
+) -> None:
+    answer = getattr(request.getfixturevalue(role), method)(path)
+    assert answer.status_code == status
+    assert said in assert_one_shape(answer)["message"]
+    assert status != 405 or answer.headers["Allow"] == "GET, HEAD"
 
 
 NOT_JSON = [b"", b"{", b"nul", b"\xff", b'{"a": NaN}', b"{} x", b"[" * 100_000, b'"\\ud800"']
@@ -140,20 +141,15 @@ def test_crash_is_500_that_names_the_request_and_nothing_else(
 
 
 @pytest.mark.urls("tests.support.failing_urls")
-@pytest.mark.parametrize("path", ["/api/v2/away", "/away"])
-def test_database_away_is_503_with_retry_after(path: str, anonymous: APIClient) -> None:
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/v2/away", 503), ("/away", 503), ("/crash", 500)]
+)
+def test_failures_have_the_shape_outside_of_the_api_too(
+    path: str, status: int, anonymous: APIClient
+) -> None:
     answer = anonymous.get(path)
-
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
-    assert_one_shape(answer)
-
-
-@pytest.mark.urls("tests.support.failing_urls")
-def test_crash_outside_of_the_api_has_the_shape_too(anonymous: APIClient) -> None:
-    answer = anonymous.get("/crash")
-
-    assert answer.status_code == 500
+    assert answer.status_code == status
+    assert int(answer.headers.get("Retry-After", 0)) == (5 if status == 503 else 0)
     assert_one_shape(answer)
 
 

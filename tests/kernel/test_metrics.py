@@ -7,16 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
@@ -30,10 +28,10 @@ from kernel.http import metrics as measured
 from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
-from tests.support.processes import free_port, wait_for
+from tests.support.live import Server
+from tests.support.processes import PROJECT, free_port, own_database, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "metrics.md"
+DOCUMENT = PROJECT / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 
 
@@ -178,55 +176,36 @@ def test_request_costs_no_label_lookup_twice() -> None:
     assert ("o", "GET", 200, "documented") in measured._measured
 
 
-@pytest.mark.django_db(transaction=True)
 def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
-    port, shown = free_port(), free_port()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url_of_the_tests(),
-        "CODERAPI_DATA_DIR": str(tmp_path),
-        "CODERAPI_HTTP_ADDRESS": f"127.0.0.1:{port}",
-        "CODERAPI_WEB_WORKERS": "2",
-        "CODER_PROMETHEUS_ENABLE": "true",
-        "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{shown}",
-        "TMPDIR": str(tmp_path),
-    }
-    server = subprocess.Popen(
-        [sys.executable, "manage.py", "server", "--web-only"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: fetched(port, "/healthz") and fetched(shown, "/metrics"))
-        before = builds(fetched(shown, "/metrics"))
-        # A process that starts has made its file, and not filled it.
-        next(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*")).joinpath("counter_1.db").touch()
+    port = free_port()
+    shown = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}"}
+    with (
+        own_database() as database,
+        Server(
+            "--web-only",
+            log=tmp_path / "log",
+            DATABASE_URL=database,
+            CODERAPI_WEB_WORKERS="2",
+            TMPDIR=str(tmp_path),
+            **shown,
+        ) as server,
+    ):
+        wait_for(lambda: 'coderapi_listener_hearing{role="web"} 1.0' in scraped(port))
+        before = builds(scraped(port))
         for _ in range(10):
-            assert fetched(port, "/api/v2/buildinfo")
-        assert builds(fetched(shown, "/metrics")) == before + 10
-        wait_for(lambda: 'coderapi_listener_hearing{role="web"} 1.0' in fetched(shown, "/metrics"))
-        assert "coderapi_database_up 1.0" in fetched(shown, "/metrics")
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=60) == 0
-    assert not list(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*"))
+            assert server.get("/api/v2/buildinfo") == 200
+        assert builds(scraped(port)) == before + 10
+        assert "coderapi_database_up 1.0" in scraped(port)
+        server.end(signal.SIGTERM)
+        assert not list(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*"))
 
 
-def url_of_the_tests() -> str:
-    parts = urlsplit(settings.DATABASE_URL)
-    return parts._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-
-
-def fetched(port: int, path: str) -> str:
-    """The page's text, or "" while nobody answers there."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
-    except OSError:
-        return ""
+def scraped(port: int) -> str:
+    """What is served for Prometheus, or "" while nobody answers there."""
+    with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    return ""
 
 
 def builds(text: str) -> float:

@@ -228,11 +228,6 @@ def test_check_fails_and_shows_the_difference(
     assert "-      summary: Old" in capsys.readouterr().out
 
 
-def test_swagger_is_off_by_default(anonymous: APIClient) -> None:
-    for path in ("/swagger", "/swagger?script=", "/swagger/openapi.json"):
-        assert anonymous.get(path).status_code == 404
-
-
 @pytest.mark.django_db
 def test_swagger_shows_the_document_under_a_strict_policy(
     settings: Any, anonymous: APIClient
