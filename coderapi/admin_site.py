@@ -7,7 +7,6 @@ API theirs, such as the reports of our own content policy.
 from __future__ import annotations
 
 import copy
-import time
 from datetime import datetime
 from typing import Any, cast
 
@@ -16,27 +15,21 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from audit.services import Actor, Target, actor_of, record
+from audit.services import Actor, actor_of
 from kernel.admin import cards
-from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tokens import signin
 from tokens.models import APIKey
-from tokens.services import create_api_key
+from tokens.services import create_api_key, delete_keys
 from users import services
 from users.models import User
+from users.passwords import count_try
 from users.roles import OWNER
-
-# Tries to sign in from one address in a minute.
-MAX_TRIES = 60
-
 
 # --- The form ---------------------------------------------------------------------------------
 
@@ -48,7 +41,6 @@ class SignInForm(AdminAuthenticationForm):
         **AdminAuthenticationForm.error_messages,
         "invalid_login": "The name or the password is wrong, or the account may not enter here.",
         "passwords_off": "Signing in with a password is switched off for everybody but owners.",
-        "too_many": "Too many tries from this address: wait a minute.",
     }
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
@@ -56,8 +48,11 @@ class SignInForm(AdminAuthenticationForm):
         self.fields["username"].label = "Username or e-mail address"
 
     def clean(self) -> dict[str, Any]:
-        if settings.API_RATE_LIMIT is not None and _tries(self.request) > MAX_TRIES:
-            raise ValidationError(self.error_messages["too_many"], code="too_many")
+        """Counts the try with those of the API, and refuses one too many."""
+        try:
+            count_try(cast("IdentifiedRequest", self.request).client_address)
+        except APIError as error:
+            raise ValidationError(error.detail, code="too_many") from None
         return super().clean()
 
     def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
@@ -103,19 +98,6 @@ class OwnPasswordForm(AdminPasswordChangeForm):
         return self.user
 
 
-def _tries(request: HttpRequest | None) -> int:
-    """Counts the tries of the request's address in this minute, with this one."""
-    if request is None:
-        return 0
-    bucket = bucket_of(cast("IdentifiedRequest", request).client_address)
-    return shared_counter().add(bucket, int(time.time()) // WINDOW_SECONDS)
-
-
-def bucket_of(address: str) -> str:
-    """Names the counter of an address's tries."""
-    return f"admin-sign-in:{rate_limit_bucket(address)}"
-
-
 # --- The session token ------------------------------------------------------------------------
 
 
@@ -142,13 +124,7 @@ def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime
 
 def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
     """Deletes a key that a sign-in made; one that is gone already is no mistake."""
-    if not key:
-        return
-    with transaction.atomic():
-        deleted, _ = APIKey.objects.filter(id=key).delete()
-        if deleted:
-            target = Target("api_key", key)
-            record("api_key.delete", actor=actor_of(request), target=target, now=now)
+    delete_keys(APIKey.objects.filter(id=key), actor=actor_of(request), now=now)
 
 
 # --- The site ---------------------------------------------------------------------------------

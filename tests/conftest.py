@@ -18,6 +18,7 @@ from kernel.http.rate_limit import shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tokens.memory import memory
+from users.passwords import BoundedArgon2
 
 # Of a process that a test has killed, the session may still be at work.
 END_OTHERS = """
@@ -50,6 +51,15 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
     with connect_directly() as own:
         own.execute(END_OTHERS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Passwords are hashed at the least cost; `test_hashing` and started servers pay the real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BoundedArgon2, "time_cost", 1)
+        patch.setattr(BoundedArgon2, "memory_cost", 8)
+        yield
 
 
 @pytest.fixture(autouse=True)

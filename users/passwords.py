@@ -23,7 +23,7 @@ from django.db import connection
 
 from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError, Validation
-from kernel.http.rate_limit import check, private_directory, shared_counter
+from kernel.http.rate_limit import count_or_refuse, private_directory
 from users.models import User
 
 MIN_LENGTH = 8
@@ -102,17 +102,9 @@ def _busy() -> APIError:
 
 def count_try(address: str) -> None:
     """Counts a password that an address tries. Raises: APIError 429 past 60 in a minute."""
-    if settings.API_RATE_LIMIT is None:
-        return
-    now, bucket = time.time(), f"sign-in:{rate_limit_bucket(address)}"
-    verdict = check(shared_counter(), bucket, limit=MAX_TRIES_A_MINUTE, now=now)
-    if verdict.refused:
-        raise APIError(
-            429,
-            "Too many requests.",
-            detail=f"The limit is {MAX_TRIES_A_MINUTE} sign-ins a minute.",
-            headers={"Retry-After": verdict.headers(now)["Retry-After"]},
-        )
+    if settings.API_RATE_LIMIT is not None:
+        bucket = f"sign-in:{rate_limit_bucket(address)}"
+        count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
 
 
 def problems(password: str, user: User) -> list[Validation]:

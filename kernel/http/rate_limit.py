@@ -56,9 +56,9 @@ class Verdict:
             found["Retry-After"] = str(max(1, self.reset - int(now)))
         return found
 
-    def refusal(self) -> HttpResponse:
-        detail = f"The limit is {self.limit} requests a minute."
-        return error_response(APIError(429, "Too many requests.", detail=detail))
+    def refusal(self, now: float, *, of: str = "requests") -> APIError:
+        detail = f"The limit is {self.limit} {of} a minute."
+        return APIError(429, "Too many requests.", detail=detail, headers=self.headers(now))
 
 
 class Counter(Protocol):
@@ -156,6 +156,14 @@ class RedisCounter:
             self._redis.delete(key)
 
 
+def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
+    """Counts one more of the bucket. Raises: APIError 429 past `limit` a minute."""
+    now = time.time()
+    verdict = check(shared_counter(), bucket, limit=limit, now=now)
+    if verdict.refused:
+        raise verdict.refusal(now, of=of)
+
+
 @cache
 def shared_counter() -> SharedCounter | RedisCounter:
     """Returns the counter: Redis where CACHE_URL names it, else a file that processes share."""
@@ -194,7 +202,8 @@ class RateLimitMiddleware:
         verdict = self._verdict(cast("IdentifiedRequest", request), now)
         if verdict is None:
             return self.get_response(request)
-        response = verdict.refusal() if verdict.refused else self.get_response(request)
+        refused = error_response(verdict.refusal(now)) if verdict.refused else None
+        response = refused or self.get_response(request)
         for name, value in verdict.headers(now).items():
             response.headers[name] = value
         return response

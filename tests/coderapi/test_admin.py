@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -14,14 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import Entry
-from coderapi.admin_site import MAX_TRIES, bucket_of
 from kernel.admin import cards
 from kernel.http.content_policy import content_policy
-from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.factories import PASSWORD, make_user
 from tests.support.markup import forbidden_in
-from tests.support.processes import wait_for
+from tests.support.sending import after_too_many_sign_ins
 from tokens.models import APIKey
 from users.models import User
 
@@ -134,16 +131,13 @@ def test_only_owners_enter_while_passwords_are_off(settings: Any, role: str, sta
     assert (b"switched off" in answer.content) is (status == 200)
 
 
-def test_sign_in_tries_of_an_address_are_limited() -> None:
+def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
     form = {"username": make_user("owner").username, "password": PASSWORD}
 
-    def is_refused() -> bool:
-        minute = int(time.time()) // WINDOW_SECONDS
-        shared_counter().add(bucket_of("127.0.0.1"), minute, MAX_TRIES)
-        return b"Too many tries" in Client().post(LOGIN, form).content
-
-    # The minute may end between the two, and with it the count.
-    assert wait_for(is_refused)
+    assert after_too_many_sign_ins(
+        lambda: Client().post(LOGIN, form),
+        is_refused=lambda answer: b"The limit is 60 sign-ins a minute." in answer.content,
+    )
 
 
 def test_home_shows_the_state() -> None:

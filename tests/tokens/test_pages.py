@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from kernel.durations import format_duration
-from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_user
 from tests.support.markup import forbidden_in, unlabelled_in
-from tests.support.processes import wait_for
+from tests.support.sending import after_too_many_sign_ins, is_429
 from tokens.models import APIKey, TokenConfig
-from users import passwords
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -125,18 +122,28 @@ def test_suspended_person_is_told_so_and_their_session_ends() -> None:
 def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
     user = make_user()
 
-    def refused() -> Any:
-        # The minute may end between the two, and with it the count.
-        minute = int(time.time()) // WINDOW_SECONDS
-        shared_counter().add("sign-in:127.0.0.1", minute, passwords.MAX_TRIES_A_MINUTE)
-        answer = sign_in(Client(), user)
-        by_api = Client().post("/api/v2/users/login", b"{", content_type="application/json")
-        return answer if answer.status_code == by_api.status_code == 429 else None
-
-    answer = wait_for(refused)
+    answer = after_too_many_sign_ins(lambda: sign_in(Client(), user), is_refused=is_429)
 
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert b"The limit is 60 sign-ins a minute." in answer.content
+
+
+def test_post_without_fields_is_refused_like_any_other() -> None:
+    assert Client().post("/login").status_code == 400
+    assert after_too_many_sign_ins(lambda: Client().post("/login"), is_refused=is_429)
+
+
+def test_sign_in_ends_the_session_of_whoever_used_the_browser_before() -> None:
+    owner, member = make_user("owner"), make_user()
+    browser = signed_in(owner)
+    token = browser.cookies[COOKIE].value
+    assert browser.get("/admin/").status_code == 200
+
+    sign_in(browser, member)
+
+    assert browser.get("/admin/").status_code == 302
+    assert whose(token) == ""
+    assert whose(browser.cookies[COOKIE].value) == member.username
 
 
 @pytest.mark.parametrize("role", ["owner", ""])

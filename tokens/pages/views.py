@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, cast
@@ -18,10 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from audit.services import actor_of
+from audit.services import Actor, actor_of
 from kernel.http.errors import APIError, not_found
 from kernel.http.identity import IdentifiedRequest, TokenSource
-from kernel.http.rate_limit import bucket_of, check, shared_counter
+from kernel.http.rate_limit import bucket_of, count_or_refuse
 from tokens import minting, policy, selectors, services, signin
 from tokens.middleware import attach
 from tokens.minting import Wanted
@@ -98,14 +97,9 @@ def _require(identity: KeyIdentity, actions: tuple[str, ...]) -> None:
 def _count(request: HttpRequest, identity: KeyIdentity) -> None:
     """Counts what a form asks for with the person's requests to the API."""
     limit = settings.API_RATE_LIMIT
-    if limit is None or request.method != "POST":
-        return
-    now = time.time()
-    bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
-    verdict = check(shared_counter(), bucket, limit=limit, now=now)
-    if verdict.refused:
-        detail = f"The limit is {limit} requests a minute."
-        raise APIError(429, "Too many requests.", detail=detail, headers=verdict.headers(now))
+    if limit is not None and request.method == "POST":
+        bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
+        count_or_refuse(bucket, limit=limit, of="requests")
 
 
 def error_page(request: HttpRequest, error: APIError) -> HttpResponse:
@@ -138,10 +132,11 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     after = _after_login(request)
-    if request.method != "POST" and session_of(request) is not None:
+    is_sent = request.method == "POST"
+    if not is_sent and session_of(request) is not None:
         return HttpResponseRedirect(after)
-    form, error = SignInForm(request.POST or None), None
-    if request.method == "POST":
+    form, error = SignInForm(request.POST if is_sent else None), None
+    if is_sent:
         try:
             count_try(cast("IdentifiedRequest", request).client_address)
             if form.is_valid():
@@ -166,11 +161,19 @@ def _after_login(request: HttpRequest) -> str:
 
 
 def _sign_in(request: HttpRequest, entered: dict[str, str], *, after: str) -> HttpResponse:
-    address = cast("IdentifiedRequest", request).client_address
-    user, password = user_by_name(entered["name"]), entered["password"]
-    new = signin.sign_in(user, password, address=address, now=timezone.now())
-    if new.key.user.is_staff:
-        auth.login(request, new.key.user, backend=ADMIN_BACKEND)
+    address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
+    before = session_of(request)
+    new = signin.sign_in(
+        user_by_name(entered["name"]), entered["password"], address=address, now=now
+    )
+    user = new.key.user
+    # Whoever used this browser before is signed out of it, and of the admin too.
+    request.session.flush()
+    if before is not None and not before.minted:
+        actor = Actor(before.user_id, before.username, address)
+        signin.sign_out(before.key_id, actor=actor, now=now)
+    if user.is_staff:
+        auth.login(request, user, backend=ADMIN_BACKEND)
         request.session[signin.SESSION_ENTRY] = new.key.id
     response = HttpResponseRedirect(after)
     signin.give_cookie(response, new.token)
@@ -262,7 +265,7 @@ def create_token(request: PersonalRequest) -> HttpResponse:
 @require_POST
 @signed_in("api_key:update")
 def expire_token(request: PersonalRequest, key_id: str) -> HttpResponse:
-    key = selectors.key_by_id(key_id, action="update", viewer=request.identity)
+    key = selectors.key_by_id(key_id, action="api_key:update", viewer=request.identity)
     services.expire_keys([key], actor=actor_of(request), now=timezone.now())
     what = f"The token {key.token_name}" if key.token_name else "The session"
     messages.success(request, f"{what} can no longer be used.")
