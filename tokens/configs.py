@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import reduce
 from itertools import groupby
+from operator import or_
 from typing import Any
 
 from django.db import transaction
@@ -19,7 +21,6 @@ from tokens import policy
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import LIMITS, Policy, readable, resolve
 from tokens.services import expire_keys, shorten_keys
-from users.models import User
 from users.scopes import within
 
 
@@ -104,20 +105,22 @@ def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -
 
     By owner, the last used first; with two queries, however many keys there are.
     """
+    configs: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
+    others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
+    for config in [*others, *([] if deleted else [candidate])]:
+        configs[config.user_id].append(config)
     found: list[Broken] = []
-    configs = _Configs(candidate, deleted=deleted)
     for user, keys in groupby(_affected_tokens(candidate, now), key=lambda key: key.user):
-        found.extend(_of_user(list(keys), configs.policy_of(user)))
+        found += _of_user(keys, resolve([*configs[user.id], *configs[None]], user))
     return found
 
 
-def _affected_tokens(candidate: TokenConfig, now: datetime) -> Iterator[APIKey]:
+def _affected_tokens(candidate: TokenConfig, now: datetime) -> list[APIKey]:
     keys = APIKey.objects.minted().live(now).select_related("user")
     # The rule may be about to change hands, so that those it leaves are affected, too.
-    before = TokenConfig.objects.filter(pk=candidate.pk).first() if candidate.pk else None
-    subjects = [_subject(config) for config in (candidate, before) if config is not None]
-    chosen = keys.filter(subjects[0] if len(subjects) == 1 else subjects[0] | subjects[1])
-    return iter(sorted(chosen, key=_by_owner_then_use))
+    before = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
+    chosen = reduce(or_, (_subject(config) for config in (candidate, *before)))
+    return sorted(keys.filter(chosen), key=_by_owner_then_use)
 
 
 def _subject(config: TokenConfig) -> Q:
@@ -130,7 +133,7 @@ def _by_owner_then_use(key: APIKey) -> tuple[str, float, str]:
     return key.user.username, -(key.last_used or key.created_at).timestamp(), key.id
 
 
-def _of_user(keys: list[APIKey], limits: Policy) -> Iterator[Broken]:
+def _of_user(keys: Iterable[APIKey], limits: Policy) -> Iterator[Broken]:
     for rank, key in enumerate(keys):
         reasons = tuple(_reasons(key, rank, limits))
         if reasons:
@@ -148,19 +151,3 @@ def _reasons(key: APIKey, rank: int, limits: Policy) -> Iterator[str]:
     most_live = limits[policy.MAX_LIVE].value
     if most_live is not None and rank >= most_live:
         yield f"is number {rank + 1} by last use, at most {most_live} may live"
-
-
-class _Configs:
-    """Every config, with the candidate in its place."""
-
-    def __init__(self, candidate: TokenConfig, *, deleted: bool) -> None:
-        self._shared: list[TokenConfig] = []
-        self._of_user: dict[uuid.UUID, list[TokenConfig]] = defaultdict(list)
-        others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-        for config in [*others, *([] if deleted else [candidate])]:
-            of = self._shared if config.user_id is None else self._of_user[config.user_id]
-            of.append(config)
-
-    def policy_of(self, user: User) -> Policy:
-        configs: Iterable[TokenConfig] = [*self._of_user.get(user.id, ()), *self._shared]
-        return resolve(configs, user_id=user.id, roles=user.roles)

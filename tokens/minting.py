@@ -14,7 +14,7 @@ from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
 from tokens.models import APIKey
-from tokens.policy import Policy
+from tokens.policy import Limit, Policy
 from tokens.services import NewKey, create_api_key
 from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
@@ -45,22 +45,8 @@ def create_token(
     Raises: APIError 400 for what is malformed or over a limit, 403 for what the caller or the
     policy forbids, 409 for a used name.
     """
-    limits = _limits(user, caller)
-    lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-    name = _name(wanted.token_name)
-    scopes = _scopes(wanted, limits, caller)
-    allow_list = _allow_list(wanted.allow_list, caller)
-    with _room(limits, user, now), _unused(name):
-        return create_api_key(
-            user,
-            lifetime_ns=lifetime_ns,
-            token_name=name,
-            scopes=scopes,
-            allow_list=allow_list,
-            login_type=APIKey.LoginType.TOKEN,
-            actor=actor,
-            now=now,
-        )
+    limits, name = _limits(user, caller), _name(wanted.token_name)
+    return _create(user, wanted, limits, caller=caller, actor=actor, now=now, token_name=name)
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
@@ -69,12 +55,27 @@ def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: da
     Raises: APIError as `create_token` does.
     """
     limits = _limits(user, caller)
-    scopes = _scopes(Wanted(), limits, caller)
-    allow_list = _allow_list((), caller)
-    with _room(limits, user, now):
+    return _create(user, Wanted(), limits, caller=caller, actor=actor, now=now)
+
+
+def _create(
+    user: User,
+    wanted: Wanted,
+    limits: Policy,
+    *,
+    caller: KeyIdentity,
+    actor: Actor,
+    now: datetime,
+    token_name: str = "",
+) -> NewKey:
+    lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
+    scopes = _scopes(wanted, limits, caller)
+    allow_list = _allow_list(wanted.allow_list, caller)
+    with _room(limits, user, now), _unused(token_name):
         return create_api_key(
             user,
-            lifetime_ns=limits.default_token_lifetime,
+            lifetime_ns=lifetime_ns,
+            token_name=token_name,
             scopes=scopes,
             allow_list=allow_list,
             minted=True,
@@ -94,51 +95,43 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
 
 
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
+    limit = limits[policy.MAX_LIFETIME]
     if wanted_ns < 0:
         raise invalid(Validation("lifetime", "The lifetime must not be below 0."))
-    if wanted_ns > limits.max_token_lifetime:
-        limit = limits[policy.MAX_LIFETIME]
+    if wanted_ns > limit.value:
         detail = f"lifetime must be less than {format_duration(limit.value)}"
-        raise APIError(
-            400,
-            "The lifetime is over the limit.",
-            detail=f"{detail} ({limit.explanation()})",
-            validations=[Validation("lifetime", detail)],
-        )
+        raise _over("The lifetime is over the limit.", "lifetime", detail, limit)
     return wanted_ns or limits.default_token_lifetime
+
+
+def _over(message: str, member: str, detail: str, limit: Limit) -> APIError:
+    explained = f"{detail} ({limit.explanation()})"
+    return APIError(400, message, detail=explained, validations=[Validation(member, detail)])
 
 
 def _scopes(wanted: Wanted, limits: Policy, caller: KeyIdentity) -> list[str]:
     """Returns the wanted scopes: known, allowed by the policy, none that the caller's key lacks."""
     chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
+    member, limit = wanted.scopes_member, limits[policy.SCOPES]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
         known = ", ".join(sorted(scopes.KNOWN))
         detail = f"{unknown[0][:64]!r} is not a scope; there are {known}."
-        raise invalid(Validation(wanted.scopes_member, detail))
-    limit = limits[policy.SCOPES]
+        raise invalid(Validation(member, detail))
     if limit.value is not None and (over := set(chosen) - scopes.within(chosen, limit.value)):
         detail = f"{', '.join(sorted(over))} is not allowed"
-        raise APIError(
-            400,
-            "A scope is not allowed.",
-            detail=f"{detail} ({limit.explanation()})",
-            validations=[Validation(wanted.scopes_member, detail)],
-        )
+        raise _over("A scope is not allowed.", member, detail, limit)
     if scopes.within(chosen, caller.scopes) != frozenset(chosen):
         raise forbidden("A key cannot make another whose scopes are wider than its own.")
     return chosen
 
 
 def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
-    if len(wanted) > allow_lists.MAX_ENTRIES:
-        most = allow_lists.MAX_ENTRIES
-        raise invalid(Validation("allow_list", f"At most {most} entries are allowed."))
     try:
-        chosen = tuple(dict.fromkeys(allow_lists.parse_entry(entry) for entry in wanted))
+        parsed = dict.fromkeys(allow_lists.parse_entry(entry) for entry in wanted)
     except ValueError as error:
         raise invalid(Validation("allow_list", str(error))) from None
-    chosen = chosen or EVERYTHING
+    chosen = tuple(parsed) or EVERYTHING
     if not allow_lists.is_within(chosen, caller.allow_list):
         raise forbidden("A key cannot make another whose allow list is wider than its own.")
     return chosen
@@ -173,6 +166,7 @@ def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
 
 @contextmanager
 def _unused(name: str) -> Iterator[None]:
+    """Raises: APIError 409 if the user has a token of that name."""
     try:
         yield
     except IntegrityError as error:

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -111,13 +110,11 @@ class TokenConfig(models.Model):
     max_token_lifetime = models.BigIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
         help_text="The longest lifetime that may be asked for.",
     )
     default_token_lifetime = models.BigIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
         help_text="The lifetime of a token for which none is asked.",
     )
     max_live_tokens = models.PositiveIntegerField(
@@ -150,14 +147,9 @@ class TokenConfig(models.Model):
                 violation_error_message="This role, or the deployment, has a token config already.",
             ),
             models.CheckConstraint(
-                condition=Q(max_token_lifetime__gt=0),
-                name="token_config_lifetime_positive",
-                violation_error_message="The lifetime must be above 0.",
-            ),
-            models.CheckConstraint(
-                condition=Q(default_token_lifetime__gt=0),
-                name="token_config_default_positive",
-                violation_error_message="The default lifetime must be above 0.",
+                condition=Q(max_token_lifetime__gt=0) & Q(default_token_lifetime__gt=0),
+                name="token_config_lifetimes_positive",
+                violation_error_message="A lifetime must be above 0.",
             ),
         ]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import Q
@@ -32,8 +31,7 @@ _WORDS = {
 NO_RULE = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """The value that one rule gives to a limit; None where it gives none."""
 
     rule: str
@@ -55,29 +53,23 @@ class Limit:
     def explanation(self) -> str:
         """Names the rule that won, and what the others say, for people."""
         others = [
-            f"{said.rule} says {readable(self.name, said.value)}"
-            for said in self.said
-            if said.value is not None and said.rule != self.rule
+            f"{rule} says {readable(self.name, value)}"
+            for rule, value in self.said
+            if value is not None and rule != self.rule
         ]
         return "; ".join([f"{self.rule} says {readable(self.name, self.value)} and wins", *others])
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The limits on one user's tokens."""
-
-    limits: dict[str, Limit]
-
-    def __getitem__(self, name: str) -> Limit:
-        return self.limits[name]
+class Policy(dict[str, Limit]):
+    """The limits on one user's tokens, by name."""
 
     @property
     def max_token_lifetime(self) -> int:
-        return int(self.limits[MAX_LIFETIME].value)
+        return int(self[MAX_LIFETIME].value)
 
     @property
     def default_token_lifetime(self) -> int:
-        return int(self.limits[DEFAULT_LIFETIME].value)
+        return int(self[DEFAULT_LIFETIME].value)
 
 
 def limits_for_people(user: User) -> list[dict[str, Any]]:
@@ -91,12 +83,12 @@ def limits_for_people(user: User) -> list[dict[str, Any]]:
             "value": readable(limit.name, limit.value),
             "rule": limit.rule,
             "said": [
-                (said.rule, readable(limit.name, said.value))
-                for said in limit.said
-                if said.value is not None
+                (rule, readable(limit.name, value))
+                for rule, value in limit.said
+                if value is not None
             ],
         }
-        for limit in policy_of(user).limits.values()
+        for limit in policy_of(user).values()
     ]
 
 
@@ -134,27 +126,25 @@ def policy_of(user: User) -> Policy:
     configs = TokenConfig.objects.filter(
         Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
     ).select_related("user")
-    return resolve(configs, user_id=user.id, roles=user.roles)
+    return resolve(configs, user)
 
 
-def resolve(
-    configs: Iterable[TokenConfig], *, user_id: uuid.UUID, roles: Collection[str]
-) -> Policy:
-    """Resolves the limits from these configs and the options, for a user with these roles.
+def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
+    """Resolves the user's limits from these configs and the options.
 
     Each limit by itself: the user's own config that sets it wins; else the strictest of the roles';
     else the deployment's; else the option. Source: the contract's tokenconfig.
     """
-    chosen = list(configs)
-    own = [config for config in chosen if config.user_id == user_id]
-    by_role = [config for config in chosen if config.user_id is None and config.role in roles]
-    deployment = [config for config in chosen if config.user_id is None and not config.role]
-    ranks = [own, by_role, deployment]
-    limits = {name: _limit(name, ranks, roles) for name in LIMITS}
+    ranks = [
+        [config for config in configs if config.user_id == user.id],
+        [config for config in configs if config.user_id is None and config.role in user.roles],
+        [config for config in configs if config.user_id is None and not config.role],
+    ]
+    limits = Policy((name, _limit(name, ranks, user.roles)) for name in LIMITS)
     longest, usual = limits[MAX_LIFETIME], limits[DEFAULT_LIFETIME]
     if usual.value > longest.value:
         limits[DEFAULT_LIFETIME] = replace(usual, value=longest.value, rule=longest.rule)
-    return Policy(limits)
+    return limits
 
 
 def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) -> Limit:

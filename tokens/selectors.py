@@ -40,12 +40,12 @@ def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
     """Returns the user's token of that name. Raises: APIError 404, as above."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
-    return _reached(found if name else None, viewer, "read")
+    return _reached(found if name else None, viewer, "api_key:read")
 
 
 def _reached(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
     owner = Owner(str(key.user_id)) if key else None
-    if key is None or refusal(viewer, f"api_key:{action}", of=owner, object_id=key.id):
+    if key is None or refusal(viewer, action, of=owner, object_id=key.id):
         raise not_found()
     return key
 

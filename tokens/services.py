@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -45,10 +46,12 @@ def create_api_key(
     token_name: str = "",
     scopes: Sequence[str] = (known_scopes.ALL,),
     allow_list: AllowList = EVERYTHING,
-    login_type: str = APIKey.LoginType.PASSWORD,
     minted: bool = False,
 ) -> NewKey:
-    """Makes a key of the user. Units: `lifetime_ns` nanoseconds. Raises: APIError 404, 409."""
+    """Makes a key of the user: a token if it has a name, which is always minted.
+
+    Units: `lifetime_ns` nanoseconds. Raises: APIError 404, 409.
+    """
     parts = token_format.generate()
     with transaction.atomic():
         lock(user)
@@ -57,8 +60,8 @@ def create_api_key(
             hashed_secret=token_format.digest(parts.secret),
             user=user,
             token_name=token_name,
-            login_type=login_type,
-            minted=minted or login_type == APIKey.LoginType.TOKEN,
+            login_type=APIKey.LoginType.TOKEN if token_name else APIKey.LoginType.PASSWORD,
+            minted=minted or bool(token_name),
             scopes=[known_scopes.canonical(scope) for scope in scopes],
             allow_list=allow_lists.stored(allow_list),
             lifetime_ns=lifetime_ns,
@@ -90,32 +93,25 @@ def _facts(key: APIKey) -> dict[str, Any]:
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
     """Ends keys now and keeps their rows. Returns how many had not expired before."""
-    why = {"reason": reason} if reason else {}
-    with transaction.atomic():
-        ended = [key for key in _locked(keys) if not key.is_expired(now)]
+    after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
+    with _locked(keys) as found:
+        ended = [key for key in found if not key.is_expired(now)]
         changes = [
-            Change(
-                target_of(key),
-                before={"expires_at": key.expires_at.isoformat()},
-                after={"expires_at": now.isoformat()} | why,
-            )
+            Change(target_of(key), before={"expires_at": key.expires_at.isoformat()}, after=after)
             for key in ended
         ]
         record_all("api_key.expire", changes, actor=actor, now=now)
         _rows(ended).update(expires_at=now, updated_at=now)
-        _forget(ended)
     return len(ended)
 
 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
     """Deletes keys. Returns how many."""
-    with transaction.atomic():
-        ended = _locked(keys)
-        changes = [Change(target_of(key), before=_facts(key)) for key in ended]
+    with _locked(keys) as found:
+        changes = [Change(target_of(key), before=_facts(key)) for key in found]
         record_all("api_key.delete", changes, actor=actor, now=now)
-        _rows(ended).delete()
-        _forget(ended)
-    return len(ended)
+        _rows(found).delete()
+    return len(found)
 
 
 def shorten_keys(
@@ -125,8 +121,8 @@ def shorten_keys(
     why = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
     changes = []
-    with transaction.atomic():
-        cut = [key for key in _locked(keys) if key.lifetime_ns > lifetime_ns]
+    with _locked(keys) as found:
+        cut = [key for key in found if key.lifetime_ns > lifetime_ns]
         for key in cut:
             before = _facts(key)
             key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
@@ -134,26 +130,27 @@ def shorten_keys(
         new_end = Least("expires_at", latest)
         _rows(cut).update(lifetime_ns=lifetime_ns, expires_at=new_end, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
-        _forget(cut)
     return len(cut)
 
 
-def _locked(keys: Iterable[APIKey]) -> list[APIKey]:
-    """Returns the keys that still exist, locked: first their users, by id, then they, by id."""
+@contextmanager
+def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
+    """Locks the keys that still exist, in a transaction: first their users, then they, by id.
+
+    This process forgets them at once; the others hear of the change from the tables' triggers.
+    """
     given = list(keys)
-    users = User.objects.select_for_update().filter(pk__in={key.user_id for key in given})
-    list(users.order_by("pk").values_list("pk"))
-    return list(_rows(given).select_for_update().order_by("pk"))
+    with transaction.atomic():
+        users = User.objects.select_for_update().filter(pk__in={key.user_id for key in given})
+        list(users.order_by("pk").values_list("pk"))
+        found = list(_rows(given).select_for_update().order_by("pk"))
+        yield found
+        for key in found:
+            transaction.on_commit(partial(memory.forget_key, key.pk))
 
 
 def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
     return APIKey.objects.filter(pk__in=[key.pk for key in keys])
-
-
-def _forget(keys: Sequence[APIKey]) -> None:
-    """Forgets keys in this process; the others hear of the change from the tables' triggers."""
-    for key in keys:
-        transaction.on_commit(partial(memory.forget_key, key.pk))
 
 
 @dataclass(frozen=True, slots=True)

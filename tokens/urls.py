@@ -2,28 +2,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tokens.views import (
-    AuthMethodsView,
-    ExpireKeyView,
-    ExplainTokenConfigView,
-    KeyView,
-    LoginView,
-    LogoutView,
-    SessionKeysView,
-    TokenByNameView,
-    TokenConfigView,
-    TokensView,
-)
+from tokens import views
 
+KEYS = "users/<user:user>/keys"
 urlpatterns = [
-    path("users/authmethods", AuthMethodsView.as_view()),
-    path("users/login", LoginView.as_view()),
-    path("users/logout", LogoutView.as_view()),
-    path("users/<user:user>/keys", SessionKeysView.as_view()),
-    path("users/<user:user>/keys/tokens", TokensView.as_view()),
-    path("users/<user:user>/keys/tokens/tokenconfig", TokenConfigView.as_view()),
-    path("users/<user:user>/keys/tokens/tokenconfig/explain", ExplainTokenConfigView.as_view()),
-    path("users/<user:user>/keys/tokens/<str:name>", TokenByNameView.as_view()),
-    path("users/<user:user>/keys/<str:key_id>", KeyView.as_view()),
-    path("users/<user:user>/keys/<str:key_id>/expire", ExpireKeyView.as_view()),
+    path("users/authmethods", views.AuthMethodsView.as_view()),
+    path("users/login", views.LoginView.as_view()),
+    path("users/logout", views.LogoutView.as_view()),
+    path(KEYS, views.SessionKeysView.as_view()),
+    path(f"{KEYS}/tokens", views.TokensView.as_view()),
+    path(f"{KEYS}/tokens/tokenconfig", views.TokenConfigView.as_view()),
+    path(f"{KEYS}/tokens/tokenconfig/explain", views.ExplainTokenConfigView.as_view()),
+    path(f"{KEYS}/tokens/<str:name>", views.TokenByNameView.as_view()),
+    path(f"{KEYS}/<str:key_id>", views.KeyView.as_view()),
+    path(f"{KEYS}/<str:key_id>/expire", views.ExpireKeyView.as_view()),
 ]

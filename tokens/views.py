@@ -19,6 +19,7 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from tokens import minting, selectors, services, signin
 from tokens.minting import Wanted
+from tokens.models import APIKey
 from tokens.policy import policy_of
 from tokens.serializers import (
     APIKeySerializer,
@@ -38,7 +39,8 @@ from users.models import User
 from users.passwords import count_try
 from users.permissions import identity_of, scoped
 from users.requests import flag, read
-from users.selectors import user_by_email, user_in_path
+from users.selectors import user_by_email
+from users.views import UserRouteView
 
 
 class LoginView(PublicAPIView):
@@ -51,17 +53,12 @@ class LoginView(PublicAPIView):
         answers={201: LoginResponse, 401: ResponseSerializer, 403: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
-        identified = cast("IdentifiedRequest", request._request)
-        count_try(identified.client_address)
+        address = cast("IdentifiedRequest", request._request).client_address
+        count_try(address)
         wanted = read(LoginRequest, request)
-        new = signin.sign_in(
-            user_by_email(wanted["email"]),
-            wanted["password"],
-            address=identified.client_address,
-            now=timezone.now(),
-        )
+        user, password = user_by_email(wanted["email"]), wanted["password"]
+        new = signin.sign_in(user, password, address=address, now=timezone.now())
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
-        answer.headers["Cache-Control"] = "no-store"
         signin.give_cookie(answer, new.token)
         return answer
 
@@ -105,21 +102,23 @@ def _methods() -> dict[str, Any]:
     return found | ({"terms_of_service_url": str(terms)} if terms else {})
 
 
-def _limited_user(request: Request, reference: str) -> User:
-    """Returns the user whose limits are asked for. Raises: APIError 400, 404."""
-    viewer = identity_of(request)
-    target = user_in_path(reference, viewer=viewer)
-    allowed = viewer.allow_list
-    if allow_lists.covers(allowed, "user", str(target.id)) or allow_lists.covers(
-        allowed, "api_key"
-    ):
-        return target
-    raise not_found()
+class LimitsView(UserRouteView):
+    """The base of the two routes that show a user's limits."""
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [scoped("user:read", "api_key:read")()]
+
+    def limited_user(self, reference: str) -> User:
+        """Returns the user whose limits are asked for. Raises: APIError 400, 404."""
+        target, allowed = self.user_in_path(reference), self.caller.allow_list
+        if allow_lists.covers(allowed, "user", str(target.id)):
+            return target
+        if allow_lists.covers(allowed, "api_key"):
+            return target
+        raise not_found()
 
 
-class TokenConfigView(APIView):
-    permission_classes = [scoped("user:read", "api_key:read")]
-
+class TokenConfigView(LimitsView):
     @operation(
         "Get token config",
         tag="General",
@@ -127,13 +126,11 @@ class TokenConfigView(APIView):
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
-        target = _limited_user(request, user)
-        return Response(TokenConfigSerializer(policy_of(target)).data)
+        limit = policy_of(self.limited_user(user)).max_token_lifetime
+        return Response(TokenConfigSerializer({"max_token_lifetime": limit}).data)
 
 
-class ExplainTokenConfigView(APIView):
-    permission_classes = [scoped("user:read", "api_key:read")]
-
+class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
         tag="Users",
@@ -141,24 +138,21 @@ class ExplainTokenConfigView(APIView):
         answers={200: TokenPolicySerializer},
     )
     def get(self, request: Request, user: str) -> Response:
-        target = _limited_user(request, user)
+        target = self.limited_user(user)
         limits = [
             {**asdict(limit), "explanation": limit.explanation()}
-            for limit in policy_of(target).limits.values()
+            for limit in policy_of(target).values()
         ]
         found = {"user_id": target.id, "username": target.username, "limits": limits}
         return Response(TokenPolicySerializer(found).data)
 
 
 def token_response(token: str) -> Response:
-    """Makes the one answer that shows a token; nobody on the way may keep it."""
-    answer = Response(GenerateAPIKeyResponse({"key": token}).data, status=201)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return Response(GenerateAPIKeyResponse({"key": token}).data, status=201)
 
 
-class SessionKeysView(APIView):
-    permission_classes = [scoped("api_key:create")]
+class SessionKeysView(UserRouteView):
+    actions = {"POST": "api_key:create"}
 
     @operation(
         "Create new session key",
@@ -168,16 +162,13 @@ class SessionKeysView(APIView):
         answers={201: GenerateAPIKeyResponse, 409: ResponseSerializer},
     )
     def post(self, request: Request, user: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(user, viewer=caller)
-        actor, now = actor_of(request), timezone.now()
-        new = minting.create_session_key(target, caller=caller, actor=actor, now=now)
+        target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
+        new = minting.create_session_key(target, caller=self.caller, actor=actor, now=now)
         return token_response(new.token)
 
 
-class TokensView(APIView):
-    def get_permissions(self) -> list[BasePermission]:
-        return [scoped("api_key:create" if self.request.method == "POST" else "api_key:read")()]
+class TokensView(UserRouteView):
+    actions = {"GET": "api_key:read", "POST": "api_key:create"}
 
     @operation(
         "Get user tokens",
@@ -190,10 +181,9 @@ class TokensView(APIView):
         answers={200: APIKeyWithOwnerSerializer(many=True)},
     )
     def get(self, request: Request, user: str) -> Response:
-        viewer = identity_of(request)
         found = selectors.tokens(
-            user_in_path(user, viewer=viewer),
-            viewer=viewer,
+            self.user_in_path(user),
+            viewer=self.caller,
             everyone=flag(request, "include_all"),
             expired=flag(request, "include_expired"),
             now=timezone.now(),
@@ -209,11 +199,10 @@ class TokensView(APIView):
         answers={201: GenerateAPIKeyResponse, 409: ResponseSerializer},
     )
     def post(self, request: Request, user: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(user, viewer=caller)
+        target = self.target(user)
         wanted = _wanted(read(CreateTokenRequest, request))
         actor, now = actor_of(request), timezone.now()
-        new = minting.create_token(target, wanted, caller=caller, actor=actor, now=now)
+        new = minting.create_token(target, wanted, caller=self.caller, actor=actor, now=now)
         return token_response(new.token)
 
 
@@ -229,8 +218,8 @@ def _wanted(members: dict[str, Any]) -> Wanted:
     )
 
 
-class TokenByNameView(APIView):
-    permission_classes = [scoped("api_key:read")]
+class TokenByNameView(UserRouteView):
+    actions = {"GET": "api_key:read"}
 
     @operation(
         "Get API key by token name",
@@ -239,14 +228,20 @@ class TokenByNameView(APIView):
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
-        viewer = identity_of(request)
-        target = user_in_path(user, viewer=viewer)
-        return Response(key_object(selectors.token_by_name(target, name, viewer=viewer)))
+        target = self.user_in_path(user)
+        return Response(key_object(selectors.token_by_name(target, name, viewer=self.caller)))
 
 
-class KeyView(APIView):
-    def get_permissions(self) -> list[BasePermission]:
-        return [scoped("api_key:delete" if self.request.method == "DELETE" else "api_key:read")()]
+class KeyRouteView(UserRouteView):
+    """The base of the routes of one key, whosever it is: the user in the path only has to exist."""
+
+    def key(self, user: str, key_id: str) -> APIKey:
+        self.user_in_path(user)
+        return selectors.key_by_id(key_id, action=self.action, viewer=self.caller)
+
+
+class KeyView(KeyRouteView):
+    actions = {"GET": "api_key:read", "DELETE": "api_key:delete"}
 
     @operation(
         "Get API key by ID",
@@ -255,10 +250,7 @@ class KeyView(APIView):
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, key_id: str) -> Response:
-        viewer = identity_of(request)
-        user_in_path(user, viewer=viewer)
-        key = selectors.key_by_id(key_id, action="read", viewer=viewer)
-        return Response(key_object(key))
+        return Response(key_object(self.key(user, key_id)))
 
     @operation(
         "Delete API key",
@@ -267,16 +259,14 @@ class KeyView(APIView):
         answers={204: None},
     )
     def delete(self, request: Request, user: str, key_id: str) -> Response:
-        viewer = identity_of(request)
-        user_in_path(user, viewer=viewer)
-        key = selectors.key_by_id(key_id, action="delete", viewer=viewer)
-        if not services.delete_keys([key], actor=actor_of(request), now=timezone.now()):
+        key, actor = self.key(user, key_id), actor_of(request)
+        if not services.delete_keys([key], actor=actor, now=timezone.now()):
             raise not_found()
         return Response(status=204)
 
 
-class ExpireKeyView(APIView):
-    permission_classes = [scoped("api_key:update")]
+class ExpireKeyView(KeyRouteView):
+    actions = {"PUT": "api_key:update"}
 
     @operation(
         "Expire API key",
@@ -285,8 +275,6 @@ class ExpireKeyView(APIView):
         answers={204: None},
     )
     def put(self, request: Request, user: str, key_id: str) -> Response:
-        viewer = identity_of(request)
-        user_in_path(user, viewer=viewer)
-        key = selectors.key_by_id(key_id, action="update", viewer=viewer)
+        key = self.key(user, key_id)
         services.expire_keys([key], actor=actor_of(request), now=timezone.now())
         return Response(status=204)

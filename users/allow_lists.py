@@ -16,7 +16,6 @@ type AllowList = tuple[tuple[str, str], ...]
 EVERYTHING: AllowList = ((ANY, ANY),)
 
 TYPES = frozenset({"api_key", "user", "deployment_config", "deployment_stats"})
-MAX_ENTRIES = 128
 _KEY_ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 
 

@@ -85,15 +85,16 @@ def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
 
 def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
     """Makes the first user, an owner. Raises: APIError 409 once anybody exists."""
-    _require_nobody()
+    require_nobody()
     owner = _prepared(replace(new, roles=(OWNER,), status=User.Status.ACTIVE))
     with transaction.atomic(), transaction_lock("first-owner"):
-        _require_nobody()
+        require_nobody()
         insert_user(owner, actor=actor, now=now)
     return owner
 
 
-def _require_nobody() -> None:
+def require_nobody() -> None:
+    """Raises: APIError 409 once anybody exists."""
     if selectors.user_exists():
         raise APIError(409, "The first user exists already.")
 

@@ -2,26 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from users.views import (
-    ActivateView,
-    AuthCheckView,
-    FirstUserView,
-    LoginTypeView,
-    PasswordView,
-    RolesView,
-    SuspendView,
-    UsersView,
-    UserView,
-)
+from users import views
 
 urlpatterns = [
-    path("authcheck", AuthCheckView.as_view()),
-    path("users", UsersView.as_view()),
-    path("users/first", FirstUserView.as_view()),
-    path("users/<user:user>", UserView.as_view()),
-    path("users/<user:user>/login-type", LoginTypeView.as_view()),
-    path("users/<user:user>/password", PasswordView.as_view()),
-    path("users/<user:user>/roles", RolesView.as_view()),
-    path("users/<user:user>/status/activate", ActivateView.as_view()),
-    path("users/<user:user>/status/suspend", SuspendView.as_view()),
+    path("authcheck", views.AuthCheckView.as_view()),
+    path("users", views.UsersView.as_view()),
+    path("users/first", views.FirstUserView.as_view()),
+    path("users/<user:user>", views.UserView.as_view()),
+    path("users/<user:user>/login-type", views.LoginTypeView.as_view()),
+    path("users/<user:user>/password", views.PasswordView.as_view()),
+    path("users/<user:user>/roles", views.RolesView.as_view()),
+    path("users/<user:user>/status/activate", views.ActivateView.as_view()),
+    path("users/<user:user>/status/suspend", views.SuspendView.as_view()),
 ]

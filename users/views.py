@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import ClassVar, cast
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
@@ -16,7 +17,7 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from users import allow_lists, selectors, services
 from users.models import User
-from users.permissions import identity_of, listing, may, require, scoped
+from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
 from users.requests import read, whole_number
 from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, user_in_path
 from users.serializers import (
@@ -30,6 +31,34 @@ from users.serializers import (
     UserLoginType,
     UserSerializer,
 )
+
+
+class UserRouteView(APIView):
+    """A route at or below `{user}`. `actions` says what each of its methods does."""
+
+    actions: ClassVar[Mapping[str, str]]
+
+    @property
+    def action(self) -> str:
+        method = str(self.request.method)
+        return self.actions["GET" if method == "HEAD" else method]
+
+    @property
+    def caller(self) -> KeyIdentity:
+        return identity_of(self.request)
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [scoped(self.action)()]
+
+    def user_in_path(self, reference: str) -> User:
+        """Returns the user in the path. Raises: APIError 400 if the caller may not see them."""
+        return user_in_path(reference, viewer=self.caller)
+
+    def target(self, reference: str) -> User:
+        """Returns the user in the path. Raises: APIError, also if the action is not allowed."""
+        found = self.user_in_path(reference)
+        require(self.caller, self.action, on=found)
+        return found
 
 
 def user_response(user: User, *, status: int = 200) -> Response:
@@ -57,13 +86,11 @@ class FirstUserView(PublicAPIView):
         answers={201: CreateFirstUserResponse, 409: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
+        services.require_nobody()
         wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
-        user = services.create_first_user(
-            services.NewUser(**wanted),
-            actor=Actor(name=wanted["username"][:64], address=address),
-            now=timezone.now(),
-        )
+        actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
+        user = services.create_first_user(services.NewUser(**wanted), actor=actor, now=now)
         answer = {"user_id": user.id, "organization_id": services.organization_id()}
         return Response(CreateFirstUserResponse(answer).data, status=201)
 
@@ -115,18 +142,14 @@ class UsersView(APIView):
         return user_response(user, status=201)
 
 
-class UserView(APIView):
-    def get_permissions(self) -> list[BasePermission]:
-        return [scoped("user:delete" if self.request.method == "DELETE" else "user:read")()]
+class UserView(UserRouteView):
+    actions = {"GET": "user:read", "DELETE": "user:delete"}
 
     @operation(
         "Get user by name", tag="Users", description="One user.", answers={200: UserSerializer}
     )
     def get(self, request: Request, user: str) -> Response:
-        viewer = identity_of(request)
-        target = user_in_path(user, viewer=viewer)
-        require(viewer, "user:read", on=target)
-        return user_response(target)
+        return user_response(self.target(user))
 
     @operation(
         "Delete user",
@@ -135,15 +158,12 @@ class UserView(APIView):
         answers={200: ResponseSerializer, 409: ResponseSerializer},
     )
     def delete(self, request: Request, user: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(user, viewer=caller)
-        require(caller, "user:delete", on=target)
-        services.delete_user(target, actor=actor_of(request), now=timezone.now())
+        services.delete_user(self.target(user), actor=actor_of(request), now=timezone.now())
         return Response({"message": "The user has been deleted."})
 
 
-class LoginTypeView(APIView):
-    permission_classes = [scoped("user:read")]
+class LoginTypeView(UserRouteView):
+    actions = {"GET": "user:read"}
 
     @operation(
         "Get user login type",
@@ -152,25 +172,19 @@ class LoginTypeView(APIView):
         answers={200: UserLoginType},
     )
     def get(self, request: Request, user: str) -> Response:
-        viewer = identity_of(request)
-        target = user_in_path(user, viewer=viewer)
-        require(viewer, "user:read", on=target)
-        if target.id != viewer.user_id:
+        if self.target(user).id != self.caller.user_id:
             raise forbidden("Everybody sees their own login type only.")
         return Response(UserLoginType({"login_type": "password"}).data)
 
 
-class StatusView(APIView):
+class StatusView(UserRouteView):
     """The base of the two routes that set a status."""
 
-    permission_classes = [scoped("user:update")]
+    actions = {"PUT": "user:update"}
     status: str
 
-    def answer(self, request: Request, reference: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(reference, viewer=caller)
-        require(caller, "user:update", on=target)
-        actor, now = actor_of(request), timezone.now()
+    def answer(self, reference: str) -> Response:
+        target, actor, now = self.target(reference), actor_of(self.request), timezone.now()
         return user_response(services.set_status(target, self.status, actor=actor, now=now))
 
 
@@ -184,7 +198,7 @@ class ActivateView(StatusView):
         answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
-        return self.answer(request, user)
+        return self.answer(user)
 
 
 class SuspendView(StatusView):
@@ -197,11 +211,11 @@ class SuspendView(StatusView):
         answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
-        return self.answer(request, user)
+        return self.answer(user)
 
 
-class PasswordView(APIView):
-    permission_classes = [scoped("user:update_personal")]
+class PasswordView(UserRouteView):
+    actions = {"PUT": "user:update_personal"}
 
     @operation(
         "Update user password",
@@ -212,23 +226,21 @@ class PasswordView(APIView):
         answers={204: None, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(user, viewer=caller)
+        target, caller = self.target(user), self.caller
         wanted = read(UpdateUserPasswordRequest, request)
-        require(caller, "user:update_personal", on=target)
-        new, actor, now = wanted["password"], actor_of(request), timezone.now()
-        if target.id != caller.user_id:
+        new, old = wanted["password"], wanted["old_password"]
+        actor, now = actor_of(request), timezone.now()
+        if target.id == caller.user_id:
+            services.change_own_password(
+                target, new, old_password=old, actor=actor, now=now, key_id=caller.key_id
+            )
+        else:
             services.set_password(target, new, actor=actor, now=now)
-            return Response(status=204)
-        old = wanted["old_password"]
-        services.change_own_password(
-            target, new, old_password=old, actor=actor, now=now, key_id=caller.key_id
-        )
         return Response(status=204)
 
 
-class RolesView(APIView):
-    permission_classes = [scoped("assign_role:assign")]
+class RolesView(UserRouteView):
+    actions = {"PUT": "assign_role:assign"}
 
     @operation(
         "Assign role to user",
@@ -238,12 +250,9 @@ class RolesView(APIView):
         answers={200: UserSerializer, 409: ResponseSerializer},
     )
     def put(self, request: Request, user: str) -> Response:
-        caller = identity_of(request)
-        target = user_in_path(user, viewer=caller)
-        require(caller, "assign_role:assign", on=target)
-        wanted = read(UpdateRoles, request)
+        target, roles = self.target(user), read(UpdateRoles, request)["roles"]
         actor, now = actor_of(request), timezone.now()
-        return user_response(services.set_roles(target, wanted["roles"], actor=actor, now=now))
+        return user_response(services.set_roles(target, roles, actor=actor, now=now))
 
 
 class AuthCheckView(APIView):
@@ -255,6 +264,5 @@ class AuthCheckView(APIView):
         answers={200: {"type": "object", "additionalProperties": {"type": "boolean"}}},
     )
     def post(self, request: Request) -> Response:
-        caller = identity_of(request)
         checks = read(AuthorizationRequest, request)["checks"]
-        return Response(selectors.authorization(caller, checks))
+        return Response(selectors.authorization(identity_of(request), checks))

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key
+from tokens.token_format import random_name
 from users.models import User
 
 HOUR_NS = 3_600_000_000_000
@@ -39,6 +40,8 @@ def hashed(password: str) -> str:
 def make_key(user: User, *, used: bool = True, **fields: Any) -> NewKey:
     """A key of the user; used moments ago unless asked otherwise, so that no use is due a write."""
     fields.setdefault("lifetime_ns", DAY_NS)
+    if fields.pop("login_type", "") == APIKey.LoginType.TOKEN:
+        fields.setdefault("token_name", random_name())
     now = fields.pop("now", timezone.now())
     new = create_api_key(user, now=now, **fields)
     if used:

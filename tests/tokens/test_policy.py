@@ -42,7 +42,7 @@ def test_each_limit_is_resolved_by_itself() -> None:
         max_token_lifetime=1, allowed_scopes=["coder:all"], default_token_lifetime=5
     )
 
-    limits = policy.policy_of(user).limits
+    limits = policy.policy_of(user)
 
     assert {name: (limit.value, limit.rule) for name, limit in limits.items()} == {
         "max_token_lifetime": (7, "role user-admin"),

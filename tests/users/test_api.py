@@ -22,9 +22,12 @@ def test_first_user_becomes_an_owner_once(anonymous: APIClient) -> None:
     assert anonymous.get("/api/v2/users/first").status_code == 404
 
     made = send(anonymous, "POST", "/users/first", NEW)
-    again = send(anonymous, "POST", "/users/first", NEW | {"username": "other"})
+    again = [
+        send(anonymous, "POST", "/users/first", body)
+        for body in (NEW | {"username": "other"}, b"{", None)
+    ]
 
-    assert (made.status_code, again.status_code) == (201, 409)
+    assert [answer.status_code for answer in (made, *again)] == [201, 409, 409, 409]
     assert set(made.json()) == {"user_id", "organization_id"}
     assert User.objects.get().roles == ["owner"]
     assert anonymous.get("/api/v2/users/first").status_code == 200

@@ -28,7 +28,7 @@ def person() -> User:
     make_user("owner")
     user = make_user("auditor", username="alice", name="Alice Adams")
     client = APIClient(token=make_key(user, token_name="ci").token)
-    TokenConfig.objects.create(user=user, max_live_tokens=1)
+    TokenConfig.objects.create(user=user, max_live_tokens=2)
     send(client, "POST", "/users/me/keys/tokens", {})
     Client().force_login(user)
     return user

@@ -157,6 +157,14 @@ def test_nobody_resets_the_password_of_somebody_with_rights_that_they_lack(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("path", ["password", "roles", "keys/tokens"])
+def test_rights_are_asked_for_before_the_body_is_read(path: str, user_admin: APIClient) -> None:
+    boss = make_user("owner")
+    method = "POST" if path == "keys/tokens" else "PUT"
+
+    assert send(user_admin, method, f"/users/{boss.id}/{path}", b"{").status_code == 403
+
+
 def forms(user: User) -> list[str]:
     """The same UUID as clients write it."""
     return [str(user.id), str(user.id).upper(), user.id.hex, f"{{{user.id}}}", user.id.urn]

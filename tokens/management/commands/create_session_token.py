@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from tokens import token_format
 from tokens.arguments import find_user, known_scopes, lifetime_ns
-from tokens.models import APIKey
 from tokens.services import create_api_key
 from users.scopes import ALL
 
@@ -41,7 +40,6 @@ class Command(BaseCommand):
                 token_name=_name(options["name"]),
                 scopes=known_scopes("--scope", options["scope"]) or [ALL],
                 now=timezone.now(),
-                login_type=APIKey.LoginType.TOKEN,
             )
         except IntegrityError:
             raise CommandError(f"{user} has a token named {options['name']!r} already.") from None

@@ -34,10 +34,13 @@ class Command(BaseCommand):
 
     def _add_set(self, parser: CommandParser) -> None:
         _add_subject(parser)
-        parser.add_argument("--max-lifetime", help=f"such as 30d, or {UNSET}")
-        parser.add_argument("--default-lifetime", help=f"such as 7d, or {UNSET}")
-        parser.add_argument("--max-live", help=f"how many tokens may live at once, or {UNSET}")
-        parser.add_argument("--scopes", help=f"with commas between them, or {UNSET}")
+        for flag, name, help_text in (
+            ("--max-lifetime", policy.MAX_LIFETIME, "such as 30d"),
+            ("--default-lifetime", policy.DEFAULT_LIFETIME, "such as 7d"),
+            ("--max-live", policy.MAX_LIVE, "how many tokens may live at once"),
+            ("--scopes", policy.SCOPES, "with commas between them"),
+        ):
+            parser.add_argument(flag, dest=name, help=f"{help_text}, or {UNSET}")
         parser.add_argument("--tokens-may-mint", choices=["yes", "no", UNSET])
         parser.add_argument(
             "--existing",
@@ -47,13 +50,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="list them, and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> str:
-        actions = {
-            "show": self._show,
-            "explain": self._explain,
-            "set": self._set,
-            "delete": self._delete,
-        }
-        return actions[options["action"]](options)
+        action: Callable[[dict[str, Any]], str] = getattr(self, f"_{options['action']}")
+        return action(options)
 
     def _show(self, options: dict[str, Any]) -> str:
         rules = list(TokenConfig.objects.select_related("user"))
@@ -68,7 +66,7 @@ class Command(BaseCommand):
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
-        for name, limit in policy.policy_of(user).limits.items():
+        for name, limit in policy.policy_of(user).items():
             self.stdout.write(f"{name}: {readable(name, limit.value)} ({limit.explanation()})")
         return f"That holds for {user}."
 
@@ -123,34 +121,31 @@ def _rule(options: dict[str, Any]) -> TokenConfig:
     return found or TokenConfig(role=role)
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
+        raise CommandError(f"--max-live {text!r} is not a number up to a million.")
+    return int(text)
+
+
+# Each limit's argument is read so.
+READERS: dict[str, Callable[[str], Any]] = {
+    policy.MAX_LIFETIME: lambda text: lifetime_ns("--max-lifetime", text),
+    policy.DEFAULT_LIFETIME: lambda text: lifetime_ns("--default-lifetime", text),
+    policy.MAX_LIVE: _number,
+    policy.SCOPES: lambda text: known_scopes(
+        "--scopes", [name.strip() for name in text.split(",") if name.strip()]
+    ),
+    policy.MINTING: lambda text: text == "yes",
+}
+
+
 def _with_limits(rule: TokenConfig, options: dict[str, Any]) -> TokenConfig:
-    readers: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "max_lifetime": ("max_token_lifetime", lambda text: lifetime_ns("--max-lifetime", text)),
-        "default_lifetime": (
-            "default_token_lifetime",
-            lambda text: lifetime_ns("--default-lifetime", text),
-        ),
-        "max_live": ("max_live_tokens", _number),
-        "scopes": (
-            "allowed_scopes",
-            lambda text: known_scopes(
-                "--scopes", [n.strip() for n in text.split(",") if n.strip()]
-            ),
-        ),
-        "tokens_may_mint": ("tokens_may_mint", lambda text: text == "yes"),
-    }
-    for option, (field, read) in readers.items():
-        text = options[option]
+    for name, read in READERS.items():
+        text = options[name]
         if text is not None:
-            setattr(rule, field, None if text == UNSET else read(text))
+            setattr(rule, name, None if text == UNSET else read(text))
     try:
         rule.full_clean()
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from None
     return rule
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
-        raise CommandError(f"--max-live {text!r} is not a number up to a million.")
-    return int(text)
