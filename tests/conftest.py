@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from csp.writing import writer
 from kernel.db import listener
 from kernel.db.connections import connect_directly
 from kernel.http import documents
-from kernel.http.rate_limit import shared_counter
+from kernel.http.rate_limit import private_directory, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tokens.memory import memory
@@ -48,6 +49,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     yield
     writer.stop()
     listener.stop()
+    shutil.rmtree(private_directory())
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
     with connect_directly() as own:
         own.execute(END_OTHERS)

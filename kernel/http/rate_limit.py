@@ -169,7 +169,7 @@ def shared_counter() -> SharedCounter | RedisCounter:
     """Returns the counter: Redis where CACHE_URL names it, else a file that processes share."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
-    return SharedCounter(private_directory() / f"rate-limits-{_service()}")
+    return SharedCounter(private_directory() / "rate-limits")
 
 
 def _service() -> str:
@@ -178,8 +178,11 @@ def _service() -> str:
 
 
 def private_directory() -> Path:
-    """Makes a directory of this user's own below the temporary one; refuses anybody else's."""
-    path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}"
+    """Makes a directory below the temporary one, for this user's processes of this service alone.
+
+    Raises: ImproperlyConfigured if somebody else has made it.
+    """
+    path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}-{_service()}"
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or path.is_symlink():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ import pytest
 from kernel import postgres
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
-SECRET_KEY = "only-for-tests-" + "0123456789" * 5
+# With a key of its own, no run counts requests or hashes passwords in turn with another one.
+SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
 FOREIGN = re.compile(r"CODER_|CODERAPI_|CACHE_URL|DATABASE_URL|PG[A-Z]")
 ROOT = Path(__file__).resolve().parents[2]
 
