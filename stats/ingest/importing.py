@@ -9,25 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from kernel.lines import (
-    BadLines,
-    LinesError,
-    Progress,
-    Record,
-    Source,
-    beside,
-    failures_named,
-    opened,
-    records,
-)
+from kernel.lines import BadLines, LinesCommand, Progress, Record, Source, Taken, records
 from stats.ingest.rows import RowError, Verdicts, from_text, parse_json
 from stats.ingest.taking import MEMBERS, Parsed, parse, take_in
 from stats.rollups.hours import HOUR, hours_of
@@ -37,53 +25,24 @@ BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
 
 
-class ImportCommand(BaseCommand):
+class ImportCommand(LinesCommand):
     kind: ClassVar[str]
     things: ClassVar[str]
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "file",
-            help="JSON lines, or CSV with a header where the name says .csv; unpacked where it "
-            "ends in .gz or .zst; - is standard input.",
-        )
-        parser.add_argument(
-            "--rejected",
-            type=Path,
-            help="Where bad lines go, with number and reason; FILE.rejected by default.",
-        )
-
-    def handle(self, *, file: str, rejected: Path | None, **options: Any) -> str:
-        aside = rejected or beside(file)
-        try:
-            with (
-                failures_named(file),
-                opened(file) as source,
-                BadLines(aside, source=source) as bad,
-                Progress(source) as progress,
-            ):
-                taken, hours = Verdicts(), set[datetime]()
-                for batch, parsed in parsed_batches(source, self.kind):
-                    verdicts = take_in(parsed, now=timezone.now())
-                    _set_aside(batch, verdicts, bad)
-                    taken.accepted += verdicts.accepted
-                    taken.duplicate += verdicts.duplicate
-                    # Of known rows, too: an import may have been stopped before its snapshots.
-                    hours |= hours_of(row.created_at for row in parsed.agents)
-                    progress.advance(len(batch))
-                filled = _backfill(hours, now=timezone.now())
-        except LinesError as error:
-            raise CommandError(str(error)) from None
-        return self._summary(taken, bad, filled)
-
-    def _summary(self, taken: Verdicts, bad: BadLines, filled: int) -> str:
-        summary = (
-            f"{taken.accepted} {self.things} taken in, {taken.duplicate} known already, "
-            f"{bad.count} bad" + (f" (see {bad.path})." if bad.count else ".")
-        )
-        if bad.count and not taken.accepted and not taken.duplicate:
-            raise CommandError(f"Nothing was taken in. {summary}")
-        return f"{summary} {filled} snapshots of the past were taken." if filled else summary
+    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+        taken, hours = Verdicts(), set[datetime]()
+        for batch, parsed in parsed_batches(source, self.kind):
+            verdicts = take_in(parsed, now=timezone.now())
+            _set_aside(batch, verdicts, bad)
+            taken.accepted += verdicts.accepted
+            taken.duplicate += verdicts.duplicate
+            # Of known rows, too: an import may have been stopped before its snapshots.
+            hours |= hours_of(row.created_at for row in parsed.agents)
+            progress.advance(len(batch))
+        said = f"{taken.accepted} {self.things} taken in, {taken.duplicate} known already."
+        if filled := _backfill(hours, now=timezone.now()):
+            said += f" {filled} snapshots of the past were taken."
+        return Taken(said, good=taken.accepted + taken.duplicate)
 
 
 def _set_aside(batch: Sequence[Record], verdicts: Verdicts, bad: BadLines) -> None:
