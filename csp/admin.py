@@ -47,17 +47,12 @@ class ExportingAdmin(ReadOnlyAdmin):
     not_exported: tuple[str, ...] = ()
 
     @admin.action(description="Export as CSV")
-    def export_csv(self, request: HttpRequest, queryset: QuerySet[Any]) -> StreamingHttpResponse:
-        return export.as_csv(queryset, self._fields(), name=self.opts.model_name or "rows")
+    def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+        return export.as_csv(rows, without=self.not_exported)
 
     @admin.action(description="Export as JSON lines")
-    def export_json_lines(
-        self, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> StreamingHttpResponse:
-        return export.as_json_lines(queryset, self._fields(), name=self.opts.model_name or "rows")
-
-    def _fields(self) -> list[str]:
-        return export.field_names(self.model, without=self.not_exported)
+    def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+        return export.as_json_lines(rows, without=self.not_exported)
 
 
 @admin.register(Group)

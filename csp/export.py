@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -57,24 +57,22 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def field_names(model: type[Model], *, without: Sequence[str] = ()) -> list[str]:
-    names = [field.attname for field in model._meta.concrete_fields]
-    return [name for name in names if name not in without]
-
-
-def as_csv(queryset: QuerySet[Any], fields: Sequence[str], *, name: str) -> StreamingHttpResponse:
+def as_csv(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
+    fields = _field_names(queryset.model, without)
     lines = csv_lines(rows_in_pages(queryset, fields), fields)
-    return _download(lines, "text/csv; charset=utf-8", f"{name}.csv")
+    return _download(lines, "text/csv; charset=utf-8", f"{queryset.model._meta.model_name}.csv")
 
 
-def as_json_lines(
-    queryset: QuerySet[Any], fields: Sequence[str], *, name: str
-) -> StreamingHttpResponse:
-    lines = json_lines(rows_in_pages(queryset, fields))
-    return _download(lines, "application/jsonl; charset=utf-8", f"{name}.jsonl")
+def as_json_lines(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
+    lines = json_lines(rows_in_pages(queryset, _field_names(queryset.model, without)))
+    name = f"{queryset.model._meta.model_name}.jsonl"
+    return _download(lines, "application/jsonl; charset=utf-8", name)
+
+
+def _field_names(model: type[Model], without: Collection[str]) -> list[str]:
+    return [f.attname for f in model._meta.concrete_fields if f.attname not in without]
 
 
 def _download(lines: Iterable[Any], content_type: str, name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(lines, content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

@@ -345,7 +345,7 @@ class LinesCommand(BaseCommand):
     and where they are.
     """
 
-    # Whether bad lines are added to those of earlier runs, or take their place.
+    # Bad lines are added to those of earlier runs, or else take their place.
     adds_bad_lines: ClassVar[bool] = False
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,8 +13,6 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
@@ -51,12 +49,6 @@ def is_well_formed(key: str) -> bool:
     return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    origins: frozenset[str]
-    retired_at: datetime | None
-
-
 class Memory:
     """Every ingest key, until the table's trigger announces a change.
 
@@ -65,7 +57,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._keys: dict[str, Known] = {}
+        self._keys: dict[str, IngestKey] = {}
         self._until = 0.0
         self._generation = self._read = 0
         self._lock = threading.Lock()
@@ -74,18 +66,15 @@ class Memory:
         # Without the lock: a listener must not wait for a query.
         self._generation += 1
 
-    def find(self, key: str) -> Known | None:
-        """Returns the key's origins and end; None for a key that there is not."""
+    def find(self, key: str) -> IngestKey | None:
+        """Returns the key with its origins and end; None for a key that there is not."""
         if not is_well_formed(key):
             return None
         with self._lock:
             if time.monotonic() > self._until or self._read != self._generation:
                 # An announcement during the query makes its result old already.
                 self._read = self._generation
-                self._keys = {
-                    row.key: Known(frozenset(row.origins), row.retired_at)
-                    for row in IngestKey.objects.all()
-                }
+                self._keys = {row.key: row for row in IngestKey.objects.all()}
                 self._until = time.monotonic() + REMEMBERED_SECONDS
             return self._keys.get(key)
 

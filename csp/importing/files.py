@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -45,28 +45,12 @@ class Line(NamedTuple):
         return self.record.text.endswith(b"\n")
 
 
-@dataclass(slots=True)
-class ImportCounts:
-    """Lines that were read, and of these the known ones. Of the others, reports and other types."""
-
-    lines: int = 0
-    known: int = 0
-    reports: int = 0
-    other: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.lines} lines, of which {self.known} had been taken in before: {self.reports} "
-            f"reports taken in, {self.other} of other types."
-        )
-
-
 def import_reports(
     records: Iterable[Record],
     *,
     advance: Callable[[int], Any],
     set_aside: Callable[[Record, str], Any],
-) -> ImportCounts:
+) -> Import:
     """Takes in every good report, and passes over what an earlier run has committed.
 
     Calls `set_aside` for bad lines and items before their batch is committed, and
@@ -75,13 +59,13 @@ def import_reports(
     """
     store = Store(_connect_alone)
     try:
-        run = _Run(store, advance=advance, set_aside=set_aside)
+        run = Import(store, advance, set_aside)
         for line in _marked(records):
             run.add(line)
         run.commit()
     finally:
         store.close()
-    return run.counts
+    return run
 
 
 def _connect_alone() -> psycopg.Connection[Any]:
@@ -107,21 +91,31 @@ def _marked(records: Iterable[Record]) -> Iterator[Line]:
         yield Line(record, uuid.UUID(bytes=digest.digest()[:16]))
 
 
-class _Run:
-    def __init__(
-        self,
-        store: Store,
-        *,
-        advance: Callable[[int], Any],
-        set_aside: Callable[[Record, str], Any],
-    ) -> None:
-        self.counts = ImportCounts()
-        self._store, self._advance, self._set_aside = store, advance, set_aside
+@dataclass(slots=True)
+class Import:
+    """One run. It counts lines, and of these the known ones; of the others, their good items."""
+
+    _store: Store
+    _advance: Callable[[int], Any]
+    _set_aside: Callable[[Record, str], Any]
+    lines: int = 0
+    known: int = 0
+    reports: int = 0
+    other: int = 0
+    _committed: set[uuid.UUID] = field(init=False)
+    _batch: list[Line] = field(default_factory=list)
+    _size: int = 0
+
+    def __post_init__(self) -> None:
         # One for each thousand lines or so that any import has taken in.
-        rows = store.connected().execute("SELECT id FROM csp_batch WHERE imported")
+        rows = self._store.connected().execute("SELECT id FROM csp_batch WHERE imported")
         self._committed = {row[0] for row in rows}
-        self._batch: list[Line] = []
-        self._size = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.lines} lines, of which {self.known} had been taken in before: {self.reports} "
+            f"reports taken in, {self.other} of other types."
+        )
 
     def add(self, line: Line) -> None:
         is_known = line.mark in self._committed
@@ -158,14 +152,14 @@ class _Run:
             self._set_aside(record, f"The line {record.error}.")
             return []
         found = contents(record.text, now=now, retention=settings.CSP_RETENTION)
-        self.counts.other += found.other
+        self.other += found.other
         for text, why in found.refused:
             self._set_aside(record._replace(text=text), why)
         return found.entries
 
     def _write(self, last: Line, entries: Sequence[Entry]) -> bool:
         is_new = self._store.commit(entries, batch_id=last.mark, imported=True)
-        self.counts.reports += len(entries) if is_new else 0
+        self.reports += len(entries) if is_new else 0
         return is_new
 
     def _write_each(self, held: Sequence[Sequence[Entry]]) -> bool:
@@ -180,8 +174,8 @@ class _Run:
         return True
 
     def _end_batch(self, *, known: int) -> None:
-        self.counts.lines += len(self._batch)
-        self.counts.known += known
+        self.lines += len(self._batch)
+        self.known += known
         self._advance(len(self._batch))
         self._batch, self._size = [], 0
 

@@ -27,6 +27,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.http.errors import JSON_CONTENT_TYPE, RETRY_AFTER_UNAVAILABLE, APIError, unavailable
@@ -218,15 +219,6 @@ def too_many_slow() -> APIError:
     )
 
 
-STATUS_LINES = {
-    400: "400 Bad Request",
-    408: "408 Request Timeout",
-    413: "413 Request Entity Too Large",
-    429: "429 Too Many Requests",
-    503: "503 Service Unavailable",
-}
-
-
 def _refuse(
     error: APIError, start_response: StartResponse, *, build_version: str
 ) -> Iterable[bytes]:
@@ -239,5 +231,5 @@ def _refuse(
         ("X-Coder-Build-Version", build_version),
         *error.headers.items(),
     ]
-    start_response(STATUS_LINES[error.status], headers)
+    start_response(f"{error.status} {HTTPStatus(error.status).phrase}", headers)
     return [answer]

@@ -38,9 +38,6 @@ def test_document_that_the_caller_has_is_304_without_a_body(owner: APIClient, ta
 
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["ETag"] == etag
-
-
-def test_other_etag_gets_the_document(owner: APIClient) -> None:
     assert owner.get(SSH, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

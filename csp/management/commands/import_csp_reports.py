@@ -15,7 +15,7 @@ class Command(LinesCommand):
     def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
         if source.is_csv:
             raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
-        counts = import_reports(
+        run = import_reports(
             records(source, columns=()), advance=progress.advance, set_aside=bad.add
         )
-        return Taken(str(counts), good=counts.reports + counts.known)
+        return Taken(str(run), good=run.reports + run.known)
