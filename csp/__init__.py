@@ -8,7 +8,7 @@ takes files of reports the same way. The rooms know only those before them in th
     access      ingest keys, the origins that they are for, and who else may report
     parsing     the four forms, and JSON as browsers really send it
     scrubbing   secrets, names and queries cut out of every text, and the audit that looks again
-    noise       rules for what no site can cause, those shipped, and rules over stored reports
+    noise       rules for what no site can cause, some of them shipped, for new and stored reports
     writing     grouping, reach, and the one thread that commits many requests' reports together
     importing   files of JSON lines: each report counts once
 

@@ -52,8 +52,8 @@ def is_well_formed(key: str) -> bool:
 class Memory:
     """Every ingest key, until the table's trigger announces a change.
 
-    A process that does not hear of it, for want of a listener or of a connection, is a few seconds
-    behind: forgetting everything at once would let strangers' keys ask the database each time.
+    A process without a listener or a connection does not hear of it and is a few seconds behind.
+    It does not forget all keys: then every stranger's key would ask the database.
     """
 
     def __init__(self) -> None:

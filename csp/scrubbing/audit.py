@@ -90,7 +90,10 @@ def _plain(text: str) -> str | None:
 
 
 def holds_private_member(document: str) -> bool:
-    """Tells the same of a JSON document, with its members' names and values under telling names."""
+    """Tells the same of a JSON document.
+
+    It looks at texts, names of members, and values whose name says that they are a secret.
+    """
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
 
 

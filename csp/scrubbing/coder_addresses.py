@@ -10,7 +10,7 @@ from csp.scrubbing.masking import UUID
 
 MAX_SEGMENTS = 12
 
-# Left out of the templates of groups alone: they name no person, and no workspace on a page.
+# Replaced in the page of a group alone. Reports keep these names: they are no person's.
 _ROUTES = {
     "organizations": "{organization}",
     "groups": "{group}",

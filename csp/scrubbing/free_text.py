@@ -8,7 +8,7 @@ from csp.parsing.formats import MAX_POLICY, shortened
 from csp.scrubbing.masking import MASK, masked, names_a_secret, plain_marks, remembered
 from csp.scrubbing.uris import private_address
 
-# Up to the next quote or blank: one server's separator of parameters is another one's comma.
+# A query ends at a quote or a blank: servers do not agree on what else separates parameters.
 _QUERY = re.compile(r"""(?:[?#]|%3[fF]|%23)[^\s"'`<>]*""")
 _RUN = re.compile(r"""[^\s"'`<>()]+""")
 _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscript):")

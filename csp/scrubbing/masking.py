@@ -100,7 +100,7 @@ _TELLING = (
     rf"{_SPOKEN}|pass(?![a-z])|session(?:[_-]?id)?(?![a-z])|credentials?|nonce|cookie|[cx]srf"
     r"|signature|authorization|(?<![a-z])(?:sid|jsess|pwd|jwt)"
 )
-# A placeholder is no value, nor is one whose end was cut off with the text's.
+# A placeholder is no value, nor is the beginning of one where the text was cut.
 _VALUE = (
     r"(?!\{(?:secret|nonce)\}(?:[\s&;'\",]|\Z)|\{(?:s(?:e(?:c(?:r(?:et?)?)?)?)?)?\Z)"
     r"(?:(?:bearer|basic)\s++)?[^\s&;'\",]+"

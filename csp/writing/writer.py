@@ -74,10 +74,10 @@ class GroupCommit[T]:
             raise waiting.error
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
-        """Takes it back if nobody has begun to write it; else waits for the end of the commit.
+        """Takes items back if nobody has begun to write them; else waits for their commit to end.
 
-        Returns False if it ended. That takes as long as `Store` is patient, and longer only where
-        batches are written one by one, as one of them is at fault.
+        Returns False if it has ended. That takes as long as `Store` tries, and longer only where
+        one batch is at fault and all are written one by one.
         """
         with self._changed:
             if waiting in self._queue:

@@ -1,4 +1,4 @@
-"""Request bodies as JSON, within bounds."""
+"""Parses request bodies as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting requests by the minute: exact over one host's processes, or over hosts through Redis."""
+"""Counts requests by the minute, exactly over one host's processes, or through Redis over hosts."""
 
 from __future__ import annotations
 
