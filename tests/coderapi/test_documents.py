@@ -47,6 +47,20 @@ def test_every_option_is_described() -> None:
     assert [option.name for option in CATALOGUE if option.name not in text] == []
 
 
+def test_every_promise_of_security_names_tests_that_are_there() -> None:
+    rows = re.findall(r"^\| (?!promise|-)(.*) \| (.*) \|$", read("docs/security.md"), re.MULTILINE)
+    file, missing = "", []
+    for promise, tests in rows:
+        named = re.findall(r"`([^`]*)::(\w+)`", tests)
+        missing += [] if named else [promise]
+        for written, test in named:
+            file = file if written == "…" else written
+            missing += [] if f"\ndef {test}(" in read(file) else [f"{file}::{test}"]
+
+    assert rows
+    assert missing == []
+
+
 @pytest.mark.parametrize(
     "document",
     [
