@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
-from audit.export import json_lines
-from audit.models import Entry
+from audit.models import Entry, EntryQuerySet
 from kernel.admin import ReadOnlyAdmin
 
 
@@ -18,9 +16,9 @@ class EntryAdmin(ReadOnlyAdmin):
     actions = ["export"]
 
     @admin.action(description="Export as JSON lines", permissions=["view"])
-    def export(self, request: HttpRequest, queryset: QuerySet[Entry]) -> StreamingHttpResponse:
+    def export(self, request: HttpRequest, queryset: EntryQuerySet) -> StreamingHttpResponse:
         response = StreamingHttpResponse(
-            json_lines(queryset), content_type="application/jsonl; charset=utf-8"
+            queryset.json_lines(), content_type="application/jsonl; charset=utf-8"
         )
         response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
         return response

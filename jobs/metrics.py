@@ -6,7 +6,7 @@ from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
-from jobs.models import JobRun
+from jobs.models import JobRun, JobRunQuerySet
 from jobs.selectors import late_jobs
 from kernel.telemetry import metrics
 
@@ -25,16 +25,17 @@ def count(run: JobRun, *, seconds: float) -> None:
     RUN_SECONDS.labels(run.job).observe(seconds)
 
 
+def _newest_ended(now: datetime) -> JobRunQuerySet:
+    return JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
+
+
 def _ages(now: datetime) -> metrics.Values:
-    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
-    return {
-        (run.job,): (now - run.finished_at).total_seconds() for run in newest if run.finished_at
-    }
+    ends = _newest_ended(now).values_list("job", "finished_at")
+    return {(job,): (now - ended).total_seconds() for job, ended in ends if ended}
 
 
 def _failing(now: datetime) -> metrics.Values:
-    newest = JobRun.objects.exclude(finished_at=None).newest_of_each_job(now)
-    return {(run.job,): float(run.failed) for run in newest}
+    return {(run.job,): float(run.failed) for run in _newest_ended(now)}
 
 
 def _late(now: datetime) -> metrics.Values:

@@ -65,10 +65,7 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
 
 def failures_of(runs: Sequence[JobRun]) -> int:
     """Counts the runs that failed since the last one that did not."""
-    for count, run in enumerate(runs):
-        if not run.failed:
-            return count
-    return len(runs)
+    return next((count for count, run in enumerate(runs) if not run.failed), len(runs))
 
 
 def retry_delay(failures: int) -> timedelta:

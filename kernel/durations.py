@@ -52,6 +52,14 @@ def parse_duration(text: str) -> int:
     return sign * total
 
 
+def parse_positive_duration(text: str) -> int:
+    """Parses text as nanoseconds above 0. Raises: DurationError."""
+    nanoseconds = parse_duration(text)
+    if nanoseconds <= 0:
+        raise DurationError("must be above 0")
+    return nanoseconds
+
+
 def _split_sign(text: str) -> tuple[int, str]:
     if text[:1] in {"+", "-"}:
         return (-1 if text[0] == "-" else 1), text[1:]

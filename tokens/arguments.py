@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from kernel.durations import DurationError, parse_duration, to_timedelta
+from kernel.durations import DurationError, parse_positive_duration, to_timedelta
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User
 from users.scopes import KNOWN, canonical
@@ -26,12 +26,9 @@ def find_user(name: str) -> User:
 def lifetime_ns(flag: str, text: str) -> int:
     """Reads a duration above 0. Raises: CommandError that names the flag."""
     try:
-        nanoseconds = parse_duration(text)
+        return parse_positive_duration(text)
     except DurationError as error:
         raise CommandError(f"{flag} {text!r} {error}.") from None
-    if nanoseconds <= 0:
-        raise CommandError(f"{flag} {text!r} must be above 0.")
-    return nanoseconds
 
 
 def known_scopes(flag: str, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from kernel.durations import DurationError, format_duration, parse_duration
+from kernel.durations import DurationError, format_duration, parse_positive_duration
 from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from users.scopes import KNOWN
@@ -29,12 +29,9 @@ class DurationField(forms.CharField):
         if not text:
             return None
         try:
-            nanoseconds = parse_duration(text)
+            return parse_positive_duration(text)
         except DurationError as error:
             raise ValidationError(f"{text!r} {error}.") from None
-        if nanoseconds <= 0:
-            raise ValidationError("The lifetime must be above 0.")
-        return nanoseconds
 
 
 class TokenConfigForm(forms.ModelForm[TokenConfig]):

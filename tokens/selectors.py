@@ -17,18 +17,9 @@ from users.roles import OWNER
 
 # The columns of an API key object.
 SHOWN = (
-    "id",
-    "user_id",
-    "last_used",
-    "expires_at",
-    "created_at",
-    "updated_at",
-    "login_type",
-    "scopes",
-    "token_name",
-    "lifetime_ns",
-    "allow_list",
-)
+    "id", "user_id", "last_used", "expires_at", "created_at", "updated_at", "login_type", "scopes",
+    "token_name", "lifetime_ns", "allow_list",
+)  # fmt: skip
 
 
 def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:

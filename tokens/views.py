@@ -39,7 +39,7 @@ from users.models import User
 from users.passwords import count_try
 from users.permissions import identity_of, scoped
 from users.requests import flag, read
-from users.selectors import user_by_email
+from users.selectors import user_by_name
 from users.views import UserRouteView
 
 
@@ -56,7 +56,7 @@ class LoginView(PublicAPIView):
         address = cast("IdentifiedRequest", request._request).client_address
         count_try(address)
         wanted = read(LoginRequest, request)
-        user, password = user_by_email(wanted["email"]), wanted["password"]
+        user, password = user_by_name(wanted["email"]), wanted["password"]
         new = signin.sign_in(user, password, address=address, now=timezone.now())
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
         signin.give_cookie(answer, new.token)

@@ -157,17 +157,15 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
 
     # Without the transaction that Django puts around both: hashing a password gives the connection
     # back, and what is written is one transaction in `save_model`.
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        return cast("HttpResponse", cast("Any", self)._add_view(request, form_url, extra_context))
+    def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
+        return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
 
     def changeform_view(
         self,
         request: HttpRequest,
-        object_id: str | None = None,
+        object_id: Any = None,
         form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        extra_context: Any = None,
     ) -> HttpResponse:
         view = cast("Any", self)._changeform_view
         return cast("HttpResponse", view(request, object_id, form_url, extra_context))

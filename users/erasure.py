@@ -31,14 +31,6 @@ class Part:
     erase: Callable[[User], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A part, and the number of its rows."""
-
-    part: Part
-    rows: int
-
-
 _parts: list[Part] = []
 
 
@@ -46,12 +38,12 @@ def register(part: Part) -> None:
     _parts.append(part)
 
 
-def survey(user: User) -> list[Outcome]:
-    """Counts what is held of the user, and changes nothing."""
-    return [Outcome(part, part.rows(user).count()) for part in _parts]
+def survey(user: User) -> list[tuple[Part, int]]:
+    """Counts the rows of each part, and changes nothing."""
+    return [(part, part.rows(user).count()) for part in _parts]
 
 
-def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
+def erase(user: User, *, actor: Actor, now: datetime) -> list[tuple[Part, int]]:
     """Erases or keeps what is held of the user, as each part says. Returns the counts.
 
     One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
@@ -66,7 +58,7 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[Outcome]:
                 part.rows(user).delete()
         target = Target("user", str(user.pk))
         user.delete()
-        after = {outcome.part.what: outcome.rows for outcome in found}
+        after = {part.what: rows for part, rows in found}
         record("user.erase", actor=actor, target=target, now=now, after=after)
     return found
 

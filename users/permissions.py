@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -114,17 +114,19 @@ class Authenticated(BasePermission):
         return True
 
 
-def may(action: str) -> type[BasePermission]:
-    """Makes a permission class for `resource:action`: role, scopes and allow list must agree."""
-
-    class May(BasePermission):
+def _unless_refused(refused: Callable[[KeyIdentity], APIError | None]) -> type[BasePermission]:
+    class Unrefused(BasePermission):
         def has_permission(self, request: Request, view: APIView) -> bool:
-            refused = refusal(identity_of(request), action)
-            if refused is not None:
-                raise refused
+            if error := refused(identity_of(request)):
+                raise error
             return True
 
-    return May
+    return Unrefused
+
+
+def may(action: str) -> type[BasePermission]:
+    """Makes a permission class for `resource:action`: role, scopes and allow list must agree."""
+    return _unless_refused(lambda identity: refusal(identity, action))
 
 
 def scoped(*actions: str) -> type[BasePermission]:
@@ -133,25 +135,15 @@ def scoped(*actions: str) -> type[BasePermission]:
     To a key that may not read the user, nothing below the user exists.
     """
 
-    class Scoped(BasePermission):
-        def has_permission(self, request: Request, view: APIView) -> bool:
-            identity = identity_of(request)
-            if not any(scopes.allow(identity.scopes, action) for action in actions):
-                raise not_found()
-            return True
+    def refused(identity: KeyIdentity) -> APIError | None:
+        covered = any(scopes.allow(identity.scopes, action) for action in actions)
+        return None if covered else not_found()
 
-    return Scoped
+    return _unless_refused(refused)
 
 
 def listing(action: str) -> type[BasePermission]:
     """Makes the class of `may` for a list, which shows only what the allow list reaches."""
-
-    class Listing(BasePermission):
-        def has_permission(self, request: Request, view: APIView) -> bool:
-            identity = identity_of(request)
-            refused = refusal(replace(identity, allow_list=allow_lists.EVERYTHING), action)
-            if refused is not None:
-                raise refused
-            return True
-
-    return Listing
+    return _unless_refused(
+        lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action)
+    )

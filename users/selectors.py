@@ -34,14 +34,6 @@ workspace_agent_resource_monitor workspace_dormant workspace_proxy
 RESOURCE_TYPES = frozenset(_TYPES.split())
 
 
-def unknown_user() -> APIError:
-    """Makes the 400 for a user in the path who does not exist or may not be seen.
-
-    Coder's clients search for these very words and take the 400 for "not found".
-    """
-    return APIError(400, "The user in the path must be an existing uuid or username.")
-
-
 def user_in_path(reference: str, *, viewer: Identity) -> User:
     """Returns the user that `me`, a UUID or a username in any case stands for.
 
@@ -49,11 +41,10 @@ def user_in_path(reference: str, *, viewer: Identity) -> User:
     Source: the contract's rule for `{user}`.
     """
     user = _lookup(reference, viewer)
-    if user is None:
-        raise unknown_user()
-    if user.id != viewer.user_id and not roles.may(viewer.roles, "user:read"):
-        raise unknown_user()
-    return user
+    if user and (user.id == viewer.user_id or roles.may(viewer.roles, "user:read")):
+        return user
+    # Coder's clients search for these very words and take the 400 for "not found".
+    raise APIError(400, "The user in the path must be an existing uuid or username.")
 
 
 def _lookup(reference: str, viewer: Identity) -> User | None:
@@ -67,12 +58,7 @@ def _lookup(reference: str, viewer: Identity) -> User | None:
 def user_by_name(name: str) -> User | None:
     """Returns the user of that username or e-mail address, in any case, or None."""
     # No username holds an @, and every address does: a name can only be one of the two.
-    return user_by_email(name) if "@" in name else _one(username=name)
-
-
-def user_by_email(email: str) -> User | None:
-    """Returns the user of that e-mail address, in any case, or None."""
-    return _one(email=email)
+    return _one(email=name) if "@" in name else _one(username=name)
 
 
 def _one(**name: str) -> User | None:

@@ -7,7 +7,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from audit.export import json_lines
 from audit.models import Entry
 
 
@@ -27,7 +26,7 @@ class Command(BaseCommand):
             entries = entries.filter(at__lt=_moment("--until", options["until"]))
         if options["action"]:
             entries = entries.filter(action=options["action"])
-        for line in json_lines(entries):
+        for line in entries.json_lines():
             self.stdout.write(line.decode(), ending="")
 
 

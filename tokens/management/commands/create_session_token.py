@@ -28,15 +28,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         user = find_user(options["user"])
-        asked = options["lifetime"]
+        asked, usual = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
         try:
             new = create_api_key(
                 user,
-                lifetime_ns=(
-                    lifetime_ns("--lifetime", asked)
-                    if asked
-                    else settings.DEFAULT_TOKEN_LIFETIME_NS
-                ),
+                lifetime_ns=lifetime_ns("--lifetime", asked) if asked else usual,
                 token_name=_name(options["name"]),
                 scopes=known_scopes("--scope", options["scope"]) or [ALL],
                 now=timezone.now(),

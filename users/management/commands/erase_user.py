@@ -24,13 +24,12 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['user']!r}.")
         name = user.username
         try:
-            outcomes = (
-                erasure.survey(user)
-                if options["dry_run"]
-                else erasure.erase(user, actor=SYSTEM, now=timezone.now())
-            )
+            if options["dry_run"]:
+                found = erasure.survey(user)
+            else:
+                found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
         except APIError as error:
             raise CommandError(error.message) from None
-        for outcome in outcomes:
-            self.stdout.write(f"{outcome.rows}\t{outcome.part.what}\t{outcome.part.fate}")
+        for part, rows in found:
+            self.stdout.write(f"{rows}\t{part.what}\t{part.fate}")
         return f"{name} would be erased." if options["dry_run"] else f"{name} has been erased."
