@@ -72,12 +72,9 @@ class Document:
         self._rendered_at = 0.0
         _all.append(self)
         if topic:
-            listener.subscribe(topic, self.on_announcement)
+            listener.subscribe(topic, self.forget)
 
-    def on_announcement(self, _argument: str) -> None:
-        self.forget()
-
-    def forget(self) -> None:
+    def forget(self, _argument: str = "") -> None:
         with self._lock:
             self._generation += 1
             self._remembered = {}
@@ -112,7 +109,7 @@ class Document:
 def discard(document: Document) -> None:
     """Ends a document, which then hears of nothing any more."""
     _all.remove(document)
-    listener.unsubscribe(document.topic, document.on_announcement)
+    listener.unsubscribe(document.topic, document.forget)
 
 
 def ages() -> dict[str, float]:

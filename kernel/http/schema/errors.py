@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from kernel.http.errors import Validation, error_body
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema import headers
 from kernel.http.wire import Schema
@@ -40,7 +41,7 @@ class ErrorAnswer:
     description: str
     message: str
     detail: str = ""
-    validations: tuple[tuple[str, str], ...] = ()
+    validations: tuple[Validation, ...] = ()
     headers: tuple[str, ...] = ()
 
     @property
@@ -48,15 +49,8 @@ class ErrorAnswer:
         return {"$ref": f"#/components/responses/{self.name}"}
 
     def response(self) -> Schema:
-        return error_response(self.description, names=self.headers, example=self._example())
-
-    def _example(self) -> dict[str, Any]:
-        validations = [{"field": field, "detail": detail} for field, detail in self.validations]
-        return (
-            {"message": self.message}
-            | ({"detail": self.detail} if self.detail else {})
-            | ({"validations": validations} if validations else {})
-        )
+        example = error_body(self.message, detail=self.detail, validations=self.validations)
+        return error_response(self.description, names=self.headers, example=example)
 
 
 def error_response(
@@ -82,7 +76,7 @@ ERRORS = {
             "validation each), the Coder-Wire or Host header is unknown, or another site "
             "sent a write by cookie.",
             "The request is not valid.",
-            validations=(("username", "This field is required."),),
+            validations=(Validation("username", "This field is required."),),
         ),
         ErrorAnswer(
             401,
