@@ -16,9 +16,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
 from kernel import postgres
+from kernel.db.connections import within
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError
 from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
+
+# A probe is answered within two seconds, whatever the database does.
+LOOK_SECONDS = 1.5
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +74,9 @@ def readiness() -> dict[str, Any]:
     "reason"?: why it is away, "migrations"?: "ok"|"pending", "parts"?: what the apps report}.
     """
     try:
-        pending = _pending_migrations()
-        parts = {} if pending else _parts()
+        with within(LOOK_SECONDS):
+            pending = _pending_migrations()
+            parts = {} if pending else _parts()
     except Error as error:
         log.warning("not ready: the database does not answer: %s", type(error).__name__)
         return {"status": "unready", "database": "unreachable", **_reason()}

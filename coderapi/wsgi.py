@@ -14,6 +14,7 @@ from django.db import close_old_connections, reset_queries
 from django.urls import base
 
 from kernel.db import listener
+from kernel.db.connections import bound_statements
 from kernel.http.body import Readers, bounded
 from kernel.http.client_address import address_of, rate_limit_bucket
 
@@ -55,6 +56,7 @@ def _application(readers: Readers) -> WSGIApplication:
 
     _leave_out_idle_work()
     _unlock_thread_locals()
+    bound_statements()
     listener.start()
     metrics.start_sampling()
     return bounded(

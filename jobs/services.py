@@ -16,7 +16,7 @@ from jobs import metrics
 from jobs.models import JobRun
 from jobs.registry import Job, JobFailedError
 from jobs.selectors import upcoming_slot
-from kernel.db.connections import connect_directly, lock_number
+from kernel.db.connections import connect_directly, is_unavailable, lock_number
 from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,11 @@ def _carry_out(job: Job, run: JobRun, now: datetime) -> JobRun:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
         run.error = scrub(str(error) or "It failed.")[:MAX_ERROR_CHARACTERS]
     except Exception as error:
-        logger.exception("Job %s failed", job.name, extra={"job": job.name})
+        trace = None if is_unavailable(error) else error
+        sentence = str(error).partition("\n")[0]
+        logger.error(
+            "Job %s failed: %s", job.name, sentence, extra={"job": job.name}, exc_info=trace
+        )
         run.error = scrub(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARACTERS]
     lasted = time.monotonic() - begun
     run.finished_at = now + timedelta(seconds=lasted)

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from audit.services import Actor
+from kernel.db.connections import commit_surely
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -68,10 +69,14 @@ def _create(
     now: datetime,
     token_name: str = "",
 ) -> NewKey:
+    """Makes the key if there is room, once: one whose commit had no answer is looked for."""
     lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
     scopes = _scopes(wanted, limits, caller)
     allow_list = _allow_list(wanted.allow_list, caller)
-    with _room(limits, user, now), _unused(token_name):
+    parts = token_format.generate()
+
+    def make() -> NewKey:
+        _require_room(limits, user, now)
         return create_api_key(
             user,
             lifetime_ns=lifetime_ns,
@@ -79,9 +84,19 @@ def _create(
             scopes=scopes,
             allow_list=allow_list,
             minted=True,
+            parts=parts,
             actor=actor,
             now=now,
         )
+
+    def made() -> NewKey | None:
+        # The lost transaction holds the user's row until it ends.
+        list(User.objects.select_for_update().filter(pk=user.pk))
+        key = APIKey.objects.filter(pk=parts.key_id).first()
+        return NewKey(key, parts.token) if key else None
+
+    with _unused(token_name):
+        return commit_surely(make, earlier=made)
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:
@@ -144,24 +159,20 @@ def _name(wanted: str) -> str:
     return wanted or token_format.random_name()
 
 
-@contextmanager
-def _room(limits: Policy, user: User, now: datetime) -> Iterator[None]:
-    """Holds the user's row while keys are counted, so that no two see the last room."""
+def _require_room(limits: Policy, user: User, now: datetime) -> None:
+    """Counts the user's keys, and holds the user's row, so that no two see the last room."""
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
-        yield
         return
-    with transaction.atomic():
-        lock(user)
-        count = APIKey.objects.minted().live(now).filter(user=user).count()
-        if count >= limit.value:
-            raise APIError(
-                400,
-                "There are too many live tokens.",
-                detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
-                "Delete or expire one first.",
-            )
-        yield
+    lock(user)
+    count = APIKey.objects.minted().live(now).filter(user=user).count()
+    if count >= limit.value:
+        raise APIError(
+            400,
+            "There are too many live tokens.",
+            detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
+            "Delete or expire one first.",
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from kernel.durations import to_timedelta
 from tokens import token_format
 from tokens.memory import memory
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
+from tokens.token_format import TokenParts
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
@@ -47,12 +48,13 @@ def create_api_key(
     scopes: Sequence[str] = (known_scopes.ALL,),
     allow_list: AllowList = EVERYTHING,
     minted: bool = False,
+    parts: TokenParts | None = None,
 ) -> NewKey:
     """Makes a key of the user: a token if it has a name, which is always minted.
 
     Units: `lifetime_ns` nanoseconds. Raises: APIError 404, 409.
     """
-    parts = token_format.generate()
+    parts = parts or token_format.generate()
     with transaction.atomic():
         lock(user)
         key = APIKey.objects.create(

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from kernel.db import listener
+from kernel.db.connections import within
 from kernel.durations import to_timedelta
-from kernel.http.errors import APIError
+from kernel.http.errors import APIError, unavailable
 from tokens import refusals, token_format
 from tokens.memory import memory
 from tokens.models import APIKey
@@ -21,6 +22,8 @@ from users.permissions import KeyIdentity
 
 # `last_used` and a sliding expiry are written at most about this often for one key.
 TOUCH_INTERVAL = timedelta(hours=1)
+LOOK_UP_SECONDS = 2.0
+QUEUE_SECONDS = 1.0
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
@@ -45,11 +48,16 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """
     if not listener.hearing():
         return _look_up(parts, now=now, address=address)
-    with _LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]:
+    lookup = _LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]
+    if not lookup.acquire(timeout=QUEUE_SECONDS):
+        raise unavailable()
+    try:
         if refused := memory.refusal(parts.token, now=now):
             raise refused
         found = memory.recall(parts.token, now=now)
         return found or _look_up(parts, now=now, address=address)
+    finally:
+        lookup.release()
 
 
 def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
@@ -70,7 +78,8 @@ def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
 
 
 def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
-    key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
+    with within(LOOK_UP_SECONDS):
+        key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
     stored = bytes(key.hashed_secret) if key else bytes(32)
     if not hmac.compare_digest(stored, token_format.digest(parts.secret)) or key is None:
         raise refusals.unknown()

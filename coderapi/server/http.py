@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ BACKLOG = 1024
 HEAD_MILLISECONDS = 15_000
 # Under the supervisor's own patience, over the time that a body may take.
 DRAIN_SECONDS = 20
+# A client that keeps its connection hears with an answer that it is the last one there.
+CLOSING_SECONDS = 1.0
 
 MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
@@ -45,11 +48,26 @@ def main() -> None:
     multiprocessing.set_start_method("spawn")
     server = build(orders)
     logging.getLogger("_granian").addFilter(_is_news)
-    server.serve(target_loader=partial(load, orders["flags"]), wrap_loader=False)
+    loader = partial(load, orders["flags"], closing=server.closing)
+    server.serve(target_loader=loader, wrap_loader=False)
 
 
-def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> MPServer:
-    return MPServer(
+class Server(MPServer):
+    """Closes connections with their next answer before it ends, so that none is cut off."""
+
+    def __init__(self, target: str, **settings: Any) -> None:
+        super().__init__(target, **settings)
+        # Without a lock, which a killed worker could hold for ever.
+        self.closing = multiprocessing.RawValue("b", 0)
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        self.closing.value = 1
+        time.sleep(CLOSING_SECONDS)
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
+
+
+def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> Server:
+    return Server(
         "coderapi.wsgi:application",
         address=orders["host"],
         port=orders["port"],
@@ -87,15 +105,26 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "Python threads" not in record.getMessage()
 
 
-def load(flags: bootstrap.Flags) -> WSGIApplication:
-    """Returns the application, in a fresh worker process."""
+def load(flags: bootstrap.Flags, *, closing: Any) -> WSGIApplication:
+    """Returns the application, in a fresh worker process. `closing.value` ends connections."""
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
     bootstrap.adopt_flags(flags)
     from coderapi.wsgi import application, readers
 
     readers.when_stuck = ask_for_successors
     _prepare_worker()
-    return application
+    return _closed_by(closing, application)
+
+
+def _closed_by(closing: Any, application: WSGIApplication) -> WSGIApplication:
+    def answer(environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            last = [("Connection", "close")] if closing.value else []
+            return start_response(status, [*headers, *last], *more)
+
+        return application(environ, start)
+
+    return answer
 
 
 def _prepare_worker() -> None:

@@ -22,6 +22,7 @@ from django.db import close_old_connections
 from coderapi.bootstrap import server_flags
 from coderapi.server.addresses import Claim
 from coderapi.server.children import Orders, run_as_child
+from kernel.db.connections import bound_statements
 from kernel.loops import is_alive
 from kernel.telemetry import DIRECTORY_VARIABLE
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_PREFIX = "coderapi-metrics-"
 STALLED_SECONDS = 10.0
+# A scrape is answered within two seconds, without the database if need be.
+SCRAPE_SECONDS = 1.0
 
 
 @contextmanager
@@ -93,7 +96,8 @@ def _filled(directory: Path) -> Iterator[str]:
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     """Shares the port with the claim that the supervisor holds on it."""
 
-    daemon_threads = True
+    # Scrapes under way are answered before the end.
+    daemon_threads = False
     allow_reuse_port = True
 
     def server_bind(self) -> None:
@@ -118,6 +122,7 @@ def serve(orders: Orders, stop: threading.Event) -> None:
     from kernel.telemetry.metrics import Figures, discover
 
     discover()
+    bound_statements(SCRAPE_SECONDS)
     directory = Path(os.environ[DIRECTORY_VARIABLE])
     registry = CollectorRegistry()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import time
 import uuid
 from collections import Counter
@@ -20,7 +21,13 @@ from csp.models import REPORTS
 from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
 from csp.writing.entries import Entry, Member
 from csp.writing.reach import Pair, Reach
-from kernel.db.connections import connect_directly, is_deadlock, is_unavailable
+from kernel.db.connections import (
+    FateUnknownError,
+    connect_directly,
+    is_deadlock,
+    is_lost,
+    is_unavailable,
+)
 
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
@@ -62,35 +69,40 @@ class Store:
 
         A batch has an id, which its transaction writes first. When the connection breaks, the same
         batch is tried again: if it had been committed after all, its id is found, and nothing is
-        counted twice. Raises: errors that `is_unavailable` knows, if the database stays away.
+        counted twice. Raises: errors that `is_unavailable` knows, if the database stays away;
+        FateUnknownError among them, if the batch may be there.
         """
         batch_id = batch_id or uuid.uuid4()
-        give_up = time.monotonic() + SETTLE_SECONDS
-        self._sent = False
+        give_up = float("inf")
+        self._sent = lost = False
         for tries in count(1):
             try:
                 return self._try(batch_id, entries, imported=imported)
             except Exception as error:
                 connected = self._connection is not None
                 self.close()
-                if self._is_final(error, connected=connected, tries=tries):
+                lost |= self._sent and is_lost(error)
+                if self._is_final(error, connected=connected or lost, tries=tries):
                     raise
-                if time.monotonic() > give_up:
+                # The first error may come late: what was sent is settled from there on.
+                give_up = min(give_up, time.monotonic() + SETTLE_SECONDS)
+                if time.monotonic() >= give_up:
+                    if lost:
+                        raise FateUnknownError("a batch's commit was lost") from error
                     raise
                 time.sleep(RETRY_SECONDS)
         raise AssertionError("count() has no end")
 
     def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
-        """Tells if another try is of no use: no database, or it is not about the connection.
-
-        Once the batch has been sent, only the database can say what became of it.
-        """
+        """Tells if another try is of no use: no database, or it is not about the connection."""
         if _goes_well_next_time(error):
             return tries >= MAX_TRIES
-        return not is_unavailable(error) or not (connected or self._sent)
+        return not is_unavailable(error) or not connected
 
     def connected(self) -> psycopg.Connection[Any]:
-        """Returns its connection, opened if there is none."""
+        """Returns its connection, opened if there is none, or the server has ended it."""
+        if self._connection is not None and _has_ended(self._connection):
+            self.close()
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
@@ -177,6 +189,13 @@ class Store:
 
 def _connect() -> psycopg.Connection[Any]:
     return connect_directly(application_name="coderapi csp writer")
+
+
+def _has_ended(connection: psycopg.Connection[Any]) -> bool:
+    """Tells whether there is something to read, unasked: the server's last words, or the end."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _goes_well_next_time(error: Exception) -> bool:

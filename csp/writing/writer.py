@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
-from kernel.http.errors import APIError, unavailable
+from kernel.http.errors import APIError, unavailable, unsettled
 from kernel.http.handlers import to_api_error
 
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
-WAIT_SECONDS = 10.0
-LAST_SECONDS = 20.0
+WAIT_SECONDS = 5.0
+# For the end of a commit that has begun.
+LAST_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class GroupCommit[T]:
         """Returns when the items are committed.
 
         Raises: APIError 503 when the database is away, or too much waits for it already. Then they
-        are not written later either, unless the last wait, for the end of a commit, was in vain.
+        are not written later either. 504 if their commit has begun and does not end in time.
         """
         waiting = Waiting(items)
         with self._changed:
@@ -68,23 +69,22 @@ class GroupCommit[T]:
             self._queue.append(waiting)
             self._count += len(items)
             self._changed.notify()
-        if not waiting.done.acquire(timeout=seconds) and self._withdrawn(waiting):
-            raise unavailable("The report could not be written in time.")
+        if not waiting.done.acquire(timeout=seconds):
+            if self._withdrawn(waiting):
+                raise unavailable("The report could not be written in time.")
+            if not waiting.done.acquire(timeout=LAST_SECONDS):
+                raise unsettled()
         if waiting.error is not None:
             raise waiting.error
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
-        """Takes items back if nobody has begun to write them; else waits for their commit to end.
-
-        Returns False if it has ended. That takes as long as `Store` tries, and longer only where
-        one batch is at fault and all are written one by one.
-        """
+        """Takes the items back, and returns True, if nobody has begun to write them."""
         with self._changed:
             if waiting in self._queue:
                 self._queue.remove(waiting)
                 self._count -= len(waiting.items)
                 return True
-        return not waiting.done.acquire(timeout=LAST_SECONDS)
+        return False
 
     def stop(self) -> None:
         """Writes the waiting items, ends the thread, and closes its connection."""

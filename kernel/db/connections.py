@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import django.db
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import connection, transaction
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
@@ -30,6 +31,13 @@ LIVENESS = {
 # A request waits this long for a connection before it is answered 503.
 POOL_TIMEOUT_SECONDS = 2
 MIN_POOL_SIZE = 2
+# What a statement of a request may take: with the wait for a connection less than six seconds. We
+# count, not the server, which may be frozen; PgBouncer would refuse time-outs at connect.
+STATEMENT_SECONDS = 3.5
+CANCEL_SECONDS = 0.3
+# A commit whose answer was lost is settled within so long of its beginning, on new connections.
+SETTLE_SECONDS = 5.0
+SETTLE_PAUSE_SECONDS = 0.1
 
 DEADLOCK = "40P01"
 # No disk, no memory, a statement or a wait for a lock that took too long or would never have ended:
@@ -72,6 +80,7 @@ def databases(
                 "pool": {
                     "min_size": min(share, kept // workers),
                     "max_size": share,
+                    "connection_class": PooledConnection,
                     "timeout": POOL_TIMEOUT_SECONDS,
                     "max_idle": 60,
                     "reconnect_timeout": 5,
@@ -79,6 +88,51 @@ def databases(
             },
         }
     }
+
+
+class PooledConnection(psycopg.Connection[Any]):
+    """A connection of Django's pool, which bounds waits and tells a lost commit apart."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        seconds = getattr(_patience, "seconds", _statement_seconds)
+        try:
+            return super().wait(gen, interval, seconds if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout as error:
+            if timeout is not None:
+                raise
+            # A server that only waits for a lock lets go of it; a frozen one hears nothing.
+            self._try_cancel(timeout=CANCEL_SECONDS)
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {seconds:g} s") from error
+
+    def commit(self) -> None:
+        """Commits. Raises: FateUnknownError if the connection ends before the answer."""
+        try:
+            super().commit()
+        except psycopg.Error as error:
+            if is_lost(error):
+                raise FateUnknownError(str(error)) from error
+            raise
+
+
+_statement_seconds: float | None = None
+_patience = threading.local()
+
+
+def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
+    """Bounds every statement on the pool's connections, for a process that serves requests."""
+    global _statement_seconds
+    _statement_seconds = seconds
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Bounds each statement of this thread in the block more closely, as for a look-up."""
+    _patience.seconds = seconds
+    try:
+        yield
+    finally:
+        del _patience.seconds
 
 
 _DJANGO_NAMES = {
@@ -163,6 +217,24 @@ def is_unavailable(error: BaseException) -> bool:
     return state in UNAVAILABLE_STATES or state.startswith("08")
 
 
+class FateUnknownError(psycopg.OperationalError):
+    """A commit's answer was lost: it may have been done."""
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tells whether a connection ended before the answer, so that its statement may have run.
+
+    A server that shuts down ends connections even between their commit and its answer.
+    """
+    state = sqlstate(error)
+    return is_unavailable(error) and (state is None or state[:2] == "08" or state[:3] == "57P")
+
+
+def is_fate_unknown(error: BaseException) -> bool:
+    """Tells whether the error is, or comes from, a commit whose answer was lost."""
+    return isinstance(error, FateUnknownError) or isinstance(error.__cause__, FateUnknownError)
+
+
 def is_deadlock(error: BaseException) -> bool:
     """Tells whether PostgreSQL undid the transaction to end a deadlock."""
     return sqlstate(error) == DEADLOCK
@@ -177,6 +249,29 @@ def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
             if not is_deadlock(error):
                 raise
     return transaction()
+
+
+def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
+    """Runs the body in a transaction. Settles a commit whose answer is lost, on new connections.
+
+    There the body runs again, unless `earlier`, which runs before it, finds what was committed.
+    Raises: as the body does, if nothing is there; FateUnknownError if the database stays away.
+    """
+    settle_until = time.monotonic() + SETTLE_SECONDS
+    lost = False
+    while True:
+        try:
+            with transaction.atomic(durable=True):
+                found = earlier() if lost else None
+                return body() if found is None else found
+        except OPERATIONAL_ERRORS as error:
+            if not (lost or is_fate_unknown(error)) or not is_unavailable(error):
+                raise
+            lost = True
+            connection.close()
+            if time.monotonic() > settle_until:
+                raise FateUnknownError("a commit was lost") from error
+        time.sleep(SETTLE_PAUSE_SECONDS)
 
 
 def discard_broken_pool(error: BaseException) -> None:

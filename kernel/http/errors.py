@@ -75,6 +75,15 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
     )
 
 
+def unsettled() -> APIError:
+    """Makes a 504 for a write whose fate nobody knows; 503 promises that nothing was written."""
+    return APIError(
+        504,
+        "The database did not answer in time.",
+        detail="What the request sends may have been written: look before you send it again.",
+    )
+
+
 def crashed(request_id: str) -> APIError:
     """Makes a 500 that hides the cause: the log has it, under the request id."""
     return APIError(

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
-from kernel.db.connections import unless_deadlocked
+from kernel.db.connections import commit_surely, unless_deadlocked
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
@@ -112,12 +112,13 @@ def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     """Takes in the parsed rows, all in one transaction. Returns what happened to each."""
     rows, verdicts = _timely(parsed.agents, now=now)
     ensure_hours(hours_of(row.created_at for row in rows), now=now)
-    verdicts.add(unless_deadlocked(partial(_kept, rows, parsed.states)))
+    # Rows come twice without harm, so a commit whose answer is lost is tried again as it was.
+    keep = partial(_kept, rows, parsed.states)
+    verdicts.add(unless_deadlocked(partial(commit_surely, keep, earlier=lambda: None)))
     verdicts.add(Verdicts(rejected=parsed.rejected))
     return verdicts
 
 
-@transaction.atomic
 def _kept(rows: Sequence[AgentRow], states: Sequence[tuple[Any, ...]]) -> Verdicts:
     verdicts = _keep_agents(rows) if rows else Verdicts()
     if states:

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -121,6 +122,23 @@ def test_a_request_under_way_is_finished_when_the_whole_group_is_signalled(
         assert client.recv(4096).startswith(b"HTTP/1.1 4")
     assert server.process.wait(30) == 0
     assert server.all_processes() == []
+
+
+def test_a_kept_connection_is_told_that_the_server_stops(start: Start) -> None:
+    server = start("--web-only")
+    client = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    client.connect()
+
+    def last_answer() -> bool:
+        client.request("GET", "/healthz")
+        answer = client.getresponse()
+        assert answer.read() == b"OK"
+        return answer.headers["Connection"] == "close"
+
+    assert not last_answer()
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(last_answer)
+    assert server.process.wait(30) == 0
 
 
 def listens(port: int) -> bool:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from csp.writing.writer import GroupCommit
 from kernel.http.errors import APIError
 from tests.support.client import APIClient
 from tests.support.csp_reports import entries, legacy, modern, send
+from tests.support.standing_between import Between
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -79,63 +78,6 @@ def test_many_at_once_share_their_commits() -> None:
     assert Batch.objects.count() < 320
 
 
-class Between:
-    """Stands between the writer and PostgreSQL, and breaks the first connection that writes."""
-
-    def __init__(self, directory: Path, server: str, *, pass_on: bool) -> None:
-        self.pass_on = pass_on
-        self.broken = 0
-        self._server = server
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(directory / ".s.PGSQL.5432"))
-        self._listening.listen()
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        for each in [self._listening, *self._open]:
-            # A thread that waits in accept or recv is woken by shutdown, not by close.
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                self._open += [client, server]
-                self._pass(client, server, self._may_pass)
-                self._pass(server, client, lambda data, *_: True)
-
-    def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
-        """Whether the client's words reach the server and the connection lives."""
-        if self.broken or b"csp_write_batch" not in data:
-            return True
-        self.broken += 1
-        # The thread that passes answers back finds the client's end closed.
-        client.shutdown(socket.SHUT_RDWR)
-        if self.pass_on:
-            server.sendall(data)
-        return False
-
-    def _pass(
-        self,
-        source: socket.socket,
-        target: socket.socket,
-        may_pass: Callable[[bytes, socket.socket, socket.socket], bool],
-    ) -> None:
-        def run() -> None:
-            with contextlib.suppress(OSError):
-                while (data := source.recv(65536)) and may_pass(data, source, target):
-                    target.sendall(data)
-            with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_WR)
-
-        threading.Thread(target=run, daemon=True).start()
-
-
 @pytest.mark.parametrize("committed", [True, False])
 def test_commit_whose_answer_is_lost_is_settled(
     tmp_path_factory: pytest.TempPathFactory, settings: LazySettings, committed: bool
@@ -143,18 +85,14 @@ def test_commit_whose_answer_is_lost_is_settled(
     facts: dict[str, Any] = connection.get_connection_params()
     if not str(facts.get("host", "")).startswith("/"):
         pytest.skip("the tests' server has no socket to stand in front of")
-    directory = tmp_path_factory.mktemp("pg")
-    port = facts.get("port") or 5432
-    between = Between(directory, f"{facts['host']}/.s.PGSQL.{port}", pass_on=committed)
     login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
-    settings.DIRECT_DATABASE_URL = (
-        f"postgresql://{login}@/{facts['dbname']}?host={quote(str(directory), safe='')}"
-    )
-    try:
+    url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
+    directory = tmp_path_factory.mktemp("pg")
+    with Between(directory, url, word=b"csp_write_batch", pass_on=committed) as between:
+        between.break_next()
+        settings.DIRECT_DATABASE_URL = between.url
         assert report()
         writer.stop()
-    finally:
-        between.close()
     assert between.broken == 1
     assert_counted(1)
 
@@ -217,14 +155,11 @@ def test_what_is_answered_503_for_want_of_time_is_not_written_later(database: Sl
     assert database.written == [1]
 
 
-def test_what_is_being_written_is_waited_for_however_late(database: Slow) -> None:
+def test_what_is_being_written_for_too_long_is_no_503(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(commits.submit, [1], seconds=0.5)
-        database.begun.wait(30)
-        with pytest.raises(TimeoutError):
-            late.result(1)
-        database.may_end.set()
-        late.result(30)
+    with pytest.raises(APIError) as unsettled:
+        commits.submit([1], seconds=0.01)
+    database.may_end.set()
     commits.stop()
+    assert unsettled.value.status == 504
     assert database.written == [1]

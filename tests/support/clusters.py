@@ -32,6 +32,21 @@ class OwnCluster:
         os.kill(found.pid, signal.SIGKILL)
         wait_for(lambda: running(cluster) is None)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stops every process of PostgreSQL in its tracks for as long as the block lasts."""
+        found = running(prepared(self.directory).cluster)
+        assert found
+        children = Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()
+        pids = [found.pid, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def revive(self) -> None:
         wait_for(lambda: self.handle.revive() == "revived")
 

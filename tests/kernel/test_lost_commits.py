@@ -1,0 +1,87 @@
+"""A commit whose answer is lost: it counts once, and 503 says that nothing was written."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.utils import timezone
+
+from tests.coderapi.test_page_samples import token_in
+from tests.support.clusters import own_cluster
+from tests.support.live import Server
+from tests.support.standing_between import Between
+
+TOKENS = "/api/v2/users/me/keys/tokens"
+STATS = "/api/v2/deployment/stats/reports"
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_tokens_and_rows_are_there_once(
+    open_directory: Path, tmp_path_factory: pytest.TempPathFactory, *, committed: bool
+) -> None:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with (
+        own_cluster(open_directory, durable=False) as cluster,
+        Between(
+            tmp_path_factory.mktemp("pg"), cluster.url, word=b"COMMIT", pass_on=committed
+        ) as between,
+        Server(
+            "--web-only",
+            log=log,
+            DATABASE_URL=between.url,
+            CODERAPI_FIRST_OWNER_USERNAME="owner",
+        ) as server,
+    ):
+        token = token_in(log.parent / "first-owner.txt")
+        name, row = "kept", str(uuid.uuid4())
+        first = [{"kind": "agent", "id": str(uuid.uuid4()), **row_of_now()}]
+        assert server.ask(STATS, method="POST", body=first, token=token).status == 200
+        asked = [
+            (TOKENS, {"token_name": name}, 201),
+            (STATS, [{"kind": "agent", "id": row, **row_of_now()}], 200),
+        ]
+        for path, body, expected in asked:
+            assert server.ask("/api/v2/users/me", token=token).status == 200
+            between.break_next()
+            answer = server.ask(path, method="POST", body=body, token=token)
+            assert (answer.status, path) == (expected, path), answer.body
+        assert between.broken == 2
+        with psycopg.connect(cluster.url) as connection:
+            for query, mark in (
+                ("SELECT count(*) FROM tokens_apikey WHERE token_name = %s", name),
+                ("SELECT count(*) FROM stats_agentstat WHERE id = %s", row),
+            ):
+                assert connection.execute(query, [mark]).fetchone() == (1,)
+
+
+def row_of_now() -> dict[str, object]:
+    one = str(uuid.UUID(int=1))
+    return {
+        "created_at": timezone.now().isoformat(),
+        **dict.fromkeys(("user_id", "agent_id", "workspace_id", "template_id"), one),
+    }
+
+
+def test_a_lost_commit_that_nobody_settles_is_no_503(
+    open_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with (
+        own_cluster(open_directory, durable=False) as cluster,
+        Between(
+            tmp_path_factory.mktemp("pg"), cluster.url, word=b"COMMIT", pass_on=True
+        ) as between,
+        Server(
+            "--web-only", log=log, DATABASE_URL=between.url, CODERAPI_FIRST_OWNER_USERNAME="owner"
+        ) as server,
+    ):
+        token = token_in(log.parent / "first-owner.txt")
+        user = {"username": "ann", "email": "ann@example.com", "password": "Long-Enough-4-All!"}
+        assert server.ask("/api/v2/users/me", token=token).status == 200
+        between.break_next()
+        answer = server.ask("/api/v2/users", method="POST", body=user, token=token)
+        assert answer.status == 504
+        assert "may have been written" in answer.json["detail"]

@@ -1,0 +1,81 @@
+"""A stand-in between a client and PostgreSQL's socket, which breaks connections as they write."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+
+
+class Between:
+    """Breaks the next connection that sends the word, once `break_next` was called.
+
+    With `pass_on` the server gets what was sent, but its answer is lost.
+    """
+
+    def __init__(self, directory: Path, url: str, *, word: bytes, pass_on: bool) -> None:
+        parts = urlsplit(url)
+        self._server = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
+        self.url = urlunsplit(parts._replace(query=f"host={quote(str(directory), safe='')}"))
+        self.broken = 0
+        self._word, self._pass_on = word, pass_on
+        self._armed = threading.Event()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(directory / ".s.PGSQL.5432"))
+        self._listening.listen()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for each in [self._listening, *self._open]:
+            # A thread that waits in accept or recv is woken by shutdown, not by close.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def break_next(self) -> None:
+        self._armed.set()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                self._open += [client, server]
+                self._pass(client, server, self._may_pass)
+                self._pass(server, client, lambda data, *_: True)
+
+    def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
+        """Whether the client's words reach the server and the connection lives."""
+        if not self._armed.is_set() or self._word not in data:
+            return True
+        self._armed.clear()
+        self.broken += 1
+        # The thread that passes answers back finds the client's end closed.
+        client.shutdown(socket.SHUT_RDWR)
+        if self._pass_on:
+            server.sendall(data)
+        return False
+
+    def _pass(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        may_pass: Callable[[bytes, socket.socket, socket.socket], bool],
+    ) -> None:
+        def run() -> None:
+            with contextlib.suppress(OSError):
+                while (data := source.recv(65536)) and may_pass(data, source, target):
+                    target.sendall(data)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
+
+        threading.Thread(target=run, daemon=True).start()
