@@ -70,7 +70,7 @@ class ValueFilter(admin.SimpleListFilter):
 
 
 class CommonFilter(ValueFilter):
-    """Those that the groups of the greatest reach have, and no endless list."""
+    """Values of the groups of the greatest reach: a short list, however many there are."""
 
     def values(self) -> Iterable[str]:
         found = Group.objects.values_list(str(self.parameter_name), flat=True)
