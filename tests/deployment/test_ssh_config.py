@@ -34,13 +34,9 @@ def test_options_are_told(settings: Any, member: APIClient) -> None:
     ("items", "options"),
     [
         ([], {}),
-        (["A=1"], {"A": "1"}),
-        (["A 1"], {"A": "1"}),
-        (["A=1 2"], {"A": "1 2"}),
-        (["A =1"], {"A": "=1"}),
-        (["A="], {"A": ""}),
-        (["A=1", "A=2"], {"A": "2"}),
-        (["a=1", "A=2"], {"a": "1", "A": "2"}),
+        *[([text], {"A": "1"}) for text in ("A=1", "A 1")],
+        *[(["A=1 2"], {"A": "1 2"}), (["A =1"], {"A": "=1"}), (["A="], {"A": ""})],
+        *[(["A=1", "A=2"], {"A": "2"}), (["a=1", "A=2"], {"a": "1", "A": "2"})],
     ],
 )
 def test_item_is_split_at_its_first_space_or_equals_sign(

@@ -97,6 +97,14 @@ def releases(settings: Any) -> Iterator[Releases]:
         server.shutdown()
 
 
+@pytest.fixture
+def learnt(releases: Releases) -> Releases:
+    """A source whose newest release is known here."""
+    releases.publish("v2.30.1")
+    assert check_for_update(timezone.now()) == 1
+    return releases
+
+
 def answered(client: APIClient) -> Any:
     documents.forget_all()
     return client.get(PATH).json()
@@ -110,65 +118,46 @@ def test_own_version_is_current_before_the_first_check(
     assert found["version"].startswith("v2.29.0+coderapi.")
 
 
-def test_newer_release_is_told(releases: Releases, anonymous: APIClient) -> None:
-    releases.publish("v2.30.1")
-    assert check_for_update(timezone.now()) == 1
-    assert answered(anonymous) == {
-        "current": False,
-        "url": "https://example.com/v2.30.1",
-        "version": "v2.30.1",
-    }
-
-
-def test_disabled_check_tells_the_own_version(
-    settings: Any, releases: Releases, anonymous: APIClient
+def test_newer_release_is_told_unless_the_check_is_disabled(
+    settings: Any, learnt: Releases, anonymous: APIClient
 ) -> None:
-    releases.publish("v2.30.1")
-    check_for_update(timezone.now())
+    release = {"url": "https://example.com/v2.30.1", "version": "v2.30.1"}
+    assert answered(anonymous) == {"current": False, **release}
     settings.UPDATE_CHECK = False
     assert answered(anonymous)["current"] is True
 
 
-def test_second_check_asks_by_etag_and_learns_nothing_new(releases: Releases) -> None:
-    releases.publish("v2.30.1")
-    check_for_update(timezone.now())
+def test_second_check_asks_by_etag_of_the_same_source(settings: Any, learnt: Releases) -> None:
     assert check_for_update(timezone.now()) == 0
-    assert releases.asked[-1]["If-None-Match"] == '"v2.30.1"'
-
-
-def test_etag_of_another_source_is_not_sent(settings: Any, releases: Releases) -> None:
-    releases.publish("v2.30.1")
+    assert learnt.asked[-1]["If-None-Match"] == '"v2.30.1"'
+    settings.UPDATE_CHECK_URL = f"{learnt.url}?mirror"
     check_for_update(timezone.now())
-    settings.UPDATE_CHECK_URL = f"{releases.url}?mirror"
-    check_for_update(timezone.now())
-    assert "If-None-Match" not in releases.asked[-1]
+    assert "If-None-Match" not in learnt.asked[-1]
 
 
-BAD_ANSWERS: list[tuple[int, bytes]] = [
-    (500, b""),
-    (404, b"{}"),
-    (200, b""),
-    (200, b"<html>"),
-    (200, b"[]"),
-    (200, b'{"tag_name": "latest", "html_url": "https://example.com"}'),
-    (200, b'{"tag_name": 5, "html_url": "https://example.com"}'),
-    (200, b'{"tag_name": "v2.30.0", "html_url": "javascript:alert(1)"}'),
+def release(**members: object) -> bytes:
+    page = {"tag_name": "v2.30.0", "html_url": "https://example.com"}
+    return json.dumps({**page, **members}).encode()
+
+
+BAD_ANSWERS = [
+    *[(500, b""), (404, b"{}"), (200, b""), (200, b"<html>"), (200, b"[]")],
+    *[(200, release(tag_name=name)) for name in ("latest", 5)],
+    *[(200, release(html_url=url)) for url in ("javascript:alert(1)", None)],
     (200, b'{"tag_name": "v2.30.0"}'),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), BAD_ANSWERS)
 def test_bad_answer_keeps_what_was_known_and_notes_the_failure(
-    releases: Releases, anonymous: APIClient, status: int, body: bytes
+    learnt: Releases, anonymous: APIClient, status: int, body: bytes
 ) -> None:
-    releases.publish("v2.30.1")
-    now = timezone.now()
-    check_for_update(now)
-    releases.status, releases.body, releases.etag = status, body, '"other"'
+    before, later = UpdateCheck.objects.get(), timezone.now() + timedelta(days=1)
+    learnt.status, learnt.body, learnt.etag = status, body, '"other"'
     with pytest.raises(UpdateCheckError):
-        check_for_update(now + timedelta(days=1))
+        check_for_update(later)
     known = UpdateCheck.objects.get()
-    assert (known.failed_at, known.succeeded_at) == (now + timedelta(days=1), now)
+    assert (known.failed_at, known.succeeded_at) == (later, before.succeeded_at)
     assert known.error
     assert answered(anonymous)["version"] == "v2.30.1"
 
@@ -221,13 +210,9 @@ def test_password_and_query_of_the_url_are_sent_and_kept_nowhere(
 @pytest.mark.parametrize(
     ("own", "newest", "current"),
     [
-        ("2.29.0", "v2.29.0", True),
-        ("2.29.0", "v2.28.9", True),
-        ("2.29.0", "v2.29.1", False),
-        ("2.29.0", "v2.100.0", False),
-        ("2.29.0-devel", "v2.29.0", True),
-        ("2.29.0+meta", "v2.29.0", True),
-        ("2.29.0", "v2.30.0-rc.1", False),
+        *[("2.29.0", newest, True) for newest in ("v2.29.0", "v2.28.9")],
+        *[("2.29.0", newest, False) for newest in ("v2.29.1", "v2.100.0", "v2.30.0-rc.1")],
+        *[(own, "v2.29.0", True) for own in ("2.29.0-devel", "2.29.0+meta")],
         ("2.30.0", "v2.30.0-rc.1", True),
     ],
 )
@@ -238,5 +223,4 @@ def test_current_is_at_least_the_newest_by_semantic_version(
 
 
 def test_release_is_read() -> None:
-    body = b'{"tag_name": "v2.30.0", "html_url": "https://example.com/x", "more": 1}'
-    assert parse_release(body) == ("v2.30.0", "https://example.com/x")
+    assert parse_release(release(more=1)) == ("v2.30.0", "https://example.com")

@@ -16,21 +16,15 @@ from options.values import Choice, Duration, Text, TextList
 BY_NAME = {option.name: option for option in CATALOGUE}
 
 
-def test_catalogue_is_complete() -> None:
-    assert len(CATALOGUE) == 227
-    assert len(BY_NAME) == 227
+def test_catalogue_is_complete_and_in_coders_order() -> None:
+    assert (len(CATALOGUE), len(BY_NAME), len(GROUPS)) == (227, 227, 34)
     assert len({option.json_path for option in CATALOGUE}) == 212
-    assert len(GROUPS) == 34
     assert len([option for option in CATALOGUE if option.secret]) == 13
     assert len([option for option in CATALOGUE if isinstance(option.type, Duration)]) == 30
     assert len([option for option in CATALOGUE if not option.yaml]) == 25
-
-
-def test_catalogue_keeps_coders_order() -> None:
     names = [option.name for option in CATALOGUE]
     assert names[:3] == ["Access URL", "Wildcard Access URL", "Docs URL"]
-    assert names[4] == "Autobuild Poll Interval"
-    assert names[-1] == "Enable Authorization Recordings"
+    assert (names[4], names[-1]) == ("Autobuild Poll Interval", "Enable Authorization Recordings")
 
 
 @pytest.mark.parametrize("kind", ["env", "flag", "flag_shorthand", "yaml_path"])
@@ -66,6 +60,7 @@ def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
 
 
 def test_options_are_described_in_whole_sentences() -> None:
+    assert not wrong(lambda option: option.obeyed and option.remark)
     sentence = re.compile(r"[A-Z].*\.")
     assert not wrong(lambda option: not sentence.fullmatch(option.description))
     assert not wrong(lambda option: option.remark and not sentence.fullmatch(option.remark))
@@ -143,12 +138,6 @@ def test_annotations_say_what_clients_need() -> None:
     assert not wrong(lambda option: ("secret" in option.annotations) is not option.secret)
     assert len(wrong(lambda option: "format_duration" in option.annotations)) == 30
     assert len(wrong(lambda option: "enterprise" in option.annotations)) == 4
-
-
-def test_enumerations_write_the_bar_as_coder_does() -> None:
+    # Enumerations write the bar as Coder does.
     names = {option.type.name for option in CATALOGUE if isinstance(option.type, Choice)}
     assert names == {r"enum[password\|awsiamrds]", r"enum[lax\|none]"}
-
-
-def test_obeyed_options_need_no_remark_on_why_they_are_not() -> None:
-    assert not wrong(lambda option: option.obeyed and option.remark)
