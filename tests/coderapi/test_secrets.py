@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
 from kernel.telemetry import logs
-from options.catalogue import CATALOGUE
-from options.values import URL
 from tests.support.commands import manage
-from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
+from tests.support.obeying import Obeying, obeying
+from tests.support.samples import MARK, SECRETS, WITH_PASSWORD, planted
 
-# Secrets of eight or more characters are also taken out of log lines where nothing says what
-# they are.
-MARK = "PLANTED5ecret"
-SECRETS = [option for option in CATALOGUE if option.secret]
-WITH_PASSWORD = f"https://somebody:{MARK}@planted.example.com/path?q=1"
 DATABASE = f"postgresql://somebody:{MARK}@planted.example.com/none"
-
-
-def planted() -> dict[str, str]:
-    """The mark in every secret, in every URL's password, and in providers' secrets."""
-    environ = {option.env: MARK for option in SECRETS if not option.use_instead}
-    environ |= {option.env: WITH_PASSWORD for option in CATALOGUE if isinstance(option.type, URL)}
-    return environ | {
-        "CODER_PG_CONNECTION_URL": DATABASE,
-        "CODER_EMAIL_FROM": "from@example.com",
-        "CODER_EMAIL_SMARTHOST": "mail.example.com:25",
-        "CODER_EXTERNAL_AUTH_0_TYPE": "github",
-        "CODER_EXTERNAL_AUTH_0_CLIENT_SECRET": MARK,
-        "CODER_EXTERNAL_AUTH_0_AUTH_URL": WITH_PASSWORD,
-        "CODER_GITAUTH_0_CLIENT_SECRET": MARK,
-        "CODER_SUPPORT_LINKS": json.dumps([{"name": "desk", "target": WITH_PASSWORD}]),
-        "CODER_OIDC_AUTH_URL_PARAMS": json.dumps({"next": WITH_PASSWORD}),
-        "CODER_CLI_UPGRADE_MESSAGE": f"See {WITH_PASSWORD}",
-        "CODER_ADDITIONAL_CSP_POLICY": f"frame-src {WITH_PASSWORD}",
-    }
 
 
 def run(*arguments: str, **environ: str) -> str:
@@ -140,29 +112,8 @@ def test_no_answer_holds_one(server: Obeying, wire: str) -> None:
     assert b"planted.example.com" in config.body
 
 
-def signed_in_cookies(server: Obeying) -> str:
-    """The cookies of the owner in the admin."""
-    form = server.ask("/admin/login/")
-    csrf = form.cookies[0].partition("=")[2].partition(";")[0]
-    body = {"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf}
-    headers = {
-        "Cookie": f"coderapi_csrf={csrf}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
-    connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
-    try:
-        connection.request("POST", "/admin/login/?next=/admin/", urlencode(body), headers)
-        answer = connection.getresponse()
-        assert answer.status == 302
-        return "; ".join(
-            text.partition(";")[0] for text in answer.headers.get_all("Set-Cookie", [])
-        )
-    finally:
-        connection.close()
-
-
 def test_no_page_of_the_admin_holds_one(server: Obeying) -> None:
-    cookies = signed_in_cookies(server)
+    cookies = server.admin_cookies()
     revisions = "/admin/deployment/configrevision/"
     for path in ("/admin/", revisions, f"{revisions}1/change/", f"{revisions}1/1/"):
         page = server.ask(path, Cookie=cookies)

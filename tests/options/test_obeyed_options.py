@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
 
 import psycopg
 import pytest
 
 from tests.support.commands import manage
-from tests.support.obeying import OWNER, PASSWORD, Obeying, obeying
+from tests.support.obeying import Obeying, obeying
 from tests.support.processes import wait_for
 from tests.support.stats_rows import agent_row
 
@@ -140,7 +138,7 @@ def test_additional_policy_stands_on_pages(server: Obeying, plain: Obeying) -> N
 
 
 def test_switch_of_the_limits_is_told(plain: Obeying) -> None:
-    assert config_of(plain)["rate_limit"] == {"disable_all": True, "api": -1}
+    assert plain.config()["rate_limit"] == {"disable_all": True, "api": -1}
 
 
 def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
@@ -192,7 +190,7 @@ def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
     assert info["upgrade_message"] == "Ask the help desk."
     assert info["telemetry"] is False
     assert server.ask_as_owner("/api/v2/experiments").json == ["example"]
-    assert config_of(server)["agent_stat_refresh_interval"] == HOUR_NS
+    assert server.config()["agent_stat_refresh_interval"] == HOUR_NS
 
 
 def test_switched_off_update_check_asks_nobody(server: Obeying) -> None:
@@ -206,41 +204,15 @@ def test_swagger_is_there_only_when_asked_for(server: Obeying, plain: Obeying) -
 
 
 def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
-    page = admin_home(server)
+    cookies = server.admin_cookies(Host=HOST, Origin=ACCESS_URL)
+    page = server.ask("/admin/", Host=HOST, Cookie=cookies).body.decode()
     assert "https://docs.example.com" in page
     assert "https://desk.example.com" in page
     assert "Desk" in page
 
 
-def admin_home(server: Obeying) -> str:
-    """Returns the admin's first page as the owner sees it."""
-    form = server.ask("/admin/login/", Host=HOST)
-    csrf = next(text for text in form.cookies if text.startswith("coderapi_csrf="))
-    csrf = csrf.partition("=")[2].partition(";")[0]
-    connection = HTTPConnection("127.0.0.1", server.port(), timeout=30)
-    body = urlencode({"username": OWNER, "password": PASSWORD, "csrfmiddlewaretoken": csrf})
-    headers = {
-        "Host": HOST,
-        "Origin": ACCESS_URL,
-        "Cookie": f"coderapi_csrf={csrf}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
-    connection.request("POST", "/admin/login/?next=/admin/", body, headers)
-    answer = connection.getresponse()
-    answer.read()
-    assert answer.status == 302, answer.status
-    cookies = [text.partition(";")[0] for text in answer.headers.get_all("Set-Cookie", [])]
-    connection.close()
-    return server.ask("/admin/", Host=HOST, Cookie="; ".join(cookies)).body.decode()
-
-
-def config_of(server: Obeying) -> dict[str, object]:
-    found: dict[str, object] = server.ask_as_owner("/api/v2/deployment/config").json["config"]
-    return found
-
-
 def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
-    config = config_of(plain)
+    config = plain.config()
     assert config["access_url"] == {
         **dict.fromkeys(("opaque", "path", "rawPath", "rawQuery", "fragment", "rawFragment"), ""),
         **dict.fromkeys(("omitHost", "forceQuery"), False),
@@ -249,9 +221,7 @@ def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
         "user": {},
     }
     assert config["pg_connection_url"] == ""
-    docs = config["docs_url"]
-    assert isinstance(docs, dict)
-    assert docs["path"] == "/docs/@v2.29.0"
+    assert config["docs_url"]["path"] == "/docs/@v2.29.0"
 
 
 # --- Logs -------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from options.option import Option, ValueSource, by_file_variable
 from options.sources.flags import parse_flags, unknown_flag
 from options.start import computed_defaults, load_for_start
 from options.values import HostPort
-
-SECRETS = [option for option in CATALOGUE if option.secret]
+from tests.support.samples import SECRETS
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.support.live import Answer, Server
 from tests.support.processes import own_database
@@ -48,6 +50,25 @@ class Obeying:
         if not self._token:
             self._token = self.sign_in().json["session_token"]
         return self._token
+
+    def admin_cookies(self, **headers: str) -> str:
+        """Signs the owner in to the admin. Returns the cookies that a browser then sends."""
+        form = self.ask("/admin/login/", **headers)
+        (cookie,) = [text for text in form.cookies if text.startswith("coderapi_csrf=")]
+        token = cookie.partition(";")[0]
+        body = {"username": OWNER, "password": PASSWORD}
+        body["csrfmiddlewaretoken"] = token.partition("=")[2]
+        headers |= {"Cookie": token, "Content-Type": "application/x-www-form-urlencoded"}
+        with closing(HTTPConnection("127.0.0.1", self.port(), timeout=30)) as connection:
+            connection.request("POST", "/admin/login/?next=/admin/", urlencode(body), headers)
+            answer = connection.getresponse()
+            assert answer.status == 302, answer.status
+            sent = answer.headers.get_all("Set-Cookie", [])
+        return "; ".join(text.partition(";")[0] for text in sent)
+
+    def config(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask_as_owner("/api/v2/deployment/config").json["config"]
+        return found
 
     def ask_as_owner(self, path: str, **more: Any) -> Answer:
         return self.ask(path, token=self.token, **more)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from options.catalogue import CATALOGUE
 from options.option import Option
 from options.values import (
     URL,
@@ -62,6 +64,38 @@ RULED = {
     "Strict-Transport-Security Options": ["preload"],
     "SSH Config Options": ["ForwardAgent=yes", '"a b,\u00e4",c=d'],
 }
+
+
+# Secrets of eight or more characters are also taken out of log lines where nothing says what
+# they are.
+MARK = "PLANTED5ecret"
+WITH_PASSWORD = f"https://somebody:{MARK}@planted.example.com/path?q=1"
+SECRETS = [option for option in CATALOGUE if option.secret]
+
+
+def planted() -> dict[str, str]:
+    """Returns variables with the mark in every secret, in URLs' passwords, and in providers."""
+    environ = {option.env: MARK for option in SECRETS if not option.use_instead}
+    environ |= {
+        option.env: WITH_PASSWORD
+        for option in CATALOGUE
+        if isinstance(option.type, URL) or option.json_path.endswith(("base_url", "upstream_proxy"))
+    }
+    return environ | {
+        "CODER_PG_CONNECTION_URL": f"postgresql://somebody:{MARK}@planted.example.com/none",
+        "CODER_EMAIL_FROM": "from@example.com",
+        "CODER_EMAIL_SMARTHOST": "mail.example.com:25",
+        "CODER_EXTERNAL_AUTH_0_TYPE": "github",
+        "CODER_EXTERNAL_AUTH_0_CLIENT_SECRET": MARK,
+        "CODER_EXTERNAL_AUTH_0_EXTRA_TOKEN_KEYS": "id_token",
+        "CODER_EXTERNAL_AUTH_0_AUTH_URL": WITH_PASSWORD,
+        "CODER_GITAUTH_0_CLIENT_SECRET": MARK,
+        "CODER_SUPPORT_LINKS": json.dumps([{"name": "desk", "target": WITH_PASSWORD}]),
+        "CODER_OIDC_AUTH_URL_PARAMS": json.dumps({"next": WITH_PASSWORD}),
+        "CODER_DERP_SERVER_STUN_ADDRESSES": f"{WITH_PASSWORD},x",
+        "CODER_CLI_UPGRADE_MESSAGE": f"See {WITH_PASSWORD}",
+        "CODER_ADDITIONAL_CSP_POLICY": f"frame-src {WITH_PASSWORD}",
+    }
 
 
 def samples(option: Option) -> list[str]:
