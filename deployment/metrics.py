@@ -16,10 +16,6 @@ def _update_check_age(now: datetime) -> metrics.Values:
     return {(): (now - known.succeeded_at).total_seconds()}
 
 
-def _current(now: datetime) -> metrics.Values:
-    return {(): float(update().current)}
-
-
 metrics.figure(
     "coderapi_update_check_age_seconds",
     "How long ago Coder's newest release was last learnt; absent before the first time.",
@@ -28,5 +24,5 @@ metrics.figure(
 metrics.figure(
     "coderapi_coder_version_current",
     "1 while no newer release of Coder is known than the one that we speak for, else 0.",
-    _current,
+    lambda now: {(): float(update().current)},
 )

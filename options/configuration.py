@@ -92,13 +92,17 @@ def load(
         raise ConfigurationError(resolver.errors, warnings=warnings)
     resolved = resolver.resolved()
     values = {path: item.value for path, item in resolved.items()}
-    values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers] or None
+    places = {path: item.place for path, item in resolved.items()}
+    if providers:
+        values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
+        # Their source stays empty, as in Coder's answers.
+        places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
     _change_at_start(values, flags=dict(flags), variables=variables)
     return Configuration(
         options,
         values,
         sources={path: item.source for path, item in resolved.items()},
-        places={path: item.place for path, item in resolved.items()},
+        places=places,
         warnings=warnings,
     )
 

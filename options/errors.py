@@ -66,9 +66,7 @@ def masked(text: str) -> str:
 def presentable(text: str) -> str:
     """Returns the text masked, shortened and quoted."""
     shown = masked(text)
-    if len(shown) > _MAX_SHOWN:
-        shown = shown[:_MAX_SHOWN] + "…"
-    return repr(shown)
+    return repr(shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…")
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

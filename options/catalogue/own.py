@@ -27,7 +27,6 @@ def _own(
         value_type,
         env=env,
         flag="",
-        yaml="",
         json_path=env,
         default=default,
         secret=secret,

@@ -29,20 +29,19 @@ _KEYS = {_NAMES.get(key, key.upper()): key for key in EXTERNAL_AUTH_FIELDS}
 _READERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
 
 
-def read_providers(variables: Mapping[str, str], gathered: Gathered) -> list[dict[str, Any]]:
-    """Returns the providers of all families in their order.
+def read_providers(variables: Mapping[str, str], gathered: Gathered) -> dict[str, dict[str, Any]]:
+    """Returns the providers of all families in their order, by the beginning of their variables.
 
     The variables have upper-case names; empty values are kept as they are. Errors and warnings go
     to those that the environment has gathered.
     """
-    providers: list[dict[str, Any]] = []
+    providers: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
         numbered = _by_number(variables, family, gathered)
         _refuse_gap(numbered, family, gathered)
-        providers += [
-            _provider(numbered[number], f"{family}{number}_", gathered)
-            for number in sorted(numbered)
-        ]
+        for number in sorted(numbered):
+            place = f"{family}{number}_"
+            providers[place] = _provider(numbered[number], place, gathered)
     return providers
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from options.catalogue import CATALOGUE, GROUPS
-from options.catalogue.groups import EMAIL_TLS, TLS
+from options.catalogue.groups import PPROF, TLS
 from options.option import Group, Option, by_env, by_file_variable, by_flag, by_yaml_path
 from options.values import Choice, Duration, Text, TextList
 
@@ -86,10 +86,7 @@ def test_options_have_proper_spellings() -> None:
         ("CODER_SOME_URL", None, False, "some-url", "someURL", "some_url"),
         ("CODER_SOME_KEY", None, True, "some-key", "", "some_key"),
         ("CODER_TLS_CA_ID", TLS, False, "tls-ca-id", "networking.tls.caID", "tls.ca_id"),
-        (
-            *("CODER_EMAIL_TLS_X", EMAIL_TLS, False, "email-tls-x", "email.emailTLS.x"),
-            "notifications.email.tls.x",
-        ),
+        ("CODER_PPROF_X", PPROF, False, "pprof-x", "introspection.pprof.x", "pprof.x"),
     ],
 )
 def test_spellings_follow_from_the_variable_and_the_group(

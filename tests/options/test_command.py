@@ -50,22 +50,16 @@ def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path
 
 
 def test_json_has_typed_values() -> None:
-    names = ("session-duration", "CODERAPI_CSP_RETENTION")
-    assert json.loads(Said("options", "--json", "--session-duration", "2h", "--", *names).out) == [
-        {
-            "name": "Session Duration",
-            "own": False,
-            "value": 7_200_000_000_000,
-            "value_source": "flag",
-            "set_by": "--session-duration",
-        },
-        {
-            "name": "CODERAPI_CSP_RETENTION",
-            "own": True,
-            "value": 90 * 86_400 * 1_000_000_000,
-            "value_source": "default",
-            "set_by": "",
-        },
+    names = ("session-duration", "CODERAPI_WEB_THREADS", "DATABASE_URL")
+    said = Said("options", "--json", "--session-duration", "2h", "--", *names)
+    members = ("name", "own", "value", "value_source", "set_by")
+    assert json.loads(said.out) == [
+        dict(zip(members, values, strict=True))
+        for values in (
+            ("Session Duration", False, 7_200_000_000_000, "flag", "--session-duration"),
+            ("DATABASE_URL", True, None, "", ""),
+            ("CODERAPI_WEB_THREADS", True, 64, "default", ""),
+        )
     ]
 
 
@@ -110,27 +104,13 @@ def test_warnings_are_told_beside_the_table() -> None:
 def test_errors_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "coder.yaml"
     file.write_text("networking:\n  http:\n    sessionDuration: 1y\n", encoding="utf-8")
-    said = Said(
-        "options",
-        "--tls-enable=maybe",
-        CODER_CONFIG_PATH=str(file),
-        CODER_PG_CONN_MAX_OPEN="many",
-        CODER_PG_AUTH="awsiamrds",
-    )
+    wrong = {"CODER_CONFIG_PATH": str(file), "CODER_PG_CONN_MAX_OPEN": "many"}
+    said = Said("options", "--tls-enable=maybe", CODER_PG_AUTH="awsiamrds", **wrong)
     places = [line.partition(": ")[0] for line in said.errors]
     assert sorted(places) == sorted(["CODER_PG_CONN_MAX_OPEN", "--tls-enable", f"{file}:3:22"])
 
 
 # --- Checking files ---------------------------------------------------------------------------
-
-
-def test_typo_is_found_with_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "coder.yaml"
-    file.write_text("networking:\n  # here\n  accesURL: https://a.example\n", encoding="utf-8")
-    (error,) = Said("options", "--check", str(file)).errors
-    assert error == (
-        f"{file}:3:3: 'networking.accesURL' is not an option; did you mean networking.accessURL?"
-    )
 
 
 def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
@@ -144,6 +124,7 @@ def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
     ]
     said = Said("options", "--check", str(good))
     assert (said.status, said.out) == (0, f"{good}: nothing is wrong\n")
+    assert Said("options", "--check").errors == ["CommandError: Name the files to check."]
 
 
 # --- The server's help and file ---------------------------------------------------------------

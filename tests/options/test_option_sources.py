@@ -203,30 +203,24 @@ def test_unusable_secret_file_is_an_error(
 
 def test_external_providers_come_from_both_numbered_families(config_file: Path) -> None:
     environ = {f"CODER_EXTERNAL_AUTH_{number}_ID": f"new{number}" for number in range(11)}
-    environ |= {
-        "CODER_GITAUTH_0_ID": "old",
-        "CODER_GITAUTH_0_SCOPES": "a b",
-        "CODER_GITAUTH_0_DEVICE_FLOW": "true",
-        "CODER_GITAUTH_0_PKCE_METHODS": "S256",
-        "coder_gitauth_0_client_secret": "s",
-    }
+    environ |= said(
+        "CODER_GITAUTH_0_ID=old CODER_GITAUTH_0_SCOPES='a b' CODER_GITAUTH_0_DEVICE_FLOW=true "
+        "CODER_GITAUTH_0_PKCE_METHODS=S256 coder_gitauth_0_client_secret=s"
+    )[0]
     configuration = load_file(config_file, "externalAuthProviders: [{id: file}]", **environ)
     providers = configuration["external_auth"]
-    assert [provider["id"] for provider in providers] == [
-        "file",
-        *(f"new{number}" for number in range(11)),
-        "old",
-    ]
-    assert providers[-1]["scopes"] == ["a", "b"]
+    new = [f"new{number}" for number in range(11)]
+    assert [provider["id"] for provider in providers] == ["file", *new, "old"]
+    assert (providers[-1]["scopes"], providers[1]["scopes"]) == (["a", "b"], None)
     assert providers[-1]["device_flow"] is True
     assert providers[-1]["client_secret"] == "s"
     assert providers[-1]["code_challenge_methods_supported"] == ["S256"]
-    assert providers[1]["scopes"] is None
 
 
-def test_numbered_variables_leave_the_source_empty() -> None:
-    configuration = load({"CODER_EXTERNAL_AUTH_0_ID": "x"})
+def test_numbered_variables_leave_the_source_empty_but_are_told_as_the_place() -> None:
+    configuration = given("CODER_GITAUTH_0_ID=x")
     assert configuration.sources["external_auth"] is ValueSource.UNSET
+    assert configuration.places["external_auth"] == "CODER_GITAUTH_0_*"
 
 
 @pytest.mark.parametrize(
@@ -297,27 +291,18 @@ def test_unknown_flag_is_named_with_the_nearest_known_one_and_without_its_value(
 
 def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
     config_file.write_text("pgAuth: x\nunknown: 1\n", encoding="utf-8")
-    environ = {
-        "CODER_CONFIG_PATH": str(config_file),
-        "CODER_TLS_ENABLE": "yes",
-        "CODER_SESSION_DURATION": "5",
-        "CODER_GITAUTH_1_ID": "x",
-        "CODER_ACESS_URL": "x",
-    }
-    flags: list[tuple[str, str | None]] = [("access-url", "::"), ("nope", "x"), ("cache-dir", None)]
+    environ, flags = said(
+        f"CODER_CONFIG_PATH={config_file} CODER_TLS_ENABLE=yes CODER_SESSION_DURATION=5 "
+        "CODER_GITAUTH_1_ID=x CODER_ACESS_URL=x --access-url=::"
+    )
+    flags += [("nope", "x"), ("cache-dir", None)]
     flags += [("session-duration", "5h")]  # It hides no error of the environment.
     with pytest.raises(ConfigurationError) as raised:
         load(environ, flags=flags)
-    places = [error.place for error in raised.value.errors]
-    assert places == [
-        "CODER_TLS_ENABLE",
-        "CODER_SESSION_DURATION",
-        "CODER_GITAUTH_1_*",
-        "--access-url",
-        "--nope",
-        "--cache-dir",
-        f"{config_file}:1:9",
-        f"{config_file}:2:1",
+    assert [error.place for error in raised.value.errors] == [
+        *("CODER_TLS_ENABLE", "CODER_SESSION_DURATION", "CODER_GITAUTH_1_*"),
+        *("--access-url", "--nope", "--cache-dir"),
+        *(f"{config_file}:1:9", f"{config_file}:2:1"),
     ]
     assert len(raised.value.warnings) == 1
     assert "'yes' is not a truth value; accepted: true or false" in str(raised.value)
