@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
@@ -16,6 +15,7 @@ from django.utils import timezone
 from audit.models import Entry
 from audit.services import Actor, Target, drop_old_entries, record
 from tests.support.client import APIClient
+from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.sending import send
 
@@ -61,9 +61,7 @@ def test_old_entries_go_with_their_partition() -> None:
 
 
 def export(*arguments: str) -> list[dict[str, Any]]:
-    out = io.StringIO()
-    call_command("export_audit", *arguments, stdout=out)
-    return [json.loads(line) for line in out.getvalue().splitlines()]
+    return [json.loads(line) for line in run("export_audit", *arguments).splitlines()]
 
 
 def test_export_holds_every_entry_the_oldest_first() -> None:

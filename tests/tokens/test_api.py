@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.utils import timezone
 
 from audit.models import Entry
-from audit.services import SYSTEM
-from kernel.http.errors import APIError
+from tests.support.at_once import at_once
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
 from tests.support.sending import send, validation_fields
-from tokens import minting
-from tokens.minting import Wanted
-from tokens.models import APIKey, TokenConfig
-from tokens.services import create_api_key
-from tokens.verification import identity_of
+from tokens.models import APIKey
 
 pytestmark = pytest.mark.django_db
 TOKENS = "/users/me/keys/tokens"
@@ -255,33 +248,10 @@ def test_answers_to_a_key_about_to_end_say_when(lifetime_ns: int, warned: bool) 
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("limited", ["name", "number"])
-def test_of_tokens_made_at_once_one_wins(limited: str) -> None:
-    user = make_user()
-    caller = identity_of(create_api_key(user, lifetime_ns=DAY_NS, now=timezone.now()).key)
-    if limited == "number":
-        TokenConfig.objects.create(user=user, max_live_tokens=1)
-    statuses: list[int] = []
-    barrier = threading.Barrier(4)
+def test_of_tokens_of_one_name_made_at_once_one_wins() -> None:
+    client = APIClient(token=make_key(make_user()).token)
+    assert client.get("/api/v2/users/me").status_code == 200
 
-    def mint() -> None:
-        name = "same" if limited == "name" else ""
-        barrier.wait()
-        try:
-            minting.create_token(
-                user, Wanted(token_name=name), caller=caller, actor=SYSTEM, now=timezone.now()
-            )
-            statuses.append(201)
-        except APIError as error:
-            statuses.append(error.status)
-        finally:
-            connection.close()
+    answers = at_once(4 * [partial(create, client, token_name="same")])
 
-    threads = [threading.Thread(target=mint) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    lost = 409 if limited == "name" else 400
-    assert sorted(statuses) == [201, lost, lost, lost]
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry
+from tests.support.commands import run
 from tests.support.factories import DAY_NS, make_key, make_user
 from tokens import digest
 from tokens.models import APIKey, TokenConfig
@@ -206,12 +207,6 @@ def test_admin_explains_the_limits_of_a_user() -> None:
     assert admin().get(path).status_code == 302
 
 
-def run(command: str, *arguments: str) -> str:
-    out = io.StringIO()
-    call_command(command, *arguments, stdout=out)
-    return out.getvalue()
-
-
 def test_commands_list_and_end_what_their_filters_choose() -> None:
     alice, bob = make_user(username="alice"), make_user(username="bob")
     token(alice, left=timedelta(days=9), token_name="deploy")
@@ -243,7 +238,7 @@ def test_command_makes_a_session_token_that_counts() -> None:
     made = run(
         "create_session_token", "--user", "alice", "--name", "ci", "--lifetime", "7d",
         "--scope", "user:read",
-    ).strip()  # fmt: skip
+    )  # fmt: skip
 
     key = APIKey.objects.get(pk=made.partition("-")[0])
     assert (key.lifetime_ns, key.token_name, key.scopes) == (7 * DAY_NS, "ci", ["user:read"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import Client
 
 from audit.models import Entry
 from tests.support.client import APIClient
+from tests.support.commands import run
 from tests.support.factories import make_key, make_user
 from tests.support.sending import send
 from tokens.models import APIKey, TokenConfig
@@ -18,10 +19,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 
-def erase(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("erase_user", *arguments, stdout=out)
-    return out.getvalue()
+erase = partial(run, "erase_user")
 
 
 def person() -> User:

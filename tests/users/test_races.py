@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from audit.services import SYSTEM, Actor
 from kernel.http.errors import APIError
+from tests.support.at_once import at_once
 from tests.support.client import APIClient
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.sending import send
@@ -26,27 +24,17 @@ from users.services import NewUser
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def at_once(*actions: Callable[[], object]) -> list[int]:
-    """The statuses of the actions, each in a thread of its own; 200 where none was refused."""
-    statuses: list[int] = []
-    barrier = threading.Barrier(len(actions))
+def statuses_of(*actions: Callable[[], object]) -> list[int]:
+    """Returns the statuses of the actions, done at once; 200 where none was refused."""
 
-    def run(action: Callable[[], object]) -> None:
-        barrier.wait()
+    def status(action: Callable[[], object]) -> int:
         try:
             action()
-            statuses.append(200)
         except APIError as error:
-            statuses.append(error.status)
-        finally:
-            connection.close()
+            return error.status
+        return 200
 
-    threads = [threading.Thread(target=run, args=[action]) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(statuses)
+    return sorted(at_once([partial(status, action) for action in actions]))
 
 
 def test_of_users_of_one_name_made_at_once_one_wins() -> None:
@@ -54,7 +42,7 @@ def test_of_users_of_one_name_made_at_once_one_wins() -> None:
         new = NewUser(username, f"{username}@example.com", "a-quite-good-one")
         return lambda: services.create_user(new, actor=SYSTEM, now=timezone.now())
 
-    assert at_once(make("zelda"), make("Zelda"), make("ZELDA")) == [200, 409, 409]
+    assert statuses_of(make("zelda"), make("Zelda"), make("ZELDA")) == [200, 409, 409]
 
 
 def test_two_owners_cannot_demote_each_other_at_once() -> None:
@@ -64,7 +52,7 @@ def test_two_owners_cannot_demote_each_other_at_once() -> None:
         actor = Actor(user_id=by.id, name=by.username)
         return lambda: services.set_roles(target, [], actor=actor, now=timezone.now())
 
-    assert at_once(demote(one, other), demote(other, one)) == [200, 400]
+    assert statuses_of(demote(one, other), demote(other, one)) == [200, 400]
     assert User.objects.filter(roles__contains=["owner"]).count() == 1
 
 
@@ -78,7 +66,7 @@ def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
             return lambda: services.delete_user(target, actor=actor, now=now)
         return lambda: services.set_status(target, "suspended", actor=actor, now=now)
 
-    assert at_once(finish(one, other), finish(other, one)) == [200, 400]
+    assert statuses_of(finish(one, other), finish(other, one)) == [200, 400]
 
 
 ROUNDS = 25
@@ -127,26 +115,11 @@ def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -
                 {"email": victim.email, "password": PASSWORD},
             ),
         }
-        for name, answer in answers_at_once({n: actions[n] for n in ("delete", *others)}).items():
-            statuses[name, answer.status_code] += 1
+        names = ("delete", *others)
+        answers = at_once([actions[name] for name in names])
+        statuses.update((n, answer.status_code) for n, answer in zip(names, answers, strict=True))
 
     assert {status for _, status in statuses} <= {200, 201, 204, 302, 400, 401, 404, 409, 429}, (
         statuses
     )
     assert statuses["delete", 200] > 0
-
-
-def answers_at_once(actions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """The answers of the actions, each in a thread of its own."""
-    barrier = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], Any]) -> Any:
-        barrier.wait()
-        try:
-            return action()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(actions)) as threads:
-        found = {name: threads.submit(run, action) for name, action in actions.items()}
-    return {name: answer.result() for name, answer in found.items()}
