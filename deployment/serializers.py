@@ -70,7 +70,7 @@ class ConfigField(serializers.JSONField):
 
 
 class OptionField(serializers.JSONField):
-    """One option, likewise."""
+    """One option, as `options.rendering` makes it; the catalogue describes it."""
 
 
 class DeploymentConfigSerializer(WireSerializer):

@@ -11,7 +11,7 @@ puts this together and raises one error that lists every mistake of every source
 defaults of this machine, and refuses what Coder's server could do and this service cannot.
 
 From a configuration come the JSON documents of `GET /deployment/config` in two wire forms
-(`rendering`, `wires`), a YAML file that reads back (`written_config`), the table of `manage.py
+(`rendering`, `wires`), a YAML file that reads back (`written_config`), the tables of `manage.py
 options` (`table`), and from the catalogue alone the flags' help and docs/options.md (`reference`).
 All values pass `redaction` on their way out: no secret option and no password in a URL is shown.
 

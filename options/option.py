@@ -115,7 +115,7 @@ class Option:
 
     @property
     def yaml_path(self) -> str:
-        """The whole key in the YAML file, empty where it cannot be set there."""
+        """Returns the whole key in the YAML file, empty where it cannot be set there."""
         if not self.yaml:
             return ""
         above = self.group.yaml_path if self.group else ""

@@ -31,7 +31,7 @@ class ConfigSnapshot:
 
     @property
     def short(self) -> str:
-        """The digest's first characters, as people and connections' names show it."""
+        """Returns the digest's first characters, as people and connections' names show it."""
         return self.digest[:SHORT]
 
 

@@ -43,7 +43,7 @@ class Bool(ValueType[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Integer(ValueType[int]):
-    """A signed 64-bit whole number, where an option asks for it between two bounds."""
+    """A signed 64-bit whole number; an option may narrow its bounds."""
 
     minimum: int = _INT64[0]
     maximum: int = _INT64[-1]

@@ -59,7 +59,7 @@ OPEN = {path for path, kind in page_tree().items() if kind == "object"}
 
 
 def tree(document: Any, above: str = "") -> Iterator[tuple[str, str]]:
-    """Path and JSON type of each leaf. An object that the page shows empty is open: a leaf too."""
+    """Yields path and JSON type of each leaf; an object that the page shows empty is one."""
     if isinstance(document, dict) and above not in OPEN:
         for key, item in document.items():
             yield from tree(item, f"{above}.{key}".removeprefix("."))
@@ -71,7 +71,7 @@ def tree(document: Any, above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def filled() -> Configuration:
-    """A configuration that leaves no list empty, so that the types of items are seen."""
+    """Returns a configuration without an empty list, so that the types of items are seen."""
     lists = {
         option.env: sample(option)
         for option in CATALOGUE

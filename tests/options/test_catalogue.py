@@ -55,7 +55,7 @@ def test_no_group_has_the_key_of_an_option() -> None:
 
 
 def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
-    """The names of the options that break a rule."""
+    """Returns the names of the options that break a rule."""
     return [option.name for option in CATALOGUE if is_wrong(option)]
 
 

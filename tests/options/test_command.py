@@ -15,7 +15,7 @@ from tests.support.commands import manage
 
 class Said:
     def __init__(self, *arguments: str, **environ: str) -> None:
-        """What manage.py says, in an environment that names no database."""
+        """Runs manage.py in an environment that names no database."""
         apart = {name: "" for name in os.environ if name.startswith(("CODER", "DATABASE_URL"))}
         run = manage(*arguments, **{**apart, **environ})
         self.status, self.out, self.err = run.returncode, run.stdout, run.stderr

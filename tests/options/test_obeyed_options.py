@@ -27,7 +27,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(logs: Path) -> Iterator[Obeying]:
-    """One whose options are all set to something else than their defaults."""
+    """A server whose options all differ from their defaults."""
     with obeying(
         "--web-only",
         CODER_ACCESS_URL=ACCESS_URL,
@@ -69,7 +69,7 @@ def server(logs: Path) -> Iterator[Obeying]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Obeying]:
-    """One with the defaults, but without limits."""
+    """A server with the defaults, but without limits."""
     with obeying(
         "--web-only",
         "--dangerous-disable-rate-limits",

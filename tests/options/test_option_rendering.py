@@ -37,7 +37,7 @@ def plain() -> Configuration:
 
 
 def leaves(document: dict[str, Any], above: str = "") -> Iterator[str]:
-    """The paths of what is not a group; a URL, an address and a struct count as one."""
+    """Yields the paths of values; a URL, an address and a struct count as one value."""
     known = {option.json_path for option in CATALOGUE} | {"telemetry.trace"}
     for key, item in document.items():
         path = f"{above}{key}"

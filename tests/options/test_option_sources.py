@@ -46,7 +46,7 @@ def errors_of(environ: dict[str, str]) -> list[str]:
 
 
 def file_errors(path: Path, content: str | bytes) -> list[str]:
-    """The errors of a file without its path, which must be the same at a start and in a check."""
+    """Returns a file's errors without its path; a start and a check must give the same."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     lines = errors_of({"CODER_CONFIG_PATH": str(path)})
     assert [str(error) for error in check([str(path)])] == lines

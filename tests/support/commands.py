@@ -16,7 +16,7 @@ from tests.support.processes import PROJECT
 
 
 def run(name: str, *args: str, **options: Any) -> str:
-    """What the command prints, without white space around it."""
+    """Returns what the command prints, without white space around it."""
     out = StringIO()
     call_command(name, *args, stdout=out, **options)
     return out.getvalue().strip()

@@ -36,7 +36,7 @@ class Obeying:
         return self.server.port_of(scheme)
 
     def ask(self, path: str, **more: Any) -> Answer:
-        """The answer to a request from an address of its own, for who believes a proxy's word."""
+        """Asks from an address of its own, given in the header that a trusted proxy sets."""
         more.setdefault("X_Real_Ip", f"198.51.100.{next(_addresses) % 250}")
         return self.server.ask(path, **more)
 
@@ -46,7 +46,7 @@ class Obeying:
 
     @property
     def token(self) -> str:
-        """A session token of the owner."""
+        """Returns a session token of the owner."""
         if not self._token:
             self._token = self.sign_in().json["session_token"]
         return self._token
@@ -76,7 +76,7 @@ class Obeying:
 
 @contextmanager
 def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
-    """A server of its own with a database of its own."""
+    """Starts a server of its own with a database of its own."""
     with ExitStack() as stack:
         database = stack.enter_context(own_database())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-obey-")))

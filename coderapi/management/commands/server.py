@@ -38,7 +38,8 @@ FIRST_OWNER_FILE = "first-owner.txt"
 class Command(ServerCommand):
     help = (
         "Migrates the database, serves HTTP and runs the jobs, until SIGTERM or Ctrl-C. Takes "
-        "every option of Coder's server as a flag, a variable or from the YAML file of -c."
+        "every option of Coder's server as a flag, a variable or from the YAML file of -c. "
+        "`manage.py options` shows their values, and those of this service's own settings."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
