@@ -5,8 +5,7 @@ one place and can be thrown away and built again (`rebuild_stats`):
 
     rows → COPY → AgentStat, each row once    what came in
                 → StaleMinute, one mark for each minute of them    what must be built again
-    builder: reads marks → builds those minutes, their hour, the newest row of each agent → deletes
-             the marks that it read
+    builder: takes marks away → builds those minutes, their hour, the newest row of each agent
     collector: builder, then one snapshot
 
 Nothing is ever added to a sum or taken from it, so a row that is late, repeated or erased is no
@@ -17,8 +16,8 @@ An hour closes when its end and its last building are older than CODERAPI_STATS_
 its raw rows are dropped and its rollups stay; later rows of it are refused. So a month of old rows
 can be imported at once, is rolled up, gets snapshots (`backfill`), and is dropped a day later.
 
-The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder, percentiles), `history`
-(points, charts). `figures` and `services` take snapshots; `jobs` says when.
+The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder), `history` (points,
+charts). `figures` reads a window, `services` take snapshots, `jobs` says when.
 
 What it does not do yet: tell a row that comes again with another time (coderd makes ids at random,
 and nothing but a look into every hour would find it), nor rows of closed hours (that would need

@@ -18,11 +18,7 @@ from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.taking import ingest
 from stats.selectors import newest_snapshot, snapshot_at
-from stats.serializers import (
-    DeploymentStatsSerializer,
-    HistorySerializer,
-    VerdictsSerializer,
-)
+from stats.serializers import DeploymentStatsSerializer, HistorySerializer, VerdictsSerializer
 from stats.services import TOPIC
 from users.permissions import may
 

@@ -95,13 +95,12 @@ _FORGET_NEWEST = """
 DELETE FROM stats_newestagentstat
 WHERE date_trunc('minute', created_at, 'UTC') = ANY(%s) RETURNING agent_id
 """
-_ROWS_OF_AGENTS = """
-FROM stats_agentstat
-WHERE created_at >= %(hour)s AND created_at < %(end)s AND agent_id = ANY(%(agents)s)
-"""
-_FOUND = """
-SELECT agent_id FROM stats_newestagentstat
-WHERE created_at >= %(hour)s AND agent_id = ANY(%(agents)s)
+# Partitions are read from the newest on, up to a row of the agent.
+_NEWEST_LEFT = """
+FROM unnest(%(agents)s) AS agent, LATERAL (
+    SELECT * FROM stats_agentstat WHERE agent_id = agent
+    ORDER BY created_at DESC, id DESC LIMIT 1
+) AS r
 """
 
 
@@ -150,19 +149,14 @@ def _build_rollups(values: dict[str, Any]) -> int:
 
 def _build_newest(values: dict[str, Any], *, went: list[datetime]) -> None:
     with connection.cursor() as cursor:
-        agents: set[uuid.UUID] = set()
+        agents: list[uuid.UUID] = []
         if went:
             cursor.execute(_FORGET_NEWEST, [went])
-            agents = {agent for (agent,) in cursor.fetchall()}
+            agents = [agent for (agent,) in cursor.fetchall()]
         cursor.execute(_RAISE_NEWEST.format(rows=_STALE_ROWS), values)
-        # Of agents whose newest row went, an older one is the newest now, in whichever hour.
-        for hour in reversed(AGENT_STATS.starts()):
-            if not agents:
-                break
-            of_hour: dict[str, Any] = {"hour": hour, "end": hour + HOUR, "agents": sorted(agents)}
-            cursor.execute(_RAISE_NEWEST.format(rows=_ROWS_OF_AGENTS), of_hour)
-            cursor.execute(_FOUND, of_hour)
-            agents -= {agent for (agent,) in cursor.fetchall()}
+        if agents:
+            # An older row is the newest now, in whichever hour.
+            cursor.execute(_RAISE_NEWEST.format(rows=_NEWEST_LEFT), {"agents": agents})
 
 
 def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:

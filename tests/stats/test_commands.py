@@ -185,27 +185,6 @@ def test_an_import_of_a_pipe_ends_on_ctrl_c_and_keeps_what_it_committed() -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_import_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    deployment = stats_from_now()
-    now = deployment.now
-    rows = [
-        agent_row(now, agent=number, rx_bytes=1, connection_median_latency_ms=1)
-        for number in range(12 * BATCH_ROWS)
-    ]
-    path = write_lines(tmp_path / "rows.jsonl", *rows)
-    killed = started("import_agent_stats", path)
-    wait_for(lambda: stats_from_now().collect()["rows"] or killed.poll() is not None, seconds=90)
-    killed.kill()
-    killed.communicate()
-    before = stats_from_now().collect()["rows"]
-    assert before % BATCH_ROWS == 0
-    said = run("import_agent_stats", path)
-    assert said == f"{len(rows) - before} agent rows taken in, {before} known already."
-    found = stats_from_now().collect()
-    assert found["workspaces"]["rx_bytes"] == found["rows"] == len(rows)
-
-
-@pytest.mark.django_db(transaction=True)
 def test_the_loop_takes_snapshots_until_it_is_told_to_stop() -> None:
     loop = started("collect_deployment_stats", "--loop", "--every", "1s")
     try:

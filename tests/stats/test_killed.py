@@ -250,8 +250,9 @@ def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
     assert found[-1][1:] == (sent, sent)
 
 
-def test_an_import_goes_on_after_postgres_was_killed(
-    cluster: postgres.Handle, directory: Path
+@pytest.mark.parametrize("victim", ["import", "postgres"])
+def test_an_import_that_is_killed_is_run_again(
+    cluster: postgres.Handle, directory: Path, victim: str
 ) -> None:
     now = timezone.now()
     rows = [
@@ -262,8 +263,14 @@ def test_an_import_goes_on_after_postgres_was_killed(
     assert command(cluster, directory, "migrate").process.wait(120) == 0
     importer = command(cluster, directory, "import_agent_stats", path)
     wait_for(lambda: counted(cluster, directory) or importer.process.poll() is not None, seconds=90)
-    kill_postgres(cluster, directory)
-    importer.process.wait(90)
+    if victim == "postgres":
+        kill_postgres(cluster, directory)
+        importer.process.wait(90)
+    else:
+        importer.kill_all()
+    before = counted(cluster, directory)
+    assert before % BATCH_ROWS == 0
     again = command(cluster, directory, "import_agent_stats", path)
     assert again.process.wait(90) == 0, again.log.read_text()
+    assert f"{before} known already" in again.log.read_text()
     assert counted(cluster, directory) == len(rows)
