@@ -166,6 +166,8 @@ def _keep_agents(rows: Sequence[AgentRow]) -> Verdicts:
     verdicts = Verdicts()
     if open_hours != hours:
         rows, verdicts = _sifted(rows, partial(_unplaced, open_hours=open_hours))
+    if not rows:
+        return verdicts
     kept = _copied(rows) or _inserted(rows)
     mark_stale(kept)
     verdicts.accepted = kept.total()
