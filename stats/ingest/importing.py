@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from kernel.lines import BadLines, LinesCommand, Progress, Record, Source, Taken, records
 from stats.ingest.rows import RowError, Verdicts, from_text, parse_json
-from stats.ingest.taking import MEMBERS, Parsed, parse, take_in
+from stats.ingest.taking import MEMBERS, Parsed, minutes_of, parse, take_in
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
@@ -37,7 +37,7 @@ class ImportCommand(LinesCommand):
             taken.accepted += verdicts.accepted
             taken.duplicate += verdicts.duplicate
             # Of known rows, too: an import may have been stopped before its snapshots.
-            hours |= hours_of(row.created_at for row in parsed.agents)
+            hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
         said = f"{taken.accepted} {self.things} taken in, {taken.duplicate} known already."
         if filled := _backfill(hours, now=timezone.now()):

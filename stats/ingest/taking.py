@@ -7,12 +7,14 @@ table first, which takes half as long again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import batched
+from operator import attrgetter
 from typing import Any, Final
 
 from django.conf import settings
@@ -38,6 +40,7 @@ from stats.rollups.hours import (
     AHEAD,
     EARLIEST,
     MAX_OLD_HOURS,
+    MINUTE,
     closed_among,
     ensure_hours,
     hour_of,
@@ -108,10 +111,21 @@ def _kind_of(value: Any) -> str:
     return str(kind)
 
 
+def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
+    """Counts sorted rows by minute; where a minute ends is found by bisection."""
+    minutes: Counter[datetime] = Counter()
+    start = 0
+    while start < len(rows):
+        minute = minute_of(rows[start].created_at)
+        end = bisect_left(rows, minute + MINUTE, lo=start, key=attrgetter("created_at"))
+        minutes[minute], start = end - start, end
+    return minutes
+
+
 def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     """Takes in the parsed rows, all in one transaction. Returns what happened to each."""
     rows, verdicts = _timely(parsed.agents, now=now)
-    ensure_hours(hours_of(row.created_at for row in rows), now=now)
+    ensure_hours(hours_of(minutes_of(rows)), now=now)
     # Rows come twice without harm, so a commit whose answer is lost is tried again as it was.
     keep = partial(_kept, rows, parsed.states)
     verdicts.add(unless_deadlocked(partial(commit_surely, keep, earlier=lambda: None)))
@@ -161,7 +175,7 @@ def _sifted(
 
 def _keep_agents(rows: Sequence[AgentRow]) -> Verdicts:
     """Keeps each new row of an open hour."""
-    hours = hours_of(row.created_at for row in rows)
+    hours = hours_of(minutes_of(rows))
     open_hours = lock_open(hours)
     verdicts = Verdicts()
     if open_hours != hours:
@@ -191,7 +205,7 @@ def _copied(rows: Sequence[AgentRow]) -> Counter[datetime]:
             _copy(rows, "stats_agentstat")
     except UniqueViolation:
         return Counter()
-    return Counter(minute_of(row.created_at) for row in rows)
+    return minutes_of(rows)
 
 
 def _copy(rows: Sequence[AgentRow], table: str) -> None:
