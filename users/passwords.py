@@ -1,8 +1,8 @@
 """Rules for passwords, checking one, and hashing that cannot take the service down.
 
-Argon2 is slow and hungry on purpose. So few hashes run at once, over all processes of a host, and a
-thread that hashes or waits for its turn holds no database connection. Who waits too long is told to
-come back.
+Argon2 takes time and memory on purpose. So few hashes run at once, over all processes of the
+service on a host, and a thread that hashes or waits for its turn holds no database connection.
+Whoever waits too long is told to come back.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits for one of the host's few turns to hash. Raises: APIError 429 after two seconds."""
+    """Waits for one of the few turns to hash. Raises: APIError 429 after two seconds."""
     if not connection.in_atomic_block:
         connection.close()
     deadline = time.monotonic() + MAX_WAIT_SECONDS

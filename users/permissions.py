@@ -114,19 +114,19 @@ class Authenticated(BasePermission):
         return True
 
 
-def _unless_refused(refused: Callable[[KeyIdentity], APIError | None]) -> type[BasePermission]:
-    class Unrefused(BasePermission):
+def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[BasePermission]:
+    class Permission(BasePermission):
         def has_permission(self, request: Request, view: APIView) -> bool:
             if error := refused(identity_of(request)):
                 raise error
             return True
 
-    return Unrefused
+    return Permission
 
 
 def may(action: str) -> type[BasePermission]:
     """Makes a permission class for `resource:action`: role, scopes and allow list must agree."""
-    return _unless_refused(lambda identity: refusal(identity, action))
+    return _permission(lambda identity: refusal(identity, action))
 
 
 def scoped(*actions: str) -> type[BasePermission]:
@@ -139,11 +139,9 @@ def scoped(*actions: str) -> type[BasePermission]:
         covered = any(scopes.allow(identity.scopes, action) for action in actions)
         return None if covered else not_found()
 
-    return _unless_refused(refused)
+    return _permission(refused)
 
 
 def listing(action: str) -> type[BasePermission]:
     """Makes the class of `may` for a list, which shows only what the allow list reaches."""
-    return _unless_refused(
-        lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action)
-    )
+    return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))

@@ -31,7 +31,7 @@ REAL_COSTS = {name: getattr(passwords.BoundedArgon2, name) for name in ("time_co
 
 @contextmanager
 def every_turn_taken() -> Iterator[None]:
-    """Holds all of the host's turns to hash, as other processes would."""
+    """Holds all turns to hash, as other processes would."""
     with ExitStack() as held:
         for number in range(passwords.MAX_HASHES):
             file = held.enter_context((private_directory() / f"hashing-{number}").open("w"))

@@ -3,6 +3,7 @@
 They are for everybody, while the admin is for owners and auditors. The session is the one of the
 API: `coder_session_token`, made and ended by the functions behind `POST /users/login` and
 `/users/logout`. Who may enter the admin is signed in there as well, so that nobody signs in twice.
+A sign-in ends the session that the browser had before, whoever's it was.
 
 Each page calls the services that the API calls, with the identity of the session's key: limits,
 scopes and allow lists hold here as they hold there, and a refusal is the API's, shown as text.
