@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import shutil
 import socket
 import socketserver
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.conf import settings
@@ -25,6 +26,9 @@ from coderapi.server.children import Orders, run_as_child
 from kernel.db.connections import bound_statements
 from kernel.loops import is_alive
 from kernel.telemetry import DIRECTORY_VARIABLE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +120,18 @@ class _Handler(WSGIRequestHandler):
 
 def serve(orders: Orders, stop: threading.Event) -> None:
     """Answers every path with the metrics, until the event is set."""
+    host, port = orders["host"], orders["port"]
+    _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with make_server(host, port, _application(), _Server, _Handler) as server:
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        stop.wait()
+        server.shutdown()
+        # Whoever has connected meanwhile is answered, too.
+        while select.select([server], [], [], 0)[0]:
+            server.handle_request()
+
+
+def _application() -> WSGIApplication:
     from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -143,12 +159,7 @@ def serve(orders: Orders, stop: threading.Event) -> None:
             # Each scrape has a thread of its own, and a thread its connection.
             close_old_connections()
 
-    host, port = orders["host"], orders["port"]
-    _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with make_server(host, port, application, _Server, _Handler) as server:
-        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-        stop.wait()
-        server.shutdown()
+    return application
 
 
 if __name__ == "__main__":

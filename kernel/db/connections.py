@@ -209,7 +209,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_unavailable(error: BaseException) -> bool:
     """Tells whether the error means that the database cannot be reached or used right now."""
-    if isinstance(error, django.db.InterfaceError):
+    if isinstance(error, (django.db.InterfaceError, psycopg.InterfaceError)):
         return True
     state = sqlstate(error)
     if state is None:
@@ -264,7 +264,7 @@ def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) 
             with transaction.atomic(durable=True):
                 found = earlier() if lost else None
                 return body() if found is None else found
-        except OPERATIONAL_ERRORS as error:
+        except (django.db.Error, psycopg.Error) as error:
             if not (lost or is_fate_unknown(error)) or not is_unavailable(error):
                 raise
             lost = True
