@@ -35,8 +35,8 @@ MIN_POOL_SIZE = 2
 # count, not the server, which may be frozen; PgBouncer would refuse time-outs at connect.
 STATEMENT_SECONDS = 3.5
 CANCEL_SECONDS = 0.3
-# A transaction whose commit was lost may be tried again for so long after its beginning. The last try
-# may wait for a connection, too.
+# A transaction whose commit was lost is tried again for so long after its beginning. The last try
+# may wait for a connection besides.
 SETTLE_SECONDS = STATEMENT_SECONDS
 SETTLE_PAUSE_SECONDS = 0.1
 
