@@ -110,11 +110,16 @@ class DayFilter(admin.SimpleListFilter):
         return [(f"{day:%Y-%m-%d}", f"{day:%Y-%m-%d}") for day in reversed(past[-MAX_DAYS:])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Report]) -> QuerySet[Report]:
-        day = parse_date(self.value() or "")
-        if day is None:
-            return queryset
-        start = datetime.combine(day, time(), UTC)
-        return queryset.filter(received_at__gte=start, received_at__lt=start + REPORTS.span)
+        try:
+            day = parse_date(self.value() or "")
+            if day is None:
+                return queryset
+            start = datetime.combine(day, time(), UTC)
+            end = start + REPORTS.span
+        except (ValueError, OverflowError):
+            # 30 February, and the last day that Python knows.
+            return queryset.none()
+        return queryset.filter(received_at__gte=start, received_at__lt=end)
 
 
 class VersionFilter(admin.SimpleListFilter):

@@ -94,6 +94,15 @@ class CrashFilter(logging.Filter):
         return record.exc_info is not None
 
 
+# What would begin another line, or tell a terminal what to do.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+def _one_line(message: str) -> str:
+    """Escapes control characters, so that what a client sent cannot pass for a line of the log."""
+    return message.translate(_CONTROLS)
+
+
 class HumanFormatter(logging.Formatter):
     """`2026-11-25 12:00:00.000 [info] name: message`, with the request id where there is one."""
 
@@ -101,7 +110,7 @@ class HumanFormatter(logging.Formatter):
         request_id = getattr(record, "request_id", "")
         line = (
             f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')}.{int(record.msecs):03d} "
-            f"[{record.levelname.lower()}] {record.name}: {record.getMessage()}"
+            f"[{record.levelname.lower()}] {record.name}: {_one_line(record.getMessage())}"
         )
         if request_id:
             line += f" request_id={request_id}"

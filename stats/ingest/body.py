@@ -14,9 +14,10 @@ from stats.ingest.rows import Numbered
 
 MAX_ROWS = 10_000
 MAX_INFLATED_BYTES = 64 * MEBIBYTE
-# A row has some dozens of members. What has far more must not be parsed only to be refused: tiny
-# values take many times the memory of their text.
+# A row has some dozens of members, and one object within it. What has far more must not be parsed
+# only to be refused: tiny values take many times the memory of their text.
 MAX_COMMAS = 300 * MAX_ROWS
+MAX_CONTAINERS = 10 * MAX_ROWS
 # Empty lines are no rows, but each takes its time.
 MAX_LINES = 10 * MAX_ROWS
 # Block-wise compressors make several. Of empty ones, eight megabytes would hold 400,000. Within
@@ -33,7 +34,8 @@ def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
     Raises: APIError 400 (no JSON, broken gzip), 413 (too many rows, too much inflated), 415.
     """
     text = _decoded(body, encoding=encoding)
-    if text.count(b",") > MAX_COMMAS:
+    containers = text.count(b"[") + text.count(b"{")
+    if text.count(b",") > MAX_COMMAS or containers > MAX_CONTAINERS:
         raise _too_many_rows()
     found = _json_lines(text) if _is_lines(text) else _one_value(text)
     if len(found) > MAX_ROWS:
@@ -79,7 +81,7 @@ def _is_lines(text: bytes) -> bool:
 
 
 def _one_value(text: bytes) -> list[Numbered]:
-    value = parse_json(text)
+    value = parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 

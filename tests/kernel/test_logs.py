@@ -44,6 +44,13 @@ def formatter(name: str) -> logging.Formatter:
     return kind(settings.pop("format"), **settings)
 
 
+def test_message_cannot_begin_another_line_for_people() -> None:
+    hostile = record(level=logging.WARNING)
+    hostile.msg = "a\nFAKE \x1b[31mb"
+
+    assert logs.HumanFormatter().format(hostile).endswith("x: a\\x0aFAKE \\x1b[31mb")
+
+
 def test_json_line_names_level_time_and_extras() -> None:
     line = json.loads(formatter("json").format(record(level=logging.WARNING, count=3)))
     assert line["level"] == "WARNING"

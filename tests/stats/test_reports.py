@@ -96,6 +96,7 @@ def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) ->
         (gzip.compress(b"[[" + b"1," * MAX_COMMAS + b"1,1]]", mtime=0), "gzip", 413),
         (gzip.compress(b"{}\n[" + b"1," * MAX_COMMAS + b"1,1]", mtime=0), "gzip", 413),
         (gzip.compress(b"{}" + b"\n[]" * MAX_ROWS, mtime=0), "gzip", 413),
+        (gzip.compress(b"[" + b"[[[[[[]]]]]]," * 2 * MAX_ROWS + b"1]", mtime=0), "gzip", 413),
         (gzip.compress(b"{}" + b"\n" * (MAX_LINES + 2) + b"{}", mtime=0), "gzip", 413),
         (gzip.compress(b"", mtime=0) * (MAX_MEMBERS + 1), "gzip", 413),
     ],
