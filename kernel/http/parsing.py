@@ -26,7 +26,7 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
         raise APIError(400, "The request body must be valid JSON.", detail="The body is empty.")
     if sum(map(body.count, (b"[", b"{", b","))) > max_values:
         detail = f"It may have {max_values} values."
-        raise APIError(400, "The request body has too many values.", detail=detail)
+        raise APIError(400, "The request body's JSON has too many values.", detail=detail)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
