@@ -1,4 +1,7 @@
-"""Noise rules that come with the service, each with its reason and source."""
+"""Noise rules that come with the service, each with its reason and source.
+
+A rule that is added here reaches databases that exist by a migration that calls `ship` again.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ by a heartbeat. Memories of keys and documents rely on it and stay unused while 
 `replicas` lists the processes that are connected now. Their connections' names say who they are.
 
 A request waits two seconds for a connection, and for each statement so long that it is answered
-within six. The clock is ours: a frozen server has none, and PgBouncer refuses time-outs at connect.
+within six. We measure the time in our own process, because a frozen server cannot, and PgBouncer
+does not accept time-out settings when connecting.
 A commit whose answer is lost is told apart from one that failed (`FateUnknownError`).
 
 Not done here: bounds for jobs and commands, whose statements may take long; who needs one there
