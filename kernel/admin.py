@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -24,8 +25,31 @@ from kernel.http.errors import Validation, invalid
 logger = logging.getLogger(__name__)
 
 
+def _is_id(field: Any, text: str) -> bool:
+    """Tells whether PostgreSQL could compare the text with an id of this field."""
+    try:
+        field.run_validators(field.to_python(text))
+    except (ValidationError, ValueError, OverflowError):
+        return False
+    return True
+
+
+class _RowSelect(AutocompleteSelect):
+    """Offers nothing for a text that is no id, and leaves it to the form to refuse it."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        key = cast("Any", self.field).target_field
+        ids = [each for each in value if not each or _is_id(key, str(each))]
+        return super().optgroups(name, ids, attr)
+
+
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
     """The base of every page of ours: what cannot be an id of a row is no error of the server."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = _RowSelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def response_action(
         self,
@@ -39,11 +63,8 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
 
     def _require_id(self, text: str) -> None:
         """Raises: APIError 400 for text that PostgreSQL could not even compare with an id."""
-        key: Any = self.model._meta.pk
-        try:
-            key.run_validators(key.to_python(text))
-        except (ValidationError, ValueError, OverflowError):
-            raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected.")) from None
+        if not _is_id(self.model._meta.pk, text):
+            raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected."))
 
 
 class ReadOnlyAdmin(ServiceAdmin[Any]):
