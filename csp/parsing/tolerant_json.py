@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from kernel.http.errors import APIError
+from kernel.http.parsing import values_at_most
 
 REPLACEMENT = "\ufffd"
 MAX_DIGITS = 20
@@ -26,7 +27,7 @@ def load(body: bytes) -> Any:
     """
     if not body.strip():
         raise _not_json("The body is empty.")
-    if sum(map(body.count, (b"[", b"{", b","))) > MAX_VALUES:
+    if values_at_most(body) > MAX_VALUES:
         raise _not_json(f"It has more than {MAX_VALUES} values.")
     try:
         return _loaded(body)
