@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test quick check coverage docs bench faults audit clean lock
+.PHONY: help setup serve test quick check coverage docs bench faults audit wheel clean lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,12 @@ faults: setup ## Break what the service stands on, and count what is lost; docs/
 audit: setup ## Look for known vulnerabilities of the pinned packages (needs advisories from the network)
 	@bin/audit
 
+wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index, for hatchling)
+	@bin/setup run
+	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+
 lock: ## Resolve the lock files again (needs uv)
 	@bin/lock
 
 clean: ## Remove the virtual environment and every cache
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

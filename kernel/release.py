@@ -1,4 +1,4 @@
-"""Tells development builds from releases: by the version, or by a checkout off a tag."""
+"""Tells a checkout from an installed package, and development builds from releases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import subprocess
 from pathlib import Path
 
 GIT_TIMEOUT_SECONDS = 5
+ROOT = Path(__file__).resolve().parent.parent
+IS_CHECKOUT = (ROOT / "manage.py").is_file()
+# The program that has the commands, as messages name it.
+PROGRAM = "manage.py" if IS_CHECKOUT else "coderapi"
 
 
 def is_development(base_dir: Path, version: str) -> bool:

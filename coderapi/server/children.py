@@ -17,17 +17,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import django
 
 from coderapi.bootstrap import adopt_flags
 from kernel.loops import Backoff, run_until_signalled
+from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parents[2]
 # A child that has not finished in this time after the supervisor's end is killed.
 ORPHAN_SECONDS = 25.0
 
@@ -61,10 +60,11 @@ class Child:
         self.due = None
         self._started_at = time.monotonic()
         self._process = process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", self._module],
+            # -P: a module in the current directory must not stand in for one of ours.
+            [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env=_environment(),
         )
         if process.stdin is not None:
             # A child that died already is reported by the thread that waits for it.
@@ -98,9 +98,10 @@ class Child:
             self._process.wait()
 
 
-def _python_path() -> str:
-    inherited = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(PROJECT), *([inherited] if inherited else [])])
+def _environment() -> dict[str, str]:
+    """Returns our environment, with a checkout on the path. An installed package is there."""
+    path = [str(ROOT) if IS_CHECKOUT else "", os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def _cause(code: int) -> str:
@@ -124,7 +125,7 @@ def take_over() -> Orders:
     pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     line = pipe.readline()
     if not line:
-        sys.exit("This program is started by `manage.py server`.")
+        sys.exit(f"This program is started by `{PROGRAM} server`.")
     threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()
     orders: Orders = json.loads(line)
     return orders

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from kernel.postgres.account import Account, PostgresError
+from kernel.release import PROGRAM
 
 Source = Literal["wheel", "system"]
 
@@ -79,7 +80,7 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
         )
     raise PostgresError(
         f"{home} belongs to PostgreSQL {major}, whose programs are not here (found: {here}). "
-        f"Install PostgreSQL {major}; `manage.py postgres upgrade` then moves the data to a newer "
+        f"Install PostgreSQL {major}; `{PROGRAM} postgres upgrade` then moves the data to a newer "
         "one if you wish."
     )
 

@@ -32,6 +32,7 @@ from kernel.postgres.place import (
     unfollowed,
     url,
 )
+from kernel.release import PROGRAM
 
 LOCK_SECONDS = 180
 POLL_SECONDS = 0.05
@@ -137,7 +138,7 @@ def why_away(data_dir: Path) -> str:
     """Says why the cluster's server does not run, as far as a look at its files tells; else ""."""
     cluster = Cluster(data_dir / "postgres")
     if cluster.stopped.exists():
-        return "It was stopped by `manage.py postgres stop`."
+        return f"It was stopped by `{PROGRAM} postgres stop`."
     return life.room_problem(cluster)
 
 
@@ -150,7 +151,7 @@ def address(data_dir: Path) -> tuple[str, bool]:
     if place.cluster.major is None:
         raise PostgresError(
             f"There is no private PostgreSQL under {place.data_dir} yet: "
-            "`manage.py postgres serve` or `manage.py server` makes one."
+            f"`{PROGRAM} postgres serve` or `{PROGRAM} server` makes one."
         )
     server = life.running(place.cluster)
     if server and server.ready:

@@ -78,7 +78,7 @@ def test_no_other_command_of_the_image_is_left_out() -> None:
 
 
 def test_build_collects_static_files_and_needs_no_secret_for_it(image: Image) -> None:
-    assert (image.app / "staticfiles" / "staticfiles.json").exists()
+    assert (image.app / "coderapi" / "staticfiles" / "staticfiles.json").exists()
     assert list(image.app.glob("coderapi/__pycache__/settings.*.pyc"))
 
 

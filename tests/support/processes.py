@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -109,6 +109,9 @@ def in_database(url: str, name: str) -> str:
 class Program:
     """A `manage.py` command in a session of its own, all of whose processes can be found."""
 
+    entry: Sequence[str] = (sys.executable, str(PROJECT / "manage.py"))
+    directory: Path | None = None
+
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
         """An empty variable counts as one that is not set."""
         self.mark = f"TEST_MARK={uuid.uuid4().hex}"
@@ -116,7 +119,8 @@ class Program:
         name, _, value = self.mark.partition("=")
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, str(PROJECT / "manage.py"), *arguments],
+                [*self.entry, *arguments],
+                cwd=self.directory,
                 env={k: v for k, v in {**os.environ, **environment, name: value}.items() if v},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

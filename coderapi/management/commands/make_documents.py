@@ -4,7 +4,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from coderapi import generated
@@ -12,14 +11,14 @@ from coderapi import generated
 
 class Command(BaseCommand):
     help = (
-        "Makes the documents that follow from the code, such as docs/openapi.yml; with --check, "
-        "shows how the ones in the directory (the project by default) differ from that and fails "
+        "Makes the documents that follow from the code, such as docs/openapi.yml, in the current "
+        "directory or another; with --check, shows how the ones there differ from that and fails "
         "when they do."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("directory", nargs="?", type=Path, default=settings.BASE_DIR)
+        parser.add_argument("directory", nargs="?", type=Path, default=Path())
         parser.add_argument("--check", action="store_true", help="Write nothing, only compare.")
 
     def handle(self, *, directory: Path, check: bool, **options: Any) -> str:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from coderapi import __version__
 from coderapi.bootstrap import BASE_DIR, server_flags
-from kernel.release import is_development
+from kernel.release import PROGRAM, is_development
 from options.configuration import Configuration, ConfigurationError, check
 from options.rendering import option_value
 from options.start import load_for_start
@@ -20,7 +20,7 @@ from options.table import Row, option_rows, tables
 class Command(BaseCommand):
     help = (
         "Shows Coder's options as they are in force here, then this service's own settings, and "
-        "where each value comes from. Takes Coder's flags as `manage.py server` does. With "
+        f"where each value comes from. Takes Coder's flags as `{PROGRAM} server` does. With "
         "--check, says instead what is wrong with YAML files. Neither needs a database or a server."
     )
     requires_system_checks: list[str] = []

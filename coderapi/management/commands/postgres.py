@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from kernel import postgres
 from kernel.datadir import DataDirectoryError, data_dir
 from kernel.loops import repeat
+from kernel.release import PROGRAM
 
 ACTIONS = {
     "url": "print the address, password included, without starting anything",
@@ -63,7 +64,7 @@ class Command(BaseCommand):
     def _url(self, directory: Path) -> str:
         url, listening = postgres.address(directory)
         if not listening:
-            self.stderr.write("It is not running: `manage.py postgres serve` starts it.")
+            self.stderr.write(f"It is not running: `{PROGRAM} postgres serve` starts it.")
         return url
 
     def _serve(self, directory: Path) -> str:

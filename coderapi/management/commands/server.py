@@ -24,6 +24,7 @@ from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from kernel.datadir import write_private
 from kernel.db.connections import discard_pool
+from kernel.release import PROGRAM
 from options.written_config import yaml_document
 from tokens.services import ensure_first_owner
 
@@ -39,14 +40,14 @@ class Command(ServerCommand):
     help = (
         "Migrates the database, serves HTTP and runs the jobs, until SIGTERM or Ctrl-C. Takes "
         "every option of Coder's server as a flag, a variable or from the YAML file of -c. "
-        "`manage.py options` shows their values, and those of this service's own settings."
+        f"`{PROGRAM} options` shows their values, and those of this service's own settings."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--web-only",
             action="store_true",
-            help="Serve HTTP without the jobs; `manage.py worker` runs them elsewhere.",
+            help=f"Serve HTTP without the jobs; `{PROGRAM} worker` runs them elsewhere.",
         )
 
     def handle(self, *, web_only: bool, **options: Any) -> str | None:

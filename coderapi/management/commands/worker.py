@@ -12,6 +12,7 @@ from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
 from jobs.worker import work
 from kernel.loops import run_until_signalled
+from kernel.release import PROGRAM
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class Command(ServerCommand):
     help = (
         "Runs the jobs that are due, until SIGTERM or Ctrl-C; then jobs under way have their "
         "own time to end. Any number of workers may run. Takes Coder's flags as "
-        "`manage.py server` does."
+        f"`{PROGRAM} server` does."
     )
 
     def handle(self, **options: Any) -> None:
