@@ -11,6 +11,7 @@ from django.core.management import get_commands
 
 from coderapi import __version__
 from coderapi.settings import BASE_DIR
+from jobs import registry
 from options.catalogue import CATALOGUE
 from tests.support.processes import PACKAGES
 
@@ -39,6 +40,19 @@ def test_no_command_is_described_that_is_not_there() -> None:
     described = set(re.findall(r"^\| `(\w+)", read("docs/commands.md"), re.MULTILINE))
 
     assert described <= set(COMMANDS)
+
+
+def test_every_job_is_described_and_no_other() -> None:
+    described = re.findall(r"^\| `(\w+)` \|", read("docs/scheduling.md"), re.MULTILINE)
+
+    assert described
+    assert sorted(described) == sorted(job.name for job in registry.all_jobs())
+
+
+def test_front_page_leads_to_every_document() -> None:
+    documents = {path.name for path in (BASE_DIR / "docs").glob("*.md")} - {"README.md"}
+
+    assert {name for name in documents if f"({name})" not in read("docs/README.md")} == set()
 
 
 def test_every_option_is_described() -> None:
