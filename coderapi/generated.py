@@ -23,7 +23,7 @@ CODERS = (
     "Coder's options. All of its server's environment variables are understood: docs/options.md "
     "has them. These are the ones to look at first."
 )
-COMPOSITION = "For docker-compose.yml alone."
+COMPOSITION = "For docker-compose.yml and docker/metrics.yml alone."
 # The options of Coder's that one needs first, in this order.
 CODERS_FIRST = (
     "CODER_ACCESS_URL",
@@ -38,10 +38,15 @@ CODERS_FIRST = (
     "CODER_PROMETHEUS_ENABLE",
     "CODER_UPDATE_CHECK",
 )
-# The variables that docker-compose.yml has as ${NAME:-default}: name, default, meaning.
+# The variables that the two files have as ${NAME:-default}: name, default, meaning.
 COMPOSE_VARIABLES = (
     ("PROXY_HTTP", "127.0.0.1:8080", "Where the proxy is reached on this machine by HTTP."),
     ("PROXY_HTTPS", "127.0.0.1:8443", "The same by HTTPS, once docker/tls has a certificate."),
+    (
+        "METRICS",
+        "127.0.0.1:2112-2121",
+        "Ports for web's metrics, one a replica: docker/metrics.yml.",
+    ),
 )
 WIDTH = 98
 

@@ -10,11 +10,14 @@ from jobs.models import JobRun, JobRunQuerySet
 from jobs.selectors import late_jobs
 from kernel.telemetry import metrics
 
-RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", ["job", "outcome"])
+# A label `job` would meet the one that Prometheus gives to all that it scrapes.
+JOB = "job_name"
+
+RUNS = Counter("coderapi_job_runs", "Runs of jobs by outcome: ok or failed.", [JOB, "outcome"])
 RUN_SECONDS = Histogram(
     "coderapi_job_run_seconds",
     "How long a run of a job took.",
-    ["job"],
+    [JOB],
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
 )
 
@@ -42,13 +45,13 @@ def _late(now: datetime) -> metrics.Values:
     return {(job,): float(late) for job, late in late_jobs(now).items()}
 
 
-metrics.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=["job"])
+metrics.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=[JOB])
 metrics.figure(
-    "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=["job"]
+    "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=[JOB]
 )
 metrics.figure(
     "coderapi_job_late",
     "1 if a job's run takes too long, or its next one has not ended in time, else 0.",
     _late,
-    labels=["job"],
+    labels=[JOB],
 )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import select
 import shutil
 import socket
 import socketserver
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -29,6 +32,7 @@ from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from prometheus_client import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +135,48 @@ def serve(orders: Orders, stop: threading.Event) -> None:
             server.handle_request()
 
 
+# The roles of the supervisor's children by their modules. granian's main process starts the others.
+ROLES = {
+    "coderapi.server.http": "http",
+    "coderapi.server.jobs": "jobs",
+    "coderapi.server.prometheus": "metrics",
+    "from multiprocessing.spawn import spawn_main": "web",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ThisServer:
+    """Reads, for a scrape, the server's build and the system's figures of each of its processes."""
+
+    supervisor: int
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client import ProcessCollector
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ["version", "coder_version", "python_version"]
+        build = GaugeMetricFamily("coderapi_build_info", "The build that runs: 1.", labels=labels)
+        build.add_metric([settings.VERSION, settings.CODER_VERSION, platform.python_version()], 1)
+        families: dict[str, Any] = {build.name: build}
+        for pid, role in _descent(self.supervisor, "supervisor"):
+            for read in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                new = type(read)(read.name, read.documentation, labels=["role", "pid"])  # type: ignore[call-arg]
+                family = families.setdefault(read.name, new)
+                family.add_metric([role, str(pid)], read.samples[0].value)
+        return families.values()
+
+
+def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
+    """Yields a process and all that it has started, each with its role."""
+    yield pid, role
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                arguments = Path(f"/proc/{child}/cmdline").read_text(errors="replace")
+                found = (ROLES[known] for known in ROLES if known in arguments)
+                yield from _descent(child, next(found, role))
+
+
 def _application() -> WSGIApplication:
     from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -149,6 +195,7 @@ def _application() -> WSGIApplication:
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
     registry.register(Figures())
+    registry.register(ThisServer(os.getppid()))
     shown = make_wsgi_app(registry)
 
     def application(environ: Any, start_response: Any) -> Any:

@@ -13,11 +13,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from coderapi.generated import COMPOSE_VARIABLES
 from tests.support.containers import (
     COMPOSE_FILE,
     DOCKERFILE,
+    METRICS_FILE,
     VARIABLE,
     build_context,
     composition,
@@ -176,7 +178,18 @@ def test_every_variable_has_the_default_that_the_example_environment_shows() -> 
 
 
 def _compose_text() -> str:
-    return COMPOSE_FILE.read_text()
+    return COMPOSE_FILE.read_text() + METRICS_FILE.read_text()
+
+
+def test_metrics_are_published_where_the_image_serves_them() -> None:
+    (service,) = yaml.safe_load(METRICS_FILE.read_text())["services"].items()
+    name, added = service
+    port = image_environment()["CODER_PROMETHEUS_ADDRESS"].removeprefix("0.0.0.0:")
+
+    assert SERVICES[name]["command"][0] == "server"
+    assert added["environment"] == {"CODER_PROMETHEUS_ENABLE": "true"}
+    assert [published.rpartition(":")[2] for published in added["ports"]] == [port]
+    assert only(stages()[-1], "EXPOSE").value.split() == ["3000", port]
 
 
 @pytest.mark.parametrize("kind", ["networks", "volumes", "secrets"])

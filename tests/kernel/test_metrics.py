@@ -19,6 +19,7 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
+from coderapi import __version__
 from coderapi.server import prometheus
 from jobs.models import JobRun
 from jobs.registry import Job
@@ -81,7 +82,7 @@ def test_job_runs_are_counted_by_outcome(error: Exception | None, outcome: str) 
             raise error
         return 1
 
-    labels = {"job": "counted", "outcome": outcome}
+    labels = {"job_name": "counted", "outcome": outcome}
     before = REGISTRY.get_sample_value("coderapi_job_runs_total", labels) or 0
     run_job(Job(name="counted", every=timedelta(days=1), run=run), timezone.now())
     assert REGISTRY.get_sample_value("coderapi_job_runs_total", labels) == before + 1
@@ -135,6 +136,8 @@ def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for figure in metrics.figures():
         yield figure.name, "gauge", figure.labels
     yield "coderapi_database_up", "gauge", ()
+    for read in prometheus.ThisServer(os.getpid()).collect():
+        yield _shown_name(read), read.type, tuple(read.samples[0].labels)
 
 
 def _shown_name(family: Metric) -> str:
@@ -147,6 +150,10 @@ def test_every_metric_is_documented() -> None:
         for name, kind, labels in ROW.findall(DOCUMENT.read_text())
     }
     assert rows == set(declared())
+
+
+def test_no_label_is_one_that_prometheus_sets_itself() -> None:
+    assert not {"job", "instance"} & {label for _, _, labels in declared() for label in labels}
 
 
 def test_directories_of_killed_servers_are_removed(
@@ -195,7 +202,15 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
         for _ in range(10):
             assert server.get("/api/v2/buildinfo") == 200
         assert builds(scraped(port)) == before + 10
-        assert "coderapi_database_up 1.0" in scraped(port)
+        text = scraped(port)
+        assert "coderapi_database_up 1.0" in text
+        assert f'version="{__version__}"' in of(text, "coderapi_build_info")[0]
+        for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds"):
+            roles = [re.findall(r'role="(\w+)"', line)[0] for line in of(text, f"process_{name}")]
+            assert sorted(roles) == ["http", "http", "metrics", "supervisor", "web", "web"]
+        assert {f'pid="{pid}"' for pid in server.web_workers()} <= set(
+            re.findall(r'pid="\d+"', text)
+        )
         server.end(signal.SIGTERM)
         assert not list(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*"))
 
@@ -206,6 +221,10 @@ def scraped(port: int) -> str:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
     return ""
+
+
+def of(text: str, name: str) -> list[str]:
+    return re.findall(rf"^{name}{{.*$", text, re.MULTILINE)
 
 
 def builds(text: str) -> float:

@@ -25,6 +25,7 @@ from tests.support.processes import DEADLINE_SECONDS, PROJECT, Program, own_data
 
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"
 COMPOSE_FILE = PROJECT / "docker-compose.yml"
+METRICS_FILE = PROJECT / "docker" / "metrics.yml"
 PLACE = re.compile(r"(?<!\w)(/opt/venv|/app|/data|/run/secrets|0\.0\.0\.0:3000)(?![\w-])")
 VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^}]*)\}")
 
