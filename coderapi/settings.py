@@ -316,3 +316,5 @@ LOGGING = logs.configuration(
     chatter=[".*"] if OPTIONS["verbose"] else OPTIONS["logging.log_filter"] or [],
 )
 logs.withhold(OPTIONS.secrets())
+ACCESS_LOG = OPTIONS["CODERAPI_ACCESS_LOG"]
+ACCESS_LOG_FORMAT = OPTIONS["CODERAPI_ACCESS_LOG_FORMAT"]

@@ -1,4 +1,4 @@
-"""The WSGI application of a worker process: bounds on bodies, then Django."""
+"""The WSGI application of a worker process: the access log, bounds on bodies, then Django."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http.body import Readers, bounded
 from kernel.http.client_address import address_of, rate_limit_bucket
+from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -59,13 +60,18 @@ def _application(readers: Readers) -> WSGIApplication:
     bound_statements()
     listener.start()
     metrics.start_sampling()
-    return bounded(
+    application = bounded(
         complete(django_application),
         readers=readers,
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),
         build_version=settings.BUILD_VERSION,
     )
+    if not settings.ACCESS_LOG:
+        return application
+    log = AccessLog(settings.ACCESS_LOG, settings.ACCESS_LOG_FORMAT)
+    log.start()
+    return logged(application, log=log, address_of=address_of)
 
 
 readers = Readers(settings.MAX_BODY_READERS)

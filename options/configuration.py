@@ -48,8 +48,8 @@ class Configuration:
         return self.values[json_path]
 
     def option(self, name: str) -> Option:
-        """Returns the option of this name, with the default that holds on this machine."""
-        return next(option for option in self.options if option.name == name)
+        """Returns the option, or the setting of ours, with the default of this machine."""
+        return next(each for each in (*self.options, *OWN_OPTIONS) if each.name == name)
 
     def value(self, option_name: str) -> Any:
         return self.values[self.option(option_name).json_path]

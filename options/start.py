@@ -26,7 +26,10 @@ DEFAULT_API_RATE_LIMIT = 512
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "put a proxy that can do so in front, and switch TLS off here"
-_LOG_OPTIONS = ("Human Log Location", "JSON Log Location", "Stackdriver Log Location")
+_LOG_OPTIONS = (
+    *("Human Log Location", "JSON Log Location", "Stackdriver Log Location"),
+    "CODERAPI_ACCESS_LOG",
+)
 
 # The option's name, the problem, and what is accepted instead.
 type _Complaint = tuple[str, str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -74,8 +74,12 @@ def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
     address = parse_address(peer)
     if address is None:
         return False
-    networks = (ip_network(origin, strict=False) for origin in trusted_origins)
-    return any(address in network for network in networks)
+    return any(address in network for network in _networks(tuple(trusted_origins)))
+
+
+@lru_cache(maxsize=8)
+def _networks(origins: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(origin, strict=False) for origin in origins)
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,8 @@
 or nowhere. Every line carries the id of its request and passes a filter that takes secrets out:
 session tokens, passwords in URLs, and the secret options' own values.
 
+`access` writes a line for each answer where that is asked for.
+
 `metrics` has the three kinds that there are. Where something happens, an app counts it with
 prometheus_client itself, in its module `metrics`. What merely is, such as the state of a pool, is a
 *sample*: each process reads it every two seconds, and no request pays for it. What the database

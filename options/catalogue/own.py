@@ -112,6 +112,19 @@ OWN_OPTIONS = (
         Text(REDIS_URL),
         secret=True,
     ),
+    _own(
+        "CODERAPI_ACCESS_LOG",
+        "A file for a line about each answer, such as /dev/stdout; without it there is none. "
+        "Queries and tokens are not in it.",
+        Text(),
+    ),
+    _own(
+        "CODERAPI_ACCESS_LOG_FORMAT",
+        "The form of these lines: common (the common log format, and the milliseconds and the "
+        "request id), or json.",
+        Text(one_of("common", "json")),
+        default="common",
+    ),
     _own("CODERAPI_WEB_WORKERS", "Web processes; one a core by default.", Integer(1, 64)),
     _own(
         "CODERAPI_WEB_THREADS",

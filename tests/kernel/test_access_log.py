@@ -1,0 +1,236 @@
+"""The access log: a line for every answer, early refusals too, and no query, token or secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.http import body
+from kernel.http.body import Readers, bounded
+from kernel.telemetry import access, logs
+from kernel.telemetry.access import FORMS, AccessLog, Answered, as_common, as_json, blocks, logged
+from tests.support.live import Server
+from tests.support.processes import own_database, wait_for
+
+TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
+ANSWERED = Answered(
+    at=1_795_696_496.25,
+    client="203.0.113.9",
+    method="GET",
+    path="/api/v2/buildinfo",
+    protocol="HTTP/1.1",
+    status=200,
+    size=438,
+    seconds=0.0012345,
+    request_id="bcbdef06-1ac2-475c-b242-acf849b2e8a1",
+    user_agent="curl/8",
+)
+COMMON = re.compile(
+    r'(\S+) - - \[[^]]+\] "(\w+) (\S+) HTTP/1\.[01]" (\d{3}) (\d+) (\d+\.\d{3}) ([0-9a-f-]+)'
+)
+
+
+def test_common_form() -> None:
+    assert as_common(ANSWERED) == (
+        b'203.0.113.9 - - [26/Nov/2026:12:34:56 +0000] "GET /api/v2/buildinfo HTTP/1.1" 200 438 '
+        b"1.234 bcbdef06-1ac2-475c-b242-acf849b2e8a1\n"
+    )
+
+
+def test_json_form() -> None:
+    assert json.loads(as_json(ANSWERED)) == {
+        "ts": "2026-11-26T12:34:56.250Z",
+        "client": "203.0.113.9",
+        "method": "GET",
+        "path": "/api/v2/buildinfo",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "bytes": 438,
+        "duration_ms": 1.234,
+        "request_id": "bcbdef06-1ac2-475c-b242-acf849b2e8a1",
+        "user_agent": "curl/8",
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=st.text(st.characters(max_codepoint=255)))
+def test_what_a_client_sends_makes_one_line(form: str, text: str) -> None:
+    sent = ANSWERED._replace(method=text, path=text, user_agent=text)
+    line = FORMS[form](sent).decode()
+    assert line.count("\n") == 1
+    if form == "common":
+        assert line.count('"') == 2
+    else:
+        json.loads(line)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("before", [0, access.MAX_PATH - 20, access.MAX_AGENT - 20])
+def test_no_token_and_no_secret_of_an_option_is_written(form: str, before: int) -> None:
+    logs.withhold(["a-secret-of-an-option"])
+    try:
+        for secret in (TOKEN, "a-secret-of-an-option"):
+            text = f"/{'x' * before}/{secret}"
+            line = FORMS[form](ANSWERED._replace(path=text, user_agent=text)).decode()
+            assert secret[-11:] not in line
+            assert len(line) < 2 * access.MAX_PATH
+    finally:
+        logs.withhold([])
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(20, 60))
+def test_blocks_hold_whole_lines(lines: list[bytes], most: int) -> None:
+    made = list(blocks(lines, most=most))
+    assert b"".join(made) == b"".join(lines)
+    assert all(len(block) <= most for block in made)
+    ends = {len(b"".join(lines[:n])) for n in range(len(lines) + 1)}
+    assert {len(b"".join(made[:n])) for n in range(len(made) + 1)} <= ends
+
+
+def started(status: str, headers: Any, *more: Any) -> Any:
+    """A server's `start_response`."""
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "readers", "deadline"),
+    [(200, 5, 2, 10.0), (413, 40_000_000, 2, 10.0), (408, 5, 2, -10.0), (503, 5, 1, 10.0)],
+)
+def test_answers_before_the_application_are_logged(
+    status: int,
+    length: int,
+    readers: int,
+    deadline: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ok(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X-Coder-Request-Id", "1-2")])
+        return [b"ab", b"c"]
+
+    monkeypatch.setattr(body, "DEADLINE_SECONDS", deadline)
+    all_readers = Readers(readers)
+    log = AccessLog(str(tmp_path / "log"), "common")
+    app = logged(
+        bounded(ok, readers=all_readers, caps={}, address_of=lambda _: "other", build_version="v1"),
+        log=log,
+        address_of=lambda environ: str(environ["REMOTE_ADDR"]),
+    )
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/p",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "CONTENT_LENGTH": str(length),
+        "wsgi.input": io.BytesIO(b"12345"),
+    }
+    with ExitStack() as stack:
+        if readers == 1:
+            stack.enter_context(all_readers.admitted("somebody"))
+        answer = b"".join(app(environ, started))
+    log.write()
+    found = COMMON.fullmatch((tmp_path / "log").read_text().rstrip())
+    assert found
+    assert found.group(1, 2, 3, 4, 5) == (
+        *("192.0.2.1", "POST", "/p", str(status)),
+        str(len(answer)),
+    )
+
+
+def test_a_crash_is_logged_as_500(tmp_path: Path) -> None:
+    def broken(environ: Any, start_response: Any) -> list[bytes]:
+        raise ValueError("no")
+
+    log = AccessLog(str(tmp_path / "log"), "json")
+    app = logged(broken, log=log, address_of=lambda _: "")
+    with pytest.raises(ValueError, match="no"):
+        app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, started)
+    log.write()
+    assert json.loads((tmp_path / "log").read_text())["status"] == 500
+
+
+def test_answers_that_nobody_can_write_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(access, "MAX_WAITING", 2)
+    log = AccessLog(str(tmp_path / "gone" / "log"), "common")
+    for _ in range(5):
+        log.add(ANSWERED)
+    log.write()
+    assert "No such file or directory" in caplog.text
+    assert "left out 3 answers" in caplog.text
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_server_logs_every_answer(tmp_path: Path) -> None:
+    written, moved = tmp_path / "access", tmp_path / "access.1"
+    more = {
+        "CODERAPI_ACCESS_LOG": str(written),
+        "CODERAPI_ACCESS_LOG_FORMAT": "json",
+        "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
+        "CODER_PROXY_TRUSTED_ORIGINS": "127.0.0.1",
+    }
+    with (
+        own_database() as database,
+        Server("--web-only", log=tmp_path / "log", DATABASE_URL=database, **more) as server,
+    ):
+        asked = [
+            ("GET", f"/api/v2/buildinfo?coder_session_token={TOKEN}", 200),
+            ("HEAD", "/api/v2/buildinfo", 200),
+            ("GET", f"/api/v2/users/me/{TOKEN}", 404),
+            ("GET", "/static/coderapi/admin.css", 200),
+            ("POST", "/api/v2/csp/reports", 413),
+        ]
+        answers = []
+        for method, path, status in asked:
+            body = b"x" * (2 << 20) if method == "POST" else None
+            answer = server.ask(
+                path, token=TOKEN, method=method, body=body, X_Forwarded_For="1.2.3.4, 203.0.113.9"
+            )
+            assert answer.status == status
+            answers.append(answer)
+        ids = [answer.headers["X-Coder-Request-Id"] for answer in answers]
+        wait_for(lambda: {line["request_id"] for line in lines(written)} >= set(ids))
+        by_id = {line["request_id"]: line for line in lines(written)}
+        for (method, path, status), answer in zip(asked, answers, strict=True):
+            line = by_id[answer.headers["X-Coder-Request-Id"]]
+            assert line["method"] == method
+            assert line["status"] == status
+            assert line["client"] == "203.0.113.9"
+            assert line["bytes"] == len(answer.body)
+            assert path.partition("?")[0].startswith(line["path"].partition("***")[0])
+            assert 0 < line["duration_ms"] < 30_000
+        written.rename(moved)
+        last = server.ask("/healthz").headers["X-Coder-Request-Id"]
+        assert server.end(signal.SIGTERM) == 0
+    assert last in {line["request_id"] for line in lines(written)}
+    assert TOKEN.partition("-")[2] not in moved.read_text() + (tmp_path / "log").read_text()
+
+
+def test_streamed_answer_is_logged_when_its_client_leaves(tmp_path: Path) -> None:
+    """The server closes an answer that it cannot hand over."""
+    written = tmp_path / "access"
+    more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
+    with (
+        own_database() as database,
+        Server("--web-only", log=tmp_path / "log", DATABASE_URL=database, **more) as server,
+    ):
+        connection = HTTPConnection("127.0.0.1", server.port)
+        connection.request(
+            "GET", "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+        )
+        connection.getresponse().read(10)
+        connection.close()
+        wait_for(lambda: any(line["path"].startswith("/static") for line in lines(written)))
