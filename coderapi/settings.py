@@ -287,9 +287,31 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
+API_DESCRIPTION = """\
+The General API of Coder, and the operations around it that clients need: users, sign-in, tokens.
+
+**Authentication.** Most operations need a session token. `POST /users/login` gives one for an
+e-mail address and a password; `POST /users/{user}/keys/tokens` gives one for programs. Send it in
+the header `Coder-Session-Token`.
+
+**Errors.** Every error is a JSON object with a `message` for people, often a `detail`, and
+`validations` that name the members that were refused.
+
+**Values.** Times are RFC 3339 in UTC. Durations are whole numbers of nanoseconds, and can be larger
+than 2^53: read them as 64-bit integers.
+
+**Limits.** Requests are counted by the minute. The `X-RateLimit-…` headers tell what is left.
+"""
+API_TAGS = {
+    "General": "The deployment: its build, configuration, experiments and figures, and the reports "
+    "of browsers about its Content-Security-Policy.",
+    "Authorization": "Signing in, and asking what the caller is allowed to do.",
+    "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "coderapi",
-    "DESCRIPTION": "Coder's General API, and what its clients need around it.",
+    "DESCRIPTION": API_DESCRIPTION,
+    "CONTACT": {"name": "coderapi", "url": "https://github.com/coderapi/coderapi"},
     "VERSION": VERSION,
     "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "OAS_VERSION": "3.1.1",
@@ -298,6 +320,8 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX_TRIM": True,
     "PREPROCESSING_HOOKS": ["kernel.http.schema.document.only_the_api"],
     "POSTPROCESSING_HOOKS": ["kernel.http.schema.document.add_components"],
+    "TAGS": [{"name": name, "description": text} for name, text in API_TAGS.items()],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
     "DISABLE_ERRORS_AND_WARNINGS": False,

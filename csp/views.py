@@ -5,42 +5,18 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from csp.access.keys import PARAMETER
-from csp.collection import OPERATION, collect
-from csp.parsing.formats import MAX_REPORTS
+from csp.collection import collect
+from csp.schema import ReportBody
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import error_response, to_api_error
 from kernel.http.identity import IdentifiedRequest
-from kernel.http.rendering import WireSerializer
-from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, kept_private
 from tokens.authentication import SECURITY
-
-
-class ViolationSerializer(WireSerializer):
-    """The one form that the schema names. Bodies are told apart by their shape."""
-
-    component = "coderd.cspViolation"
-    example = {
-        "csp-report": {
-            "document-uri": "https://coder.example.com/workspaces",
-            "effective-directive": "script-src-elem",
-            "blocked-uri": "https://evil.example.net/lib.js",
-            "disposition": "enforce",
-        }
-    }
-
-    def get_fields(self) -> dict[str, serializers.Field]:  # type: ignore[type-arg]
-        # The member's name is no Python identifier.
-        return {
-            "csp-report": serializers.DictField(
-                help_text="The report as a browser's report-uri sends it."
-            )
-        }
 
 
 class ReportView(APIView):
@@ -49,24 +25,29 @@ class ReportView(APIView):
     authentication_classes = []
     permission_classes = []
 
-    @extend_schema(
-        operation_id=OPERATION,
-        summary="Report CSP violations",
-        tags=["General"],
-        description="Keeps what a browser's Content-Security-Policy blocked. Takes the report-uri "
-        "object, the Reporting API's array of at most 100 reports, and WebKit's single objects.",
-        parameters=[OpenApiParameter(PARAMETER, str, description="An ingest key, cik_….")],
-        request={
-            "application/json": ViolationSerializer,
-            "application/csp-report": ViolationSerializer,
-            "application/reports+json": {
-                "type": "array",
-                "items": {"type": "object"},
-                "maxItems": MAX_REPORTS,
-            },
-        },
+    @operation(
+        "Report CSP violations",
+        tag="General",
+        description="Stores reports of what a browser's Content-Security-Policy blocked. Browsers "
+        "send them as `application/csp-report` or `application/reports+json`; the content type "
+        "does not matter. Reports of other types in an array are ignored. The answer comes when "
+        "the reports are stored.",
+        parameters=[
+            OpenApiParameter(
+                PARAMETER,
+                str,
+                description="An ingest key, `cik_` and 28 characters. It lets the pages of the "
+                "origins that it is for report without a session token.",
+            )
+        ],
+        body={"application/json": ReportBody},
         auth=cast("list[str]", SECURITY),
-        responses={200: {"type": "string", "const": "ok"}, 410: ResponseSerializer},
+        answers={
+            200: {"type": "string", "const": "ok"},
+            401: "There is neither a valid session token nor a valid ingest key.",
+            403: "The ingest key is not for the origin of the page.",
+            410: "The ingest key was retired. Stop reporting.",
+        },
     )
     def post(self, request: Request) -> HttpResponse:
         """Stands here for the schema and the list of methods; `dispatch` never calls it."""

@@ -11,7 +11,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 
 from kernel.http import wire
 from kernel.http.wire import Wire
-from options.catalogue import CATALOGUE
+from options.catalogue import CATALOGUE, GROUPS
 from options.configuration import load
 from options.option import Option, ValueSource
 from options.rendering import CONSTANT_LEAVES, options_document, put
@@ -24,6 +24,7 @@ from options.wires import (
     Schema,
     WireForm,
     array_of,
+    described,
     map_of,
     nullable,
     object_of,
@@ -35,6 +36,26 @@ if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
+
+# Levels of the tree that are no group of options.
+_HEADINGS = {
+    "": "The values of all options, as a tree. Secrets are empty.",
+    "ai": "AI providers for workspaces.",
+    "ai.bridge.anthropic": "The connection to Anthropic.",
+    "ai.bridge.bedrock": "The connection to Amazon Bedrock.",
+    "ai.bridge.openai": "The connection to OpenAI.",
+    "config_ssh": "What clients write into a user's SSH configuration.",
+    "derp": "Relays for workspace traffic.",
+    "derp.config": "Where the list of relays comes from.",
+    "http_cookies": "The attributes of cookies.",
+    "oauth2": "Sign-in through OAuth 2.0.",
+    "rate_limit": "The limits on requests.",
+    "session_lifetime": "How long sessions and tokens last.",
+    "stats_collection": "The figures that are collected.",
+    "support": "Help for users.",
+    "swagger": "The page that shows this document.",
+}
+_GROUPS = {group.json_path: group.description for group in GROUPS if group.json_path}
 
 # It has a group, a default and a flag, and is no secret.
 EXAMPLE = "Max Token Lifetime"
@@ -53,7 +74,7 @@ def config_schema(form: WireForm) -> Schema:
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
         put(tree, option.json_path, leaf, form=form)
     for path, constant in CONSTANT_LEAVES.items():
-        put(tree, path, _Leaf({"const": constant}), form=form)
+        put(tree, path, _Leaf(described({"const": constant}, "Always false.")), form=form)
     return _object(tree)
 
 
@@ -70,58 +91,66 @@ def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
     schema = form.encodings[type(option.type)].schema
     secret = "Secret: always empty here." if option.secret else ""
     parts = (option.description, schema.get("description", ""), secret)
-    return _described(schema, " ".join(filter(None, parts)))
+    is_old = option.deprecated or bool(option.use_instead)
+    return described(schema, " ".join(filter(None, parts))) | (
+        {"deprecated": True} if is_old else {}
+    )
 
 
-def _object(tree: dict[str, Any]) -> Schema:
+def _object(tree: dict[str, Any], path: str = "") -> Schema:
     optional = [key for key, node in tree.items() if isinstance(node, _Leaf) and node.optional]
     members = {
-        key: node.schema if isinstance(node, _Leaf) else _object(node) for key, node in tree.items()
+        key: node.schema if isinstance(node, _Leaf) else _object(node, f"{path}.{key}".lstrip("."))
+        for key, node in tree.items()
     }
-    return object_of(members, optional=optional)
+    return object_of(members, _GROUPS.get(path) or _HEADINGS[path], optional=optional)
 
 
 def option_schema(form: WireForm) -> Schema:
     sources = [source.value for source in ValueSource]
     members = {
-        "name": TEXT,
-        "description": TEXT,
-        "required": _described(TRUTH, "Always false: every option can be left unset."),
-        "flag": _described(TEXT, "The command-line flag, without its dashes."),
-        "flag_shorthand": _described(TEXT, "The flag's one-letter form."),
-        "env": _described(TEXT, "The environment variable."),
-        "yaml": _described(TEXT, "The key in the YAML file, below that of the group."),
-        "default": _described(TEXT, "The text that is parsed when nothing sets the option."),
+        "name": described(TEXT, "The option's name. No two options share it."),
+        "description": described(TEXT, "What the option does."),
+        "required": described(TRUTH, "Always false: every option can be left unset."),
+        "flag": described(TEXT, "The command-line flag, without its dashes."),
+        "flag_shorthand": described(TEXT, "The flag's one-letter form."),
+        "env": described(TEXT, "The environment variable."),
+        "yaml": described(TEXT, "The key in the YAML file, below that of the group."),
+        "default": described(TEXT, "The default, as text."),
         "value": _any_value(form),
-        "annotations": map_of(TEXT),
-        "group": _group_reference(form),
-        "use_instead": _described(
-            array_of(ref(OPTION)), "The options that have taken this one's place."
+        "annotations": described(
+            map_of(TEXT), "Marks, such as `secret` or `format_duration`, each with `true`."
         ),
-        "hidden": TRUTH,
-        "value_source": _described(
-            TEXT | {"enum": sources}, "The source that set the value; empty when none did."
+        "group": _group_reference("The group of the option.", form),
+        "use_instead": described(
+            array_of(ref(OPTION)), "The options to use instead, if this one is an old name."
+        ),
+        "hidden": described(TRUTH, "True if help does not list the option."),
+        "value_source": described(
+            TEXT | {"enum": sources}, "The source that set the value. Empty: none did."
         ),
     }
-    return _named(members, form=form)
+    return _named(members, "An option, with the value that is in force.", form=form)
 
 
 def group_schema(form: WireForm) -> Schema:
-    members = {"parent": _group_reference(form), "name": TEXT, "yaml": TEXT, "description": TEXT}
-    return _named(members, form=form)
+    members = {
+        "parent": _group_reference("The group above.", form),
+        "name": described(TEXT, "The group's name."),
+        "yaml": described(TEXT, "The key in the YAML file, below that of the group above."),
+        "description": described(TEXT, "What the group's options are about."),
+    }
+    return _named(members, "A group of options.", form=form)
 
 
-def _described(schema: Schema, description: str) -> Schema:
-    return schema | {"description": description}
-
-
-def _named(members: dict[str, Schema], *, form: WireForm) -> Schema:
+def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
     """Returns an object that has all members, or only its name where empty ones are left out."""
-    return object_of(members, optional=members.keys() - {"name"} if form.omits_empty else ())
+    optional = members.keys() - {"name"} if form.omits_empty else ()
+    return object_of(members, description, optional=optional)
 
 
-def _group_reference(form: WireForm) -> Schema:
-    return ref(GROUP) if form.omits_empty else nullable(ref(GROUP))
+def _group_reference(description: str, form: WireForm) -> Schema:
+    return described(ref(GROUP) if form.omits_empty else nullable(ref(GROUP)), description)
 
 
 def _any_value(form: WireForm) -> Schema:
@@ -130,9 +159,8 @@ def _any_value(form: WireForm) -> Schema:
     choices = [CHOICE_MEMBERS] if form.choice_members else []
     plain = [_without_words(schema) for schema in (*schemas, *choices, NULL)]
     different = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
-    return _described(
-        {"anyOf": different},
-        "In the option's own type, as in the configuration; null for a secret.",
+    return described(
+        {"anyOf": different}, "The value, in the option's own type. `null` for a secret."
     )
 
 

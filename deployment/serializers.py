@@ -9,6 +9,7 @@ from kernel.http.rendering import WireSerializer
 
 class BuildInfoSerializer(WireSerializer):
     component = "codersdk.BuildInfoResponse"
+    about = "The server's version and identity."
     example = {
         "agent_api_version": "1.0",
         "dashboard_url": "https://coder.example.com",
@@ -23,46 +24,62 @@ class BuildInfoSerializer(WireSerializer):
         "workspace_proxy": False,
     }
 
-    agent_api_version = serializers.CharField(help_text="The agent API that is spoken.")
-    dashboard_url = serializers.CharField(help_text="The access URL of this deployment.")
-    deployment_id = serializers.CharField(help_text="A UUID, made once for this deployment.")
-    external_url = serializers.CharField(help_text="Where this release is described.")
-    provisioner_api_version = serializers.CharField(help_text="The provisioner API spoken.")
-    telemetry = serializers.BooleanField(help_text="Whether telemetry is enabled.")
-    upgrade_message = serializers.CharField(help_text="What the CLI says when it is outdated.")
-    version = serializers.CharField(help_text="A semantic version with a leading v.")
-    webpush_public_key = serializers.CharField(
-        help_text="The VAPID public key: a P-256 point in unpadded base64url."
+    agent_api_version = serializers.CharField(help_text="The version of the agent API.")
+    dashboard_url = serializers.CharField(
+        help_text="The address under which users reach the deployment."
     )
-    workspace_proxy = serializers.BooleanField(help_text="Always false: this is no proxy.")
+    deployment_id = serializers.CharField(help_text="The UUID of the deployment. It never changes.")
+    external_url = serializers.CharField(help_text="The address of the release notes.")
+    provisioner_api_version = serializers.CharField(help_text="The version of the provisioner API.")
+    telemetry = serializers.BooleanField(help_text="Whether telemetry is enabled.")
+    upgrade_message = serializers.CharField(
+        help_text="The message that the CLI shows when its version differs. Empty: its own."
+    )
+    version = serializers.CharField(
+        help_text="The server's version: a semantic version after a `v`."
+    )
+    webpush_public_key = serializers.CharField(
+        help_text="The key with which browsers subscribe to notifications (VAPID, unpadded "
+        "base64url)."
+    )
+    workspace_proxy = serializers.BooleanField(
+        help_text="Always false: the server is no workspace proxy."
+    )
 
 
 class SSHConfigSerializer(WireSerializer):
     component = "codersdk.SSHConfigResponse"
+    about = "Settings for a user's SSH configuration."
     example = {
         "hostname_prefix": "coder.",
         "hostname_suffix": "coder",
         "ssh_config_options": {"ForwardAgent": "yes"},
     }
 
-    hostname_prefix = serializers.CharField(help_text="What SSH host names start with.")
-    hostname_suffix = serializers.CharField(help_text="What SSH host names end with.")
+    hostname_prefix = serializers.CharField(
+        help_text="The text before a workspace's name in its SSH host name, such as `coder.`."
+    )
+    hostname_suffix = serializers.CharField(
+        help_text="The last label of a workspace's SSH host name, without its dot."
+    )
     ssh_config_options = serializers.DictField(
-        child=serializers.CharField(), help_text="Options to add to the SSH configuration."
+        child=serializers.CharField(),
+        help_text="Options to add for every workspace, by the name that OpenSSH gives them.",
     )
 
 
 class UpdateCheckSerializer(WireSerializer):
     component = "codersdk.UpdateCheckResponse"
+    about = "The newest release that is known."
     example = {
         "current": False,
         "url": "https://github.com/coder/coder/releases/tag/v2.29.1",
         "version": "v2.29.1",
     }
 
-    current = serializers.BooleanField(help_text="Whether no newer release is known.")
-    url = serializers.CharField(help_text="Where the newest known release is described.")
-    version = serializers.CharField(help_text="The newest known release.")
+    current = serializers.BooleanField(help_text="True if no newer release is known.")
+    url = serializers.CharField(help_text="The address of the newest release's notes.")
+    version = serializers.CharField(help_text="The version of the newest release.")
 
 
 class ConfigField(serializers.JSONField):
@@ -75,8 +92,9 @@ class OptionField(serializers.JSONField):
 
 class DeploymentConfigSerializer(WireSerializer):
     component = "codersdk.DeploymentConfig"
+    about = "The configuration of the deployment."
 
-    config = ConfigField(help_text="Every value, by group; durations in nanoseconds.")
+    config = ConfigField(help_text="All values, as a tree.")
     options: Any = serializers.ListField(
-        child=OptionField(), help_text="Every option, with its value and its source."
+        child=OptionField(), help_text="All options, each with its value and the value's source."
     )

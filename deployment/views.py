@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from deployment.selectors import build_info, ssh_config
@@ -16,6 +15,8 @@ from deployment.updatecheck import TOPIC, update
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.rendering import render_json
+from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema.operations import operation
 from kernel.http.views import DocumentView, PublicDocumentView
 from options.rendering import config_document, options_document
 from users.permissions import may
@@ -26,12 +27,12 @@ class BuildInfoView(PublicDocumentView):
         "buildinfo", lambda: render_json(BuildInfoSerializer(build_info()).data), public=True
     )
 
-    @extend_schema(
-        operation_id="build-info",
-        summary="Build info",
-        tags=["General"],
-        description="What this build is, and which versions it speaks.",
-        responses={200: BuildInfoSerializer},
+    @operation(
+        "Build info",
+        tag="General",
+        description="Returns the server's version and identity. Clients compare the version with "
+        "their own. No session token is needed.",
+        answers={200: BuildInfoSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)
@@ -50,13 +51,13 @@ class DeploymentConfigView(DocumentView):
     permission_classes = [may("deployment_config:read")]
     document = Document("config", _deployment_config)
 
-    @extend_schema(
-        operation_id="get-deployment-config",
-        summary="Get deployment config",
-        tags=["General"],
-        description="Coder's whole configuration as it is in force, without secrets, and for each "
-        "option where its value comes from.",
-        responses={200: DeploymentConfigSerializer},
+    @operation(
+        "Get deployment config",
+        tag="General",
+        description="Returns the configuration that is in force: all values as a tree, and all "
+        "options with the source of each value. Secrets are left out. Needs the role owner or "
+        "auditor.",
+        answers={200: DeploymentConfigSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)
@@ -65,12 +66,12 @@ class DeploymentConfigView(DocumentView):
 class SSHConfigView(DocumentView):
     document = Document("ssh", lambda: render_json(SSHConfigSerializer(ssh_config()).data))
 
-    @extend_schema(
-        operation_id="ssh-config",
-        summary="SSH Config",
-        tags=["General"],
-        description="What clients write into their SSH configuration for workspaces.",
-        responses={200: SSHConfigSerializer},
+    @operation(
+        "SSH Config",
+        tag="General",
+        description="Returns what clients write into a user's SSH configuration, so that `ssh` "
+        "finds workspaces.",
+        answers={200: SSHConfigSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)
@@ -84,12 +85,12 @@ class UpdateCheckView(PublicDocumentView):
         public=True,
     )
 
-    @extend_schema(
-        operation_id="update-check",
-        summary="Update check",
-        tags=["General"],
-        description="Whether a newer release of Coder is known. Nothing is fetched by this call.",
-        responses={200: UpdateCheckSerializer},
+    @operation(
+        "Update check",
+        tag="General",
+        description="Says whether a newer release of Coder is known. The server looks for one once "
+        "in a while, not during this request. No session token is needed.",
+        answers={200: UpdateCheckSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         return super().get(request)

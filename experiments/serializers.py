@@ -7,7 +7,7 @@ from rest_framework import serializers
 @extend_schema_field(
     {
         "type": "string",
-        "description": "The name of an experiment. New ones come and go, so any name is possible.",
+        "description": "The name of an experiment. Names come and go: expect unknown ones.",
         "examples": ["example"],
     },
     component_name="codersdk.Experiment",

@@ -45,11 +45,21 @@ def map_of(items: Schema) -> Schema:
     return {"type": "object", "additionalProperties": items}
 
 
-def object_of(members: Mapping[str, Schema], *, optional: Iterable[str] = ()) -> Schema:
+def object_of(
+    members: Mapping[str, Schema], description: str, *, optional: Iterable[str] = ()
+) -> Schema:
     required = [name for name in members if name not in set(optional)]
-    return {"type": "object", "properties": dict(members)} | (
-        {"required": required} if required else {}
-    )
+    return {
+        "type": "object",
+        "properties": dict(members),
+        **({"required": required} if required else {}),
+        "description": description,
+    }
+
+
+def described(schema: Schema, description: str, *examples: Any) -> Schema:
+    """Returns the schema with a description. Beside a reference it overrides that of the target."""
+    return schema | {"description": description} | ({"examples": [*examples]} if examples else {})
 
 
 def nullable(schema: Schema) -> Schema:
@@ -60,11 +70,17 @@ def ref(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
 
 
-def _record(fields: Mapping[str, Field], *, lists: Schema, optional: Iterable[str] = ()) -> Schema:
+def _record(
+    fields: Mapping[str, Field], description: str, *, lists: Schema, optional: Iterable[str] = ()
+) -> Schema:
     """Returns an object with a member for each inner key that is told; `lists` describes lists."""
     by_absence = {"": TEXT, False: TRUTH, None: lists}
-    told = {key: by_absence[each.absent] for key, each in fields.items() if key not in _NEVER_TOLD}
-    return object_of(told, optional=optional)
+    told = {
+        key: described(by_absence[each.absent], each.description)
+        for key, each in fields.items()
+        if key not in _NEVER_TOLD
+    }
+    return object_of(told, description, optional=optional)
 
 
 TEXTS = array_of(TEXT)
@@ -75,20 +91,29 @@ _NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
 
 URL_MEMBERS = object_of(
     {
-        "scheme": TEXT | {"examples": ["https"]},
-        "opaque": TEXT,
-        "user": {"type": "object", "description": "Always empty: credentials are not told."},
-        "host": TEXT | {"examples": ["coder.example.com:8443"]},
-        "path": TEXT,
-        "rawPath": TEXT,
-        "omitHost": TRUTH,
-        "forceQuery": TRUTH,
-        "rawQuery": TEXT,
-        "fragment": TEXT,
-        "rawFragment": TEXT,
-    }
+        "scheme": described(TEXT, "The part before the first colon.", "https"),
+        "opaque": described(TEXT, "The rest of an address without slashes after its scheme."),
+        "user": described({"type": "object"}, "Always empty: credentials are not told."),
+        "host": described(TEXT, "The host, with the port if there is one.", "coder.example.com"),
+        "path": described(TEXT, "The path, decoded."),
+        "rawPath": described(TEXT, "The path as it was written; empty if it follows from `path`."),
+        "omitHost": described(TRUTH, "True if an empty host is left out."),
+        "forceQuery": described(TRUTH, "True if there is a `?` with nothing after it."),
+        "rawQuery": described(TEXT, "The query as it was written, without its `?`."),
+        "fragment": described(TEXT, "The part after `#`, decoded."),
+        "rawFragment": described(
+            TEXT, "The part after `#` as it was written; empty if it follows from `fragment`."
+        ),
+    },
+    "An address, in its parts. All are empty while it is not set.",
 )
-CHOICE_MEMBERS = object_of({"Choices": TEXTS, "Value": TEXT})
+CHOICE_MEMBERS = object_of(
+    {
+        "Choices": described(TEXTS, "The values that are allowed."),
+        "Value": described(TEXT, "The value that is set."),
+    },
+    "A choice between words.",
+)
 
 # Other types, such as a URL, an address or a struct, are shown when empty.
 _LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
@@ -176,6 +201,9 @@ def _map(values: dict[str, Any] | None) -> dict[str, Any]:
 _LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
 _URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
 
+_A_LINK = "A link in the dashboard."
+_A_PROVIDER = "A provider of access to Git hosts and other services. Its secret is left out."
+
 _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Bool: Encoding(TRUTH),
     Choice: Encoding(TEXT),
@@ -195,21 +223,32 @@ _DOCUMENTED = WireForm(
         TextListMap: Encoding(map_of(TEXTS), _map),
         UUIDListMap: Encoding(map_of(TEXTS), _map),
         Links: Encoding(
-            object_of({"value": array_of(ref(_LINK))}), lambda links: {"value": links or []}
+            object_of({"value": described(array_of(ref(_LINK)), "The links.")}, "Links to show."),
+            lambda links: {"value": links or []},
         ),
         ExternalAuth: Encoding(
-            object_of({"value": array_of(ref(_PROVIDER))}),
+            object_of(
+                {"value": described(array_of(ref(_PROVIDER)), "The providers.")},
+                "External providers of access.",
+            ),
             lambda providers: {"value": [_map(each) for each in _providers(providers) or ()]},
         ),
     },
     components={
         _URL: URL_MEMBERS,
         _ADDRESS: object_of(
-            {"host": TEXT | {"examples": ["127.0.0.1"]}, "port": TEXT | {"examples": ["3000"]}}
+            {
+                "host": described(TEXT, "The host name or IP address.", "127.0.0.1"),
+                "port": described(TEXT, "The port, as text.", "3000"),
+            },
+            "An address to listen on or to connect to.",
         ),
-        _REGEXP: object_of({"source": TEXT | {"description": "The pattern, in RE2 syntax."}}),
-        _LINK: _record(LINK_FIELDS, lists=TEXTS),
-        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, lists=TEXTS),
+        _REGEXP: object_of(
+            {"source": described(TEXT, "The pattern, in RE2 syntax.", "^dev-")},
+            "A regular expression.",
+        ),
+        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS),
     },
 )
 _CODERD = WireForm(
@@ -226,8 +265,8 @@ _CODERD = WireForm(
         ExternalAuth: Encoding(nullable(array_of(ref(_PROVIDER))), _providers),
     },
     components={
-        _LINK: _record(LINK_FIELDS, lists=TEXTS, optional=["location"]),
-        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, lists=TEXTS_OR_NULL),
+        _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, optional=["location"]),
+        _PROVIDER: _record(EXTERNAL_AUTH_FIELDS, _A_PROVIDER, lists=TEXTS_OR_NULL),
     },
     choice_members=True,
     keys={

@@ -13,29 +13,32 @@ from stats.selectors import refresh_interval
 
 class SessionCountSerializer(WireSerializer):
     component = "codersdk.SessionCountDeploymentStats"
+    about = "The number of open sessions, by kind."
     example = {"jetbrains": 3, "reconnecting_pty": 1, "ssh": 12, "vscode": 40}
 
     jetbrains = serializers.IntegerField(help_text="Sessions of JetBrains IDEs.")
-    reconnecting_pty = serializers.IntegerField(help_text="Web terminals.")
-    ssh = serializers.IntegerField(help_text="SSH sessions.")
+    reconnecting_pty = serializers.IntegerField(help_text="Sessions of web terminals.")
+    ssh = serializers.IntegerField(help_text="Sessions of SSH clients.")
     vscode = serializers.IntegerField(help_text="Sessions of VS Code.")
 
 
 class ConnectionLatencySerializer(WireSerializer):
     component = "codersdk.WorkspaceConnectionLatencyMS"
+    about = "The latency of connections to workspaces, in milliseconds."
     example = {"p50": 18.5, "p95": 121.0}
 
     p50 = serializers.FloatField(
-        source="latency_p50", help_text="The median in milliseconds; -1 where none was measured."
+        source="latency_p50", help_text="The median in milliseconds. -1: none was measured."
     )
     p95 = serializers.FloatField(
         source="latency_p95",
-        help_text="The 95th percentile in milliseconds; -1 where none was measured.",
+        help_text="The 95th percentile in milliseconds. -1: none was measured.",
     )
 
 
 class WorkspacesSerializer(WireSerializer):
     component = "codersdk.WorkspaceDeploymentStats"
+    about = "The number of workspaces by state, and their traffic."
     example = {
         "building": 2,
         "failed": 1,
@@ -48,31 +51,40 @@ class WorkspacesSerializer(WireSerializer):
 
     building = serializers.IntegerField(help_text="Workspaces whose newest build is under way.")
     connection_latency_ms = ConnectionLatencySerializer(
-        source="*", help_text="Latency of connections to workspaces in the window."
+        source="*", help_text="The latency of connections to workspaces in the period."
     )
     failed = serializers.IntegerField(help_text="Workspaces whose newest build ended in an error.")
     pending = serializers.IntegerField(help_text="Workspaces whose newest build has not begun.")
-    running = serializers.IntegerField(help_text="Workspaces that were started.")
-    rx_bytes = serializers.IntegerField(help_text="Bytes received in the window.")
-    stopped = serializers.IntegerField(help_text="Workspaces that were stopped.")
-    tx_bytes = serializers.IntegerField(help_text="Bytes sent in the window.")
+    running = serializers.IntegerField(help_text="Workspaces that are started.")
+    rx_bytes = serializers.IntegerField(help_text="The bytes received in the period.")
+    stopped = serializers.IntegerField(help_text="Workspaces that are stopped.")
+    tx_bytes = serializers.IntegerField(help_text="The bytes sent in the period.")
 
 
 class DeploymentStatsSerializer(WireSerializer):
     component = "codersdk.DeploymentStats"
+    about = "The figures of the deployment at one time, and of the minutes before it."
     example = {
         "aggregated_from": "2026-01-20T13:44:29Z",
         "collected_at": "2026-01-20T13:59:29Z",
         "next_update_at": "2026-01-20T13:59:59Z",
     }
 
-    aggregated_from = serializers.DateTimeField(help_text="Where the window begins.")
-    collected_at = serializers.DateTimeField(help_text="When the figures were taken.")
-    next_update_at = serializers.SerializerMethodField(help_text="When newer figures are due.")
-    session_count = SessionCountSerializer(
-        source="session_counts", help_text="Sessions by kind, of each agent's newest report."
+    aggregated_from = serializers.DateTimeField(
+        help_text="The beginning of the period that traffic and latency are about."
     )
-    workspaces = WorkspacesSerializer(source="*", help_text="Workspaces by state, and traffic.")
+    collected_at = serializers.DateTimeField(
+        help_text="The time when the figures were taken, and the end of that period."
+    )
+    next_update_at = serializers.SerializerMethodField(
+        help_text="The time when newer figures are due. Ask again then, not before."
+    )
+    session_count = SessionCountSerializer(
+        source="session_counts", help_text="The sessions that were open when agents last reported."
+    )
+    workspaces = WorkspacesSerializer(
+        source="*", help_text="The workspaces by state, with their traffic and latency."
+    )
 
     @extend_schema_field(serializers.DateTimeField)
     def get_next_update_at(self, snapshot: Snapshot) -> str:
@@ -82,33 +94,47 @@ class DeploymentStatsSerializer(WireSerializer):
 
 class RejectionSerializer(WireSerializer):
     component = "coderapi.RejectedRow"
+    about = "A row that was refused."
+    example = {"row": 3, "field": "created_at", "detail": "'today' is not a time."}
 
-    row = serializers.IntegerField(help_text="The row's number from 1; of JSON lines, its line's.")
-    field = serializers.CharField(help_text="The member that was refused; empty for the row.")
-    detail = serializers.CharField(help_text="What was expected of it.")
+    row = serializers.IntegerField(
+        help_text="The number of the row in the request, from 1. In JSON lines: of the line."
+    )
+    field = serializers.CharField(
+        help_text="The member that is wrong. Empty: the row as a whole is."
+    )
+    detail = serializers.CharField(help_text="The reason, with what is expected.")
 
 
 class VerdictsSerializer(WireSerializer):
     component = "coderapi.StatsVerdicts"
+    about = "What became of the rows in a request."
+    example = {"accepted": 2, "duplicate": 1}
 
-    accepted = serializers.IntegerField(help_text="Rows that were taken.")
-    duplicate = serializers.IntegerField(help_text="Rows that told nothing new.")
-    rejected = RejectionSerializer(many=True, help_text="Rows that were refused, and why.")
+    accepted = serializers.IntegerField(help_text="The number of rows that were stored.")
+    duplicate = serializers.IntegerField(help_text="The number of rows that were known already.")
+    rejected = RejectionSerializer(
+        many=True, help_text="The rows that were refused. The others are stored all the same."
+    )
 
 
 class PointSerializer(WireSerializer):
     component = "coderapi.DeploymentStatsPoint"
+    about = "The figures of one step of the history."
+    example = {"at": "2026-01-20T13:00:00Z"}
 
-    at = serializers.DateTimeField(help_text="Where the step begins.")
+    at = serializers.DateTimeField(help_text="The time when the step begins.")
     gap = serializers.BooleanField(
-        required=False, help_text="True where no snapshot was taken; then there is nothing more."
+        required=False,
+        help_text="True: nothing is known of the step, and the point has no figures. Else absent.",
     )
     session_count = SessionCountSerializer(
-        required=False, help_text="Sessions by kind, of the newest snapshot in the step."
+        required=False, help_text="The open sessions, as they were last seen in the step."
     )
     workspaces = WorkspacesSerializer(
         required=False,
-        help_text="Workspaces of the newest snapshot in the step; its own traffic and latency.",
+        help_text="The workspaces by state, as they were last seen in the step. Traffic and "
+        "latency are those of the whole step.",
     )
 
     def to_representation(self, instance: Point) -> Any:
@@ -117,8 +143,14 @@ class PointSerializer(WireSerializer):
 
 class HistorySerializer(WireSerializer):
     component = "coderapi.DeploymentStatsHistory"
+    about = "The figures of the deployment in the past, in steps of equal length."
+    example = {
+        "since": "2026-01-20T13:00:00Z",
+        "until": "2026-01-20T14:00:00Z",
+        "step": 3_600_000_000_000,
+    }
 
-    since = serializers.DateTimeField(help_text="Where the first step begins.")
-    until = serializers.DateTimeField(help_text="Where the last step ends.")
+    since = serializers.DateTimeField(help_text="The time when the first step begins.")
+    until = serializers.DateTimeField(help_text="The time when the last step ends.")
     step = serializers.IntegerField(help_text="The length of a step in nanoseconds.")
-    points = PointSerializer(many=True, help_text="One for each step, oldest first.")
+    points = PointSerializer(many=True, help_text="One point for each step, the oldest first.")

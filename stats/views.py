@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,6 +13,7 @@ from kernel.durations import to_nanoseconds
 from kernel.http.documents import Document, discard
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, DocumentView, document_response
 from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
@@ -31,15 +32,23 @@ class DeploymentStatsView(DocumentView):
         topic=TOPIC,
     )
 
-    @extend_schema(
-        operation_id="get-deployment-stats",
-        summary="Get deployment stats",
-        tags=["General"],
-        description="The newest figures of the deployment, or those of a moment in the past.",
+    @operation(
+        "Get deployment stats",
+        tag="General",
+        description="Returns the newest figures of the deployment, or those of a time in the past. "
+        "Answers 400 until the first figures are taken. Needs the role owner or auditor.",
         parameters=[
-            OpenApiParameter("at", datetime, description="The snapshot at or before that time.")
+            OpenApiParameter(
+                "at",
+                datetime,
+                description="A time in the past: the answer is what was taken last until then.",
+            )
         ],
-        responses={200: DeploymentStatsSerializer, 404: ResponseSerializer},
+        answers={
+            200: DeploymentStatsSerializer,
+            403: ResponseSerializer,
+            404: "Nothing was taken until the time in `at`.",
+        },
     )
     def get(self, request: Request) -> HttpResponse:
         if "at" not in request.query_params:
@@ -52,22 +61,26 @@ class DeploymentStatsView(DocumentView):
 class StatsHistoryView(APIView):
     permission_classes = [may("deployment_stats:read")]
 
-    @extend_schema(
-        operation_id="get-deployment-stats-history",
-        summary="Get deployment stats history",
-        tags=["General"],
-        description=(
-            "Evenly spaced points: workspaces and sessions of the newest snapshot in a step, "
-            "traffic and latency of all that was reported in it. Steps without a snapshot are "
-            "gaps. Old snapshots are thinned, so that steps are multiples of 5 minutes beyond a "
-            "week, and of an hour beyond 90 days."
-        ),
+    @operation(
+        "Get deployment stats history",
+        tag="General",
+        description="Returns the figures of a period in the past, in steps of equal length. Steps "
+        "of which nothing is known are gaps. Steps are multiples of 5 minutes if the period begins "
+        "more than a week ago, and of an hour if it begins more than 90 days ago. Needs the role "
+        "owner or auditor.",
         parameters=[
-            OpenApiParameter("since", datetime, description="The beginning; a day before the end."),
-            OpenApiParameter("until", datetime, description="The end; now by default."),
-            OpenApiParameter("step", str, description="Such as 5m or 1h; what fits by default."),
+            OpenApiParameter(
+                "since", datetime, description="The beginning. Absent: one day before the end."
+            ),
+            OpenApiParameter("until", datetime, description="The end. Absent: now."),
+            OpenApiParameter(
+                "step",
+                str,
+                description="The length of a step, such as `5m` or `1h`. Absent: the server "
+                "chooses one that fits the period.",
+            ),
         ],
-        responses={200: HistorySerializer, 304: None},
+        answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
         asked = parse_range(request.query_params.dict(), now=timezone.now())
@@ -92,17 +105,15 @@ def tagged(data: Any, *, request: Request) -> HttpResponse:
 class StatsReportsView(APIView):
     permission_classes = [may("deployment_stats:create")]
 
-    @extend_schema(
-        operation_id="report-deployment-stats",
-        summary="Report deployment stats",
-        tags=["General"],
-        description=(
-            "Takes in agent rows and workspace states: a JSON array of rows, one row, or JSON "
-            'lines. Each names its kind: `"kind": "agent"` or `"kind": "workspace"`. Rows that '
-            "came before count once, so a request may be repeated. gzip is accepted."
-        ),
-        request={"application/json": {"type": "array", "items": {"type": "object"}}},
-        responses={200: VerdictsSerializer, 415: ResponseSerializer},
+    @operation(
+        "Report deployment stats",
+        tag="General",
+        description="Stores figures of agents and states of workspaces: an array of rows, one row, "
+        'or JSON lines. Each row names its kind: `"kind": "agent"` or `"kind": "workspace"`. Rows '
+        "that are known already count once, so a request may be repeated. The body may be "
+        "compressed with gzip. Needs the role owner.",
+        body={"application/json": {"type": "array", "items": {"type": "object"}}},
+        answers={200: VerdictsSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
         encoding = request.headers.get("Content-Encoding", "")

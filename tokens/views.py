@@ -40,17 +40,21 @@ from users.passwords import count_try
 from users.permissions import identity_of, scoped
 from users.requests import flag, read
 from users.selectors import user_by_name
-from users.views import UserRouteView
+from users.views import CHANGED, UserRouteView
 
 
 class LoginView(PublicAPIView):
     @operation(
         "Log in user",
         tag="Authorization",
-        description="Signs in with e-mail address and password: the answer holds the session "
-        "token, and sets it as a cookie.",
+        description="Signs in with an e-mail address and a password. The answer holds a session "
+        "token, and sets it as a cookie too. An address may try 60 passwords in a minute.",
         body=LoginRequest,
-        answers={201: LoginResponse, 401: ResponseSerializer, 403: ResponseSerializer},
+        answers={
+            201: LoginResponse,
+            401: "The e-mail address or the password is wrong, or the user is suspended.",
+            403: "Signing in with a password is switched off.",
+        },
     )
     def post(self, request: Request) -> Response:
         address = cast("IdentifiedRequest", request._request).client_address
@@ -67,8 +71,8 @@ class LogoutView(APIView):
     @operation(
         "Log out user",
         tag="Users",
-        description="Deletes the session token that the request came with, and its cookie.",
-        answers={200: ResponseSerializer},
+        description="Signs out: the session token of this request ends, and its cookie is deleted.",
+        answers={200: "You are signed out."},
     )
     def post(self, request: Request) -> Response:
         signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
@@ -81,7 +85,8 @@ class AuthMethodsView(PublicAPIView):
     @operation(
         "Get authentication methods",
         tag="Users",
-        description="Tells how one may sign in here: with a password, if at all.",
+        description="Lists the ways to sign in, and says which of them are open. No session token "
+        "is needed.",
         answers={200: AuthMethodsSerializer},
     )
     def get(self, request: Request) -> Response:
@@ -122,7 +127,7 @@ class TokenConfigView(LimitsView):
     @operation(
         "Get token config",
         tag="General",
-        description="Tells how long a new session token of this user may live at most.",
+        description="Returns the longest lifetime that a new token of the user may have.",
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -134,7 +139,8 @@ class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
         tag="Users",
-        description="Every limit on this user's tokens, the rule that won, and what each said.",
+        description="Returns all limits on the user's tokens. Each says which rule decided it, and "
+        "what the other rules say.",
         answers={200: TokenPolicySerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -157,9 +163,9 @@ class SessionKeysView(UserRouteView):
     @operation(
         "Create new session key",
         tag="Users",
-        description="Makes a key without a name and with the default lifetime, within the limits "
-        "that hold for its user.",
-        answers={201: GenerateAPIKeyResponse, 409: ResponseSerializer},
+        description="Makes a session token without a name, with the user's default lifetime. Only "
+        "owners make one for another user.",
+        answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
     def post(self, request: Request, user: str) -> Response:
         target, actor, now = self.user_in_path(user), actor_of(request), timezone.now()
@@ -173,10 +179,17 @@ class TokensView(UserRouteView):
     @operation(
         "Get user tokens",
         tag="Users",
-        description="The user's tokens as far as the caller may see them, newest first.",
+        description="Lists the user's tokens, the newest first, without their secrets. Owners see "
+        "the tokens of other users; everybody else gets an empty list there.",
         parameters=[
-            OpenApiParameter("include_all", bool, description="Everyone's, for an owner."),
-            OpenApiParameter("include_expired", bool, description="Those that have ended, too."),
+            OpenApiParameter(
+                "include_all",
+                bool,
+                description="Lists the tokens of all users. Only owners see others' tokens.",
+            ),
+            OpenApiParameter(
+                "include_expired", bool, description="Lists tokens that have expired, too."
+            ),
         ],
         answers={200: APIKeyWithOwnerSerializer(many=True)},
     )
@@ -193,10 +206,14 @@ class TokensView(UserRouteView):
     @operation(
         "Create token API key",
         tag="Users",
-        description="Makes a token within the limits that hold for its user. A refusal says which "
-        "rule won.",
+        description="Makes a token with a name, for programs. The limits on its user hold; a "
+        "refusal names the rule that decided. Only owners make one for another user.",
         body=CreateTokenRequest,
-        answers={201: GenerateAPIKeyResponse, 409: ResponseSerializer},
+        answers={
+            201: GenerateAPIKeyResponse,
+            403: ResponseSerializer,
+            409: "The user has another token of that name.",
+        },
     )
     def post(self, request: Request, user: str) -> Response:
         target = self.target(user)
@@ -224,7 +241,7 @@ class TokenByNameView(UserRouteView):
     @operation(
         "Get API key by token name",
         tag="Users",
-        description="One token of the user, by its name.",
+        description="Returns a token of the user by its name.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
@@ -246,7 +263,7 @@ class KeyView(KeyRouteView):
     @operation(
         "Get API key by ID",
         tag="Users",
-        description="One key, by its id.",
+        description="Returns a key by its id. Owners may ask for the key of another user.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, key_id: str) -> Response:
@@ -255,7 +272,8 @@ class KeyView(KeyRouteView):
     @operation(
         "Delete API key",
         tag="Users",
-        description="Ends a key and removes it, also the one that the request came with.",
+        description="Deletes a key: its session token is refused from now on. It may be the key of "
+        "this request.",
         answers={204: None},
     )
     def delete(self, request: Request, user: str, key_id: str) -> Response:
@@ -271,7 +289,8 @@ class ExpireKeyView(KeyRouteView):
     @operation(
         "Expire API key",
         tag="Users",
-        description="Ends a key and keeps it to be looked at. An expired one stays as it is.",
+        description="Ends a key: its session token is refused from now on. The key stays in lists "
+        "that include expired ones. A key that has expired stays as it is.",
         answers={204: None},
     )
     def put(self, request: Request, user: str, key_id: str) -> Response:

@@ -23,6 +23,7 @@ NEVER = "0001-01-01T00:00:00Z"
 
 class CreateFirstUserRequest(RequestSerializer):
     component = "codersdk.CreateFirstUserRequest"
+    about = "The first user of the deployment."
     example = {
         "email": "ada@example.com",
         "username": "ada",
@@ -31,39 +32,76 @@ class CreateFirstUserRequest(RequestSerializer):
     }
 
     email = serializers.EmailField(
-        max_length=254, help_text="Used to sign in, and unique in any case."
+        max_length=254,
+        help_text="The address to sign in with. No other user may have it, in upper or lower case.",
     )
     username = TextField(
-        max_length=255, help_text="Letters, digits and single hyphens between them; at most 32."
+        max_length=255,
+        help_text="1 to 32 letters and digits, with single hyphens between them. No other user may "
+        "have it, in upper or lower case.",
     )
     name = OptionalTextField(max_length=128, help_text="The full name.")
-    password = TextField(max_length=255, help_text="8 to 64 characters.")
+    password = TextField(
+        max_length=255, help_text="The password: 8 to 64 characters, not easy to guess."
+    )
 
 
 class CreateFirstUserResponse(WireSerializer):
     component = "codersdk.CreateFirstUserResponse"
+    about = "The first user that was created."
+    example = {
+        "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
+    }
 
     user_id = serializers.UUIDField(help_text="The new user's id.")
-    organization_id = serializers.UUIDField(help_text="The deployment's one organization.")
+    organization_id = serializers.UUIDField(help_text="The id of the deployment's organization.")
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "enum": User.Status.values,
+        "description": "`active`: may use the service. `dormant`: may too, and becomes active by "
+        "that. `suspended`: is refused.",
+    },
+    component_name="codersdk.UserStatus",
+)
+class StatusField(serializers.ChoiceField):
+    def __init__(self, **more: Any) -> None:
+        super().__init__(choices=User.Status.choices, **more)
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "enum": ["password", "token"],
+        "description": "`password`: by e-mail address and password. `token`: by a token that was "
+        "made for a program; only keys have it.",
+    },
+    component_name="codersdk.LoginType",
+)
+class LoginTypeField(serializers.CharField):
+    """Shows how a user signs in, or how a key was made."""
 
 
 class CreateUserRequest(CreateFirstUserRequest):
     component = "codersdk.CreateUserRequestWithOrgs"
+    about = "A user to create."
+    example = {**CreateFirstUserRequest.example, "user_status": "active"}
 
-    user_status = serializers.ChoiceField(
-        choices=User.Status.choices,
-        required=False,
-        default=User.Status.DORMANT,
-        help_text="A dormant user becomes active by the first use.",
+    user_status = StatusField(
+        required=False, default=User.Status.DORMANT, help_text="The status to begin with."
     )
 
 
 class RoleSerializer(WireSerializer):
     component = "codersdk.SlimRole"
+    about = "A role that a user has."
     example = {"name": "owner", "display_name": "Owner"}
 
-    name = serializers.CharField(help_text="What the API calls the role.")
-    display_name = serializers.CharField(help_text="What people call it.")
+    name = serializers.CharField(help_text="The role's name in requests.")
+    display_name = serializers.CharField(help_text="The role's name for people.")
 
 
 class NullableTimeField(serializers.DateTimeField):
@@ -74,10 +112,10 @@ class NullableTimeField(serializers.DateTimeField):
 
 
 class UserSerializer(WireSerializer):
-    """A user."""
+    """Shows a user. The context holds the `organization_id`, read once for each answer."""
 
-    # The context holds the `organization_id`, read once for each answer.
     component = "codersdk.User"
+    about = "A user account."
     example = {
         "id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
         "username": "ada",
@@ -94,29 +132,30 @@ class UserSerializer(WireSerializer):
         "roles": [{"name": "owner", "display_name": "Owner"}],
     }
 
-    id = serializers.UUIDField(help_text="The user's id, for life.")
-    username = serializers.CharField(help_text="Unique in any case.")
-    avatar_url = serializers.CharField(help_text="A picture; empty without one.")
-    name = serializers.CharField(help_text="The full name; may be empty.")
-    email = serializers.EmailField(help_text="Unique in any case.")
-    created_at = serializers.DateTimeField(help_text="When the user was created.")
-    updated_at = serializers.DateTimeField(help_text="When the user was last changed.")
+    id = serializers.UUIDField(help_text="The user's id. It never changes.")
+    username = serializers.CharField(help_text="The name in paths. No two users share it.")
+    avatar_url = serializers.CharField(help_text="The address of a picture. Empty: none.")
+    name = serializers.CharField(help_text="The full name. It may be empty.")
+    email = serializers.EmailField(help_text="The e-mail address. No two users share it.")
+    created_at = serializers.DateTimeField(help_text="The time when the user was created.")
+    updated_at = serializers.DateTimeField(help_text="The time of the newest change to the user.")
     last_seen_at = NullableTimeField(
-        help_text="The newest use of a session token; the year 1 stands for never."
+        help_text="The time when the user's session tokens were last used, to within an hour. "
+        "`0001-01-01T00:00:00Z`: never."
     )
-    status = serializers.ChoiceField(
-        choices=User.Status.choices,
-        help_text="A suspended user is refused; a dormant one becomes active by use.",
+    status = StatusField(help_text="Whether the user may use the service.")
+    login_type = serializers.SerializerMethodField(help_text="The way in which the user signs in.")
+    theme_preference = serializers.CharField(
+        help_text="The theme of the dashboard. Empty: the dashboard chooses."
     )
-    login_type = serializers.SerializerMethodField(help_text="How the user signs in.")
-    theme_preference = serializers.CharField(help_text="The dashboard's theme; may be empty.")
     organization_ids = serializers.SerializerMethodField(
-        help_text="The deployment's one organization."
+        help_text="The organizations of the user: always the deployment's only one."
     )
     roles = serializers.SerializerMethodField(
-        help_text="Without the role of member, which everybody has."
+        help_text="The user's roles. `member`, which every user has, is left out."
     )
 
+    @extend_schema_field(LoginTypeField)
     def get_login_type(self, user: User) -> str:
         return "password"
 
@@ -134,60 +173,98 @@ class UserSerializer(WireSerializer):
 
 class GetUsersResponse(WireSerializer):
     component = "codersdk.GetUsersResponse"
+    about = "A page of the users that were found."
+    example = {"count": 1}
 
-    users = UserSerializer(many=True, help_text="This page's users.")
-    count = serializers.IntegerField(help_text="How many there are in all, beyond this page.")
+    users = UserSerializer(many=True, help_text="The users on this page, sorted by name.")
+    count = serializers.IntegerField(
+        help_text="The number of users that were found, on all pages together."
+    )
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
     component = "codersdk.UpdateUserPasswordRequest"
+    about = "A new password."
+    example = {"old_password": "a-good-long-one", "password": "an-even-better-one"}
 
-    old_password = OptionalTextField(max_length=255, help_text="Needed to change one's own.")
-    password = TextField(max_length=255, help_text="8 to 64 characters.")
+    old_password = OptionalTextField(
+        max_length=255, help_text="The present password. Required to change one's own."
+    )
+    password = TextField(
+        max_length=255, help_text="The new password: 8 to 64 characters, not easy to guess."
+    )
 
 
 class UpdateRoles(RequestSerializer):
     component = "codersdk.UpdateRoles"
+    about = "The roles of a user."
     example = {"roles": ["auditor"]}
 
     roles = BoundedListField(
         child=TextField(max_length=64),
         max_length=32,
-        help_text="The roles that the user is to have from now on.",
+        help_text="The names of all roles that the user has from now on. `member` may be left out.",
     )
 
 
 class UserLoginType(WireSerializer):
     component = "codersdk.UserLoginType"
+    about = "The way in which a user signs in."
     example = {"login_type": "password"}
 
-    login_type = serializers.CharField(help_text="How the user signs in.")
+    login_type = LoginTypeField(help_text="The way in which the user signs in.")
 
 
 class AuthorizationObject(RequestSerializer):
     component = "codersdk.AuthorizationObject"
+    about = "The objects that a check is about."
+    example = {"resource_type": "deployment_config"}
 
     resource_type = TextField(
-        max_length=64, help_text="Such as user, api_key or deployment_config."
+        max_length=64,
+        help_text="The type of the objects, such as `user`, `api_key` or `deployment_config`.",
     )
-    owner_id = OptionalTextField(max_length=64, help_text="A uuid, or me.")
+    owner_id = OptionalTextField(
+        max_length=64,
+        help_text="The id of the user who owns them, or `me`. Empty: whoever owns them.",
+    )
     resource_id = OptionalTextField(
-        max_length=64, help_text="One object of the type; empty for any."
+        max_length=64, help_text="The UUID of one object. Empty: all objects of the type."
     )
 
 
 class AuthorizationCheck(RequestSerializer):
     component = "codersdk.AuthorizationCheck"
+    about = "A question: whether the caller may do this to these objects."
+    example = {"action": "read"}
 
-    object = AuthorizationObject(help_text="What would be acted on.")
-    action = TextField(max_length=64, help_text="create, read, update or delete.")
+    object = AuthorizationObject(help_text="The objects.")
+    action = TextField(
+        max_length=64, help_text="The action, such as `create`, `read`, `update` or `delete`."
+    )
 
 
 class AuthorizationRequest(RequestSerializer):
     component = "codersdk.AuthorizationRequest"
+    about = "Questions about what the caller may do."
+    example = {
+        "checks": {
+            "may-read-config": {
+                "object": {"resource_type": "deployment_config"},
+                "action": "read",
+            }
+        }
+    }
 
     checks = BoundedDictField(
         most=500,
         child=AuthorizationCheck(),
-        help_text="The questions, under names of the caller's choice.",
+        help_text="The questions. The caller names each; the answers have the same names.",
     )
+
+
+class AuthorizationResponse(WireSerializer):
+    component = "codersdk.AuthorizationResponse"
+    about = "The answers, each under the name of its question."
+    example = {"may-read-config": True}
+    schema = {"type": "object", "additionalProperties": {"type": "boolean"}}

@@ -22,6 +22,7 @@ from users.requests import read, whole_number
 from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, user_in_path
 from users.serializers import (
     AuthorizationRequest,
+    AuthorizationResponse,
     CreateFirstUserRequest,
     CreateFirstUserResponse,
     CreateUserRequest,
@@ -31,6 +32,8 @@ from users.serializers import (
     UserLoginType,
     UserSerializer,
 )
+
+CHANGED = "The user was changed by another request at the same moment. Try again."
 
 
 class UserRouteView(APIView):
@@ -70,8 +73,12 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Check initial user created",
         tag="Users",
-        description="Tells if anybody has been created on this deployment yet.",
-        answers={200: ResponseSerializer, 404: ResponseSerializer},
+        description="Says whether the deployment has a user. Clients ask before they offer to "
+        "create the first one.",
+        answers={
+            200: "The initial user has been created.",
+            404: "There is no user yet.",
+        },
     )
     def get(self, request: Request) -> Response:
         if not selectors.user_exists():
@@ -81,9 +88,10 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Create initial user",
         tag="Users",
-        description="Creates the first user, who becomes an owner. Open until it has been called.",
+        description="Creates the first user and makes them an owner. No session token is needed. "
+        "Works only while the deployment has no user.",
         body=CreateFirstUserRequest,
-        answers={201: CreateFirstUserResponse, 409: ResponseSerializer},
+        answers={201: CreateFirstUserResponse, 409: "The deployment has a user already."},
     )
     def post(self, request: Request) -> Response:
         services.require_nobody()
@@ -102,19 +110,27 @@ class UsersView(APIView):
     @operation(
         "Get users",
         tag="Users",
-        description="Lists the users that a search finds, by name.",
+        description="Searches for users, and answers one page of those that were found. Needs the "
+        "role owner, auditor, user admin or template admin.",
         parameters=[
             OpenApiParameter(
                 "q",
                 str,
-                description="Part of a name or e-mail address; `status:` and `role:` choose.",
+                description="The search: a part of a username or e-mail address. `status:active` "
+                "and `role:owner` narrow it.",
             ),
             OpenApiParameter(
-                "limit", int, description=f"{DEFAULT_LIMIT} if absent or 0, at most {MAX_LIMIT}."
+                "limit",
+                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+                description=f"The size of the page. Absent or 0: {DEFAULT_LIMIT}.",
             ),
-            OpenApiParameter("offset", int, description="How many to leave out before the page."),
+            OpenApiParameter(
+                "offset",
+                {"type": "integer", "minimum": 0},
+                description="The number of users to skip before the page.",
+            ),
         ],
-        answers={200: GetUsersResponse},
+        answers={200: GetUsersResponse, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
         limit = whole_number(request, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
@@ -130,9 +146,13 @@ class UsersView(APIView):
     @operation(
         "Create new user",
         tag="Users",
-        description="Creates a user without roles.",
+        description="Creates a user without roles. Needs the role owner or user admin.",
         body=CreateUserRequest,
-        answers={201: UserSerializer, 409: ResponseSerializer},
+        answers={
+            201: UserSerializer,
+            403: ResponseSerializer,
+            409: "Another user has the e-mail address or the username.",
+        },
     )
     def post(self, request: Request) -> Response:
         wanted = read(CreateUserRequest, request)
@@ -146,7 +166,10 @@ class UserView(UserRouteView):
     actions = {"GET": "user:read", "DELETE": "user:delete"}
 
     @operation(
-        "Get user by name", tag="Users", description="One user.", answers={200: UserSerializer}
+        "Get user by name",
+        tag="Users",
+        description="Returns one user. Members see only themselves.",
+        answers={200: UserSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
         return user_response(self.target(user))
@@ -154,8 +177,9 @@ class UserView(UserRouteView):
     @operation(
         "Delete user",
         tag="Users",
-        description="Deletes the user with their session tokens and token config.",
-        answers={200: ResponseSerializer, 409: ResponseSerializer},
+        description="Deletes a user, with their session tokens and the limits set for them. Needs "
+        "the role owner or user admin. The last active owner cannot be deleted.",
+        answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
     )
     def delete(self, request: Request, user: str) -> Response:
         services.delete_user(self.target(user), actor=actor_of(request), now=timezone.now())
@@ -168,8 +192,8 @@ class LoginTypeView(UserRouteView):
     @operation(
         "Get user login type",
         tag="Users",
-        description="Tells how one signs in oneself.",
-        answers={200: UserLoginType},
+        description="Says how the caller signs in. Nobody may ask it about another user.",
+        answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
     def get(self, request: Request, user: str) -> Response:
         if self.target(user).id != self.caller.user_id:
@@ -194,8 +218,8 @@ class ActivateView(StatusView):
     @operation(
         "Activate user account",
         tag="Users",
-        description="Lets the user in again.",
-        answers={200: UserSerializer, 409: ResponseSerializer},
+        description="Lets a suspended user in again. Needs the role owner or user admin.",
+        answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
         return self.answer(user)
@@ -207,8 +231,9 @@ class SuspendView(StatusView):
     @operation(
         "Suspend user account",
         tag="Users",
-        description="Refuses the user and every token of theirs until they are activated.",
-        answers={200: UserSerializer, 409: ResponseSerializer},
+        description="Refuses the user and all their session tokens until the user is activated. "
+        "Needs the role owner or user admin. The last active owner cannot be suspended.",
+        answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
         return self.answer(user)
@@ -220,10 +245,10 @@ class PasswordView(UserRouteView):
     @operation(
         "Update user password",
         tag="Users",
-        description="Sets a password: one's own with the old one, anybody's as an owner or user "
-        "admin. It ends every other session token of the user.",
+        description="Sets a password. One's own needs the old one; another user's needs the role "
+        "owner or user admin. All other session tokens of the user end.",
         body=UpdateUserPasswordRequest,
-        answers={204: None, 409: ResponseSerializer},
+        answers={204: None, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
         target, caller = self.target(user), self.caller
@@ -245,9 +270,10 @@ class RolesView(UserRouteView):
     @operation(
         "Assign role to user",
         tag="Users",
-        description="Gives the user exactly these roles; everybody is a member besides.",
+        description="Replaces the roles of a user. Needs the role owner; nobody changes their own. "
+        "The last active owner stays one.",
         body=UpdateRoles,
-        answers={200: UserSerializer, 409: ResponseSerializer},
+        answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
         target, roles = self.target(user), read(UpdateRoles, request)["roles"]
@@ -256,12 +282,15 @@ class RolesView(UserRouteView):
 
 
 class AuthCheckView(APIView):
+    writes = False
+
     @operation(
         "Check authorization",
         tag="Authorization",
-        description="For each named check, tells if the caller would be allowed to do it.",
+        description="Says what the caller may do, by roles, scopes and allow list. Nothing is "
+        "done.",
         body=AuthorizationRequest,
-        answers={200: {"type": "object", "additionalProperties": {"type": "boolean"}}},
+        answers={200: AuthorizationResponse},
     )
     def post(self, request: Request) -> Response:
         checks = read(AuthorizationRequest, request)["checks"]

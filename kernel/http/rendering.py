@@ -59,11 +59,14 @@ class WireSerializer(serializers.Serializer[Any]):
     """Renders the documented form, and from it the form of the current wire.
 
     `component` is the reference page's name of the shape, such as `codersdk.DeploymentStats`: the
-    schema's name of it, and its row in the wire's table. `example` is an instance of it, in the
-    documented form, without the shapes inside it that have examples of their own.
+    schema's name of it, and its row in the wire's table. `about` describes it in the schema.
+    `example` is an instance of it, in the documented form, without the shapes inside it that have
+    examples of their own. `schema` describes a shape that has no fields.
     """
 
     component = ""
+    about = ""
+    schema: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[Mapping[str, Any]] = {}
 
     def to_representation(self, instance: Any) -> Any:

@@ -7,13 +7,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
-from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, views
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.http import documents, wire
-from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema.operations import operation
 
 READS = frozenset({"GET", "HEAD"})
 
@@ -80,12 +79,11 @@ def document_response(document: documents.Document, request: HttpRequest) -> Htt
 
 
 class RootView(PublicAPIView):
-    @extend_schema(
-        operation_id="api-root-handler",
-        summary="API root handler",
-        tags=["General"],
-        description="Says that the API is here.",
-        responses={200: ResponseSerializer},
+    @operation(
+        "API root handler",
+        tag="General",
+        description="Answers that the API is here. No session token is needed.",
+        answers={200: "👋"},
     )
     def get(self, request: Request) -> Response:
         return Response({"message": "👋"})

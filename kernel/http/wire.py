@@ -124,12 +124,14 @@ def _without_empty(*names: str) -> Difference:
     return Difference(leave_out, _optional(*names))
 
 
-def _inside(member: str) -> Difference:
+def _inside(member: str, description: str) -> Difference:
     """Makes the answer the one member of an object."""
-    return Difference(
-        lambda value: {member: value},
-        lambda schema: {"type": "object", "properties": {member: schema}, "required": [member]},
-    )
+
+    def schema(documented: Schema) -> Schema:
+        members = {member: documented | {"description": description}}
+        return {"type": "object", "properties": members, "required": [member]}
+
+    return Difference(lambda value: {member: value}, schema)
 
 
 def _null_when_empty(documented: Schema) -> Schema:
@@ -145,7 +147,7 @@ def _allow_list_of_strings(documented: Schema) -> Schema:
     texts = {
         "type": "array",
         "items": {"type": "string", "examples": ["*:*"]},
-        "description": "What the key may be used on, each as type:id.",
+        "description": "The objects that the key may act on, each as `type:id`. `*` is every one.",
     }
     return documented | {"properties": documented["properties"] | {"allow_list": texts}}
 
@@ -164,7 +166,7 @@ TABLE: dict[str, Difference] = {
         _web_push_by_experiment, _optional("webpush_public_key")
     ),
     "codersdk.WorkspaceConnectionLatencyMS": _renamed({"p50": "P50", "p95": "P95"}),
-    "get-safe-experiments": _inside("safe"),
+    "get-safe-experiments": _inside("safe", "The names of the experiments."),
     "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),
     "codersdk.User": _without_empty("name", "avatar_url", "theme_preference"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),

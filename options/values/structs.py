@@ -128,39 +128,45 @@ def _uuid(text: str, node: Node, *, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An inner key: the reader of its YAML node, and its value while absent."""
+    """An inner key: the reader of its YAML node, its meaning, and its value while absent."""
 
     read: Callable[..., Any]
+    description: str
     absent: Any = ""
 
 
 LINK_FIELDS: Mapping[str, Field] = {
-    key: Field(_text) for key in ("name", "target", "icon", "location")
+    "name": Field(_text, "The text of the link."),
+    "target": Field(_text, "The address that the link leads to."),
+    "icon": Field(_text, "The icon: `bug`, `chat`, `docs` or `star`."),
+    "location": Field(_text, "The place of the link: `navbar` or `dropdown`."),
 }
 
 EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
-    "type": Field(_text),
-    "client_id": Field(_text),
-    "client_secret": Field(_text),
-    "id": Field(_text),
-    "auth_url": Field(_text),
-    "token_url": Field(_text),
-    "validate_url": Field(_text),
-    "revoke_url": Field(_text),
-    "app_install_url": Field(_text),
-    "app_installations_url": Field(_text),
-    "no_refresh": Field(_truth, absent=False),
-    "scopes": Field(_texts, absent=None),
-    "extra_token_keys": Field(_texts, absent=None),
-    "device_flow": Field(_truth, absent=False),
-    "device_code_url": Field(_text),
-    "mcp_url": Field(_text),
-    "mcp_tool_allow_regex": Field(_text),
-    "mcp_tool_deny_regex": Field(_text),
-    "regex": Field(_text),
-    "display_name": Field(_text),
-    "display_icon": Field(_text),
-    "code_challenge_methods_supported": Field(_texts, absent=None),
+    "type": Field(_text, "The kind of provider, such as `github` or `gitlab`."),
+    "client_id": Field(_text, "The id that the provider has given to this deployment."),
+    "client_secret": Field(_text, "The secret that belongs to the client id."),
+    "id": Field(_text, "The name by which templates and addresses refer to the provider."),
+    "auth_url": Field(_text, "The address where users allow access."),
+    "token_url": Field(_text, "The address where tokens are fetched."),
+    "validate_url": Field(_text, "The address where a token is checked."),
+    "revoke_url": Field(_text, "The address where a token is revoked."),
+    "app_install_url": Field(_text, "The address where users install the provider's app."),
+    "app_installations_url": Field(_text, "The address that lists where the app is installed."),
+    "no_refresh": Field(_truth, "True if tokens are not renewed.", absent=False),
+    "scopes": Field(_texts, "The scopes that are asked for.", absent=None),
+    "extra_token_keys": Field(_texts, "Members of the token that are kept, too.", absent=None),
+    "device_flow": Field(_truth, "True if users enter a code at the provider.", absent=False),
+    "device_code_url": Field(_text, "The address where such a code is fetched."),
+    "mcp_url": Field(_text, "The address of the provider's MCP server."),
+    "mcp_tool_allow_regex": Field(_text, "The pattern of the MCP tools that are allowed."),
+    "mcp_tool_deny_regex": Field(_text, "The pattern of the MCP tools that are refused."),
+    "regex": Field(_text, "The pattern of the addresses that need this provider."),
+    "display_name": Field(_text, "The provider's name for people."),
+    "display_icon": Field(_text, "The address of the provider's icon."),
+    "code_challenge_methods_supported": Field(
+        _texts, "The PKCE methods that the provider supports.", absent=None
+    ),
 }
 EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.
 

@@ -23,10 +23,13 @@ def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
     """Adds the headers, parameters and errors that operations refer to."""
-    components = result["components"] | {
+    found, used = result["components"], str(result["paths"])
+    answers = [error for error in errors.ERRORS.values() if error.ref["$ref"] in used]
+    components = found | {
         "headers": headers.HEADERS,
         "parameters": headers.PARAMETERS,
-        "responses": {error.name: error.response() for error in errors.ERRORS.values()},
+        "schemas": dict(sorted((found["schemas"] | headers.SCHEMAS).items())),
+        "responses": {error.name: error.response() for error in answers},
     }
     return result | {"components": dict(sorted(components.items()))}
 

@@ -15,20 +15,28 @@ from kernel.http.wire import Schema
 
 class ValidationErrorSerializer(WireSerializer):
     component = "codersdk.ValidationError"
+    about = "A member of the request that was refused."
     example = {"field": "username", "detail": "This field is required."}
 
-    field = serializers.CharField(help_text="The member of the request that was refused.")
-    detail = serializers.CharField(help_text="What was expected of it.")
+    field = serializers.CharField(
+        help_text="The name of the member, parameter or header that was refused."
+    )
+    detail = serializers.CharField(help_text="The reason, with what is expected.")
 
 
 class ResponseSerializer(WireSerializer):
     component = "codersdk.Response"
+    about = "A message. Every error has this shape, and so do answers that only confirm."
     example = {"message": "The request is not valid.", "detail": "More about the cause."}
 
-    message = serializers.CharField(help_text="One sentence for people.")
-    detail = serializers.CharField(required=False, help_text="More about the cause.")
+    message = serializers.CharField(help_text="What happened, in one sentence for people.")
+    detail = serializers.CharField(
+        required=False, help_text="More about the cause. Absent where there is no more to say."
+    )
     validations = ValidationErrorSerializer(
-        many=True, required=False, help_text="One entry for each refused field."
+        many=True,
+        required=False,
+        help_text="The members of the request that were refused. Absent where none was.",
     )
 
 
@@ -72,17 +80,17 @@ ERRORS = {
         ErrorAnswer(
             400,
             "BadRequest",
-            "The request is not valid: its body is not JSON or a member of it is refused (one "
-            "validation each), the Coder-Wire or Host header is unknown, or another site "
-            "sent a write by cookie.",
+            "The request is not valid: the body is not JSON, or a member, parameter or header has "
+            "a value that is not allowed (`validations` names each). Also the answer for a user "
+            "in the path who does not exist or whom the caller may not see.",
             "The request is not valid.",
             validations=(Validation("username", "This field is required."),),
         ),
         ErrorAnswer(
             401,
             "Unauthorized",
-            "There is no session token, or it is malformed, unknown, wrong or expired, or its user "
-            "is suspended.",
+            "The session token is missing, malformed, unknown or expired, or its user is "
+            "suspended. `detail` names the cause.",
             "Your session has expired. Sign in again.",
             detail="The session token expired on 2026-01-20T13:59:29Z.",
             headers=("WWW-Authenticate",),
@@ -90,50 +98,49 @@ ERRORS = {
         ErrorAnswer(
             403,
             "Forbidden",
-            "The user's role does not allow it, or the session token's scopes do not.",
+            "The caller's roles or the session token's scopes do not allow it. `detail` names what "
+            "is missing.",
             "Forbidden.",
+            detail="This needs a role that may deployment_config:read.",
         ),
         ErrorAnswer(
             404,
             "NotFound",
-            "There is no such object, or the caller may not see it: one answer for both.",
+            "The object does not exist, or the caller may not see it. Both get the same answer.",
             "The resource was not found, or you may not see it.",
-        ),
-        ErrorAnswer(
-            405,
-            "MethodNotAllowed",
-            "The route has no such method.",
-            "Method not allowed.",
-            headers=("Allow",),
         ),
         ErrorAnswer(
             408,
             "RequestTimeout",
-            "The body did not arrive in time.",
+            "The request's body did not arrive in time.",
             "The request body did not arrive in time.",
         ),
         ErrorAnswer(
-            409, "Conflict", "It would stand in the way of what is there.", "The name is in use."
+            409,
+            "Conflict",
+            "The request conflicts with what exists, or with a change at the same moment.",
+            "The name is in use.",
         ),
-        ErrorAnswer(410, "Gone", "What the request stands on has been withdrawn.", "It is gone."),
+        ErrorAnswer(410, "Gone", "The key that the request needs was withdrawn.", "It is gone."),
         ErrorAnswer(
             413,
             "ContentTooLarge",
-            "The body is larger than this operation takes.",
+            "The request's body is larger than this operation accepts. `detail` names the limit.",
             "The request body is too large.",
             detail="The limit is 4194304 bytes.",
         ),
         ErrorAnswer(
             415,
             "UnsupportedMediaType",
-            "The body has a content encoding that is not supported.",
+            "The request's body has a `Content-Encoding` that this operation does not accept.",
             "The request's content encoding is not supported.",
         ),
         ErrorAnswer(
             429,
             "TooManyRequests",
-            "Too many requests in this minute by this user, or from this address. An owner may "
-            "send `X-Coder-Bypass-Ratelimit: true`.",
+            "The caller sent too many requests in this minute: counted by user, or by address "
+            "where no session token is sent. `Retry-After` says how long to wait. Owners may send "
+            "`X-Coder-Bypass-Ratelimit: true`.",
             "Too many requests.",
             detail="The limit is 512 requests a minute.",
             headers=("Retry-After",),
@@ -141,14 +148,23 @@ ERRORS = {
         ErrorAnswer(
             503,
             "ServiceUnavailable",
-            "The database cannot be reached, or is too busy to answer within two seconds.",
+            "The service cannot answer right now, for example because its database is away. "
+            "Nothing was written: send the request again after `Retry-After` seconds.",
             "The service is temporarily unavailable.",
             headers=("Retry-After",),
+        ),
+        ErrorAnswer(
+            504,
+            "GatewayTimeout",
+            "The database's answer was lost, so the change may have been written or not. Look "
+            "before you send the request again.",
+            "The database did not answer in time.",
         ),
     )
 }
 
 ALWAYS = frozenset({400, 429, 503})
-SECURED = frozenset({401, 403})
+SECURED = frozenset({401})
 BELOW_AN_OBJECT = frozenset({404})
 WITH_A_BODY = frozenset({408, 413})
+THAT_WRITES = frozenset({504})

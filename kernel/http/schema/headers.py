@@ -18,30 +18,53 @@ def _header(description: str, schema: Schema, *, required: bool = False) -> Sche
 
 HEADERS: dict[str, Schema] = {
     "X-Coder-Build-Version": _header(
-        "The `version` of GET /buildinfo.",
+        "The server's version: the member `version` of `GET /buildinfo`.",
         _TEXT | {"examples": ["v2.29.0+coderapi.0.1.0"]},
         required=True,
     ),
     "X-Coder-Request-Id": _header(
-        "A fresh one for every request; the log has it.",
-        _TEXT | {"format": "uuid"},
+        "Identifies this request in the server's log. Name it when you report a problem.",
+        _TEXT | {"format": "uuid", "examples": ["3f2b8c1e-7a4d-4e0b-9a43-0c6b1d5f7e21"]},
         required=True,
     ),
     "X-Content-Type-Options": _header(
-        "Browsers must not guess the type.", _TEXT | {"const": "nosniff"}, required=True
+        "Tells browsers not to guess the content's type.",
+        _TEXT | {"const": "nosniff"},
+        required=True,
     ),
-    "X-RateLimit-Limit": _header("Requests a minute; absent where none are counted.", _COUNT),
-    "X-RateLimit-Remaining": _header("Requests left in this minute.", _COUNT),
-    "X-RateLimit-Reset": _header("When counting starts again, in seconds of Unix time.", _COUNT),
-    "Retry-After": _header("How many seconds to wait before trying again.", _COUNT),
+    "X-RateLimit-Limit": _header(
+        "The requests that the caller may send in a minute. Absent where no limit holds.", _COUNT
+    ),
+    "X-RateLimit-Remaining": _header(
+        "The requests that the caller may still send in this minute.", _COUNT
+    ),
+    "X-RateLimit-Reset": _header(
+        "The time at which the next minute begins, in Unix seconds.", _COUNT
+    ),
+    "Retry-After": _header("The seconds to wait before the next try.", _COUNT),
     "WWW-Authenticate": _header(
-        "How to authenticate, and why this attempt failed.",
+        "The way to authenticate, and the reason why it failed (RFC 6750).",
         _TEXT | {"examples": ['Bearer realm="coder", error="invalid_token"']},
     ),
-    "Allow": _header("The methods that the route has.", _TEXT | {"examples": ["GET, HEAD"]}),
-    "ETag": _header("The document's version, in this wire and encoding.", _TEXT, required=True),
-    "Cache-Control": _header("Keep it, but ask each time.", _TEXT, required=True),
-    "Vary": _header("What else than the address decides.", _TEXT, required=True),
+    "ETag": _header(
+        "The version of the answer. Send it back in `If-None-Match`.", _TEXT, required=True
+    ),
+    "Cache-Control": _header(
+        "Lets caches keep the answer if they ask each time whether it still holds.",
+        _TEXT,
+        required=True,
+    ),
+    "Vary": _header("The request headers on which the answer depends.", _TEXT, required=True),
+}
+
+WIRE_COMPONENT = "coderapi.Wire"
+SCHEMAS: dict[str, Schema] = {
+    WIRE_COMPONENT: {
+        "type": "string",
+        "enum": [wire.value for wire in Wire],
+        "description": "A form of the answers: `documented` is the form of Coder's published API "
+        "reference, `coderd` the form that Coder's server sends and its own clients read.",
+    }
 }
 
 PARAMETERS: dict[str, Schema] = {
@@ -49,15 +72,16 @@ PARAMETERS: dict[str, Schema] = {
         "name": HEADER,
         "in": "header",
         "required": False,
-        "description": "The wire format of the answer: `documented` is the reference page's, "
-        "`coderd` what Coder's own clients decode. By default the server's own, CODERAPI_WIRE.",
-        "schema": {"type": "string", "enum": [wire.value for wire in Wire]},
+        "description": "The form of the answer. Without it the server decides (its setting "
+        "`CODERAPI_WIRE`).",
+        "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
         "required": False,
-        "description": "ETags that the caller has already: 304 without a body if one still holds.",
+        "description": "The ETags of answers that the caller has. If one of them still holds, the "
+        "answer is 304 without a body.",
         "schema": {"type": "string"},
     },
 }

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+)
 from rest_framework import serializers
 
 from kernel.http import wire
@@ -19,12 +24,21 @@ from kernel.http.wire import Schema, Wire
 if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
+SPEC_ENUM = "x-spec-enum-id"
 PATH_PARAMETERS: dict[str, Schema] = {
-    "user": {"description": "User ID, name, or me.", "example": "me"},
-    "key_id": {"description": "The key's id: the ten characters before its secret."},
-    "name": {"description": "The token's name."},
+    "user": {
+        "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
+        "of the session token.",
+        "example": "me",
+    },
+    "key_id": {
+        "description": "The key's id: the ten characters of the session token before the hyphen.",
+        "example": "aBcDeFgHiJ",
+    },
+    "name": {"description": "The token's name, which is unique for its user.", "example": "ci"},
 }
-BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_TEXT: Schema = {"type": "string", "minLength": 1}
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class OperationSchema(AutoSchema):
@@ -99,8 +113,10 @@ class OperationSchema(AutoSchema):
             yield from errors.SECURED
         if "{" in self.path:
             yield from errors.BELOW_AN_OBJECT
-        if self.method in BODY_METHODS:
+        if "requestBody" in operation:
             yield from errors.WITH_A_BODY
+        if self.method in WRITES and getattr(self.view, "writes", True):
+            yield from errors.THAT_WRITES
 
 
 def _required_body(operation: Schema) -> Schema:
@@ -110,19 +126,18 @@ def _required_body(operation: Schema) -> Schema:
 
 
 def _described(parameter: Schema) -> Schema:
+    """Completes a path parameter. A converter's pattern says nothing to a caller."""
     if parameter["in"] == "path":
-        return PATH_PARAMETERS.get(parameter["name"], {}) | parameter
+        return parameter | {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
     return parameter
 
 
 def _error(status: int, *, declared: Schema | None) -> Schema:
     """Returns the component of that status, unless the view has words of its own for it."""
-    common = errors.ERRORS.get(status)
-    if declared and declared.get("description"):
-        return errors.error_response(
-            declared["description"], names=common.headers if common else ()
-        )
-    return errors.ERRORS[status].ref
+    common = errors.ERRORS[status]
+    if declared and declared["description"]:
+        return errors.error_response(declared["description"], names=common.headers)
+    return common.ref
 
 
 def operation(
@@ -133,17 +148,31 @@ def operation(
     answers: Mapping[int, Any],
     body: Any = None,
     parameters: Sequence[OpenApiParameter] = (),
+    auth: Any = None,
 ) -> Callable[[Any], Any]:
-    """Describes a view's method. The operation's id is the summary in kebab case, as in Coder."""
+    """Describes a view's method. The operation's id is the summary in kebab case, as in Coder.
+
+    An answer is what its body is made by, or a text: an error's cause, or a message of success.
+    """
     return extend_schema(
         operation_id=summary.lower().replace(" ", "-"),
         summary=summary,
         tags=[tag],
         description=description,
         request=body,
-        responses=dict(answers),
+        responses={status: _answer(status, answer) for status, answer in answers.items()},
         parameters=list(parameters),
+        auth=auth,
     )
+
+
+def _answer(status: int, answer: Any) -> Any:
+    if not isinstance(answer, str):
+        return answer
+    if status >= 400:
+        return OpenApiResponse(errors.ResponseSerializer, description=answer)
+    example = OpenApiExample("message", {"message": answer})
+    return OpenApiResponse(errors.ResponseSerializer, examples=[example])
 
 
 class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
@@ -155,12 +184,25 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         return self.target.component or None
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        example = example_of(self.target)
+        return {
+            **(self.target.schema or self._members(auto_schema, direction)),
+            "description": self.target.about,
+            **({"examples": [example]} if example else {}),
+        }
+
+    def _members(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         documented: Schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
             self.target, direction, bypass_extensions=True
         )
         described = wire.describe(self.target.component, documented)
-        example = example_of(self.target)
-        return described | ({"examples": [example]} if example else {})
+        members = described["properties"].items()
+        return described | {"properties": {name: _plain(member) for name, member in members}}
+
+
+def _plain(member: Schema) -> Schema:
+    """Leaves out how Django makes the member."""
+    return {key: value for key, value in member.items() if key not in {"readOnly", SPEC_ENUM}}
 
 
 def example_of(serializer: WireSerializer) -> Any:

@@ -1,0 +1,130 @@
+"""The body of a report in the OpenAPI document: each form in which browsers send reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.plumbing import ResolvedComponent
+from rest_framework import serializers
+
+from csp.parsing.formats import MAX_REPORTS, VIOLATION_TYPE
+from kernel.http import wire
+from kernel.http.wire import Schema
+
+if TYPE_CHECKING:
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.utils import Direction
+
+LEGACY, LEGACY_REPORT = "coderd.cspViolation", "coderapi.LegacyCSPReport"
+MODERN, MODERN_REPORT = "coderapi.BrowserReport", "coderapi.CSPReport"
+BODY = "coderapi.CSPReportBody"
+
+
+class ReportBody(serializers.Serializer[Any]):
+    """Stands for the body in the view's declaration; `csp.parsing` reads it."""
+
+
+def _text(description: str, *examples: str) -> Schema:
+    return {"type": "string", "description": description, "examples": list(examples)}
+
+
+def _number(description: str, example: int) -> Schema:
+    return {"type": "integer", "minimum": 0, "description": description, "examples": [example]}
+
+
+# Each member by its name in the old form and in the Reporting API.
+_MEMBERS: dict[tuple[str, str], Schema] = {
+    ("document-uri", "documentURL"): _text(
+        "The page on which it happened.", "https://coder.example.com/workspaces"
+    ),
+    ("referrer", "referrer"): _text("The page before it.", "https://coder.example.com/login"),
+    ("blocked-uri", "blockedURL"): _text(
+        "What was blocked: a URL, a scheme, or a word such as `inline` or `eval`.",
+        "https://evil.example.net/lib.js",
+    ),
+    ("effective-directive", "effectiveDirective"): _text(
+        "The directive that blocked it.", "script-src-elem"
+    ),
+    ("violated-directive", "violatedDirective"): _text(
+        "The same, as older browsers name it.", "script-src-elem"
+    ),
+    ("original-policy", "originalPolicy"): _text("The whole policy.", "script-src 'self'"),
+    ("disposition", "disposition"): _text(
+        "`enforce` if it was blocked, `report` if it was only reported.", "enforce"
+    ),
+    ("source-file", "sourceFile"): _text(
+        "The file whose code caused it.", "https://coder.example.com/assets/index.js"
+    ),
+    ("script-sample", "sample"): _text("The beginning of the code that was blocked.", "alert("),
+    ("status-code", "statusCode"): _number("The HTTP status of the page.", 200),
+    ("line-number", "lineNumber"): _number("The line in the source file.", 12),
+    ("column-number", "columnNumber"): _number("The column in that line.", 7),
+}
+
+
+def _violation(form: int, description: str) -> Schema:
+    members = {names[form]: schema for names, schema in _MEMBERS.items()}
+    return _object(members, description)
+
+
+def _object(members: dict[str, Schema], description: str, *required: str) -> Schema:
+    example = {name: schema["examples"][0] for name, schema in members.items()}
+    return {
+        "type": "object",
+        "properties": members,
+        **({"required": list(required)} if required else {}),
+        "description": f"{description} Other members are taken, too.",
+        "examples": [example],
+    }
+
+
+def components() -> dict[str, Schema]:
+    """Returns the schemas of the body and of what is in it, by name."""
+    old = _violation(0, "What a browser blocked, in the names of `report-uri`.")
+    new = _violation(1, "What a browser blocked, in the names of the Reporting API.")
+    legacy = _object({"csp-report": old}, "A report to `report-uri`.", "csp-report")
+    modern = _object(
+        {
+            "type": _text("The type of the report. Other types are ignored.", VIOLATION_TYPE),
+            "age": _number("The milliseconds since it happened.", 420),
+            "url": _text("The page that sends the report.", "https://coder.example.com/"),
+            "user_agent": _text("The browser.", "Mozilla/5.0"),
+            "body": new,
+        },
+        "A report of the Reporting API.",
+        "body",
+    )
+    reports = {"type": "array", "items": _ref(MODERN), "maxItems": MAX_REPORTS}
+    legacy["properties"]["csp-report"] = _ref(LEGACY_REPORT)
+    modern["properties"]["body"] = _ref(MODERN_REPORT)
+    return {
+        LEGACY: wire.describe(LEGACY, legacy),
+        LEGACY_REPORT: old,
+        MODERN_REPORT: new,
+        MODERN: modern,
+        BODY: {
+            "anyOf": [_ref(LEGACY), reports, _ref(MODERN)],
+            "description": "One report, or an array of reports of the Reporting API.",
+            "examples": [legacy["examples"][0], modern["examples"]],
+        },
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+class ReportBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    target_class = ReportBody
+
+    def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str:
+        return BODY
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        found = components()
+        body = found.pop(BODY)
+        for name, schema in found.items():
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
+            auto_schema.registry.register_on_missing(component)
+        return body
