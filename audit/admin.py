@@ -1,19 +1,96 @@
 from __future__ import annotations
 
+import uuid
+from typing import Any, cast
+
 from django.contrib import admin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
-from kernel.admin import ReadOnlyAdmin
+from kernel.admin import BoundedPaginator, ReadOnlyAdmin, TextFilter, row_link
+from kernel.for_people import duration
+
+_models: dict[str, type[Model]] = {}
+
+
+def register_target(target_type: str, model: type[Model]) -> None:
+    """Tells of which model the targets of this type are, so that an entry can link to its own."""
+    _models[target_type] = model
+
+
+def entries_page(**chosen: object) -> str:
+    """Returns the address of the entries chosen by a filter, such as `person` or `target_id`."""
+    return reverse("admin:audit_entry_changelist", query=chosen)
+
+
+class PersonFilter(TextFilter):
+    """Chooses what a person did, and what was done to them, by their id or their name then."""
+
+    title = parameter_name = "person"
+    hint = "username or id"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text, entries = (self.value() or "").strip(), cast("EntryQuerySet", queryset)
+        if not text or "\0" in text:
+            return entries.none() if text else entries
+        try:
+            return entries.of_person(uuid.UUID(text))
+        except ValueError:
+            return entries.of_name(text)
+
+
+class ActionFilter(admin.SimpleListFilter):
+    title = parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in Entry.objects.actions()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
 
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["at", "actor_name", "action", "target_type", "target_name", "address"]
-    list_filter = ["action", "target_type", "at"]
-    search_fields = ["actor_name", "target_name", "target_id", "request_id"]
+    list_display = ["at", "who", "action", "target", "address"]
+    list_filter = [PersonFilter, ActionFilter, "at"]
+    search_fields = ["actor_name", "action", "target_name", "target_id", "request_id"]
     date_hierarchy = "at"
+    paginator = BoundedPaginator
     actions = ["export"]
+    fields = ["at", "who", "action", "target", "changes", "address", "request_id"]
+
+    @admin.display(description="who", ordering="actor_name")
+    def who(self, entry: Entry) -> str:
+        """Links to all that this person did."""
+        name = entry.actor_name or "nobody signed in"
+        if entry.actor_id is None:
+            return name
+        return format_html('<a href="{}">{}</a>', entries_page(person=entry.actor_id), name)
+
+    @admin.display(description="to whom or what", ordering="target_name")
+    def target(self, entry: Entry) -> str:
+        """Links to the target's own page."""
+        if not entry.target_id:
+            return entry.target_name or entry.target_type
+        name = f"{entry.target_type.replace('_', ' ')} {entry.target_name or entry.target_id}"
+        model = _models.get(entry.target_type)
+        return row_link(model(pk=entry.target_id), name) if model else name
+
+    @admin.display(description="before and after")
+    def changes(self, entry: Entry) -> str:
+        """Returns a table row for each value that the entry holds."""
+        before, after = entry.before or {}, entry.after or {}
+        rows = [(name, _shown(before, name), _shown(after, name)) for name in before | after]
+        if not rows:
+            return "none"
+        return format_html(
+            '<table><thead><tr><th scope="col">Value</th><th scope="col">Before</th>'
+            '<th scope="col">After</th></tr></thead><tbody>{}</tbody></table>',
+            format_html_join("", '<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>', rows),
+        )
 
     @admin.action(description="Export as JSON lines", permissions=["view"])
     def export(self, request: HttpRequest, queryset: EntryQuerySet) -> StreamingHttpResponse:
@@ -22,3 +99,15 @@ class EntryAdmin(ReadOnlyAdmin):
         )
         response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
         return response
+
+
+def _shown(values: dict[str, Any], name: str) -> str:
+    """Returns a value as people read it: a lifetime in days, a list with commas."""
+    value = values.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, int) and name.endswith(("_ns", "_lifetime")):
+        return duration(value)
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value) or "none"
+    return str(value)

@@ -5,13 +5,23 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import orjson
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 
 from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
 PAGE = 1_000
+# PostgreSQL would look at every entry for a DISTINCT.
+ACTIONS = """
+WITH RECURSIVE found (action) AS (
+    SELECT min(action) FROM audit_entry
+    UNION ALL
+    SELECT (SELECT min(action) FROM audit_entry AS entry WHERE entry.action > found.action)
+    FROM found WHERE found.action IS NOT NULL
+)
+SELECT action FROM found WHERE action IS NOT NULL
+"""
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -19,6 +29,16 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Chooses what the person did, and what was done to the person."""
         done_to = Q(target_type="user", target_id=str(user_id))
         return self.filter(Q(actor_id=user_id) | done_to)
+
+    def of_name(self, name: str) -> EntryQuerySet:
+        """Chooses the same by the name that the person had at that time."""
+        return self.filter(Q(actor_name=name) | Q(target_type="user", target_name=name))
+
+    def actions(self) -> list[str]:
+        """Returns the actions that ever were, each found by one step in the index."""
+        with connection.cursor() as cursor:
+            cursor.execute(ACTIONS)
+            return [action for (action,) in cursor.fetchall()]
 
     def json_lines(self) -> Iterator[bytes]:
         """Yields every entry by id as JSON, read page by page: PgBouncer would lose a cursor."""

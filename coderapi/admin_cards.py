@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
+from django.urls import reverse
 from django.utils.html import format_html
 
 from coderapi.health import readiness
@@ -62,6 +63,7 @@ def _said_of(replica: Replica, now: datetime) -> str:
 
 def _help(now: datetime) -> list[Line]:
     links = [("documentation", settings.DOCS_URL)]
+    links += [("API in Swagger UI", reverse("swagger"))] if settings.SWAGGER_ENABLE else []
     links += [(link["name"], link["target"]) for link in settings.SUPPORT_LINKS]
     return [Line(name, target, link=target) for name, target in links]
 

@@ -17,6 +17,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import Actor, actor_of
@@ -142,6 +143,10 @@ class ServiceAdminSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Lets in whom Django lets in, until the key of their sign-in is gone."""
         return super().has_permission(request) and is_alive(request, now=timezone.now())
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
+        return {**super().each_context(request), "swagger": swagger}
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

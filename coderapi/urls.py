@@ -25,7 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),
-    path("swagger", swagger.SwaggerView.as_view()),
+    path("swagger", swagger.SwaggerView.as_view(), name="swagger"),
     path("swagger/openapi.json", swagger.OpenAPIView.as_view()),
 ]
 

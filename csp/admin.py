@@ -14,11 +14,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
+from audit.admin import register_target
 from audit.services import actor_of
 from csp import export, selectors, services
 from csp.access.origins import normalised
 from csp.filters import (
-    BoundedPaginator,
     DayFilter,
     DirectiveFilter,
     DispositionFilter,
@@ -31,9 +31,12 @@ from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.noise import history
 from csp.noise.rules import checked_pattern
 from csp.writing import reach
-from kernel.admin import ReadOnlyAdmin, ServiceAdmin
+from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin
 from kernel.charts import COUNT, Chart, Series, render
 from kernel.for_people import since
+
+register_target("noise_rule", NoiseRule)
+register_target("ingest_key", IngestKey)
 
 CHART_HOURS = 7 * 24
 MAX_IN_LIST = 40

@@ -1,16 +1,14 @@
-"""Filters the admin's lists, and counts them: no DISTINCT and no count over millions of rows."""
+"""Filters the admin's lists without a DISTINCT over millions of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, time
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import semver
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -22,16 +20,6 @@ from csp.writing.grouping import DISPOSITIONS
 
 MAX_CHOICES = 20
 MAX_DAYS = 31
-MAX_COUNTED = 10_000
-
-
-class BoundedPaginator(Paginator[Any]):
-    """Counts no more than it can show in a moment. Who looks for older rows filters by day."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[:MAX_COUNTED].count())
 
 
 class NoiseFilter(admin.SimpleListFilter):

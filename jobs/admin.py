@@ -1,22 +1,39 @@
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any, cast
 
-from jobs.models import JobRun
-from kernel.admin import ReadOnlyAdmin
-from kernel.for_people import duration, since
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.text import Truncator
+
+from jobs.models import JobRun, JobRunQuerySet
+from kernel.admin import ReadOnlyAdmin, State, badge, time_column
+from kernel.for_people import duration
+
+STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
+MAX_ERROR = 120
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
+        runs, chosen = cast("JobRunQuerySet", queryset), self.value()
+        return runs.in_state(chosen) if chosen in STATES else runs
 
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
-    list_display = ["job", "slot", "started", "took", "run_state", "rows", "host"]
-    list_filter = ["job"]
+    list_display = ["job", "slot", "started", "took", "run_state", "short_error", "rows", "host"]
+    list_filter = [StateFilter, "job"]
     search_fields = ["job", "error", "host"]
     date_hierarchy = "started_at"
 
-    @admin.display(ordering="started_at")
-    def started(self, run: JobRun) -> str:
-        return since(run.started_at)
+    started = time_column("started_at", "started")
 
     @admin.display
     def took(self, run: JobRun) -> str:
@@ -24,4 +41,8 @@ class JobRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def run_state(self, run: JobRun) -> str:
-        return run.state
+        return badge(run.state, STATES[run.state])
+
+    @admin.display(description="error", ordering="error")
+    def short_error(self, run: JobRun) -> str:
+        return Truncator(run.error).chars(MAX_ERROR)

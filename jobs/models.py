@@ -12,6 +12,13 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def unfinished(self) -> JobRunQuerySet:
         return self.filter(finished_at=None)
 
+    def in_state(self, state: str) -> JobRunQuerySet:
+        """Chooses the runs whose `state` is this word."""
+        if state == "running":
+            return self.unfinished()
+        failed = ~models.Q(error="")
+        return self.filter(failed if state == "failed" else ~failed).exclude(finished_at=None)
+
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
         """Leaves out runs in the future, of a clock that was ahead: they would hide all since."""
         return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")

@@ -1,4 +1,4 @@
-"""The bases of our admin pages, and the cards of the home page.
+"""The bases of our admin pages, their filters and badges, and the cards of the home page.
 
 An app registers its cards in its module `admin_cards`.
 """
@@ -6,23 +6,31 @@ An app registers its cards in its module `admin_cards`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from kernel.for_people import since
 from kernel.http.errors import Validation, invalid
 
 logger = logging.getLogger(__name__)
+MAX_COUNTED = 10_000
 
 
 def _is_id(field: Any, text: str) -> bool:
@@ -82,6 +90,60 @@ class ReadOnlyAdmin(ServiceAdmin[Any]):
         return False
 
 
+def row_link(row: Model, text: object = None) -> SafeString:
+    """Links to the page of a row, which has its name unless another text is given."""
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
+
+
+def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
+    """Makes a column, or a line of a form, that shows a time as seen from now."""
+
+    @admin.display(description=name, ordering=field)
+    def column(_: Any, row: Any) -> str:
+        return since(getattr(row, field))
+
+    return column
+
+
+class BoundedPaginator(Paginator[Any]):
+    """Counts no more than it can show in a moment. Who looks for older rows filters by day."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MAX_COUNTED].count())
+
+
+class ValuesFilter(admin.AllValuesFieldListFilter):
+    """Offers the values of a column; the empty one has a name too."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": str(choice["display"]).strip() or "unknown"}
+
+
+class TextFilter(admin.SimpleListFilter):
+    """Filters by a text that people type, where a list of choices would be too long."""
+
+    template = "admin/text_filter.html"
+    hint = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # Django leaves out a filter without choices.
+        return [("", "")]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        others = changelist.params.items()
+        yield {
+            "name": self.parameter_name,
+            "hint": self.hint,
+            "value": self.value() or "",
+            "kept": [(name, value) for name, value in others if name != self.parameter_name],
+            "query_string": changelist.get_query_string(remove=[str(self.parameter_name)]),
+        }
+
+
 class State(StrEnum):
     """A state as a word beside the value: colour alone would not reach everybody."""
 
@@ -89,6 +151,11 @@ class State(StrEnum):
     GOOD = "ok"
     NOTICE = "look"
     BAD = "bad"
+
+
+def badge(word: str, state: State) -> SafeString:
+    """Frames a word in the colour of a state."""
+    return format_html('<span class="state state-{}">{}</span>', state or "plain", word)
 
 
 @dataclass(frozen=True, slots=True)

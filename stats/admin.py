@@ -2,24 +2,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from jobs.models import JobRun
 from kernel import for_people
-from kernel.admin import ReadOnlyAdmin
+from kernel.admin import ReadOnlyAdmin, State, ValuesFilter, badge, time_column
 from stats.alarms import alarms
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
-from stats.models import Snapshot, WorkspaceState
+from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
 
 NEWEST_RUNS = 20
+MAX_ERROR = 120
 
 
 def _written(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
@@ -50,7 +53,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "method",
         "took",
     ]
-    list_filter = ["source", "method", "build_version"]
+    list_filter = ["source", "method", ("build_version", ValuesFilter)]
     date_hierarchy = "collected_at"
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
@@ -95,12 +98,55 @@ def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
 
+BADGES = {
+    "running": State.GOOD,
+    "failed": State.BAD,
+    "pending": State.NOTICE,
+    "building": State.NOTICE,
+    "canceled": State.NOTICE,
+}
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(word, word) for word in WorkspaceState.WORDS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        states, chosen = cast("WorkspaceStateQuerySet", queryset), self.value()
+        return states.in_state(chosen) if chosen else states
+
+
 @admin.register(WorkspaceState)
 class WorkspaceStateAdmin(ReadOnlyAdmin):
-    list_display = ["workspace_id", "transition", "build_number", "changed", "deleted"]
-    list_filter = ["transition", "deleted"]
-    search_fields = ["workspace_id"]
+    list_display = ["workspace_id", "state", "short_error", "changed", "transition", "build_number"]
+    list_filter = [StateFilter, "transition"]
+    search_fields = ["workspace_id", "error"]
+    fields = [
+        "workspace_id",
+        "state",
+        "error",
+        "transition",
+        "build_number",
+        "job_started",
+        "job_canceled",
+        "job_completed",
+        "changed",
+    ]
 
-    @admin.display(ordering="job_updated_at")
-    def changed(self, state: WorkspaceState) -> str:
-        return for_people.since(state.job_updated_at)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WorkspaceState]:
+        return super().get_queryset(request).with_word()  # type: ignore[no-any-return, attr-defined]
+
+    @admin.display(ordering="word")
+    def state(self, state: Any) -> str:
+        return badge(state.word, BADGES.get(state.word, State.PLAIN))
+
+    @admin.display(description="error", ordering="error")
+    def short_error(self, state: WorkspaceState) -> str:
+        return Truncator(state.error).chars(MAX_ERROR)
+
+    changed = time_column("job_updated_at", "changed")
+    job_started = time_column("job_started_at", "job started")
+    job_canceled = time_column("job_canceled_at", "job canceled")
+    job_completed = time_column("job_completed_at", "job completed")

@@ -16,10 +16,18 @@ LATE_AFTER = 3
 
 def _stats(now: datetime) -> list[Line]:
     state = snapshot_state(now)
-    workspaces = WorkspaceState.objects.filter(deleted=False).count()
+    page = reverse("admin:stats_workspacestate_changelist")
+    known = WorkspaceState.objects.filter(deleted=False).count()
+    failed = WorkspaceState.objects.in_state("failed").count()
     return [
         _newest_snapshot(state["collected_at"] if state else None, now),
-        Line("workspaces known", count(workspaces)),
+        Line("workspaces known", count(known), link=page),
+        Line(
+            "workspaces failed",
+            count(failed),
+            State.BAD if failed else State.GOOD,
+            f"{page}?state=failed",
+        ),
         *_alarms(now),
     ]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 
 
 class SessionCounts(models.Model):
@@ -102,8 +102,36 @@ class NewestAgentStat(SessionCounts):
         return str(self.agent_id)
 
 
+_STARTED, _CANCELED, _COMPLETED = (
+    Q(**{f"job_{what}_at__isnull": False}) for what in ("started", "canceled", "completed")
+)
+# By the rules that the figures count by; of two that hold, the first is the word.
+_WORDS = {
+    "deleted": Q(deleted=True) | Q(transition="delete", error="") & _COMPLETED & ~_CANCELED,
+    "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
+    "pending": ~_STARTED,
+    "building": ~_CANCELED & ~_COMPLETED,
+    "canceled": _CANCELED,
+    "running": Q(transition="start"),
+    "stopped": Q(transition="stop"),
+}
+
+
+class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
+    def with_word(self) -> WorkspaceStateQuerySet:
+        """Adds `word`, the state in one word."""
+        whens = [When(condition, then=Value(word)) for word, condition in _WORDS.items()]
+        word = Case(*whens, default=Value("unknown"), output_field=models.CharField())
+        return self.annotate(word=word)
+
+    def in_state(self, word: str) -> WorkspaceStateQuerySet:
+        return self.with_word().filter(Q(("word", word)))
+
+
 class WorkspaceState(models.Model):
     """One workspace: its newest build, and the provisioner job of that build."""
+
+    WORDS = tuple(_WORDS)
 
     class Transition(models.TextChoices):
         START = "start"
@@ -119,6 +147,8 @@ class WorkspaceState(models.Model):
     job_completed_at = models.DateTimeField(null=True)
     job_updated_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, default="")
+
+    objects = WorkspaceStateQuerySet.as_manager()
 
     class Meta:
         constraints = [

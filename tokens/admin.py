@@ -1,20 +1,35 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
+from audit.admin import entries_page, register_target
 from audit.services import actor_of
 from kernel import for_people
-from kernel.admin import Line, ReadOnlyAdmin, ServiceAdmin, register
-from tokens import configs, services
+from kernel.admin import (
+    Line,
+    ReadOnlyAdmin,
+    ServiceAdmin,
+    State,
+    TextFilter,
+    badge,
+    register,
+    row_link,
+    time_column,
+)
+from kernel.durations import to_timedelta
+from tokens import configs, policy, services
 from tokens.configs import Existing
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
@@ -23,6 +38,10 @@ from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
 from users.selectors import user_by_name
 
+register_target("api_key", APIKey)
+register_target("token_config", TokenConfig)
+
+SOON = timedelta(days=7)
 # Days ahead in which the list shows the keys that end.
 ENDINGS = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
@@ -50,16 +69,57 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+class OwnerFilter(TextFilter):
+    title = "owner"
+    hint = "username or e-mail"
+    parameter_name = "person"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text = (self.value() or "").strip()
+        return queryset.filter(user=user_by_name(text)) if text else queryset
+
+
+class KeyList(ChangeList):
+    """A page of keys, each with the reasons why it breaks the policy."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        keys = list(self.result_list)
+        broken = configs.broken_among(keys, now=timezone.now())
+        for key in cast("Any", keys):
+            key.reasons = broken[key.pk].reasons if key.pk in broken else ()
+        self.result_list = cast("Any", keys)
+
+
+def _state(key: Any, *, now: datetime) -> tuple[str, State]:
+    """Returns the key's state in a word, with its colour. A rule is for new tokens alone."""
+    left = key.expires_at - now
+    if key.is_expired(now):
+        return "expired", State.PLAIN
+    if key.user.status == User.Status.SUSPENDED:
+        return "refused: owner suspended", State.BAD
+    if key.reasons:
+        return "breaks a rule", State.BAD
+    # What never lives longer does not end soon: it is made so.
+    if left < SOON < to_timedelta(key.lifetime_ns):
+        return "expires soon", State.NOTICE
+    return "valid", State.GOOD
+
+
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
     """Every key, to look at and to end; neither a secret nor its digest."""
 
-    list_display = ["id", "token_name", "user", "login_type", "lifetime", "used", "ends"]
-    list_filter = [StateFilter, "login_type", "last_used"]
+    list_display = ["id", "token_name", "owner", "state", "ends", "used", "lifetime", "login_type"]
+    list_filter = [OwnerFilter, StateFilter, "login_type", "last_used"]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
-    exclude = ["hashed_secret", "lifetime_ns"]
-    readonly_fields = ["lifetime"]
+    fieldsets = [
+        (None, {"fields": ["id", "token_name", "owner", "state"]}),
+        ("Rights", {"fields": ["scopes_held", "allowed", "login_type", "minted"]}),
+        ("Times", {"fields": ["ends", "lifetime", "created", "used", "ip_address"]}),
+        ("Trail", {"fields": ["trail"]}),
+    ]
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
 
@@ -68,13 +128,45 @@ class APIKeyAdmin(ReadOnlyAdmin):
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeyList
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Any:
+        key: Any = super().get_object(*args, **kwargs)
+        if key is not None:
+            broken = configs.broken_among([key], now=timezone.now())
+            key.reasons = broken[key.pk].reasons if key.pk in broken else ()
+        return key
+
+    @admin.display(ordering="user__username")
+    def owner(self, key: APIKey) -> str:
+        return row_link(key.user)
+
+    @admin.display
+    def state(self, key: APIKey) -> str:
+        shown = badge(*_state(key, now=timezone.now()))
+        return format_html("{} {}", shown, "; ".join(cast("Any", key).reasons))
+
+    @admin.display(description="scopes")
+    def scopes_held(self, key: APIKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display(description="may be used on")
+    def allowed(self, key: APIKey) -> str:
+        listed = [f"{each['type']}:{each['id']}" for each in key.allow_list]
+        return "everything" if listed == ["*:*"] else ", ".join(listed)
+
+    @admin.display(description="audit entries")
+    def trail(self, key: APIKey) -> str:
+        page = entries_page(target_id=key.pk)
+        return format_html('<a href="{}">What was done to this key</a>', page)
+
+    created = time_column("created_at", "created")
+    used = time_column("last_used", "last used")
+
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
         return for_people.duration(key.lifetime_ns)
-
-    @admin.display(ordering="last_used")
-    def used(self, key: APIKey) -> str:
-        return for_people.since(key.last_used)
 
     @admin.display(ordering="expires_at")
     def ends(self, key: APIKey) -> str:
@@ -93,6 +185,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Expiry calendar",
+            "opts": self.opts,
             "days": expiry_days(now=timezone.now()),
             "span_days": CALENDAR_DAYS,
         }
@@ -112,6 +205,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Expire keys",
+            "opts": self.opts,
             "count": live.count(),
             "form": form,
             "repeated": _repeated(request),
@@ -125,12 +219,23 @@ def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
 
+def _limit(name: str) -> Callable[[Any, TokenConfig], str]:
+    """Makes a column for a limit; a rule may leave it to others."""
+
+    @admin.display(description=policy.WORDS[name], ordering=name)
+    def column(_: Any, config: TokenConfig) -> str:
+        value = getattr(config, name)
+        return "left open" if value is None else policy.readable(name, value)
+
+    return column
+
+
 @admin.register(TokenConfig)
 class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     """The rules of the token policy."""
 
     form = TokenConfigForm
-    list_display = ["subject", "longest", "max_live_tokens", "tokens_may_mint", "updated_at"]
+    list_display = ["subject", "longest", "usual", "live", "scopes", "minting", "updated"]
     list_select_related = ["user"]
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
@@ -150,18 +255,25 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
             raise PermissionDenied
         name = request.GET.get("user", "")
         user = user_by_name(name)
+        rule = TokenConfig.objects.filter(user=user).first() if user else None
         context = {
             **self.admin_site.each_context(request),
             "title": "Limits of a user",
             "name": name,
             "found": user,
+            "rule": rule,
+            "opts": self.opts,
+            "may_add": self.has_add_permission(request),
             "limits": limits_for_people(user) if user else [],
         }
         return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
 
-    @admin.display(description="longest lifetime", ordering="max_token_lifetime")
-    def longest(self, config: TokenConfig) -> str:
-        return for_people.duration(config.max_token_lifetime)
+    longest = _limit(policy.MAX_LIFETIME)
+    usual = _limit(policy.DEFAULT_LIFETIME)
+    live = _limit(policy.MAX_LIVE)
+    scopes = _limit(policy.SCOPES)
+    minting = _limit(policy.MINTING)
+    updated = time_column("updated_at", "changed")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -187,15 +299,15 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
             self.delete_model(request, config)
 
 
-SOON = timedelta(days=1)
+DAY = timedelta(days=1)
 
 
 def _card(now: datetime) -> list[Line]:
     live = APIKey.objects.filter(expires_at__gte=now)
     counts = live.aggregate(
         all=Count("*"),
-        used=Count("id", filter=Q(last_used__gte=now - SOON)),
-        ending=Count("id", filter=Q(expires_at__lt=now + SOON)),
+        used=Count("id", filter=Q(last_used__gte=now - DAY)),
+        ending=Count("id", filter=Q(expires_at__lt=now + DAY)),
     )
     url = reverse("admin:tokens_apikey_changelist")
     return [

@@ -105,22 +105,28 @@ def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -
 
     By owner, the last used first; with two queries, however many keys there are.
     """
-    configs: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    for config in [*others, *([] if deleted else [candidate])]:
-        configs[config.user_id].append(config)
-    found: list[Broken] = []
-    for user, keys in groupby(_affected_tokens(candidate, now), key=lambda key: key.user):
-        found += _of_user(keys, resolve([*configs[user.id], *configs[None]], user))
-    return found
-
-
-def _affected_tokens(candidate: TokenConfig, now: datetime) -> list[APIKey]:
-    keys = APIKey.objects.minted().live(now).select_related("user")
     # The rule may be about to change hands, so that those it leaves are affected, too.
     before = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
     chosen = reduce(or_, (_subject(config) for config in (candidate, *before)))
-    return sorted(keys.filter(chosen), key=_by_owner_then_use)
+    return _broken(chosen, [*others, *([] if deleted else [candidate])], now=now)
+
+
+def broken_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Broken]:
+    """Returns by id the keys that break the policy as it is, with two queries."""
+    owners, configs = {key.user_id for key in keys}, TokenConfig.objects.select_related("user")
+    return {one.key.pk: one for one in _broken(Q(user_id__in=owners), configs, now=now)}
+
+
+def _broken(chosen: Q, configs: Iterable[TokenConfig], *, now: datetime) -> list[Broken]:
+    of_user: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
+    for config in configs:
+        of_user[config.user_id].append(config)
+    keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
+    found: list[Broken] = []
+    for user, held in groupby(sorted(keys, key=_by_owner_then_use), key=lambda key: key.user):
+        found += _of_user(held, resolve([*of_user[user.id], *of_user[None]], user))
+    return found
 
 
 def _subject(config: TokenConfig) -> Q:

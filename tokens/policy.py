@@ -21,7 +21,7 @@ MAX_LIVE = "max_live_tokens"
 SCOPES = "allowed_scopes"
 MINTING = "tokens_may_mint"
 
-_WORDS = {
+WORDS = {
     MAX_LIFETIME: "longest lifetime",
     DEFAULT_LIFETIME: "default lifetime",
     MAX_LIVE: "live tokens at once",
@@ -79,7 +79,7 @@ def limits_for_people(user: User) -> list[dict[str, Any]]:
     """
     return [
         {
-            "name": _WORDS[limit.name],
+            "name": WORDS[limit.name],
             "value": readable(limit.name, limit.value),
             "rule": limit.rule,
             "said": [

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Least
 from django.dispatch import receiver
+from django.urls import reverse
 
 from audit.services import SYSTEM, Actor, Change, Target, record, record_all
 from kernel.db.connections import transaction_lock
@@ -198,8 +199,18 @@ def end_other_keys(user: User, kept_key_id: str, actor: Actor, now: datetime, **
 
 
 register(
-    Part(what="session tokens", fate="erased", rows=lambda user: APIKey.objects.filter(user=user))
+    Part(
+        what="session tokens",
+        fate="erased",
+        rows=lambda user: APIKey.objects.filter(user=user),
+        page=lambda user: reverse("admin:tokens_apikey_changelist", query={"person": user}),
+    )
 )
 register(
-    Part(what="token rules", fate="erased", rows=lambda user: TokenConfig.objects.filter(user=user))
+    Part(
+        what="token rules",
+        fate="erased",
+        rows=lambda user: TokenConfig.objects.filter(user=user),
+        page=lambda user: reverse("admin:tokens_tokenconfig_explain", query={"user": user}),
+    )
 )

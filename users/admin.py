@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
@@ -12,17 +15,32 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html_join
 
+from audit.admin import register_target
 from audit.services import Actor, actor_of
-from kernel.admin import Line, ServiceAdmin, register
-from kernel.for_people import since
+from kernel.admin import Line, ServiceAdmin, State, badge, register, time_column
 from kernel.http.errors import APIError, not_found
-from users import passwords, services
+from users import erasure, passwords, roles, services
 from users.models import User
 
 admin.site.unregister(Group)
+register_target("user", User)
+
+STATES = {
+    User.Status.ACTIVE: State.GOOD,
+    User.Status.DORMANT: State.PLAIN,
+    User.Status.SUSPENDED: State.BAD,
+}
+RIGHTS = {
+    roles.OWNER: "may do everything",
+    roles.AUDITOR: "reads the admin, the configuration, stats, CSP reports and the audit trail",
+    roles.USER_ADMIN: "makes, changes and deletes users, but no owner",
+    roles.TEMPLATE_ADMIN: "reads users",
+}
 
 
 def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
@@ -58,6 +76,12 @@ class ChangeForm(UserChangeForm[User]):
     """Status and roles are tried out with the services that will set them, to show a refusal."""
 
     actor: Actor
+    roles = forms.MultipleChoiceField(
+        required=False,
+        choices=[(name, f"{roles.DISPLAY_NAMES[name]}: {may}") for name, may in RIGHTS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Everybody is a member, who holds their own tokens; roles come on top.",
+    )
 
     class Meta:
         model = User
@@ -100,21 +124,32 @@ class PasswordForm(AdminPasswordChangeForm[User]):
         return user
 
 
+class RoleFilter(admin.SimpleListFilter):
+    title = parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(roles.DISPLAY_NAMES.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        return queryset.filter(roles__contains=[self.value()]) if self.value() else queryset
+
+
 @admin.register(User)
 class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
     add_form = CreationForm
     change_password_form = PasswordForm
-    list_display = ["username", "email", "status", "role_names", "seen"]
-    list_filter = ["status"]
+    list_display = ["username", "email", "state", "role_names", "seen"]
+    list_filter = ["status", RoleFilter]
     search_fields = ["username", "email", "name"]
     ordering = ["username"]
     filter_horizontal = []
-    readonly_fields = ["created_at", "updated_at", "last_seen_at", "last_login"]
+    readonly_fields = ["role_names", "held", "created", "updated", "seen", "signed_in"]
     fieldsets = [
         (None, {"fields": ["username", "email", "name", "password"]}),
         ("Access", {"fields": ["status", "roles"]}),
-        ("Times (UTC)", {"fields": ["created_at", "updated_at", "last_seen_at", "last_login"]}),
+        ("Tokens, limits and trail", {"fields": ["held"]}),
+        ("Times", {"fields": [("created", "updated", "seen", "signed_in")]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "password1", "password2"]})]
 
@@ -122,9 +157,30 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def role_names(self, user: User) -> str:
         return ", ".join(user.roles) or "member"
 
-    @admin.display(description="last seen", ordering="last_seen_at")
-    def seen(self, user: User) -> str:
-        return since(user.last_seen_at)
+    @admin.display(description="status", ordering="status")
+    def state(self, user: User) -> str:
+        return badge(user.status, STATES[User.Status(user.status)])
+
+    created = time_column("created_at", "created")
+    updated = time_column("updated_at", "changed")
+    seen = time_column("last_seen_at", "last seen")
+    signed_in = time_column("last_login", "last sign-in to the admin")
+
+    @admin.display(description="see their")
+    def held(self, user: User) -> str:
+        """Links to the tokens, the limits and the audit entries of the user."""
+        found = [(part, rows) for part, rows in erasure.survey(user) if part.page]
+        links = [(cast("Any", part.page)(user), f"{part.what} ({rows})") for part, rows in found]
+        return format_html_join(" · ", '<a href="{}">{}</a>', links)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Shows whoever may not change the roles their names, and not the boxes."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        shown = copy.deepcopy(self.fieldsets)
+        shown[1][1]["fields"] = ["status", "role_names"]
+        return shown
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
@@ -168,7 +224,23 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
         extra_context: Any = None,
     ) -> HttpResponse:
         view = cast("Any", self)._changeform_view
-        return cast("HttpResponse", view(request, object_id, form_url, extra_context))
+        page = partial(view, request, object_id, form_url, extra_context)
+        return self._or_refusal(page, request, object_id)
+
+    def _or_refusal(
+        self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
+    ) -> HttpResponse:
+        """Shows the refusal by a service on the user's page.
+
+        A form that was tried out is refused only after another request has changed something.
+        """
+        try:
+            return view()
+        except APIError as error:
+            if error.status not in {400, 409}:
+                raise
+            self.message_user(request, error.message, messages.ERROR)
+            return redirect("admin:users_user_change", object_id)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Nobody deletes themselves; nor many at once, where a refusal could not show."""
@@ -176,8 +248,18 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             super().has_delete_permission(request, obj) and obj is not None and obj != request.user
         )
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Surveys what is held of the user. Nothing of it asks for a right of its own."""
+        return [line for user in objs for line in erasure.survey(user)], {}, set(), []
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        view = partial(super().delete_view, request, object_id, extra_context)
+        return self._or_refusal(view, request, object_id)
+
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        services.delete_user(obj, actor=actor_of(request), now=timezone.now())
+        erasure.delete_user(obj, actor=actor_of(request), now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:

@@ -1,4 +1,4 @@
-"""Forgetting a person. Each app registers what it holds of one, and what it does with it."""
+"""Deleting or forgetting a person. Each app registers what it holds of one, and its fate."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
+from django.urls import reverse
 
 from audit.models import Entry
 from audit.services import Actor, Target, record
+from kernel.http.errors import forbidden
 from users.models import User
-from users.services import keeping_an_owner, lock
+from users.services import keeping_an_owner, lock, target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """The rows about a person in one place, which are deleted, kept, or erased in a way of its own.
 
-    `fate` says so to people. All of them go before the user's own row.
+    `fate` says so to people. All of them go before the user's own row. `page` returns the address
+    of the admin's page of these rows.
     """
 
     what: str
@@ -29,6 +32,7 @@ class Part:
     rows: Callable[[User], QuerySet[Any]]
     kept: bool = False
     erase: Callable[[User], Any] | None = None
+    page: Callable[[User], str] | None = None
 
 
 _parts: list[Part] = []
@@ -49,18 +53,39 @@ def erase(user: User, *, actor: Actor, now: datetime) -> list[tuple[Part, int]]:
     One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
     """
     with keeping_an_owner():
-        lock(user)
-        found = survey(user)
-        for part in _parts:
-            if part.erase is not None:
-                part.erase(user)
-            elif not part.kept:
-                part.rows(user).delete()
         target = Target("user", str(user.pk))
-        user.delete()
-        after = {part.what: rows for part, rows in found}
-        record("user.erase", actor=actor, target=target, now=now, after=after)
+        found = _remove(lock(user))
+        record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found
+
+
+def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
+    """Does the same, with an audit entry that names the user.
+
+    Raises: APIError 403 for oneself, 400 for the last owner.
+    """
+    if user.id == actor.user_id:
+        raise forbidden("Nobody deletes themselves.")
+    with keeping_an_owner():
+        stored = lock(user)
+        target, before = target_of(stored), {"roles": stored.roles, "status": str(stored.status)}
+        after = _counts(_remove(stored))
+        record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
+
+
+def _remove(user: User) -> list[tuple[Part, int]]:
+    found = survey(user)
+    for part in _parts:
+        if part.erase is not None:
+            part.erase(user)
+        elif not part.kept:
+            part.rows(user).delete()
+    user.delete()
+    return found
+
+
+def _counts(found: list[tuple[Part, int]]) -> dict[str, int]:
+    return {part.what: rows for part, rows in found}
 
 
 def _sessions(user: User) -> QuerySet[Session]:
@@ -80,6 +105,7 @@ for _part in (
         "who did what to the deployment",
         rows=lambda user: Entry.objects.of_person(user.pk),
         kept=True,
+        page=lambda user: reverse("admin:audit_entry_changelist", query={"person": user.pk}),
     ),
     Part(what="admin sessions", fate="erased", rows=_sessions),
     Part(

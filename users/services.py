@@ -14,7 +14,7 @@ from django.dispatch import Signal
 
 from audit.services import Actor, Target, record
 from kernel.db.connections import transaction_lock
-from kernel.http.errors import APIError, Validation, forbidden, invalid, not_found
+from kernel.http.errors import APIError, Validation, invalid, not_found
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
@@ -189,17 +189,6 @@ def change_own_password(
         note_failed_sign_in(user, address=actor.address, now=now, by="old_password")
         raise invalid(Validation("old_password", "This is not your old password."))
     set_password(user, password, actor=actor, now=now, kept_key_id=key_id)
-
-
-def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Deletes the user and their keys. Raises: APIError 403 for oneself, 400 for the last owner."""
-    if user.id == actor.user_id:
-        raise forbidden("Nobody deletes themselves.")
-    with keeping_an_owner():
-        found = lock(user)
-        target, before = target_of(found), {"roles": found.roles, "status": str(found.status)}
-        found.delete()
-        record("user.delete", actor=actor, target=target, now=now, before=before)
 
 
 @contextmanager

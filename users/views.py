@@ -16,6 +16,7 @@ from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView
 from users import allow_lists, selectors, services
+from users.erasure import delete_user
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
 from users.requests import read, whole_number
@@ -182,7 +183,7 @@ class UserView(UserRouteView):
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
     )
     def delete(self, request: Request, user: str) -> Response:
-        services.delete_user(self.target(user), actor=actor_of(request), now=timezone.now())
+        delete_user(self.target(user), actor=actor_of(request), now=timezone.now())
         return Response({"message": "The user has been deleted."})
 
 

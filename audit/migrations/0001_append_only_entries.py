@@ -21,6 +21,7 @@ CREATE TABLE audit_entry (
 CREATE INDEX audit_entry_at ON audit_entry (at DESC, id DESC);
 CREATE INDEX audit_entry_target ON audit_entry (target_type, target_id);
 CREATE INDEX audit_entry_actor ON audit_entry (actor_id);
+CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 """
 
 # Against mistakes and injection; whoever owns the table can switch triggers off. Old entries go

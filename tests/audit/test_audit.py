@@ -17,6 +17,7 @@ from audit.services import Actor, Target, drop_old_entries, record
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.markup import text_in
 from tests.support.sending import send
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +100,54 @@ def test_admin_shows_and_exports_and_changes_nothing() -> None:
         "/admin/audit/entry/", {"action": "export", "_selected_action": [entry.pk]}
     )
     assert json.loads(b"".join(answer.streaming_content))["action"] == "thing.done"
+
+
+def test_admin_finds_entries_by_whose_and_what(owner: APIClient) -> None:
+    user, other = make_user(username="ada"), make_user(username="eve")
+    for one in (user, other):
+        send(owner, "PUT", f"/users/{one.id}/roles", {"roles": ["auditor"]})
+    user.refresh_from_db()
+    send(APIClient(token=make_key(user).token), "POST", "/users/me/keys/tokens", {})
+    client = admin("auditor")
+
+    def found(**chosen: Any) -> list[str]:
+        listed = client.get("/admin/audit/entry/", chosen)
+        assert listed.status_code == 200
+        return sorted(str(entry) for entry in listed.context["cl"].result_list)
+
+    boss, about_ada = owner.user.username, f"{owner.user.username} user.roles ada"
+    assert found(person="ada") == found(person=str(user.id))
+    assert [line.split()[:2] for line in found(person="ada")] == [
+        ["ada", "api_key.create"],
+        [boss, "user.roles"],
+    ]
+    assert found(person=boss, action="user.roles") == [about_ada, f"{boss} user.roles eve"]
+    assert found(person="ada", action="user.roles", q="ada") == [about_ada]
+    assert found(action="api_key.create", person="eve") == found(person="\0") == []
+
+
+def test_an_entry_shows_what_changed_and_leads_to_both(owner: APIClient) -> None:
+    user = make_user()
+    send(owner, "PUT", f"/users/{user.id}/roles", {"roles": ["auditor", "owner"]})
+    send(owner, "DELETE", f"/users/{user.id}")
+    client, entry = admin("auditor"), Entry.objects.get(action="user.roles")
+
+    shown = client.get(f"/admin/audit/entry/{entry.pk}/change/")
+    assert "roles none owner, auditor" in text_in(shown)
+    assert f"?person={owner.user.pk}" in shown.content.decode()
+    page = f"/admin/users/user/{user.pk}/change/"
+    assert page in shown.content.decode()
+    # Who is gone has no page, which the admin says.
+    assert "Perhaps it was deleted?" in text_in(client.get(page, follow=True))
+
+
+def test_every_action_is_offered_with_a_step_each(
+    django_assert_num_queries: Any,
+) -> None:
+    for name in ("b.done", "a.done", "b.done", "c.done"):
+        note(name)
+    with django_assert_num_queries(1):
+        assert Entry.objects.actions() == ["a.done", "b.done", "c.done"]
 
 
 def test_admin_sign_in_and_its_failure_are_noted() -> None:

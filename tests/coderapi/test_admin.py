@@ -153,6 +153,14 @@ def test_home_shows_the_state() -> None:
     assert "<b>bold" not in page
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_swagger_is_linked_where_it_is_on(settings: Any, on: bool) -> None:
+    settings.SWAGGER_ENABLE = on
+    browser = signed_in(make_user("auditor"))
+    assert (b'href="/swagger"' in browser.get("/admin/users/user/").content) is on
+    assert (browser.get("/swagger").status_code == 200) is on
+
+
 def test_policy_is_on_html_alone() -> None:
     assert "Content-Security-Policy" not in Client().get("/api/v2/buildinfo").headers
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.test import Client
@@ -10,7 +11,13 @@ from stats.history.charts import RANGES, changes
 from stats.history.points import Point
 from stats.models import Snapshot
 from tests.support.factories import PASSWORD, make_user, utc
-from tests.support.stats_rows import Deployment, agent_row
+from tests.support.stats_rows import (
+    Deployment,
+    agent_row,
+    reference_workspaces,
+    text,
+    workspace_row,
+)
 
 PAGE = "/admin/stats/snapshot/timelines/"
 
@@ -80,6 +87,39 @@ def test_snapshots_are_listed_and_cannot_be_changed(deployment: Deployment) -> N
     assert PAGE in listed
     snapshot = Snapshot.objects.get()
     assert client.post(f"/admin/stats/snapshot/{snapshot.pk}/delete/").status_code == 403
+
+
+def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deployment) -> None:
+    at, states = text(deployment.now), list(product((None, 1), (None, 1), (None, 1), "es "))
+    rows = [
+        workspace_row(
+            number,
+            transition="stop" if word == "s" else "start",
+            job_started_at=started and at,
+            job_canceled_at=canceled and at,
+            job_completed_at=completed and at,
+            error="disk full" if word == "e" else "",
+        )
+        for number, (started, canceled, completed, word) in enumerate(states)
+        # A job that ends without a start is counted twice.
+        if started or not (canceled or completed)
+    ]
+    deployment.take(*rows, kind="workspace")
+    deployment.collect()
+    client = signed_in("auditor")
+    for word, number in reference_workspaces(rows).items():
+        listed = client.get("/admin/stats/workspacestate/", {"state": word})
+        assert listed.context["cl"].result_count == number, word
+    page = client.get("/admin/stats/workspacestate/", {"state": "failed"}).content.decode()
+    assert '<span class="state state-bad">failed</span>' in page
+    assert "disk full" in page
+
+
+def test_build_without_a_name_can_be_chosen(deployment: Deployment) -> None:
+    deployment.collect()
+    Snapshot.objects.update(build_version="")
+    page = signed_in("auditor").get("/admin/stats/snapshot/").content.decode()
+    assert '<a href="?build_version=">unknown</a>' in page
 
 
 def test_a_new_build_or_configuration_is_marked_also_after_a_gap() -> None:

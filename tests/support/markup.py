@@ -6,6 +6,8 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+from django.utils.html import strip_tags
+
 NAMED_OTHERWISE = frozenset({"hidden", "submit"})
 
 
@@ -35,6 +37,11 @@ class Markup(HTMLParser):
             self.labels.add(given.get("for"))
         if given.get("id"):
             self.ids.append(str(given["id"]))
+
+
+def text_in(answer: Any) -> str:
+    """Returns the words of a page without its tags, one blank between them."""
+    return " ".join(strip_tags(answer.content.decode().replace("<", " <")).split())
 
 
 def forbidden_in(answer: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from django.test import Client
 
 from audit.models import Entry
 from tests.support.factories import PASSWORD, make_key, make_user
-from tokens.models import APIKey
+from tests.support.markup import text_in
+from tokens.models import APIKey, TokenConfig
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +39,7 @@ def change(client: Client, user: User, **fields: Any) -> Any:
         "email": user.email,
         "name": user.name,
         "status": str(user.status),
-        "roles": ",".join(user.roles),
+        "roles": user.roles,
     }
     return client.post(page(user), body | fields)
 
@@ -45,7 +47,7 @@ def change(client: Client, user: User, **fields: Any) -> Any:
 def test_status_and_roles_are_changed_and_noted(admin: Client) -> None:
     user = make_user("auditor")
 
-    answer = change(admin, user, status="suspended", roles="user-admin", name="New Name")
+    answer = change(admin, user, status="suspended", roles=["user-admin"], name="New Name")
 
     assert answer.status_code == 302, answer.context["errors"]
     user.refresh_from_db()
@@ -56,7 +58,7 @@ def test_status_and_roles_are_changed_and_noted(admin: Client) -> None:
 
 def test_nobody_suspends_or_demotes_or_deletes_themselves(admin: Client, boss: User) -> None:
     assert b"cannot suspend yourself" in change(admin, boss, status="suspended").content
-    assert b"cannot change your own roles" in change(admin, boss, roles="auditor").content
+    assert b"cannot change your own roles" in change(admin, boss, roles=["auditor"]).content
     assert admin.post(page(boss, "delete/"), {"post": "yes"}).status_code == 403
     boss.refresh_from_db()
     assert (boss.status, boss.roles) == ("active", ["owner"])
@@ -99,6 +101,53 @@ def test_user_is_made_and_deleted_and_both_are_noted(admin: Client) -> None:
     assert not User.objects.filter(pk=user.pk).exists()
     trail = Entry.objects.filter(target_name="newcomer").order_by("id")
     assert [entry.action for entry in trail] == ["user.create", "user.delete"]
+
+
+def test_deletion_says_what_goes_and_takes_it(admin: Client) -> None:
+    user = make_user("auditor")
+    make_key(user)
+    make_key(user, login_type="token", token_name="ci")
+    TokenConfig.objects.create(user=user, max_live_tokens=5)
+
+    asked = text_in(admin.get(page(user, "delete/")))
+    assert "session tokens 2 erased" in asked
+    assert "token rules 1 erased" in asked
+    assert "audit entries 0 kept until" in asked
+    assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
+
+    assert not APIKey.objects.filter(user_id=user.pk).exists()
+    assert not TokenConfig.objects.exists()
+    entry = Entry.objects.get(action="user.delete")
+    assert (entry.actor_name, entry.target_name) == ("boss", user.username)
+    assert entry.after is not None
+    assert entry.after["session tokens"] == 2
+    assert entry.before == {"roles": ["auditor"], "status": "active"}
+
+
+def test_roles_are_boxes_and_what_a_user_holds_is_linked(admin: Client) -> None:
+    user = make_user("auditor")
+    key = make_key(user).key
+    change(admin, user, status="suspended")
+
+    shown = admin.get(page(user)).content.decode()
+    assert re.search(r'<input type="checkbox" name="roles" value="auditor"[^>]* checked', shown)
+    for link in re.findall(r'href="([^"]+)">(?:audit entries|session tokens|token rules) ', shown):
+        followed = admin.get(link.replace("&amp;", "&"))
+        assert followed.status_code == 200
+        assert user.username in followed.content.decode(), link
+    back = admin.get(f"/admin/tokens/apikey/{key.pk}/change/").content.decode()
+    assert page(user) in back
+    assert f"/admin/audit/entry/?target_id={key.pk}" in back
+    assert change(admin, user, roles=["owner", "nobody"]).status_code == 200
+    assert User.objects.get(pk=user.pk).roles == ["auditor"]
+
+
+@pytest.mark.parametrize(("role", "shown"), [("owner", {"boss"}), ("auditor", {"reader"})])
+def test_users_are_found_by_role(admin: Client, role: str, shown: set[str]) -> None:
+    make_user("auditor", username="reader")
+    make_user(username="neither")
+    listed = admin.get("/admin/users/user/", {"role": role})
+    assert {user.username for user in listed.context["cl"].result_list} == shown
 
 
 def test_own_password_is_changed_as_by_the_api(boss: User) -> None:

@@ -16,8 +16,10 @@ from kernel.http.errors import APIError
 from tests.support.at_once import at_once
 from tests.support.client import APIClient
 from tests.support.factories import PASSWORD, make_key, make_user
+from tests.support.markup import text_in
 from tests.support.sending import send
 from users import services
+from users.erasure import delete_user
 from users.models import User
 from users.services import NewUser
 
@@ -63,10 +65,35 @@ def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
     def finish(target: User, by: User) -> Callable[[], object]:
         actor, now = Actor(user_id=by.id, name=by.username), timezone.now()
         if end == "delete":
-            return lambda: services.delete_user(target, actor=actor, now=now)
+            return lambda: delete_user(target, actor=actor, now=now)
         return lambda: services.set_status(target, "suspended", actor=actor, now=now)
 
     assert statuses_of(finish(one, other), finish(other, one)) == [200, 400]
+
+
+def test_two_owners_cannot_demote_each_other_at_once_in_the_admin() -> None:
+    """Whoever is second is refused, or is no owner any more."""
+    owners = [make_user("owner"), make_user("owner")]
+
+    def demote(target: User, by: User) -> Callable[[], bool]:
+        browser = Client()
+        browser.force_login(by)
+        form: dict[str, Any] = {
+            "username": target.username,
+            "email": target.email,
+            "status": "active",
+        }
+        address = f"/admin/users/user/{target.id}/change/"
+        form |= {"roles": ["auditor"]}
+        return lambda: is_refused(browser.post(address, form, follow=True))
+
+    def is_refused(answer: Any) -> bool:
+        assert answer.status_code in {200, 403}
+        kept = "The last active owner cannot be taken away." in text_in(answer)
+        return kept or answer.status_code == 403
+
+    assert sorted(at_once([demote(*owners), demote(*reversed(owners))])) == [False, True]
+    assert User.objects.filter(roles__contains=["owner"]).count() == 1
 
 
 ROUNDS = 25
