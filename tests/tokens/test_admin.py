@@ -16,6 +16,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 KEYS = "/admin/tokens/apikey/"
+LIMITS = "/admin/tokens/tokenconfig/explain/"
 
 
 @pytest.fixture
@@ -96,11 +97,11 @@ def test_a_key_says_why_it_breaks_a_rule(admin: Client, ada: User) -> None:
 
 
 def test_limits_lead_to_the_rule_and_to_the_user(admin: Client, ada: User) -> None:
-    page = admin.get("/admin/tokens/tokenconfig/explain/", {"user": "ada"}).content.decode()
+    page = admin.get(LIMITS, {"user": "ada"}).content.decode()
     for link in re.findall(r'href="(/admin/(?:users|tokens)/[^"]+)"', page):
         assert admin.get(link).status_code == 200, link
     rule = TokenConfig.objects.get(user=ada)
     assert f"/admin/tokens/tokenconfig/{rule.pk}/change/" in page
     other = make_user()
-    page = admin.get("/admin/tokens/tokenconfig/explain/", {"user": other.username}).content.decode()
+    page = admin.get(LIMITS, {"user": other.username}).content.decode()
     assert f"/admin/tokens/tokenconfig/add/?user={other.pk}" in page
