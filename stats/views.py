@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -10,11 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.durations import to_nanoseconds
-from kernel.http.documents import Document, discard
+from kernel.http.documents import Document
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, document_response
+from kernel.http.views import APIView, DocumentView, tagged
 from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.taking import ingest
@@ -91,15 +90,6 @@ class StatsHistoryView(APIView):
             "points": points(asked),
         }
         return tagged(HistorySerializer(history).data, request=request)
-
-
-def tagged(data: Any, *, request: Request) -> HttpResponse:
-    """Answers with a document of this one request: with an ETag, 304 where it is known already."""
-    document = Document("once", lambda: render_json(data))
-    try:
-        return document_response(document, request._request)
-    finally:
-        discard(document)
 
 
 class StatsReportsView(APIView):

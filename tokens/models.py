@@ -67,6 +67,7 @@ class APIKey(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
+        indexes = [models.Index(fields=["-created_at", "id"], name="api_key_newest_first")]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "token_name"],

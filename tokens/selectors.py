@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 
+from kernel.db.pages import in_pages
 from kernel.http.errors import not_found
 from tokens.models import APIKey, APIKeyQuerySet
 from users import allow_lists
@@ -42,10 +44,18 @@ def _reached(key: APIKey | None, viewer: KeyIdentity, action: str) -> APIKey:
 
 
 def tokens(
-    user: User, *, viewer: KeyIdentity, everyone: bool, expired: bool, now: dt.datetime
-) -> list[dict[str, Any]]:
-    """Returns the tokens of the user, or of everyone, that the viewer may see, newest first.
+    user: User,
+    *,
+    viewer: KeyIdentity,
+    everyone: bool,
+    expired: bool,
+    now: dt.datetime,
+    limit: int = 0,
+    offset: int = 0,
+) -> Iterator[Sequence[Any]]:
+    """Yields the tokens of the user, or of everyone, that the viewer may see, newest first.
 
+    They come in pages, with one query for each; a `limit` makes it one page of so many.
     Only owners see others' tokens: to anybody else "everyone" is themselves.
     Shape: rows of `SHOWN` and `user__username`, which take a third of the time of instances.
     """
@@ -55,7 +65,16 @@ def tokens(
         found = found.filter(id__in=ids)
     if not expired:
         found = found.live(now)
-    return list(found.order_by("-created_at", "id").values(*SHOWN, "user__username"))
+    rows = found.order_by("-created_at", "id").values(*SHOWN, "user__username")
+    if limit:
+        return iter([rows[offset : offset + limit]])
+    return in_pages(rows, after=_after, offset=offset)
+
+
+def _after(row: dict[str, Any]) -> Q:
+    # The first condition says nothing new to people, and where to begin to the index.
+    made = row["created_at"]
+    return Q(created_at__lte=made) & (Q(created_at__lt=made) | Q(id__gt=row["id"]))
 
 
 def _visible(user: User, *, viewer: KeyIdentity, everyone: bool) -> APIKeyQuerySet:

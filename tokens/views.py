@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from django.conf import settings
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
@@ -11,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import actor_of
-from kernel.http import wire
 from kernel.http.errors import not_found
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView
+from kernel.http.views import APIView, PublicAPIView, whole_list
 from tokens import minting, selectors, services, signin
 from tokens.minting import Wanted
 from tokens.models import APIKey
@@ -38,8 +38,8 @@ from users import allow_lists
 from users.models import User
 from users.passwords import count_try
 from users.permissions import identity_of, scoped
-from users.requests import flag, read
-from users.selectors import user_by_name
+from users.requests import flag, read, whole_number
+from users.selectors import MAX_LIMIT, MAX_OFFSET, user_by_name
 from users.views import CHANGED, UserRouteView
 
 
@@ -190,18 +190,32 @@ class TokensView(UserRouteView):
             OpenApiParameter(
                 "include_expired", bool, description="Lists tokens that have expired, too."
             ),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+                description="The size of the page. Absent or 0: all tokens.",
+            ),
+            OpenApiParameter(
+                "offset",
+                {"type": "integer", "minimum": 0},
+                description="The number of tokens to skip before the page.",
+            ),
         ],
-        answers={200: APIKeyWithOwnerSerializer(many=True)},
+        answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponseBase:
         found = selectors.tokens(
             self.user_in_path(user),
             viewer=self.caller,
             everyone=flag(request, "include_all"),
             expired=flag(request, "include_expired"),
             now=timezone.now(),
+            limit=whole_number(request, "limit", default=0, most=MAX_LIMIT),
+            offset=whole_number(request, "offset", default=0, most=MAX_OFFSET),
         )
-        return Response(wire.apply("get-user-tokens", [token_object(row) for row in found]))
+        return whole_list(
+            found, request=request, render=token_object, operation_id="get-user-tokens"
+        )
 
     @operation(
         "Create token API key",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
+from django.contrib.auth import hashers
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -23,6 +24,10 @@ class User(AbstractBaseUser):
         ACTIVE = "active"
         DORMANT = "dormant"
         SUSPENDED = "suspended"
+
+    class LoginType(models.TextChoices):
+        PASSWORD = "password"  # noqa: S105 - how the user signs in, no secret
+        NONE = "none"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     username = names.UsernameField(
@@ -86,6 +91,28 @@ class User(AbstractBaseUser):
         return self.status != self.Status.SUSPENDED
 
     @property
+    def login_type(self) -> str:
+        """Returns how the user signs in; a service account, `none`, has tokens alone."""
+        return self.LoginType.PASSWORD if self.has_usable_password() else self.LoginType.NONE
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Tells if this is the password. Hashes it again where the hasher has changed.
+
+        Django's own would write the old password over one that has been set in between.
+        """
+        outdated: list[str] = []
+        if not hashers.check_password(raw_password, self.password, outdated.append):
+            return False
+        if not outdated:
+            return True
+        stored, hashed = User.objects.filter(pk=self.pk), hashers.make_password(raw_password)
+        if stored.filter(password=self.password).update(password=hashed):
+            self.password = hashed
+            return True
+        self.password = stored.values_list("password", flat=True).first() or ""
+        return hashers.check_password(raw_password, self.password)
+
+    @property
     def is_staff(self) -> bool:
         """Lets owners into the admin, and auditors to read."""
         return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
@@ -105,8 +132,12 @@ class User(AbstractBaseUser):
 class Organization(models.Model):
     """The one organization, to which everybody belongs. Its UUID is made once and kept."""
 
+    NAME = "coder"
+    DISPLAY_NAME = "Coder"
+
     only = models.BooleanField(primary_key=True, default=True, editable=False)
     uuid = models.UUIDField(default=uuid.uuid4, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         constraints = [
@@ -114,4 +145,4 @@ class Organization(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.uuid)
+        return self.NAME

@@ -21,12 +21,12 @@ from django.urls.converters import StringConverter
 MAX_LENGTH = 32
 MAX_EMAIL_LENGTH = 254
 # These words stand in the same place of a path as a username.
-RESERVED = frozenset({"me", "first", "login", "logout", "authmethods"})
+RESERVED = frozenset({"me", "first", "login", "logout", "authmethods", "roles"})
 # `me` stands for the caller, so it is a user there; the others have routes of their own.
 _ROUTES = "|".join(sorted(RESERVED - {"me"}))
 USERNAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# Printable ASCII without capital letters.
-EMAIL = r"^[!-@\[-~]+$"
+# Printable ASCII without capital letters, and without quotes, in which all could stand.
+EMAIL = r"^[!#-@\[-~]+$"
 
 
 def is_uuid(text: str) -> bool:
@@ -62,9 +62,11 @@ def validate_username(value: str) -> None:
 
 
 def validate_email(value: str) -> None:
-    """Raises: ValidationError for an address that has no ASCII form."""
+    """Raises: ValidationError for an address that has no ASCII form, or a quoted part."""
     if not re.fullmatch(EMAIL, value):
-        raise ValidationError("An e-mail address is ASCII before the @, and a host name after it.")
+        raise ValidationError(
+            "An e-mail address is ASCII without quotes before the @, and a host name after it."
+        )
 
 
 class _InNormalForm:

@@ -29,6 +29,7 @@ from users.models import User
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
+NO_PASSWORD = Validation("password", "A service account has no password.")
 # One hash takes a core for about 25 ms: half of the cores stay for everybody else.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
@@ -120,7 +121,12 @@ def problems(password: str, user: User) -> list[Validation]:
 
 
 def problems_of_change(password: str, user: User) -> list[Validation]:
-    """Returns the same for a new password, which must not be the old one."""
+    """Returns the same for a new password, which must not be the old one.
+
+    A service account has none, and gets none.
+    """
+    if not user.has_usable_password():
+        return [NO_PASSWORD]
     found = problems(password, user)
     if not found and user.check_password(password):
         return [Validation("password", "This is the old password.")]

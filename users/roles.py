@@ -27,6 +27,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     TEMPLATE_ADMIN: _READ_USERS,
 }
 
+EVERYBODYS = frozenset({"assign_role:read", "organization:read"})
 # Allowed to everybody on themselves and on what is theirs.
 ON_ONESELF = frozenset(
     {"user:read", "user:read_personal", "user:update_personal"}
@@ -36,7 +37,9 @@ ON_ONESELF = frozenset(
 
 def may(roles: Iterable[str], action: str) -> bool:
     """Tells if any of the roles allows the action. An owner may do everything."""
-    return any(role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles)
+    return action in EVERYBODYS or any(
+        role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles
+    )
 
 
 def rights(roles: Iterable[str]) -> frozenset[str]:

@@ -13,6 +13,7 @@ _LOW_LEVEL = {
     "user": ("create", "read", "update", "update_personal", "delete"),
     "deployment_config": ("read",),
     "deployment_stats": ("read", "create"),
+    "organization": ("read",),
 }
 KNOWN = frozenset(
     {ALL, APPLICATION_CONNECT}

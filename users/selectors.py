@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q, QuerySet
 
 from kernel.http.errors import APIError, Validation, invalid
@@ -19,7 +22,10 @@ from users.permissions import KeyIdentity, Owner
 ME = "me"
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000
+MAX_OFFSET = 2**31
 MAX_WORDS = 20
+SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+NOBODY = Q(pk__in=[])
 # Every type of resource that Coder's clients ask about. What this service lacks of them, nobody but
 # an owner may touch.
 _TYPES = """
@@ -78,7 +84,8 @@ def user_exists() -> bool:
 
 def active_owners() -> QuerySet[User]:
     """Returns the owners who may sign in."""
-    return User.objects.filter(roles__contains=[roles.OWNER]).exclude(status=User.Status.SUSPENDED)
+    owners = User.objects.filter(roles__contains=[roles.OWNER]).exclude(SERVICE_ACCOUNTS)
+    return owners.exclude(status=User.Status.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +101,48 @@ def search(
 ) -> Page:
     """Returns the users that match all words of the query, by name; `ids` limits them further.
 
-    A word `status:…` or `role:…` chooses by values with commas between them. Any other word must be
-    part of the username, the name or the e-mail address.
+    A word `key:…` of `CHOICES` chooses by values with commas between them, one of `TIMES` by an
+    RFC 3339 time in quotes. Any other word, or words in quotes, must be part of the username, the
+    name or the e-mail address.
     Raises: APIError 400 for an unknown key or value.
     """
-    found = User.objects.filter(*_conditions(query))
-    if ids is not None:
-        found = found.filter(id__in=[i for i in ids if is_uuid(i)])
-    return Page(list(found.order_by("username")[offset : offset + limit]), found.count())
+    found = reachable(ids).filter(*_conditions(query))
+    return Page(list(found[offset : offset + limit]), found.count())
+
+
+def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
+    """Returns the users whom an allow list names, by name; None names all."""
+    found = User.objects.order_by("username")
+    return found if ids is None else found.filter(id__in=[i for i in ids if is_uuid(i)])
+
+
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+CHOICES: dict[str, dict[str, Q]] = {
+    "status": {status: Q(status=status) for status in User.Status.values},
+    # Everybody is a member.
+    "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES} | {roles.MEMBER: Q()},
+    "login_type": {
+        User.LoginType.PASSWORD: ~SERVICE_ACCOUNTS,
+        User.LoginType.NONE: SERVICE_ACCOUNTS,
+        # Coder's other types, which nobody has here.
+        **dict.fromkeys(("github", "oidc", "token", "oauth2_provider_app"), NOBODY),
+    },
+}
+TIMES: dict[str, Callable[[datetime], Q]] = {
+    # To Coder's clients, who was never seen was seen in the year 1.
+    "last_seen_before": lambda at: Q(last_seen_at__lte=at) | Q(last_seen_at=None),
+    "last_seen_after": lambda at: Q(last_seen_at__gte=at),
+    "created_before": lambda at: Q(created_at__lte=at),
+    "created_after": lambda at: Q(created_at__gte=at),
+}
 
 
 def _conditions(query: str) -> list[Q]:
     if "\0" in query:
         raise invalid(Validation("q", "A search holds no NUL character."))
-    words = query.split()
+    if query.count('"') % 2:
+        raise invalid(Validation("q", "A quote is not closed."))
+    words = _WORD.findall(query)
     if len(words) > MAX_WORDS:
         raise invalid(Validation("q", f"A search has at most {MAX_WORDS} words."))
     return [_condition(word) for word in words]
@@ -115,28 +150,34 @@ def _conditions(query: str) -> list[Q]:
 
 def _condition(word: str) -> Q:
     key, colon, text = word.partition(":")
-    if not colon:
-        return Q(username__icontains=word) | Q(email__icontains=word) | Q(name__icontains=word)
-    values = text.lower().split(",")
-    if key == "status":
-        _check(values, known=User.Status.values, key=key)
-        return Q(status__in=values)
-    if key == "role":
-        _check(values, known=[*roles.DISPLAY_NAMES, roles.MEMBER], key=key)
-        return reduce(or_, (_of_role(value) for value in values))
-    raise invalid(Validation("q", f"{key[:64]!r} cannot be searched for; status and role can."))
+    text = text.replace('"', "")
+    if not colon or word.startswith('"'):
+        part = word.replace('"', "")
+        return Q(username__icontains=part) | Q(email__icontains=part) | Q(name__icontains=part)
+    if key in CHOICES:
+        return reduce(or_, (_chosen(key, value) for value in text.lower().split(",")))
+    if key in TIMES:
+        return TIMES[key](_moment(key, text))
+    known = ", ".join([*CHOICES, *TIMES])
+    raise invalid(Validation("q", f"{key[:64]!r} cannot be searched for; {known} can."))
 
 
-def _check(values: list[str], *, known: list[str], key: str) -> None:
-    for value in values:
-        if value not in known:
-            names = ", ".join(known)
-            raise invalid(Validation("q", f"{key} {value[:64]!r} is not one of {names}."))
+def _chosen(key: str, value: str) -> Q:
+    if value not in CHOICES[key]:
+        known = ", ".join(CHOICES[key])
+        raise invalid(Validation("q", f"{key} {value[:64]!r} is not one of {known}."))
+    return CHOICES[key][value]
 
 
-def _of_role(role: str) -> Q:
-    # Everybody is a member.
-    return Q() if role == roles.MEMBER else Q(roles__contains=[role])
+def _moment(key: str, text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text.upper())
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        example = f'{key}:"2026-01-31T12:00:00Z"'
+        raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}."))
+    return found
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
@@ -178,3 +219,25 @@ def _is_allowed(
         object_id=object_id or allow_lists.ANY,
     )
     return refused is None
+
+
+def assignable_roles(caller: KeyIdentity) -> list[dict[str, Any]]:
+    """Returns every role that there is. Shape: [codersdk.AssignableRoles]."""
+    assignable = permissions.refusal(caller, "assign_role:assign") is None
+    return [
+        {
+            "name": name,
+            "display_name": shown,
+            "assignable": assignable,
+            "built_in": True,
+            "site_permissions": [_permission(right) for right in sorted(roles.rights([name]))],
+            "organization_permissions": [],
+            "user_permissions": [],
+        }
+        for name, shown in roles.DISPLAY_NAMES.items()
+    ]
+
+
+def _permission(right: str) -> dict[str, Any]:
+    kind, _, action = right.partition(":")
+    return {"action": action or "*", "negate": False, "resource_type": kind}

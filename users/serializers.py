@@ -75,9 +75,9 @@ class StatusField(serializers.ChoiceField):
 @extend_schema_field(
     {
         "type": "string",
-        "enum": ["password", "token"],
+        "enum": ["password", "token", "none"],
         "description": "`password`: by e-mail address and password. `token`: by a token that was "
-        "made for a program; only keys have it.",
+        "made for a program; only keys have it. `none`: not at all; service accounts have it.",
     },
     component_name="codersdk.LoginType",
 )
@@ -93,6 +93,30 @@ class CreateUserRequest(CreateFirstUserRequest):
     user_status = StatusField(
         required=False, default=User.Status.DORMANT, help_text="The status to begin with."
     )
+    password = OptionalTextField(
+        max_length=255,
+        help_text="The password: 8 to 64 characters, not easy to guess. A service account has none.",
+    )
+    login_type = serializers.ChoiceField(
+        choices=User.LoginType.choices,
+        required=False,
+        default=User.LoginType.PASSWORD,
+        help_text="`none` creates a service account. It cannot sign in; an owner makes its tokens.",
+    )
+    disable_login = serializers.BooleanField(
+        required=False, default=False, help_text="`true` is the same as `login_type` `none`."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Returns what `services.NewUser` takes: a service account's password is None."""
+        wanted, password = dict(attrs), attrs["password"]
+        has_none = wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
+        del wanted["login_type"]
+        if has_none and password:
+            raise serializers.ValidationError({"password": "A service account takes none."})
+        if not has_none and not password:
+            raise serializers.ValidationError({"password": "This field is required."})
+        return wanted | {"password": None if has_none else password}
 
 
 class RoleSerializer(WireSerializer):
@@ -102,6 +126,63 @@ class RoleSerializer(WireSerializer):
 
     name = serializers.CharField(help_text="The role's name in requests.")
     display_name = serializers.CharField(help_text="The role's name for people.")
+
+
+def slim_roles(user: User) -> list[dict[str, str]]:
+    """Returns the user's roles. Shape: [codersdk.SlimRole]."""
+    return [
+        {"name": name, "display_name": shown}
+        for name, shown in DISPLAY_NAMES.items()
+        if name in user.roles
+    ]
+
+
+class PermissionSerializer(WireSerializer):
+    component = "codersdk.Permission"
+    about = "An action that a role allows."
+    example = {"action": "read", "negate": False, "resource_type": "user"}
+
+    action = serializers.CharField(help_text="The action. `*`: every action.")
+    negate = serializers.BooleanField(help_text="Always false: no role forbids anything.")
+    resource_type = serializers.CharField(help_text="The type of resource. `*`: every type.")
+
+
+class AssignableRoleSerializer(WireSerializer):
+    component = "codersdk.AssignableRoles"
+    about = "A role that users can have."
+    example = {
+        "name": "template-admin",
+        "display_name": "Template Admin",
+        "assignable": True,
+        "built_in": True,
+        "organization_permissions": [],
+        "user_permissions": [],
+    }
+
+    name = serializers.CharField(help_text="The role's name in requests.")
+    display_name = serializers.CharField(help_text="The role's name for people.")
+    assignable = serializers.BooleanField(help_text="Whether the caller may give it to others.")
+    built_in = serializers.BooleanField(help_text="Always true: nobody can add roles.")
+    site_permissions = PermissionSerializer(
+        many=True, help_text="The actions that the role allows beyond those of every user."
+    )
+    organization_permissions = PermissionSerializer(many=True, help_text="Always empty.")
+    user_permissions = PermissionSerializer(many=True, help_text="Always empty.")
+
+
+class UserRolesSerializer(WireSerializer):
+    component = "codersdk.UserRoles"
+    about = "The roles of a user, by their names."
+    example = {"roles": ["auditor"], "organization_roles": {}}
+
+    roles = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="The names of the user's roles. `member` is left out.",
+    )
+    organization_roles = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="Always empty: the organization has no roles of its own.",
+    )
 
 
 class NullableTimeField(serializers.DateTimeField):
@@ -144,7 +225,7 @@ class UserSerializer(WireSerializer):
         "`0001-01-01T00:00:00Z`: never."
     )
     status = StatusField(help_text="Whether the user may use the service.")
-    login_type = serializers.SerializerMethodField(help_text="The way in which the user signs in.")
+    login_type = LoginTypeField(help_text="The way in which the user signs in.")
     theme_preference = serializers.CharField(
         help_text="The theme of the dashboard. Empty: the dashboard chooses."
     )
@@ -155,20 +236,12 @@ class UserSerializer(WireSerializer):
         help_text="The user's roles. `member`, which every user has, is left out."
     )
 
-    @extend_schema_field(LoginTypeField)
-    def get_login_type(self, user: User) -> str:
-        return "password"
-
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
         return [self.context["organization_id"]]
 
     @extend_schema_field(RoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
-        return [
-            {"name": name, "display_name": shown}
-            for name, shown in DISPLAY_NAMES.items()
-            if name in user.roles
-        ]
+        return slim_roles(user)
 
 
 class GetUsersResponse(WireSerializer):
@@ -258,6 +331,8 @@ class AuthorizationRequest(RequestSerializer):
 
     checks = BoundedDictField(
         most=500,
+        required=False,
+        default=dict,
         child=AuthorizationCheck(),
         help_text="The questions. The caller names each; the answers have the same names.",
     )

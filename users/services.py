@@ -26,20 +26,24 @@ password_changed = Signal()
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user as asked for."""
+    """A user as asked for. Without a password it is a service account, which has tokens alone."""
 
     username: str
     email: str
-    password: str
+    password: str | None
     name: str = ""
     roles: tuple[str, ...] = ()
     status: str = User.Status.DORMANT
 
 
+def organization() -> Organization:
+    """Returns the one organization, and makes it at the first call."""
+    return Organization.objects.get_or_create(only=True)[0]
+
+
 def organization_id() -> uuid.UUID:
-    """Returns the id of the one organization, and makes it at the first call."""
-    organization, _ = Organization.objects.get_or_create(only=True)
-    return organization.uuid
+    """Returns the id that every user's answer names."""
+    return organization().uuid
 
 
 def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
@@ -63,7 +67,9 @@ def _prepared(new: NewUser) -> User:
         roles=list(new.roles),
         status=new.status,
     )
-    problems = [*_field_problems(user), *passwords.problems(new.password, user)]
+    problems = _field_problems(user)
+    if new.password is not None:
+        problems += passwords.problems(new.password, user)
     if problems:
         raise invalid(*problems)
     user.set_password(new.password)
@@ -79,7 +85,7 @@ def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
         field = "email" if "user_email_unique" in str(error) else "username"
         used = [Validation(field, "This is used already.")]
         raise APIError(409, "The user exists already.", validations=used) from None
-    after = {"roles": user.roles, "status": str(user.status)}
+    after = {"roles": user.roles, "status": str(user.status), "login_type": str(user.login_type)}
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 
 
@@ -152,7 +158,7 @@ def set_password(
 ) -> None:
     """Sets the password and ends every key of the user but the one that the change came with.
 
-    Raises: APIError 400 for a password that is refused.
+    Raises: APIError 400 for a password that is refused, or for a service account.
     """
     problems = passwords.problems_of_change(password, user)
     if problems:
@@ -182,6 +188,8 @@ def change_own_password(
     A wrong old password counts as a failed sign-in.
     Raises: APIError 400 for one, or for a new password that is refused, 429 for too many.
     """
+    if not user.has_usable_password():
+        raise invalid(passwords.NO_PASSWORD)
     if not old_password:
         raise invalid(Validation("old_password", "Your old password is needed."))
     passwords.count_try(actor.address)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, cast
 
+from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
@@ -14,14 +15,15 @@ from kernel.http.errors import APIError, forbidden
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView
+from kernel.http.views import APIView, PublicAPIView, tagged
 from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
 from users.requests import read, whole_number
-from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, user_in_path
+from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, user_in_path
 from users.serializers import (
+    AssignableRoleSerializer,
     AuthorizationRequest,
     AuthorizationResponse,
     CreateFirstUserRequest,
@@ -31,6 +33,7 @@ from users.serializers import (
     UpdateRoles,
     UpdateUserPasswordRequest,
     UserLoginType,
+    UserRolesSerializer,
     UserSerializer,
 )
 
@@ -117,8 +120,9 @@ class UsersView(APIView):
             OpenApiParameter(
                 "q",
                 str,
-                description="The search: a part of a username or e-mail address. `status:active` "
-                "and `role:owner` narrow it.",
+                description="The search: parts of a username, name or e-mail address. `status:active`, "
+                "`role:owner` and `login_type:none` narrow it, and so do `last_seen_before:`, "
+                '`last_seen_after:"2026-01-31T12:00:00Z"`, `created_before:` and `created_after:`.',
             ),
             OpenApiParameter(
                 "limit",
@@ -131,23 +135,24 @@ class UsersView(APIView):
                 description="The number of users to skip before the page.",
             ),
         ],
-        answers={200: GetUsersResponse, 403: ResponseSerializer},
+        answers={200: GetUsersResponse, 304: None, 403: ResponseSerializer},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         limit = whole_number(request, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
         page = selectors.search(
             request.query_params.get("q", ""),
             ids=allow_lists.ids(identity_of(request).allow_list, "user"),
             limit=limit or DEFAULT_LIMIT,
-            offset=whole_number(request, "offset", default=0, most=2**31),
+            offset=whole_number(request, "offset", default=0, most=MAX_OFFSET),
         )
         context = {"organization_id": services.organization_id()}
-        return Response(GetUsersResponse(page, context=context).data)
+        return tagged(GetUsersResponse(page, context=context).data, request=request)
 
     @operation(
         "Create new user",
         tag="Users",
-        description="Creates a user without roles. Needs the role owner or user admin.",
+        description="Creates a user without roles. With `login_type` `none` it is a service "
+        "account. Needs the role owner or user admin.",
         body=CreateUserRequest,
         answers={
             201: UserSerializer,
@@ -197,9 +202,10 @@ class LoginTypeView(UserRouteView):
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
     def get(self, request: Request, user: str) -> Response:
-        if self.target(user).id != self.caller.user_id:
+        found = self.target(user)
+        if found.id != self.caller.user_id:
             raise forbidden("Everybody sees their own login type only.")
-        return Response(UserLoginType({"login_type": "password"}).data)
+        return Response(UserLoginType(found).data)
 
 
 class StatusView(UserRouteView):
@@ -266,7 +272,17 @@ class PasswordView(UserRouteView):
 
 
 class RolesView(UserRouteView):
-    actions = {"PUT": "assign_role:assign"}
+    actions = {"GET": "user:read", "PUT": "assign_role:assign"}
+
+    @operation(
+        "Get user roles",
+        tag="Users",
+        description="Returns the names of the user's roles.",
+        answers={200: UserRolesSerializer},
+    )
+    def get(self, request: Request, user: str) -> Response:
+        found = {"roles": self.target(user).roles, "organization_roles": {}}
+        return Response(UserRolesSerializer(found).data)
 
     @operation(
         "Assign role to user",
@@ -280,6 +296,20 @@ class RolesView(UserRouteView):
         target, roles = self.target(user), read(UpdateRoles, request)["roles"]
         actor, now = actor_of(request), timezone.now()
         return user_response(services.set_roles(target, roles, actor=actor, now=now))
+
+
+class SiteRolesView(APIView):
+    permission_classes = [may("assign_role:read")]
+
+    @operation(
+        "Get site member roles",
+        tag="Members",
+        description="Lists all roles with what they allow.",
+        answers={200: AssignableRoleSerializer(many=True), 403: ResponseSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        found = selectors.assignable_roles(identity_of(request))
+        return Response(AssignableRoleSerializer(found, many=True).data)
 
 
 class AuthCheckView(APIView):

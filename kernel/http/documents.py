@@ -132,11 +132,31 @@ def answer(
     document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
 ) -> Answer:
     """Returns the document as an answer: 200, or 304 where the caller has it already."""
-    rendered = document.rendered(chosen)
+    return _answer(
+        document.rendered(chosen),
+        public=document.public,
+        if_none_match=if_none_match,
+        accept_encoding=accept_encoding,
+    )
+
+
+def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
+    """Returns the body as an answer in the same way; nothing is remembered."""
+    return _answer(
+        _rendered(body),
+        public=False,
+        if_none_match=if_none_match,
+        accept_encoding=accept_encoding,
+    )
+
+
+def _answer(
+    rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
+) -> Answer:
     zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
     # The two forms are different bytes, so a strong ETag must tell them apart (RFC 9110, 8.8.3).
     etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
-    headers = _headers(document, etag)
+    headers = _headers(etag, public=public)
     if matches(if_none_match, etag):
         return Answer(304, headers, b"")
     if zipped is not None:
@@ -144,8 +164,8 @@ def answer(
     return Answer(200, headers, rendered.body if zipped is None else zipped)
 
 
-def _headers(document: Document, etag: str) -> dict[str, str]:
-    kept_by = "public" if document.public else "private"
+def _headers(etag: str, *, public: bool) -> dict[str, str]:
+    kept_by = "public" if public else "private"
     return {
         "Content-Type": JSON_CONTENT_TYPE,
         "ETag": etag,

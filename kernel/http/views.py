@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions, views
@@ -12,6 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.http import documents, wire
+from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 
 READS = frozenset({"GET", "HEAD"})
@@ -69,13 +74,55 @@ class PublicDocumentView(PublicAPIView, DocumentView):
 
 
 def document_response(document: documents.Document, request: HttpRequest) -> HttpResponse:
-    found = documents.answer(
-        document,
-        chosen=wire.current(),
-        if_none_match=request.META.get("HTTP_IF_NONE_MATCH", ""),
-        accept_encoding=request.META.get("HTTP_ACCEPT_ENCODING", ""),
-    )
+    found = documents.answer(document, chosen=wire.current(), **_conditions(request))
     return HttpResponse(found.body, status=found.status, headers=found.headers)
+
+
+def tagged(data: Any, *, request: Request) -> HttpResponse:
+    """Answers with data of this one request: with an ETag, 304 where the caller has it already."""
+    found = documents.answer_once(render_json(data), **_conditions(request._request))
+    return HttpResponse(found.body, status=found.status, headers=found.headers)
+
+
+def _conditions(request: HttpRequest) -> dict[str, str]:
+    return {
+        "if_none_match": request.META.get("HTTP_IF_NONE_MATCH", ""),
+        "accept_encoding": request.META.get("HTTP_ACCEPT_ENCODING", ""),
+    }
+
+
+def whole_list(
+    pages: Iterator[Sequence[Any]],
+    *,
+    request: Request,
+    render: Callable[[Any], Any],
+    operation_id: str,
+) -> HttpResponseBase:
+    """Answers with a list of any length, of which two pages at most are in memory.
+
+    One page is answered as `tagged` does; more are streamed without an ETag.
+    """
+    first, second = next(pages, ()), next(pages, ())
+    if not second:
+        data = wire.apply(operation_id, [render(row) for row in first])
+        return tagged(data, request=request)
+    pieces = _pieces(chain([first, second], pages), render, chosen=wire.current())
+    return StreamingHttpResponse(pieces, content_type=JSON_CONTENT_TYPE)
+
+
+def _pieces(
+    pages: Iterable[Sequence[Any]], render: Callable[[Any], Any], *, chosen: wire.Wire
+) -> Iterator[bytes]:
+    opening = b"["
+    for page in pages:
+        # The client may read slowly, and nobody waits for it with a connection.
+        if not connection.in_atomic_block:
+            connection.close()
+        with wire.using(chosen):
+            items = render_json([render(row) for row in page])[1:-1]
+        yield opening + items
+        opening = b","
+    yield b"]"
 
 
 class RootView(PublicAPIView):

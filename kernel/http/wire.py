@@ -169,6 +169,7 @@ TABLE: dict[str, Difference] = {
     "get-safe-experiments": _inside("safe", "The names of the experiments."),
     "get-user-tokens": Difference(lambda tokens: tokens or None, _null_when_empty),
     "codersdk.User": _without_empty("name", "avatar_url", "theme_preference"),
+    "codersdk.OrganizationMemberWithUserData": _without_empty("name", "avatar_url"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
     "codersdk.APIKeyWithOwner": Difference(_allow_list_as_strings, _allow_list_of_strings),
     # A report of nothing is refused in the documented wire, and taken without being kept here.

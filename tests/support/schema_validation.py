@@ -107,15 +107,19 @@ def _check_headers(headers: Mapping[str, str], promised: Schema, *, wire: Wire, 
 
 def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name: str) -> None:
     content = promised.get("content", {})
+    body = answer.getvalue()
+    if answer.streaming:
+        # It has been read, and can be read once more.
+        answer.streaming_content = [body]
     if method == "HEAD" or not content:
-        assert not answer.content, f"{name} answered {answer.status_code} with a body"
+        assert not body, f"{name} answered {answer.status_code} with a body"
         return
     media_type = answer.headers["Content-Type"].partition(";")[0]
     assert media_type in content, f"{name} answered {media_type}"
     if answer.headers.get("Content-Encoding"):
         return
     schema = content[media_type]["schema"]
-    problems = _validator(wire, orjson.dumps(schema)).iter_errors(orjson.loads(answer.content))
+    problems = _validator(wire, orjson.dumps(schema)).iter_errors(orjson.loads(body))
     for problem in problems:
         where = "/".join(map(str, problem.instance_path))
         raise AssertionError(f"{name} is off its schema at /{where}: {problem.message[:500]}")

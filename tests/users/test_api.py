@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from audit.models import Entry
 from tests.support.client import APIClient
@@ -69,9 +71,60 @@ def test_list_is_searched_and_paged(owner: APIClient, django_assert_num_queries:
 
 
 @pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ('last_seen_after:"{now}"', []),
+        ('last_seen_before:"{now}"', ["never", "old", "recent"]),
+        ('last_seen_before:"{week_ago}"', ["never", "old"]),
+        ("last_seen_after:{week_ago}", ["recent"]),
+        ('last_seen_before:"{now}" status:suspended', ["old"]),
+        ('created_before:"{now}"', []),
+        ('created_after:"{week_ago}" q', []),
+        ("login_type:none", ["recent"]),
+        ("login_type:password", ["never", "old"]),
+        ("login_type:none,password", ["never", "old", "recent"]),
+        ("login_type:oidc", []),
+        ('"ada lovelace"', ["old"]),
+        ('"lovelace ada"', []),
+        ("lovelace ada", ["old"]),
+        ('"status:suspended"', []),
+    ],
+)
+def test_users_are_found_by_times_login_type_and_phrases(
+    query: str, found: list[str], owner: APIClient
+) -> None:
+    now = timezone.now()
+    User.objects.all().delete()
+    make_user(username="never", created_at=now)
+    make_user(
+        username="old",
+        name="Ada Lovelace",
+        status="suspended",
+        created_at=now,
+        last_seen_at=now - timedelta(days=9),
+    )
+    robot = make_user(username="recent", created_at=now, last_seen_at=now - timedelta(days=1))
+    robot.set_unusable_password()
+    robot.save()
+    boss = make_user("owner", username="q", created_at=now + timedelta(days=1), last_seen_at=now)
+    client = APIClient(token=make_key(boss).token)
+
+    times = {"now": now - timedelta(seconds=1), "week_ago": now - timedelta(days=7)}
+    words = query.format(**{name: at.isoformat() for name, at in times.items()})
+    page = client.get("/api/v2/users", {"q": words}).json()
+
+    assert [user["username"] for user in page["users"] if user["username"] != "q"] == found
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "q=colour:red",
+        "q=login_type:magic",
+        "q=last_seen_before:yesterday",
+        "q=last_seen_before:2026-01-01T00:00:00",
+        "q=last_seen_before:",
+        'q=last_seen_before:"2026-01-01T00:00:00Z',
         "q=status:happy",
         "q=%00",
         "limit=-1",
@@ -111,6 +164,7 @@ def test_user_is_made_dormant_and_without_roles(user_admin: APIClient) -> None:
         ({"username": "nul\0"}, 400, "username"),
         ({"username": 5}, 400, "username"),
         ({"email": "nothing"}, 400, "email"),
+        ({"email": '"ada b"@example.com'}, 400, "email"),
         ({"password": "short"}, 400, "password"),
         ({"password": "p" * 65}, 400, "password"),
         ({"password": "newcomer"}, 400, "password"),
@@ -214,7 +268,7 @@ def test_unknown_user_is_400_whatever_stands_there(reference: str, owner: APICli
     assert owner.get(f"/api/v2/users/{reference}").status_code == 400
 
 
-@pytest.mark.parametrize("word", ["login", "logout", "authmethods", "first"])
+@pytest.mark.parametrize("word", ["login", "logout", "authmethods", "first", "roles"])
 def test_words_with_routes_of_their_own_are_no_users(word: str, owner: APIClient) -> None:
     assert send(owner, "DELETE", f"/users/{word}").status_code == 405
 
@@ -240,6 +294,22 @@ def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> No
     }  # fmt: skip
     assert set(for_owner.values()) == {True}
     assert unknown.status_code == 400
+    for nothing in ({}, {"checks": None}, {"checks": {}}):
+        assert send(member, "POST", "/authcheck", nothing).json() == {}
+
+
+def test_page_of_users_has_an_etag(owner: APIClient) -> None:
+    page = owner.get("/api/v2/users?limit=1")
+    again = {"If-None-Match": page.headers["ETag"]}
+
+    same = owner.get("/api/v2/users?limit=1", headers=again)
+    other = owner.get("/api/v2/users?limit=1", headers=again | {"Coder-Wire": "coderd"})
+    make_user()
+    changed = owner.get("/api/v2/users?limit=1", headers=again)
+
+    assert page.headers["Cache-Control"] == "private, no-cache"
+    assert (same.status_code, same.content) == (304, b"")
+    assert (other.status_code, changed.status_code) == (200, 200)
 
 
 def test_body_of_five_megabytes_is_413(owner: APIClient) -> None:

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['username'],
-                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is taken.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is taken.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known')],
+                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is taken.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is taken.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!#-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known')],
             },
         ),
         migrations.CreateModel(
@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('only', models.BooleanField(default=True, editable=False, primary_key=True, serialize=False)),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
                 'constraints': [models.CheckConstraint(condition=models.Q(('only', True)), name='organization_only_one')],

@@ -47,7 +47,9 @@ HEADERS: dict[str, Schema] = {
         _TEXT | {"examples": ['Bearer realm="coder", error="invalid_token"']},
     ),
     "ETag": _header(
-        "The version of the answer. Send it back in `If-None-Match`.", _TEXT, required=True
+        "The version of the answer. Send it back in `If-None-Match`. A list has one where it is "
+        "paged.",
+        _TEXT,
     ),
     "Cache-Control": _header(
         "Lets caches keep the answer if they ask each time whether it still holds.",

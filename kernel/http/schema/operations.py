@@ -36,6 +36,10 @@ PATH_PARAMETERS: dict[str, Schema] = {
         "example": "aBcDeFgHiJ",
     },
     "name": {"description": "The token's name, which is unique for its user.", "example": "ci"},
+    "organization": {
+        "description": "The organization: its UUID, `coder`, or `default`.",
+        "example": "coder",
+    },
 }
 _TEXT: Schema = {"type": "string", "minLength": 1}
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})

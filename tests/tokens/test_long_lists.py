@@ -1,0 +1,110 @@
+"""Lists of tokens: paged where a client asks for it, else whole, however long."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.support.client import APIClient
+from tests.support.factories import DAY_NS, make_key
+from tokens.models import APIKey
+from users.models import User
+
+TOKENS = "/api/v2/users/me/keys/tokens"
+CODERD = {"Coder-Wire": "coderd"}
+
+
+def make_tokens(user: User, count: int) -> None:
+    """Makes tokens, two of each moment, so that pages end within a moment."""
+    now = timezone.now()
+    APIKey.objects.bulk_create(
+        APIKey(
+            id=f"{number:010}",
+            hashed_secret=b"x" * 32,
+            user=user,
+            token_name=f"t{number}",
+            login_type="token",
+            minted=True,
+            lifetime_ns=DAY_NS,
+            created_at=now - timedelta(seconds=number // 2),
+            expires_at=now + timedelta(days=1),
+        )
+        for number in range(count)
+    )
+
+
+@pytest.mark.django_db
+def test_tokens_are_paged_where_a_client_asks_for_it(member: APIClient) -> None:
+    make_tokens(member.user, 5)
+
+    def ids(query: str) -> list[int]:
+        return [int(token["id"]) for token in member.get(f"{TOKENS}?{query}").json()]
+
+    assert ids("") == ids("limit=0") == [0, 1, 2, 3, 4]
+    assert ids("limit=2") == [0, 1]
+    assert ids("limit=2&offset=3") == [3, 4]
+    assert ids("offset=3") == [3, 4]
+    assert ids("limit=2&offset=5") == []
+    assert member.get(f"{TOKENS}?limit=2&offset=5", headers=CODERD).json() is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["limit=1001", "limit=-1", "limit=x", "offset=-1", "offset=1.5"])
+def test_senseless_page_is_400(query: str, member: APIClient) -> None:
+    assert member.get(f"{TOKENS}?{query}").status_code == 400
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["", "?limit=1"])
+def test_page_that_is_known_already_is_304(query: str, member: APIClient) -> None:
+    make_tokens(member.user, 2)
+    page = member.get(f"{TOKENS}{query}")
+    again = {"If-None-Match": page.headers["ETag"]}
+
+    assert member.get(f"{TOKENS}{query}", headers=again).status_code == 304
+    assert member.get(f"{TOKENS}{query}", headers=again | CODERD).status_code == 200
+    make_key(member.user, login_type="token")
+    assert member.get(f"{TOKENS}{query}", headers=again).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("headers", [{}, CODERD])
+def test_ten_thousand_tokens_are_streamed_a_page_at_a_time(
+    headers: dict[str, str], member: APIClient
+) -> None:
+    make_tokens(member.user, 10_000)
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = member.get(TOKENS, headers=headers)
+
+    found = json.loads(answer.getvalue())
+    assert [int(token["id"]) for token in found] == list(range(10_000))
+    assert isinstance(found[-1]["allow_list"][0], str if headers else dict)
+    assert len(queries) == 2 + 11  # the key, the user; a thousand tokens each, and the end
+    assert member.head(TOKENS).status_code == 200
+
+
+@pytest.mark.django_db
+def test_long_list_takes_the_memory_of_two_pages(member: APIClient) -> None:
+    client = Client(headers={"Coder-Session-Token": member.token})
+
+    def peak(count: int) -> int:
+        make_tokens(member.user, count)
+        tracemalloc.start()
+        try:
+            answer: Any = client.get(TOKENS)
+            assert sum(map(len, answer.streaming_content)) > 300 * count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            APIKey.objects.filter(login_type="token").delete()
+
+    assert peak(12_000) < 1.3 * peak(3_000)

@@ -1,0 +1,158 @@
+"""The one organization, its members, and roles, as Coder's command line asks for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kernel.db import pages
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.sending import send
+
+pytestmark = pytest.mark.django_db
+CODERD = {"Coder-Wire": "coderd"}
+
+
+def get(client: APIClient, path: str) -> Any:
+    answer = client.get(f"/api/v2{path}", headers=CODERD)
+    assert answer.status_code == 200, (path, answer.content)
+    return answer.json()
+
+
+def test_organization_is_found_by_every_name_that_clients_use(member: APIClient) -> None:
+    (found,) = get(member, "/organizations")
+
+    assert list(found) == [
+        "id", "name", "display_name", "description", "icon", "created_at", "updated_at",
+        "is_default",
+    ]  # fmt: skip
+    assert (found["name"], found["is_default"]) == ("coder", True)
+    assert [found["id"]] == get(member, "/users/me")["organization_ids"]
+    for name in (found["id"], found["id"].upper(), "coder", "Coder", "default"):
+        assert get(member, f"/organizations/{name}") == found
+        assert get(member, f"/users/me/organizations/{name}") == found
+    assert get(member, "/users/me/organizations") == [found]
+
+
+@pytest.mark.parametrize("name", ["other", "00000000-0000-4000-8000-000000000000", "%00", "%20"])
+def test_other_organization_is_404(name: str, owner: APIClient) -> None:
+    for path in ("", "/members", "/paginated-members"):
+        assert owner.get(f"/api/v2/organizations/{name}{path}").status_code == 404
+    assert owner.get(f"/api/v2/users/me/organizations/{name}").status_code == 404
+
+
+def test_members_are_everybody(owner: APIClient) -> None:
+    make_user("auditor", username="zelda", name="Princess Z")
+
+    (first, zelda) = get(owner, "/organizations/coder/members")
+
+    assert (first["username"], zelda["username"]) == (owner.user.username, "zelda")
+    assert "name" not in first
+    assert zelda["global_roles"] == [{"name": "auditor", "display_name": "Auditor"}]
+    assert (zelda["roles"], zelda["name"]) == ([], "Princess Z")
+    page = get(owner, "/organizations/coder/paginated-members?limit=1&offset=1")
+    assert page == {"members": [zelda], "count": 2}
+    assert len(get(owner, "/organizations/coder/paginated-members?limit=0")["members"]) == 2
+    assert owner.get("/api/v2/organizations/coder/paginated-members?limit=x").status_code == 400
+
+
+def test_members_are_listed_whole_however_many(
+    owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
+    for _ in range(4):
+        make_user()
+
+    answer = owner.get("/api/v2/organizations/coder/members")
+
+    names = [one["username"] for one in json.loads(answer.getvalue())]
+    assert names == sorted(names)
+    assert (len(names), answer.streaming) == (5, True)
+
+
+def test_only_who_may_list_users_lists_members(
+    member: APIClient, auditor: APIClient, anonymous: APIClient
+) -> None:
+    def statuses(client: APIClient) -> list[int]:
+        paths = ("", "/coder", "/coder/members", "/coder/paginated-members")
+        return [client.get(f"/api/v2/organizations{path}").status_code for path in paths]
+
+    assert statuses(member) == [200, 200, 403, 403]
+    assert statuses(auditor) == [200, 200, 200, 200]
+    assert statuses(anonymous) == [401, 401, 401, 401]
+
+
+def test_list_of_members_is_as_far_as_the_key_reaches() -> None:
+    boss, other = make_user("owner"), make_user()
+    client = APIClient(token=make_key(boss, allow_list=(("user", str(other.id)),)).token)
+
+    members = client.get("/api/v2/organizations/coder/members")
+
+    # The organization itself is beyond such a key, and the list names its id alone.
+    assert [one["user_id"] for one in members.json()] == [str(other.id)]
+    assert client.get("/api/v2/organizations").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"), [("organization:read", 200), ("user:*", 403), ("coder:all", 200)]
+)
+def test_organization_needs_a_scope(scope: str, status: int) -> None:
+    client = APIClient(token=make_key(make_user(), scopes=[scope]).token)
+    check = {"object": {"resource_type": "organization"}, "action": "read"}
+
+    told = send(client, "POST", "/authcheck", {"checks": {"it": check}}).json()["it"]
+
+    assert client.get("/api/v2/organizations").status_code == status
+    assert told == (status == 200)
+
+
+def test_roles_say_what_they_allow_and_who_may_give_them(
+    owner: APIClient, member: APIClient
+) -> None:
+    found = {role["name"]: role for role in get(owner, "/users/roles")}
+
+    assert list(found) == ["owner", "auditor", "user-admin", "template-admin"]
+    assert found["owner"]["site_permissions"] == [
+        {"action": "*", "negate": False, "resource_type": "*"}
+    ]
+    assert found["template-admin"]["site_permissions"] == [
+        {"action": "read", "negate": False, "resource_type": "user"}
+    ]
+    assert {role["assignable"] for role in found.values()} == {True}
+    assert {role["assignable"] for role in get(member, "/users/roles")} == {False}
+
+
+def test_roles_of_a_user_are_edited_as_the_command_line_does(owner: APIClient) -> None:
+    user = make_user("auditor")
+
+    known = {role["name"] for role in get(owner, "/users/roles")}
+    before = get(owner, f"/users/{user.username}/roles")
+    assert {"user-admin", "auditor"} <= known
+    send(owner, "PUT", f"/users/{user.username}/roles", {"roles": ["user-admin"]})
+
+    assert before == {"roles": ["auditor"], "organization_roles": {}}
+    assert get(owner, f"/users/{user.username}/roles")["roles"] == ["user-admin"]
+
+
+def test_user_is_created_and_shown_as_the_command_line_does(owner: APIClient) -> None:
+    (organization,) = get(owner, "/users/me/organizations")
+    body = {
+        "email": "new@example.com",
+        "username": "newcomer",
+        "name": "",
+        "password": "a-quite-good-one",
+        "login_type": "password",
+        "user_status": None,
+        "organization_ids": [organization["id"]],
+    }
+
+    made = send(owner, "POST", "/users", body, headers=CODERD)
+    shown = get(owner, "/users/newcomer")
+
+    assert (made.status_code, made.json()) == (201, shown)
+    assert [get(owner, f"/organizations/{i}")["name"] for i in shown["organization_ids"]] == [
+        "coder"
+    ]

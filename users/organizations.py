@@ -1,0 +1,221 @@
+"""The one organization and its members, which everybody is. Coder's clients ask for both."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kernel.db.pages import in_pages
+from kernel.http.errors import not_found
+from kernel.http.rendering import WireSerializer
+from kernel.http.schema.operations import operation
+from kernel.http.views import APIView, tagged, whole_list
+from users import allow_lists, selectors, services
+from users.models import Organization, User
+from users.names import is_uuid
+from users.permissions import identity_of, listing, may
+from users.requests import whole_number
+from users.selectors import MAX_LIMIT, MAX_OFFSET
+from users.serializers import RoleSerializer, slim_roles
+from users.views import UserRouteView
+
+# By this name Coder's clients ask for the organization without knowing its own.
+DEFAULT = "default"
+
+
+class OrganizationSerializer(WireSerializer):
+    component = "codersdk.Organization"
+    example = {
+        "id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
+        "name": "coder",
+        "display_name": "Coder",
+        "description": "",
+        "icon": "",
+        "created_at": "2026-01-20T13:59:29Z",
+        "updated_at": "2026-01-20T13:59:29Z",
+        "is_default": True,
+    }
+
+    id = serializers.UUIDField(source="uuid", help_text="The organization's id, for life.")
+    name = serializers.CharField(source="NAME", help_text="What the API calls it.")
+    display_name = serializers.CharField(source="DISPLAY_NAME", help_text="What people call it.")
+    description = serializers.CharField(default="", help_text="Always empty here.")
+    icon = serializers.CharField(default="", help_text="Always empty here.")
+    created_at = serializers.DateTimeField(help_text="When it was made.")
+    updated_at = serializers.DateTimeField(source="created_at", help_text="It never changes.")
+    is_default = serializers.BooleanField(default=True, help_text="Always true: it is the one.")
+
+
+class MemberSerializer(WireSerializer):
+    """A user as a member of the organization."""
+
+    # The context holds the `organization_id`, read once for each answer.
+    component = "codersdk.OrganizationMemberWithUserData"
+    example = {
+        "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
+        "created_at": "2026-01-20T13:59:29Z",
+        "updated_at": "2026-01-20T13:59:29Z",
+        "roles": [],
+        "username": "ada",
+        "name": "Ada Lovelace",
+        "avatar_url": "",
+        "email": "ada@example.com",
+        "global_roles": [{"name": "owner", "display_name": "Owner"}],
+    }
+
+    user_id = serializers.UUIDField(source="id", help_text="The user's id.")
+    organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
+    created_at = serializers.DateTimeField(help_text="When the user was created.")
+    updated_at = serializers.DateTimeField(help_text="When the user was last changed.")
+    roles = serializers.SerializerMethodField(
+        help_text="Always empty: the organization has no roles."
+    )
+    username = serializers.CharField(help_text="Unique in any case.")
+    name = serializers.CharField(help_text="The full name; may be empty.")
+    avatar_url = serializers.CharField(help_text="A picture; empty without one.")
+    email = serializers.EmailField(help_text="Unique in any case.")
+    global_roles = serializers.SerializerMethodField(help_text="The user's roles.")
+
+    def get_organization_id(self, user: User) -> uuid.UUID:
+        found: uuid.UUID = self.context["organization_id"]
+        return found
+
+    @extend_schema_field(RoleSerializer(many=True))
+    def get_roles(self, user: User) -> list[dict[str, str]]:
+        return []
+
+    @extend_schema_field(RoleSerializer(many=True))
+    def get_global_roles(self, user: User) -> list[dict[str, str]]:
+        return slim_roles(user)
+
+
+class PaginatedMembersSerializer(WireSerializer):
+    component = "codersdk.PaginatedMembersResponse"
+
+    members = MemberSerializer(many=True, help_text="This page's members.")
+    count = serializers.IntegerField(help_text="How many there are in all, beyond this page.")
+
+
+def organization_in_path(reference: str) -> Organization:
+    """Returns the organization that an id or a name stands for. Raises: APIError 404."""
+    found = services.organization()
+    is_its_id = is_uuid(reference) and uuid.UUID(reference) == found.uuid
+    if not is_its_id and reference.lower() not in {Organization.NAME, DEFAULT}:
+        raise not_found()
+    return found
+
+
+def organization_response(found: Organization) -> Response:
+    return Response(OrganizationSerializer(found).data)
+
+
+class OrganizationsView(APIView):
+    permission_classes = [may("organization:read")]
+
+    @operation(
+        "Get organizations",
+        tag="Organizations",
+        description="Lists the organizations: there is one, and everybody is in it.",
+        answers={200: OrganizationSerializer(many=True)},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(OrganizationSerializer([services.organization()], many=True).data)
+
+
+class OrganizationView(APIView):
+    permission_classes = [may("organization:read")]
+
+    @operation(
+        "Get organization by ID",
+        tag="Organizations",
+        description="The organization, by its id, its name, or as `default`.",
+        answers={200: OrganizationSerializer},
+    )
+    def get(self, request: Request, organization: str) -> Response:
+        return organization_response(organization_in_path(organization))
+
+
+class OfUserView(UserRouteView):
+    actions = {"GET": "user:read"}
+
+    @operation(
+        "Get organizations by user",
+        tag="Users",
+        description="Lists the organizations of the user: the one.",
+        answers={200: OrganizationSerializer(many=True)},
+    )
+    def get(self, request: Request, user: str) -> Response:
+        self.target(user)
+        return Response(OrganizationSerializer([services.organization()], many=True).data)
+
+
+class OneOfUserView(UserRouteView):
+    actions = {"GET": "user:read"}
+
+    @operation(
+        "Get organization by user and organization name",
+        tag="Users",
+        description="The organization, by its id, its name, or as `default`.",
+        answers={200: OrganizationSerializer},
+    )
+    def get(self, request: Request, user: str, organization: str) -> Response:
+        self.target(user)
+        return organization_response(organization_in_path(organization))
+
+
+class MembersView(APIView):
+    permission_classes = [listing("user:read")]
+
+    @operation(
+        "List organization members",
+        tag="Members",
+        description="Lists all members, by name. A long list is streamed.",
+        answers={200: MemberSerializer(many=True), 304: None},
+    )
+    def get(self, request: Request, organization: str) -> HttpResponseBase:
+        serializer = MemberSerializer(context=_context(organization))
+        pages = in_pages(_members(request), after=lambda user: Q(username__gt=user.username))
+        return whole_list(
+            pages,
+            request=request,
+            render=serializer.to_representation,
+            operation_id="list-organization-members",
+        )
+
+
+class PaginatedMembersView(APIView):
+    permission_classes = [listing("user:read")]
+
+    @operation(
+        "Paginated organization members",
+        tag="Members",
+        description="Lists a page of the members, by name.",
+        parameters=[
+            OpenApiParameter("limit", int, description=f"{MAX_LIMIT} at most, or if absent or 0."),
+            OpenApiParameter("offset", int, description="How many to leave out before the page."),
+        ],
+        answers={200: PaginatedMembersSerializer, 304: None},
+    )
+    def get(self, request: Request, organization: str) -> HttpResponse:
+        context, found = _context(organization), _members(request)
+        limit = whole_number(request, "limit", default=0, most=MAX_LIMIT) or MAX_LIMIT
+        offset = whole_number(request, "offset", default=0, most=MAX_OFFSET)
+        page = {"members": found[offset : offset + limit], "count": found.count()}
+        return tagged(PaginatedMembersSerializer(page, context=context).data, request=request)
+
+
+def _context(organization: str) -> dict[str, Any]:
+    return {"organization_id": organization_in_path(organization).uuid}
+
+
+def _members(request: Request) -> Any:
+    return selectors.reachable(allow_lists.ids(identity_of(request).allow_list, "user"))
