@@ -30,31 +30,53 @@ log = logging.getLogger(__name__)
 type Page = Callable[[HttpRequest], HttpResponse]
 
 
-def only_read(view: Page) -> Page:
-    """Wraps a view for GET and HEAD; another method is 405 in the one shape, whoever sends it."""
+def only(*methods: str) -> Callable[[Page], Page]:
+    """Makes a decorator: another method is 405 in the one shape, whoever sends it."""
 
-    @csrf_exempt
-    @wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
-        if request.method in {"GET", "HEAD"}:
-            return view(request)
-        return error_response(APIError(405, "Method not allowed.", headers={"Allow": "GET, HEAD"}))
+    def decorate(view: Page) -> Page:
+        @csrf_exempt
+        @wraps(view)
+        def answer(request: HttpRequest) -> HttpResponse:
+            if request.method in methods:
+                return view(request)
+            allow = {"Allow": ", ".join(methods)}
+            return error_response(APIError(405, "Method not allowed.", headers=allow))
 
-    return answer
+        return answer
+
+    return decorate
 
 
-@only_read
+# To every origin, and with a header of its own: Coder's dashboard measures so how far we are.
+ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "*",
+    "Timing-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+}
+
+
+@only("GET", "HEAD", "OPTIONS")
+def latency_check(request: HttpRequest) -> HttpResponse:
+    return _ok(**ANY_ORIGIN)
+
+
+@only("GET", "HEAD")
 def healthz(request: HttpRequest) -> HttpResponse:
     """Answers `OK`, which any process that runs can do."""
-    return HttpResponse("OK", content_type="text/plain; charset=utf-8")
+    return _ok()
 
 
-@only_read
+def _ok(**headers: str) -> HttpResponse:
+    return HttpResponse("OK", content_type="text/plain; charset=utf-8", headers=headers)
+
+
+@only("GET", "HEAD")
 def livez(request: HttpRequest) -> HttpResponse:
     return _json({"status": "ok"}, ready=True)
 
 
-@only_read
+@only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answers 200 when the database answers and no migration waits, else 503; and the findings."""
     state = readiness()

@@ -32,6 +32,11 @@ VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
+# What somebody is told who asks for a path that is not here.
+ABOUT = (
+    "This is coderapi, which answers Coder's General API, with its users and session tokens. "
+    "Workspaces, templates and the dashboard are at Coder itself."
+)
 
 # --- Where to listen, and what we are called -------------------------------------------------
 
@@ -306,6 +311,8 @@ API_TAGS = {
     "General": "The deployment: its build, configuration, experiments and figures, and the reports "
     "of browsers about its Content-Security-Policy.",
     "Authorization": "Signing in, and asking what the caller is allowed to do.",
+    "Members": "The members of the organization, and the roles that users can have.",
+    "Organizations": "The deployment's only organization. Coder's clients ask for it.",
     "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",
 }
 SPECTACULAR_SETTINGS = {

@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("tokens.pages.urls")),
     path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
     path("healthz", health.healthz),
+    path("latency-check", health.latency_check),
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),

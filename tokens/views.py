@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.services import actor_of
+from kernel.http import wire
 from kernel.http.errors import not_found
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView, whole_list
+from kernel.http.views import APIView, PublicAPIView, tagged, whole_list
 from tokens import minting, selectors, services, signin
 from tokens.minting import Wanted
 from tokens.models import APIKey
@@ -204,18 +205,20 @@ class TokensView(UserRouteView):
         answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )
     def get(self, request: Request, user: str) -> HttpResponseBase:
+        limit = whole_number(request, "limit", default=0, most=MAX_LIMIT)
         found = selectors.tokens(
             self.user_in_path(user),
             viewer=self.caller,
             everyone=flag(request, "include_all"),
             expired=flag(request, "include_expired"),
             now=timezone.now(),
-            limit=whole_number(request, "limit", default=0, most=MAX_LIMIT),
+            limit=limit,
             offset=whole_number(request, "offset", default=0, most=MAX_OFFSET),
         )
-        return whole_list(
-            found, request=request, render=token_object, operation_id="get-user-tokens"
-        )
+        if limit:
+            page = [token_object(row) for row in next(found)]
+            return tagged(wire.apply("get-user-tokens", page), request=request)
+        return whole_list(found, render=token_object, operation_id="get-user-tokens")
 
     @operation(
         "Create token API key",

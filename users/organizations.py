@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from kernel.db.pages import in_pages
 from kernel.http.errors import not_found
 from kernel.http.rendering import WireSerializer
+from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, tagged, whole_list
 from users import allow_lists, selectors, services
@@ -33,6 +34,7 @@ DEFAULT = "default"
 
 class OrganizationSerializer(WireSerializer):
     component = "codersdk.Organization"
+    about = "The deployment's only organization. All users are in it."
     example = {
         "id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
         "name": "coder",
@@ -44,14 +46,14 @@ class OrganizationSerializer(WireSerializer):
         "is_default": True,
     }
 
-    id = serializers.UUIDField(source="uuid", help_text="The organization's id, for life.")
-    name = serializers.CharField(source="NAME", help_text="What the API calls it.")
-    display_name = serializers.CharField(source="DISPLAY_NAME", help_text="What people call it.")
-    description = serializers.CharField(default="", help_text="Always empty here.")
-    icon = serializers.CharField(default="", help_text="Always empty here.")
-    created_at = serializers.DateTimeField(help_text="When it was made.")
-    updated_at = serializers.DateTimeField(source="created_at", help_text="It never changes.")
-    is_default = serializers.BooleanField(default=True, help_text="Always true: it is the one.")
+    id = serializers.UUIDField(source="uuid", help_text="The organization's id. It never changes.")
+    name = serializers.CharField(source="NAME", help_text="The name in paths.")
+    display_name = serializers.CharField(source="DISPLAY_NAME", help_text="The name for people.")
+    description = serializers.CharField(default="", help_text="Always empty.")
+    icon = serializers.CharField(default="", help_text="Always empty.")
+    created_at = serializers.DateTimeField(help_text="The time when it was created.")
+    updated_at = serializers.DateTimeField(source="created_at", help_text="The same time.")
+    is_default = serializers.BooleanField(default=True, help_text="Always true.")
 
 
 class MemberSerializer(WireSerializer):
@@ -59,6 +61,7 @@ class MemberSerializer(WireSerializer):
 
     # The context holds the `organization_id`, read once for each answer.
     component = "codersdk.OrganizationMemberWithUserData"
+    about = "A user as a member of the organization."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
         "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
@@ -74,16 +77,18 @@ class MemberSerializer(WireSerializer):
 
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
-    created_at = serializers.DateTimeField(help_text="When the user was created.")
-    updated_at = serializers.DateTimeField(help_text="When the user was last changed.")
+    created_at = serializers.DateTimeField(help_text="The time when the user was created.")
+    updated_at = serializers.DateTimeField(help_text="The time of the newest change to the user.")
     roles = serializers.SerializerMethodField(
-        help_text="Always empty: the organization has no roles."
+        help_text="Always empty: the organization has no roles of its own."
     )
-    username = serializers.CharField(help_text="Unique in any case.")
-    name = serializers.CharField(help_text="The full name; may be empty.")
-    avatar_url = serializers.CharField(help_text="A picture; empty without one.")
-    email = serializers.EmailField(help_text="Unique in any case.")
-    global_roles = serializers.SerializerMethodField(help_text="The user's roles.")
+    username = serializers.CharField(help_text="The name in paths. No two users share it.")
+    name = serializers.CharField(help_text="The full name. It may be empty.")
+    avatar_url = serializers.CharField(help_text="The address of a picture. Empty: none.")
+    email = serializers.EmailField(help_text="The e-mail address. No two users share it.")
+    global_roles = serializers.SerializerMethodField(
+        help_text="The user's roles, without `member`."
+    )
 
     def get_organization_id(self, user: User) -> uuid.UUID:
         found: uuid.UUID = self.context["organization_id"]
@@ -100,9 +105,10 @@ class MemberSerializer(WireSerializer):
 
 class PaginatedMembersSerializer(WireSerializer):
     component = "codersdk.PaginatedMembersResponse"
+    about = "A page of the organization's members."
 
-    members = MemberSerializer(many=True, help_text="This page's members.")
-    count = serializers.IntegerField(help_text="How many there are in all, beyond this page.")
+    members = MemberSerializer(many=True, help_text="The members of this page, by name.")
+    count = serializers.IntegerField(help_text="The number of all members.")
 
 
 def organization_in_path(reference: str) -> Organization:
@@ -124,8 +130,8 @@ class OrganizationsView(APIView):
     @operation(
         "Get organizations",
         tag="Organizations",
-        description="Lists the organizations: there is one, and everybody is in it.",
-        answers={200: OrganizationSerializer(many=True)},
+        description="Lists the organizations. There is only one, and all users are in it.",
+        answers={200: OrganizationSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
         return Response(OrganizationSerializer([services.organization()], many=True).data)
@@ -137,8 +143,8 @@ class OrganizationView(APIView):
     @operation(
         "Get organization by ID",
         tag="Organizations",
-        description="The organization, by its id, its name, or as `default`.",
-        answers={200: OrganizationSerializer},
+        description="Returns the organization.",
+        answers={200: OrganizationSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> Response:
         return organization_response(organization_in_path(organization))
@@ -150,7 +156,7 @@ class OfUserView(UserRouteView):
     @operation(
         "Get organizations by user",
         tag="Users",
-        description="Lists the organizations of the user: the one.",
+        description="Lists the organizations of the user: always the only one.",
         answers={200: OrganizationSerializer(many=True)},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -164,7 +170,7 @@ class OneOfUserView(UserRouteView):
     @operation(
         "Get organization by user and organization name",
         tag="Users",
-        description="The organization, by its id, its name, or as `default`.",
+        description="Returns the organization.",
         answers={200: OrganizationSerializer},
     )
     def get(self, request: Request, user: str, organization: str) -> Response:
@@ -178,15 +184,14 @@ class MembersView(APIView):
     @operation(
         "List organization members",
         tag="Members",
-        description="Lists all members, by name. A long list is streamed.",
-        answers={200: MemberSerializer(many=True), 304: None},
+        description="Lists all members, by name. Needs a role that may list users.",
+        answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponseBase:
         serializer = MemberSerializer(context=_context(organization))
         pages = in_pages(_members(request), after=lambda user: Q(username__gt=user.username))
         return whole_list(
             pages,
-            request=request,
             render=serializer.to_representation,
             operation_id="list-organization-members",
         )
@@ -198,12 +203,20 @@ class PaginatedMembersView(APIView):
     @operation(
         "Paginated organization members",
         tag="Members",
-        description="Lists a page of the members, by name.",
+        description="Lists a page of the members, by name. Needs a role that may list users.",
         parameters=[
-            OpenApiParameter("limit", int, description=f"{MAX_LIMIT} at most, or if absent or 0."),
-            OpenApiParameter("offset", int, description="How many to leave out before the page."),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+                description=f"The size of the page. Absent or 0: {MAX_LIMIT}.",
+            ),
+            OpenApiParameter(
+                "offset",
+                {"type": "integer", "minimum": 0},
+                description="The number of members to skip before the page.",
+            ),
         ],
-        answers={200: PaginatedMembersSerializer, 304: None},
+        answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
         context, found = _context(organization), _members(request)

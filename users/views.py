@@ -120,8 +120,8 @@ class UsersView(APIView):
             OpenApiParameter(
                 "q",
                 str,
-                description="The search: parts of a username, name or e-mail address. `status:active`, "
-                "`role:owner` and `login_type:none` narrow it, and so do `last_seen_before:`, "
+                description="The search: parts of a username, name or e-mail address. "
+                "`status:active`, `role:owner` and `login_type:none` narrow it, and so do `last_seen_before:`, "
                 '`last_seen_after:"2026-01-31T12:00:00Z"`, `created_before:` and `created_after:`.',
             ),
             OpenApiParameter(

@@ -17,4 +17,12 @@ reports go) stands in the settings, which the project composes.
 
 from __future__ import annotations
 
+import re
+
 API_PREFIX = "/api/v2"
+_SLASHES = re.compile("//+")
+
+
+def single_slashes(path: str) -> str:
+    """Returns the path with repeated slashes as one: a base URL that ends in one is common."""
+    return _SLASHES.sub("/", path)

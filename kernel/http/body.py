@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from kernel.http import single_slashes
 from kernel.http.errors import JSON_CONTENT_TYPE, RETRY_AFTER_UNAVAILABLE, APIError, unavailable
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def bounded(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if announces_body(environ):
-            cap = caps.get(environ.get("PATH_INFO", ""), DEFAULT_CAP)
+            cap = caps.get(single_slashes(environ.get("PATH_INFO", "")), DEFAULT_CAP)
             try:
                 length = announced_length(environ)
                 refuse_unread(length, environ, cap=cap)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions
 
@@ -132,9 +134,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answers 404, and says what this service is to whoever takes it for all of Coder."""
     if _is_page(request):
-        return defaults.page_not_found(request, exception)
-    return error_response(APIError(404, "Route not found.", detail=f"There is no {request.path}."))
+        context = {"title": "Page not found", "about": settings.ABOUT}
+        return render(request, "404.html", context, status=404)
+    detail = f"There is no {request.path}. {settings.ABOUT}"
+    return error_response(APIError(404, "Route not found.", detail=detail))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

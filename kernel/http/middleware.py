@@ -14,7 +14,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import split_domain_port, validate_host
 
-from kernel.http import wire
+from kernel.http import single_slashes, wire
 from kernel.http.client_address import address_of, is_trusted, parse_address
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
@@ -38,6 +38,8 @@ class FrameMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         framed = cast("IdentifiedRequest", request)
+        if "//" in request.path_info:
+            request.path = request.path_info = single_slashes(request.path_info)
         framed.request_id = new_request_id()
         framed.client_address = address_of(request.META)
         with logs.request_context(framed.request_id):

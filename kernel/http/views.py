@@ -92,20 +92,15 @@ def _conditions(request: HttpRequest) -> dict[str, str]:
 
 
 def whole_list(
-    pages: Iterator[Sequence[Any]],
-    *,
-    request: Request,
-    render: Callable[[Any], Any],
-    operation_id: str,
+    pages: Iterator[Sequence[Any]], *, render: Callable[[Any], Any], operation_id: str
 ) -> HttpResponseBase:
     """Answers with a list of any length, of which two pages at most are in memory.
 
-    One page is answered as `tagged` does; more are streamed without an ETag.
+    More than a page is streamed. If the database goes away meanwhile, the JSON breaks off.
     """
     first, second = next(pages, ()), next(pages, ())
     if not second:
-        data = wire.apply(operation_id, [render(row) for row in first])
-        return tagged(data, request=request)
+        return Response(wire.apply(operation_id, [render(row) for row in first]))
     pieces = _pieces(chain([first, second], pages), render, chosen=wire.current())
     return StreamingHttpResponse(pieces, content_type=JSON_CONTENT_TYPE)
 

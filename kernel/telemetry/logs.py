@@ -63,9 +63,14 @@ def _scrubbed(value: Any) -> Any:
 
 
 class RequestFilter(logging.Filter):
-    """Adds the request id, and scrubs the finished message."""
+    """Adds the request id, and scrubs the finished message.
+
+    Anybody can send what Django finds suspicious, so such a request gets a line and no traceback.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = None
         record.request_id = _request_id.get()
         record.msg = scrub(record.getMessage())
         record.args = None
@@ -158,9 +163,6 @@ FORMATTERS: dict[str, dict[str, Any]] = {
 LOGGERS: dict[str, dict[str, Any]] = {
     # Django logs every answer from 400 up; only a crash, with its traceback, is news.
     "django.request": {"level": "ERROR", "filters": ["crash"]},
-    # Anybody can send such requests, and each would leave its traceback.
-    "django.security.DisallowedHost": {"level": "CRITICAL"},
-    "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
     # What it says of a database that is away, kernel.http.handlers says once a request.
     "psycopg.pool": {"level": "ERROR"},
 }

@@ -47,6 +47,15 @@ def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
 # --- Against a stream in memory ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", ["/", "//", "///"])
+def test_cap_of_a_path_holds_however_its_slashes_are_repeated(path: str) -> None:
+    environ = {"PATH_INFO": path, "CONTENT_LENGTH": str(CAP + 1)}
+
+    status, _ = ask_app({**environ, "wsgi.input": io.BytesIO(b"x" * (CAP + 1))})
+
+    assert status == 413
+
+
 @given(body=st.binary(min_size=1, max_size=200_000), chunked=st.booleans())
 def test_a_body_comes_as_it_was_sent(body: bytes, chunked: bool) -> None:
     said = {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}

@@ -33,7 +33,6 @@ SSH = "/api/v2/deployment/ssh"
 UNKNOWN = (
     "/api/v2/nothing",
     "/api/v2/buildinfo/",
-    "/api/v2//",
     "/api/v3/",
     "/nothing",
     "/api/v2/csp",

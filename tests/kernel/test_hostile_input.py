@@ -80,7 +80,6 @@ def test_answer_to_a_thousand_mistakes_names_the_first_hundred(member: APIClient
         "/api/v2/users?limit=9223372036854775808",
         "/api/v2/users/me/keys/tokens?include_all=%00",
         "/api/v2/nothing/%00",
-        "/api/v2//users/me",
         "/api/v2/users/../buildinfo",
         "/static/%2e%2e/%2e%2e/manage.py",
     ],

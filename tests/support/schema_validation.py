@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from kernel.http import single_slashes
 from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 
@@ -28,6 +29,7 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
 
     Other paths, and the preflight requests of other origins, are no part of the document.
     """
+    path = single_slashes(path)
     if method == "OPTIONS" or not (path == API or path.startswith(f"{API}/")):
         return
     operation = operation_of(wire, method=method, path=path)

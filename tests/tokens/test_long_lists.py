@@ -63,16 +63,16 @@ def test_senseless_page_is_400(query: str, member: APIClient) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("query", ["", "?limit=1"])
-def test_page_that_is_known_already_is_304(query: str, member: APIClient) -> None:
+def test_page_that_is_known_already_is_304(member: APIClient) -> None:
     make_tokens(member.user, 2)
-    page = member.get(f"{TOKENS}{query}")
-    again = {"If-None-Match": page.headers["ETag"]}
+    path = f"{TOKENS}?limit=1"
+    again = {"If-None-Match": member.get(path).headers["ETag"]}
 
-    assert member.get(f"{TOKENS}{query}", headers=again).status_code == 304
-    assert member.get(f"{TOKENS}{query}", headers=again | CODERD).status_code == 200
+    assert member.get(path, headers=again).status_code == 304
+    assert member.get(path, headers=again | CODERD).status_code == 200
     make_key(member.user, login_type="token")
-    assert member.get(f"{TOKENS}{query}", headers=again).status_code == 200
+    assert member.get(path, headers=again).status_code == 200
+    assert "ETag" not in member.get(TOKENS).headers
 
 
 @pytest.mark.django_db

@@ -1,0 +1,103 @@
+"""Paths as Coder's clients write them, and those that are Coder's alone."""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from kernel.telemetry.logs import HumanFormatter, RequestFilter
+from tests.support.client import APIClient
+from tests.support.markup import forbidden_in, unlabelled_in
+
+pytestmark = pytest.mark.django_db
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v2//users/me", "/api//v2/users///me", "/api/v2//", "/api/v2//deployment//ssh"],
+)
+def test_repeated_slashes_count_as_one(path: str, member: APIClient) -> None:
+    assert member.get(path).status_code == 200
+
+
+def test_repeated_slashes_go_around_no_limit(settings: Any, anonymous: APIClient) -> None:
+    settings.API_RATE_LIMIT = 1
+
+    statuses = [anonymous.get(path).status_code for path in ("/api/v2/", "/api//v2/")]
+
+    assert statuses == [200, 429]
+
+
+def test_trailing_slash_is_another_path(member: APIClient) -> None:
+    assert member.get("/api/v2/users/me//").status_code == 404
+
+
+@pytest.mark.parametrize("method", ["get", "options"])
+def test_latency_is_measured_from_every_origin(method: str, anonymous: APIClient) -> None:
+    sent = {"Origin": "https://coder.example.com", "Access-Control-Request-Headers": "X-Check"}
+
+    answer = getattr(anonymous, method)("/latency-check", headers=sent)
+
+    assert (answer.status_code, answer.content) == (200, b"OK")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    for name in ("Access-Control-Allow-Origin", "Timing-Allow-Origin"):
+        assert answer.headers[name] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_latency_check_takes_no_write(anonymous: APIClient) -> None:
+    answer = anonymous.post("/latency-check")
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/v2/workspaces", {}),
+        ("/api/v2/users/me/gitsshkey", {}),
+        ("/api/v2/workspaces", HTML),
+        ("/templates", {}),
+        ("/templates", {"Accept": "*/*"}),
+    ],
+)
+def test_path_of_coder_alone_is_404_that_says_what_this_is(
+    path: str, headers: dict[str, str], member: APIClient
+) -> None:
+    answer = member.get(path, headers=headers)
+
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["message"]
+    assert answer.json()["detail"] == f"There is no {path}. {settings.ABOUT}"
+
+
+@pytest.mark.parametrize("path", ["/templates", "/@ada/dev/terminal", "/workspaces/", "/<b>"])
+def test_browser_is_told_the_same_on_a_page(path: str) -> None:
+    answer = Client().get(path, headers=HTML)
+    page = answer.content.decode()
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert settings.ABOUT.replace("'", "&#x27;") in page
+    assert "<b>" not in page
+    assert "nonce-" in answer.headers["Content-Security-Policy"]
+    assert not forbidden_in(answer)
+    assert not unlabelled_in(answer)
+
+
+def test_suspicious_request_is_one_line_in_the_log(
+    anonymous: APIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {f"file{number}": BytesIO(b"x") for number in range(101)}
+
+    assert anonymous.post("/login", files).status_code == 400
+
+    (record,) = (r for r in caplog.records if r.name.startswith("django.security."))
+    assert record.levelno == logging.ERROR
+    RequestFilter().filter(record)
+    assert "\n" not in HumanFormatter().format(record)
