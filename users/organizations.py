@@ -106,6 +106,7 @@ class MemberSerializer(WireSerializer):
 class PaginatedMembersSerializer(WireSerializer):
     component = "codersdk.PaginatedMembersResponse"
     about = "A page of the organization's members."
+    example = {"members": [MemberSerializer.example], "count": 1}
 
     members = MemberSerializer(many=True, help_text="The members of this page, by name.")
     count = serializers.IntegerField(help_text="The number of all members.")

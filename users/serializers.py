@@ -95,7 +95,7 @@ class CreateUserRequest(CreateFirstUserRequest):
     )
     password = OptionalTextField(
         max_length=255,
-        help_text="The password: 8 to 64 characters, not easy to guess. Service accounts have none.",
+        help_text="8 to 64 characters, not easy to guess. A service account has no password.",
     )
     login_type = serializers.ChoiceField(
         choices=User.LoginType.choices,

@@ -121,8 +121,9 @@ class UsersView(APIView):
                 "q",
                 str,
                 description="The search: parts of a username, name or e-mail address. "
-                "`status:active`, `role:owner` and `login_type:none` narrow it, and so do `last_seen_before:`, "
-                '`last_seen_after:"2026-01-31T12:00:00Z"`, `created_before:` and `created_after:`.',
+                "`status:active`, `role:owner` and `login_type:none` narrow it, and so do times: "
+                '`last_seen_before:"2026-01-31T12:00:00Z"`, `last_seen_after:`, `created_before:` '
+                "and `created_after:`.",
             ),
             OpenApiParameter(
                 "limit",

@@ -294,7 +294,8 @@ def test_authcheck_answers_each_check(member: APIClient, owner: APIClient) -> No
     }  # fmt: skip
     assert set(for_owner.values()) == {True}
     assert unknown.status_code == 400
-    for nothing in ({}, {"checks": None}, {"checks": {}}):
+    nothings: list[Any] = [{}, {"checks": None}, {"checks": {}}]
+    for nothing in nothings:
         assert send(member, "POST", "/authcheck", nothing).json() == {}
 
 
