@@ -22,7 +22,7 @@ from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 
 # A probe is answered within two seconds, whatever the database does.
-LOOK_SECONDS = 1.5
+LOOK_SECONDS = 1.2
 
 log = logging.getLogger(__name__)
 

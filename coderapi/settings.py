@@ -43,10 +43,12 @@ ABOUT = (
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
-# A thread that reads a body only waits, and is started when it is needed. So there may be seven
-# more for each one, and those that read, at most half of all, never keep others from answering.
-SERVER_THREADS = 8 * WEB_THREADS
-MAX_BODY_READERS = SERVER_THREADS // 2
+# A thread that waits costs little. Of these, a quarter may read bodies and three eighths wait for
+# the database (an eighth each for a connection, on one, and for reports' commit). So some always
+# answer, whatever else goes wrong.
+SERVER_THREADS = max(16, 2 * WEB_THREADS)
+MAX_BODY_READERS = SERVER_THREADS // 4
+MAX_DATABASE_WAITERS = SERVER_THREADS // 8
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
     start.without_credentials(str(OPTIONS["access_url"]))
@@ -85,6 +87,7 @@ DATABASES = databases(
     idle=OPTIONS["pg_conn_max_idle"],
     pooled=DIRECT_DATABASE_URL != DATABASE_URL,
     workers=WEB_WORKERS * (2 if TLS_ENABLE and HTTP_ADDRESS else 1),
+    max_share=MAX_DATABASE_WAITERS,
 )
 
 # --- Django -----------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from django.conf import settings
 
 from kernel.db import listener
 from kernel.db.connections import within
+from kernel.db.waiting import held
 from kernel.durations import to_timedelta
-from kernel.http.errors import APIError, unavailable
+from kernel.http.errors import APIError
 from tokens import refusals, token_format
 from tokens.memory import memory
 from tokens.models import APIKey
@@ -22,8 +23,7 @@ from users.permissions import KeyIdentity
 
 # `last_used` and a sliding expiry are written at most about this often for one key.
 TOUCH_INTERVAL = timedelta(hours=1)
-LOOK_UP_SECONDS = 2.0
-QUEUE_SECONDS = 1.0
+LOOK_UP_SECONDS = 1.5
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
@@ -48,16 +48,11 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """
     if not listener.hearing():
         return _look_up(parts, now=now, address=address)
-    lookup = _LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]
-    if not lookup.acquire(timeout=QUEUE_SECONDS):
-        raise unavailable()
-    try:
+    with held(_LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]):
         if refused := memory.refusal(parts.token, now=now):
             raise refused
         found = memory.recall(parts.token, now=now)
         return found or _look_up(parts, now=now, address=address)
-    finally:
-        lookup.release()
 
 
 def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:

@@ -26,7 +26,6 @@ from django.db import close_old_connections
 from coderapi.bootstrap import server_flags
 from coderapi.server.addresses import Claim
 from coderapi.server.children import Orders, run_as_child
-from kernel.db.connections import bound_statements
 from kernel.loops import is_alive
 from kernel.telemetry import DIRECTORY_VARIABLE
 
@@ -38,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_PREFIX = "coderapi-metrics-"
 STALLED_SECONDS = 10.0
-# A scrape is answered within two seconds, without the database if need be.
-SCRAPE_SECONDS = 1.0
 
 
 @contextmanager
@@ -184,7 +181,6 @@ def _application() -> WSGIApplication:
     from kernel.telemetry.metrics import Figures, discover
 
     discover()
-    bound_statements(SCRAPE_SECONDS)
     directory = Path(os.environ[DIRECTORY_VARIABLE])
     registry = CollectorRegistry()
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from csp.models import IngestKey
 from kernel.db import listener
+from kernel.db.waiting import held
 from kernel.http.errors import APIError
 from kernel.http.identity import Identity
 from tokens import refusals
@@ -70,7 +71,7 @@ class Memory:
         """Returns the key with its origins and end; None for a key that there is not."""
         if not is_well_formed(key):
             return None
-        with self._lock:
+        with held(self._lock):
             if time.monotonic() > self._until or self._read != self._generation:
                 # An announcement during the query makes its result old already.
                 self._read = self._generation

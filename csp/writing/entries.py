@@ -23,6 +23,7 @@ from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import page_of
 from csp.writing.grouping import browser_of, group_key
+from kernel.db.waiting import held
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
 MAX_AGE = timedelta(days=2)
@@ -167,7 +168,7 @@ def key_of(day: date) -> bytes:
     found = _keys.get(day)
     if found is None:
         # One asks for all: otherwise every thread takes a connection for the same row at midnight.
-        with _asking:
+        with held(_asking):
             found = _keys.get(day) or _read(day)
     return found
 

@@ -12,9 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from django.conf import settings
+
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
+from kernel.db.waiting import Places
 from kernel.http.errors import APIError, unavailable, unsettled
 from kernel.http.handlers import to_api_error
 
@@ -46,9 +49,12 @@ class Waiting[T]:
 class GroupCommit[T]:
     """Hands items to `commit`, which writes all that it gets or raises and writes none."""
 
-    def __init__(self, commit: Callable[[list[T]], object], *, close: Callable[[], None]) -> None:
+    def __init__(
+        self, commit: Callable[[list[T]], object], *, close: Callable[[], None], places: int = 1
+    ) -> None:
         self._commit = commit
         self._close = close
+        self._places = Places(places)
         self._changed = threading.Condition()
         self._queue: deque[Waiting[T]] = deque()
         self._count = 0
@@ -62,20 +68,27 @@ class GroupCommit[T]:
         are not written later either. 504 if their commit has begun and does not end in time.
         """
         waiting = Waiting(items)
+        with self._places.taken(seconds) as patience:
+            self._hand_over(waiting)
+            self._wait_for(waiting, patience)
+        if waiting.error is not None:
+            raise waiting.error
+
+    def _hand_over(self, waiting: Waiting[T]) -> None:
         with self._changed:
-            if self._count + len(items) > MAX_WAITING:
+            if self._count + len(waiting.items) > MAX_WAITING:
                 raise unavailable("Too many reports are waiting to be written.")
             self._start()
             self._queue.append(waiting)
-            self._count += len(items)
+            self._count += len(waiting.items)
             self._changed.notify()
+
+    def _wait_for(self, waiting: Waiting[T], seconds: float) -> None:
         if not waiting.done.acquire(timeout=seconds):
             if self._withdrawn(waiting):
                 raise unavailable("The report could not be written in time.")
             if not waiting.done.acquire(timeout=LAST_SECONDS):
                 raise unsettled()
-        if waiting.error is not None:
-            raise waiting.error
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
         """Takes the items back, and returns True, if nobody has begun to write them."""
@@ -147,7 +160,9 @@ class GroupCommit[T]:
 
 
 _store = Store()
-_writer: GroupCommit[Entry] = GroupCommit(_store.commit, close=_store.close)
+_writer: GroupCommit[Entry] = GroupCommit(
+    _store.commit, close=_store.close, places=settings.MAX_DATABASE_WAITERS
+)
 
 
 def write(entries: Sequence[Entry]) -> None:

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
 from kernel.db.replicas import application_name
+from kernel.db.waiting import TooManyWaitError
 
 # How soon a server that vanished without a word is noticed: by a new connection, by one that waits
 # for an answer, and by one whose data nobody confirms. A Unix socket ignores all but the first.
@@ -35,6 +36,7 @@ MIN_POOL_SIZE = 2
 # count, not the server, which may be frozen; PgBouncer would refuse time-outs at connect.
 STATEMENT_SECONDS = 3.5
 CANCEL_SECONDS = 0.3
+MIN_SECONDS = 0.05
 # A transaction whose commit was lost is tried again for so long after its beginning. The last try
 # may wait for a connection besides.
 SETTLE_SECONDS = STATEMENT_SECONDS
@@ -57,21 +59,27 @@ OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
 def databases(
-    url: str, *, pool_size: int, idle: str, workers: int, pooled: bool = False
+    url: str,
+    *,
+    pool_size: int,
+    idle: str,
+    workers: int,
+    max_share: int | None = None,
+    pooled: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Builds Django's DATABASES: one pool a process, with its share of `pool_size` connections.
 
-    Of these, its share of `idle` stays open when nobody uses it; `auto` is a third of all. `pooled`
-    says that PgBouncer or its like stands between.
+    The share is `max_share` at most. Of these, its share of `idle` stays open when nobody uses it;
+    `auto` is a third of all. `pooled` says that PgBouncer or its like stands between.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
-    share = max(MIN_POOL_SIZE, pool_size // workers)
+    share = max(MIN_POOL_SIZE, min(pool_size // workers, max_share or pool_size))
     kept = pool_size // 3 if idle == "auto" else int(idle)
     parameters = _parameters(url)
     return {
         "default": {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "kernel.db.backend",
             **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
             "CONN_MAX_AGE": 0,
             # A cursor on the server would be another client's after the next transaction.
@@ -94,29 +102,46 @@ def databases(
 class PooledConnection(psycopg.Connection[Any]):
     """A connection of Django's pool, which bounds waits and tells a lost commit apart."""
 
+    _commits: bool = False
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        seconds = getattr(_patience, "seconds", _statement_seconds)
+        seconds = time_left(_statement_seconds) if timeout is None else timeout
         try:
-            return super().wait(gen, interval, seconds if timeout is None else timeout)
+            return super().wait(gen, interval, None if seconds == float("inf") else seconds)
         except psycopg.errors._WaitTimeout as error:
             if timeout is not None:
                 raise
-            # A server that only waits for a lock lets go of it; a frozen one hears nothing.
-            self._try_cancel(timeout=CANCEL_SECONDS)
-            self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {seconds:g} s") from error
+            return self._cancelled(gen, interval, error)
+
+    def _cancelled(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
+        """Ends a statement that takes too long. Returns its result, if it has just ended.
+
+        A server that only waits for a lock lets go of it; a frozen one hears nothing, and loses the
+        connection. A commit is not cancelled: it would no longer wait for its standby.
+        """
+        try:
+            if not self._commits:
+                self._try_cancel(timeout=CANCEL_SECONDS)
+                return super().wait(gen, interval, CANCEL_SECONDS)
+        except psycopg.errors._WaitTimeout:
+            pass
+        self.pgconn.finish()
+        raise psycopg.OperationalError("no answer in time") from error
 
     def commit(self) -> None:
         """Commits. Raises: FateUnknownError if the connection ends before the answer."""
+        self._commits = True
         try:
             super().commit()
         except psycopg.Error as error:
             if is_lost(error):
                 raise FateUnknownError(str(error)) from error
             raise
+        finally:
+            self._commits = False
 
 
-_statement_seconds: float | None = None
+_statement_seconds = float("inf")
 _patience = threading.local()
 
 
@@ -128,12 +153,18 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bounds each statement of this thread in the block more closely, as for a look-up."""
-    _patience.seconds = seconds
+    """Bounds all waiting of this thread for the database in the block, as for a look-up."""
+    _patience.until = time.monotonic() + seconds
     try:
         yield
     finally:
-        del _patience.seconds
+        del _patience.until
+
+
+def time_left(usual: float) -> float:
+    """Returns for how many seconds this thread may wait: as usual, or what `within` leaves."""
+    until = getattr(_patience, "until", float("inf"))
+    return min(usual, max(MIN_SECONDS, until - time.monotonic()))
 
 
 _DJANGO_NAMES = {
@@ -178,17 +209,12 @@ def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
     return psycopg.connect(autocommit=True, prepare_threshold=None, **wanted)
 
 
-_discarding = threading.Lock()
-
-
 def discard_pool() -> None:
-    """Closes this process's pooled connections; the next use makes new ones."""
+    """Closes this process's pool, before others are started or the URL changes."""
     wrapper: Any = connection
     wrapper.close()
     if wrapper.vendor == "postgresql":
-        # Django forgets its pool without a lock: of two threads at it, one would find none.
-        with _discarding:
-            wrapper.close_pool()
+        wrapper.close_pool()
 
 
 def leave_pool() -> None:
@@ -276,13 +302,18 @@ def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) 
 
 
 def discard_broken_pool(error: BaseException) -> None:
-    """Discards the pool if the error says that its connections are of no use.
+    """Replaces the pool's connections if the error says that they are of no use.
 
     A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
-    connect, so they must go. A pool that is only busy stays.
+    connect, so they must go. A pool that is only busy keeps them.
     """
-    if not isinstance(error.__cause__, PoolTimeout) and sqlstate(error) not in BUSY_STATES:
-        discard_pool()
+    wrapper: Any = connection
+    busy = isinstance(error, TooManyWaitError) or isinstance(error.__cause__, PoolTimeout)
+    if busy or sqlstate(error) in BUSY_STATES:
+        return
+    wrapper.close()
+    if wrapper.vendor == "postgresql" and wrapper.pool:
+        wrapper.pool.drain()
 
 
 # --- Locks and notifications ------------------------------------------------------------------

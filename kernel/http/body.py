@@ -5,10 +5,11 @@ holds its thread for as long as the client keeps its connection. (Another thread
 place either: the server then stops the whole process at the end of the request. Tried with granian
 2.8.) So what is bounded is who may begin to read:
 
-* At most half of the server's threads read, counted from the moment they begin. The others always
-  answer. Past that a request with a body is 503.
-* An address may have few slow bodies at a time, and never all readers. Past that it is 429, at
-  once.
+* At most a quarter of the server's threads read, counted from the moment they begin. Past that a
+  request with a body waits a second for a place. If it waits in vain it is 503, and for a while the
+  next ones are 503 at once. So others always answer.
+* An address may have few slow bodies at a time; past that it is 429 at once. It never has all
+  readers.
 * A body has a deadline, which is looked at whenever a piece has come. It is shorter the more
   threads read.
 * Where all readers are taken and one has waited for a minute, the process asks to be replaced.
@@ -25,8 +26,10 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +53,7 @@ DEADLINE_SECONDS = 10.0
 # A body that has come whole is read within some milliseconds, on a busy machine within hundreds.
 SLOW_SECONDS = 1.0
 MAX_SLOW_PER_ADDRESS = 8
+CROWDED_SECONDS = 2.0
 STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -59,6 +63,16 @@ class Readable(Protocol):
     """A `wsgi.input`: `read(n)` gives fewer than n bytes only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(eq=False, slots=True)
+class Reader:
+    """One request's body: whose it is, and since when it is read."""
+
+    address: str
+    begun: float = 0.0
+    # Held while it has no place yet.
+    waits: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Readers:
@@ -82,45 +96,85 @@ class Readers:
         self._slow = slow
         self._stuck = stuck
         self._lock = threading.Lock()
-        self._count = 0
-        # When the reading began, by address, the longest first.
-        self._begun: dict[str, list[float]] = {}
+        # In the order in which they came.
+        self._waiting: list[Reader] = []
+        self._reading: list[Reader] = []
+        self._by_address: Counter[str] = Counter()
+        self._refused_at = float("-inf")
 
     @contextmanager
     def admitted(self, address: str) -> Iterator[float]:
         """Counts a reader. Yields its deadline in seconds. Raises: APIError 429, 503."""
+        reader = Reader(address)
+        self._admit(reader)
+        seconds = DEADLINE_SECONDS * (1 - len(self._reading) / (2 * self._max))
+        try:
+            yield reader.begun + seconds
+        finally:
+            self._leave(reader)
+
+    def _admit(self, reader: Reader) -> None:
         now = time.monotonic()
         with self._lock:
-            self._check(address, now)
-            self._count += 1
-            self._begun.setdefault(address, []).append(now)
-            seconds = DEADLINE_SECONDS * (1 - self._count / (2 * self._max))
-        try:
-            yield now + seconds
-        finally:
-            with self._lock:
-                self._count -= 1
-                self._begun[address].remove(now)
-                if not self._begun[address]:
-                    del self._begun[address]
+            self._refuse_slow(reader.address, now)
+            if self._has_room(reader):
+                self._begin(reader, now)
+                return
+            if now < self._refused_at + CROWDED_SECONDS:
+                raise self._refusal(reader, now)
+            reader.waits.acquire()
+            self._waiting.append(reader)
+        if not reader.waits.acquire(timeout=self._slow):
+            self._give_up(reader)
 
-    def _check(self, address: str, now: float) -> None:
-        begun = self._begun.get(address, ())
-        slow = len(begun) >= MAX_SLOW_PER_ADDRESS
-        if slow and begun[MAX_SLOW_PER_ADDRESS - 1] < now - self._slow:
-            raise too_many_slow()
-        if self._count >= self._max:
-            self._ask_for_help(now)
-            raise unavailable("Too many requests are slow to send their bodies.")
-        if len(begun) >= self._max_per_address:
+    def _give_up(self, reader: Reader) -> None:
+        now = time.monotonic()
+        with self._lock:
+            # It may have got a place after all.
+            if reader in self._waiting:
+                self._waiting.remove(reader)
+                self._refused_at = now
+                raise self._refusal(reader, now)
+
+    def _leave(self, reader: Reader) -> None:
+        with self._lock:
+            self._reading.remove(reader)
+            self._by_address[reader.address] -= 1
+            if not self._by_address[reader.address]:
+                del self._by_address[reader.address]
+            following = next(filter(self._has_room, self._waiting), None)
+            if following:
+                self._waiting.remove(following)
+                self._begin(following, time.monotonic())
+                following.waits.release()
+
+    def _begin(self, reader: Reader, now: float) -> None:
+        reader.begun = now
+        self._reading.append(reader)
+        self._by_address[reader.address] += 1
+
+    def _has_room(self, reader: Reader) -> bool:
+        """Tells if it may begin now."""
+        return len(self._reading) < self._max and not self._address_is_full(reader)
+
+    def _address_is_full(self, reader: Reader) -> bool:
+        return self._by_address[reader.address] >= self._max_per_address
+
+    def _refuse_slow(self, address: str, now: float) -> None:
+        if self._by_address[address] < MAX_SLOW_PER_ADDRESS:
+            return
+        slow = (r for r in self._reading if r.address == address and r.begun < now - self._slow)
+        if sum(1 for _ in slow) >= MAX_SLOW_PER_ADDRESS:
             raise too_many_slow()
 
-    def _ask_for_help(self, now: float) -> None:
-        oldest = min(times[0] for times in self._begun.values())
-        if now - oldest > self._stuck:
+    def _refusal(self, reader: Reader, now: float) -> APIError:
+        if self._address_is_full(reader):
+            return too_many_slow()
+        if now - self._reading[0].begun > self._stuck:
             log.warning("Slow request bodies take every reader; this process asks to be replaced")
             self._stuck = float("inf")
             self.when_stuck()
+        return unavailable("Too many requests are slow to send their bodies.")
 
 
 def bounded(
