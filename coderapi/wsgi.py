@@ -17,6 +17,7 @@ from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http.body import Readers, bounded
 from kernel.http.client_address import address_of, rate_limit_bucket
+from kernel.http.headers import new_request_id, standing_headers
 from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _application(readers: Readers) -> WSGIApplication:
         readers=readers,
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),
-        build_version=settings.BUILD_VERSION,
+        headers=lambda: standing_headers(new_request_id()),
     )
     if not settings.ACCESS_LOG:
         return application

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import transaction_lock
+from kernel.db.connections import FateUnknownError, commit_surely, transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -27,6 +28,16 @@ class PartitionedTable:
         missing = set(wanted) - set(self.starts())
         if not missing:
             return 0
+        create = partial(self._create_missing, wanted)
+        if connection.in_atomic_block:
+            return create()
+        try:
+            return commit_surely(create, earlier=lambda: None)
+        except FateUnknownError:
+            # Of what a request sends, nothing was written, whatever became of the partition.
+            raise OperationalError("a partition could not be made") from None
+
+    def _create_missing(self, wanted: Collection[datetime]) -> int:
         with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
             missing = set(wanted) - set(self.starts())
             for first in sorted(missing):

@@ -25,7 +25,6 @@ import io
 import logging
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -183,12 +182,12 @@ def bounded(
     readers: Readers,
     caps: Mapping[str, int],
     address_of: Callable[[WSGIEnvironment], str],
-    build_version: str,
+    headers: Callable[[], Mapping[str, str]],
 ) -> WSGIApplication:
     """Wraps an application, which then finds every body complete, within its cap, in memory.
 
     Refuses what cannot be had itself, in the one error shape. `caps` has bytes by path;
-    `address_of` names the client whom a body is counted for.
+    `address_of` names the client whom a body is counted for; `headers` makes those of a refusal.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -200,7 +199,7 @@ def bounded(
                 with readers.admitted(address_of(environ)) as deadline:
                     body = receive(environ["wsgi.input"], length, cap=cap, deadline=deadline)
             except APIError as error:
-                return _refuse(error, start_response, build_version=build_version)
+                return _refuse(error, start_response, headers=headers())
             environ["CONTENT_LENGTH"] = str(len(body))
             environ["wsgi.input"] = io.BytesIO(body)
         return app(environ, start_response)
@@ -275,16 +274,12 @@ def too_many_slow() -> APIError:
 
 
 def _refuse(
-    error: APIError, start_response: StartResponse, *, build_version: str
+    error: APIError, start_response: StartResponse, *, headers: Mapping[str, str]
 ) -> Iterable[bytes]:
     answer = error.as_bytes()
-    headers = [
-        ("Content-Type", JSON_CONTENT_TYPE),
-        ("Content-Length", str(len(answer))),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Coder-Request-Id", str(uuid.uuid4())),
-        ("X-Coder-Build-Version", build_version),
-        *error.headers.items(),
-    ]
-    start_response(f"{error.status} {HTTPStatus(error.status).phrase}", headers)
+    own = {"Content-Type": JSON_CONTENT_TYPE, "Content-Length": str(len(answer))}
+    start_response(
+        f"{error.status} {HTTPStatus(error.status).phrase}",
+        list({**own, **headers, **error.headers}.items()),
+    )
     return [answer]

@@ -81,6 +81,7 @@ def unsettled() -> APIError:
         504,
         "The database did not answer in time.",
         detail="What the request sends may have been written: look before you send it again.",
+        headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
     )
 
 

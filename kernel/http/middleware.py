@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from typing import cast
@@ -18,10 +16,10 @@ from kernel.http import single_slashes, wire
 from kernel.http.client_address import address_of, is_trusted, parse_address
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
+from kernel.http.headers import new_request_id, standing_headers
 from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import logs
 
-STRICT_TRANSPORT_SECURITY = "Strict-Transport-Security"
 MAX_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
 BODILESS = frozenset({204, 304})
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -45,12 +43,8 @@ class FrameMiddleware:
         with logs.request_context(framed.request_id):
             response = self._answer(request)
         _measure(response)
-        response.headers["X-Coder-Request-Id"] = framed.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Coder-Build-Version"] = settings.BUILD_VERSION
-        # Browsers heed it over HTTPS only, be that our own or a proxy's.
-        if settings.STRICT_TRANSPORT_SECURITY:
-            response.headers[STRICT_TRANSPORT_SECURITY] = settings.STRICT_TRANSPORT_SECURITY
+        for name, text in standing_headers(framed.request_id).items():
+            response.headers[name] = text
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -64,16 +58,6 @@ class FrameMiddleware:
             return error_response(error)
         with wire.using(chosen):
             return self.get_response(request)
-
-
-# Seeded by the system's random source when a process first asks, so that no two draw the same. An
-# id has to be unique and not secret; asking the system each time lets go of the interpreter's lock.
-_random = random.Random()  # noqa: S311 - as said
-
-
-def new_request_id() -> str:
-    """Makes a UUID of version 4."""
-    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _measure(response: HttpResponse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 from tests.coderapi.test_page_samples import token_in
 from tests.support.clusters import own_cluster
 from tests.support.live import Server
+from tests.support.processes import wait_for
 from tests.support.standing_between import Between
 
 TOKENS = "/api/v2/users/me/keys/tokens"
@@ -84,4 +86,38 @@ def test_a_lost_commit_that_nobody_settles_is_no_503(
         between.break_next()
         answer = server.ask("/api/v2/users", method="POST", body=user, token=token)
         assert answer.status == 504
+        assert int(answer.headers["Retry-After"]) > 0
         assert "may have been written" in answer.json["detail"]
+
+
+def test_a_commit_under_which_the_database_freezes_is_no_503(
+    open_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is there afterwards; rows that come again count once, and a token's name is taken."""
+    log = tmp_path_factory.mktemp("log") / "log"
+    with (
+        own_cluster(open_directory, durable=False) as cluster,
+        Between(tmp_path_factory.mktemp("pg"), cluster.url, word=b"COMMIT", hangs=True) as between,
+        Server(
+            "--web-only", log=log, DATABASE_URL=between.url, CODERAPI_FIRST_OWNER_USERNAME="owner"
+        ) as server,
+    ):
+        token = token_in(log.parent / "first-owner.txt")
+        row = [{"kind": "agent", "id": str(uuid.uuid4()), **row_of_now()}]
+        first = [{"kind": "agent", "id": str(uuid.uuid4()), **row_of_now()}]
+        assert server.ask(STATS, method="POST", body=first, token=token).status == 200
+        for path, body, again in ((STATS, row, 200), (TOKENS, {"token_name": "kept"}, 409)):
+            wait_for(lambda: server.ask("/api/v2/users/me", token=token).status == 200)
+            between.break_next()
+            begun = time.monotonic()
+            answer = server.ask(path, method="POST", body=body, token=token)
+            took = time.monotonic() - begun
+            between.thaw()
+            assert (path, answer.status, took < 6) == (path, 504, True), took
+            wait_for(lambda: server.ask("/readyz").status == 200)
+            answer = server.ask(path, method="POST", body=body, token=token)
+            assert (path, answer.status) == (path, again), answer.body
+            if path == STATS:
+                assert answer.json["duplicate"] == 1
+        assert between.broken == 2
+        assert "Traceback" not in log.read_text()

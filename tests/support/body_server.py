@@ -42,7 +42,7 @@ def load() -> WSGIApplication:
         readers=readers,
         caps={"/": CAP},
         address_of=lambda environ: environ.get("HTTP_X_CLIENT", ""),
-        build_version="v1",
+        headers=lambda: {"X-Served-By": "v1"},
     )
 
 

@@ -1,4 +1,4 @@
-"""A stand-in between a client and PostgreSQL's socket, which breaks connections as they write."""
+"""A stand-in between a client and PostgreSQL's socket, which breaks connections or falls silent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 class Between:
     """Breaks the next connection that sends the word, once `break_next` was called.
 
-    With `pass_on` the server gets what was sent, but its answer is lost.
+    With `pass_on` the server gets what was sent, but its answer is lost. With `hangs` nothing at
+    all passes from then on, in no direction and for nobody, until `thaw`.
     """
 
-    def __init__(self, directory: Path, url: str, *, word: bytes, pass_on: bool) -> None:
+    def __init__(
+        self, directory: Path, url: str, *, word: bytes, pass_on: bool = True, hangs: bool = False
+    ) -> None:
         parts = urlsplit(url)
         self._server = f"{parse_qs(parts.query)['host'][0]}/.s.PGSQL.5432"
         self.url = urlunsplit(parts._replace(query=f"host={quote(str(directory), safe='')}"))
         self.broken = 0
-        self._word, self._pass_on = word, pass_on
+        self._word, self._pass_on, self._hangs = word, pass_on, hangs
         self._armed = threading.Event()
+        self._flows = threading.Event()
+        self._flows.set()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(directory / ".s.PGSQL.5432"))
         self._listening.listen()
@@ -34,6 +39,7 @@ class Between:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.thaw()
         for each in [self._listening, *self._open]:
             # A thread that waits in accept or recv is woken by shutdown, not by close.
             with contextlib.suppress(OSError):
@@ -43,10 +49,14 @@ class Between:
     def break_next(self) -> None:
         self._armed.set()
 
+    def thaw(self) -> None:
+        self._flows.set()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                self._flows.wait()
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._server)
                 self._open += [client, server]
@@ -59,6 +69,9 @@ class Between:
             return True
         self._armed.clear()
         self.broken += 1
+        if self._hangs:
+            self._flows.clear()
+            return True
         # The thread that passes answers back finds the client's end closed.
         client.shutdown(socket.SHUT_RDWR)
         if self._pass_on:
@@ -73,7 +86,10 @@ class Between:
     ) -> None:
         def run() -> None:
             with contextlib.suppress(OSError):
-                while (data := source.recv(65536)) and may_pass(data, source, target):
+                while data := source.recv(65536):
+                    self._flows.wait()
+                    if not may_pass(data, source, target):
+                        break
                     target.sendall(data)
             with contextlib.suppress(OSError):
                 target.shutdown(socket.SHUT_WR)

@@ -159,6 +159,7 @@ ERRORS = {
             "The database's answer was lost, so the change may have been written or not. Look "
             "before you send the request again.",
             "The database did not answer in time.",
+            headers=("Retry-After",),
         ),
     )
 }
