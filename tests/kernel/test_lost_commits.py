@@ -99,7 +99,12 @@ def test_a_commit_under_which_the_database_freezes_is_no_503(
         own_cluster(open_directory, durable=False) as cluster,
         Between(tmp_path_factory.mktemp("pg"), cluster.url, word=b"COMMIT", hangs=True) as between,
         Server(
-            "--web-only", log=log, DATABASE_URL=between.url, CODERAPI_FIRST_OWNER_USERNAME="owner"
+            "--web-only",
+            log=log,
+            DATABASE_URL=between.url,
+            CODERAPI_FIRST_OWNER_USERNAME="owner",
+            # After the lost commit there is no other connection.
+            CODER_PG_CONN_MAX_IDLE="0",
         ) as server,
     ):
         token = token_in(log.parent / "first-owner.txt")
