@@ -70,7 +70,7 @@ def test_every_answer_comes_within_seconds(
 
 # --- A crowd whose keys no process remembers --------------------------------------------------
 
-# More than the server has threads: each of them wants a look-up.
+# Many more than the server has threads: each of them wants a look-up.
 CROWD = 150
 KEYS = 5_000
 MAKE_KEYS = """
@@ -130,6 +130,7 @@ def test_a_crowd_that_waits_for_it_keeps_nobody_else_waiting(
             log=log,
             DATABASE_URL=cluster.url,
             CODERAPI_FIRST_OWNER_USERNAME="owner",
+            CODERAPI_WEB_THREADS="16",
             CODER_API_RATE_LIMIT="-1",
             CODER_PROMETHEUS_ENABLE="true",
             CODER_PROMETHEUS_ADDRESS=f"127.0.0.1:{metrics}",
