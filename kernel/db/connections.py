@@ -105,13 +105,13 @@ class PooledConnection(psycopg.Connection[Any]):
     _commits: bool = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        seconds = time_left(_statement_seconds) if timeout is None else timeout
-        try:
-            return super().wait(gen, interval, None if seconds == float("inf") else seconds)
-        except psycopg.errors._WaitTimeout as error:
-            if timeout is not None:
-                raise
-            return self._cancelled(gen, interval, error)
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        with patience(_statement_seconds) as seconds:
+            try:
+                return super().wait(gen, interval, None if seconds == float("inf") else seconds)
+            except psycopg.errors._WaitTimeout as error:
+                return self._cancelled(gen, interval, error)
 
     def _cancelled(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
         """Ends a statement that takes too long. Returns its result, if it has just ended.
@@ -153,18 +153,26 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bounds all waiting of this thread for the database in the block, as for a look-up."""
-    _patience.until = time.monotonic() + seconds
+    """Bounds all that this thread waits for the database in the block, as for a look-up."""
+    _patience.left = seconds
     try:
         yield
     finally:
-        del _patience.until
+        del _patience.left
 
 
-def time_left(usual: float) -> float:
-    """Returns for how many seconds this thread may wait: as usual, or what `within` leaves."""
-    until = getattr(_patience, "until", float("inf"))
-    return min(usual, max(MIN_SECONDS, until - time.monotonic()))
+@contextmanager
+def patience(usual: float) -> Iterator[float]:
+    """Yields for how many seconds this thread may wait: as usual, or what `within` leaves."""
+    left = getattr(_patience, "left", None)
+    if left is None:
+        yield usual
+        return
+    begun = time.monotonic()
+    try:
+        yield min(usual, max(MIN_SECONDS, left))
+    finally:
+        _patience.left = left - (time.monotonic() - begun)
 
 
 _DJANGO_NAMES = {

@@ -92,10 +92,11 @@ def locked(cluster: OwnCluster) -> Iterator[None]:
 @contextmanager
 def crowded(port: int, secret: str) -> Iterator[threading.Event]:
     """Many clients ask with ever new keys as long as the block lasts. The event: all have begun."""
-    numbers, asked, over, begun = itertools.count(1), itertools.count(1), [], threading.Event()
+    numbers, asked = itertools.count(1), itertools.count(1)
+    begun, over = threading.Event(), threading.Event()
 
     def ask_on() -> None:
-        while not over:
+        while not over.is_set():
             connection = HTTPConnection("127.0.0.1", port, timeout=30)
             key = f"{next(numbers) % KEYS + 1:010}-{secret}"
             connection.request("GET", DOCUMENT, headers={"Coder-Session-Token": key})
@@ -110,7 +111,7 @@ def crowded(port: int, secret: str) -> Iterator[threading.Event]:
     try:
         yield begun
     finally:
-        over.append(True)
+        over.set()
         for thread in threads:
             thread.join()
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import IsolationLevel
 
-from kernel.db.connections import POOL_TIMEOUT_SECONDS, time_left
+from kernel.db.connections import POOL_TIMEOUT_SECONDS, patience
 from kernel.db.waiting import connection_places
 
 
@@ -17,7 +17,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         self.isolation_level = IsolationLevel.READ_COMMITTED
         self.pool.open()
-        with connection_places().taken(time_left(POOL_TIMEOUT_SECONDS)) as seconds:
+        with (
+            patience(POOL_TIMEOUT_SECONDS) as usual,
+            connection_places().taken(usual) as seconds,
+        ):
             return self.pool.getconn(timeout=seconds)
 
     def set_autocommit(
