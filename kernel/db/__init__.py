@@ -11,14 +11,16 @@ by a heartbeat. Memories of keys and documents rely on it and stay unused while 
 
 `replicas` lists the processes that are connected now. Their connections' names say who they are.
 
+`waiting` bounds how many threads wait for the database at a time, so that others always answer.
+`backend` is Django's own with bounded waits.
+
 A request waits two seconds for a connection, and for each statement so long that it is answered
 within six. We measure the time in our own process, because a frozen server cannot, and PgBouncer
 does not accept time-out settings when connecting.
 A commit whose answer is lost is told apart from one that failed (`FateUnknownError`).
 
 Not done here: bounds for jobs and commands, whose statements may take long; who needs one there
-sets it within the transaction (`SET LOCAL`). Threads that wait for a connection are not counted,
-since there are far more threads than connections, and none waits long. Which server is the primary
+sets it within the transaction (`SET LOCAL`). Which server is the primary
 is PostgreSQL's business: a URL with several hosts and `target_session_attrs=read-write` finds it at
 each connect.
 """

@@ -128,7 +128,8 @@ OWN_OPTIONS = (
     _own("CODERAPI_WEB_WORKERS", "Web processes; one a core by default.", Integer(1, 64)),
     _own(
         "CODERAPI_WEB_THREADS",
-        "Threads of each web process, apart from those that wait for bodies of requests.",
+        "Requests that each web process works on at a time. As many more threads are there for "
+        "those that wait.",
         Integer(1, 512),
         default="64",
     ),

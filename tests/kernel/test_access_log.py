@@ -121,7 +121,7 @@ def test_answers_before_the_application_are_logged(
     all_readers = Readers(readers)
     log = AccessLog(str(tmp_path / "log"), "common")
     app = logged(
-        bounded(ok, readers=all_readers, caps={}, address_of=lambda _: "other", build_version="v1"),
+        bounded(ok, readers=all_readers, caps={}, address_of=lambda _: "other", headers=dict),
         log=log,
         address_of=lambda environ: str(environ["REMOTE_ADDR"]),
     )

@@ -203,7 +203,7 @@ def test_an_address_never_has_all_readers(port: int) -> None:
         assert text(ask(port, b"hello")).endswith(" 5 hello")
 
 
-def test_half_of_the_threads_always_answer(port: int) -> None:
+def test_threads_that_read_no_body_always_answer(port: int) -> None:
     """Whatever the addresses; and when it lasts, another process comes in the place of this one."""
     before = text(ask(port)).split()[0]
     with stalled(port, *(f"slow-{number}" for number in range(2 * MAX_READERS))) as connections:
