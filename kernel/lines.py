@@ -1,6 +1,6 @@
 """Reads the lines of a file for every import: bounded, counted, the bad ones set aside.
 
-A file holds JSON lines, or CSV with a header where its name says `.csv`. It is plain, or packed as
+A file holds JSON lines, or CSV with a header: what it begins with tells. It is plain, or packed as
 its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on `LinesCommand`:
 
     class Command(LinesCommand):
@@ -31,12 +31,18 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 from tqdm import tqdm
 
 STANDARD_INPUT = "-"
@@ -44,6 +50,9 @@ MAX_LINE_BYTES = 1024 * 1024
 SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
 # A line that is too long is kept and set aside up to here.
 SHOWN_BYTES = 1000
+MAX_SHOWN = 80
+JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
+DELIMITERS = ",;\t"
 
 
 class LinesError(Exception):
@@ -68,10 +77,6 @@ class Source:
     contents: BinaryIO
     raw: BinaryIO
     size: int | None
-
-    @property
-    def is_csv(self) -> bool:
-        return ".csv" in Path(self.name).suffixes
 
 
 def _zstd() -> ModuleType | None:
@@ -131,11 +136,28 @@ def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:
     return raw
 
 
-def records(source: Source, *, columns: Collection[str]) -> Iterator[Record]:
-    """Yields the file's records as its name says. `columns` are the names that a CSV may have."""
-    if source.is_csv:
-        return csv_records(source.contents, columns=columns)
-    return (record for record in _lines(source.contents) if record.text.strip())
+def records(
+    source: Source, *, columns: Collection[str] = (), needed: Collection[str] = ()
+) -> Iterator[Record]:
+    """Yields the file's records: JSON lines, or CSV if it may have `columns` and looks like it.
+
+    Raises: LinesError for one JSON array, and where the CSV has no header, or none of `needed`.
+    """
+    lines = _lines(source.contents)
+    first = next((line for line in lines if line.text.strip()), None)
+    if first is None:
+        return
+    begin, every = first.text.lstrip()[:1], chain([first], lines)
+    if columns and begin == b"[":
+        raise LinesError(
+            f"{source.name} is one JSON array. Make a line of each object: jq -c '.[]'."
+        )
+    is_json = begin == b"{" or JSON_SUFFIXES.intersection(Path(source.name).suffixes)
+    if is_json or not columns:
+        yield from (record for record in every if record.text.strip())
+    else:
+        found = csv_records(every, columns=columns, needed=needed)
+        yield from (record for record in found if record.text.strip(b"\r\n"))
 
 
 def _lines(contents: BinaryIO) -> Iterator[Record]:
@@ -162,42 +184,44 @@ def _skip_rest(contents: BinaryIO) -> int:
     return size
 
 
-def csv_records(contents: BinaryIO, *, columns: Collection[str]) -> Iterator[Record]:
-    """Yields a record for each one after the header, whose names should be among `columns`.
+def csv_records(
+    lines: Iterator[Record], *, columns: Collection[str], needed: Collection[str] = ()
+) -> Iterator[Record]:
+    """Yields a record for each one after the header, which tells what stands between values.
 
-    Raises: LinesError where the header is broken or names none of them.
+    Raises: LinesError where the header has none of `columns`, or not all that are `needed`.
     """
-    reader = _CSVReader(contents)
-    header = _header(reader, columns=columns)
-    while record := reader.read():
-        if record.error or not record.text.strip(b"\r\n"):
-            if record.error:
-                yield record
-        else:
-            yield _with_values(record, header)
+    first = next(lines, None)
+    if first is None or first.error:
+        raise LinesError(f"The first line {first.error if first else 'is missing'}.")
+    headers = {delimiter: _names(first.text, delimiter) for delimiter in DELIMITERS}
+    delimiter = max(DELIMITERS, key=lambda each: len(set(columns).intersection(headers[each])))
+    header = headers[delimiter]
+    if not set(columns).intersection(header):
+        start = first.text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
+        raise LinesError(
+            f"The first line is neither a JSON object nor a header of CSV: {start!r} names none of "
+            f"the columns {', '.join(columns)}. --help shows what is expected."
+        )
+    if missing := [name for name in needed if name not in header]:
+        raise LinesError(
+            f"The header has no column {', '.join(missing)}; --help shows what is expected."
+        )
+    reader = _CSVReader(lines, header=header, delimiter=delimiter)
+    return iter(reader.read, None)
 
 
-def _header(reader: _CSVReader, *, columns: Collection[str]) -> list[str]:
-    record = reader.read()
-    if record and record.error:
-        raise LinesError(f"The header {record.error}.")
-    names = _row(record.text) if record else []
-    if not set(columns).intersection(names):
-        raise LinesError(f"The first line names none of {', '.join(sorted(columns))}.")
-    return names
+def _names(text: bytes, delimiter: str) -> list[str]:
+    """Returns the names of a header, or none where it is not one of that delimiter."""
+    with suppress(csv.Error):
+        return _row(text, delimiter)
+    return []
 
 
-def _with_values(record: Record, header: list[str]) -> Record:
-    values = _row(record.text)
-    if len(values) != len(header):
-        return record._replace(error=f"has {len(values)} values for {len(header)} columns")
-    return record._replace(values=dict(zip(header, values, strict=True)))
-
-
-def _row(text: bytes) -> list[str]:
+def _row(text: bytes, delimiter: str) -> list[str]:
     """Returns the values of a text that is one record. Raises: csv.Error where it is not one."""
     lines = io.StringIO(text.decode("utf-8", "replace"), newline="")
-    rows = list(csv.reader(lines, strict=True))
+    rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     if len(rows) > 1:
         raise csv.Error("a quote within a value without quotes")
     return rows[0] if rows else []
@@ -212,8 +236,8 @@ class _CSVReader:
     at more than twice, whatever the file holds.
     """
 
-    def __init__(self, contents: BinaryIO) -> None:
-        self._lines = _lines(contents)
+    def __init__(self, lines: Iterator[Record], *, header: list[str], delimiter: str) -> None:
+        self._lines, self._header, self._delimiter = lines, header, delimiter
         self._again: deque[Record] = deque()
 
     def read(self) -> Record | None:
@@ -221,11 +245,11 @@ class _CSVReader:
         first = self._next()
         if first is None or first.error:
             return first
-        error = _fault(first.text)
-        if not error:
-            return first
-        if _quotes(first) % 2 == 0:
-            return first._replace(error=error)
+        try:
+            return self._parsed(first)
+        except csv.Error as error:
+            if _quotes(first) % 2 == 0:
+                return first._replace(error=f"is not CSV: {error}")
         return self._of_several_lines(first)
 
     def _next(self) -> Record | None:
@@ -238,25 +262,27 @@ class _CSVReader:
             quotes, size = quotes + _quotes(line), size + line.size
             if line.error:
                 break
-        whole = Record(lines[-1].number, b"".join(line.text for line in lines), size)
-        is_closed = quotes % 2 == 0 and not lines[-1].error
-        error = _fault(whole.text) if is_closed else "is not CSV: a quote is not closed"
-        if not error:
-            return whole
-        self._again.extendleft(reversed(lines[1:]))
-        return first._replace(error=error)
+        try:
+            if quotes % 2 or lines[-1].error:
+                raise csv.Error("a quote is not closed")
+            whole = b"".join(line.text for line in lines)
+            return self._parsed(Record(lines[-1].number, whole, size))
+        except csv.Error as error:
+            self._again.extendleft(reversed(lines[1:]))
+            return first._replace(error=f"is not CSV: {error}")
+
+    def _parsed(self, record: Record) -> Record:
+        """Returns the record with its values. Raises: csv.Error for a text that is none."""
+        values, header = _row(record.text, self._delimiter), self._header
+        if len(values) == len(header):
+            return record._replace(values=dict(zip(header, values, strict=True)))
+        if not values:  # an empty line, which is no record
+            return record
+        return record._replace(error=f"has {len(values)} values for {len(header)} columns")
 
 
 def _quotes(line: Record) -> int:
     return line.text.count(b'"')
-
-
-def _fault(text: bytes) -> str:
-    try:
-        _row(text)
-    except csv.Error as error:
-        return f"is not CSV: {error}"
-    return ""
 
 
 def beside(file: str) -> Path:
@@ -285,6 +311,7 @@ class BadLines:
             raise LinesError(f"{path} is being read; name another file for bad lines.")
         self.path = path
         self.count = 0
+        self.first = ""
         self._mode = "a" if append else "w"
         self._file: IO[str] | None = None
 
@@ -304,6 +331,8 @@ class BadLines:
         self._file.write(orjson.dumps(entry).decode() + os.linesep)
         self._file.flush()
         self.count += 1
+        why = f"{field}: {detail}" if field else detail
+        self.first = self.first or f"line {record.number}: {why.removesuffix('.')}"
 
 
 class Progress:
@@ -338,6 +367,13 @@ class Taken(NamedTuple):
     good: int
 
 
+class _Formatter(DjangoHelpFormatter):
+    """Leaves a text of several lines as it is, so that examples stay whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class LinesCommand(BaseCommand):
     """An import of a file's lines.
 
@@ -347,6 +383,13 @@ class LinesCommand(BaseCommand):
 
     # Bad lines are added to those of earlier runs, or else take their place.
     adds_bad_lines: ClassVar[bool] = False
+    # The forms of a line, with an example each, for `--help`.
+    formats: ClassVar[str]
+
+    def create_parser(self, *names: str, **options: Any) -> CommandParser:
+        return super().create_parser(
+            *names, formatter_class=_Formatter, epilog=self.formats, **options
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -375,11 +418,14 @@ class LinesCommand(BaseCommand):
                 taken = self.take_in(source, bad=bad, progress=progress)
         except LinesError as error:
             raise CommandError(str(error)) from None
+        said = taken.said
         if bad.count:
-            raise CommandError(f"{taken.said} {bad.count} bad, set aside in {bad.path}.")
+            said += f" {bad.count} bad, set aside in {bad.path}; the first is {bad.first}."
         if not taken.good:
-            raise CommandError(f"{taken.said} Nothing was taken in.")
-        return taken.said
+            said += " Nothing was taken in; --help shows what is expected."
+        if bad.count or not taken.good:
+            raise CommandError(said)
+        return said
 
     def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
         """Takes in every good line, and sets the others aside. Raises: LinesError, OSError."""

@@ -7,8 +7,10 @@ from rest_framework import serializers
 
 from kernel.http.rendering import WireSerializer
 from stats.history.points import Point, point_members
+from stats.ingest.rows import MAX_ERROR, MAX_INTEGER, MAX_LATENCY_MS, NO_LATENCY
 from stats.models import Snapshot
 from stats.selectors import refresh_interval
+from users.requests import RequestSerializer
 
 
 class SessionCountSerializer(WireSerializer):
@@ -90,6 +92,128 @@ class DeploymentStatsSerializer(WireSerializer):
     def get_next_update_at(self, snapshot: Snapshot) -> str:
         due = snapshot.collected_at + refresh_interval()
         return serializers.DateTimeField().to_representation(due)
+
+
+def _word_field(said: str, *words: str, **options: Any) -> serializers.CharField:
+    """Makes a field for one of these words, without the list that a choice puts in the schema."""
+    schema: Any = {"const": words[0]} if len(words) == 1 else {"enum": words}
+
+    @extend_schema_field({"type": "string", **schema})
+    class WordField(serializers.CharField):
+        pass
+
+    return WordField(help_text=said, **options)
+
+
+def _count_field(said: str) -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=0, max_value=MAX_INTEGER, default=0, help_text=said)
+
+
+class AgentRowSerializer(RequestSerializer):
+    """Describes what `stats.ingest.rows` parses, ten thousand rows at a time."""
+
+    component = "coderapi.AgentRow"
+    about = (
+        "A report of an agent. A member that is null counts as absent; unknown ones are ignored."
+    )
+    example = {
+        "kind": "agent",
+        "id": "5f3c1a52-0d0e-4c5b-9d0a-3a1f7f0c2b11",
+        "created_at": "2026-01-20T13:59:12.345678Z",
+        "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
+        "agent_id": "9b1d5b8e-3a55-4a39-8a0e-0d8b0f7f6a01",
+        "workspace_id": "7c2f9a34-6f0b-4d3e-9c51-2f6f1b7a9e21",
+        "template_id": "3e8a7d10-1c2b-4f5a-8b9c-0d1e2f3a4b5c",
+        "connections_by_proto": {"TCP": 3},
+        "connection_count": 3,
+        "rx_packets": 812,
+        "rx_bytes": 91_268,
+        "tx_packets": 1024,
+        "tx_bytes": 483_183,
+        "session_count_vscode": 1,
+        "session_count_jetbrains": 0,
+        "session_count_reconnecting_pty": 0,
+        "session_count_ssh": 2,
+        "connection_median_latency_ms": 18.5,
+        "usage": False,
+    }
+
+    kind = _word_field("Says that this is a row of an agent.", "agent")
+    id = serializers.UUIDField(help_text="The row's own id.")
+    created_at = serializers.DateTimeField(help_text="When the agent reported, with an offset.")
+    user_id = serializers.UUIDField(help_text="Whose workspace it is.")
+    agent_id = serializers.UUIDField(help_text="The agent that reported.")
+    workspace_id = serializers.UUIDField(help_text="The agent's workspace.")
+    template_id = serializers.UUIDField(help_text="The workspace's template.")
+    connections_by_proto = serializers.DictField(
+        child=serializers.IntegerField(min_value=0, max_value=MAX_INTEGER),
+        default=dict,
+        help_text="Connections by protocol.",
+    )
+    connection_count = _count_field("Connections.")
+    rx_packets = _count_field("Packets received since the row before.")
+    rx_bytes = _count_field("Bytes received since the row before.")
+    tx_packets = _count_field("Packets sent since the row before.")
+    tx_bytes = _count_field("Bytes sent since the row before.")
+    session_count_vscode = _count_field("Sessions of VS Code.")
+    session_count_jetbrains = _count_field("Sessions of JetBrains IDEs.")
+    session_count_reconnecting_pty = _count_field("Web terminals.")
+    session_count_ssh = _count_field("SSH sessions.")
+    connection_median_latency_ms = serializers.FloatField(
+        min_value=-MAX_LATENCY_MS,
+        max_value=MAX_LATENCY_MS,
+        default=NO_LATENCY,
+        help_text="The median latency in milliseconds; below 0 where none was measured.",
+    )
+    usage = serializers.BooleanField(
+        default=False,
+        help_text="True if the row tells of usage: by such rows the experiment workspace-usage "
+        "counts sessions.",
+    )
+
+
+def _job_time(said: str) -> serializers.DateTimeField:
+    return serializers.DateTimeField(default=None, allow_null=True, help_text=said)
+
+
+class WorkspaceStateSerializer(RequestSerializer):
+    """Describes what `stats.ingest.rows` parses."""
+
+    component = "coderapi.WorkspaceState"
+    about = "A workspace: its newest build, and the provisioner job of that build."
+    example = {
+        "kind": "workspace",
+        "workspace_id": "7c2f9a34-6f0b-4d3e-9c51-2f6f1b7a9e21",
+        "deleted": False,
+        "build_number": 12,
+        "transition": "start",
+        "job_started_at": "2026-01-20T08:01:02.5Z",
+        "job_canceled_at": None,
+        "job_completed_at": "2026-01-20T08:02:30Z",
+        "job_updated_at": "2026-01-20T08:02:30Z",
+        "error": "",
+    }
+
+    kind = _word_field("Says that this is the state of a workspace.", "workspace")
+    workspace_id = serializers.UUIDField(help_text="The workspace.")
+    deleted = serializers.BooleanField(default=False, help_text="True once it is deleted.")
+    build_number = serializers.IntegerField(
+        min_value=0,
+        max_value=MAX_INTEGER,
+        default=None,
+        allow_null=True,
+        help_text="The number of the workspace's newest build; the highest wins.",
+    )
+    transition = _word_field(
+        "The build's direction.", "", "start", "stop", "delete", default="", allow_blank=True
+    )
+    job_started_at = _job_time("When the build's provisioner job began.")
+    job_canceled_at = _job_time("When the job was cancelled.")
+    job_completed_at = _job_time("When the job ended.")
+    job_updated_at = _job_time("When the job last changed; of one build, the latest wins.")
+    error = serializers.CharField(
+        default="", allow_blank=True, max_length=MAX_ERROR, help_text="Why the job failed."
+    )
 
 
 class RejectionSerializer(WireSerializer):

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,7 +18,13 @@ from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.taking import ingest
 from stats.selectors import newest_snapshot, snapshot_at
-from stats.serializers import DeploymentStatsSerializer, HistorySerializer, VerdictsSerializer
+from stats.serializers import (
+    AgentRowSerializer,
+    DeploymentStatsSerializer,
+    HistorySerializer,
+    VerdictsSerializer,
+    WorkspaceStateSerializer,
+)
 from stats.services import TOPIC
 from users.permissions import may
 
@@ -102,7 +108,13 @@ class StatsReportsView(APIView):
         'or JSON lines. Each row names its kind: `"kind": "agent"` or `"kind": "workspace"`. Rows '
         "that are known already count once, so a request may be repeated. The body may be "
         "compressed with gzip. Needs the role owner.",
-        body={"application/json": {"type": "array", "items": {"type": "object"}}},
+        body=PolymorphicProxySerializer(
+            component_name="coderapi.StatsRow",
+            serializers={"agent": AgentRowSerializer, "workspace": WorkspaceStateSerializer},
+            resource_type_field_name="kind",
+            many=True,
+            help_text="A row of an agent or the state of a workspace, as its kind says.",
+        ),
         answers={200: VerdictsSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:

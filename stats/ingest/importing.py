@@ -1,4 +1,6 @@
-"""Imports of files: rows are parsed in another thread while the database takes in those before.
+"""Imports of files, as Coder's database writes them: CSV with a header, or JSON lines.
+
+Rows are parsed in another thread while the database takes in those before.
 
 Each batch is a transaction of its own. An import that was stopped is simply run again: rows that
 are known count once.
@@ -6,6 +8,9 @@ are known count once.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -13,25 +18,61 @@ from threading import Thread
 from typing import Any, ClassVar
 
 from django.utils import timezone
+from rest_framework.fields import DateTimeField, Field
 from tqdm import tqdm
 
-from kernel.lines import BadLines, LinesCommand, Progress, Record, Source, Taken, records
-from stats.ingest.rows import RowError, Verdicts, from_text, parse_json
-from stats.ingest.taking import MEMBERS, Parsed, minutes_of, parse, take_in
+from kernel.http.rendering import WireSerializer
+from kernel.lines import (
+    BadLines,
+    LinesCommand,
+    LinesError,
+    Progress,
+    Record,
+    Source,
+    Taken,
+    records,
+)
+from stats.ingest.rows import (
+    REQUIRED,
+    Member,
+    Numbered,
+    RowError,
+    Verdicts,
+    from_text,
+    parse_json,
+    shown,
+)
+from stats.ingest.taking import MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
+FORMATS = """\
+A file has one of two forms, which its first line tells:
+
+JSON lines, as row_to_json writes them:
+
+{json}
+
+CSV with a header, as COPY ... CSV HEADER writes it, with commas, semicolons or tabs:
+
+{csv}
+Columns come in any order. Needed: {needed}.
+What else is missing, empty or null counts as none. Unknown columns are ignored.
+docs/stats.md shows how to export such files from Coder's database."""
+# So many names of unknown columns are shown, and about so many counted.
+MAX_NAMES = 10
+MAX_UNKNOWN = 1_000
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
 
 
 class ImportCommand(LinesCommand):
     kind: ClassVar[str]
-    things: ClassVar[str]
+    thing: ClassVar[str]
 
     def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
-        taken, hours = Verdicts(), set[datetime]()
-        for batch, parsed in parsed_batches(source, self.kind):
+        taken, hours, unknown = Verdicts(), set[datetime](), set[str]()
+        for batch, parsed in parsed_batches(source, self.kind, unknown=unknown):
             verdicts = take_in(parsed, now=timezone.now())
             _set_aside(batch, verdicts, bad)
             taken.accepted += verdicts.accepted
@@ -39,10 +80,47 @@ class ImportCommand(LinesCommand):
             # Of known rows, too: an import may have been stopped before its snapshots.
             hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
-        said = f"{taken.accepted} {self.things} taken in, {taken.duplicate} known already."
+        said = f"{_counted(taken.accepted, self.thing)} taken in, {taken.duplicate} known already."
+        if unknown:
+            said += _ignored(unknown)
         if filled := _backfill(hours, now=timezone.now()):
             said += f" {filled} snapshots of the past were taken."
         return Taken(said, good=taken.accepted + taken.duplicate)
+
+
+def _ignored(unknown: set[str]) -> str:
+    names = ", ".join(map(shown, sorted(unknown)[:MAX_NAMES]))
+    end = ", …" if len(unknown) > MAX_NAMES else "."
+    return f" {_counted(len(unknown), 'unknown column')} ignored: {names}{end}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def formats(serializer: type[WireSerializer]) -> str:
+    """Describes for `--help` a file of such rows, with the serializer's example in both forms."""
+    example = {name: value for name, value in serializer.example.items() if name != "kind"}
+    fields = serializer().fields
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(
+        [example, [_as_copied(value, fields[name]) for name, value in example.items()]]
+    )
+    needed = ", ".join(name for name in example if fields[name].required)
+    return FORMATS.format(json=json.dumps(example), csv=table.getvalue(), needed=needed)
+
+
+def _as_copied(value: Any, field: Field[Any, Any, Any, Any]) -> str:
+    """Writes a value as PostgreSQL does in CSV."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "t" if value else "f"
+        case dict():
+            return json.dumps(value)
+    is_time = isinstance(field, DateTimeField)
+    return value.replace("T", " ").replace("Z", "+00") if is_time else str(value)
 
 
 def _set_aside(batch: Sequence[Record], verdicts: Verdicts, bad: BadLines) -> None:
@@ -60,12 +138,20 @@ def _backfill(hours: set[datetime], *, now: datetime) -> int:
     return sum(1 for _ in tqdm(missing, desc="snapshots", unit="", disable=None))
 
 
-def parsed_batches(source: Source, kind: str) -> Iterator[tuple[Sequence[Record], Parsed]]:
-    """Yields each batch of the file's records, and their rows, while the next one is parsed."""
-    batches = _batches(records(source, columns=[member.name for member in MEMBERS[kind]]))
-    following = _begun(batches, kind)
+def parsed_batches(
+    source: Source, kind: str, *, unknown: set[str]
+) -> Iterator[tuple[Sequence[Record], Parsed]]:
+    """Yields each batch of the file's records, and their rows, while the next one is parsed.
+
+    Adds the names of unknown columns to `unknown`.
+    """
+    members = MEMBERS[kind]
+    needed = [member.name for member in members if member.default is REQUIRED]
+    found = records(source, columns=[member.name for member in members], needed=needed)
+    batches = _batches(found)
+    following = _begun(batches, kind, unknown)
     while (this := following.result()) is not None:
-        following = _begun(batches, kind)
+        following = _begun(batches, kind, unknown)
         yield this
 
 
@@ -91,14 +177,14 @@ def _batches(found: Iterable[Record]) -> Iterator[Sequence[Record]]:
 type Ready = tuple[Sequence[Record], Parsed] | None
 
 
-def _begun(batches: Iterator[Sequence[Record]], kind: str) -> Future[Ready]:
+def _begun(batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]) -> Future[Ready]:
     """Parses the next batch in a thread that nobody has to wait for: it may be reading a pipe."""
     future: Future[Ready] = Future()
 
     def run() -> None:
         try:
             batch = next(batches, None)
-            rows = ((record.number, _value(record, kind)) for record in batch or ())
+            rows = _rows(batch or (), kind, unknown)
             future.set_result(None if batch is None else (batch, parse(rows, kind=kind)))
         except BaseException as error:  # noqa: BLE001 - whoever wants the result gets it
             future.set_exception(error)
@@ -107,10 +193,29 @@ def _begun(batches: Iterator[Sequence[Record]], kind: str) -> Future[Ready]:
     return future
 
 
-def _value(record: Record, kind: str) -> Any:
+def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
+    """Yields the records' values, and adds the names that are not known to `unknown`."""
+    members = MEMBERS[kind]
+    known = {"kind", *[member.name for member in members]}
+    for record in batch:
+        value = _value(record, members)
+        names = record.values or value
+        if isinstance(names, dict) and not known.issuperset(names):
+            if len(unknown) < MAX_UNKNOWN:
+                unknown.update(names.keys() - known)
+            if kind == WORKSPACE and "agent_id" in names:
+                raise LinesError(f"Line {record.number} is an agent row: use import_agent_stats.")
+        yield record.number, value
+
+
+def _value(record: Record, members: tuple[Member, ...]) -> Any:
     """Returns the value that should be a row, or a RowError."""
     if record.error:
         return RowError("", record.error)
     if record.values is not None:
-        return from_text(record.values, members=MEMBERS[kind])
-    return parse_json(record.text)
+        return from_text(record.values, members=members)
+    value = parse_json(record.text)
+    if isinstance(value, RowError) and b"\\\\" in record.text:
+        # COPY writes every backslash twice, so that the quotes within a text are no JSON.
+        return parse_json(record.text.replace(b"\\\\", b"\\"))
+    return value

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -26,8 +25,9 @@ MAX_ERROR = 64 * 1024
 MAX_PROTOCOLS = 256
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-# RFC 3339, section 5.6. Python knows more forms, and no fraction beyond what it keeps.
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# RFC 3339, section 5.6, and PostgreSQL's texts, whose offsets may have no minutes. Python knows
+# more forms, and no fraction beyond what it keeps.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:\d\d)?)", re.ASCII)
 REQUIRED = object()
 
 # A number, and a value that should be a row, or a RowError where there is none.
@@ -67,7 +67,7 @@ class RowError(ValueError):
 
 
 class Member(NamedTuple):
-    """One member of a row: its name, its parser, and its value when it is absent.
+    """One member of a row: its name, its parser, and its value when it is absent or null.
 
     `usual` is the pattern of its usual text in a line of CSV.
     """
@@ -90,36 +90,38 @@ class AgentRow(NamedTuple):
     line: bytes
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def uuid_text(value: Any) -> str:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError(f"{_shown(value)} is not a UUID")
+        raise ValueError(f"{shown(value)} is not a UUID")
     return value.lower()
 
 
 def moment(value: Any) -> datetime:
-    """Parses an RFC 3339 time with its offset. Returns it in UTC, cut to microseconds."""
+    """Parses a time of RFC 3339 or PostgreSQL. Returns it in UTC, cut to microseconds."""
     try:
         parsed = datetime.fromisoformat(value.upper()) if _MOMENT.fullmatch(value) else None
     except (TypeError, ValueError):
         parsed = None
     if parsed is None or parsed.tzinfo is None:
-        raise ValueError(f"{_shown(value)} is not a time such as 2026-01-31T12:00:00Z")
+        raise ValueError(
+            f"{shown(value)} is not a time such as 2026-01-31T12:00:00Z or 2026-01-31 12:00:00+00"
+        )
     if parsed.tzinfo is UTC:
         return parsed
     try:
         return parsed.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{_shown(value)} is out of range") from None
+        raise ValueError(f"{shown(value)} is out of range") from None
 
 
 def count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise ValueError(f"{_shown(value)} is not a whole number from 0 to 2^63-1")
+        raise ValueError(f"{shown(value)} is not a whole number from 0 to 2^63-1")
     return value
 
 
@@ -130,43 +132,37 @@ def latency(value: Any) -> float:
         or not isinstance(value, int | float)
         or not abs(value) <= MAX_LATENCY_MS
     ):
-        raise ValueError(f"{_shown(value)} is not a number of milliseconds up to 10^12")
+        raise ValueError(f"{shown(value)} is not a number of milliseconds up to 10^12")
     return float(value) if value >= 0 else NO_LATENCY
 
 
 def truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{_shown(value)} is neither true nor false")
+        raise ValueError(f"{shown(value)} is neither true nor false")
     return value
 
 
 def protocols(value: Any) -> str:
     """Parses a map of protocol to count. Returns it as JSON text."""
     if not isinstance(value, dict) or len(value) > MAX_PROTOCOLS:
-        raise ValueError(f"must be an object of at most {MAX_PROTOCOLS} counts")
+        raise ValueError(f"{shown(value)} is not an object of at most {MAX_PROTOCOLS} counts")
     for name, number in value.items():
         if "\0" in name:
-            raise ValueError(f"{_shown(name)} holds a NUL")
+            raise ValueError(f"{shown(name)} holds a NUL")
         count(number)
     return orjson.dumps(value).decode()
 
 
 def transition(value: Any) -> str:
-    if value not in ("start", "stop", "delete", "", None):
-        raise ValueError(f"{_shown(value)} is not start, stop or delete")
-    return value or ""
+    if value not in ("start", "stop", "delete", ""):
+        raise ValueError(f"{shown(value)} is not start, stop or delete")
+    return str(value)
 
 
 def error_text(value: Any) -> str:
-    if value is None:
-        return ""
     if not isinstance(value, str) or "\0" in value or len(value) > MAX_ERROR:
         raise ValueError(f"must be a text without NUL of at most {MAX_ERROR} characters")
     return value
-
-
-def optional[T](parse: Callable[[Any], T]) -> Callable[[Any], T | None]:
-    return lambda value: None if value is None else parse(value)
 
 
 def _id(name: str) -> Member:
@@ -183,7 +179,7 @@ AGENT_MEMBERS = (
     Member(
         "created_at",
         moment,
-        usual=r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00)"',
+        usual=r'"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00(?::00)?)"',
     ),
     _id("user_id"),
     _id("agent_id"),
@@ -215,12 +211,12 @@ AGENT_MEMBERS = (
 WORKSPACE_MEMBERS = (
     Member("workspace_id", uuid_text),
     Member("deleted", truth, False),
-    Member("build_number", optional(count), None),
+    Member("build_number", count, None),
     Member("transition", transition, ""),
-    Member("job_started_at", optional(moment), None),
-    Member("job_canceled_at", optional(moment), None),
-    Member("job_completed_at", optional(moment), None),
-    Member("job_updated_at", optional(moment), None),
+    Member("job_started_at", moment, None),
+    Member("job_canceled_at", moment, None),
+    Member("job_completed_at", moment, None),
+    Member("job_updated_at", moment, None),
     Member("error", error_text, ""),
 )
 
@@ -272,12 +268,12 @@ def check_object(value: Any) -> None:
 
 
 def _parsed(row: Mapping[str, Any], member: Member) -> Any:
-    if member.name not in row:
+    if (value := row.get(member.name)) is None:
         if member.default is REQUIRED:
             raise RowError(member.name, "is missing")
         return member.default
     try:
-        return member.parse(row[member.name])
+        return member.parse(value)
     except ValueError as error:
         raise RowError(member.name, str(error)) from None
 
@@ -290,24 +286,35 @@ def parse_json(text: bytes) -> Any:
         return RowError("", f"is not JSON: {error.msg}")
 
 
-_JSON_MEMBERS = {"connections_by_proto", "build_number"}
+# PostgreSQL writes NULL so: in CSV, and in its own text format.
+NO_TEXTS = frozenset({"", "\\N"})
 _TRUTHS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
-    """Returns the row that a record of texts stands for. An empty text is as good as none."""
+    """Returns the row that a record of texts stands for, without its empty ones."""
     return {
-        member.name: _value(member, text)
-        for member in members
-        if (text := values.get(member.name, ""))
+        name: _READERS[parse](text) if parse in _READERS else text
+        for name, parse, *_ in members
+        if (text := values.get(name, "")) not in NO_TEXTS
     }
 
 
-def _value(member: Member, text: str) -> Any:
-    """Returns the JSON value of a text, or the text itself, for the member to judge."""
-    if isinstance(member.default, bool):
-        return _TRUTHS.get(text.lower(), text)
-    if isinstance(member.default, int | float) or member.name in _JSON_MEMBERS:
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(text)
-    return text
+def _truth_of(text: str) -> bool | str:
+    return _TRUTHS.get(text.lower(), text)
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+# They return the JSON value of a text, or the text itself, for the member to judge.
+_READERS: dict[Callable[[Any], Any], Callable[[str], Any]] = {
+    count: _json_of,
+    latency: _json_of,
+    protocols: _json_of,
+    truth: _truth_of,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,17 +14,19 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.core.management import CommandError
+from django.core.management import CommandError, load_command_class
 from django.db import connection
 from django.utils import timezone
 
 from csp.importing import files
 from csp.models import Batch, Group, HourCount, Report
+from csp.parsing.formats import Shape
 from kernel.db.connections import connect_directly
 from kernel.lines import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
 from tests.support.commands import as_lines, run, write_lines
 from tests.support.csp_reports import legacy, modern, send
+from tests.support.processes import PROJECT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 HASH = {"type": "csp-hash", "url": "https://coder.example.com/", "body": {"hash": "sha256-x"}}
@@ -54,7 +57,7 @@ def rejected(file: str | Path) -> list[tuple[int, str]]:
 
 def lines_of(*values: Any) -> Iterator[Record]:
     contents = io.BytesIO(as_lines(*values).encode())
-    return records(Source("-", contents, contents, None), columns=())
+    return records(Source("-", contents, contents, None))
 
 
 def complaint(file: str | Path, *options: str) -> str:
@@ -74,11 +77,25 @@ def test_import_takes_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> N
     )
     said = complaint(file)
     assert said.startswith("4 lines, of which 0 had")
-    assert said.endswith(
-        f"3 reports taken in, 0 of other types. 2 bad, set aside in {file}.rejected."
-    )
+    assert (
+        f"3 reports taken in, 0 of other types. 2 bad, set aside in {file}.rejected; the first is "
+        "line 3: "
+    ) in said
     assert rejected(file) == [(3, "{nonsense"), (5, '{"a": 1}')]
     assert Report.objects.count() == 3
+
+
+def test_help_and_manual_show_the_same_reports_and_these_are_good(
+    tmp_path: Path, settings: LazySettings
+) -> None:
+    shown = load_command_class("csp", "import_csp_reports").create_parser("manage.py", "")
+    lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
+    settings.CSP_RETENTION = timedelta()
+    said = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))
+    assert said.endswith(f"{len(Shape)} reports taken in, 0 of other types.")
+    assert {report.shape for report in Report.objects.all()} == set(Shape)
+    manual = (PROJECT / "docs/csp.md").read_text(encoding="utf-8")
+    assert "\n".join(lines) in manual
 
 
 @pytest.mark.parametrize("more", [0, 100, 1000])
@@ -129,7 +146,7 @@ def test_standard_input_is_known_by_what_it_says(
         monkeypatch.setattr(sys, "stdin", stdin)
         said = complaint("-")
     assert said.startswith("5 lines, of which 4 had")
-    assert said.endswith("1 bad, set aside in stdin.rejected.")
+    assert "1 bad, set aside in stdin.rejected; the first is line 5: " in said
     assert rejected("stdin") == [(5, "{worse")]
 
 
@@ -248,7 +265,7 @@ def test_bad_lines_are_added_to_what_is_there(tmp_path: Path) -> None:
     aside = tmp_path / "aside.rejected"
     for name in ("a", "b"):
         file = write_lines(tmp_path / name, f"{{{name}")
-        assert complaint(file, "--bad-lines", str(aside)).endswith(f"set aside in {aside}.")
+        assert f" set aside in {aside}; " in complaint(file, "--bad-lines", str(aside))
     assert rejected(tmp_path / "aside") == [(1, "{a"), (1, "{b")]
 
 
@@ -355,7 +372,7 @@ def test_import_of_a_missing_file_names_it(tmp_path: Path) -> None:
 
 
 def test_import_that_takes_nothing_says_so_and_known_lines_are_not_nothing(tmp_path: Path) -> None:
-    assert complaint(write_lines(tmp_path / "empty")).endswith("Nothing was taken in.")
+    assert " Nothing was taken in" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
-    assert complaint(hashes).endswith("1 of other types. Nothing was taken in.")
+    assert "1 of other types. Nothing was taken in; --help" in complaint(hashes)
     assert "1 had been taken in before" in run("import_csp_reports", hashes)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import orjson
 import pytest
@@ -25,7 +25,6 @@ from kernel.lines import (
     Record,
     Source,
     beside,
-    csv_records,
     failures_named,
     opened,
     records,
@@ -48,13 +47,16 @@ def seen(found: Iterable[Record]) -> list[Seen]:
     return [(r.number, r.text, None if r.error else r.values) for r in found]
 
 
+def source_of(contents: Any, *, name: str = "rows.csv") -> Source:
+    return Source(name, contents, contents, None)
+
+
 def from_csv(text: bytes, *, header: bytes = HEADER) -> list[Record]:
-    return list(csv_records(io.BytesIO(header + text), columns=COLUMNS))
+    return list(records(source_of(io.BytesIO(header + text)), columns=COLUMNS))
 
 
 def from_json(text: bytes) -> list[Record]:
-    source = cast("BinaryIO", io.BytesIO(text))
-    return list(records(Source("rows.jsonl", source, source, None), columns=()))
+    return list(records(source_of(io.BytesIO(text), name="rows.jsonl")))
 
 
 @pytest.mark.parametrize(
@@ -111,16 +113,46 @@ def test_a_bad_line_says_why(text: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"", "names none of a, b"),
-        (b"c,d\na,b\n", "names none of a, b"),
-        (b'"a"b,c\n', "header is not CSV: ',' expected"),
-        (b'"a,b\n', "header is not CSV: a quote is not closed"),
-        (b"a," * MAX_LINE_BYTES, "header is longer than"),
+        (b"c,d\na,b\n", "'c,d' names none of the columns a, b"),
+        (b'"a"b,c\n', "names none of the columns a, b"),
+        (b'"a,b\n', "names none of the columns a, b"),
+        (b"x" * 999, f"'{'x' * 80}' names none of"),
+        (b"a," * MAX_LINE_BYTES, "first line is longer than"),
+        (b"[\n{}\n]", "rows.csv is one JSON array"),
     ],
 )
 def test_a_broken_header_breaks_the_file(text: bytes, complaint: str) -> None:
     with pytest.raises(LinesError, match=complaint):
         from_csv(text, header=b"")
+
+
+@pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
+def test_the_header_tells_what_stands_between_values(delimiter: bytes) -> None:
+    rows = [b'"c;c"', b"b", b"a"], [b"1", b"2", b'"3,;\t"']
+    (record,) = from_csv(delimiter.join(rows[1]) + b"\n", header=delimiter.join(rows[0]) + b"\n")
+    assert record.values == {"c;c": "1", "b": "2", "a": "3,;\t"}
+
+
+def test_a_column_that_is_needed_is_missed_at_once() -> None:
+    source = source_of(io.BytesIO(b"a,c\n1,2\n"))
+    with pytest.raises(LinesError, match="The header has no column b"):
+        list(records(source, columns=COLUMNS, needed=COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "seen_as"),
+    [
+        ("-", b'\n {"a": 1}\n', "JSON"),
+        ("-", b"a,b\n1,2\n", "CSV"),
+        ("rows.csv", b'{"a": 1}\n', "JSON"),
+        ("rows.txt", b"b\n1\n", "CSV"),
+        ("rows.jsonl.gz", b'broken"}\n{"a": 1}\n', "JSON"),
+        ("rows.csv", b"\n\n", "nothing"),
+    ],
+)
+def test_what_a_file_begins_with_tells_its_form(name: str, text: bytes, seen_as: str) -> None:
+    found = list(records(source_of(io.BytesIO(text), name=name), columns=COLUMNS))
+    assert {"CSV" if record.values else "JSON" for record in found} == {seen_as} - {"nothing"}
 
 
 @pytest.mark.parametrize("header", [b"a,b\n", b'"a","b"\n'])
@@ -162,7 +194,7 @@ class Endless(io.RawIOBase):
 def test_no_more_is_read_for_a_record_than_a_bounded_part(text: bytes) -> None:
     size = 64 * MAX_LINE_BYTES
     endless = Endless(text, size=size)
-    found = csv_records(cast("BinaryIO", io.BufferedReader(endless)), columns=COLUMNS)
+    found = records(source_of(io.BufferedReader(endless)), columns=COLUMNS)
     record = next(found)
     assert len(record.text) <= 3 * MAX_LINE_BYTES
     if b"\n" in text:

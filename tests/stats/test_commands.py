@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,16 +19,18 @@ from typing import Any
 
 import orjson
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, load_command_class
 from django.db import connection
 from django.utils import timezone
 
 from jobs.models import JobRun
 from kernel.lines import MAX_LINE_BYTES
 from stats.ingest.importing import BATCH_ROWS
+from stats.ingest.rows import AGENT_MEMBERS, REQUIRED, WORKSPACE_MEMBERS, Member
 from stats.selectors import snapshot_state
+from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer
 from tests.support.commands import run, write_lines
-from tests.support.factories import make_user
+from tests.support.factories import make_user, utc
 from tests.support.processes import PROJECT, in_database, wait_for
 from tests.support.stats_rows import (
     HOUR,
@@ -37,6 +40,7 @@ from tests.support.stats_rows import (
     Deployment,
     agent_row,
     agrees,
+    deployment_at,
     text,
     workspace_row,
 )
@@ -70,7 +74,7 @@ def test_files_are_read_as_their_names_say(
     contents = lines.getvalue().encode() if ".csv" in name else orjson.dumps(row)
     path = tmp_path / name
     path.write_bytes(gzip.compress(contents) if name.endswith(".gz") else contents)
-    assert "1 agent rows taken in" in run("import_agent_stats", str(path))
+    assert "1 agent row taken in" in run("import_agent_stats", str(path))
     agrees(deployment.collect(), [row])
 
 
@@ -82,7 +86,7 @@ def test_bad_lines_are_set_aside_with_number_and_reason(
     ahead = orjson.dumps(agent_row(NOW + HOUR))
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join([good, *bad, b"", ahead, good]))
-    with pytest.raises(CommandError, match=r"1 agent rows taken in, 1 known already\. 6 bad"):
+    with pytest.raises(CommandError, match=r"1 agent row taken in, 1 known already\. 6 bad"):
         run("import_agent_stats", str(path))
     assert [entry["line"] for entry in rejected(path)] == [2, 3, 4, 5, 6, 8]
     assert [entry["field"] for entry in rejected(path)] == ["", "id", "", "", "", "created_at"]
@@ -102,8 +106,13 @@ def test_empty_texts_of_csv_are_left_out_and_bad_ones_named(
         "too,few\n"
         f"{uuid.UUID(int=4)},t,,,,,\n"
     )
-    with pytest.raises(CommandError, match=r"2 workspace states taken in, 0 known already\. 3 bad"):
+    with pytest.raises(CommandError) as raised:
         run("import_workspaces", str(path))
+    assert str(raised.value) == (
+        "2 workspace states taken in, 0 known already. 1 unknown column ignored: 'colour'. 3 bad, "
+        f"set aside in {path}.rejected; the first is line 4: deleted: 'maybe' is neither true nor "
+        "false."
+    )
     assert deployment.collect()["workspaces"]["pending"] == 1
     assert [(entry["line"], entry["field"]) for entry in rejected(path)] == [
         (4, "deleted"),
@@ -120,6 +129,62 @@ def test_a_broken_file_is_named(deployment: Deployment, tmp_path: Path, command:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(CommandError, match="names none of"):
         run(command, str(path))
+    path.write_text("\n")
+    with pytest.raises(CommandError, match=r"Nothing was taken in; --help shows what is expected"):
+        run(command, str(path))
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "complaint"),
+    [
+        ("import_agent_stats", "workspace_id,deleted\n", "has no column id, created_at, user_id"),
+        ("import_agent_stats", '{"workspace_id": "7"}', "0 agent rows .* line 1: id: is missing"),
+        ("import_agent_stats", "7,2026-01-01\n", "names none of the columns id, created_at"),
+        ("import_workspaces", "id,deleted,name\n", "has no column workspace_id"),
+        ("import_workspaces", "id,agent_id,workspace_id\n1,2,3\n", "use import_agent_stats"),
+        ("import_workspaces", '{"agent_id": 2}', "Line 1 is an agent row: use import_agent_stats"),
+        ("import_workspaces", '[{"workspace_id": 2}]', "is one JSON array"),
+    ],
+)
+def test_a_wrong_file_is_told_what_was_expected(
+    deployment: Deployment, tmp_path: Path, command: str, text: str, complaint: str
+) -> None:
+    path = tmp_path / "rows"
+    path.write_text(text)
+    with pytest.raises(CommandError, match=complaint):
+        run(command, str(path))
+    assert deployment.collect()["workspaces"]["pending"] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "serializer", "members"),
+    [
+        ("import_agent_stats", AgentRowSerializer, AGENT_MEMBERS),
+        ("import_workspaces", WorkspaceStateSerializer, WORKSPACE_MEMBERS),
+    ],
+)
+@pytest.mark.django_db
+def test_help_manual_and_schema_show_the_same_rows_and_these_are_good(
+    tmp_path: Path, command: str, serializer: Any, members: tuple[Member, ...]
+) -> None:
+    fields = serializer().fields
+    assert list(fields) == ["kind", *[member.name for member in members]]
+    assert [field.required for field in fields.values()] == [
+        True,
+        *[member.default is REQUIRED for member in members],
+    ]
+    with deployment_at(utc(2026, 1, 21)) as deployment:
+        shown = load_command_class("stats", command).create_parser("manage.py", command)
+        (as_json,) = re.findall(r"^\{.*\}$", shown.format_help(), re.MULTILINE)
+        (as_csv,) = re.findall(r"^\w+(?:,\w+)+\n.*,.*$", shown.format_help(), re.MULTILINE)
+        (tmp_path / "rows.jsonl").write_text(as_json)
+        (tmp_path / "rows.csv").write_text(as_csv)
+        assert run(command, str(tmp_path / "rows.jsonl")).startswith("1 ")
+        assert " 1 known already." in run(command, str(tmp_path / "rows.csv"))
+        assert deployment.counts(serializer.example, kind=serializer.example["kind"]) == (0, 1, 0)
+    manual = (PROJECT / "docs/stats.md").read_text(encoding="utf-8")
+    assert as_json in manual
+    assert as_csv in manual
 
 
 def test_what_is_before_the_break_in_a_file_stays_and_the_whole_file_goes_on(
@@ -182,6 +247,13 @@ def test_an_import_of_a_pipe_ends_on_ctrl_c_and_keeps_what_it_committed() -> Non
     assert "What was committed stays; run the same command again to go on." in complaint
     assert importing.returncode == 1
     assert stats_from_now().collect()["workspaces"]["pending"] == BATCH_ROWS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_csv_comes_from_standard_input_as_well() -> None:
+    importing = started("import_workspaces", "-", stdin=subprocess.PIPE)
+    said, _ = importing.communicate(f"workspace_id;build_number\n{uuid.UUID(int=1)};7\n", 60)
+    assert said == "1 workspace state taken in, 0 known already.\n"
 
 
 @pytest.mark.django_db(transaction=True)

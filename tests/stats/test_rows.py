@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import orjson
@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stats.ingest.rows import AGENT_MEMBERS, WORKSPACE_MEMBERS, RowError, agent_row, parse_row
+from stats.ingest.rows import (
+    AGENT_MEMBERS,
+    WORKSPACE_MEMBERS,
+    Member,
+    RowError,
+    agent_row,
+    moment,
+    parse_row,
+)
 from tests.support.factories import utc
 from tests.support.stats_rows import agent_row as sent
 from tests.support.stats_rows import workspace_row
@@ -39,8 +47,7 @@ USUAL = sent(NOW) | {
                 "2026-13-04T12:00:00Z",
             ],
         ),
-        ("rx_bytes", [-1, 1.5, True, "1", 2**63, None]),
-        ("session_count_ssh", [None]),
+        ("rx_bytes", [-1, 1.5, True, "1", 2**63]),
         (
             "connection_median_latency_ms",
             ["fast", float("nan"), float("inf"), 1e300, 1e13, False, "1.5"],
@@ -87,6 +94,13 @@ def test_a_required_member_may_not_be_missing(name: str) -> None:
         agent_row(1, row)
 
 
+@pytest.mark.parametrize("member", AGENT_MEMBERS)
+def test_a_member_that_is_null_counts_as_absent(member: Member) -> None:
+    absent = {name: value for name, value in USUAL.items() if name != member.name}
+    null = USUAL | {member.name: None}
+    assert outcome(lambda: by_line(null)) == outcome(lambda: by_line(absent))
+
+
 @pytest.mark.parametrize("value", [None, [], "row", 7])
 def test_a_row_is_an_object(value: Any) -> None:
     with pytest.raises(RowError, match="must be a JSON object"):
@@ -99,6 +113,9 @@ def test_a_row_is_an_object(value: Any) -> None:
         ("2026-05-04T12:00:00Z", utc(2026, 5, 4, 12)),
         ("2026-05-04t12:00:00z", utc(2026, 5, 4, 12)),
         ("2026-05-04 12:00:00+00:00", utc(2026, 5, 4, 12)),
+        ("2026-05-04 12:00:00.12+00", datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)),
+        ("2026-05-04 17:30:00+05:30", utc(2026, 5, 4, 12)),
+        ("2026-05-04 09:00:00-03", utc(2026, 5, 4, 12)),
         ("2026-05-04T14:00:00.123456789+02:00", datetime(2026, 5, 4, 12, 0, 0, 123456, UTC)),
         ("2026-05-04T12:00:00.123456789Z", datetime(2026, 5, 4, 12, 0, 0, 123456, UTC)),
         ("2026-05-04T12:00:00.12Z", datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)),
@@ -107,6 +124,35 @@ def test_a_row_is_an_object(value: Any) -> None:
 def test_times_are_cut_to_microseconds_in_utc(text: str, expected: datetime) -> None:
     found = agent_row(1, USUAL | {"created_at": text})
     assert found.created_at == datetime.fromisoformat(values_of(found.line)[1]) == expected
+
+
+def as_postgresql(moment: datetime) -> str:
+    """Writes a time as PostgreSQL does: no zeros at the end of a fraction, nor of an offset."""
+    day, offset = f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%:z}"
+    fraction = f".{moment:%f}".rstrip("0").rstrip(".")
+    return f"{moment.year:04}{day[day.index('-') :]}{fraction}{offset.removesuffix(':00')}"
+
+
+offsets = st.integers(-15 * 60 - 59, 15 * 60 + 59).map(lambda n: timezone(timedelta(minutes=n)))
+
+
+@given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets))  # noqa: DTZ001
+def test_every_time_that_postgresql_writes_is_read(written: datetime) -> None:
+    found = moment(as_postgresql(written))
+    assert found == written
+    assert found.tzinfo is UTC
+    assert moment(found.isoformat()) == found
+
+
+@given(st.text(st.sampled_from("0123456789-+:. TZtz٣"), max_size=34) | st.from_regex(r"\d{4}-.*"))
+def test_any_other_text_is_refused_as_a_time_or_read_with_its_offset(written: str) -> None:
+    try:
+        found = moment(written)
+    except ValueError as error:
+        assert "is not a time such as" in str(error) or "is out of range" in str(error)  # noqa: PT017
+    else:
+        assert found.tzinfo is UTC
+        assert written[:4].isascii()
 
 
 json_values = st.recursive(

@@ -1,21 +1,75 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from csp.importing.files import import_reports
 from kernel.lines import BadLines, LinesCommand, LinesError, Progress, Source, Taken, records
+
+PAGE = "https://coder.example.com/workspaces"
+SCRIPT = "https://cdn.example.net/lib.js"
+DIRECTIVE = "script-src-elem"
+# One for each shape that `csp.parsing.formats` tells apart.
+EXAMPLES: dict[str, Any] = {
+    "report-uri": {
+        "csp-report": {
+            "document-uri": PAGE,
+            "effective-directive": DIRECTIVE,
+            "blocked-uri": SCRIPT,
+            "disposition": "enforce",
+        },
+        "received_at": "2026-01-31T12:00:00Z",
+        "coder_version": "2.29.0",
+    },
+    "report-to, the Reporting API": [
+        {
+            "type": "csp-violation",
+            "age": 1500,
+            "url": PAGE,
+            "body": {
+                "documentURL": PAGE,
+                "effectiveDirective": DIRECTIVE,
+                "blockedURL": SCRIPT,
+                "disposition": "report",
+            },
+            "received_at": "2026-01-31T12:00:00Z",
+        }
+    ],
+    "WebKit, for report-to": {
+        "type": "csp-violation",
+        "url": PAGE,
+        "body": {"effectiveDirective": DIRECTIVE, "blockedURL": SCRIPT},
+    },
+    "WebKit, for report-uri": {
+        "type": "csp-violation",
+        "url": PAGE,
+        "csp-report": {"effective-directive": DIRECTIVE, "blocked-uri": SCRIPT},
+    },
+}
+FORMATS = """\
+A file has JSON lines, each a body as a browser sends it. One example for each shape:
+
+{examples}
+
+Beside a report there may be received_at, when it came (without it, now), and coder_version, the
+release that served the page."""
 
 
 class Command(LinesCommand):
     help = (
-        "Takes in CSP reports from a file of JSON lines, each as any browser sends it, with "
-        "received_at and coder_version beside it if they are known. Given the same file again, "
-        "which may have grown, goes on where it ended."
+        "Takes in CSP reports from a file of JSON lines. Given the same file again, which may have "
+        "grown, goes on where it ended."
+    )
+    formats = FORMATS.format(
+        examples="\n\n".join(
+            f"{shape}:\n{json.dumps(example)}" for shape, example in EXAMPLES.items()
+        )
     )
     adds_bad_lines = True
 
     def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
-        if source.is_csv:
+        if ".csv" in Path(source.name).suffixes:
             raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
-        run = import_reports(
-            records(source, columns=()), advance=progress.advance, set_aside=bad.add
-        )
+        run = import_reports(records(source), advance=progress.advance, set_aside=bad.add)
         return Taken(str(run), good=run.reports + run.known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.serializers import PolymorphicProxySerializerExtension
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -202,6 +203,17 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         described = wire.describe(self.target.component, documented)
         members = described["properties"].items()
         return described | {"properties": {name: _plain(member) for name, member in members}}
+
+
+class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes a choice between several shapes by its help text."""
+
+    target_class = "drf_spectacular.utils.PolymorphicProxySerializer"
+    priority = 0
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
+        shapes: Schema = super().map_serializer(auto_schema, direction)  # type: ignore[no-untyped-call]
+        return shapes | {"description": self.target.help_text}
 
 
 def _plain(member: Schema) -> Schema:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-from stats.ingest.importing import ImportCommand
+from stats.ingest.importing import ImportCommand, formats
+from stats.serializers import WorkspaceStateSerializer
 
 
 class Command(ImportCommand):
-    help = "Takes in states of workspaces from JSON lines or CSV. Of each, the newest counts."
+    help = (
+        "Takes in what the newest build of each workspace says. Builds that are older than the one "
+        "that is known change nothing, so an import may be run again."
+    )
     kind = "workspace"
-    things = "workspace states"
+    thing = "workspace state"
+    formats = formats(WorkspaceStateSerializer)

@@ -1,0 +1,127 @@
+"""Tables as Coder's own database has them, with the columns that exports meet, and some rows."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.support.processes import own_database
+from tests.support.stats_rows import agent_row
+
+TABLES = """
+CREATE TYPE workspace_transition AS ENUM ('start', 'stop', 'delete');
+CREATE TABLE workspace_agent_stats (
+    id uuid, created_at timestamptz, user_id uuid, agent_id uuid, workspace_id uuid,
+    template_id uuid, connections_by_proto jsonb, connection_count bigint, rx_packets bigint,
+    rx_bytes bigint, tx_packets bigint, tx_bytes bigint, connection_median_latency_ms float8,
+    session_count_vscode bigint, session_count_jetbrains bigint,
+    session_count_reconnecting_pty bigint, session_count_ssh bigint, usage boolean
+);
+CREATE TABLE workspaces (
+    id uuid, created_at timestamptz, owner_id uuid, deleted boolean, name varchar(64)
+);
+CREATE TABLE workspace_builds (
+    id uuid, workspace_id uuid, build_number integer, transition workspace_transition, job_id uuid
+);
+CREATE TABLE provisioner_jobs (
+    id uuid, created_at timestamptz, updated_at timestamptz, started_at timestamptz,
+    canceled_at timestamptz, completed_at timestamptz, error text, tags jsonb
+);
+"""
+ERROR = 'terraform: exit status 1\n\t"/home/ä" \\ is full; 100 %'
+# Transition, which of its times the job of the newest build has, its error, deleted.
+BUILDS: list[tuple[str, str, str | None, bool]] = [
+    ("start", "", None, False),
+    ("start", "started", None, False),
+    ("start", "started completed", None, False),
+    ("start", "started completed", ERROR, False),
+    ("stop", "started completed", None, False),
+    ("stop", "started canceled", ERROR, False),
+    ("stop", "canceled", "", False),
+    ("delete", "started completed", None, True),
+    ("delete", "started completed", None, False),
+]
+
+
+@contextmanager
+def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yields the URL of a database with Coder's tables, and its agent rows as they are sent."""
+    rows = agent_rows(now)
+    with own_database() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute(TABLES)
+            for row in rows:
+                _insert(connection, "workspace_agent_stats", row)
+            for number, build in enumerate(BUILDS, 1):
+                _insert_workspace(connection, number, build, now=now)
+            # One that has no build yet.
+            _insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
+        yield url, [row | {"connections_by_proto": {}} for row in rows]
+
+
+def agent_rows(now: datetime) -> list[dict[str, Any]]:
+    chance = random.Random(16)  # noqa: S311 - the same rows each time
+    return [
+        agent_row(
+            now - timedelta(seconds=chance.randrange(899), microseconds=chance.randrange(999)),
+            agent=chance.randrange(1, 9),
+            # Where coderd has no map, it writes null.
+            connections_by_proto=chance.choice([{}, None, {"TCP": 3}, {"TCP": 1, "UDP": 2}]),
+            connection_count=chance.randrange(9),
+            rx_packets=chance.randrange(99),
+            rx_bytes=chance.randrange(2**40),
+            tx_packets=chance.randrange(99),
+            tx_bytes=chance.randrange(2**40),
+            connection_median_latency_ms=chance.choice([-1, 5e-7, 12, chance.uniform(0, 900)]),
+            session_count_vscode=chance.randrange(4),
+            session_count_jetbrains=chance.randrange(4),
+            session_count_reconnecting_pty=chance.randrange(4),
+            session_count_ssh=chance.randrange(4),
+            usage=chance.random() < 0.5,
+        )
+        for _ in range(60)
+    ]
+
+
+def _insert_workspace(
+    connection: psycopg.Connection[Any],
+    number: int,
+    build: tuple[str, str, str | None, bool],
+    *,
+    now: datetime,
+) -> None:
+    transition, times, error, deleted = build
+    workspace = uuid.UUID(int=number)
+    _insert(connection, "workspaces", {"id": workspace, "deleted": deleted, "name": "dev"})
+    for build_number in (1, 2):
+        job = uuid.UUID(int=100 * number + build_number)
+        members = {
+            "workspace_id": workspace,
+            "build_number": build_number,
+            "transition": "start" if build_number == 1 else transition,
+            "job_id": job,
+        }
+        _insert(connection, "workspace_builds", members)
+        happened = {
+            f"{name}_at": now - timedelta(hours=3 - build_number)
+            for name in (times if build_number == 2 else "started completed").split()
+        }
+        about = {"id": job, "updated_at": now, "error": error if build_number == 2 else None}
+        _insert(connection, "provisioner_jobs", about | happened)
+
+
+def _insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
+    values = [
+        Jsonb(value) if name == "connections_by_proto" else value for name, value in row.items()
+    ]
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})".encode(),  # noqa: S608
+        values,
+    )
