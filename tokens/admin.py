@@ -284,7 +284,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
         changed = configs.save_config(
             obj,
-            existing=Existing(form.cleaned_data["existing"] or Existing.LEAVE),
+            existing=Existing(chosen) if (chosen := form.cleaned_data["existing"]) else None,
             actor=actor_of(request),
             now=timezone.now(),
         )

@@ -17,6 +17,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from audit.services import Actor, Target, record
+from kernel.db.connections import transaction_lock
+from kernel.http.errors import APIError
 from tokens import policy
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import LIMITS, Policy, readable, resolve
@@ -35,10 +37,18 @@ class Existing(StrEnum):
 REASON = "the token policy changed"
 
 
-def save_config(config: TokenConfig, *, existing: Existing, actor: Actor, now: datetime) -> int:
-    """Saves a validated rule. Returns how many keys were shortened or expired with it."""
-    with transaction.atomic():
+def save_config(
+    config: TokenConfig, *, existing: Existing | None, actor: Actor, now: datetime
+) -> int:
+    """Saves a validated rule. Returns how many keys were shortened or expired with it.
+
+    Raises: APIError 409 if nothing was chosen for keys that break it, and there are some.
+    """
+    with transaction.atomic(), transaction_lock(policy.LOCK):
         broken = [] if existing is Existing.LEAVE else broken_by(config, now=now)
+        if broken and existing is None:
+            detail = f"{len(broken)} live tokens break it. Choose what to do with them."
+            raise APIError(409, "The rule is not saved.", detail=detail)
         before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
         config.save()
         record(
@@ -60,7 +70,9 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
         record("token_config.delete", actor=actor, target=target, now=now, before=before)
 
 
-def settle(broken: Iterable[Broken], existing: Existing, *, actor: Actor, now: datetime) -> int:
+def settle(
+    broken: Iterable[Broken], existing: Existing | None, *, actor: Actor, now: datetime
+) -> int:
     """Does to the broken keys what was chosen. Returns how many were changed.
 
     Shortening helps against a lifetime only; keys that break another limit stay as they are.
@@ -68,7 +80,7 @@ def settle(broken: Iterable[Broken], existing: Existing, *, actor: Actor, now: d
     if existing is Existing.EXPIRE:
         keys = [one.key for one in broken]
         return expire_keys(keys, actor=actor, now=now, reason=REASON)
-    if existing is Existing.LEAVE:
+    if existing is not Existing.SHORTEN:
         return 0
     by_limit = sorted((one for one in broken if one.is_too_long), key=lambda one: one.limit_ns)
     return sum(

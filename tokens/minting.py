@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import IntegrityError
 
 from audit.services import Actor
-from kernel.db.connections import commit_surely
+from kernel.db.connections import commit_surely, transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -46,8 +46,7 @@ def create_token(
     Raises: APIError 400 for what is malformed or over a limit, 403 for what the caller or the
     policy forbids, 409 for a used name.
     """
-    limits, name = _limits(user, caller), _name(wanted.token_name)
-    return _create(user, wanted, limits, caller=caller, actor=actor, now=now, token_name=name)
+    return _create(user, wanted, caller=caller, actor=actor, now=now, is_named=True)
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
@@ -55,39 +54,40 @@ def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: da
 
     Raises: APIError as `create_token` does.
     """
-    limits = _limits(user, caller)
-    return _create(user, Wanted(), limits, caller=caller, actor=actor, now=now)
+    return _create(user, Wanted(), caller=caller, actor=actor, now=now, is_named=False)
 
 
 def _create(
     user: User,
     wanted: Wanted,
-    limits: Policy,
     *,
     caller: KeyIdentity,
     actor: Actor,
     now: datetime,
-    token_name: str = "",
+    is_named: bool,
 ) -> NewKey:
     """Makes the key if there is room, once: one whose commit had no answer is looked for."""
-    lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-    scopes = _scopes(wanted, limits, caller)
-    allow_list = _allow_list(wanted.allow_list, caller)
     parts = token_format.generate()
 
     def make() -> NewKey:
-        _require_room(limits, user, now)
-        return create_api_key(
-            user,
-            lifetime_ns=lifetime_ns,
-            token_name=token_name,
-            scopes=scopes,
-            allow_list=allow_list,
-            minted=True,
-            parts=parts,
-            actor=actor,
-            now=now,
-        )
+        with transaction_lock(policy.LOCK, shared=True):
+            limits = _limits(user, caller)
+            name = _name(wanted.token_name) if is_named else ""
+            lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
+            scopes = _scopes(wanted, limits, caller)
+            allow_list = _allow_list(wanted.allow_list, caller)
+            _require_room(limits, user, now)
+            return create_api_key(
+                user,
+                lifetime_ns=lifetime_ns,
+                token_name=name,
+                scopes=scopes,
+                allow_list=allow_list,
+                minted=True,
+                parts=parts,
+                actor=actor,
+                now=now,
+            )
 
     def made() -> NewKey | None:
         # The lost transaction holds the user's row until it ends.
@@ -95,7 +95,7 @@ def _create(
         key = APIKey.objects.filter(pk=parts.key_id).first()
         return NewKey(key, parts.token) if key else None
 
-    with _unused(token_name):
+    with _unused(wanted.token_name):
         return commit_surely(make, earlier=made)
 
 

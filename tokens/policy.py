@@ -29,6 +29,9 @@ WORDS = {
     MINTING: "a token may make another",
 }
 NO_RULE = "default"
+# Held shared while a key is made within the policy, and alone while a rule changes: no key that is
+# made meanwhile escapes what is done to those that break the new rule.
+LOCK = "token-policy"
 
 
 class Said(NamedTuple):

@@ -333,10 +333,14 @@ def lock_number(name: str) -> int:
 
 
 @contextmanager
-def transaction_lock(name: str) -> Iterator[None]:
-    """Holds the named advisory lock until the surrounding transaction ends."""
+def transaction_lock(name: str, *, shared: bool = False) -> Iterator[None]:
+    """Holds the named advisory lock until the surrounding transaction ends.
+
+    Many may hold it `shared` at once, and then nobody alone.
+    """
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
+        cursor.execute(f"SELECT {function}(%s)", [lock_number(name)])
     yield
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -302,3 +304,24 @@ def test_limit_of_live_tokens_holds_under_forty_requests_at_once(settings: Any) 
     # A request that found no connection within two seconds is 503 and has made nothing.
     assert set(statuses) <= {201, 400, 503}
     assert statuses.count(201) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("chosen", [("--existing", "expire"), ()])
+def test_key_made_while_a_rule_changes_does_not_escape_it(
+    chosen: tuple[str, ...], settings: Any
+) -> None:
+    settings.API_RATE_LIMIT = None
+    client = client_of(make_user())
+    assert create(client, lifetime=1).status_code == 201
+
+    def change() -> None:
+        with suppress(CommandError):
+            run("set", "--deployment", "--max-lifetime", "1h", *chosen)
+
+    makers = [partial(create, client, lifetime=2 * HOUR_NS) for _ in range(12)]
+    actions: list[Callable[[], Any]] = [*makers[:6], change, *makers[6:]]
+    at_once(actions)
+
+    escaped = APIKey.objects.minted().live(timezone.now()).filter(lifetime_ns__gt=HOUR_NS)
+    assert not (TokenConfig.objects.exists() and escaped.exists())

@@ -15,12 +15,14 @@ from django.db import connection
 
 from audit.models import Entry
 from kernel.http.rate_limit import private_directory
+from tests.support.at_once import at_once
 from tests.support.client import APIClient
-from tests.support.factories import make_key, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.live import Server
 from tests.support.processes import own_database
 from tests.support.sending import after_too_many_sign_ins, is_429, send, validation_fields
 from users import passwords
+from users.models import User
 
 LOG_INS = 30
 STRANGER = {"email": "stranger@example.com", "password": "no-password-of-ours"}
@@ -123,3 +125,39 @@ def test_wrong_old_password_counts_as_a_failed_sign_in(member: APIClient) -> Non
     assert after_too_many_sign_ins(
         lambda: send(member, "PUT", "/users/me/password", wrong), is_refused=is_429
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sign_ins_that_hash_again_at_once_all_succeed(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.API_RATE_LIMIT = None
+    user = make_user()
+    before = user.password
+    monkeypatch.setattr(passwords.BoundedArgon2, "time_cost", 2)
+    entered = {"email": user.email, "password": PASSWORD}
+
+    def log_in() -> int:
+        return int(send(APIClient(), "POST", "/users/login", entered).status_code)
+
+    assert at_once(6 * [log_in]) == 6 * [201]
+    user.refresh_from_db()
+    assert user.password != before
+    assert "t=2" in user.password
+
+
+@pytest.mark.django_db
+def test_hashing_again_never_brings_an_old_password_back(
+    owner: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = make_user()
+    seen_before = User.objects.get(pk=user.pk)
+    new = {"password": "another-horse-battery"}
+    assert send(owner, "PUT", f"/users/{user.id}/password", new).status_code == 204
+    monkeypatch.setattr(passwords.BoundedArgon2, "time_cost", 2)
+
+    # As a sign-in that looked the user up just before the change.
+    assert not seen_before.check_password(PASSWORD)
+
+    user.refresh_from_db()
+    assert user.check_password("another-horse-battery")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
+from kernel.http.errors import APIError
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.configs import Broken, Existing, broken_by
@@ -81,8 +82,11 @@ class Command(BaseCommand):
         if broken and not options["existing"]:
             choices = ", ".join(Existing)
             raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
-        existing = Existing(options["existing"] or Existing.LEAVE)
-        changed = configs.save_config(rule, existing=existing, actor=SYSTEM, now=now)
+        existing = Existing(options["existing"]) if options["existing"] else None
+        try:
+            changed = configs.save_config(rule, existing=existing, actor=SYSTEM, now=now)
+        except APIError as error:
+            raise CommandError(f"{error.message} {error.detail}") from None
         return f"The rule for {rule.subject} is set; {changed} keys have been changed with it."
 
     def _delete(self, options: dict[str, Any]) -> str:
