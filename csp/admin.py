@@ -31,7 +31,7 @@ from csp.models import Group, IngestKey, NoiseRule, Report
 from csp.noise import history
 from csp.noise.rules import checked_pattern
 from csp.writing import reach
-from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin
+from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
 from kernel.for_people import since
 
@@ -73,6 +73,14 @@ class GroupAdmin(ExportingAdmin):
     ]
     list_filter = [NoiseFilter, DispositionFilter, DirectiveFilter, HostFilter, VersionFilter]
     search_fields = ["blocked", "document", "directive"]
+    fields = [
+        ("directive", "disposition"),
+        ("blocked", "document"),
+        ("first_seen", "last_seen"),
+        ("count", "noise_count"),
+        ("pages", "browsers", "days", "client_days"),
+        ("first_version", "last_version"),
+    ]
     date_hierarchy = "first_seen"
 
     @admin.display(description="clients", ordering="client_days")
@@ -142,8 +150,26 @@ class ReportAdmin(ExportingAdmin):
     list_filter = [DispositionFilter, ShapeFilter, DayFilter]
     paginator = BoundedPaginator
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
-    exclude = ["client"]
+    fields = [
+        ("received_at", "occurred_at"),
+        ("group", "noise_rule"),
+        ("effective_directive", "violated_directive", "disposition"),
+        "document_uri",
+        "referrer",
+        "blocked_uri",
+        ("source_file", "line_number", "column_number"),
+        "sample",
+        "original_policy",
+        ("browser", "coder_version", "shape", "status_code"),
+        "user_agent",
+        "extra",
+    ]
     not_exported = ("client",)
+
+    @admin.display
+    def noise_rule(self, report: Report) -> str:
+        rule = NoiseRule.objects.filter(pk=report.rule_id).first() if report.rule_id else None
+        return row_link(rule) if rule else "none"
 
 
 class NoiseRuleForm(forms.ModelForm[NoiseRule]):

@@ -29,6 +29,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
     list_display = ["job", "slot", "started", "took", "run_state", "short_error", "rows", "host"]
+    fields = [("job", "run_state"), ("slot", "started", "took"), ("rows", "host"), "error"]
     list_filter = [StateFilter, "job"]
     search_fields = ["job", "error", "host"]
     date_hierarchy = "started_at"

@@ -80,6 +80,13 @@ class ReadOnlyAdmin(ServiceAdmin[Any]):
 
     show_full_result_count = False
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Leaves out the way to a history: what nobody changes here has none."""
+        context["has_history"] = False
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

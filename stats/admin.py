@@ -35,23 +35,42 @@ def _written(field: str, write: Callable[[Any], str], name: str) -> Callable[[An
     return column
 
 
+def _state(field: str) -> Callable[[Any, Snapshot], str]:
+    """Makes a column for a state of which a backfilled snapshot knows nothing."""
+
+    @admin.display(description=field, ordering=field)
+    def column(_: Any, snapshot: Snapshot) -> str:
+        known = snapshot.source != Snapshot.Source.BACKFILL
+        return for_people.count(getattr(snapshot, field)) if known else "unknown"
+
+    return column
+
+
 @admin.register(Snapshot)
 class SnapshotAdmin(ReadOnlyAdmin):
     change_list_template = "admin/stats/snapshot/change_list.html"
     list_display = [
         "collected",
         "running",
-        "stopped",
-        "building",
-        "pending",
-        "failed",
+        "stopped_then",
+        "building_then",
+        "pending_then",
+        "failed_then",
         "received",
         "sent",
         "p50",
         "p95",
-        "row_count",
-        "method",
-        "took",
+        "rows",
+    ]
+    fields = [
+        ("collected", "aggregated_from"),
+        ("running", "stopped_then", "building_then", "pending_then", "failed_then"),
+        "sessions",
+        ("received", "sent"),
+        ("p50", "p95"),
+        ("rows", "source", "method", "took"),
+        "build_version",
+        "configuration_hash",
     ]
     list_filter = ["source", "method", ("build_version", ValuesFilter)]
     date_hierarchy = "collected_at"
@@ -61,10 +80,20 @@ class SnapshotAdmin(ReadOnlyAdmin):
         # With seconds: there may be two snapshots a minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
+    stopped_then = _state("stopped")
+    building_then = _state("building")
+    pending_then = _state("pending")
+    failed_then = _state("failed")
+
+    @admin.display
+    def sessions(self, snapshot: Snapshot) -> str:
+        return ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
+
     received = _written("rx_bytes", for_people.size, "received")
     sent = _written("tx_bytes", for_people.size, "sent")
     p50 = _written("latency_p50", for_people.milliseconds, "p50")
     p95 = _written("latency_p95", for_people.milliseconds, "p95")
+    rows = _written("row_count", for_people.count, "rows")
     took = _written("duration_ms", for_people.milliseconds, "took")
 
     def get_urls(self) -> list[URLPattern]:

@@ -11,6 +11,8 @@ from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from users.scopes import KNOWN
 
+DAY_NS = 86_400 * 10**9
+
 
 class DurationField(forms.CharField):
     """Nanoseconds, written such as 720h or 30d."""
@@ -22,7 +24,10 @@ class DurationField(forms.CharField):
         super().__init__(required=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
-        return format_duration(value) if isinstance(value, int) else value
+        if not isinstance(value, int):
+            return value
+        days, rest = divmod(value, DAY_NS)
+        return format_duration(value) if rest else f"{days}d"
 
     def clean(self, value: Any) -> int | None:
         text = super().clean(value)
@@ -43,7 +48,15 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         required=False,
         empty_value=None,
         choices=[(name, name) for name in sorted(KNOWN)],
+        widget=forms.CheckboxSelectMultiple,
         help_text="The scopes that a token may have; none chosen leaves it to other rules.",
+    )
+    tokens_may_mint = forms.TypedChoiceField(
+        required=False,
+        label="A token may make another",
+        choices=[("", "left to other rules"), (True, "yes"), (False, "no")],
+        coerce=lambda text: text == "True",
+        empty_value=None,
     )
     existing = forms.ChoiceField(
         required=False,
@@ -67,6 +80,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
             "allowed_scopes",
             "tokens_may_mint",
         ]
+        labels = {"max_live_tokens": "Live tokens at once"}
 
     broken: list[Broken]
 

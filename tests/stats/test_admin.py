@@ -115,6 +115,20 @@ def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deploy
     assert "disk full" in page
 
 
+def test_a_snapshot_shows_no_figure_that_nobody_knows(deployment: Deployment) -> None:
+    deployment.collect()
+    Snapshot.objects.update(source="backfill")
+    client, snapshot = signed_in("auditor"), Snapshot.objects.get()
+    page = client.get(f"/admin/stats/snapshot/{snapshot.pk}/change/").content.decode()
+    values = re.findall(r'<div class="readonly">(.*?)</div>', page)
+    assert "-1" not in "".join(values)
+    assert values.count("unknown") == 4
+    assert values.count("none") == 2
+    assert "History" not in page
+    listed = client.get("/admin/stats/snapshot/").content.decode()
+    assert '<td class="field-failed_then">unknown</td>' in listed
+
+
 def test_build_without_a_name_can_be_chosen(deployment: Deployment) -> None:
     deployment.collect()
     Snapshot.objects.update(build_version="")

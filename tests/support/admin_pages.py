@@ -13,7 +13,7 @@ from django.urls import reverse
 from csp.models import REPORTS, Group, IngestKey, Report
 from jobs.models import JobRun
 from stats.models import Snapshot, WorkspaceState
-from tests.support.factories import DAY_NS, make_key
+from tests.support.factories import DAY_NS, expire, make_key, make_user
 from tokens.models import TokenConfig
 from users.models import User
 
@@ -21,6 +21,10 @@ from users.models import User
 def make_rows(owner: User, *, now: datetime) -> None:
     """Something of every kind."""
     make_key(owner)
+    member = make_user(username="zoe", status=User.Status.SUSPENDED)
+    for user in (owner, member):
+        make_key(user, login_type="token", lifetime_ns=30 * DAY_NS)
+        expire(make_key(user))
     TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
     JobRun.objects.create(job="prune_job_runs", slot=now, started_at=now, host="here:1")
     JobRun.objects.create(
@@ -32,7 +36,8 @@ def make_rows(owner: User, *, now: datetime) -> None:
         host="here:1",
     )
     IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
-    WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start")
+    for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
+        WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)
     _make_snapshot(now)
     _make_report(now)
 
@@ -84,8 +89,13 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:password_change")
     yield reverse("admin:stats_snapshot_timelines")
     yield reverse("admin:tokens_apikey_calendar")
+    yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})
     for app in sorted({model._meta.app_label for model in admin.site._registry}):
         yield reverse("admin:app_list", args=[app])
+    for member in User.objects.exclude(pk=user.pk)[:1]:
+        yield reverse("admin:users_user_change", args=[member.pk])
+        if user.has_perm("users.delete_user"):
+            yield reverse("admin:users_user_delete", args=[member.pk])
     for model, pages in admin.site._registry.items():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")

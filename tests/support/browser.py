@@ -102,6 +102,19 @@ class Browser:
         return _call(f"{self._session}{path}", body)
 
 
+def inaccessible(browser: Browser) -> list[str]:
+    """Returns the rules of axe-core that the page breaks, each with an element that breaks it."""
+    axe = pytest.importorskip("axe_core_python")
+    browser.run((Path(axe.__file__).parent / "axe.min.js").read_text() + "window.axe = axe")
+    # What a page hides until somebody opens it counts too.
+    browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    found = browser.run(
+        "return axe.run(document, {resultTypes: ['violations']}).then(result => "
+        "result.violations.map(rule => `${rule.id}: ${rule.nodes[0].html}`))"
+    )
+    return list(found)
+
+
 def nameless(browser: Browser) -> list[str]:
     """Returns what one operates on the page but Chromium's accessibility tree has no name for."""
     nodes = browser.tell("Accessibility.getFullAXTree", {})["nodes"]

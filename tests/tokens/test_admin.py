@@ -96,6 +96,21 @@ def test_a_key_says_why_it_breaks_a_rule(admin: Client, ada: User) -> None:
     assert "everything" in page
 
 
+@pytest.mark.parametrize(("chosen", "kept"), [("", None), ("True", True), ("False", False)])
+def test_a_rule_may_leave_it_open_whether_tokens_make_others(
+    admin: Client, chosen: str, kept: bool | None
+) -> None:
+    rule = {"role": "auditor", "max_token_lifetime": "36h", "default_token_lifetime": "1d"}
+    saved = admin.post("/admin/tokens/tokenconfig/add/", rule | {"tokens_may_mint": chosen})
+    assert saved.status_code == 302, saved.context["errors"]
+    config = TokenConfig.objects.get()
+    assert config.tokens_may_mint is kept
+    page = admin.get(f"/admin/tokens/tokenconfig/{config.pk}/change/").content.decode()
+    assert re.search(rf'<option value="{chosen}" selected>', page)
+    assert 'value="36h0m0s"' in page
+    assert 'value="1d"' in page
+
+
 def test_limits_lead_to_the_rule_and_to_the_user(admin: Client, ada: User) -> None:
     page = admin.get(LIMITS, {"user": "ada"}).content.decode()
     for link in re.findall(r'href="(/admin/(?:users|tokens)/[^"]+)"', page):

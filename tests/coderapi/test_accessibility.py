@@ -1,0 +1,46 @@
+"""Every page in a real browser under axe-core, in light and on a narrow dark screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.support.admin_pages import addresses, make_rows
+from tests.support.browser import browsing, inaccessible, needs_browser
+from tests.support.csp_reports import fresh_writer
+from tests.support.factories import PASSWORD, make_user
+from tests.support.processes import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
+
+BEFORE = ("/login", "/login?next=/account", "/admin/login/")
+PERSONAL = ("/account", "/cli-auth", "/logout")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing_on_any_page(
+    live_server: Any, tmp_path: Path, scheme: str, width: int
+) -> None:
+    owner = make_user("owner")
+    make_rows(owner, now=timezone.now())
+    with fresh_writer(), browsing(tmp_path / "profile") as browser:
+        browser.resize(width, 800)
+        browser.prefer(scheme)
+
+        def found(paths: Any) -> dict[str, list[str]]:
+            wrong = {}
+            for path in paths:
+                browser.open(f"{live_server.url}{path}")
+                wrong[path] = inaccessible(browser)
+            return {path: rules for path, rules in wrong.items() if rules}
+
+        assert found(BEFORE) == {}
+        browser.type_into("#id_username", owner.username)
+        browser.type_into("#id_password", PASSWORD)
+        browser.click("[type=submit]")
+        wait_for(lambda: browser.address == f"{live_server.url}/admin/")
+        assert found(addresses(owner)) == {}
+        assert found(PERSONAL) == {}
