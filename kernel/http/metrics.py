@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from django.core.exceptions import MiddlewareNotUsed
@@ -92,20 +91,9 @@ def _name_of(view: Any, method: str) -> str:
         return str(getattr(view, "__name__", UNKNOWN))
     # A method that the route does not know counts for one that it knows.
     for known in (method.lower(), "get", "post", "put", "patch", "delete"):
-        schema = getattr(getattr(handlers, known, None), "kwargs", {}).get("schema")
-        if schema:
-            return _operation_id(schema, known)
+        if found := getattr(getattr(handlers, known, None), "operation_id", ""):
+            return str(found)
     return str(handlers.__name__)
-
-
-def _operation_id(schema: Any, method: str) -> str:
-    """Returns what `extend_schema` was told. It asks the view for a version; there is but one."""
-    described = schema()
-    described.method = method.upper()
-    described.view = SimpleNamespace(
-        determine_version=lambda *_, **__: (None, None), request=None, kwargs={}
-    )
-    return str(described.get_operation_id())
 
 
 def pool() -> metrics.Values:

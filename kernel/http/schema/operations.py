@@ -25,7 +25,7 @@ from kernel.http.wire import Schema, Wire
 if TYPE_CHECKING:
     from drf_spectacular.utils import Direction
 
-SPEC_ENUM = "x-spec-enum-id"
+LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
         "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
@@ -158,9 +158,11 @@ def operation(
     """Describes a view's method. The operation's id is the summary in kebab case, as in Coder.
 
     An answer is what its body is made by, or a text: an error's cause, or a message of success.
+    The method gets the id as `operation_id`.
     """
-    return extend_schema(
-        operation_id=summary.lower().replace(" ", "-"),
+    operation_id = summary.lower().replace(" ", "-")
+    describe = extend_schema(
+        operation_id=operation_id,
         summary=summary,
         tags=[tag],
         description=description,
@@ -169,6 +171,12 @@ def operation(
         parameters=list(parameters),
         auth=auth,
     )
+
+    def described(method: Any) -> Any:
+        method.operation_id = operation_id
+        return describe(method)
+
+    return described
 
 
 def _answer(status: int, answer: Any) -> Any:
@@ -217,8 +225,11 @@ class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-u
 
 
 def _plain(member: Schema) -> Schema:
-    """Leaves out how Django makes the member."""
-    return {key: value for key, value in member.items() if key not in {"readOnly", SPEC_ENUM}}
+    """Leaves out how Django makes the member, and its default.
+
+    In the types that openapi-typescript makes, a member with a default is not optional.
+    """
+    return {key: value for key, value in member.items() if key not in LEFT_OUT}
 
 
 def example_of(serializer: WireSerializer) -> Any:
