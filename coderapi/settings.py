@@ -300,7 +300,7 @@ The General API of Coder, and the operations around it that clients need: users,
 
 **Authentication.** Most operations need a session token. `POST /users/login` gives one for an
 e-mail address and a password; `POST /users/{user}/keys/tokens` gives one for programs. Send it in
-the header `Coder-Session-Token`.
+the header `Coder-Session-Token`. Of several tokens in a request the cookie's counts.
 
 **Errors.** Every error is a JSON object with a `message` for people, often a `detail`, and
 `validations` that name the members that were refused.
@@ -311,9 +311,9 @@ than 2^53: read them as 64-bit integers.
 **Limits.** Requests are counted by the minute. The `X-RateLimit-…` headers tell what is left.
 """
 API_TAGS = {
+    "Authorization": "Signing in, and asking what the caller is allowed to do.",
     "General": "The deployment: its build, configuration, experiments and figures, and the reports "
     "of browsers about its Content-Security-Policy.",
-    "Authorization": "Signing in, and asking what the caller is allowed to do.",
     "Members": "The members of the organization, and the roles that users can have.",
     "Organizations": "The deployment's only organization. Coder's clients ask for it.",
     "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",

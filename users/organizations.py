@@ -52,7 +52,9 @@ class OrganizationSerializer(WireSerializer):
     description = serializers.CharField(default="", help_text="Always empty.")
     icon = serializers.CharField(default="", help_text="Always empty.")
     created_at = serializers.DateTimeField(help_text="The time when it was created.")
-    updated_at = serializers.DateTimeField(source="created_at", help_text="The same time.")
+    updated_at = serializers.DateTimeField(
+        source="created_at", help_text="The same as `created_at`."
+    )
     is_default = serializers.BooleanField(default=True, help_text="Always true.")
 
 

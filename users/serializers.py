@@ -91,7 +91,9 @@ class CreateUserRequest(CreateFirstUserRequest):
     example = {**CreateFirstUserRequest.example, "user_status": "active"}
 
     user_status = StatusField(
-        required=False, default=User.Status.DORMANT, help_text="The status to begin with."
+        required=False,
+        default=User.Status.DORMANT,
+        help_text="The status to begin with. Absent: `dormant`.",
     )
     password = OptionalTextField(
         max_length=255,

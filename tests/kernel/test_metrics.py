@@ -53,6 +53,7 @@ def requests(**labels: str) -> float:
         ("/api/v2/users/me/keys/tokens/tokenconfig", "get-token-config", "401"),
         ("/healthz", "healthz", "200"),
         ("/admin/login/", "admin", "200"),
+        ("/swagger", "SwaggerView", "404"),
         ("/no/such/page", "unknown", "404"),
     ],
 )

@@ -1,0 +1,165 @@
+"""Others' tools on the OpenAPI documents: generated clients work, and linters find nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.http.wire import Wire
+from tests.support import node
+from tests.support.generated import DOCUMENTS, GeneratedClient, generate
+from tests.support.node import needs_node
+from tests.support.obeying import EMAIL, OWNER, PASSWORD, Obeying, obeying
+from tests.support.processes import PROJECT, wait_for
+from tokens.policy import LIMITS
+
+# What the others need comes first, and what takes something away from them last. By the example of
+# the document, the new user is `ada`.
+# Signing in gives the client a cookie, which wins over its header until it signs out.
+FIRST = ("create-new-user", "log-in-user", "log-out-user", "create-token-api-key")
+LAST = (
+    *("expire-api-key", "delete-api-key", "suspend-user-account", "activate-user-account"),
+    *("update-user-password", "delete-user"),
+)
+NOT_TWICE = "create-initial-user"
+ON_ADA = {"assign-role-to-user", "delete-user", "update-user-password"} | {
+    f"{verb}-user-account" for verb in ("activate", "suspend")
+}
+
+
+@pytest.fixture(scope="module", params=list(Wire))
+def wire(request: pytest.FixtureRequest) -> Wire:
+    found: Wire = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(wire: Wire) -> Iterator[Obeying]:
+    with obeying(
+        CODERAPI_WIRE=wire.value,
+        CODER_SWAGGER_ENABLE="true",
+        CODER_PROMETHEUS_ENABLE=str(wire is Wire.CODERD).lower(),
+        CODER_PROMETHEUS_ADDRESS="127.0.0.1:0",
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def url(service: Obeying) -> str:
+    return f"http://127.0.0.1:{service.port()}/api/v2"
+
+
+@pytest.fixture(scope="module")
+def package(wire: Wire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("generated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(directory)
+        yield generate(wire, directory)
+
+
+@pytest.fixture
+def client(wire: Wire, url: str, service: Obeying, package: str) -> Iterator[GeneratedClient]:
+    with GeneratedClient(package, wire, url=url, token=service.token) as found:
+        yield found
+
+
+def test_python_client_calls_every_operation(client: GeneratedClient, wire: Wire) -> None:
+    key_id = ""
+    wait_for(lambda: client.answer("get-deployment-stats").status_code == 200)
+
+    for name in (*FIRST, *sorted(client.operations.keys() - {*FIRST, *LAST, NOT_TWICE}), *LAST):
+        found = client.call(name, **_path(client.operations[name], key_id=key_id))
+        key_id = found.key[:10] if name == "create-token-api-key" else key_id
+
+    assert client.answer(NOT_TWICE).status_code == 409
+    assert client.called == client.operations.keys()
+
+
+def _path(operation: dict[str, Any], *, key_id: str) -> dict[str, str]:
+    """The operation's path arguments: the document's examples, but for who and which key."""
+    named = {
+        parameter["name"]: parameter["example"]
+        for parameter in operation["parameters"]
+        if parameter.get("in") == "path"
+    }
+    known = {"user": "ada" if operation["operationId"] in ON_ADA else "me", "key_id": key_id}
+    return named | {name: value for name, value in known.items() if name in named}
+
+
+def test_python_client_reads_answers_as_what_they_are(client: GeneratedClient, wire: Wire) -> None:
+    stats = wait_for(lambda: client.answer("get-deployment-stats").parsed)
+    me = client.call("get-user-by-name", user="me")
+    checks = {"mine": {"object": {"resource_type": "user", "owner_id": "me"}, "action": "read"}}
+    refused = client.answer("get-user-by-name", user="nobody")
+    config = client.call("get-deployment-config").config
+
+    assert client.call("build-info").version.startswith("v")
+    assert (me.username, [role.name for role in me.roles]) == (OWNER, ["owner"])
+    assert stats.workspaces.connection_latency_ms.p50 == -1
+    assert stats.collected_at > stats.aggregated_from
+    assert client.call("check-authorization", body={"checks": checks})["mine"] is True
+    assert refused.status_code == 400
+    assert "must be an existing" in refused.parsed.message
+    access_url = config.access_url.scheme if wire is Wire.DOCUMENTED else config.access_url
+    assert access_url.startswith("http")
+
+
+def test_python_client_sends_each_form_of_a_csp_report(client: GeneratedClient) -> None:
+    forms = client.examples("report-csp-violations")
+
+    assert [type(form) for form in forms] == [dict, list]
+    for form in (*forms, forms[1][0]):
+        assert client.call("report-csp-violations", body=form) == "ok"
+
+
+@needs_node
+def test_typescript_client_runs(wire: Wire, url: str, tmp_path: Path) -> None:
+    for name in ("client.ts", "tsconfig.json", "package.json"):
+        shutil.copy(node.HERE / name, tmp_path)
+    (tmp_path / "node_modules").symlink_to(node.HERE / "node_modules")
+    document = PROJECT / DOCUMENTS[wire]
+    node.run("openapi-typescript", document, "--output", tmp_path / "api.ts", directory=tmp_path)
+    node.run("tsc", "--project", tmp_path, directory=tmp_path)
+
+    printed = node.execute("node", "client.js", url, EMAIL, PASSWORD, directory=tmp_path)
+
+    found = json.loads(printed)
+    assert found.pop("version").startswith("v")
+    assert found.pop("options") > 100
+    assert "typescript" in found.pop("names")
+    assert "must be an existing" in found.pop("refused")
+    assert found == {
+        "password": True,
+        "username": OWNER,
+        "roles": ["owner"],
+        "count": 1,
+        "limits": list(LIMITS),
+        "mine": True,
+        "reported": ["ok", "ok", "ok"],
+        "experiments": [],
+        "safe": [] if wire is Wire.DOCUMENTED else {"safe": []},
+        "deleted": 204,
+    }
+
+
+@needs_node
+@pytest.mark.parametrize("document", DOCUMENTS.values())
+def test_linters_find_nothing(document: str) -> None:
+    path = PROJECT / document
+
+    assert "Your API description is valid" in node.run("redocly", "lint", path)
+    assert "No results" in node.run("spectral", "lint", "--fail-severity=hint", path)
+
+
+def test_swagger_is_up_with_metrics_and_without(service: Obeying) -> None:
+    page = service.ask("/swagger")
+
+    assert page.status == 200
+    assert b"swagger-ui" in page.body
+    assert service.ask("/swagger?script").status == 200
+    assert service.ask("/swagger/openapi.json").json["paths"]
