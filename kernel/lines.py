@@ -200,8 +200,8 @@ def csv_records(
     if not set(columns).intersection(header):
         start = first.text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
         raise LinesError(
-            f"The first line is neither a JSON object nor a header of CSV: {start!r} names none of "
-            f"the columns {', '.join(columns)}. --help shows what is expected."
+            f"The first line is neither a JSON object nor a header of CSV: {start!r}. A header "
+            f"names columns such as {', '.join(needed or columns)}; --help shows an example."
         )
     if missing := [name for name in needed if name not in header]:
         raise LinesError(
@@ -220,11 +220,8 @@ def _names(text: bytes, delimiter: str) -> list[str]:
 
 def _row(text: bytes, delimiter: str) -> list[str]:
     """Returns the values of a text that is one record. Raises: csv.Error where it is not one."""
-    lines = io.StringIO(text.decode("utf-8", "replace"), newline="")
-    rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
-    if len(rows) > 1:
-        raise csv.Error("a quote within a value without quotes")
-    return rows[0] if rows else []
+    record = [text.decode("utf-8", "replace")]
+    return next(csv.reader(record, delimiter=delimiter, strict=True), [])
 
 
 class _CSVReader:

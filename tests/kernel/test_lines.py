@@ -113,10 +113,10 @@ def test_a_bad_line_says_why(text: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"c,d\na,b\n", "'c,d' names none of the columns a, b"),
-        (b'"a"b,c\n', "names none of the columns a, b"),
-        (b'"a,b\n', "names none of the columns a, b"),
-        (b"x" * 999, f"'{'x' * 80}' names none of"),
+        (b"c,d\na,b\n", "header of CSV: 'c,d'. A header names columns such as a, b"),
+        (b'"a"b,c\n', "header of CSV"),
+        (b'"a,b\n', "header of CSV"),
+        (b"x" * 999, f": '{'x' * 80}'"),
         (b"a," * MAX_LINE_BYTES, "first line is longer than"),
         (b"[\n{}\n]", "rows.csv is one JSON array"),
     ],
