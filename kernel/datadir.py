@@ -80,12 +80,18 @@ def give_to_owner(path: Path, descriptor: int) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only this user can read, whatever was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    """Writes a file that only this user can read, whatever was there before.
+
+    Raises: DataDirectoryError when it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise DataDirectoryError(_unusable(path, f"fails ({error.strerror})")) from error
 
 
 def _publish(file: Path, text: str) -> None:

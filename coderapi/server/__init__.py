@@ -2,9 +2,9 @@
 
 The command claims the addresses (`addresses`, `certificates`), migrates under a lock (`migrating`)
 and then hands over to the `supervisor`. Its children are fresh Python processes: one for HTTP and
-one for HTTPS, each granian's main process with its web workers (`http`), one for the jobs (`jobs`),
-and one for Prometheus (`prometheus`) if that is asked for. `command` holds what the server shares
-with `manage.py worker`.
+one for HTTPS, each granian's main process with its web workers (`http`), one for the jobs
+(`worker`), and one for Prometheus (`prometheus`) if that is asked for. `command` holds what the
+server shares with `manage.py worker`.
 
 A child gets its orders through a pipe, never by arguments or environment, since orders hold
 secrets (`children`). It ends when that pipe ends, so that none outlives the supervisor. A child

@@ -135,7 +135,7 @@ def serve(orders: Orders, stop: threading.Event) -> None:
 # The roles of the supervisor's children by their modules. granian's main process starts the others.
 ROLES = {
     "coderapi.server.http": "http",
-    "coderapi.server.jobs": "jobs",
+    "coderapi.server.worker": "jobs",
     "coderapi.server.prometheus": "metrics",
     "from multiprocessing.spawn import spawn_main": "web",
 }

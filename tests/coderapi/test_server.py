@@ -154,7 +154,7 @@ def listens(port: int) -> bool:
 
 def test_a_killed_child_is_replaced(start: Start) -> None:
     server = start()
-    for role in ("spawn_main", "server.http", "server.jobs"):
+    for role in ("spawn_main", "server.http", "server.worker"):
         wait_for(server.answers)
         replace_by_force(server, role)
     wait_for(server.answers)
@@ -181,7 +181,7 @@ def test_web_only_leaves_the_jobs_to_others(start: Start) -> None:
     server = start("--web-only")
     assert server.get() == 200
     assert server.processes("server.http")
-    assert not server.processes("server.jobs")
+    assert not server.processes("server.worker")
 
 
 def test_two_servers_that_start_at_once_migrate_one_after_the_other(
@@ -323,3 +323,19 @@ def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: P
     text = refusal(start(DATABASE_URL="", CODERAPI_DATA_DIR=str(file / "below")))
     assert f"{file}/below" in text
     assert len(text.splitlines()) == 1
+
+
+def test_a_first_owner_whose_password_cannot_be_kept_is_not_made(
+    start: Start, tmp_path: Path
+) -> None:
+    kept = tmp_path / "data" / "first-owner.txt"
+    (kept / "in the way").mkdir(parents=True)
+    named = {"CODERAPI_DATA_DIR": str(kept.parent), "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
+    text = refusal(start(**named))
+    assert f"Data directory: {kept} fails" in text
+    assert len(text.splitlines()) == 1
+    (kept / "in the way").rmdir()
+    kept.rmdir()
+    server = start("--web-only", **named)
+    assert server.port
+    assert "session token" in kept.read_text()

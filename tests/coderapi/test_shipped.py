@@ -92,7 +92,7 @@ def test_worker_runs_jobs_beside_a_web_service_that_runs_none(rehearsal: Rehears
         query = "SELECT count(*) FROM jobs_jobrun WHERE finished_at IS NOT NULL"
         wait_for(lambda: (row := connection.execute(query).fetchone()) and row[0])
 
-    assert "coderapi.server.jobs" not in " ".join(commands(rehearsal.web))
+    assert "coderapi.server.worker" not in " ".join(commands(rehearsal.web))
 
 
 def commands(container: Container) -> list[str]:

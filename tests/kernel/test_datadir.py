@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.datadir import DataDirectoryError, data_dir, ensure, secret
+from kernel.datadir import DataDirectoryError, data_dir, ensure, secret, write_private
 
 ORDINARY, ROOT = 1000, 0
 
@@ -66,3 +66,9 @@ def test_secret_that_is_no_text_is_refused(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "key").write_bytes(kept)
     with pytest.raises(DataDirectoryError, match="holds no text"):
         secret(tmp_path, "key", secrets.token_hex)
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirectoryError, match="CODERAPI_DATA_DIR"):
+        write_private(tmp_path / "file" / "key", "text")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from coderapi.bootstrap import BOUND_URL, server_flags
@@ -22,7 +23,7 @@ from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
-from kernel.datadir import write_private
+from kernel.datadir import DataDirectoryError, write_private
 from kernel.db.connections import discard_pool
 from kernel.release import PROGRAM
 from options.written_config import yaml_document
@@ -57,10 +58,10 @@ class Command(ServerCommand):
         try:
             listeners = claim_all(now)
             bring_up_to_date()
-        except (AddressError, CertificateError, MigrationError) as error:
+            make_first_owner(data_dir=settings.DATA_DIR, now=now)
+        except (AddressError, CertificateError, MigrationError, DataDirectoryError) as error:
             raise CommandError(str(error)) from error
         record_start(settings.CONFIG_SNAPSHOT, now=now)
-        make_first_owner(data_dir=settings.DATA_DIR, now=now)
         discard_pool()
         _say_what_starts(listeners)
         # The address that was bound is known only here, and is what an unset access URL means.
@@ -93,12 +94,16 @@ def roles(listeners: Sequence[Listener], *, web_only: bool) -> dict[str, tuple[s
     jobs: Orders = {"flags": server_flags()}
     return {
         **{listener.name: ("coderapi.server.http", listener.orders()) for listener in listeners},
-        **({} if web_only else {"jobs": ("coderapi.server.jobs", jobs)}),
+        **({} if web_only else {"jobs": ("coderapi.server.worker", jobs)}),
     }
 
 
+@transaction.atomic
 def make_first_owner(*, data_dir: Path, now: datetime) -> None:
-    """Makes the first owner if one is asked for, and shows name, password and token once."""
+    """Makes the first owner if one is asked for, and shows name, password and token once.
+
+    Raises: DataDirectoryError when they cannot be kept; then there is no owner either.
+    """
     owner = ensure_first_owner(now=now)
     if owner is None:
         return
