@@ -10,25 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kernel.db import listener
 from kernel.http.errors import APIError
 from users.permissions import KeyIdentity
 
 CAPACITY = 10_000
-MAX_AGE = timedelta(seconds=60)
+MAX_AGE_SECONDS = 60.0
 KEY_TOPIC = "key"
 USER_TOPIC = "user"
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A verified key, which need not be looked up before `until`."""
+    """A verified key, which need not be looked up before `until`, nor when it is too old.
+
+    Its age is counted by the clock that never jumps.
+    """
 
     identity: KeyIdentity
     until: datetime
+    old_from: float
 
 
 class KeyMemory:
@@ -37,7 +42,7 @@ class KeyMemory:
         self._lock = threading.Lock()
         self._entries: dict[bytes, Remembered] = {}
         self._of_key: dict[str, bytes] = {}
-        self._refused: dict[bytes, tuple[APIError, datetime]] = {}
+        self._refused: dict[bytes, tuple[APIError, float]] = {}
         self._generation = 0
         self.hits = 0
         self.misses = 0
@@ -49,14 +54,15 @@ class KeyMemory:
 
     def recall(self, token: str, *, now: datetime) -> KeyIdentity | None:
         found = self._entries.get(_fingerprint(token)) if listener.hearing() else None
-        return found.identity if found and found.until > now else None
+        fresh = found and found.until > now and found.old_from > time.monotonic()
+        return found.identity if found and fresh else None
 
     def remember(
-        self, token: str, identity: KeyIdentity, *, until: datetime, now: datetime, generation: int
+        self, token: str, identity: KeyIdentity, *, until: datetime, generation: int
     ) -> None:
         """Keeps the identity, unless something was forgotten since `generation` was read."""
         fingerprint = _fingerprint(token)
-        entry = Remembered(identity, min(until, now + MAX_AGE))
+        entry = Remembered(identity, until, _old_from())
         with self._lock:
             if generation != self._generation:
                 return
@@ -65,20 +71,20 @@ class KeyMemory:
             self._entries[fingerprint] = entry
             self._of_key[identity.key_id] = fingerprint
 
-    def refusal(self, token: str, *, now: datetime) -> APIError | None:
+    def refusal(self, token: str) -> APIError | None:
         """Returns the answer to a token that was refused in the last minute."""
-        refusal, until = self._refused.get(_fingerprint(token), (None, now))
+        refusal, old_from = self._refused.get(_fingerprint(token), (None, 0.0))
         # A copy: raising an exception adds to it, and keeps what its frames hold.
-        return replace(refusal) if refusal and until > now else None
+        return replace(refusal) if refusal and old_from > time.monotonic() else None
 
-    def refuse(self, token: str, refusal: APIError, *, now: datetime, generation: int) -> None:
+    def refuse(self, token: str, refusal: APIError, *, generation: int) -> None:
         """Keeps the refusal, unless something was forgotten since `generation` was read."""
         with self._lock:
             if generation != self._generation:
                 return
             if len(self._refused) >= self._capacity:
                 del self._refused[next(iter(self._refused))]
-            self._refused[_fingerprint(token)] = replace(refusal), now + MAX_AGE
+            self._refused[_fingerprint(token)] = replace(refusal), _old_from()
 
     def forget_key(self, key_id: str) -> None:
         """Forgets one key, or everything for ""."""
@@ -111,6 +117,10 @@ class KeyMemory:
         entry = self._entries.pop(fingerprint, None)
         if entry is not None:
             self._of_key.pop(entry.identity.key_id, None)
+
+
+def _old_from() -> float:
+    return time.monotonic() + MAX_AGE_SECONDS
 
 
 def _fingerprint(token: str) -> bytes:

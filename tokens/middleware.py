@@ -93,7 +93,7 @@ def _identify(presented: Presented | None, address: str) -> Identity:
     if remembered is not None:
         return remembered
     parts = token_format.split(presented.token)
-    refusal = memory.refusal(presented.token, now=now) if parts else refusals.malformed()
+    refusal = memory.refusal(presented.token) if parts else refusals.malformed()
     if refusal or not parts:
         raise refusal or refusals.malformed()
     bucket = f"refused:{rate_limit_bucket(address)}"

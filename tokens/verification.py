@@ -49,7 +49,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     if not listener.hearing():
         return _look_up(parts, now=now, address=address)
     with held(_LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]):
-        if refused := memory.refusal(parts.token, now=now):
+        if refused := memory.refusal(parts.token):
             raise refused
         found = memory.recall(parts.token, now=now)
         return found or _look_up(parts, now=now, address=address)
@@ -62,13 +62,13 @@ def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     except APIError as refusal:
         # Only a suspension can end, which a process must hear of.
         if refusal.message == refusals.EXPIRED or listener.hearing():
-            memory.refuse(parts.token, refusal, now=now, generation=generation)
+            memory.refuse(parts.token, refusal, generation=generation)
         raise
     if is_touch_due(key, now):
         touch_api_key(key, now=now, address=address)
     identity = identity_of(key)
     until = min(key.expires_at, next_touch(key))
-    memory.remember(parts.token, identity, until=until, now=now, generation=generation)
+    memory.remember(parts.token, identity, until=until, generation=generation)
     return identity
 
 

@@ -110,11 +110,13 @@ def test_option_zero_means_512_and_negative_none(
     assert api_rate_limit(configured, disabled=disabled) == limit
 
 
-def test_count_starts_again_each_minute(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jump", [60, 3600, -3600])
+def test_count_starts_again_in_another_minute(tmp_path: Path, jump: int) -> None:
+    """Also when the clock jumps, in whichever direction."""
     counter = SharedCounter(tmp_path / "counts")
 
     first = [check(counter, "a", limit=2, now=NOON) for _ in range(3)]
-    later = check(counter, "a", limit=2, now=NOON + 60)
+    later = check(counter, "a", limit=2, now=NOON + jump)
 
     assert [v.refused for v in first] == [False, False, True]
     assert (later.refused, later.remaining) == (False, 1)
