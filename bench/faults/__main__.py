@@ -10,10 +10,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from bench.faults.registry import FAULTS
-from bench.faults.report import report, write_json, write_table
+from bench.faults.report import report, table, write_json, write_table
 from bench.faults.rounds import Fault, Round, play, settle_round
 from bench.faults.stages import Stage, UnfitError
 from bench.load import BenchError
@@ -29,6 +30,9 @@ def main() -> int:
     )
     arguments.add_argument("--rounds", type=int, help="of each fault; its own number without it")
     arguments.add_argument("--seed", type=int, help="of the random moments")
+    arguments.add_argument(
+        "--table", metavar="JSON", help="only write the table of this earlier result"
+    )
     arguments.add_argument("--list", action="store_true", help="only list the faults")
     chosen = arguments.parse_args()
     if unknown := set(chosen.names) - {fault.name for fault in FAULTS}:
@@ -37,14 +41,18 @@ def main() -> int:
     if chosen.list:
         sys.stdout.writelines(f"{fault.name}: {fault.__doc__}\n" for fault in faults)
         return 0
+    if chosen.table:
+        write_table(json.loads(Path(chosen.table).read_text(encoding="utf-8")))
+        return 0
     seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
     rounds, starts, skipped = played(faults, rounds=chosen.rounds, seed=seed)
     made = report(rounds, starts=starts, skipped=skipped, seed=seed)
     if chosen.names:
         sys.stdout.write(json.dumps(made, indent=1) + "\n")
     else:
-        write_table(made, rounds)
-        sys.stdout.write(f"written to {write_json(made)}\n")
+        file = write_json(made)
+        write_table(made)
+        sys.stdout.write(f"{table(made)}\nwritten to {file} and docs/reliability.md\n")
     return 0 if made["held"] else 1
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from bench.faults.clients import Load
 from bench.faults.rounds import Fault
-from bench.faults.service import HTTP, JOBS, SUPERVISOR, WEB
+from bench.faults.service import HTTP, JOBS, METRICS, SUPERVISOR, WEB
 from bench.faults.stages import Single, SmallDisk, Stage
 
 
@@ -40,6 +40,12 @@ class KillJobs(KillProcess):
     """kill -9 of the jobs worker."""
 
     name, process, rounds = "kill-jobs", JOBS, 4
+
+
+class KillMetrics(KillProcess):
+    """kill -9 of the process that serves the metrics."""
+
+    name, process, rounds = "kill-metrics", METRICS, 2
 
 
 class KillSupervisor(KillProcess):
@@ -114,6 +120,7 @@ FAULTS = (
     KillWebWorker(),
     KillHttp(),
     KillJobs(),
+    KillMetrics(),
     KillSupervisor(),
     KillBackends(),
     TerminateBackends(),

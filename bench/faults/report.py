@@ -17,6 +17,7 @@ from bench.faults.registry import FAULTS
 from bench.faults.rounds import (
     MAX_ANSWER_SECONDS,
     MAX_HEALTH_SECONDS,
+    Fault,
     Round,
 )
 from bench.service import PROJECT, THREADS, WORKERS
@@ -93,16 +94,15 @@ def write_json(made: dict[str, Any]) -> Path:
     return path
 
 
-def write_table(made: dict[str, Any], rounds: Sequence[Round]) -> None:
+def write_table(made: dict[str, Any]) -> None:
     """Puts the table between its marks; all else in the document stays."""
     before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    text = f"{BEGIN}\n{table(made, rounds)}{END}"
-    DOCUMENT.write_text(f"{before}{text}{after}", encoding="utf-8")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(made)}{END}{after}", encoding="utf-8")
 
 
-def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
-    machine = made["machine"]
+def table(made: dict[str, Any]) -> str:
+    machine, rounds = made["machine"], _rounds_of(made)
     lines = "".join(_line(name, rounds) for name in _names(rounds))
     return (
         f"Measured on {made['at'][:10]}, {machine['cores']} cores, load average "
@@ -112,6 +112,21 @@ def table(made: dict[str, Any], rounds: Sequence[Round]) -> str:
         f"\n\n{HEAD}{lines}{_total(rounds)}"
         f"{_wrong(rounds)}{_skipped(made['skipped'])}"
     )
+
+
+def _rounds_of(made: dict[str, Any]) -> list[Round]:
+    """Returns the rounds that the report tells of."""
+    return [
+        Round(
+            fault["fault"],
+            number,
+            accounts={kind: Account(**account) for kind, account in told["kinds"].items()},
+            max_away=_fault(fault["fault"]).max_away,
+            **{name: told[name] for name in ("away", "by_hand", "slowest", "complaints")},
+        )
+        for fault in made["faults"]
+        for number, told in enumerate(fault["rounds"], 1)
+    ]
 
 
 def _line(name: str, rounds: Sequence[Round]) -> str:
@@ -151,8 +166,11 @@ def _away(rounds: Sequence[Round]) -> str:
 
 
 def _title(name: str) -> str:
-    fault = next(fault for fault in FAULTS if fault.name == name)
-    return f"{(fault.__doc__ or '').rstrip('.')} (`{name}`)"
+    return f"{(_fault(name).__doc__ or '').rstrip('.')} (`{name}`)"
+
+
+def _fault(name: str) -> Fault[Any]:
+    return next(fault for fault in FAULTS if fault.name == name)
 
 
 def _wrong(rounds: Sequence[Round]) -> str:

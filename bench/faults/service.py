@@ -21,7 +21,8 @@ READY_SECONDS = 90
 END_SECONDS = 40
 MAX_REFUSAL_LINES = 4
 # What a process of the service has in its command line.
-SUPERVISOR, WEB, JOBS, HTTP = "manage.py", "spawn_main", "server.worker", "server.http"
+SUPERVISOR, WEB, HTTP = "manage.py", "spawn_main", "server.http"
+JOBS, METRICS = "server.worker", "server.prometheus"
 CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
 # What makes one line of the log differ from the next of its kind.
 STAMP = re.compile(
