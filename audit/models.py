@@ -8,10 +8,10 @@ import orjson
 from django.db import connection, models
 from django.db.models import Q
 
+from kernel.db.pages import in_pages
 from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
-PAGE = 1_000
 # PostgreSQL would look at every entry for a DISTINCT.
 ACTIONS = """
 WITH RECURSIVE found (action) AS (
@@ -41,14 +41,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
             return [action for (action,) in cursor.fetchall()]
 
     def json_lines(self) -> Iterator[bytes]:
-        """Yields every entry by id as JSON, read page by page: PgBouncer would lose a cursor."""
+        """Yields every entry by id, as a line of JSON."""
         fields = [field.attname for field in self.model._meta.concrete_fields]
         ordered = self.order_by("id").values(*fields)
-        page = list(ordered[:PAGE])
-        while page:
+        for page in in_pages(ordered, after=lambda row: Q(id__gt=row["id"])):
             for row in page:
                 yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
-            page = list(ordered.filter(id__gt=page[-1]["id"])[:PAGE])
 
 
 class Entry(models.Model):

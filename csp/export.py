@@ -8,24 +8,22 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import StreamingHttpResponse
 
-PAGE = 1_000
+from kernel.db.pages import in_pages
+
 # A spreadsheet takes such a cell for a formula, and anybody can write browsers' reports. In East
 # Asia the full-width signs mean the same.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Reads every row by key and not by a cursor, which PgBouncer would lose between statements."""
+    """Yields these columns of every row, by key."""
     ordered = queryset.order_by("pk").values("pk", *fields)
-    page = list(ordered[:PAGE])
-    while page:
-        last = page[-1]["pk"]
+    for page in in_pages(ordered, after=lambda row: Q(pk__gt=row["pk"])):
         for row in page:
             yield {name: row[name] for name in fields}
-        page = list(ordered.filter(pk__gt=last)[:PAGE])
 
 
 def safe_cell(value: Any) -> Any:

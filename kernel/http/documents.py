@@ -122,9 +122,10 @@ def forget_all() -> None:
         document.forget()
 
 
-def _rendered(body: bytes) -> Rendered:
+def _rendered(body: bytes, *, zipped: bool = True) -> Rendered:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    gzipped = gzip.compress(body, mtime=0) if len(body) >= GZIP_FROM_BYTES else None
+    is_large = len(body) >= GZIP_FROM_BYTES
+    gzipped = gzip.compress(body, mtime=0) if zipped and is_large else None
     return Rendered(body, f'"{digest}"', gzipped)
 
 
@@ -143,7 +144,7 @@ def answer(
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as an answer in the same way; nothing is remembered."""
     return _answer(
-        _rendered(body),
+        _rendered(body, zipped=_accepts_gzip(accept_encoding)),
         public=False,
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,

@@ -104,3 +104,15 @@ def test_service_account_is_no_last_owner(owner: APIClient) -> None:
     answer = send(client, "DELETE", f"/users/{owner.user.id}")
 
     assert (answer.status_code, "last active owner" in answer.json()["message"]) == (400, True)
+
+
+def test_admin_gives_it_no_password_either(owner: APIClient) -> None:
+    robot = make_robot()
+    owner.force_login(owner.user)
+    path = f"/admin/users/user/{robot.id}"
+
+    form = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+    answer = owner.post(f"{path}/password/", form)
+
+    assert b"A service account has no password" in answer.content
+    assert owner.get(f"{path}/change/").status_code == 200
