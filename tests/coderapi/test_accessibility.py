@@ -16,7 +16,7 @@ from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
-BEFORE = ("/login", "/login?next=/account", "/admin/login/")
+BEFORE = ("/templates", "/login", "/login?next=/account", "/admin/login/")
 PERSONAL = ("/account", "/cli-auth", "/logout")
 
 

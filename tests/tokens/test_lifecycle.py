@@ -203,7 +203,7 @@ def test_admin_explains_the_limits_of_a_user() -> None:
     page = client.get(path, {"user": "ALICE"}).content.decode()
 
     assert "role auditor: 7 days; CODER_MAX_TOKEN_LIFETIME: 100 years" in page
-    assert "There is no user" in client.get(path, {"user": "nobody\0"}).content.decode()
+    assert "There is no such user" in client.get(path, {"user": "nobody\0"}).content.decode()
     assert admin().get(path).status_code == 302
 
 
