@@ -104,13 +104,13 @@ def _ask(url: str, *, etag: str, seconds: float) -> _Answer:
         headers["If-None-Match"] = etag
     answers: SimpleQueue[_Answer | str] = SimpleQueue()
     request = threading.Thread(
-        target=lambda: answers.put(_request(url, headers, time.monotonic() + seconds)), daemon=True
+        target=lambda: answers.put(_request(url, headers, seconds)), daemon=True
     )
     request.start()
     try:
         found = answers.get(timeout=seconds)
     except Empty:
-        found = f"did not answer within {seconds:g} seconds"
+        found = _too_late(seconds)
     if isinstance(found, str):
         raise UpdateCheckError(f"{_shown(url)} {found}")
     if found.status not in {200, 304}:
@@ -118,8 +118,13 @@ def _ask(url: str, *, etag: str, seconds: float) -> _Answer:
     return found
 
 
-def _request(url: str, headers: dict[str, str], deadline: float) -> _Answer | str:
+def _too_late(seconds: float) -> str:
+    return f"did not answer within {seconds:g} seconds"
+
+
+def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str:
     """Returns the answer at the end of all redirects, or a problem."""
+    deadline = time.monotonic() + seconds
     try:
         with urllib3.PoolManager(retries=False) as http:
             for _ in range(1 + MAX_REDIRECTS):
@@ -138,6 +143,8 @@ def _request(url: str, headers: dict[str, str], deadline: float) -> _Answer | st
                 answer.close()
                 url = urljoin(url, location)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        if time.monotonic() >= deadline:
+            return _too_late(seconds)
         return f"cannot be reached: {type(error).__name__}"
     return f"redirects more than {MAX_REDIRECTS} times"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from csp.writing import writer
 from kernel.db import listener
@@ -30,7 +30,10 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 # A module that imports one of these starts programs, and all its tests are slow.
 STARTERS = {"subprocess", "Program", "Server", "browsing", "obeying", "rehearsed"}
-settings.register_profile("quick", max_examples=20)
+# How long an example takes depends on what else the machine does.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.processes import Program, command_line, wait_for
+from tests.support.processes import DEADLINE_SECONDS, Program, command_line, wait_for
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -105,9 +105,11 @@ class Server(Program):
         if token:
             sent["Coder-Session-Token"] = token
         connection: HTTPConnection = (
-            HTTPSConnection("localhost", self.port_of("https"), timeout=30, context=tls)
+            HTTPSConnection(
+                "localhost", self.port_of("https"), timeout=DEADLINE_SECONDS, context=tls
+            )
             if tls
-            else HTTPConnection("127.0.0.1", self.port, timeout=30)
+            else HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
         )
         content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         try:
