@@ -4,10 +4,10 @@ PY := .venv/bin/python
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test quick check coverage docs bench faults audit wheel clean lock
+.PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel clean lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make the virtual environment with the tools of make check and make test
 	@bin/setup dev
@@ -35,6 +35,9 @@ coverage: setup ## Run every test and say which lines none of them reaches
 
 docs: setup ## Make the generated documents again
 	@bin/documents make
+
+screenshots: setup ## Take the screenshots of the documents again (needs Chromium)
+	@$(PY) -m tests.support.screenshots
 
 bench: setup ## Measure speed; results go to bench/results
 	@$(PY) -m bench $(ARGS)

@@ -14,6 +14,7 @@ from coderapi.settings import BASE_DIR
 from jobs import registry
 from options.catalogue import CATALOGUE
 from tests.support.processes import PACKAGES
+from tests.support.screenshots import IMAGES, PAGES
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
 
@@ -88,3 +89,12 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", read(document))
 
     assert [target for target in targets if not Path(folder, target).exists()] == []
+
+
+@pytest.mark.parametrize("image", sorted(PAGES))
+def test_screenshot_is_small_and_shown(image: str) -> None:
+    file = IMAGES / f"{image}.png"
+
+    assert 10_000 < file.stat().st_size < 150_000
+    documents = [read("README.md"), *(path.read_text() for path in IMAGES.parent.glob("*.md"))]
+    assert sum(f"images/{file.name})" in text for text in documents) >= 2

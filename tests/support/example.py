@@ -36,6 +36,7 @@ TOKENS = (
     ("margaret", "retired", 30),
     ("linus", "kernel", 14),
 )
+USED = {"release", "ci", "terraform"}
 RULES = (
     ("--deployment", "--max-lifetime", "90d", "--default-lifetime", "30d"),
     ("--role", "template-admin", "--max-lifetime", "28d", "--max-live", "5"),
@@ -97,7 +98,9 @@ class Example:
     def _tokens(self) -> None:
         for owner, name, days in TOKENS:
             wanted = {"token_name": name, "lifetime": days * DAY_NS}
-            self.ask("POST", f"/users/{owner}/keys/tokens", wanted)
+            made = self.ask("POST", f"/users/{owner}/keys/tokens", wanted)
+            if name in USED:
+                self.server.ask("/api/v2/users/me", token=made["key"])
         retired = self.ask("GET", "/users/margaret/keys/tokens/retired")["id"]
         self.ask("PUT", f"/users/margaret/keys/{retired}/expire")
         for rule in RULES:
@@ -136,6 +139,8 @@ class Example:
             for row in self._at(self.now - timedelta(minutes=5 * step + 1))
         ]
         self.manage("import_agent_stats", write_lines(self.directory / "agents.jsonl", *rows))
+        past = (self.now - timedelta(hours=2)).isoformat()
+        self.manage("collect_deployment_stats", "--since", past, "--every", "5m")
         self.manage("collect_deployment_stats")
 
     def _at(self, moment: datetime) -> Iterator[dict[str, Any]]:
