@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from socket import create_connection
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from tests.coderapi.test_page_samples import token_in
 from tests.support.clusters import OwnCluster, own_cluster
 from tests.support.live import Server
 from tests.support.processes import free_port, wait_for
+from tests.support.proxies import is_open
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 REPORT = b'{"csp-report": {"blocked-uri": "https://evil.example.com/x.js"}}'
@@ -116,8 +118,29 @@ def crowded(port: int, secret: str) -> Iterator[threading.Event]:
             thread.join()
 
 
+@contextmanager
+def slow_bodies(port: int, *, count: int) -> Iterator[None]:
+    """Bodies that do not come, each from an address of its own, as long as the block lasts."""
+    head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\na"
+    with ExitStack() as opened:
+        for number in range(count):
+            source = (f"127.0.1.{number + 1}", 0)
+            client = create_connection(("127.0.0.1", port), timeout=30, source_address=source)
+            opened.enter_context(closing(client)).sendall(head)
+        yield
+
+
+def took(port: int, path: str, token: str = "") -> tuple[int, float]:
+    begun = time.monotonic()
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Coder-Session-Token": token})
+    status = connection.getresponse().status
+    connection.close()
+    return status, time.monotonic() - begun
+
+
 @pytest.mark.parametrize("broken", [locked, OwnCluster.frozen])
-def test_a_crowd_that_waits_for_it_keeps_nobody_else_waiting(
+def test_a_crowd_that_waits_and_slow_bodies_keep_nobody_else_waiting(
     open_directory: Path,
     tmp_path_factory: pytest.TempPathFactory,
     broken: Callable[[OwnCluster], AbstractContextManager[None]],
@@ -142,17 +165,14 @@ def test_a_crowd_that_waits_for_it_keeps_nobody_else_waiting(
             connection.execute(MAKE_KEYS, [KEYS])
         assert server.ask(DOCUMENT, token=token).status == 200
 
-        def took(port: int, path: str, token: str = "") -> tuple[int, float]:
-            begun = time.monotonic()
-            connection = HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("GET", path, headers={"Coder-Session-Token": token})
-            status = connection.getresponse().status
-            connection.close()
-            return status, time.monotonic() - begun
-
+        wait_for(lambda: is_open(metrics))
         probes = ["/healthz", "/livez", "/readyz", "/metrics"]
         ports = [server.port] * 3 + [metrics]
-        with broken(cluster), crowded(server.port, token[11:]) as begun:
+        with (
+            broken(cluster),
+            crowded(server.port, token[11:]) as begun,
+            slow_bodies(server.port, count=20),
+        ):
             assert begun.wait(30)
             for _ in range(5):
                 with ThreadPoolExecutor(len(probes)) as pool:
