@@ -8,6 +8,7 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import serializers
 
+from csp.access.keys import PARAMETER
 from csp.parsing.formats import MAX_REPORTS, VIOLATION_TYPE
 from kernel.http import wire
 from kernel.http.wire import Schema
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 LEGACY, LEGACY_REPORT = "coderd.cspViolation", "coderapi.LegacyCSPReport"
 MODERN, MODERN_REPORT = "coderapi.BrowserReport", "coderapi.CSPReport"
 BODY = "coderapi.CSPReportBody"
+INGEST_KEY = "csp-ingest-key"
+SCHEME: Schema = {
+    "type": "apiKey",
+    "in": "query",
+    "name": PARAMETER,
+    "description": "A key that lets the pages of some origins report, without a session token.",
+}
 
 
 class ReportBody(serializers.Serializer[Any]):
@@ -124,7 +132,9 @@ class ReportBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untype
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
         found = components()
         body = found.pop(BODY)
-        for name, schema in found.items():
-            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)  # type: ignore[no-untyped-call]
+        kinds = {INGEST_KEY: ResolvedComponent.SECURITY_SCHEMA}
+        for name, schema in {**found, INGEST_KEY: SCHEME}.items():
+            kind = kinds.get(name, ResolvedComponent.SCHEMA)
+            component = ResolvedComponent(name, kind, schema, object=name)  # type: ignore[no-untyped-call]
             auto_schema.registry.register_on_missing(component)
         return body

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from csp.access.keys import PARAMETER
 from csp.collection import collect
-from csp.schema import ReportBody
+from csp.schema import INGEST_KEY, ReportBody
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import error_response, to_api_error
 from kernel.http.identity import IdentifiedRequest
@@ -41,7 +41,7 @@ class ReportView(APIView):
             )
         ],
         body={"application/json": ReportBody},
-        auth=cast("list[str]", SECURITY),
+        auth=[*SECURITY, {INGEST_KEY: []}],
         answers={
             200: {"type": "string", "const": "ok"},
             401: "There is neither a valid session token nor a valid ingest key.",

@@ -158,7 +158,7 @@ class APIKeySerializer(WireSerializer):
         "long again."
     )
     allow_list = AllowListEntry(
-        many=True, help_text="The objects that the key may act on. One entry is enough."
+        many=True, help_text="The objects that the key may act on: those of any entry."
     )
 
 

@@ -81,8 +81,7 @@ ERRORS = {
             400,
             "BadRequest",
             "The request is not valid: the body is not JSON, or a member, parameter or header has "
-            "a value that is not allowed (`validations` names each). Also the answer for a user "
-            "in the path who does not exist or whom the caller may not see.",
+            "a value that is not allowed (`validations` names each).",
             "The request is not valid.",
             validations=(Validation("username", "This field is required."),),
         ),

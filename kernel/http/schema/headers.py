@@ -10,6 +10,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 ALWAYS = ("X-Coder-Build-Version", "X-Coder-Request-Id", "X-Content-Type-Options")
 RATE_LIMIT = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 DOCUMENT = ("ETag", "Cache-Control", "Vary")
+SECURED = ("Sunset",)
 
 
 def _header(description: str, schema: Schema, *, required: bool = False) -> Schema:
@@ -40,6 +41,10 @@ HEADERS: dict[str, Schema] = {
     ),
     "X-RateLimit-Reset": _header(
         "The time at which the next minute begins, in Unix seconds.", _COUNT
+    ),
+    "Sunset": _header(
+        "The time when the session token ends (RFC 8594). Sent in its last week.",
+        _TEXT | {"examples": ["Tue, 20 Jan 2026 13:59:29 GMT"]},
     ),
     "Retry-After": _header("The seconds to wait before the next try.", _COUNT),
     "WWW-Authenticate": _header(

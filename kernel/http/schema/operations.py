@@ -29,7 +29,8 @@ LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
         "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
-        "of the session token.",
+        "of the session token. One who does not exist, or whom the caller may not see, is answered "
+        "400.",
         "example": "me",
     },
     "key_id": {
@@ -84,30 +85,30 @@ class OperationSchema(AutoSchema):
         declared: dict[str, Schema] = operation["responses"]
         good = {code: answer for code, answer in declared.items() if code < "300"}
         answers = {
-            code: self._success(answer, code=code, operation_id=operation["operationId"])
-            for code, answer in good.items()
+            code: self._success(answer, operation, code=code) for code, answer in good.items()
         }
         if self._is_document:
             answers["304"] = {
                 "description": "The caller has the current document already.",
-                "headers": self._headers(),
+                "headers": self._headers(operation),
             }
         bad = {int(code): answer for code, answer in declared.items() if code >= "400"}
         for status in sorted({*bad, *self._errors(operation)}):
             answers[str(status)] = _error(status, declared=bad.get(status))
         return answers
 
-    def _headers(self) -> Schema:
+    def _headers(self, operation: Schema) -> Schema:
         own = headers.DOCUMENT if self._is_document else ()
-        return headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *own)
+        secured = headers.SECURED if operation.get("security") else ()
+        return headers.refs(*headers.ALWAYS, *headers.RATE_LIMIT, *secured, *own)
 
-    def _success(self, answer: Schema, *, code: str, operation_id: str) -> Schema:
+    def _success(self, answer: Schema, operation: Schema, *, code: str) -> Schema:
         described = {
             "description": answer["description"] or HTTPStatus(int(code)).phrase,
-            "headers": self._headers() | answer.get("headers", {}),
+            "headers": self._headers(operation) | answer.get("headers", {}),
         }
         content = {
-            media_type: body | {"schema": wire.describe(operation_id, body["schema"])}
+            media_type: body | {"schema": wire.describe(operation["operationId"], body["schema"])}
             for media_type, body in answer.get("content", {}).items()
         }
         return described | ({"content": content} if content else {})
@@ -131,17 +132,20 @@ def _required_body(operation: Schema) -> Schema:
 
 
 def _described(parameter: Schema) -> Schema:
-    """Completes a path parameter. A converter's pattern says nothing to a caller."""
+    """Completes a parameter. Generated Python clients show only what its schema says."""
     if parameter["in"] == "path":
-        return parameter | {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
-    return parameter
+        # A converter's pattern says nothing to a caller.
+        parameter |= {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
+    schema = parameter["schema"] | {"description": parameter["description"]}
+    return parameter | {"schema": schema}
 
 
 def _error(status: int, *, declared: Schema | None) -> Schema:
     """Returns the component of that status, unless the view has words of its own for it."""
     common = errors.ERRORS[status]
     if declared and declared["description"]:
-        return errors.error_response(declared["description"], names=common.headers)
+        text = declared["description"]
+        return errors.error_response(text, names=common.headers, example={"message": text})
     return common.ref
 
 
