@@ -108,5 +108,6 @@ AGENT_ROWS = Part(
     what="agent rows",
     fate="deleted: figures that are built from then on are without them",
     rows=lambda user: AgentStat.objects.filter(user_id=user.pk),
+    outlives=True,
     erase=_erase_rows,
 )

@@ -200,13 +200,15 @@ class APIKeyAdmin(ReadOnlyAdmin):
             ended = services.expire_keys(
                 live, actor=actor_of(request), now=now, reason=form.cleaned_data["reason"]
             )
-            self.message_user(request, f"{ended} keys have been ended.", messages.SUCCESS)
+            self.message_user(
+                request, f"{for_people.plural(ended, 'key')} ended.", messages.SUCCESS
+            )
             return None
         context = {
             **self.admin_site.each_context(request),
             "title": "Expire keys",
             "opts": self.opts,
-            "count": live.count(),
+            "count": for_people.plural(live.count(), "live key"),
             "form": form,
             "repeated": _repeated(request),
         }

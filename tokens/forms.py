@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from kernel.durations import DurationError, format_duration, parse_positive_duration
+from kernel.for_people import plural
 from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from users.scopes import KNOWN
@@ -97,8 +98,8 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         if self.broken:
             self.add_error(
                 "existing",
-                f"{len(self.broken)} live tokens break this rule. They are listed below: choose "
-                "what to do with them.",
+                f"The rule is broken by {plural(len(self.broken), 'live token')}, listed below: "
+                "choose what to do.",
             )
 
 

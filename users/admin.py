@@ -169,7 +169,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     @admin.display(description="see their")
     def held(self, user: User) -> str:
         """Links to the tokens, the limits and the audit entries of the user."""
-        found = [(part, rows) for part, rows in erasure.survey(user) if part.page]
+        found = erasure.survey(user, parts=erasure.parts_with_page())
         links = [(cast("Any", part.page)(user), f"{part.what} ({rows})") for part, rows in found]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
@@ -250,7 +250,9 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Surveys what is held of the user. Nothing of it asks for a right of its own."""
-        return [line for user in objs for line in erasure.survey(user)], {}, set(), []
+        parts = erasure.parts_of_deletion()
+        found = [line for user in objs for line in erasure.survey(user, parts=parts)]
+        return found, {}, set(), []
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,17 +23,21 @@ from users.services import keeping_an_owner, lock, target_of
 class Part:
     """The rows about a person in one place, which are deleted, kept, or erased in a way of its own.
 
-    `fate` says so to people. All of them go before the user's own row. `page` returns the address
-    of the admin's page of these rows.
+    `fate` says so to people. All of them go before the user's own row. A part that `outlives` the
+    user stays when the user is deleted, and goes when the person is forgotten. `page` returns the
+    address of the admin's page of these rows.
     """
 
     what: str
     fate: str
     rows: Callable[[User], QuerySet[Any]]
     kept: bool = False
+    outlives: bool = False
     erase: Callable[[User], Any] | None = None
     page: Callable[[User], str] | None = None
 
+
+type Survey = list[tuple[Part, int]]
 
 _parts: list[Part] = []
 
@@ -42,25 +46,34 @@ def register(part: Part) -> None:
     _parts.append(part)
 
 
-def survey(user: User) -> list[tuple[Part, int]]:
-    """Counts the rows of each part, and changes nothing."""
-    return [(part, part.rows(user).count()) for part in _parts]
+def survey(user: User, *, parts: Iterable[Part] | None = None) -> Survey:
+    """Counts the rows of each of the parts, or of all, and changes nothing."""
+    return [(part, part.rows(user).count()) for part in (_parts if parts is None else parts)]
 
 
-def erase(user: User, *, actor: Actor, now: datetime) -> list[tuple[Part, int]]:
+def parts_of_deletion() -> list[Part]:
+    """Returns the parts that the deletion of a user reaches."""
+    return [part for part in _parts if not part.outlives]
+
+
+def parts_with_page() -> list[Part]:
+    return [part for part in _parts if part.page is not None]
+
+
+def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
     """Erases or keeps what is held of the user, as each part says. Returns the counts.
 
     One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
     """
     with keeping_an_owner():
         target = Target("user", str(user.pk))
-        found = _remove(lock(user))
+        found = _remove(lock(user), _parts)
         record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found
 
 
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Does the same, with an audit entry that names the user.
+    """Deletes the user with the parts that do not outlive them; the audit entry names the user.
 
     Raises: APIError 403 for oneself, 400 for the last owner.
     """
@@ -69,13 +82,13 @@ def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
     with keeping_an_owner():
         stored = lock(user)
         target, before = target_of(stored), {"roles": stored.roles, "status": str(stored.status)}
-        after = _counts(_remove(stored))
+        after = _counts(_remove(stored, parts_of_deletion()))
         record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
 
 
-def _remove(user: User) -> list[tuple[Part, int]]:
-    found = survey(user)
-    for part in _parts:
+def _remove(user: User, parts: Sequence[Part]) -> Survey:
+    found = survey(user, parts=parts)
+    for part in parts:
         if part.erase is not None:
             part.erase(user)
         elif not part.kept:
@@ -84,7 +97,7 @@ def _remove(user: User) -> list[tuple[Part, int]]:
     return found
 
 
-def _counts(found: list[tuple[Part, int]]) -> dict[str, int]:
+def _counts(found: Survey) -> dict[str, int]:
     return {part.what: rows for part, rows in found}
 
 

@@ -21,6 +21,8 @@ import orjson
 import pytest
 from django.core.management import CommandError, load_command_class
 from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import JobRun
@@ -31,6 +33,7 @@ from stats.selectors import snapshot_state
 from stats.serializers import AgentRowSerializer, WorkspaceStateSerializer
 from tests.support.commands import run, write_lines
 from tests.support.factories import make_user, utc
+from tests.support.markup import text_in
 from tests.support.processes import PROJECT, in_database, wait_for
 from tests.support.stats_rows import (
     HOUR,
@@ -379,6 +382,23 @@ def test_closed_hours_stay_as_they_are_when_others_are_built_again(deployment: D
     assert deployment.points(NOW - HOUR, NOW + HOUR, "1h") == before
     with pytest.raises(CommandError, match="still to come"):
         run("rebuild_stats", "--since", text(deployment.now + HOUR))
+
+
+def test_the_rows_of_a_user_who_is_deleted_stay_and_nobody_counts_them(
+    deployment: Deployment,
+) -> None:
+    person = make_user()
+    rows = [agent_row(NOW, connection_median_latency_ms=1, user_id=str(person.pk))]
+    deployment.take(*rows)
+    pages, page = Client(), f"/admin/users/user/{person.pk}"
+    pages.force_login(make_user("owner"))
+    with CaptureQueriesContext(connection) as queries:
+        assert "agent rows" not in text_in(pages.get(f"{page}/delete/")).split("Agent rows")[0]
+        assert pages.get(f"{page}/change/").status_code == 200
+    assert not any("stats_agentstat" in query["sql"] for query in queries)
+    assert pages.post(f"{page}/delete/", {"post": "yes"}).status_code == 302
+    deployment.travel(SECOND)
+    agrees(deployment.collect(), rows)
 
 
 def test_the_rows_of_a_person_who_is_erased_go_and_figures_are_built_without_them(

@@ -154,7 +154,7 @@ def test_admin_ends_many_keys_with_a_reason() -> None:
     client = admin("owner")
 
     asked = client.post("/admin/tokens/apikey/", chosen)
-    assert b"2 live keys will be ended" in asked.content
+    assert b"2 live keys will be ended now" in asked.content
     assert APIKey.objects.live(timezone.now()).tokens().count() == 3
     client.post(
         "/admin/tokens/apikey/", chosen | {"confirmed": "yes", "reason": "a laptop was stolen"}
@@ -181,7 +181,7 @@ def test_admin_shows_what_a_rule_breaks_before_it_is_saved() -> None:
 
     first = client.post("/admin/tokens/tokenconfig/add/", rule)
     assert first.status_code == 200
-    assert b"1 live tokens break this rule" in first.content
+    assert b"broken by 1 live token, listed below" in first.content
     assert b"deploy" in first.content
     assert not TokenConfig.objects.exists()
     second = client.post("/admin/tokens/tokenconfig/add/", rule | {"existing": "shorten"})
