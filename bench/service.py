@@ -108,6 +108,7 @@ def server_environment(database_url: str, directory: Path) -> dict[str, str]:
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
         "CODER_API_RATE_LIMIT": "-1",
         "CODER_PG_CONN_MAX_OPEN": "16",
+        "CODER_UPDATE_CHECK": "false",
     }
 
 

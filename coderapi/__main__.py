@@ -14,27 +14,35 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
 
 from coderapi import __version__, bootstrap
-from kernel.db.connections import is_unavailable
+from kernel.commands import FAILED, ending_with_the_reader
+from kernel.db.connections import why_unusable
 from kernel.release import PROGRAM
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
-    try:
-        arguments = bootstrap.prepare([PROGRAM, *sys.argv[1:]], os.environ)
-        if arguments[1:] in (["version"], ["--version"]):
-            sys.stdout.write(f"coderapi {__version__}\n")
-        elif arguments[1:2] == ["options"]:
-            # It must work above all where settings are wrong and would not load.
-            load_command_class("coderapi", "options").run_from_argv(arguments)
-        else:
-            execute_from_command_line(arguments)
-    except (bootstrap.StartError, ImproperlyConfigured) as error:
-        sys.exit(_complaint(str(error)))
-    except (django.db.Error, psycopg.Error) as error:
-        if not is_unavailable(error):
-            raise
-        sys.exit(f"{PROGRAM}: the database cannot be used: {str(error).partition('\n')[0]}")
+    with ending_with_the_reader(PROGRAM):
+        try:
+            _run()
+        except ImproperlyConfigured as error:
+            sys.stderr.write(f"{_complaint(str(error))}\n")
+            sys.exit(getattr(error, "status", FAILED))
+        except (django.db.Error, psycopg.Error) as error:
+            why = why_unusable(error)
+            if not why or "--traceback" in sys.argv:
+                raise
+            sys.exit(f"{PROGRAM}: the database cannot be used: {why}")
+
+
+def _run() -> None:
+    arguments = bootstrap.prepare([PROGRAM, *sys.argv[1:]], os.environ)
+    if arguments[1:] in (["version"], ["--version"]):
+        sys.stdout.write(f"coderapi {__version__}\n")
+    elif arguments[1:2] == ["options"]:
+        # It must work above all where settings are wrong and would not load.
+        load_command_class("coderapi", "options").run_from_argv(arguments)
+    else:
+        execute_from_command_line(arguments)
 
 
 def _complaint(text: str) -> str:

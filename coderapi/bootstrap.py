@@ -11,17 +11,22 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
+from django.core import management
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import find_commands
 from environ import Env
 
-from coderapi import __version__
 from kernel import datadir
+from kernel.commands import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire
-from kernel.release import is_development
+from kernel.release import PROGRAM
 from options.configuration import Configuration, ConfigurationError
+from options.errors import nearest_name
+from options.option import ValueSource
 from options.sources.flags import parse_flags, unknown_flag
 from options.start import load_for_start
 
@@ -46,16 +51,48 @@ OWN_FLAGS = {
     "options": DJANGO_FLAGS | {"--changed", "--check", "--json"},
 }
 NEEDS_NO_DATABASE = frozenset(
-    {"check", "collectstatic", "diffsettings", "help", "makemigrations", "options", "postgres"}
-    | {"spectacular", "startapp", "test", "version"}
+    {"check", "collectstatic", "diffsettings", "help", "make_documents", "makemigrations"}
+    | {"options", "postgres", "spectacular", "startapp", "test", "version"}
 )
+# No other command makes a data directory: with a wrong one it would show an empty database.
+MAKES_DATA = frozenset({"server", "migrate"})
+
+# What Django takes in a command's place.
+DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
+# They stand here because a command's name is looked up before settings load.
+INSTALLED_APPS = [
+    "coderapi.apps.ServiceAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "coderapi.apps.CoderapiConfig",
+    "audit",
+    "jobs",
+    "users",
+    "tokens",
+    "deployment",
+    "experiments",
+    "csp",
+    "stats",
+]
 
 _flags: Flags = []
 _private: list[Handle] = []
 
 
-class StartError(Exception):
+class StartError(ImproperlyConfigured):
     """The process cannot start; the message says why and what to do."""
+
+    def __init__(self, text: str, *, status: int = FAILED) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def server_flags() -> Flags:
@@ -77,9 +114,10 @@ def adopt_flags(flags: Iterable[Sequence[str | None]]) -> None:
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
     """Reads Coder's flags and opens a database. Returns the arguments that are left for Django.
 
-    Raises: StartError when a flag is wrong, or the private database cannot be had.
+    Raises: StartError when the command or a flag is wrong, or the private database cannot be had.
     """
     command = argv[1] if len(argv) > 1 else "help"
+    _refuse_unknown(command)
     arguments = list(argv[2:])
     try:
         if environ.get(ENV_FILE):
@@ -87,22 +125,41 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
         if _needs_database(command, arguments) and not _names_database(environ):
-            _open_private_database(environ)
-    except (ImproperlyConfigured, PostgresError, datadir.DataDirectoryError) as error:
+            _open_private_database(environ, make=command in MAKES_DATA)
+    except (PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [*argv[:2], *arguments]
+
+
+def _refuse_unknown(command: str) -> None:
+    known = {*find_commands(str(Path(management.__file__).parent)), *DJANGO_ENTRIES}
+    for app in INSTALLED_APPS:
+        package = find_spec(app.partition(".apps.")[0])
+        for folder in (package and package.submodule_search_locations) or ():
+            known.update(find_commands(str(Path(folder, "management"))))
+    if command not in known:
+        nearest = nearest_name(command, known)
+        hint = f" Did you mean {nearest}?" if nearest else ""
+        raise StartError(
+            f"There is no command {command!r}.{hint} `{PROGRAM} help` lists all.", status=MISUSED
+        )
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
     """Returns what this environment and the flags say.
 
-    Raises: ImproperlyConfigured with a line for each mistake of any source.
+    Raises: StartError with a line for each mistake of any source.
     """
-    development = is_development(BASE_DIR, __version__)
     try:
-        return load_for_start(environ, flags=server_flags(), development=development)
+        return load_for_start(environ, flags=server_flags())
     except ConfigurationError as error:
-        raise ImproperlyConfigured(str(error)) from error
+        raise StartError(str(error), status=status_of(error)) from error
+
+
+def status_of(error: ConfigurationError) -> int:
+    """Returns the exit status: the command line may be at fault, or only what stands elsewhere."""
+    is_misused = any(each.source is ValueSource.FLAG for each in error.errors)
+    return MISUSED if is_misused else FAILED
 
 
 def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
@@ -136,7 +193,7 @@ def _take_flags(
         if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]
     ]
     if unknown:
-        raise StartError("\n".join([*unknown, *_other_mistakes(environ)]))
+        raise StartError("\n".join([*unknown, *_other_mistakes(environ)]), status=MISUSED)
     return list(parsed.rest)
 
 
@@ -144,7 +201,7 @@ def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
     """Lists what else is wrong, so that everything is told at once."""
     try:
         configuration(environ)
-    except ImproperlyConfigured as error:
+    except StartError as error:
         yield str(error)
 
 
@@ -161,17 +218,21 @@ def _names_database(environ: MutableMapping[str, str]) -> bool:
     return bool(found["DATABASE_URL"] or found["pg_connection_url"])
 
 
-def _open_private_database(environ: MutableMapping[str, str]) -> None:
+def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
     _end_like_an_exit()
-    directory = datadir.ensure(datadir.data_dir(environ))
-    handle = acquire(directory)
+    directory = datadir.data_dir(environ)
+    handle = acquire(directory, make=make)
     atexit.register(handle.release)
     _private[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
-        datadir.secret(directory, "secret_key", lambda: secrets.token_urlsafe(64))
+        datadir.secret(directory, "secret_key", _new_secret_key if make else None)
         # The file's name, not the key, so that no child's environment shows it.
         environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
+
+
+def _new_secret_key() -> str:
+    return secrets.token_urlsafe(64)
 
 
 def _end_like_an_exit() -> None:

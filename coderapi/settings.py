@@ -93,28 +93,7 @@ DATABASES = databases(
 # --- Django -----------------------------------------------------------------------------------
 
 DEBUG = False
-INSTALLED_APPS = [
-    "coderapi.apps.ServiceAdminConfig",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "django.contrib.postgres",
-    "corsheaders",
-    "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
-    "coderapi.apps.CoderapiConfig",
-    "audit",
-    "jobs",
-    "users",
-    "tokens",
-    "deployment",
-    "experiments",
-    "csp",
-    "stats",
-]
+INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",
     "kernel.http.metrics.RequestMetricsMiddleware",

@@ -56,18 +56,18 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def as_csv(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
-    fields = _field_names(queryset.model, without)
+    fields = field_names(queryset.model, without)
     lines = csv_lines(rows_in_pages(queryset, fields), fields)
     return _download(lines, "text/csv; charset=utf-8", f"{queryset.model._meta.model_name}.csv")
 
 
 def as_json_lines(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
-    lines = json_lines(rows_in_pages(queryset, _field_names(queryset.model, without)))
+    lines = json_lines(rows_in_pages(queryset, field_names(queryset.model, without)))
     name = f"{queryset.model._meta.model_name}.jsonl"
     return _download(lines, "application/jsonl; charset=utf-8", name)
 
 
-def _field_names(model: type[Model], without: Collection[str]) -> list[str]:
+def field_names(model: type[Model], without: Collection[str] = ()) -> list[str]:
     return [f.attname for f in model._meta.concrete_fields if f.attname not in without]
 
 

@@ -8,8 +8,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kernel.release import PROGRAM
+
 VARIABLE = "CODERAPI_DATA_DIR"
 SYSTEM_WIDE = Path("/var/lib/coderapi")
+
+# How the names begin of what this service keeps in it.
+OURS = ("postgres.", "secret_key", "first-owner.txt", "tls-", "embedded-postgres-")
 
 # Root's PostgreSQL runs as another account, which may pass through the directory, but not list it.
 PRIVATE, PASSABLE = 0o700, 0o711
@@ -36,7 +41,8 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 def ensure(path: Path) -> Path:
     """Makes the directory if need be, closed to other people, and checks that it is writable.
 
-    Raises: DataDirectoryError when it is no directory, or cannot be made or written.
+    Raises: DataDirectoryError when it is no directory, is somebody else's, or cannot be made or
+    written.
     """
     mode = PASSABLE if os.geteuid() == 0 else PRIVATE
     try:
@@ -46,21 +52,49 @@ def ensure(path: Path) -> Path:
             path.chmod(mode)
     except OSError as error:
         raise DataDirectoryError(_unusable(path, f"cannot be made ({error.strerror})")) from error
+    _check(path)
+    return path
+
+
+def existing(path: Path) -> Path:
+    """Returns the directory, and makes nothing. Raises: DataDirectoryError where it has no data."""
+    if not os.path.lexists(path):
+        raise DataDirectoryError(_without_data(path, "does not exist"))
+    if not _check(path):
+        raise DataDirectoryError(_without_data(path, "is empty"))
+    return path
+
+
+def _check(path: Path) -> bool:
+    """Refuses what cannot be a data directory. Returns whether there are data of this service."""
     if not path.is_dir():
         raise DataDirectoryError(_unusable(path, "is not a directory"))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise DataDirectoryError(_unusable(path, "cannot be written by this user"))
-    return path
+    names = sorted(file.name for file in path.iterdir())
+    if any(f"{name}.".startswith(OURS) for name in names):
+        return True
+    for name in names:
+        if not name.startswith(".") and name != "lost+found":
+            why = f"holds other files, such as {name}, and no data of this service"
+            raise DataDirectoryError(_unusable(path, why))
+    return False
 
 
-def secret(path: Path, name: str, make: Callable[[], str]) -> str:
+def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     """Returns the secret in the file `name`; the first caller makes it, for all others too.
 
-    Raises: DataDirectoryError when the file holds no text, or cannot be read or written.
+    Raises: DataDirectoryError when the file is not there and `make` is None, holds no text, or
+    cannot be read or written.
     """
     file = path / name
     try:
         if not file.exists():
+            if make is None:
+                raise DataDirectoryError(
+                    f"{file} is missing: restore it from a backup; `{PROGRAM} server` makes a new "
+                    "one, and then everybody signs in to the admin again."
+                )
             _publish(file, make())
         kept = file.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -118,6 +152,13 @@ def _home() -> Path:
         raise DataDirectoryError(
             f"No home directory is known for the data: set {VARIABLE} to a directory."
         ) from error
+
+
+def _without_data(path: Path, why: str) -> str:
+    return (
+        f"Data directory: {path} {why}. `{PROGRAM} server` or `{PROGRAM} migrate` makes one there. "
+        f"If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for a database of yours."
+    )
 
 
 def _unusable(path: Path, why: str) -> str:

@@ -37,13 +37,10 @@ from types import ModuleType
 from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
+
+from kernel.commands import BaseCommand, HelpFormatter
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
@@ -364,8 +361,8 @@ class Taken(NamedTuple):
     good: int
 
 
-class _Formatter(DjangoHelpFormatter):
-    """Leaves a text of several lines as it is, so that examples stay whole."""
+class _Formatter(HelpFormatter):
+    """Leaves a text of several lines as it is, so that examples of rows stay whole."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
@@ -384,9 +381,9 @@ class LinesCommand(BaseCommand):
     formats: ClassVar[str]
 
     def create_parser(self, *names: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            *names, formatter_class=_Formatter, epilog=self.formats, **options
-        )
+        parser = super().create_parser(*names, formatter_class=_Formatter, **options)
+        parser.epilog = f"{parser.epilog}\n\n{self.formats}"
+        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

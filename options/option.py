@@ -72,6 +72,7 @@ class Option:
     of only telling it to clients, and `remark` why it does not where that could surprise. A
     `secret` is never shown, stands in no YAML file, and can be read from the file that `<env>_FILE`
     names. `own` marks a setting of this service, which is none of Coder's.
+    An empty variable counts as not set, unless `empty_counts`.
 
     Three spellings follow from the variable where nothing else is said, as in the group TLS with
     CODER_TLS_MIN_VERSION: the flag `tls-min-version`, the YAML key `minVersion` and the JSON path
@@ -97,6 +98,7 @@ class Option:
     obeyed: bool = False
     remark: str = FOLLOWS
     own: bool = False
+    empty_counts: bool = False
 
     def __post_init__(self) -> None:
         if self.flag is FOLLOWS:

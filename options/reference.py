@@ -25,6 +25,9 @@ environment of Coder's server: `CODERAPI_HTTP_ADDRESS` over the HTTP Address, an
 over the Postgres Connection URL. Clients still see the option. `.env.example` lists all variables
 of this service's own.
 
+An empty variable counts as not set. For the HTTP Address and the Human Log Location it does not:
+there, empty switches off what the default switches on.
+
 * `manage.py options` shows the values in force and the source of each, and then the same of this
   service's own settings.
 * `manage.py options --check FILE` lists the mistakes of a YAML file.

@@ -35,18 +35,18 @@ _LOG_OPTIONS = (
 type _Complaint = tuple[str, str, str]
 
 
-def load_for_start(environ: Mapping[str, str], *, flags: Flags, development: bool) -> Configuration:
+def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration:
     """Returns the configuration of a server that starts now on this machine.
 
     Raises: ConfigurationError with everything that is wrong, or that cannot be obeyed.
     """
-    found = load(environ, flags=flags, defaults=computed_defaults(environ, development=development))
+    found = load(environ, flags=flags, defaults=computed_defaults(environ))
     if refused := refusals(found):
         raise ConfigurationError(refused, warnings=found.warnings)
     return found
 
 
-def computed_defaults(environ: Mapping[str, str], *, development: bool) -> dict[str, str]:
+def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
     """Returns the default texts, by JSON path, that depend on the machine or Coder's release."""
     above = environ.get("CACHE_DIRECTORY") or environ.get("XDG_CACHE_HOME")
     if not above:
@@ -56,7 +56,7 @@ def computed_defaults(environ: Mapping[str, str], *, development: bool) -> dict[
     version = environ.get(CODER_VERSION) or by_env(OWN_OPTIONS)[CODER_VERSION].default
     if version != "0.0.0":
         defaults["docs_url"] = f"https://coder.com/docs/@v{version}"
-    if development:
+    if version == "0.0.0" or "-devel" in version:
         defaults["update_check"] = "false"
     return defaults
 

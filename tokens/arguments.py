@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from kernel.commands import UsageError
 from kernel.durations import DurationError, parse_positive_duration, to_timedelta
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User
@@ -24,18 +25,18 @@ def find_user(name: str) -> User:
 
 
 def lifetime_ns(flag: str, text: str) -> int:
-    """Reads a duration above 0. Raises: CommandError that names the flag."""
+    """Reads a duration above 0. Raises: UsageError that names the flag."""
     try:
         return parse_positive_duration(text)
     except DurationError as error:
-        raise CommandError(f"{flag} {text!r} {error}.") from None
+        raise UsageError(f"{flag} {text!r} {error}.") from None
 
 
 def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
-    """Returns the scopes by Coder's names. Raises: CommandError that names the flag."""
+    """Returns the scopes by Coder's names. Raises: UsageError that names the flag."""
     for name in names:
         if canonical(name) not in KNOWN:
-            raise CommandError(f"{flag} {name!r}: there are {', '.join(sorted(KNOWN))}.")
+            raise UsageError(f"{flag} {name!r}: there are {', '.join(sorted(KNOWN))}.")
     return [canonical(name) for name in names]
 
 
@@ -44,8 +45,12 @@ def add_key_filters(parser: CommandParser) -> None:
     parser.add_argument("--id", action="append", default=[], help="only this key; may be repeated")
     parser.add_argument("--name", default="", help="only tokens whose name holds this text")
     parser.add_argument("--kind", choices=["token", "session"], help="only tokens, or session keys")
-    parser.add_argument("--unused-for", default="", help="not used for so long, such as 90d")
-    parser.add_argument("--lifetime-over", default="", help="only those that may live longer")
+    parser.add_argument(
+        "--unused-for", default="", metavar="DURATION", help="not used for so long, such as 90d"
+    )
+    parser.add_argument(
+        "--lifetime-over", default="", metavar="DURATION", help="only those that may live longer"
+    )
     parser.add_argument("--scope", default="", help="only those with this scope")
 
 

@@ -175,6 +175,12 @@ def key_object(key: APIKey) -> Any:
     return wire.apply("codersdk.APIKey", _members({name: getattr(key, name) for name in SHOWN}))
 
 
+def owned_key_object(key: APIKey) -> Any:
+    """Renders a key with its owner's name. Shape: codersdk.APIKeyWithOwner."""
+    row = {name: getattr(key, name) for name in SHOWN}
+    return token_object({**row, "user__username": key.user.username})
+
+
 def token_object(row: Mapping[str, Any]) -> Any:
     """Renders a row of `selectors.tokens` likewise. Shape: codersdk.APIKeyWithOwner."""
     members = {**_members(row), "username": row["user__username"]}

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from coderapi.bootstrap import private_database
+from kernel.commands import BaseCommand
 from kernel.loops import Backoff, repeat
 from kernel.postgres import Handle, PostgresError
 from options.reference import flag_help
 
 logger = logging.getLogger(__name__)
 
-WIDTH = 92
 WATCH_SECONDS = 1.0
 # So soon a repair, such as room on the disk, is noticed.
 MAX_PAUSE_SECONDS = 4.0
-
-
-class _Verbatim(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the epilog, and Django's arguments as few as they are."""
 
 
 class ServerCommand(BaseCommand):
@@ -36,13 +30,11 @@ class ServerCommand(BaseCommand):
     """
 
     requires_system_checks: list[str] = []
-    # Its short form -v is Coder's shorthand for --verbose.
-    suppressed_base_arguments = {"--verbosity"}
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
-        parser.formatter_class = _Verbatim
-        parser.description = textwrap.fill(parser.description or "", WIDTH)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Of two texts after the options, a reader of a long list finds the first.
+        parser.description = f"{parser.description}\n\n{parser.epilog}"
         parser.epilog = f"Coder's options:\n\n{flag_help()}"
         return parser
 

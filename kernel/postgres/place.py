@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from kernel.datadir import PASSABLE, DataDirectoryError, ensure
+from kernel.datadir import PASSABLE, DataDirectoryError, ensure, existing
 from kernel.postgres.account import Account, PostgresError, account_for
 
 ROLE = DATABASE = "coderapi"
@@ -111,13 +111,13 @@ class Place:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def prepared(data_dir: Path) -> Place:
-    """Returns the place under a data directory, which is made if need be, for its account to enter.
+def prepared(data_dir: Path, *, make: bool = True) -> Place:
+    """Returns the place under a data directory, which its account can enter.
 
-    Raises: PostgresError.
+    With `make` the directory is made if need be. Raises: PostgresError.
     """
     try:
-        root = ensure(data_dir).resolve()
+        root = (ensure if make else existing)(data_dir).resolve()
     except DataDirectoryError as error:
         raise PostgresError(str(error)) from error
     account = account_for(root)

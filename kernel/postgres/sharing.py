@@ -94,13 +94,15 @@ class Stopped:
     holders: list[str]
 
 
-def acquire(data_dir: Path, *, only: Source | None = None, durable: bool = True) -> Handle:
-    """Takes a share in the cluster under the directory; makes and starts it if need be.
+def acquire(
+    data_dir: Path, *, make: bool = True, only: Source | None = None, durable: bool = True
+) -> Handle:
+    """Takes a share in the cluster under the directory, and starts it if need be.
 
-    Without `durable` it is quicker, and lost with the machine's power: for data to throw away.
-    Raises: PostgresError.
+    With `make` it is made if there is none. Without `durable` it is quicker, and lost with the
+    machine's power: for data to throw away. Raises: PostgresError.
     """
-    place = prepared(data_dir)
+    place = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(place) as lock:
         clear_away(place)
         place.cluster.stopped.unlink(missing_ok=True)
@@ -124,9 +126,7 @@ def stop(data_dir: Path) -> Stopped:
 
     Raises: PostgresError when it does not stop.
     """
-    place = prepared(data_dir)
-    if place.cluster.major is None:
-        return Stopped(was_running=False, holders=[])
+    place = inhabited(data_dir)
     with _transition(place):
         held_by = holders_of(place)
         stopped = life.stop(place, place.cluster, binaries=fitting(place))
@@ -147,16 +147,23 @@ def address(data_dir: Path) -> tuple[str, bool]:
 
     Raises: PostgresError while there is no cluster.
     """
-    place = prepared(data_dir)
-    if place.cluster.major is None:
-        raise PostgresError(
-            f"There is no private PostgreSQL under {place.data_dir} yet: "
-            f"`{PROGRAM} postgres serve` or `{PROGRAM} server` makes one."
-        )
+    place = inhabited(data_dir)
     server = life.running(place.cluster)
     if server and server.ready:
         return url(place.cluster, server.sockets), True
     return url(place.cluster, sockets_directory(place.cluster)), False
+
+
+def inhabited(data_dir: Path) -> Place:
+    """Returns the place that has a cluster. Makes nothing. Raises: PostgresError without one."""
+    place = prepared(data_dir, make=False)
+    if place.cluster.major is None and place.upgraded.major is None:
+        raise PostgresError(
+            f"There is no private PostgreSQL under {place.data_dir} yet: `{PROGRAM} server` or "
+            f"`{PROGRAM} migrate` makes one. If it is elsewhere, set CODERAPI_DATA_DIR, or "
+            "DATABASE_URL for a database of yours."
+        )
+    return place
 
 
 def fitting(place: Place, *, only: Source | None = None) -> Binaries:

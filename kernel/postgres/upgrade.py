@@ -15,9 +15,8 @@ from kernel.postgres.place import (
     Cluster,
     Place,
     client_environment,
-    prepared,
 )
-from kernel.postgres.sharing import alone, clear_away, fitting
+from kernel.postgres.sharing import alone, clear_away, fitting, inhabited
 
 
 def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
@@ -26,11 +25,9 @@ def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
     Returns None when the data is on the newest version already.
     Raises: PostgresError when the cluster is in use, or programs of either version are missing.
     """
-    place = prepared(data_dir)
+    place = inhabited(data_dir)
     with alone(place) as lock:
         clear_away(place)
-        if place.cluster.major is None:
-            raise PostgresError(f"There is no private PostgreSQL under {place.data_dir} yet.")
         old = fitting(place)
         new = _newest(place)
         if new.major <= old.major:

@@ -77,6 +77,7 @@ NETWORKING_OPTIONS = (
         Text(),
         env="CODER_HTTP_ADDRESS",
         default="127.0.0.1:3000",
+        empty_counts=True,
         group=HTTP,
         external_workspace_proxies=True,
         obeyed=True,

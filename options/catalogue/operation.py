@@ -181,6 +181,7 @@ OPERATION_OPTIONS = (
         yaml="humanPath",
         json_path="logging.human",
         default="/dev/stderr",
+        empty_counts=True,
         external_workspace_proxies=True,
         obeyed=True,
     ),

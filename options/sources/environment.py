@@ -65,7 +65,7 @@ def _read_options(
         if text and path:
             problem = f"is set, and so is {file_variable}; keep one of them"
             gathered.refuse(variable, problem, option=option.name)
-        elif text:
+        elif text or (option.empty_counts and variable in variables):
             gathered.add(option, variable, text)
         elif file_variable and path:
             _read_secret(option, file_variable, path, gathered)

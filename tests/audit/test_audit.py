@@ -78,7 +78,7 @@ def test_export_holds_every_entry_the_oldest_first() -> None:
     assert [line["action"] for line in export("--since", since)] == ["second.thing"]
     assert [line["action"] for line in export("--until", since)] == ["first.thing"]
     assert [line["action"] for line in export("--action", "first.thing")] == ["first.thing"]
-    with pytest.raises(CommandError, match="neither a day nor a moment"):
+    with pytest.raises(CommandError, match="neither a day nor a time"):
         export("--since", "yesterday")
 
 

@@ -197,9 +197,9 @@ def test_two_servers_that_start_at_once_migrate_one_after_the_other(
 # --- What is refused --------------------------------------------------------------------------
 
 
-def refusal(server: Server) -> str:
+def refusal(server: Server, *, status: int = 1) -> str:
     """The one line that it ends with."""
-    assert server.process.wait(30) == 1
+    assert server.process.wait(30) == status
     wait_for(lambda: not server.all_processes())
     text = server.log.read_text()
     assert "Traceback" not in text
@@ -228,7 +228,7 @@ def test_a_database_that_cannot_be_used_is_named_as_the_cause(start: Start, data
 
 
 def test_a_wrong_flag_is_refused_without_its_value(start: Start) -> None:
-    text = refusal(start("--postgres-ulr=postgresql://me:hunter2@db/x"))
+    text = refusal(start("--postgres-ulr=postgresql://me:hunter2@db/x"), status=2)
     assert "--postgres-ulr: no such flag" in text
     assert "hunter2" not in text
 

@@ -77,7 +77,7 @@ def test_program_says_its_version(installed: Path, elsewhere: Path, argument: st
 
 def test_messages_name_the_installed_program(installed: Path, elsewhere: Path) -> None:
     refused = coderapi(installed, "server", "--no-such-flag", cwd=elsewhere)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert refused.stderr.startswith("coderapi: ")
     advised = " ".join(coderapi(installed, "server", "--help", cwd=elsewhere).stdout.split())
     assert "`coderapi options`" in advised

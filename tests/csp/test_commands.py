@@ -66,7 +66,7 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
     send(member, legacy(blocked_uri="moz-extension"))
     listed = run("csp_top")
     assert "script-src-elem blocked cdn.example.net on https://coder.example.com" in listed
-    assert "1 of 1 findings." in listed
+    assert "1 of 1 groups." in listed
     assert "moz-extension" in run("csp_top", noise=True)
 
 

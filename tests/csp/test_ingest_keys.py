@@ -249,7 +249,7 @@ def test_retirement_that_cannot_be_is_refused_with_a_sentence() -> None:
     run("create_ingest_key", "--origin", ORIGIN, "--name", "site")
     with pytest.raises(CommandError, match="no ingest key 'sit'"):
         run("retire_ingest_key", "sit")
-    for wrong in ("2026-12-01", "soon", "0001-01-01T00:00:00+14:00"):
+    for wrong in ("2026-13-01", "soon", "0001-01-01T00:00:00+14:00"):
         with pytest.raises(CommandError, match=wrong[:4]):
             run("retire_ingest_key", "site", "--at", wrong)
     run("retire_ingest_key", "site")

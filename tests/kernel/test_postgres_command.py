@@ -44,7 +44,7 @@ def start(open_directory: Path) -> Iterator[Start]:
 def test_served_database_answers_until_sigterm(start: Start) -> None:
     before = ended(start("url"))
     assert before.returncode == 1
-    assert "There is no private PostgreSQL under" in before.stderr
+    assert "is empty. `manage.py server` or `manage.py migrate` makes one there" in before.stderr
 
     server = start("serve")
     assert server.stdout
@@ -89,7 +89,7 @@ def test_failed_query_is_a_failed_command(start: Start) -> None:
 
 def test_arguments_are_for_psql_alone(start: Start) -> None:
     refused = ended(start("stop", "now"))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "stop takes no arguments, and got now." in refused.stderr
 
 

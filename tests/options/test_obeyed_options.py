@@ -57,7 +57,6 @@ def server(logs: Path) -> Iterator[Obeying]:
         CODER_SWAGGER_ENABLE="true",
         CODER_TELEMETRY_ENABLE="false",
         CODER_AGENT_STATS_REFRESH_INTERVAL="1h",
-        CODER_LOGGING_HUMAN="",
         CODER_LOGGING_JSON=str(logs / "json"),
         CODER_LOGGING_STACKDRIVER=str(logs / "stackdriver"),
         CODER_LOG_FILTER="^coderapi[.]",

@@ -403,13 +403,12 @@ def test_old_redirect_switch_becomes_the_new_one_under_tls(line: str, redirects:
 
 
 def test_computed_defaults_replace_those_of_the_catalogue() -> None:
-    defaults = computed_defaults({"HOME": "/home/x"}, development=True)
+    defaults = computed_defaults({"HOME": "/home/x"})
     configuration = load({}, defaults=defaults)
     assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.29.0"
     assert configuration["cache_directory"] == "/home/x/.cache/coder"
-    assert configuration["update_check"] is False
+    assert configuration["update_check"] is True
     assert configuration.sources["update_check"] is ValueSource.DEFAULT
-    assert configuration.option("Update Check").default == "false"
 
 
 def test_values_worked_out_at_the_start_keep_their_source() -> None:
@@ -438,6 +437,6 @@ def test_values_worked_out_at_the_start_keep_their_source() -> None:
 def test_option_that_cannot_be_obeyed_is_refused_by_name(line: str, wanted: str) -> None:
     environ, flags = said(line)
     with pytest.raises(ConfigurationError) as raised:
-        load_for_start(environ, flags=flags, development=False)
+        load_for_start(environ, flags=flags)
     (error,) = raised.value.errors
     assert wanted in str(error)

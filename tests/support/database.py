@@ -37,6 +37,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         for name in filter(FOREIGN.match, list(os.environ)):
             del os.environ[name]
         os.environ.update(DATABASE_URL=url, CODERAPI_SECRET_KEY=SECRET_KEY)
+        # No server that a test starts asks the network.
+        os.environ["CODER_UPDATE_CHECK"] = "false"
     return (yield)
 
 

@@ -40,7 +40,6 @@ class Server(Program):
         usual = {
             "CODERAPI_DATA_DIR": str(log.parent),
             "CODERAPI_WEB_WORKERS": "1",
-            "CODER_UPDATE_CHECK": "false",
         }
         super().__init__(
             "server", "--http-address", address, *arguments, log=log, **{**usual, **more}

@@ -119,7 +119,6 @@ class Program:
     directory: Path | None = None
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
-        """An empty variable counts as one that is not set."""
         self.mark = f"TEST_MARK={uuid.uuid4().hex}"
         self.log = log
         name, _, value = self.mark.partition("=")
@@ -127,7 +126,7 @@ class Program:
             self.process = subprocess.Popen(
                 [*self.entry, *arguments],
                 cwd=self.directory,
-                env={k: v for k, v in {**os.environ, **environment, name: value}.items() if v},
+                env={**os.environ, **environment, name: value},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

@@ -4,9 +4,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from coderapi import generated
+from kernel.commands import BaseCommand
 
 
 class Command(BaseCommand):
@@ -15,11 +16,19 @@ class Command(BaseCommand):
         "directory or another; with --check, shows how the ones there differ from that and fails "
         "when they do."
     )
+    examples = "\n--check"
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("directory", nargs="?", type=Path, default=Path())
-        parser.add_argument("--check", action="store_true", help="Write nothing, only compare.")
+        parser.add_argument(
+            "directory",
+            nargs="?",
+            type=Path,
+            default=Path(),
+            metavar="DIRECTORY",
+            help="where; by default here",
+        )
+        parser.add_argument("--check", action="store_true", help="write nothing, only compare")
 
     def handle(self, *, directory: Path, check: bool, **options: Any) -> str:
         if not check:

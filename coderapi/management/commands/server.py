@@ -43,12 +43,16 @@ class Command(ServerCommand):
         "every option of Coder's server as a flag, a variable or from the YAML file of -c. "
         f"`{PROGRAM} options` shows their values, and those of this service's own settings."
     )
+    examples = (
+        "--http-address 0.0.0.0:3000 --access-url https://coder.example.com\n"
+        "--config coder.yaml --web-only"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--web-only",
             action="store_true",
-            help=f"Serve HTTP without the jobs; `{PROGRAM} worker` runs them elsewhere.",
+            help=f"serve HTTP without the jobs; `{PROGRAM} worker` runs them elsewhere",
         )
 
     def handle(self, *, web_only: bool, **options: Any) -> str | None:

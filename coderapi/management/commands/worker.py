@@ -23,6 +23,7 @@ class Command(ServerCommand):
         "own time to end. Any number of workers may run. Takes Coder's flags as "
         f"`{PROGRAM} server` does."
     )
+    examples = "--config coder.yaml"
 
     def handle(self, **options: Any) -> None:
         warn_of_options()

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.services import SYSTEM
 from csp.services import create_ingest_key
+from kernel.commands import BaseCommand
 
 
 class Command(BaseCommand):
     help = "Makes a public key with which the browsers of named origins report CSP violations."
+    examples = "--origin https://coder.example.com --name staging"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -19,10 +21,10 @@ class Command(BaseCommand):
             action="append",
             required=True,
             metavar="https://…",
-            help="An origin whose pages may report; may be given again.",
+            help="an origin whose pages may report; may be given again",
         )
         parser.add_argument(
-            "--name", help="What it is called; by default the first origin's host, and a number."
+            "--name", help="what it is called; by default the first origin's host, and a number"
         )
 
     def handle(self, *args: Any, origin: list[str], name: str | None, **options: Any) -> str:

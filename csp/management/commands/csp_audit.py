@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from csp.scrubbing.audit import findings
+from kernel.commands import ListingCommand
 
 
-class Command(BaseCommand):
-    help = "Looks through all that is stored of CSP reports for anything that looks like a secret."
+class Command(ListingCommand):
+    help = (
+        "Looks through all that is stored of CSP reports for anything that looks like a secret, "
+        "and lists the places. Fails if there are any."
+    )
+    examples = "\n--json"
 
     def handle(self, *args: Any, **options: Any) -> str:
         found = 0
         for finding in findings():
             found += 1
-            self.stdout.write(f"{finding.table} {finding.key}: {finding.column}")
+            self.row(f"{finding.table} {finding.key}: {finding.column}", **asdict(finding))
         if found:
             raise CommandError(f"{found} stored values look like secrets; they are not shown.")
         return "Nothing that is stored looks like a secret."

@@ -3,11 +3,13 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from csp.export import field_names
 from csp.models import Group
 from csp.selectors import visible_groups
 from csp.writing.reach import shown
+from kernel.commands import ListingCommand
 
 MAX_LIMIT = 100_000
 
@@ -19,12 +21,16 @@ def how_many(text: str) -> int:
     return number
 
 
-class Command(BaseCommand):
-    help = "Lists the findings that reach the most people."
+class Command(ListingCommand):
+    help = "Lists the groups of CSP reports that reach the most people."
+    examples = "--limit 5\n--noise --json"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--limit", type=how_many, default=20, help="How many (20).")
-        parser.add_argument("--noise", action="store_true", help="With what noise rules hide.")
+        parser.add_argument(
+            "--limit", type=how_many, default=20, metavar="NUMBER", help="how many (20)"
+        )
+        parser.add_argument("--noise", action="store_true", help="with what noise rules hide")
+        super().add_arguments(parser)
 
     def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:
         groups = Group.objects.all() if noise else visible_groups()
@@ -32,9 +38,10 @@ class Command(BaseCommand):
         if listed:
             self.stdout.write("    clients       pages   reports  what")
         for group in listed:
-            self.stdout.write(
+            self.row(
                 f"{shown(group.client_days):>11} {shown(group.pages):>11} "
                 f"{group.visible_count:9,}  "
-                f"{group} on {group.document}"
+                f"{group} on {group.document}",
+                **{name: getattr(group, name) for name in field_names(Group)},
             )
-        return f"{len(listed)} of {groups.count()} findings."
+        return f"{len(listed)} of {groups.count()} groups."

@@ -66,6 +66,7 @@ class Command(LinesCommand):
             f"{shape}:\n{json.dumps(example)}" for shape, example in EXAMPLES.items()
         )
     )
+    examples = "reports.jsonl\n- <reports.jsonl"
     adds_bad_lines = True
 
     def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:

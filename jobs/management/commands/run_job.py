@@ -2,20 +2,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from jobs import registry
 from jobs.registry import JobError
 from jobs.services import run_job
+from kernel.commands import BaseCommand
 
 
 class Command(BaseCommand):
     help = "Runs one job now, whether it is due or not, and records the run."
+    examples = "prune_api_keys"
 
     def add_arguments(self, parser: CommandParser) -> None:
         names = ", ".join(job.name for job in registry.all_jobs())
-        parser.add_argument("name", help=f"One of {names}.")
+        parser.add_argument("name", metavar="NAME", help=f"one of {names}")
 
     def handle(self, *, name: str, **options: Any) -> str:
         try:

@@ -6,25 +6,18 @@ from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from jobs.services import run_job
 from jobs.worker import keep_running
+from kernel.commands import BaseCommand, UsageError, moment
 from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
 from kernel.loops import run_until_signalled
-from stats.ingest.rows import moment
 from stats.jobs import COLLECT
 from stats.models import Snapshot
 from stats.selectors import refresh_interval
 from stats.services import FIVE_MINUTES, SnapshotError, backfill, collect_snapshot
-
-
-def moment_argument(text: str) -> datetime:
-    try:
-        return moment(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
 
 
 def _interval(text: str) -> timedelta:
@@ -39,36 +32,44 @@ def _interval(text: str) -> timedelta:
 
 class Command(BaseCommand):
     help = "Takes a snapshot of the deployment's figures: once, again and again, or of the past."
+    examples = (
+        "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
+        "--since 2026-01-01 --until 2026-02-01 --every 5m"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
-        how.add_argument("--once", action="store_true", help="One snapshot; the default.")
-        how.add_argument("--loop", action="store_true", help="One each interval, until SIGTERM.")
+        how.add_argument("--once", action="store_true", help="one snapshot; the default")
+        how.add_argument("--loop", action="store_true", help="one each interval, until SIGTERM")
         how.add_argument(
             "--at",
-            type=moment_argument,
-            help="The moment to take it of, such as 2026-01-31T12:00:00Z. "
-            "Workspaces are counted as they are known now.",
+            type=moment,
+            metavar="TIME",
+            help="the moment to take it of; workspaces are counted as they are known now",
         )
         how.add_argument(
             "--since",
-            type=moment_argument,
-            help="Takes a snapshot for each interval from then on that has none, as far as raw "
-            "rows are kept. Workspaces that reported count as running.",
+            type=moment,
+            metavar="TIME",
+            help="take a snapshot for each interval from then on that has none, as far as raw "
+            "rows are kept; workspaces that reported count as running",
         )
-        parser.add_argument("--until", type=moment_argument, help="The end of --since; now.")
+        parser.add_argument(
+            "--until", type=moment, metavar="TIME", help="the end of --since; now by default"
+        )
         parser.add_argument(
             "--every",
             type=_interval,
-            help="The interval, such as 30s: of --loop by default the server's, of --since 5m.",
+            metavar="DURATION",
+            help="the interval, such as 30s; by default of --loop the server's, of --since 5m",
         )
 
     def handle(self, *, loop: bool, **options: Any) -> str:
         at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
         if every and not (loop or since):
-            raise CommandError("--every is an interval, so it goes with --loop or --since.")
+            raise UsageError("--every is an interval, so it goes with --loop or --since.")
         if until and not since:
-            raise CommandError("--until is the end of --since, so it goes with that.")
+            raise UsageError("--until is the end of --since, so it goes with that.")
         if loop:
             return _loop(every or refresh_interval())
         if since:
@@ -103,7 +104,7 @@ def _described(snapshot: Snapshot) -> str:
 def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> str:
     now = timezone.now()
     if since >= (until or now):
-        raise CommandError(f"{since.isoformat()} is not before --until.")
+        raise UsageError(f"--since: {since.isoformat()} is not before --until.")
     taken = sum(1 for _ in backfill(since, until or now, now=now, every=every))
     return f"{taken} snapshots of the past were taken."
 

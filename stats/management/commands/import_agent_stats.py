@@ -10,6 +10,7 @@ class Command(ImportCommand):
         "before count once, so an import that was stopped is run again. Of hours that are over, "
         "each 5 minutes without a snapshot gets one."
     )
+    examples = "rows.csv.gz"
     kind = "agent"
     thing = "agent row"
     formats = formats(AgentRowSerializer)

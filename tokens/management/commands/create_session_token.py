@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
+from kernel.commands import BaseCommand, UsageError
 from tokens import token_format
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.services import create_api_key
@@ -15,11 +16,15 @@ from users.scopes import ALL
 
 class Command(BaseCommand):
     help = "Makes a session token for a user and prints it, only this once."
+    examples = "--user alice\n--user alice --lifetime 30d --name ci --scope template:read"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the user's name or e-mail address")
         parser.add_argument(
-            "--lifetime", default="", help="such as 24h or 7d; default: the option's"
+            "--lifetime",
+            default="",
+            metavar="DURATION",
+            help="such as 24h or 7d; default: the option's",
         )
         parser.add_argument("--name", default="", help="default: a random one")
         parser.add_argument(
@@ -27,16 +32,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
-        user = find_user(options["user"])
         asked, usual = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
+        wanted: dict[str, Any] = {
+            "lifetime_ns": lifetime_ns("--lifetime", asked) if asked else usual,
+            "token_name": _name(options["name"]),
+            "scopes": known_scopes("--scope", options["scope"]) or [ALL],
+        }
+        user = find_user(options["user"])
         try:
-            new = create_api_key(
-                user,
-                lifetime_ns=lifetime_ns("--lifetime", asked) if asked else usual,
-                token_name=_name(options["name"]),
-                scopes=known_scopes("--scope", options["scope"]) or [ALL],
-                now=timezone.now(),
-            )
+            new = create_api_key(user, **wanted, now=timezone.now())
         except IntegrityError:
             raise CommandError(f"{user} has a token named {options['name']!r} already.") from None
         return new.token
@@ -45,5 +49,5 @@ class Command(BaseCommand):
 def _name(wanted: str) -> str:
     problem = token_format.name_problem(wanted) if wanted else ""
     if problem:
-        raise CommandError(f"--name {wanted!r}: {problem}")
+        raise UsageError(f"--name {wanted!r}: {problem}")
     return wanted or token_format.random_name()

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from kernel.commands import ListingCommand
 from tokens.arguments import add_key_filters, key_line, live_keys
+from tokens.serializers import owned_key_object
 
 
-class Command(BaseCommand):
+class Command(ListingCommand):
     help = "Lists live keys of every kind, never their secrets."
+    examples = "--user alice\n--kind token --lifetime-over 90d --json"
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key_filters(parser)
+        super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> str:
         keys = list(live_keys(options, now=timezone.now()))
         for key in keys:
-            self.stdout.write(key_line(key))
+            self.row(key_line(key), **owned_key_object(key))
         return f"{len(keys)} live keys."

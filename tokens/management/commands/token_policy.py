@@ -1,37 +1,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
+from kernel.commands import ListingCommand, UsageError, add_json_argument
 from kernel.http.errors import APIError
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
+from tokens.serializers import LimitSerializer, owned_key_object
 from users.roles import DISPLAY_NAMES
 
 UNSET = "unset"
+ACTIONS = {
+    "show": "list every rule",
+    "explain": "list the limits of one user, and which rule won",
+    "set": "make or change one rule; lists the tokens that break it",
+    "delete": "remove one rule; keys stay as they are",
+}
 
 
-class Command(BaseCommand):
+class Command(ListingCommand):
     help = (
         "Shows, explains, sets or removes the rules on session tokens. `set --dry-run` lists the "
         "tokens that the rule would break."
     )
+    examples = (
+        "show\nexplain alice\nset --role auditor --max-lifetime 30d --dry-run\n"
+        "set --user alice --max-lifetime 7d --existing shorten\ndelete --deployment"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True)
-        actions.add_parser("show", help="every rule")
-        explain = actions.add_parser("explain", help="the limits of one user, and which rule won")
-        explain.add_argument("user")
-        self._add_set(actions.add_parser("set", help="makes or changes one rule"))
-        _add_subject(actions.add_parser("delete", help="removes one rule; keys stay as they are"))
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        parsers = {
+            name: actions.add_parser(name, help=what, description=f"{what.capitalize()}.")
+            for name, what in ACTIONS.items()
+        }
+        parsers["explain"].add_argument("user", metavar="USER", help="a name or e-mail address")
+        self._add_set(parsers["set"])
+        _add_subject(parsers["delete"])
+        for each in parsers.values():
+            add_json_argument(each)
 
     def _add_set(self, parser: CommandParser) -> None:
         _add_subject(parser)
@@ -41,8 +58,11 @@ class Command(BaseCommand):
             ("--max-live", policy.MAX_LIVE, "how many tokens may live at once"),
             ("--scopes", policy.SCOPES, "with commas between them"),
         ):
-            parser.add_argument(flag, dest=name, help=f"{help_text}, or {UNSET}")
-        parser.add_argument("--tokens-may-mint", choices=["yes", "no", UNSET])
+            metavar = flag.rpartition("-")[2].upper()
+            parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
+        parser.add_argument(
+            "--tokens-may-mint", choices=["yes", "no", UNSET], help="may a token make another"
+        )
         parser.add_argument(
             "--existing",
             choices=list(Existing),
@@ -62,31 +82,41 @@ class Command(BaseCommand):
                 for name in LIMITS
                 if getattr(rule, name) is not None
             ]
-            self.stdout.write("\t".join([rule.subject, *limits]))
+            members = {name: getattr(rule, name) for name in LIMITS}
+            self.row("\t".join([rule.subject, *limits]), rule=rule.subject, **members)
         return f"{len(rules)} rules."
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
         for name, limit in policy.policy_of(user).items():
-            self.stdout.write(f"{name}: {readable(name, limit.value)} ({limit.explanation()})")
+            why = limit.explanation()
+            self.row(
+                f"{name}: {readable(name, limit.value)} ({why})",
+                **LimitSerializer({**asdict(limit), "explanation": why}).data,
+            )
         return f"That holds for {user}."
 
     def _set(self, options: dict[str, Any]) -> str:
         now = timezone.now()
-        rule = _with_limits(_rule(options), options)
-        broken = self._listed(broken_by(rule, now=now))
+        limits = _limits(options)
+        rule = _with_limits(_rule(options), limits)
+        broken, existing, changed = broken_by(rule, now=now), options["existing"], 0
+        is_refused = bool(broken) and not (existing or options["dry_run"])
+        # A change comes before the list, whose reader may leave in its midst.
+        if not (options["dry_run"] or is_refused):
+            chosen = Existing(existing) if existing else None
+            try:
+                changed = configs.save_config(rule, existing=chosen, actor=SYSTEM, now=now)
+            except APIError as error:
+                raise CommandError(f"{error.message} {error.detail}") from None
+        self._list(broken)
+        if is_refused:
+            choices = ", ".join(Existing)
+            raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
         if options["dry_run"]:
             return (
                 f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
             )
-        if broken and not options["existing"]:
-            choices = ", ".join(Existing)
-            raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
-        existing = Existing(options["existing"]) if options["existing"] else None
-        try:
-            changed = configs.save_config(rule, existing=existing, actor=SYSTEM, now=now)
-        except APIError as error:
-            raise CommandError(f"{error.message} {error.detail}") from None
         return f"The rule for {rule.subject} is set; {changed} keys have been changed with it."
 
     def _delete(self, options: dict[str, Any]) -> str:
@@ -94,23 +124,27 @@ class Command(BaseCommand):
         if rule.pk is None:
             raise CommandError(f"There is no rule for {rule.subject}.")
         subject, now = rule.subject, timezone.now()
-        broken = self._listed(broken_by(rule, now=now, deleted=True))
+        broken = broken_by(rule, now=now, deleted=True)
         configs.delete_config(rule, actor=SYSTEM, now=now)
+        self._list(broken)
         return (
             f"The rule for {subject} is removed; {len(broken)} live tokens break those that remain."
         )
 
-    def _listed(self, broken: list[Broken]) -> list[Broken]:
+    def _list(self, broken: list[Broken]) -> None:
         for one in broken:
             used = f"{one.key.last_used:%Y-%m-%d %H:%M}" if one.key.last_used else "never"
             reasons = "; ".join(one.reasons)
-            self.stdout.write(f"{one.key.user}\t{one.key}\tused {used}\t{reasons}")
-        return broken
+            self.row(
+                f"{one.key.user}\t{one.key}\tused {used}\t{reasons}",
+                **owned_key_object(one.key),
+                reasons=one.reasons,
+            )
 
 
 def _add_subject(parser: CommandParser) -> None:
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--user", help="for one user")
+    subject.add_argument("--user", help="for one user, by name or e-mail address")
     subject.add_argument("--role", choices=list(DISPLAY_NAMES), help="for everybody with the role")
     subject.add_argument("--deployment", action="store_true", help="for everybody else")
 
@@ -127,7 +161,7 @@ def _rule(options: dict[str, Any]) -> TokenConfig:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 10**6:
-        raise CommandError(f"--max-live {text!r} is not a number up to a million.")
+        raise UsageError(f"--max-live {text!r} is not a number up to a million.")
     return int(text)
 
 
@@ -143,11 +177,18 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _with_limits(rule: TokenConfig, options: dict[str, Any]) -> TokenConfig:
-    for name, read in READERS.items():
-        text = options[name]
-        if text is not None:
-            setattr(rule, name, None if text == UNSET else read(text))
+def _limits(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the limits that were given, by name; None for one to unset. Raises: UsageError."""
+    return {
+        name: None if options[name] == UNSET else read(options[name])
+        for name, read in READERS.items()
+        if options[name] is not None
+    }
+
+
+def _with_limits(rule: TokenConfig, limits: dict[str, Any]) -> TokenConfig:
+    for name, value in limits.items():
+        setattr(rule, name, value)
     try:
         rule.full_clean()
     except ValidationError as error:

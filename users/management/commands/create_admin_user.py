@@ -4,10 +4,11 @@ import sys
 from getpass import getpass
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from audit.services import SYSTEM
+from kernel.commands import BaseCommand
 from kernel.http.errors import APIError
 from users.models import User
 from users.roles import OWNER
@@ -19,10 +20,14 @@ class Command(BaseCommand):
         "Creates an owner. The password is asked for, or read from the first line of standard "
         "input; it is no argument, which every process of the machine could read."
     )
+    examples = (
+        "--username alice --email alice@example.com\n"
+        "--username alice --email alice@example.com <password.txt"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--username", required=True)
-        parser.add_argument("--email", required=True)
+        parser.add_argument("--username", required=True, help="the name to sign in with")
+        parser.add_argument("--email", required=True, help="the e-mail address")
         parser.add_argument("--name", default="", help="the full name")
 
     def handle(self, *args: Any, **options: Any) -> str:

@@ -1,0 +1,357 @@
+"""Every command by the same rules: its help, how it ends, and `--json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from coderapi import bootstrap
+from kernel.commands import BaseCommand, ListingCommand
+from tests.support.client import APIClient
+from tests.support.commands import manage, run, write_lines
+from tests.support.csp_reports import legacy
+from tests.support.factories import make_key, make_user, utc
+from tests.support.processes import PACKAGES, PROJECT, free_port, migrated_database
+from tests.support.stats_rows import agent_row, workspace_row
+
+COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
+DOCUMENT = (PROJECT / "docs" / "commands.md").read_text()
+USER = "alice"
+
+# A good command line of each command, and whether it prints; in this order one after another.
+WAYS = {
+    "create_admin_user": f"--username {USER} --email {USER}@example.com",
+    "create_session_token": f"--user {USER}",
+    "list_tokens": "",
+    "token_policy": f"explain {USER}",
+    "expire_tokens": "--all --dry-run",
+    "erase_user": f"{USER} --dry-run",
+    "export_audit": "",
+    "create_ingest_key": "--origin https://coder.example.com --name site",
+    "retire_ingest_key": "site --at 2999-01-01",
+    "import_csp_reports": "reports.jsonl",
+    "csp_top": "",
+    "csp_audit": "",
+    "prune_csp_reports": "--dry-run",
+    "import_agent_stats": "rows.jsonl",
+    "import_workspaces": "workspaces.jsonl",
+    "collect_deployment_stats": "",
+    "rebuild_stats": "--since 2026-01-31",
+    "config_history": "",
+    "run_job": "prune_job_runs",
+    "options": "--changed",
+    "postgres": "psql -Atc 'SELECT 1'",
+    "make_documents": "--check",
+    "server": "--write-config",
+    "worker": "",
+}
+# These run without a database, or wait for one.
+WITHOUT_DATABASE = {"make_documents", "options", "server", "worker"}
+# PostgreSQL's own program says what is wrong, and with which status.
+SPEAKS_FOR_ITSELF = {"postgres"}
+RUNS_ON = {"worker"}
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def line(name: str) -> list[str]:
+    return [name, *shlex.split(WAYS[name])]
+
+
+def command(name: str) -> BaseCommand:
+    found = load_command_class(get_commands()[name], name)
+    assert isinstance(found, BaseCommand)
+    return found
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the commands read."""
+    found = tmp_path_factory.mktemp("files")
+    write_lines(found / "reports.jsonl", legacy())
+    write_lines(found / "rows.jsonl", agent_row(utc(2026, 11)))
+    write_lines(found / "workspaces.jsonl", workspace_row(1))
+    return found
+
+
+def ended(name: str, directory: Path, environ: dict[str, str], *, abandoned: bool = False) -> Ended:
+    """Runs the command; `abandoned`, into a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    if abandoned:
+        os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        process = subprocess.Popen(
+            [sys.executable, PROJECT / "manage.py", *line(name)],
+            cwd=directory,
+            env={**os.environ, **environ},
+            stdin=subprocess.PIPE,
+            stdout=pipe if abandoned else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if not abandoned:
+            os.close(reader)
+    out, err = process.communicate("correct-horse-battery-staple\n", timeout=120)
+    return Ended(process.returncode, out or "", err)
+
+
+def test_every_command_has_its_way() -> None:
+    assert sorted(WAYS) == COMMANDS
+
+
+# --- Help and wrong command lines -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_whole(name: str) -> None:
+    found = command(name)
+    parser = found.create_parser("manage.py", name)
+    text = parser.format_help()
+
+    assert found.help
+    assert "Examples:\n  manage.py" in text
+    assert "--settings" not in text
+    assert [action.dest for action in parser._actions if not (action.help or action.choices)] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
+def test_examples_of_the_help_are_taken(name: str) -> None:
+    found = command(name)
+
+    assert found.examples
+    for example in found.examples.splitlines():
+        arguments = shlex.split(example.partition(" <")[0])
+        found.create_parser("manage.py", name).parse_args(arguments)
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
+def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        command(name).run_from_argv(["manage.py", name, "--no-such-option"])
+
+    assert raised.value.code == 2
+    assert f"manage.py {name}: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("server --no-such-option", "--no-such-option: no such flag"),
+        ("worker --http-address nonsense", "'nonsense' is no address"),
+        ("options --tls-enable=maybe", "--tls-enable: TLS Enable: 'maybe'"),
+        ("list_token", "There is no command 'list_token'. Did you mean list_tokens?"),
+    ],
+)
+def test_wrong_command_line_before_settings_ends_with_two(arguments: str, said: str) -> None:
+    done = manage(*shlex.split(arguments))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("expire_tokens --all", "Say why with --reason."),
+        ("create_session_token --user x --lifetime soon", "--lifetime 'soon'"),
+        ("collect_deployment_stats --every 5m", "--every is an interval"),
+        ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
+        ("postgres stop now", "stop takes no arguments, and got now."),
+        ("token_policy set --deployment --max-live x", "--max-live 'x'"),
+        ("rebuild_stats --since 2999-01-01", "is still to come"),
+    ],
+)
+def test_wrong_value_ends_with_two(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *others = shlex.split(arguments)
+    with pytest.raises(SystemExit) as raised:
+        command(name).run_from_argv(["manage.py", name, *others])
+
+    assert raised.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+# --- Without a database -----------------------------------------------------------------------
+
+
+def test_unreachable_database_is_one_line(directory: Path) -> None:
+    names = [name for name in WAYS if name not in WITHOUT_DATABASE | SPEAKS_FOR_ITSELF]
+    url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/none"
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: ended(name, directory, {"DATABASE_URL": url}), names))
+
+    for name, done in zip(names, found, strict=True):
+        assert done.status == 1, name
+        assert "manage.py: the database cannot be used: connection failed" in done.err, name
+        assert "Connection refused" in done.err, name
+        assert [text for text in done.err.splitlines() if "%|" not in text][1:] == [], name
+        assert "hunter2" not in done.err + done.out, name
+
+
+def test_database_that_was_never_migrated_is_told(directory: Path) -> None:
+    url = os.environ["DATABASE_URL"]
+    done = ended("list_tokens", directory, {"DATABASE_URL": url})
+
+    assert done.status == 1
+    assert re.fullmatch(r"manage\.py: .* does not exist\. Was it migrated\? .*\n", done.err)
+
+
+def without_database(data: Path) -> dict[str, str]:
+    return {"DATABASE_URL": "", "CODERAPI_SECRET_KEY": "", "CODERAPI_DATA_DIR": str(data)}
+
+
+@pytest.mark.parametrize("name", sorted(set(WAYS) - WITHOUT_DATABASE - SPEAKS_FOR_ITSELF))
+def test_missing_data_directory_is_never_made(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(bootstrap.StartError, match=f"{data} does not exist") as raised:
+        bootstrap.prepare(["manage.py", *line(name)], without_database(data))
+
+    assert raised.value.status == 1
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("name", ["list_tokens", "worker", "postgres"])
+@pytest.mark.parametrize("state", ["missing", "empty", "full of other things", "a file"])
+def test_wrong_data_directory_is_named(tmp_path: Path, name: str, state: str) -> None:
+    data = tmp_path / "data"
+    if state == "a file":
+        data.touch()
+    elif state != "missing":
+        data.mkdir()
+    if state == "full of other things":
+        (data / "thesis.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+
+    done = ended(name, tmp_path, without_database(data))
+
+    assert (done.status, done.out) == (1, "")
+    assert re.fullmatch(f"manage.py.*: {data} .* CODERAPI_DATA_DIR.*\n", done.err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["migrate", "server"])
+def test_nothing_is_made_among_other_things(tmp_path: Path, name: str) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(bootstrap.StartError, match=r"holds other files, such as thesis\.txt"):
+        bootstrap.prepare(["manage.py", name], without_database(tmp_path))
+
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+# --- A reader who leaves ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with migrated_database() as url:
+        yield url
+
+
+def test_every_command_ends_quietly_when_its_reader_leaves(directory: Path, database: str) -> None:
+    for name in WAYS:
+        if name in RUNS_ON:
+            continue
+        done = ended(name, directory, {"DATABASE_URL": database}, abandoned=True)
+        assert done.status == 141, name
+        # A job is logged, and nothing complains.
+        assert [text for text in done.err.splitlines() if "[info]" not in text] == [], name
+    # What they were asked is done nevertheless.
+    listed = ended("list_tokens", directory, {"DATABASE_URL": database})
+    assert (listed.status, listed.err) == (0, "")
+    assert listed.out.endswith("1 live keys.\n")
+
+
+@pytest.mark.parametrize("name", ["list_tokens", "server", "worker", "help"])
+def test_help_through_head_is_quiet(name: str) -> None:
+    words = [sys.executable, str(PROJECT / "manage.py"), name, "--help"]
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(words)} | head --lines 1; echo ${{PIPESTATUS[1]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
+
+
+def test_full_disk_is_named() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, PROJECT / "manage.py", "options"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == "manage.py: the output cannot be written: No space left on device\n"
+
+
+# --- JSON -------------------------------------------------------------------------------------
+
+LISTING = [name for name in COMMANDS if isinstance(command(name), ListingCommand)]
+
+
+def test_commands_that_take_json_are_documented() -> None:
+    section = DOCUMENT.partition("## For programs\n")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"`([a-z_]+)`", section)) - {"export_audit"} == set(LISTING)
+
+
+@pytest.fixture
+def something_to_list(member: APIClient) -> None:
+    make_key(make_user("owner", username=USER), token_name="ci")
+    run("token_policy", "set", "--deployment", "--max-live", "9")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("something_to_list")
+@pytest.mark.parametrize(
+    ("arguments", "members"),
+    [
+        ("list_tokens", {"id", "user_id", "token_name", "scopes", "expires_at", "username"}),
+        ("expire_tokens --all --dry-run", {"id", "last_used", "lifetime_seconds", "username"}),
+        ("token_policy show", {"rule", "max_token_lifetime", "max_live_tokens"}),
+        (f"token_policy explain {USER}", {"name", "value", "rule", "explanation", "said"}),
+        (f"token_policy set --user {USER} --max-lifetime 1s --dry-run", {"id", "reasons"}),
+        (f"erase_user {USER} --dry-run", {"what", "rows", "fate"}),
+        ("options --changed", {"name", "own", "value", "value_source", "set_by"}),
+    ],
+)
+def test_json_is_one_object_a_line_and_nothing_else(
+    arguments: str, members: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *others = shlex.split(arguments)
+    lines = run(name, *others, "--json").splitlines()
+
+    assert lines
+    assert all(members <= set(json.loads(text)) for text in lines)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.django_db
+def test_json_of_tokens_is_what_the_api_answers(owner: APIClient) -> None:
+    make_key(owner.user, token_name="ci")
+    (answered,) = owner.get("/api/v2/users/me/keys/tokens").json()
+
+    (listed,) = map(json.loads, run("list_tokens", "--kind", "token", "--json").splitlines())
+
+    assert listed == answered
