@@ -106,7 +106,9 @@ def _word_field(said: str, *words: str, **options: Any) -> serializers.CharField
 
 
 def _count_field(said: str) -> serializers.IntegerField:
-    return serializers.IntegerField(min_value=0, max_value=MAX_INTEGER, default=0, help_text=said)
+    return serializers.IntegerField(
+        min_value=0, max_value=MAX_INTEGER, default=0, help_text=f"{said} Absent: 0."
+    )
 
 
 class AgentRowSerializer(RequestSerializer):
@@ -140,35 +142,37 @@ class AgentRowSerializer(RequestSerializer):
 
     kind = _word_field("Says that this is a row of an agent.", "agent")
     id = serializers.UUIDField(help_text="The row's own id.")
-    created_at = serializers.DateTimeField(help_text="When the agent reported, with an offset.")
-    user_id = serializers.UUIDField(help_text="Whose workspace it is.")
+    created_at = serializers.DateTimeField(
+        help_text="The time of the report, with its offset from UTC."
+    )
+    user_id = serializers.UUIDField(help_text="The owner of the workspace.")
     agent_id = serializers.UUIDField(help_text="The agent that reported.")
     workspace_id = serializers.UUIDField(help_text="The agent's workspace.")
     template_id = serializers.UUIDField(help_text="The workspace's template.")
     connections_by_proto = serializers.DictField(
         child=serializers.IntegerField(min_value=0, max_value=MAX_INTEGER),
         default=dict,
-        help_text="Connections by protocol.",
+        help_text="The number of connections, by protocol. Absent: none.",
     )
-    connection_count = _count_field("Connections.")
+    connection_count = _count_field("Open connections.")
     rx_packets = _count_field("Packets received since the row before.")
     rx_bytes = _count_field("Bytes received since the row before.")
     tx_packets = _count_field("Packets sent since the row before.")
     tx_bytes = _count_field("Bytes sent since the row before.")
     session_count_vscode = _count_field("Sessions of VS Code.")
     session_count_jetbrains = _count_field("Sessions of JetBrains IDEs.")
-    session_count_reconnecting_pty = _count_field("Web terminals.")
-    session_count_ssh = _count_field("SSH sessions.")
+    session_count_reconnecting_pty = _count_field("Sessions of web terminals.")
+    session_count_ssh = _count_field("Sessions of SSH clients.")
     connection_median_latency_ms = serializers.FloatField(
         min_value=-MAX_LATENCY_MS,
         max_value=MAX_LATENCY_MS,
         default=NO_LATENCY,
-        help_text="The median latency in milliseconds; below 0 where none was measured.",
+        help_text="The median latency in milliseconds. Absent or below 0: none was measured.",
     )
     usage = serializers.BooleanField(
         default=False,
         help_text="True if the row tells of usage: by such rows the experiment workspace-usage "
-        "counts sessions.",
+        "counts sessions. Absent: false.",
     )
 
 
@@ -196,23 +200,30 @@ class WorkspaceStateSerializer(RequestSerializer):
 
     kind = _word_field("Says that this is the state of a workspace.", "workspace")
     workspace_id = serializers.UUIDField(help_text="The workspace.")
-    deleted = serializers.BooleanField(default=False, help_text="True once it is deleted.")
+    deleted = serializers.BooleanField(
+        default=False, help_text="True once it is deleted. Absent: false."
+    )
     build_number = serializers.IntegerField(
         min_value=0,
         max_value=MAX_INTEGER,
         default=None,
         allow_null=True,
-        help_text="The number of the workspace's newest build; the highest wins.",
+        help_text="The number of the workspace's newest build. Of several rows the highest wins.",
     )
     transition = _word_field(
         "The build's direction.", "", "start", "stop", "delete", default="", allow_blank=True
     )
-    job_started_at = _job_time("When the build's provisioner job began.")
-    job_canceled_at = _job_time("When the job was cancelled.")
-    job_completed_at = _job_time("When the job ended.")
-    job_updated_at = _job_time("When the job last changed; of one build, the latest wins.")
+    job_started_at = _job_time("The time when the build's job began. `null`: it has not.")
+    job_canceled_at = _job_time("The time when the job was cancelled. `null`: it was not.")
+    job_completed_at = _job_time("The time when the job ended. `null`: it has not.")
+    job_updated_at = _job_time(
+        "The time of the newest change to the job. Of one build the latest wins."
+    )
     error = serializers.CharField(
-        default="", allow_blank=True, max_length=MAX_ERROR, help_text="Why the job failed."
+        default="",
+        allow_blank=True,
+        max_length=MAX_ERROR,
+        help_text="The error with which the job failed. Empty: it did not.",
     )
 
 
