@@ -195,16 +195,17 @@ def _begun(batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]) ->
 
 def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
     """Yields the records' values, and adds the names that are not known to `unknown`."""
-    members = MEMBERS[kind]
-    known = {"kind", *[member.name for member in members]}
+    members, width = MEMBERS[kind], -1
     for record in batch:
         value = _value(record, members)
-        names = record.values or value
-        if isinstance(names, dict) and not known.issuperset(names):
-            if len(unknown) < MAX_UNKNOWN:
-                unknown.update(names.keys() - known)
-            if kind == WORKSPACE and "agent_id" in names:
+        columns = record.values or value
+        # Rows of a file have the same columns: names are looked at where their number changes.
+        if isinstance(columns, dict) and len(columns) != width:
+            width = len(columns)
+            if kind == WORKSPACE and "agent_id" in columns:
                 raise LinesError(f"Line {record.number} is an agent row: use import_agent_stats.")
+            if len(unknown) < MAX_UNKNOWN:
+                unknown.update(columns.keys() - {"kind", *[member.name for member in members]})
         yield record.number, value
 
 
