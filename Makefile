@@ -24,7 +24,7 @@ check: setup ## Run the static checks
 test: check ## Run the static checks and every test (PG=system: on the machine's own PostgreSQL)
 	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
 
-quick: setup ## Run the tests that start no server, browser or cluster: under a minute
+quick: setup ## Run the tests that start no program and are not long: under a minute
 	@PG=$(PG) $(PY) -m pytest -n 2 -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
 coverage: setup ## Run every test and say which lines none of them reaches

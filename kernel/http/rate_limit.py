@@ -29,6 +29,8 @@ from kernel.http.handlers import error_response
 from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60
+# So long a request waits for the cache server at most.
+CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
@@ -132,8 +134,10 @@ class SharedCounter:
 class RedisCounter:
     """Counts on a Redis-protocol server, for several hosts. Fails open, saying so once a minute."""
 
-    def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
+    def __init__(self, url: str, *, seconds: float = CACHE_SECONDS) -> None:
+        self._redis = redis.Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds
+        )
         self._complained_at = 0
 
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:

@@ -81,6 +81,7 @@ def test_no_action_is_500_whatever_its_fields(pages: Client, boss: User) -> None
     assert User.objects.filter(pk=boss.pk).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["action", "index", "select_across", "reason"])
 @pytest.mark.parametrize("value", ["", "\0", "x" * 5000, "9" * 5000, "-1"])
 def test_no_other_field_of_an_action_is_500(

@@ -4,16 +4,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from kernel.http.rate_limit import RedisCounter, SharedCounter, check
 from options.start import api_rate_limit
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tests.support.processes import wait_for
+from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 REPORTS = "/api/v2/csp/reports"
 ROOT = "/api/v2/"
@@ -174,14 +176,21 @@ def cache_url(tmp_path: Path) -> Iterator[str]:
     socket = tmp_path / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
-    wait_for(socket.exists)
+    # Its socket is there a moment before it listens.
+    wait_for(lambda: pings(f"unix://{socket}"))
     yield f"unix://{socket}"
     process.terminate()
     process.wait()
 
 
+def pings(url: str) -> bool:
+    with suppress(redis.RedisError), closing(redis.Redis.from_url(url)) as client:
+        return bool(client.ping())
+    return False
+
+
 def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
-    one, other = RedisCounter(cache_url), RedisCounter(cache_url)
+    one, other = (RedisCounter(cache_url, seconds=DEADLINE_SECONDS) for _ in range(2))
 
     verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
 

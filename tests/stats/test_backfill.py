@@ -128,6 +128,7 @@ def test_of_closed_hours_and_of_the_future_there_are_none(deployment: Deployment
     assert said == "2 snapshots of the past were taken."
 
 
+@pytest.mark.slow
 def test_a_month_imported_at_once_is_dropped_a_day_later_and_its_history_stays(
     deployment: Deployment, tmp_path: Path
 ) -> None:

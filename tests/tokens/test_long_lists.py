@@ -75,6 +75,7 @@ def test_page_that_is_known_already_is_304(member: APIClient) -> None:
     assert "ETag" not in member.get(TOKENS).headers
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, CODERD])
 def test_ten_thousand_tokens_are_streamed_a_page_at_a_time(
@@ -92,6 +93,7 @@ def test_ten_thousand_tokens_are_streamed_a_page_at_a_time(
     assert member.head(TOKENS).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_long_list_takes_the_memory_of_two_pages(member: APIClient) -> None:
     client = Client(headers={"Coder-Session-Token": member.token})

@@ -94,6 +94,7 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
         yield Case(action, method, where, {**(body or {}), **old, **scopes}, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("role", ROLES)
 def test_authcheck_and_reality_agree(role: str, scope: str) -> None:
