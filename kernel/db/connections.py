@@ -36,7 +36,7 @@ MIN_POOL_SIZE = 2
 # What a statement of a request may take: with the wait for a connection less than six seconds. We
 # count, not the server, which may be frozen; PgBouncer would refuse time-outs at connect.
 STATEMENT_SECONDS = 3.5
-CANCEL_SECONDS = 0.3
+CANCEL_SECONDS = 0.2
 MIN_SECONDS = 0.05
 # A transaction whose commit was lost is tried again for so long after its beginning. The last try
 # may wait for a connection besides.
