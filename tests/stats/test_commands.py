@@ -301,7 +301,7 @@ def test_a_failed_run_keeps_the_old_snapshot_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--at", "noon"], "not a time"),
+        (["--at", "noon"], "neither a day nor a time"),
         (["--every", "0s"], "less than a second"),
         (["--every", "often"], "often"),
         (["--loop", "--at", "2026-01-01T00:00:00Z"], "not allowed with"),
