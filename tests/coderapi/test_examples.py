@@ -1,0 +1,178 @@
+"""The examples in the documents run as they stand, on a service of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from django.utils import timezone
+
+from kernel import postgres
+from options.catalogue import CATALOGUE
+from tests.support.coder_tables import coder_database
+from tests.support.obeying import Obeying, obeying
+from tests.support.processes import PACKAGES, PROJECT, migrated_database
+
+DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
+BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+# A block that begins with one of these is not run here.
+NOT_RUN = {
+    "git": "fetches from the network",
+    "make": "runs until it is stopped, or breaks the service for minutes",
+    "python3": "installs; test_wheel does so",
+    "docker": "needs Docker; test_shipped runs the composition's commands",
+    "docker/make-secrets": "belongs to the composition; test_shipped runs it",
+    "coder": "is Coder's program, which is not here",
+    "openapi-python-client": "test_generated_clients runs the generators",
+}
+
+EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+# What bash is to know of this machine.
+PRELUDE = f"""
+set -euo pipefail
+manage.py() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / "manage.py"))} "$@"; }}
+python() {{ shift; manage.py "$@"; }}
+curl() {{ command curl --fail-with-body "$@"; }}
+"""
+
+
+def commands_in(language: str, text: str) -> str:
+    if language == "sh":
+        return text
+    return "".join(line[2:] + "\n" for line in text.splitlines() if line.startswith("$ "))
+
+
+EXAMPLES = [
+    pytest.param(document, commands_in(*found.groups()), id=f"{document.name}-{number}")
+    for document in DOCUMENTS
+    for number, found in enumerate(BLOCK.finditer(document.read_text()), start=1)
+]
+
+
+def first_word(block: str) -> str:
+    word = block.split()[0]
+    return "python3" if word.endswith("/python3") else word
+
+
+RUN = [each for each in EXAMPLES if first_word(str(each.values[1])) not in NOT_RUN]
+
+
+def test_only_what_is_there_is_left_out() -> None:
+    words = {first_word(str(each.values[1])) for each in EXAMPLES}
+
+    assert set(NOT_RUN) <= words
+    assert len(RUN) > 20
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    with obeying(
+        "--web-only",
+        CODERAPI_FIRST_OWNER_USERNAME="ada",
+        CODERAPI_FIRST_OWNER_EMAIL=EMAIL,
+        CODERAPI_FIRST_OWNER_PASSWORD=PASSWORD,
+    ) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of a reader who has followed the pages so far."""
+    programs = postgres.newest_programs(tmp_path_factory.mktemp("data"))
+    body = {"email": EMAIL, "password": PASSWORD}
+    token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
+    with coder_database(timezone.now()) as (coders, _), migrated_database() as backed_up:
+        found = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "DATABASE_URL": service.database,
+            "CODER_URL": f"http://127.0.0.1:{service.port()}",
+            "CODER_SESSION_TOKEN": token,
+            "CODER_DATABASE": coders,
+            "BACKED_UP": backed_up,
+        }
+        create = "manage.py create_admin_user --username alice --email alice@example.com"
+        bash(f"{create} <<<'{PASSWORD}'", found, cwd=tmp_path_factory.mktemp("cwd"))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cwd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory in which one example after another runs."""
+    return tmp_path_factory.mktemp("examples")
+
+
+def bash(script: str, environ: dict[str, str], *, cwd: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-c", PRELUDE + script],
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode in {0, 141}, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("document", "script"), RUN)
+def test_example_runs(document: Path, script: str, environ: dict[str, str], cwd: Path) -> None:
+    for shown, here in {
+        "http://127.0.0.1:3000": environ["CODER_URL"],
+        "postgresql://reader@db.example.com/coder": environ["CODER_DATABASE"],
+        "7bjJtlrsyk-…": environ["CODER_SESSION_TOKEN"],
+        "<the token that was printed>": environ["CODER_SESSION_TOKEN"],
+    }.items():
+        script = script.replace(shown, here)
+    if " postgres " in script:
+        # The service of the other examples would hold what a restore replaces.
+        environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
+
+    bash(script, environ, cwd=cwd)
+
+
+# --- Commands within sentences ----------------------------------------------------------------
+
+MENTIONS = sorted(
+    {
+        (document.name, found[1])
+        for document in [*DOCUMENTS, PROJECT / "CONTRIBUTING.md"]
+        for found in re.finditer(r"manage\.py ([a-z_]+(?: [^`\n|]*)?)", document.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize(("document", "mention"), MENTIONS)
+def test_mentioned_command_has_the_options_that_are_named(document: str, mention: str) -> None:
+    name, *words = mention.split()
+    assert name in get_commands() or name == "help"
+    if get_commands().get(name) not in PACKAGES or name == "postgres":
+        return
+    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    known = flags_of(parser) | {f"--{option.flag}" for option in CATALOGUE}
+    named = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+
+    assert named <= known
+
+
+def flags_of(parser: ArgumentParser) -> set[str]:
+    """The options of the parser, and of those for its actions."""
+    found = {flag for action in parser._actions for flag in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            found = found.union(*map(flags_of, action.choices.values()))
+    return found
