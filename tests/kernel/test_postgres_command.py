@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from kernel.postgres.clients import variables_of
+from tests.support.processes import free_port, own_database
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -96,3 +99,55 @@ def test_arguments_are_for_psql_alone(start: Start) -> None:
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     stdout, stderr = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+# --- Backups ----------------------------------------------------------------------------------
+
+
+def client(*arguments: str, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "manage.py", "postgres", *arguments],
+        env={**os.environ, "DATABASE_URL": url},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_backup_goes_from_one_database_into_another(tmp_path: Path) -> None:
+    with own_database() as first, own_database() as second:
+        client("psql", "-qc", "CREATE TABLE t AS SELECT 7 n", url=first, cwd=tmp_path)
+        dumped = client("dump", "--format=custom", "--file=a.dump", url=first, cwd=tmp_path)
+        assert (dumped.returncode, dumped.stdout, dumped.stderr) == (0, "", "")
+        restored = client("restore", "--exit-on-error", "a.dump", url=second, cwd=tmp_path)
+        assert (restored.returncode, restored.stderr) == (0, "")
+        assert client("psql", "-Atc", "SELECT n FROM t", url=second, cwd=tmp_path).stdout == "7\n"
+        script = client("restore", "--file=-", "a.dump", url=second, cwd=tmp_path).stdout
+        assert "CREATE TABLE public.t" in script
+
+
+def test_secret_of_the_url_is_on_no_command_line(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:5433/x?sslmode=disable&application_name=a"
+    assert variables_of(url) == {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "5433",
+        "PGUSER": "me",
+        "PGPASSWORD": "hunter2",
+        "PGDATABASE": "x",
+        "PGSSLMODE": "disable",
+        "PGAPPNAME": "a",
+    }
+    with own_database() as given:
+        shown = client("psql", "-Atc", r"\! cat /proc/$PPID/cmdline", url=given, cwd=tmp_path)
+    assert "psql" in shown.stdout
+    assert "postgresql://" not in shown.stdout
+
+
+def test_status_of_the_program_is_passed_on(tmp_path: Path) -> None:
+    away = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x"
+    for arguments, status in ((("psql", "-c", "SELECT 1"), 2), (("dump",), 1)):
+        done = client(*arguments, url=away, cwd=tmp_path)
+        assert done.returncode == status
+        assert "Connection refused" in done.stderr
+        assert "hunter2" not in done.stderr

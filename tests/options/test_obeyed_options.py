@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from tests.support.commands import manage
+from tests.support.live import Server
 from tests.support.obeying import Obeying, obeying
-from tests.support.processes import wait_for
+from tests.support.processes import own_database, wait_for
 from tests.support.stats_rows import agent_row
 
 ACCESS_URL = "https://coder.example.com"
@@ -344,3 +345,21 @@ def test_jobs_follow_their_options() -> None:
         assert accepted(server) == 0
         looked = "SELECT count(*) FROM jobs_jobrun WHERE job = 'update_check'"
         assert count(server, looked) == 0
+
+
+def test_empty_variable_switches_the_log_for_people_off(tmp_path: Path) -> None:
+    with own_database() as url:
+        server = Server(
+            "--web-only",
+            log=tmp_path / "log",
+            DATABASE_URL=url,
+            CODER_LOGGING_HUMAN="",
+            CODER_LOGGING_JSON="/dev/stderr",
+        )
+        try:
+            server.wait_for_log(' answers"')
+        finally:
+            server.kill_all()
+
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert "Starting on" in " ".join(line["message"] for line in lines)
