@@ -2,8 +2,8 @@
 
 An entry is forgotten when the key or its user changes anywhere (the tables' triggers announce it),
 when it is a minute old, and when its key's next write is due. While this process does not hear of
-changes, no key is remembered. Refused tokens are remembered for a minute, too: a client that does
-not give up costs nothing.
+changes, no key is remembered, but for half a minute of a database that answers nobody. Refused
+tokens are remembered for a minute, too: a client that does not give up costs nothing.
 """
 
 from __future__ import annotations
@@ -53,9 +53,12 @@ class KeyMemory:
         return self._generation
 
     def recall(self, token: str, *, now: datetime) -> KeyIdentity | None:
-        found = self._entries.get(_fingerprint(token)) if listener.hearing() else None
-        fresh = found and found.until > now and found.old_from > time.monotonic()
-        return found.identity if found and fresh else None
+        found = self._entries.get(_fingerprint(token)) if listener.current() else None
+        if found is None or found.until <= now:
+            return None
+        # None grows old while the database answers nobody.
+        fresh = found.old_from > time.monotonic() or not listener.hearing()
+        return found.identity if fresh else None
 
     def remember(
         self, token: str, identity: KeyIdentity, *, until: datetime, generation: int

@@ -46,7 +46,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
 
     Secrets are compared in constant time. Raises: APIError 401 that names the cause.
     """
-    if not listener.hearing():
+    if not listener.current():
         return _look_up(parts, now=now, address=address)
     with held(_LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]):
         if refused := memory.refusal(parts.token):

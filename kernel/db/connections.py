@@ -113,9 +113,11 @@ class PooledConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout)
         with patience(_statement_seconds) as seconds:
             try:
-                return super().wait(gen, interval, None if seconds == float("inf") else seconds)
+                found = super().wait(gen, interval, None if seconds == float("inf") else seconds)
             except psycopg.errors._WaitTimeout as error:
-                return self._cancelled(gen, interval, error)
+                found = self._cancelled(gen, interval, error)
+        note_answer()
+        return found
 
     def _cancelled(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
         """Ends a statement that takes too long. Returns its result, if it has just ended.
@@ -147,6 +149,18 @@ class PooledConnection(psycopg.Connection[Any]):
 
 _statement_seconds = float("inf")
 _patience = threading.local()
+_answered_at = float("-inf")
+
+
+def note_answer() -> None:
+    """Notes that the database has just answered this process."""
+    global _answered_at
+    _answered_at = time.monotonic()
+
+
+def answered_at() -> float:
+    """Returns when the database last answered this process, by the clock that never jumps."""
+    return _answered_at
 
 
 def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:

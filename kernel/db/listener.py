@@ -5,6 +5,10 @@ deaf. So the listener sends itself a heartbeat. While none comes back, `hearing(
 nothing that relies on notifications may be remembered. The heartbeat takes a second connection, as
 everybody's announcements do. On one connection it would prove nothing: PostgreSQL delivers it with
 the answer to NOTIFY itself, which a pooler passes on.
+
+A database that answers nobody can be changed by nobody. So what is remembered is used for half a
+minute more when the database has answered nothing in this process since the last heartbeat. The
+price: a process that alone is cut off from the database hears of a revocation so much later.
 """
 
 from __future__ import annotations
@@ -18,13 +22,20 @@ from typing import Any
 
 import psycopg
 
-from kernel.db.connections import connect_as_requests_do, connect_directly, notify
+from kernel.db.connections import (
+    answered_at,
+    connect_as_requests_do,
+    connect_directly,
+    note_answer,
+    notify,
+)
 from kernel.loops import Backoff, repeat
 
 CHANNEL = "coderapi"
 HEARTBEAT_SECONDS = 0.5
 # Two heartbeats missed.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
+MAX_SILENCE_SECONDS = 30.0
 DEAD_PEER_MS = 2000
 
 log = logging.getLogger(__name__)
@@ -70,12 +81,18 @@ class Listener(threading.Thread):
         super().__init__(name="listener", daemon=True)
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
         self._last_heard = float("-inf")
+        self._connected = False
         self._ended = threading.Event()
         self._complained = False
         self._backoff = Backoff(first=0.2, longest=2.0, settled=DEAF_AFTER_SECONDS)
 
     def hearing(self) -> bool:
-        return time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
+        return self._connected and time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
+
+    def current(self) -> bool:
+        silent = answered_at() < self._last_heard + DEAF_AFTER_SECONDS
+        soon = time.monotonic() < self._last_heard + MAX_SILENCE_SECONDS
+        return self.hearing() or (silent and soon)
 
     def stop(self) -> None:
         self._ended.set()
@@ -89,15 +106,15 @@ class Listener(threading.Thread):
         begun = time.monotonic()
         try:
             with (
-                connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
                 connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
+                connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
             ):
                 self._listen(connection, sender)
         except (psycopg.Error, OSError) as error:
             if not self._complained:
                 log.warning("not hearing of changes: %s", type(error).__name__)
             self._complained = True
-        self._last_heard = float("-inf")
+        self._connected = False
         return self._backoff.after(time.monotonic() - begun)
 
     def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
@@ -106,6 +123,7 @@ class Listener(threading.Thread):
         _reset_all()
         while not self._ended.is_set():
             sender.execute(f"NOTIFY {self._own_channel}")
+            note_answer()
             for notification in connection.notifies(timeout=HEARTBEAT_SECONDS):
                 self._hear(notification)
 
@@ -119,7 +137,7 @@ class Listener(threading.Thread):
             if self._complained:
                 log.info("hearing of changes again")
                 self._complained = False
-            self._last_heard = time.monotonic()
+            self._last_heard, self._connected = time.monotonic(), True
 
 
 _listener: Listener | None = None
@@ -149,3 +167,11 @@ def started() -> bool:
 def hearing() -> bool:
     """Tells whether this process hears of changes made elsewhere; false without a listener."""
     return _listener is not None and _listener.hearing()
+
+
+def current() -> bool:
+    """Tells whether what this process remembers holds: it hears of changes, or none can be made.
+
+    The second is so, for half a minute, while the database answers nothing in this process.
+    """
+    return _listener is not None and _listener.current()

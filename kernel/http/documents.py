@@ -9,7 +9,8 @@ form where the document is larger than a packet. A caller who sends the ETag bac
 A document that stands on the database names a topic. Whoever changes what it shows announces the
 topic with NOTIFY in the same transaction; every process hears it through `kernel.db.listener` and
 forgets the document, and the next request renders it again. While a process does not hear (its
-listening connection is down), it trusts no such document and renders each time. A document whose
+listening connection is down) and the database answers, it trusts no such document and renders each
+time. A document whose
 topic was announced while it was being rendered is answered once and not kept.
 
 `answer` is a plain function of plain values, so that whoever has a method, headers and an identity
@@ -86,7 +87,7 @@ class Document:
 
     def peek(self, chosen: Wire) -> Rendered | None:
         """Returns the remembered form if it is still to be trusted, else None."""
-        if self.topic and not listener.hearing():
+        if self.topic and not listener.current():
             return None
         return self._remembered.get(chosen)
 
