@@ -325,6 +325,16 @@ def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: P
     assert len(text.splitlines()) == 1
 
 
+def test_a_start_without_anybody_says_how_to_sign_in(start: Start) -> None:
+    says = "Nobody can sign in yet"
+    alone = start("--web-only")
+    assert alone.get() == 200
+    assert says in alone.log.read_text()
+    with_owner = start("--web-only", CODERAPI_FIRST_OWNER_USERNAME="owner")
+    assert with_owner.get() == 200
+    assert says not in with_owner.log.read_text()
+
+
 def test_a_first_owner_whose_password_cannot_be_kept_is_not_made(
     start: Start, tmp_path: Path
 ) -> None:

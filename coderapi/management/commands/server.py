@@ -28,6 +28,7 @@ from kernel.db.connections import discard_pool
 from kernel.release import PROGRAM
 from options.written_config import yaml_document
 from tokens.services import ensure_first_owner
+from users.selectors import user_exists
 
 if TYPE_CHECKING:
     from tokens.services import FirstOwner
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_OWNER_FILE = "first-owner.txt"
+NOBODY = (
+    "Nobody can sign in yet, and whoever sends POST /api/v2/users/first becomes the owner. "
+    f"Make one with `{PROGRAM} create_admin_user`, or start with CODERAPI_FIRST_OWNER_USERNAME."
+)
 
 
 class Command(ServerCommand):
@@ -110,6 +115,8 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """
     owner = ensure_first_owner(now=now)
     if owner is None:
+        if not user_exists():
+            logger.warning(NOBODY)
         return
     if sys.stdout.isatty():
         sys.stdout.write(credentials(owner))
