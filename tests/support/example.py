@@ -70,7 +70,7 @@ class Example:
         self.token = self.manage("create_session_token", "--user", OWNER, "--name", "filler")
 
     def manage(self, *arguments: str) -> str:
-        done = manage(*arguments, CODERAPI_DATA_DIR=str(self.directory))
+        done = manage(*arguments, CODERAPI_DATA_DIR=str(self.directory / "data"))
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -200,6 +200,7 @@ def example(directory: Path) -> Iterator[Example]:
     """A filled service with its private PostgreSQL, for as long as the block lasts."""
     with Server(
         log=directory / "server.log",
+        CODERAPI_DATA_DIR=str(directory / "data"),
         CODERAPI_FIRST_OWNER_USERNAME=OWNER,
         CODERAPI_FIRST_OWNER_PASSWORD=PASSWORD,
         CODERAPI_FIRST_OWNER_EMAIL=f"{OWNER}@example.com",
