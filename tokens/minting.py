@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-from django.db import IntegrityError
 
 from audit.services import Actor
 from kernel.db.connections import commit_surely, transaction_lock
@@ -16,7 +13,7 @@ from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
 from tokens.models import APIKey
 from tokens.policy import Limit, Policy
-from tokens.services import NewKey, create_api_key
+from tokens.services import NewKey, checked_name, create_api_key, unused_name
 from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.models import User
@@ -95,7 +92,7 @@ def _create(
         key = APIKey.objects.filter(pk=parts.key_id).first()
         return NewKey(key, parts.token) if key else None
 
-    with _unused(wanted.token_name):
+    with unused_name(wanted.token_name):
         return commit_surely(make, earlier=made)
 
 
@@ -153,10 +150,7 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
 
 
 def _name(wanted: str) -> str:
-    problem = token_format.name_problem(wanted) if wanted else ""
-    if problem:
-        raise invalid(Validation("token_name", problem))
-    return wanted or token_format.random_name()
+    return checked_name(wanted) if wanted else token_format.random_name()
 
 
 def _require_room(limits: Policy, user: User, now: datetime) -> None:
@@ -173,16 +167,3 @@ def _require_room(limits: Policy, user: User, now: datetime) -> None:
             detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
             "Delete or expire one first.",
         )
-
-
-@contextmanager
-def _unused(name: str) -> Iterator[None]:
-    """Raises: APIError 409 if the user has a token of that name."""
-    try:
-        yield
-    except IntegrityError as error:
-        if "api_key_name_unique" not in str(error):
-            raise
-        used = [Validation("name", "This name is used already.")]
-        message = f"A token named {name!r} exists already."
-        raise APIError(409, message, validations=used) from None

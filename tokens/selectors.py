@@ -92,6 +92,13 @@ def own_keys(viewer: KeyIdentity, *, now: dt.datetime) -> APIKeyQuerySet:
     return (found if ids is None else found.filter(id__in=ids)).order_by("-created_at", "id")
 
 
+def own_token(key_id: str, *, viewer: KeyIdentity, now: dt.datetime) -> APIKey:
+    """Returns a live token of the viewer that they may change. Raises: APIError 404."""
+    own = own_keys(viewer, now=now).tokens()
+    found = None if "\0" in key_id else own.filter(id=key_id).first()
+    return _reached(found, viewer, "api_key:update")
+
+
 CALENDAR_DAYS = 90
 
 

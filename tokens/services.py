@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.urls import reverse
@@ -17,6 +17,7 @@ from django.urls import reverse
 from audit.services import SYSTEM, Actor, Change, Target, record, record_all
 from kernel.db.connections import transaction_lock
 from kernel.durations import to_timedelta
+from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
 from tokens.memory import memory
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
@@ -92,6 +93,45 @@ def _facts(key: APIKey) -> dict[str, Any]:
         "lifetime_ns": key.lifetime_ns,
         "expires_at": key.expires_at.isoformat(),
     }
+
+
+def rename_token(token: APIKey, name: str, *, actor: Actor, now: datetime) -> None:
+    """Gives a live token another name.
+
+    Raises: APIError 400 for a malformed name, 404 for a session or an ended token, 409 for a used
+    name.
+    """
+    checked_name(name)
+    with unused_name(name), _locked([token]) as found:
+        key = next((key for key in found if key.token_name and not key.is_expired(now)), None)
+        if key is None:
+            raise not_found()
+        if key.token_name == name:
+            return
+        before, after = {"token_name": key.token_name}, {"token_name": name}
+        target = target_of(key)
+        record("api_key.rename", actor=actor, target=target, now=now, before=before, after=after)
+        _rows([key]).update(token_name=name, updated_at=now)
+
+
+def checked_name(name: str) -> str:
+    """Returns the name if a token can have it. Raises: APIError 400."""
+    if problem := token_format.name_problem(name):
+        raise invalid(Validation("token_name", problem))
+    return name
+
+
+@contextmanager
+def unused_name(name: str) -> Iterator[None]:
+    """Raises: APIError 409 if the user has another token of that name."""
+    try:
+        yield
+    except IntegrityError as error:
+        if "api_key_name_unique" not in str(error):
+            raise
+        used = [Validation("name", "This name is used already.")]
+        message = f"A token named {name!r} exists already."
+        raise APIError(409, message, validations=used) from None
 
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:

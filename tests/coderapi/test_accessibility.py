@@ -11,13 +11,13 @@ from django.utils import timezone
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.browser import browsing, inaccessible, needs_browser
 from tests.support.csp_reports import fresh_writer
-from tests.support.factories import PASSWORD, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
 BEFORE = ("/templates", "/login", "/login?next=/account", "/admin/login/")
-PERSONAL = ("/account", "/cli-auth", "/logout")
+PERSONAL = ("/account", "/account/tokens/{token}/rename", "/cli-auth", "/logout")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
@@ -26,6 +26,7 @@ def test_axe_finds_nothing_on_any_page(
 ) -> None:
     owner = make_user("owner")
     make_rows(owner, now=timezone.now())
+    token = make_key(owner, token_name="laptop").key.id
     with fresh_writer(), browsing(tmp_path / "profile") as browser:
         browser.resize(width, 800)
         browser.prefer(scheme)
@@ -43,4 +44,4 @@ def test_axe_finds_nothing_on_any_page(
         browser.click("[type=submit]")
         wait_for(lambda: browser.address == f"{live_server.url}/admin/")
         assert found(addresses(owner)) == {}
-        assert found(PERSONAL) == {}
+        assert found(path.format(token=token) for path in PERSONAL) == {}

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit.models import Entry
 from kernel.durations import format_duration
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, PASSWORD, expire, make_key, make_user
@@ -158,18 +159,21 @@ def test_passwords_switched_off(settings: Any, role: str) -> None:
     assert b"/admin/login/" in Client().get("/login").content
 
 
-@pytest.mark.parametrize("path", ["/login", "/logout", "/cli-auth", "/account/tokens"])
+@pytest.mark.parametrize(
+    "path", ["/login", "/logout", "/cli-auth", "/account/tokens", "/account/tokens/{key}/rename"]
+)
 def test_form_of_another_site_is_refused(path: str) -> None:
     user = make_user()
     browser = Client(enforce_csrf_checks=True)
-    browser.cookies[COOKIE] = make_key(user).token
+    key = make_key(user, token_name="old")
+    browser.cookies[COOKIE] = key.token
 
-    form = {"name": user.username, "password": PASSWORD}
-    answer = browser.post(path, form, headers={"Accept": "text/html"})
+    form = {"name": user.username, "password": PASSWORD, "token_name": "new"}
+    answer = browser.post(path.format(key=key.key.id), form, headers={"Accept": "text/html"})
 
     assert answer.status_code == 403
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert APIKey.objects.count() == 1
+    assert APIKey.objects.get().token_name == "old"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +347,102 @@ def test_key_of_somebody_else_or_none_is_not_ended(key_id: str) -> None:
     assert whose(strange.token)
 
 
+def test_token_is_renamed() -> None:
+    user = make_user()
+    make_key(make_user(), token_name="new <i>")
+    browser, token = signed_in(user), make_key(user, token_name="old")
+    path = f"/account/tokens/{token.key.id}/rename"
+
+    form = browser.get(path)
+    page = browser.post(path, {"token_name": " new <i> "}, follow=True)
+
+    assert 'value="old"' in form.content.decode()
+    assert "The token old is now called new &lt;i&gt;." in page.content.decode()
+    assert whose(token.token) == user.username
+    named = APIClient(token=token.token).get(f"{ME}/keys/tokens").json()
+    assert [one["token_name"] for one in named] == ["new <i>"]
+    entry = Entry.objects.get(action="api_key.rename")
+    assert (entry.before, entry.after) == ({"token_name": "old"}, {"token_name": "new <i>"})
+    assert (entry.actor_id, entry.target_id) == (user.pk, token.key.id)
+
+
+def test_token_that_keeps_its_name_is_no_change() -> None:
+    user = make_user()
+    token = make_key(user, token_name="same").key.id
+
+    answer = signed_in(user).post(f"/account/tokens/{token}/rename", {"token_name": "same"})
+
+    assert answer.headers["Location"] == "/account"
+    assert not Entry.objects.filter(action="api_key.rename").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "text"),
+    [
+        ("", 400, "This field is required."),
+        ("a/b", 400, "printable, without slashes"),
+        ("a\u200bb", 400, "printable, without slashes"),
+        ("a\0b", 400, "Null characters are not allowed."),
+        ("TokenConfig", 400, "TokenConfig has another meaning"),
+        ("x" * 65, 400, "1 to 64 characters."),
+        ("x" * 300, 400, "at most 255 characters"),
+        ("taken", 409, "A token named &#x27;taken&#x27; exists already."),
+        ("taken-before", 409, "exists already"),
+    ],
+)
+def test_refused_name_says_why(name: str, status: int, text: str) -> None:
+    user = make_user()
+    token = make_key(user, token_name="old").key.id
+    make_key(user, token_name="taken")
+    expire(make_key(user, token_name="taken-before"))
+
+    answer = signed_in(user).post(f"/account/tokens/{token}/rename", {"token_name": name})
+
+    assert answer.status_code == status
+    assert text in answer.content.decode()
+    assert APIKey.objects.get(id=token).token_name == "old"
+    assert not Entry.objects.filter(action="api_key.rename").exists()
+
+
+@pytest.mark.parametrize("role", ["owner", ""])
+def test_only_ones_own_live_tokens_are_renamed(role: str) -> None:
+    user = make_user(*filter(None, [role]))
+    ended = make_key(user, token_name="ended")
+    expire(ended)
+    strange = make_key(make_user(), token_name="strange")
+    others = [ended.key.id, strange.key.id, make_key(user).key.id, "0000000000", "nul%00"]
+    browser = signed_in(user)
+
+    for one in others:
+        path = f"/account/tokens/{one}/rename"
+        assert browser.get(path).status_code == 404, one
+        assert browser.post(path, {"token_name": "new"}).status_code == 404, one
+    assert not APIKey.objects.filter(token_name="new").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"scopes": ["api_key:read", "api_key:update"]}, 302),
+        ({"scopes": ["api_key:read", "api_key:create", "api_key:delete"]}, 404),
+        ({"allow_list": (("api_key", "0000000000"),)}, 404),
+    ],
+)
+def test_renaming_needs_what_ending_needs(fields: dict[str, Any], status: int) -> None:
+    user = make_user()
+    token = make_key(user, token_name="old").key.id
+    browser = Client()
+    browser.cookies[COOKIE] = make_key(user, **fields).token
+
+    answers = [
+        browser.post(f"/account/tokens/{token}/{what}", {"token_name": "new"})
+        for what in ("rename", "expire")
+    ]
+
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert APIKey.objects.filter(token_name="new").exists() == (status == 302)
+
+
 @pytest.mark.parametrize("role", ["owner", ""])
 def test_password_is_changed_and_other_sessions_end(role: str) -> None:
     user = make_user(*filter(None, [role]))
@@ -380,8 +480,9 @@ def test_refused_password_says_why(old: str, new: str, text: str) -> None:
 def test_forms_are_counted_with_the_requests_to_the_api(settings: Any) -> None:
     settings.API_RATE_LIMIT = 1
     user = make_user()
+    rename = f"/account/tokens/{make_key(user, token_name='old').key.id}/rename"
     browser = signed_in(user)
-    statuses = [browser.post("/cli-auth").status_code for _ in range(4)]
+    statuses = [browser.post(path).status_code for path in ("/cli-auth", rename) * 2]
 
     assert statuses.count(429) >= 2
     assert browser.get("/account").status_code == 200
@@ -391,6 +492,7 @@ def test_every_page_obeys_its_policy_and_labels_its_fields() -> None:
     user = make_user()
     browser = signed_in(user)
     refused = {"lifetime": "soon", "token_name": "a/b"}
+    rename = f"/account/tokens/{make_key(user, token_name='old').key.id}/rename"
     pages = {
         "login": Client().get("/login"),
         "refused": sign_in(Client(), user, password="wrong-password"),
@@ -399,6 +501,8 @@ def test_every_page_obeys_its_policy_and_labels_its_fields() -> None:
         "token": browser.post("/cli-auth"),
         "account": browser.get("/account"),
         "account refused": browser.post("/account/tokens", refused),
+        "rename": browser.get(rename),
+        "rename refused": browser.post(rename, refused),
         "error": browser.post("/account/tokens/none/expire"),
     }
     for name, page in pages.items():

@@ -4,6 +4,7 @@ from django import forms
 
 from kernel.http.errors import APIError
 from tokens.forms import DurationField
+from tokens.token_format import MAX_NAME_LENGTH
 from users.passwords import MAX_LENGTH, MIN_LENGTH
 from users.scopes import ALL, KNOWN
 
@@ -48,6 +49,14 @@ class NewTokenForm(RefusableForm):
         choices=[(name, name) for name in sorted(KNOWN - {ALL})],
         widget=forms.CheckboxSelectMultiple,
         help_text="None chosen: the token may do all that you may.",
+    )
+
+
+class RenameForm(RefusableForm):
+    token_name = forms.CharField(
+        label="New name",
+        max_length=MAX_TEXT,
+        help_text=f"1 to {MAX_NAME_LENGTH} characters, without slashes.",
     )
 
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("cli-auth", views.cli_auth, name="cli-auth"),
     path("account", views.account, name="account"),
     path("account/tokens", views.create_token, name="create-token"),
+    path("account/tokens/<str:key_id>/rename", views.rename_token, name="rename-token"),
     path("account/tokens/<str:key_id>/expire", views.expire_token, name="expire-token"),
     path("account/password", views.change_password, name="change-password"),
 ]

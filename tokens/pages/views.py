@@ -24,7 +24,7 @@ from kernel.http.rate_limit import bucket_of, count_or_refuse
 from tokens import minting, policy, selectors, services, signin
 from tokens.middleware import attach
 from tokens.minting import Wanted
-from tokens.pages.forms import NewTokenForm, PasswordForm, RefusableForm, SignInForm
+from tokens.pages.forms import NewTokenForm, PasswordForm, RefusableForm, RenameForm, SignInForm
 from users import scopes
 from users.models import User
 from users.passwords import count_try
@@ -113,6 +113,10 @@ def _with_headers(response: HttpResponse, error: APIError | None) -> HttpRespons
     return response
 
 
+def _status(error: APIError | None, *, is_refused: bool) -> int:
+    return error.status if error else 400 if is_refused else 200
+
+
 def _about(request: HttpRequest) -> dict[str, Any]:
     """Returns what every page's frame shows."""
     identity = getattr(request, "identity", None)
@@ -144,7 +148,7 @@ def login(request: HttpRequest) -> HttpResponse:
         except APIError as refusal:
             form.full_clean()
             form.refuse(error := refusal)
-    status = error.status if error else 400 if form.is_bound else 200
+    status = _status(error, is_refused=form.is_bound)
     off = settings.DISABLE_PASSWORD_AUTH
     context = {"title": "Sign in", "form": form, "next": after, "passwords_off": off}
     page = render(request, "pages/login.html", context | _about(request), status=status)
@@ -235,8 +239,7 @@ def _account_page(
         "password": password or PasswordForm(),
         **_about(request),
     }
-    is_refused = bool(new_token or password)
-    status = error.status if error else 400 if is_refused else 200
+    status = _status(error, is_refused=bool(new_token or password))
     return render(request, "pages/account.html", context, status=status)
 
 
@@ -260,6 +263,26 @@ def create_token(request: PersonalRequest) -> HttpResponse:
         except APIError as refusal:
             form.refuse(error := refusal)
     return _account_page(request, new_token=form, error=error)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in("api_key:read", "api_key:update")
+def rename_token(request: PersonalRequest, key_id: str) -> HttpResponse:
+    now, error = timezone.now(), None
+    token = selectors.own_token(key_id, viewer=request.identity, now=now)
+    entered = request.POST if request.method == "POST" else None
+    form = RenameForm(entered, initial={"token_name": token.token_name})
+    if form.is_valid():
+        name = form.cleaned_data["token_name"]
+        try:
+            services.rename_token(token, name, actor=actor_of(request), now=now)
+            messages.success(request, f"The token {token.token_name} is now called {name}.")
+            return redirect("account")
+        except APIError as refusal:
+            form.refuse(error := refusal)
+    context = {"title": "Rename a token", "token": token, "form": form}
+    status = _status(error, is_refused=form.is_bound)
+    return render(request, "pages/rename.html", context | _about(request), status=status)
 
 
 @require_POST
