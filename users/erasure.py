@@ -16,7 +16,7 @@ from audit.models import Entry
 from audit.services import Actor, Target, record
 from kernel.http.errors import forbidden
 from users.models import User
-from users.services import keeping_an_owner, lock, target_of
+from users.services import keeping_an_owner, lock, require_another_owner, target_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,12 @@ def parts_of_deletion() -> list[Part]:
 
 def parts_with_page() -> list[Part]:
     return [part for part in _parts if part.page is not None]
+
+
+def rehearse(user: User) -> Survey:
+    """Returns what `erase` would, and changes nothing. Raises: APIError 400 for the last owner."""
+    require_another_owner(user)
+    return survey(user)
 
 
 def erase(user: User, *, actor: Actor, now: datetime) -> Survey:

@@ -210,7 +210,18 @@ def keeping_an_owner() -> Iterator[None]:
         had_one = selectors.active_owners().exists()
         yield
         if had_one and not selectors.active_owners().exists():
-            raise APIError(400, "The last active owner cannot be taken away.")
+            raise _last_owner()
+
+
+def require_another_owner(user: User) -> None:
+    """Raises: APIError 400 for the last active owner."""
+    owners = selectors.active_owners()
+    if owners.filter(pk=user.pk).exists() and not owners.exclude(pk=user.pk).exists():
+        raise _last_owner()
+
+
+def _last_owner() -> APIError:
+    return APIError(400, "The last active owner cannot be taken away.")
 
 
 def target_of(user: User) -> Target:

@@ -63,8 +63,9 @@ def test_person_is_erased_with_all_that_points_at_them() -> None:
 def test_last_owner_and_nobody_are_not_erased() -> None:
     owner = make_user("owner")
 
-    with pytest.raises(CommandError, match="last active owner"):
-        erase(owner.username)
+    for arguments in ([owner.username], [owner.username, "--dry-run"]):
+        with pytest.raises(CommandError, match="last active owner"):
+            erase(*arguments)
     with pytest.raises(CommandError, match="no user 'nobody'"):
         erase("nobody")
     assert User.objects.count() == 1

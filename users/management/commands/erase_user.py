@@ -28,7 +28,7 @@ class Command(ListingCommand):
         name = user.username
         try:
             if options["dry_run"]:
-                found = erasure.survey(user)
+                found = erasure.rehearse(user)
             else:
                 found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
         except APIError as error:
