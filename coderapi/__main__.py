@@ -6,12 +6,13 @@ Coder's flags and the private database come before settings.
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import django.db
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line, load_command_class
+from django.core.management import ManagementUtility, get_commands, load_command_class
 
 from coderapi import __version__, bootstrap
 from kernel.commands import FAILED, ending_with_the_reader
@@ -42,7 +43,24 @@ def _run() -> None:
         # It must work above all where settings are wrong and would not load.
         load_command_class("coderapi", "options").run_from_argv(arguments)
     else:
-        execute_from_command_line(arguments)
+        CommandLine(arguments).execute()
+
+
+class CommandLine(ManagementUtility):
+    """Django's entry, whose list of commands begins with this service's."""
+
+    def main_help_text(self, commands_only: bool = False) -> str:
+        found, own = get_commands(), {app.partition(".")[0] for app in bootstrap.OWN_APPS}
+        ours = sorted(name for name, app in found.items() if app in own)
+        if commands_only or not ours:
+            return str(super().main_help_text(commands_only))
+        hint = f"`{self.prog_name} COMMAND --help` tells each one's arguments, with examples."
+        lines = [hint, "", "Commands of coderapi:", ""]
+        for name in ours:
+            summary = re.split(r"[.;] |\.$", load_command_class(found[name], name).help)[0]
+            lines.append(f"  {name:25} {summary}")
+        others = ", ".join(sorted(found.keys() - set(ours)))
+        return "\n".join([*lines, "", f"Django's own commands: {others}."])
 
 
 def _complaint(text: str) -> str:

@@ -60,6 +60,17 @@ MAKES_DATA = frozenset({"server", "migrate"})
 # What Django takes in a command's place.
 DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
 # They stand here because a command's name is looked up before settings load.
+OWN_APPS = [
+    "coderapi.apps.CoderapiConfig",
+    "audit",
+    "jobs",
+    "users",
+    "tokens",
+    "deployment",
+    "experiments",
+    "csp",
+    "stats",
+]
 INSTALLED_APPS = [
     "coderapi.apps.ServiceAdminConfig",
     "django.contrib.auth",
@@ -72,15 +83,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "coderapi.apps.CoderapiConfig",
-    "audit",
-    "jobs",
-    "users",
-    "tokens",
-    "deployment",
-    "experiments",
-    "csp",
-    "stats",
+    *OWN_APPS,
 ]
 
 _flags: Flags = []

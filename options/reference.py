@@ -74,7 +74,7 @@ def _facts(option: Option) -> Iterator[str]:
     yield f"Set by {', '.join(_ways(option))}."
     default = f", default `{option.default}`" if option.default else ""
     secret = ", secret" if option.secret else ""
-    yield f"Type `{option.type.name}`{default}{secret}."
+    yield f"Type `{_type_name(option)}`{default}{secret}."
 
 
 def _ways(option: Option) -> Iterator[str]:
@@ -103,9 +103,14 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
         yield from wrapped(option.description + default, indent=_UNDER_FLAG)
 
 
+def _type_name(option: Option) -> str:
+    """Returns the name for people, without the backslash that Coder writes before a bar."""
+    return option.type.name.replace("\\|", "|")
+
+
 def _spellings(option: Option) -> str:
     shorthand = f"-{option.flag_shorthand}, " if option.flag_shorthand else ""
-    value = "" if isinstance(option.type, Bool) else f" {option.type.name}"
+    value = "" if isinstance(option.type, Bool) else f" {_type_name(option)}"
     variable = f", ${option.env}" if option.env else ""
     return f"{shorthand}--{option.flag}{value}{variable}"
 

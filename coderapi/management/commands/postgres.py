@@ -34,9 +34,10 @@ WATCH_SECONDS = 2.0
 
 class Command(BaseCommand):
     help = (
-        "Backups and a shell for the service's database, which is that of DATABASE_URL or else the "
-        "private one of the data directory, and care for the private one. `psql`, `dump` and "
-        "`restore` are PostgreSQL's own programs, and end with their exit status.\n\nActions:\n"
+        "Backups and a shell for the service's database, and care for the private one. The "
+        "database is that of DATABASE_URL, or else the private one of the data directory. `psql`, "
+        "`dump` and `restore` are PostgreSQL's own programs, and end with their exit status."
+        "\n\nActions:\n"
     ) + "\n".join(f"  {action:8} {what}" for action, what in ACTIONS.items())
     examples = (
         "dump --format=custom --file=coderapi.dump\n"

@@ -11,8 +11,8 @@ from kernel.commands import ListingCommand
 
 class Command(ListingCommand):
     help = (
-        "Looks through all that is stored of CSP reports for anything that looks like a secret, "
-        "and lists the places. Fails if there are any."
+        "Lists the places in stored CSP reports where anything looks like a secret. Fails if there "
+        "are any."
     )
     examples = "\n--json"
 

@@ -15,7 +15,7 @@ from kernel.commands import BaseCommand, moment
 
 class Command(BaseCommand):
     help = (
-        "Retires an ingest key, now or later: from then on it is answered with 410, which tells "
+        "Retires an ingest key, now or later. From then on it is answered with 410, which tells "
         "browsers to stop."
     )
     examples = "staging\nstaging --at 2026-12-31"
