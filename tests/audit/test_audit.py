@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from datetime import timedelta
 from typing import Any
@@ -13,11 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry
-from audit.services import Actor, Target, drop_old_entries, record
+from audit.services import ACTIONS, Actor, Target, drop_old_entries, record
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.markup import text_in
+from tests.support.processes import PACKAGES, PROJECT
 from tests.support.sending import send
 
 pytestmark = pytest.mark.django_db
@@ -80,6 +82,25 @@ def test_export_holds_every_entry_the_oldest_first() -> None:
     assert [line["action"] for line in export("--action", "first.thing")] == ["first.thing"]
     with pytest.raises(CommandError, match="neither a day nor a time"):
         export("--since", "yesterday")
+    assert export("--action", "user.erase") == []
+    with pytest.raises(CommandError, match=r"--action 'nope': there are .*first.thing.*user.erase"):
+        export("--action", "nope")
+
+
+def test_every_action_that_is_recorded_is_known() -> None:
+    files = [path for name in PACKAGES for path in (PROJECT / name).rglob("*.py")]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    recorded = {
+        node.args[0].value
+        for node in calls
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") in {"record", "record_all", "_note"}
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+
+    assert "user.erase" in recorded
+    assert recorded <= ACTIONS
 
 
 def admin(*roles: str) -> Client:

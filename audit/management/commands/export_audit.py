@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from audit.models import Entry
-from kernel.commands import BaseCommand, moment
+from audit.services import ACTIONS
+from kernel.commands import BaseCommand, UsageError, moment
 
 
 class Command(BaseCommand):
@@ -24,6 +25,14 @@ class Command(BaseCommand):
         if options["until"]:
             entries = entries.filter(at__lt=options["until"])
         if options["action"]:
-            entries = entries.filter(action=options["action"])
+            entries = entries.filter(action=_known(options["action"]))
         for line in entries.json_lines():
             self.stdout.write(line.decode(), ending="")
+
+
+def _known(action: str) -> str:
+    """Returns the action if it is one, or was one in an older entry. Raises: UsageError."""
+    known = ACTIONS.union(Entry.objects.actions())
+    if action not in known:
+        raise UsageError(f"--action {action!r}: there are {', '.join(sorted(known))}.")
+    return action
