@@ -79,7 +79,7 @@ def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) ->
     if options["lifetime_over"]:
         keys = keys.filter(lifetime_ns__gt=lifetime_ns("--lifetime-over", options["lifetime_over"]))
     if options["scope"]:
-        keys = keys.filter(scopes__contains=[options["scope"]])
+        keys = keys.filter(scopes__contains=known_scopes("--scope", [options["scope"]]))
     return keys
 
 

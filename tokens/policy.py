@@ -28,7 +28,7 @@ WORDS = {
     SCOPES: "allowed scopes",
     MINTING: "a token may make another",
 }
-NO_RULE = "default"
+NO_RULE, NO_RULE_IN_WORDS = "default", "no rule sets it"
 # Held shared while a key is made within the policy, and alone while a rule changes: no key that is
 # made meanwhile escapes what is done to those that break the new rule.
 LOCK = "token-policy"
@@ -55,10 +55,12 @@ class Limit:
 
     def explanation(self) -> str:
         """Names the rule that won, and what the others say, for people."""
+        if self.rule == NO_RULE:
+            return NO_RULE_IN_WORDS
         others = [
             f"{rule} says {readable(self.name, value)}"
             for rule, value in self.said
-            if value is not None and rule != self.rule
+            if value is not None and rule not in {self.rule, NO_RULE}
         ]
         return "; ".join([f"{self.rule} says {readable(self.name, self.value)} and wins", *others])
 
@@ -84,11 +86,11 @@ def limits_for_people(user: User) -> list[dict[str, Any]]:
         {
             "name": WORDS[limit.name],
             "value": readable(limit.name, limit.value),
-            "rule": limit.rule,
+            "rule": NO_RULE_IN_WORDS if limit.rule == NO_RULE else limit.rule,
             "said": [
                 (rule, readable(limit.name, value))
                 for rule, value in limit.said
-                if value is not None
+                if value is not None and rule != NO_RULE
             ],
         }
         for limit in policy_of(user).values()

@@ -21,7 +21,7 @@ from kernel.commands import BaseCommand, ListingCommand
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
 from tests.support.csp_reports import legacy
-from tests.support.factories import make_key, make_user, utc
+from tests.support.factories import PASSWORD, make_key, make_user, utc
 from tests.support.processes import PACKAGES, PROJECT, free_port, migrated_database
 from tests.support.stats_rows import agent_row, workspace_row
 
@@ -117,6 +117,23 @@ def test_every_command_has_its_way() -> None:
 # --- Help and wrong command lines -------------------------------------------------------------
 
 
+def test_help_lists_our_commands_first_and_what_each_does() -> None:
+    ours, _, djangos = manage("help").stdout.partition("\nDjango's own commands: ")
+
+    listed = dict(text.split(maxsplit=1) for text in ours.splitlines() if text.startswith("  "))
+    assert sorted(listed) == COMMANDS
+    assert listed["list_tokens"] == "Lists live keys of every kind, never their secrets"
+    assert djangos.endswith(".\n")
+    assert {"flush", "migrate", "testserver"} <= set(djangos.rstrip(".\n").split(", "))
+    assert manage().stdout == manage("help").stdout
+
+
+def test_help_of_the_server_names_choices_plainly() -> None:
+    text = command("server").create_parser("manage.py", "server").format_help()
+
+    assert "--postgres-auth enum[password|awsiamrds]," in text
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_whole(name: str) -> None:
     found = command(name)
@@ -165,12 +182,18 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, said: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ("expire_tokens --all", "Say why with --reason."),
         ("create_session_token --user x --lifetime soon", "--lifetime 'soon'"),
         ("collect_deployment_stats --every 5m", "--every is an interval"),
+        ("list_tokens --scope nope", "--scope 'nope': there are api_key:*, "),
+        ("expire_tokens --scope nope --dry-run", "--scope 'nope': there are api_key:*, "),
+        ("export_audit --action nope", "--action 'nope': there are api_key.create, "),
+        ("token_policy set --role auditor", "Name at least one limit"),
+        ("csp_top --limit x", "--limit: 'x' is not a number from 1 to 100,000"),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres stop now", "stop takes no arguments, and got now."),
         ("token_policy set --deployment --max-live x", "--max-live 'x'"),
@@ -203,6 +226,29 @@ def test_unreachable_database_is_one_line(directory: Path) -> None:
         assert "Connection refused" in done.err, name
         assert [text for text in done.err.splitlines() if "%|" not in text][1:] == [], name
         assert "hunter2" not in done.err + done.out, name
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"),
+    [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid", "'nowhere.invalid'")],
+)
+def test_server_says_why_it_waits_for_the_database(directory: Path, place: str, cause: str) -> None:
+    url = f"postgresql://somebody:hunter2@{place}/none"
+    with subprocess.Popen(
+        [sys.executable, PROJECT / "manage.py", "server", f"--http-address=:{free_port()}"],
+        cwd=directory,
+        env={**os.environ, "DATABASE_URL": url},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        told = process.stderr.readline()
+        process.terminate()
+        told_later = process.stderr.read()
+
+    assert "The database does not answer yet: " in told
+    assert cause in told
+    assert "hunter2" not in told + told_later
 
 
 def test_database_that_was_never_migrated_is_told(directory: Path) -> None:
@@ -261,6 +307,10 @@ def test_nothing_is_made_among_other_things(tmp_path: Path, name: str) -> None:
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     with migrated_database() as url:
+        # The last owner could not be erased, so there is another.
+        another = ("--username", "root", "--email", "root@example.com")
+        made = manage("create_admin_user", *another, typed=f"{PASSWORD}\n", DATABASE_URL=url)
+        assert made.returncode == 0, made.stderr
         yield url
 
 
@@ -275,7 +325,7 @@ def test_every_command_ends_quietly_when_its_reader_leaves(directory: Path, data
     # What they were asked is done nevertheless.
     listed = ended("list_tokens", directory, {"DATABASE_URL": database})
     assert (listed.status, listed.err) == (0, "")
-    assert listed.out.endswith("1 live keys.\n")
+    assert listed.out.endswith("1 live key.\n")
 
 
 @pytest.mark.parametrize("name", ["list_tokens", "server", "worker", "help"])
@@ -318,7 +368,7 @@ def test_commands_that_take_json_are_documented() -> None:
 
 @pytest.fixture
 def something_to_list(member: APIClient) -> None:
-    make_key(make_user("owner", username=USER), token_name="ci")
+    make_key(make_user("auditor", username=USER), token_name="ci")
     run("token_policy", "set", "--deployment", "--max-live", "9")
 
 

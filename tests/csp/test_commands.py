@@ -71,6 +71,6 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
-def test_top_refuses_what_is_no_number_of_findings(limit: str) -> None:
-    with pytest.raises(CommandError, match="--limit"):
+def test_top_refuses_what_is_no_number_of_groups(limit: str) -> None:
+    with pytest.raises(CommandError, match=r"--limit: '.* is not a number from 1 to 100,000"):
         run("csp_top", "--limit", limit)

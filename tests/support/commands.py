@@ -22,11 +22,12 @@ def run(name: str, *args: str, **options: Any) -> str:
     return out.getvalue().strip()
 
 
-def manage(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs manage.py in a process of its own, with these variables besides its environment."""
     return subprocess.run(
         [sys.executable, str(PROJECT / "manage.py"), *arguments],
         env={**os.environ, **environ},
+        input=typed,
         capture_output=True,
         text=True,
         check=False,

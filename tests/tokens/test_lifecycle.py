@@ -219,16 +219,16 @@ def test_commands_list_and_end_what_their_filters_choose() -> None:
     for arguments in (("--user", "ALICE"), ("--name", "depl"), ("--unused-for", "90d")):
         listed = run("list_tokens", *arguments)
         assert "deploy" in listed, arguments
-        assert "1 live keys." in listed, arguments
+        assert "1 live key." in listed, arguments
     assert "backup" in run("list_tokens", "--scope", "user:read", "--kind", "token")
-    assert "1 live keys." in run("list_tokens", "--kind", "session")
+    assert "1 live key." in run("list_tokens", "--kind", "session")
 
-    assert "1 live keys would be ended" in run("expire_tokens", "--user", "alice", "--dry-run")
+    assert "1 live key would be ended" in run("expire_tokens", "--user", "alice", "--dry-run")
     with pytest.raises(CommandError, match="--reason"):
         run("expire_tokens", "--user", "alice")
     with pytest.raises(CommandError, match="--all"):
         run("expire_tokens", "--reason", "x")
-    assert "1 keys have been ended" in run("expire_tokens", "--user", "alice", "--reason", "x")
+    assert "Ended 1 key." in run("expire_tokens", "--user", "alice", "--reason", "x")
     assert APIKey.objects.live(timezone.now()).filter(user=alice).count() == 0
 
 

@@ -321,6 +321,7 @@ def test_account_says_what_limits_and_why() -> None:
 
     assert re.search(r"longest lifetime</th>\s*<td>7 days</td>\s*<td>role auditor</td>", page)
     assert "CODER_MAX_TOKEN_LIFETIME: 100 years" in page
+    assert re.search(r"<td>no limit</td>\s*<td>no rule sets it</td>\s*<td>nothing</td>", page)
     assert "h0m0s" not in page
 
 

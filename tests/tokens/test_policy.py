@@ -194,8 +194,8 @@ def test_command_refuses_to_break_keys_until_told_what_to_do() -> None:
     tokens_of(user, long=30 * DAY_NS)
     rule = ("set", "--deployment", "--max-lifetime", "7d")
 
-    assert "1 live tokens break" in run(*rule, "--dry-run")
-    with pytest.raises(CommandError, match="choose --existing leave, shorten, expire"):
+    assert "1 live token breaks the rule" in run(*rule, "--dry-run")
+    with pytest.raises(CommandError, match=r"1 live token breaks it: .* leave, shorten or expire"):
         run(*rule)
     assert not TokenConfig.objects.exists()
 
@@ -232,6 +232,7 @@ def test_command_sets_shows_explains_and_deletes() -> None:
         "show"
     )
     explained = run("explain", "alice")
+    assert "max_live_tokens: no limit (no rule sets it)" in explained
     assert "max_token_lifetime: 7 days (role auditor says 7 days and wins" in explained
     assert "tokens_may_mint: no (user alice says no and wins" in explained
     assert TokenConfig.objects.get(user=user).max_live_tokens is None

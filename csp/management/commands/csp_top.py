@@ -15,10 +15,9 @@ MAX_LIMIT = 100_000
 
 
 def how_many(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_LIMIT:
-        raise ArgumentTypeError(f"{text} is not from 1 to {MAX_LIMIT:,}")
-    return number
+    if len(text) < 10 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT:
+        return int(text)
+    raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_LIMIT:,}")
 
 
 class Command(ListingCommand):

@@ -15,7 +15,10 @@ from users.scopes import ALL
 
 
 class Command(BaseCommand):
-    help = "Makes a session token for a user and prints it, only this once."
+    help = (
+        "Makes a session token for a user and prints it, only this once. The rules on tokens and "
+        "the longest lifetime do not hold here."
+    )
     examples = "--user alice\n--user alice --lifetime 30d --name ci --scope template:read"
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError
+from kernel.for_people import plural
 from tokens.arguments import FILTERS, add_key_filters, key_line, live_keys
 from tokens.serializers import owned_key_object
 from tokens.services import expire_keys
@@ -36,5 +37,5 @@ class Command(ListingCommand):
         for key in keys:
             self.row(key_line(key), **owned_key_object(key))
         if options["dry_run"]:
-            return f"{len(keys)} live keys would be ended."
-        return f"{ended} keys have been ended."
+            return f"{plural(len(keys), 'live key')} would be ended."
+        return f"Ended {plural(ended, 'key')}."

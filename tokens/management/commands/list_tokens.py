@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from kernel.commands import ListingCommand
+from kernel.for_people import plural
 from tokens.arguments import add_key_filters, key_line, live_keys
 from tokens.serializers import owned_key_object
 
@@ -22,4 +23,4 @@ class Command(ListingCommand):
         keys = list(live_keys(options, now=timezone.now()))
         for key in keys:
             self.row(key_line(key), **owned_key_object(key))
-        return f"{len(keys)} live keys."
+        return f"{plural(len(keys), 'live key')}."

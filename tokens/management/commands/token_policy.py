@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
+from kernel.for_people import plural
 from kernel.http.errors import APIError
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
@@ -84,7 +85,7 @@ class Command(ListingCommand):
             ]
             members = {name: getattr(rule, name) for name in LIMITS}
             self.row("\t".join([rule.subject, *limits]), rule=rule.subject, **members)
-        return f"{len(rules)} rules."
+        return f"{plural(len(rules), 'rule')}."
 
     def _explain(self, options: dict[str, Any]) -> str:
         user = find_user(options["user"])
@@ -99,6 +100,8 @@ class Command(ListingCommand):
     def _set(self, options: dict[str, Any]) -> str:
         now = timezone.now()
         limits = _limits(options)
+        if not limits:
+            raise UsageError("Name at least one limit, such as --max-lifetime 30d.")
         rule = _with_limits(_rule(options), limits)
         broken, existing, changed = broken_by(rule, now=now), options["existing"], 0
         is_refused = bool(broken) and not (existing or options["dry_run"])
@@ -111,13 +114,12 @@ class Command(ListingCommand):
                 raise CommandError(f"{error.message} {error.detail}") from None
         self._list(broken)
         if is_refused:
-            choices = ", ".join(Existing)
-            raise CommandError(f"{len(broken)} live tokens break it: choose --existing {choices}.")
+            *others, last = Existing
+            choices = f"{', '.join(others)} or {last}"
+            raise CommandError(f"{_breaking(broken)} it: choose --existing {choices}.")
         if options["dry_run"]:
-            return (
-                f"{len(broken)} live tokens break the rule for {rule.subject}; nothing is changed."
-            )
-        return f"The rule for {rule.subject} is set; {changed} keys have been changed with it."
+            return f"{_breaking(broken)} the rule for {rule.subject}; nothing is changed."
+        return f"The rule for {rule.subject} is set, and {plural(changed, 'key')} changed with it."
 
     def _delete(self, options: dict[str, Any]) -> str:
         rule = _rule(options)
@@ -127,9 +129,7 @@ class Command(ListingCommand):
         broken = broken_by(rule, now=now, deleted=True)
         configs.delete_config(rule, actor=SYSTEM, now=now)
         self._list(broken)
-        return (
-            f"The rule for {subject} is removed; {len(broken)} live tokens break those that remain."
-        )
+        return f"The rule for {subject} is removed; {_breaking(broken)} those that remain."
 
     def _list(self, broken: list[Broken]) -> None:
         for one in broken:
@@ -140,6 +140,10 @@ class Command(ListingCommand):
                 **owned_key_object(one.key),
                 reasons=one.reasons,
             )
+
+
+def _breaking(broken: list[Broken]) -> str:
+    return f"{plural(len(broken), 'live token')} break{'s' if len(broken) == 1 else ''}"
 
 
 def _add_subject(parser: CommandParser) -> None:
