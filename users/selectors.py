@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -117,10 +117,14 @@ def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
 
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
 CHOICES: dict[str, dict[str, Q]] = {
     "status": {status: Q(status=status) for status in User.Status.values},
-    # Everybody is a member.
-    "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES} | {roles.MEMBER: Q()},
+    # Everybody is a member. Among alternatives, Django leaves out a Q() that says nothing.
+    "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES}
+    | {roles.MEMBER: ~NOBODY},
     "login_type": {
         User.LoginType.PASSWORD: ~SERVICE_ACCOUNTS,
         User.LoginType.NONE: SERVICE_ACCOUNTS,
@@ -171,13 +175,12 @@ def _chosen(key: str, value: str) -> Q:
 
 def _moment(key: str, text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text.upper())
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        example = f'{key}:"2026-01-31T12:00:00Z"'
-        raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}."))
-    return found
+        if _RFC_3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    example = f'{key}:"2026-01-31T12:00:00Z"'
+    raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}."))
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:

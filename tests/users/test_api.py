@@ -65,6 +65,7 @@ def test_list_is_searched_and_paged(owner: APIClient, django_assert_num_queries:
     assert found("q=princess") == (["zelda"], 1)
     assert found("q=status:suspended") == (["zorro"], 1)
     assert found("q=role:auditor status:suspended") == (["zorro"], 1)
+    assert found("q=role:member,auditor")[1] == found("q=role:member")[1] == 3
     assert found("q=z&limit=1&offset=1") == (["zorro"], 2)
     with django_assert_num_queries(4):  # the key, the page, the count, the organization
         assert found("limit=1000")[1] == 3
@@ -124,6 +125,10 @@ def test_users_are_found_by_times_login_type_and_phrases(
         "q=last_seen_before:yesterday",
         "q=last_seen_before:2026-01-01T00:00:00",
         "q=last_seen_before:",
+        "q=created_after:2026-W01-1T00:00Z",
+        "q=created_after:2026-01-01T24:00Z",
+        'q=created_after:"0001-01-01T00:00:00%2B23:59"',
+        'q=last_seen_after:"9999-12-31T23:59:59-23:59"',
         'q=last_seen_before:"2026-01-01T00:00:00Z',
         "q=status:happy",
         "q=%00",
