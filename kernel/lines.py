@@ -186,7 +186,8 @@ def csv_records(
 ) -> Iterator[Record]:
     """Yields a record for each one after the header, which tells what stands between values.
 
-    Raises: LinesError where the header has none of `columns`, or not all that are `needed`.
+    Raises: LinesError where the header has none of `columns`, one of them twice, or not all that
+    are `needed`.
     """
     first = next(lines, None)
     if first is None or first.error:
@@ -204,6 +205,8 @@ def csv_records(
         raise LinesError(
             f"The header has no column {', '.join(missing)}; --help shows what is expected."
         )
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise LinesError(f"The header has column {', '.join(twice)} more than once.")
     reader = _CSVReader(lines, header=header, delimiter=delimiter)
     return iter(reader.read, None)
 

@@ -119,6 +119,7 @@ def test_a_bad_line_says_why(text: bytes, reason: str) -> None:
         (b"x" * 999, f": '{'x' * 80}'"),
         (b"a," * MAX_LINE_BYTES, "first line is longer than"),
         (b"[\n{}\n]", "rows.csv is one JSON array"),
+        (b"a,b,a\n1,2,3\n", "The header has column a more than once"),
     ],
 )
 def test_a_broken_header_breaks_the_file(text: bytes, complaint: str) -> None:
