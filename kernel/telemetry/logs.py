@@ -18,9 +18,9 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 MIN_SECRET = 8
 _withheld: re.Pattern[str] | None = None
 
-# A session token (`<id>-<secret>`) wherever it stands, and passwords within URLs.
-_TOKEN = re.compile(r"\b([A-Za-z0-9]{10})-[A-Za-z0-9]{22}\b")
-_URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
+# The secret of a session token (`<id>-<secret>`), whatever touches it, and passwords within URLs.
+_TOKEN_SECRET = re.compile(r"(?<=[A-Za-z0-9]{10})-[A-Za-z0-9]{22}")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@/]+@")
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def scrub(text: str) -> str:
     """Returns the text without session tokens, passwords in URLs, and what is withheld."""
     if _withheld is not None:
         text = _withheld.sub("***", text)
-    return _URL_PASSWORD.sub(r"\1:***@", _TOKEN.sub(r"\1-***", text))
+    return _URL_PASSWORD.sub(r"\1:***@", _TOKEN_SECRET.sub("-***", text))
 
 
 def _scrubbed(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 
 import pytest
 
@@ -83,6 +84,37 @@ def test_root_is_chatty_only_where_somebody_asked() -> None:
     quiet = logs.configuration(human="/h", json="", stackdriver="", chatter=())
     chatty = logs.configuration(human="/h", json="", stackdriver="", chatter=["x"])
     assert (quiet["root"]["level"], chatty["root"]["level"]) == ("INFO", "DEBUG")
+
+
+TOKEN = "abcdefghij-0123456789abcdefghijkl"
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["/x_{}", "/a%253D{}", "coder_session_token%3D{}", "/p;token={}x", "{}_a", "{}é", "{0}{0}"],
+)
+def test_tokens_are_found_whatever_touches_them(around: str) -> None:
+    scrubbed = logs.scrub(around.format(TOKEN))
+    assert scrubbed == around.format("abcdefghij-***")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x_bcbdef06-1ac2-475c-b242-acf849b2e8a1",
+        "bcbdef06-1ac2-475c-b242-acf849b2e8a1-bcbdef06-1ac2-475c-b242-acf849b2e8a1",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ],
+)
+def test_ids_are_no_tokens(text: str) -> None:
+    assert logs.scrub(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a", "a-", "://a", "://:", "abcdefghij-", "://a:b"])
+def test_scrubbing_takes_time_in_proportion(piece: str) -> None:
+    begun = time.process_time()
+    logs.scrub(piece * 300_000)
+    assert time.process_time() - begun < 5
 
 
 def test_short_secrets_are_not_taken_out_of_words() -> None:
