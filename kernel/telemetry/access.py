@@ -11,13 +11,12 @@ import atexit
 import logging
 import os
 import select
-import stat
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
+from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -30,10 +29,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 WRITE_SECONDS = 0.2
+# A process that ends waits so long for who reads a pipe.
+MAX_END_SECONDS = 1.0
 # While nothing can be written, so many answers wait; more are counted and left out.
 MAX_WAITING = 50_000
-MAX_PATH, MAX_AGENT = 1024, 256
-MAX_BLOCK = 64 * 1024
+MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
+# What several processes write to a pipe stays whole up to this size.
+MAX_BLOCK = select.PIPE_BUF
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 REQUEST_ID = "X-Coder-Request-Id"
 
@@ -60,7 +62,7 @@ def as_common(answered: Answered) -> bytes:
     at = _moment(int(answered.at), "%d/%b/%Y:%H:%M:%S +0000")
     return (
         f"{answered.client or '-'} - - [{at}] "
-        f'"{_shown(answered.method)} {_shown(answered.path)} {answered.protocol}" '
+        f'"{_shown(answered.method, MAX_METHOD)} {_shown(answered.path)} {answered.protocol}" '
         f"{answered.status} {answered.size} {answered.seconds * 1000:.3f} {answered.request_id}\n"
     ).encode()
 
@@ -70,14 +72,14 @@ def as_json(answered: Answered) -> bytes:
     fields = {
         "ts": f"{at}.{int(answered.at % 1 * 1000):03d}Z",
         "client": answered.client,
-        "method": _shown(answered.method),
+        "method": _shown(answered.method, MAX_METHOD),
         "path": _shown(answered.path),
         "protocol": answered.protocol,
         "status": answered.status,
         "bytes": answered.size,
         "duration_ms": round(answered.seconds * 1000, 3),
         "request_id": answered.request_id,
-        "user_agent": scrub(answered.user_agent[:MAX_PATH])[:MAX_AGENT],
+        "user_agent": scrub(answered.user_agent)[:MAX_AGENT],
     }
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -88,13 +90,13 @@ def _moment(at: int, form: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _shown(text: str) -> str:
+def _shown(text: str, most: int = MAX_PATH) -> str:
     """Returns a text of the request's first line, quoted as in a URL, without secrets.
 
     WSGI has each byte as a character.
     """
-    found = scrub(text[: 4 * MAX_PATH])[:MAX_PATH]
-    return quote(found.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
+    found = scrub(text.encode("latin-1", "replace").decode(errors="surrogateescape"))
+    return quote(found.encode(errors="surrogateescape")[:most], safe="/:@!$&'()*+,;=~")
 
 
 FORMS: dict[str, Callable[[Answered], bytes]] = {"common": as_common, "json": as_json}
@@ -108,18 +110,23 @@ class AccessLog:
         self._line = FORMS[form]
         self._waiting: deque[Answered] = deque()
         self._left_out = 0
-        self._writing = threading.Lock()
+        self._is_torn = False
 
     def start(self) -> None:
         """Writes from now on, in a thread of its own, until the process ends."""
-        threading.Thread(
-            target=repeat,
-            args=(self.write,),
-            kwargs={"every": WRITE_SECONDS, "stop": threading.Event()},
-            name="access-log",
-            daemon=True,
-        ).start()
-        atexit.register(self.write)
+        stop = threading.Event()
+
+        def run() -> None:
+            repeat(self.write, every=WRITE_SECONDS, stop=stop)
+            self.write()
+
+        def finish() -> None:
+            stop.set()
+            thread.join(MAX_END_SECONDS)
+
+        thread = threading.Thread(target=run, name="access-log", daemon=True)
+        thread.start()
+        atexit.register(finish)
 
     def add(self, answered: Answered) -> None:
         if len(self._waiting) < MAX_WAITING:
@@ -128,36 +135,36 @@ class AccessLog:
             self._left_out += 1
 
     def write(self) -> None:
-        """Writes the lines of all that waits."""
-        with self._writing:
-            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            try:
-                if waiting:
-                    self._append(map(self._line, waiting))
-            except OSError as error:
-                logger.warning("The access log %s: %s", self._path, error.strerror)
-            if self._left_out:
-                logger.warning("The access log left out %d answers", self._left_out)
-                self._left_out = 0
+        """Writes the lines of all that waits, and tells how many could not be written."""
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        self._left_out += len(waiting)
+        try:
+            if waiting:
+                self._append(map(self._line, waiting))
+        except OSError as error:
+            logger.warning("The access log %s: %s", self._path, error.strerror)
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            logger.warning("The access log left out %d answers", left_out)
 
     def _append(self, lines: Iterable[bytes]) -> None:
-        with _opened(self._path) as descriptor:
-            # What several processes write to a pipe stays whole up to this size.
-            is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-            for block in blocks(lines, most=select.PIPE_BUF if is_pipe else MAX_BLOCK):
-                os.write(descriptor, block)
+        with _opened(self._path) as file:
+            if self._is_torn:
+                os.write(file.fileno(), b"\n")
+                self._is_torn = False
+            for block in blocks(lines, most=MAX_BLOCK):
+                # A disk that is nearly full takes a part.
+                while block:
+                    written = block[: os.write(file.fileno(), block)]
+                    block = block[len(written) :]
+                    self._is_torn = not written.endswith(b"\n")
+                    self._left_out -= written.count(b"\n")
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
+def _opened(path: str) -> FileIO:
     if path in STANDARD:
-        yield STANDARD[path]
-        return
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return FileIO(STANDARD[path], "a", closefd=False)
+    return FileIO(path, "a", opener=lambda path, flags: os.open(path, flags, 0o640))
 
 
 def blocks(lines: Iterable[bytes], *, most: int) -> Iterator[bytes]:
@@ -178,6 +185,8 @@ def logged(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         begun = time.perf_counter()
+        # Django puts its own reading of the path in this place.
+        path = environ.get("PATH_INFO", "")[: 4 * MAX_PATH]
         status, headers = "500", list[tuple[str, str]]()
 
         def start(told: str, with_headers: list[tuple[str, str]], *more: object) -> object:
@@ -186,7 +195,7 @@ def logged(
             return start_response(told, with_headers, *more)  # type: ignore[arg-type]
 
         def record(size: int) -> None:
-            log.add(_answered(environ, address_of(environ), status, headers, size, begun))
+            log.add(_answered(environ, path, address_of(environ), status, headers, size, begun))
 
         try:
             body = app(environ, start)  # type: ignore[arg-type]
@@ -203,6 +212,7 @@ def logged(
 
 def _answered(
     environ: WSGIEnvironment,
+    path: str,
     client: str,
     status: str,
     headers: list[tuple[str, str]],
@@ -213,14 +223,14 @@ def _answered(
     return Answered(
         at=time.time(),
         client=client,
-        method=method,
-        path=environ.get("PATH_INFO", ""),
+        method=method[: 4 * MAX_METHOD],
+        path=path,
         protocol=environ.get("SERVER_PROTOCOL", ""),
         status=int(status[:3]),
         size=0 if method == "HEAD" else size,
         seconds=time.perf_counter() - begun,
         request_id=next((text for name, text in headers if name == REQUEST_ID), "-"),
-        user_agent=environ.get("HTTP_USER_AGENT", ""),
+        user_agent=environ.get("HTTP_USER_AGENT", "")[: 4 * MAX_AGENT],
     )
 
 

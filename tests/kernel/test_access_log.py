@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import resource
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,7 +24,7 @@ from kernel.http.body import Readers, bounded
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Answered, as_common, as_json, blocks, logged
 from tests.support.live import Server
-from tests.support.processes import own_database, wait_for
+from tests.support.processes import PROJECT, own_database, wait_for
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
 ANSWERED = Answered(
@@ -167,7 +171,56 @@ def test_answers_that_nobody_can_write_are_counted(
         log.add(ANSWERED)
     log.write()
     assert "No such file or directory" in caplog.text
-    assert "left out 3 answers" in caplog.text
+    assert "left out 5 answers" in caplog.text
+
+
+def test_a_full_disk_tears_one_line_and_the_rest_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is larger than all that the tests write while its size is the most there may be."""
+    line, begin = as_common(ANSWERED), 1 << 32
+    written = tmp_path / "log"
+    written.touch()
+    os.truncate(written, begin)
+    log = AccessLog(str(written), "common")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (begin + len(line) * 3 // 2, before[1]))
+    try:
+        for _ in range(5):
+            log.add(ANSWERED)
+        log.write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in caplog.text
+    assert "left out 4 answers" in caplog.text
+    log.add(ANSWERED)
+    log.write()
+    with written.open("rb") as file:
+        file.seek(begin)
+        whole, _, last = file.readlines()
+    assert (whole, last) == (line, line)
+
+
+WITHOUT_A_READER = f"""
+from kernel.telemetry.access import AccessLog, Answered
+log = AccessLog("/dev/stdout", "json")
+log.start()
+for _ in range(2_000):
+    log.add(Answered{tuple(ANSWERED)})
+"""
+
+
+def test_a_process_ends_though_nobody_reads_its_log() -> None:
+    command = [sys.executable, "-c", WITHOUT_A_READER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as process:
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+        assert process.stdout
+        whole = process.stdout.read().splitlines()
+    assert whole
+    assert set(whole) == {as_json(ANSWERED).rstrip()}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -191,6 +244,8 @@ def test_server_logs_every_answer(tmp_path: Path) -> None:
             ("HEAD", "/api/v2/buildinfo", 200),
             ("GET", f"/api/v2/users/me/{TOKEN}", 404),
             ("GET", "/static/coderapi/admin.css", 200),
+            ("GET", f"/x_{TOKEN}", 404),
+            ("GET", "/%E4%BD%A0%FF", 404),
             ("POST", "/api/v2/csp/reports", 413),
         ]
         answers = []
