@@ -8,8 +8,8 @@ place either: the server then stops the whole process at the end of the request.
 * At most a quarter of the server's threads read, counted from the moment they begin. Past that a
   request with a body waits a second for a place. If it waits in vain it is 503, and for a while the
   next ones are 503 at once. So others always answer.
-* An address may have few slow bodies at a time; past that it is 429 at once. It never has all
-  readers.
+* An address may have few slow bodies at a time; past that it is 429 at once. It has a
+  quarter of the readers at most, so that it takes many addresses to have all.
 * A body has a deadline, which is looked at whenever a piece has come. It is shorter the more
   threads read.
 * Where all readers are taken and one has waited for a minute, the process asks to be replaced.
@@ -89,8 +89,9 @@ class Readers:
         stuck: float = STUCK_SECONDS,
     ) -> None:
         self._max = max(max_readers, 1)
-        # One address leaves a quarter to others. Many bodies at once are not slow yet.
-        self._max_per_address = max(max_readers * 3 // 4, 1)
+        # One address leaves three quarters to others. Many bodies at once are not slow yet.
+        self._max_per_address = max(max_readers // 4, 1)
+        self._max_slow_per_address = min(MAX_SLOW_PER_ADDRESS, self._max_per_address)
         self.when_stuck: Callable[[], None] = lambda: None
         self._slow = slow
         self._stuck = stuck
@@ -160,10 +161,10 @@ class Readers:
         return self._by_address[reader.address] >= self._max_per_address
 
     def _refuse_slow(self, address: str, now: float) -> None:
-        if self._by_address[address] < MAX_SLOW_PER_ADDRESS:
+        if self._by_address[address] < self._max_slow_per_address:
             return
         slow = (r for r in self._reading if r.address == address and r.begun < now - self._slow)
-        if sum(1 for _ in slow) >= MAX_SLOW_PER_ADDRESS:
+        if sum(1 for _ in slow) >= self._max_slow_per_address:
             raise too_many_slow()
 
     def _refusal(self, reader: Reader, now: float) -> APIError:
