@@ -344,6 +344,11 @@ def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) 
         time.sleep(SETTLE_PAUSE_SECONDS)
 
 
+def is_busy(error: BaseException) -> bool:
+    """Tells whether no connection was free in time; the database itself may be well."""
+    return isinstance(error, TooManyWaitError) or isinstance(error.__cause__, PoolTimeout)
+
+
 def discard_broken_pool(error: BaseException) -> None:
     """Replaces the pool's connections if the error says that they are of no use.
 
@@ -351,8 +356,7 @@ def discard_broken_pool(error: BaseException) -> None:
     connect, so they must go. A pool that is only busy keeps them.
     """
     wrapper: Any = connection
-    busy = isinstance(error, TooManyWaitError) or isinstance(error.__cause__, PoolTimeout)
-    if busy or sqlstate(error) in BUSY_STATES:
+    if is_busy(error) or sqlstate(error) in BUSY_STATES:
         return
     wrapper.close()
     if wrapper.vendor == "postgresql" and wrapper.pool:
