@@ -5,13 +5,15 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from audit.models import Entry, EntryQuerySet
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, TextFilter, row_link
 from kernel.for_people import duration
+from kernel.http.streaming import download
 
 _models: dict[str, type[Model]] = {}
 
@@ -94,12 +96,13 @@ class EntryAdmin(ReadOnlyAdmin):
         )
 
     @admin.action(description="Export as JSON lines", permissions=["view"])
-    def export(self, request: HttpRequest, queryset: EntryQuerySet) -> StreamingHttpResponse:
-        response = StreamingHttpResponse(
-            queryset.json_lines(), content_type="application/jsonl; charset=utf-8"
+    def export(self, request: HttpRequest, queryset: EntryQuerySet) -> HttpResponseBase:
+        return download(
+            request,
+            queryset.json_lines(),
+            content_type="application/jsonl; charset=utf-8",
+            name="audit.jsonl",
         )
-        response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
-        return response
 
 
 def _shown(values: dict[str, Any], name: str) -> str:

@@ -44,11 +44,12 @@ HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
 # A thread that waits costs little. Of these, a quarter may read bodies and three eighths wait for
-# the database (an eighth each for a connection, on one, and for reports' commit). So some always
-# answer, whatever else goes wrong.
+# the database (an eighth each for a connection, on one, and for reports' commit), and an eighth
+# may wait for clients that read. So some always answer, whatever else goes wrong.
 SERVER_THREADS = max(16, 2 * WEB_THREADS)
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
+MAX_STREAMS = SERVER_THREADS // 8
 TLS_ENABLE = OPTIONS["tls.enable"]
 ACCESS_URL = (
     start.without_credentials(str(OPTIONS["access_url"]))
@@ -98,7 +99,7 @@ MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",
     "kernel.http.metrics.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kernel.http.pages.StaticFilesMiddleware",
     "kernel.http.pages.OriginCorsMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
     "kernel.http.rate_limit.RateLimitMiddleware",
@@ -143,6 +144,9 @@ STORAGES = {
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
+# What packages bring along and no page asks for: Redoc, source maps, and scripts for debugging.
+NOT_SERVED = ["redoc", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
+STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -319,6 +323,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
 }
 SWAGGER_ENABLE = OPTIONS["swagger.enable"]
+if not SWAGGER_ENABLE:
+    NOT_SERVED.append("swagger-ui-dist")
 
 # --- Logs -------------------------------------------------------------------------------------
 

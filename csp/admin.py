@@ -7,7 +7,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -50,12 +51,12 @@ class ExportingAdmin(ReadOnlyAdmin):
     not_exported: tuple[str, ...] = ()
 
     @admin.action(description="Export as CSV")
-    def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
-        return export.as_csv(rows, without=self.not_exported)
+    def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
+        return export.as_csv(request, rows, without=self.not_exported)
 
     @admin.action(description="Export as JSON lines")
-    def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
-        return export.as_json_lines(rows, without=self.not_exported)
+    def export_json_lines(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase:
+        return export.as_json_lines(request, rows, without=self.not_exported)
 
 
 @admin.register(Group)

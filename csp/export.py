@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 from django.db.models import Model, Q, QuerySet
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from kernel.db.pages import in_pages
+from kernel.http.streaming import download
 
 # A spreadsheet takes such a cell for a formula, and anybody can write browsers' reports. In East
 # Asia the full-width signs mean the same.
@@ -32,7 +34,7 @@ def safe_cell(value: Any) -> Any:
     return value
 
 
-def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[str]:
+def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[bytes]:
     buffer = io.StringIO()
     # Every cell in quotes: where a semicolon separates cells, the rest of one would be a formula.
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
@@ -43,11 +45,11 @@ def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator
     yield _taken(buffer)
 
 
-def _taken(buffer: io.StringIO) -> str:
+def _taken(buffer: io.StringIO) -> bytes:
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()
-    return text
+    return text.encode()
 
 
 def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -55,22 +57,22 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def as_csv(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
+def as_csv(
+    request: HttpRequest, queryset: QuerySet[Any], *, without: Collection[str]
+) -> HttpResponseBase:
     fields = field_names(queryset.model, without)
     lines = csv_lines(rows_in_pages(queryset, fields), fields)
-    return _download(lines, "text/csv; charset=utf-8", f"{queryset.model._meta.model_name}.csv")
+    name = f"{queryset.model._meta.model_name}.csv"
+    return download(request, lines, content_type="text/csv; charset=utf-8", name=name)
 
 
-def as_json_lines(queryset: QuerySet[Any], *, without: Collection[str]) -> StreamingHttpResponse:
+def as_json_lines(
+    request: HttpRequest, queryset: QuerySet[Any], *, without: Collection[str]
+) -> HttpResponseBase:
     lines = json_lines(rows_in_pages(queryset, field_names(queryset.model, without)))
     name = f"{queryset.model._meta.model_name}.jsonl"
-    return _download(lines, "application/jsonl; charset=utf-8", name)
+    return download(request, lines, content_type="application/jsonl; charset=utf-8", name=name)
 
 
 def field_names(model: type[Model], without: Collection[str] = ()) -> list[str]:
     return [f.attname for f in model._meta.concrete_fields if f.attname not in without]
-
-
-def _download(lines: Iterable[Any], content_type: str, name: str) -> StreamingHttpResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type=content_type, headers=headers)

@@ -218,7 +218,7 @@ class TokensView(UserRouteView):
         if limit:
             page = [token_object(row) for row in next(found)]
             return tagged(wire.apply("get-user-tokens", page), request=request)
-        return whole_list(found, render=token_object, operation_id="get-user-tokens")
+        return whole_list(request, found, render=token_object, operation_id="get-user-tokens")
 
     @operation(
         "Create token API key",

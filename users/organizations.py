@@ -194,6 +194,7 @@ class MembersView(APIView):
         serializer = MemberSerializer(context=_context(organization))
         pages = in_pages(_members(request), after=lambda user: Q(username__gt=user.username))
         return whole_list(
+            request,
             pages,
             render=serializer.to_representation,
             operation_id="list-organization-members",

@@ -9,7 +9,8 @@ asking is found out in between by an app, and kept as the plain values of `ident
 Views stand on `views`. They parse with `parsing`, raise the `APIError` of `errors` and answer
 through `rendering`, which turns what a serializer made into the form of the `wire`. Whatever is
 raised ends in `handlers`, in one shape. Answers that seldom change are `documents`: rendered once,
-kept as bytes. `schema` describes all of it as OpenAPI, and `metrics` counts it.
+kept as bytes; those of any length are `streaming`, few at a time. `schema` describes all of it as
+OpenAPI, and `metrics` counts it.
 
 Nothing here imports an app or knows a path of one. What differs by path (caps, limits, where CSP
 reports go) stands in the settings, which the project composes.

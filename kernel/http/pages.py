@@ -6,18 +6,21 @@ middlewares cost a third of its time, so they step aside for it.
 
 from __future__ import annotations
 
-from typing import cast
+from io import BytesIO
+from typing import Any, cast
 
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.staticfiles.finders import AppDirectoriesFinder
 from django.contrib.staticfiles.storage import StaticFilesStorage
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from whitenoise.storage import (  # type: ignore[import-untyped]
     CompressedManifestStaticFilesStorage,
 )
@@ -52,6 +55,30 @@ class OriginCorsMiddleware(CorsMiddleware):
         if "HTTP_ORIGIN" in request.META or settings.CORS_ALLOW_ALL_ORIGINS:
             return cast("HttpResponseBase", super().__call__(request))
         return cast("HttpResponseBase", self.get_response(request))
+
+
+class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
+    """Answers static files whole: a client that does not read keeps no thread waiting.
+
+    It keeps a copy of the file instead, so large files are served only where a page needs them.
+    """
+
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+        found = static_file.get_response(request.method, request.META)
+        with found.file or BytesIO() as file:
+            answer = HttpResponse(file.read(), status=found.status)
+        del answer.headers["Content-Type"]
+        for name, text in found.headers:
+            answer.headers[name] = text
+        return answer
+
+
+class ServedFiles(AppDirectoriesFinder):
+    """Finds the static files of the apps, without those that nobody asks for."""
+
+    def list(self, ignore_patterns: Any) -> Any:
+        return super().list([*(ignore_patterns or ()), *settings.NOT_SERVED])
 
 
 class CollectedOrPlain(CompressedManifestStaticFilesStorage):  # type: ignore[misc]

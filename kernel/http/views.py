@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from django.db import connection
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions, views
@@ -18,6 +17,7 @@ from kernel.http import documents, wire
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
+from kernel.http.streaming import StreamedResponse, lend_back
 
 READS = frozenset({"GET", "HEAD"})
 
@@ -92,17 +92,22 @@ def _conditions(request: HttpRequest) -> dict[str, str]:
 
 
 def whole_list(
-    pages: Iterator[Sequence[Any]], *, render: Callable[[Any], Any], operation_id: str
+    request: Request,
+    pages: Iterator[Sequence[Any]],
+    *,
+    render: Callable[[Any], Any],
+    operation_id: str,
 ) -> HttpResponseBase:
     """Answers with a list of any length, of which two pages at most are in memory.
 
     More than a page is streamed. If the database goes away meanwhile, the JSON breaks off.
+    Raises: APIError 429, 503 while too many are streamed.
     """
     first, second = next(pages, ()), next(pages, ())
     if not second:
         return Response(wire.apply(operation_id, [render(row) for row in first]))
     pieces = _pieces(chain([first, second], pages), render, chosen=wire.current())
-    return StreamingHttpResponse(pieces, content_type=JSON_CONTENT_TYPE)
+    return StreamedResponse(request, pieces, content_type=JSON_CONTENT_TYPE)
 
 
 def _pieces(
@@ -110,9 +115,7 @@ def _pieces(
 ) -> Iterator[bytes]:
     opening = b"["
     for page in pages:
-        # The client may read slowly, and nobody waits for it with a connection.
-        if not connection.in_atomic_block:
-            connection.close()
+        lend_back()
         with wire.using(chosen):
             items = render_json([render(row) for row in page])[1:-1]
         yield opening + items

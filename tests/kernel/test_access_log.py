@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +24,10 @@ from kernel.http import body
 from kernel.http.body import Readers, bounded
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Answered, as_common, as_json, blocks, logged
+from tests.coderapi.test_page_samples import token_in
 from tests.support.live import Server
 from tests.support.processes import PROJECT, own_database, wait_for
+from tests.tokens.test_long_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
 ANSWERED = Answered(
@@ -278,14 +281,16 @@ def test_streamed_answer_is_logged_when_its_client_leaves(tmp_path: Path) -> Non
     """The server closes an answer that it cannot hand over."""
     written = tmp_path / "access"
     more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
+    more["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"
     with (
         own_database() as database,
         Server("--web-only", log=tmp_path / "log", DATABASE_URL=database, **more) as server,
     ):
         connection = HTTPConnection("127.0.0.1", server.port)
-        connection.request(
-            "GET", "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
-        )
+        with psycopg.connect(database, autocommit=True) as direct:
+            direct.execute(LONG_LIST)
+        token = token_in(tmp_path / "first-owner.txt")
+        connection.request("GET", TOKENS, headers={"Coder-Session-Token": token})
         connection.getresponse().read(10)
         connection.close()
-        wait_for(lambda: any(line["path"].startswith("/static") for line in lines(written)))
+        wait_for(lambda: any(line["path"] == TOKENS for line in lines(written)))

@@ -20,6 +20,13 @@ from users.models import User
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 CODERD = {"Coder-Wire": "coderd"}
+LONG_LIST = """
+INSERT INTO tokens_apikey (id, hashed_secret, user_id, token_name, login_type, minted, scopes,
+    allow_list, lifetime_ns, expires_at, created_at, updated_at)
+SELECT lpad(number::text, 10, '0'), 'x', id, 't' || number, 'token', true, '{coder:all}',
+    '[{"type": "*", "id": "*"}]', 1, now() + interval '1 day', now(), now()
+FROM users_user, generate_series(1, 60000) AS number WHERE username = 'owner'
+"""
 
 
 def make_tokens(user: User, count: int) -> None:

@@ -1,0 +1,187 @@
+"""Clients that ask for much and do not read it: they keep threads from nobody else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from select import select
+from socket import SO_RCVBUF, SOL_SOCKET, socket
+from types import SimpleNamespace
+from typing import Any
+
+import django.db
+import psycopg
+import pytest
+from django.db import connection, transaction
+from django.db.models import Q
+from django.urls import reverse
+
+from audit.models import Entry
+from kernel.db.pages import in_pages
+from kernel.http.errors import APIError
+from kernel.http.streaming import StreamedResponse, Streams
+from tests.coderapi.test_page_samples import token_in
+from tests.support.csp_reports import in_admin
+from tests.support.live import Server
+from tests.support.processes import own_database, wait_for
+from tests.tokens.test_long_lists import LONG_LIST, TOKENS, make_tokens
+from tokens.models import APIKey
+from users.models import User
+
+SIDECAR = "/static/drf_spectacular_sidecar"
+BUNDLE = f"{SIDECAR}/swagger-ui-dist/swagger-ui-bundle.js"
+# The fewest that there may be.
+THREADS = 16
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with (
+        own_database() as url,
+        Server(
+            log=log,
+            DATABASE_URL=url,
+            CODERAPI_WEB_THREADS="1",
+            CODERAPI_FIRST_OWNER_USERNAME="owner",
+            CODER_SWAGGER_ENABLE="true",
+        ) as server,
+    ):
+        with psycopg.connect(url, autocommit=True) as database:
+            database.execute(LONG_LIST)
+        yield server
+
+
+def ask(server: Server, path: str, token: str = "") -> socket:
+    """Sends a request from a client that has room for little of its answer."""
+    client = socket()
+    client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    client.settimeout(30)
+    client.connect(("127.0.0.1", server.port))
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCoder-Session-Token: {token}\r\n\r\n"
+    client.sendall(head.encode())
+    return client
+
+
+def all_answered(clients: list[socket]) -> bool:
+    return len(select(clients, [], [], 0)[0]) == len(clients)
+
+
+def test_unread_static_files_take_no_thread(server: Server) -> None:
+    with ExitStack() as attack:
+        clients = [attack.enter_context(closing(ask(server, BUNDLE))) for _ in range(3 * THREADS)]
+        wait_for(lambda: all_answered(clients))
+        assert {server.ask("/api/v2/buildinfo").status for _ in range(20)} == {200}
+
+
+def test_static_file_is_whole(server: Server) -> None:
+    answer = server.ask(BUNDLE)
+    assert answer.status == 200
+    assert len(answer.body) == int(answer.headers["Content-Length"]) > 1_000_000
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert server.ask(BUNDLE, Range="bytes=2-5").body == answer.body[2:6]
+    again = server.ask(BUNDLE, If_None_Match=answer.headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+    head = server.ask(BUNDLE, method="HEAD")
+    assert head.headers["Content-Length"] == answer.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    "name", ["redoc/bundles/redoc.standalone.js.map", "swagger-ui-dist/swagger-ui-bundle.js.map"]
+)
+def test_files_that_no_page_asks_for_are_not_served(server: Server, name: str) -> None:
+    assert server.ask(f"{SIDECAR}/{name}").status == 404
+
+
+def test_unread_lists_of_one_caller_take_few_threads(server: Server) -> None:
+    token = token_in(server.log.parent / "first-owner.txt")
+    with ExitStack() as attack:
+        clients = []
+        # In turn: what is tried is not how many the database serves at once.
+        for _ in range(2 * THREADS):
+            clients.append(attack.enter_context(closing(ask(server, TOKENS, token))))
+            wait_for(lambda: all_answered(clients[-1:]))
+        assert {server.ask("/api/v2/buildinfo").status for _ in range(20)} == {200}
+        refused = server.ask(TOKENS, token=token)
+        beginnings = Counter(client.recv(64).split()[1] for client in clients)
+    assert beginnings == {b"200": 1, b"429": 2 * THREADS - 1}
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+    assert refused.json["message"] == "Too many requests."
+    wait_for(lambda: server.ask(TOKENS, token=token).status == 200)
+    assert len(server.ask(TOKENS, token=token).json) >= 60_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_exports_of_the_admin_are_bounded_too() -> None:
+    pages = in_admin("owner")
+
+    def export() -> Any:
+        chosen = {"action": "export", "_selected_action": [str(Entry.objects.earliest("id").pk)]}
+        return pages.post(reverse("admin:audit_entry_changelist"), chosen)
+
+    unread = [export(), export()]
+    assert [answer.status_code for answer in unread] == [200, 200]
+    assert export().status_code == 429
+    for answer in unread:
+        answer.close()
+    assert json.loads(export().getvalue())["action"]
+
+
+def test_streams_are_bounded_for_a_caller_and_for_all() -> None:
+    streams = Streams(3)
+    refusals = []
+    for caller in ("a", "b", "a", "c", "d"):
+        try:
+            streams.enter(caller)
+        except APIError as error:
+            refusals.append((caller, error.status))
+    assert refusals == [("a", 429), ("d", 503)]
+    streams.leave("a")
+    streams.enter("d")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_list_goes_on_when_all_connections_were_busy_for_a_while(member: Any) -> None:
+    make_tokens(member.user, 2_500)
+    rows = APIKey.objects.filter(user=User.objects.get(pk=member.user.pk)).order_by("id")
+    pages = in_pages(rows, after=lambda row: Q(id__gt=row.id))
+    begun = list(next(pages))
+    connection.close()
+    busy = [threading.Event() for _ in range(connection.pool.max_size)]  # type: ignore[attr-defined]
+    free = threading.Event()
+
+    def work(holds: threading.Event) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            holds.set()
+            free.wait(10)
+        connection.close()
+
+    workers = [threading.Thread(target=work, args=(holds,)) for holds in busy]
+    for worker in workers:
+        worker.start()
+    assert all(holds.wait(10) for holds in busy)
+    # Longer than anybody waits for a connection.
+    threading.Timer(3, free.set).start()
+    rest = [row for page in pages for row in page]
+    assert free.is_set()
+    assert len(begun) + len(rest) == rows.count()
+    for worker in workers:
+        worker.join()
+
+
+def test_list_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"[1"
+        raise django.db.OperationalError("gone")
+
+    request = SimpleNamespace(user=SimpleNamespace(pk=1), request_id="the-id")
+    answer = StreamedResponse(request, pieces())
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(answer.getvalue())
+    [record] = caplog.records
+    assert record.getMessage() == "the answer to request the-id breaks off: OperationalError"
+    assert record.exc_info is None
