@@ -121,6 +121,10 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object a line")
 
 
+# Ends the help of each argument that `moment` reads.
+MOMENT = "a day or a time, of UTC unless it says so"
+
+
 def moment(text: str) -> datetime:
     """Reads an argument that is a day or a time, of UTC unless it says so. Returns it in UTC."""
     try:

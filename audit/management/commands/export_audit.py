@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from audit.models import Entry
 from audit.services import ACTIONS
-from kernel.commands import BaseCommand, UsageError, moment
+from kernel.commands import MOMENT, BaseCommand, UsageError, moment
 
 
 class Command(BaseCommand):
@@ -14,8 +14,12 @@ class Command(BaseCommand):
     examples = "--since 2026-01-01 --until 2026-02-01\n--action api_key.create"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", type=moment, help="a day or a time, UTC unless it says so")
-        parser.add_argument("--until", type=moment, help="the same; the time itself is left out")
+        parser.add_argument(
+            "--since", type=moment, metavar="TIME", help=f"entries from then on: {MOMENT}"
+        )
+        parser.add_argument(
+            "--until", type=moment, metavar="TIME", help=f"entries before that: {MOMENT}"
+        )
         parser.add_argument("--action", default="", help="only this action, such as api_key.create")
 
     def handle(self, *args: Any, **options: Any) -> None:

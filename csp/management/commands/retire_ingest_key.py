@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.services import SYSTEM
 from csp.models import IngestKey
 from csp.services import retire_ingest_key
-from kernel.commands import BaseCommand, moment
+from kernel.commands import MOMENT, BaseCommand, moment
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY|NAME", help="the key itself, or its name")
         parser.add_argument(
-            "--at", type=moment, metavar="TIME", help="when, UTC unless it says so; now by default"
+            "--at", type=moment, metavar="TIME", help=f"when: {MOMENT}; now by default"
         )
 
     def handle(self, *args: Any, key: str, at: datetime | None, **options: Any) -> str:

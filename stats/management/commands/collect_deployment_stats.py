@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.services import run_job
 from jobs.worker import keep_running
-from kernel.commands import BaseCommand, UsageError, moment
+from kernel.commands import MOMENT, BaseCommand, UsageError, moment
 from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
 from kernel.loops import run_until_signalled
 from stats.jobs import COLLECT
@@ -45,17 +45,21 @@ class Command(BaseCommand):
             "--at",
             type=moment,
             metavar="TIME",
-            help="the moment to take it of; workspaces are counted as they are known now",
+            help="the moment to take it of; workspaces are counted as they are known now. It is "
+            f"{MOMENT}",
         )
         how.add_argument(
             "--since",
             type=moment,
             metavar="TIME",
             help="take a snapshot for each interval from then on that has none, as far as raw "
-            "rows are kept; workspaces that reported count as running",
+            f"rows are kept: {MOMENT}. Workspaces that reported count as running",
         )
         parser.add_argument(
-            "--until", type=moment, metavar="TIME", help="the end of --since; now by default"
+            "--until",
+            type=moment,
+            metavar="TIME",
+            help=f"the end of --since: {MOMENT}; now by default",
         )
         parser.add_argument(
             "--every",

@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from kernel.commands import BaseCommand, UsageError, moment
+from kernel.commands import MOMENT, BaseCommand, UsageError, moment
 from stats.rollups.builder import rebuild
 
 
 class Command(BaseCommand):
     help = "Builds rollups and newest rows again from the raw rows that are kept."
-    examples = "--since 2026-01-31T12:00:00Z"
+    examples = "--since 2026-01-31\n--since 2026-01-31T12:00:00Z"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -20,7 +20,7 @@ class Command(BaseCommand):
             type=moment,
             metavar="TIME",
             required=True,
-            help="from when on, a day or a time",
+            help=f"from when on: {MOMENT}",
         )
 
     def handle(self, *, since: datetime, **options: Any) -> str:
