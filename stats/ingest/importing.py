@@ -130,11 +130,11 @@ def _set_aside(batch: Sequence[Record], verdicts: Verdicts, bad: BadLines) -> No
 
 
 def _backfill(hours: set[datetime], *, now: datetime) -> int:
-    """Takes the snapshots that are missing of hours that are over. Returns their number."""
-    over = {hour for hour in hours if hour + HOUR <= now}
-    if not over:
+    """Takes the snapshots that are missing of these hours so far. Returns their number."""
+    begun = {hour for hour in hours if hour <= now}
+    if not begun:
         return 0
-    missing = backfill(min(over), max(over) + HOUR, now=now)
+    missing = backfill(min(begun), max(begun) + HOUR, now=now)
     return sum(1 for _ in tqdm(missing, desc="snapshots", unit="", disable=None))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.test import Client
 
 from tests.support.commands import run, write_lines
@@ -103,6 +104,28 @@ def test_an_import_that_stopped_before_its_snapshots_takes_them_when_run_again(
     deployment.take(*rows)
     said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
     assert said.startswith("0 agent rows taken in, 1 known already. 3 snapshots")
+
+
+def test_the_hour_that_is_not_over_gets_them_up_to_the_last_interval_that_is(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    start = NOW.replace(minute=0, second=0)
+    rows = [agent_row(start + n * MINUTE, rx_bytes=1) for n in range(35)]
+    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    # It is 12:34:56, and the last interval that is over ended at 12:30.
+    assert said.endswith(" 6 snapshots of the past were taken.")
+    deployment.collect()
+    found = deployment.points(start, start + 35 * MINUTE, "5m")
+    assert not any(point.get("gap", False) for point in found)
+    agrees({**deployment.at(start + 30 * MINUTE), "rows": 15}, rows)
+
+
+def test_rows_of_the_end_of_time_are_bad_and_break_no_import(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    last = {**agent_row(NOW), "created_at": "9999-12-31T23:59:59.999999Z"}
+    with pytest.raises(CommandError, match=r"1 bad, .* is more than 5 minutes in the future"):
+        run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", agent_row(NOW), last))
 
 
 def test_snapshots_of_the_past_are_taken_by_hand(deployment: Deployment) -> None:

@@ -35,8 +35,10 @@ EXPORTS = {
     "rows.jsonl": "COPY (SELECT row_to_json(t) FROM ({select}) t) TO STDOUT",
     "no-name": "COPY (SELECT row_to_json(t) FROM ({select}) t) TO STDOUT",
 }
-# An hour that is not over gets no snapshots. The manual exports what is not older than a day.
+# The manual exports what is not older than a day.
 MOMENT = (timezone.now() - HOUR).replace(minute=34)
+# Rows come until then, and the interval of 5 minutes that is not over gets none.
+SNAPSHOTS = "3 snapshots of the past were taken."
 ZONES = ["UTC", "Asia/Kolkata", "America/New_York"]
 
 
@@ -78,7 +80,8 @@ def test_agent_rows_come_as_postgresql_writes_them(
 ) -> None:
     url, rows = coder
     path = exported(url, AGENTS, tmp_path / name, zone=zone)
-    assert run("import_agent_stats", path) == f"{len(rows)} agent rows taken in, 0 known already."
+    said = run("import_agent_stats", path)
+    assert said == f"{len(rows)} agent rows taken in, 0 known already. {SNAPSHOTS}"
     agrees(deployment.collect(), rows)
     assert run("import_agent_stats", path) == f"0 agent rows taken in, {len(rows)} known already."
 
@@ -101,7 +104,7 @@ def test_the_order_of_columns_is_free_and_unknown_ones_are_counted(
     said = run("import_agent_stats", path)
     assert said == (
         f"{len(rows)} agent rows taken in, 0 known already. 2 unknown columns ignored: 'flavour', "
-        "'näme'."
+        f"'näme'. {SNAPSHOTS}"
     )
     agrees(deployment.collect(), rows)
 
@@ -119,7 +122,9 @@ def test_the_commands_of_the_manual_do_what_it_says(
     subprocess.run(
         ["bash", "-euc", exporting], cwd=tmp_path, env={**os.environ, **programs}, check=True
     )
-    taken = len(rows) if name == "import_agent_stats" else len(BUILDS) + 1
+    taken, end = len(BUILDS) + 1, ""
+    if name == "import_agent_stats":
+        taken, end = len(rows), f" {SNAPSHOTS}"
     said = run(name, str(tmp_path / file))
     assert said.startswith(f"{taken} ")
-    assert said.endswith(" taken in, 0 known already.")
+    assert said.endswith(f" taken in, 0 known already.{end}")
