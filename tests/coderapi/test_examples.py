@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -138,11 +139,26 @@ def test_example_runs(document: Path, script: str, environ: dict[str, str], cwd:
         "<the token that was printed>": environ["CODER_SESSION_TOKEN"],
     }.items():
         script = script.replace(shown, here)
+    if "jq " in script and not shutil.which("jq"):
+        pytest.skip("jq is not installed")
     if " postgres " in script:
         # The service of the other examples would hold what a restore replaces.
         environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
 
+    if "agents.csv.rejected" in script:
+        break_first_row(cwd / "agents.csv")
+        bash("! manage.py import_agent_stats agents.csv", environ, cwd=cwd)
+
     bash(script, environ, cwd=cwd)
+
+
+def break_first_row(path: Path) -> None:
+    """Leaves the header and one row, which is bad as the manual says."""
+    with path.open(newline="") as file:
+        header, row, *_ = csv.reader(file)
+    row[header.index("rx_bytes")] = "12 MB"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, row])
 
 
 # --- Commands within sentences ----------------------------------------------------------------
