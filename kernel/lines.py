@@ -25,10 +25,11 @@ import gzip
 import importlib
 import io
 import os
+import re
 import sys
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -50,6 +51,12 @@ SHOWN_BYTES = 1000
 MAX_SHOWN = 80
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 DELIMITERS = ",;\t"
+NOT_TEXT = "The file is not UTF-8 text."
+# How packed files begin, by the ends of their names. In zstd a skippable frame may come first.
+PACKINGS = {
+    ".gz": ("gzip", re.compile(rb"\x1f\x8b")),
+    ".zst": ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
+}
 
 
 class LinesError(Exception):
@@ -112,7 +119,7 @@ def opened(file: str) -> Iterator[Source]:
     path = Path(file)
     with path.open("rb") as raw:
         size = path.stat().st_size if path.is_file() else None
-        yield Source(file, _unpacked(raw, suffix=path.suffix), raw, size)
+        yield Source(file, _unpacked(raw, path), raw, size)
 
 
 def _standard_input() -> BinaryIO:
@@ -123,27 +130,41 @@ def _standard_input() -> BinaryIO:
         return sys.stdin.buffer  # It is no file of the system's.
 
 
-def _unpacked(raw: BinaryIO, *, suffix: str) -> BinaryIO:
-    if suffix == ".gz":
+def _unpacked(raw: io.BufferedReader, path: Path) -> BinaryIO:
+    if path.suffix not in PACKINGS:
+        return raw
+    form, begin = PACKINGS[path.suffix]
+    if (start := raw.peek(4)) and not begin.match(start):
+        raise LinesError(f"{path} is not a {form} file.")
+    if path.suffix == ".gz":
         return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
-    if suffix == ".zst":
-        if ZSTD is None:
-            raise LinesError("To read .zst files, install backports.zstd.")
-        return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
-    return raw
+    if ZSTD is None:
+        raise LinesError("To read .zst files, install backports.zstd.")
+    return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
+
+
+# Raises LinesError for the names of columns in the line of that number.
+type Check = Callable[[Collection[str], int], None]
 
 
 def records(
-    source: Source, *, columns: Collection[str] = (), needed: Collection[str] = ()
+    source: Source,
+    *,
+    columns: Collection[str] = (),
+    needed: Collection[str] = (),
+    check: Check | None = None,
 ) -> Iterator[Record]:
     """Yields the file's records: JSON lines, or CSV if it may have `columns` and looks like it.
 
-    Raises: LinesError for one JSON array, and where the CSV has no header, or none of `needed`.
+    `check` may refuse a header of CSV. Raises: LinesError for UTF-16 and for one JSON array, and
+    where the CSV has no header, or not all that are `needed`.
     """
     lines = _lines(source.contents)
     first = next((line for line in lines if line.text.strip()), None)
     if first is None:
         return
+    if first.text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise LinesError(NOT_TEXT)
     begin, every = first.text.lstrip()[:1], chain([first], lines)
     if columns and begin == b"[":
         raise LinesError(
@@ -153,7 +174,7 @@ def records(
     if is_json or not columns:
         yield from (record for record in every if record.text.strip())
     else:
-        found = csv_records(every, columns=columns, needed=needed)
+        found = csv_records(every, columns=columns, needed=needed, check=check)
         yield from (record for record in found if record.text.strip(b"\r\n"))
 
 
@@ -182,7 +203,11 @@ def _skip_rest(contents: BinaryIO) -> int:
 
 
 def csv_records(
-    lines: Iterator[Record], *, columns: Collection[str], needed: Collection[str] = ()
+    lines: Iterator[Record],
+    *,
+    columns: Collection[str],
+    needed: Collection[str] = (),
+    check: Check | None = None,
 ) -> Iterator[Record]:
     """Yields a record for each one after the header, which tells what stands between values.
 
@@ -196,11 +221,15 @@ def csv_records(
     delimiter = max(DELIMITERS, key=lambda each: len(set(columns).intersection(headers[each])))
     header = headers[delimiter]
     if not set(columns).intersection(header):
+        if not _is_text(first.text):
+            raise LinesError(NOT_TEXT)
         start = first.text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
         raise LinesError(
             f"The first line is neither a JSON object nor a header of CSV: {start!r}. A header "
             f"names columns such as {', '.join(needed or columns)}; --help shows an example."
         )
+    if check:
+        check(header, first.number)
     if missing := [name for name in needed if name not in header]:
         raise LinesError(
             f"The header has no column {', '.join(missing)}; --help shows what is expected."
@@ -212,10 +241,17 @@ def csv_records(
 
 
 def _names(text: bytes, delimiter: str) -> list[str]:
-    """Returns the names of a header, or none where it is not one of that delimiter."""
+    """Returns the names of a header in lower case, or none where it is not of that delimiter."""
     with suppress(csv.Error):
-        return _row(text, delimiter)
+        return [name.lower() for name in _row(text, delimiter)]
     return []
+
+
+def _is_text(text: bytes) -> bool:
+    try:
+        return "\0" not in text.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _row(text: bytes, delimiter: str) -> list[str]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ from stats.ingest.rows import (
     parse_json,
     shown,
 )
-from stats.ingest.taking import MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
+from stats.ingest.taking import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
@@ -62,6 +63,8 @@ docs/stats.md shows how to export such files from Coder's database."""
 # So many names of unknown columns are shown, and about so many counted.
 MAX_NAMES = 10
 MAX_UNKNOWN = 1_000
+# Columns that tell the states of workspaces from agent rows.
+STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
 
@@ -147,7 +150,8 @@ def parsed_batches(
     """
     members = MEMBERS[kind]
     needed = [member.name for member in members if member.default is REQUIRED]
-    found = records(source, columns=[member.name for member in members], needed=needed)
+    names, check = [member.name for member in members], partial(_check_kind, kind=kind)
+    found = records(source, columns=names, needed=needed, check=check)
     batches = _batches(found)
     following = _begun(batches, kind, unknown)
     while (this := following.result()) is not None:
@@ -202,11 +206,21 @@ def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Num
         # Rows of a file have the same columns: names are looked at where their number changes.
         if isinstance(columns, dict) and len(columns) != width:
             width = len(columns)
-            if kind == WORKSPACE and "agent_id" in columns:
-                raise LinesError(f"Line {record.number} is an agent row: use import_agent_stats.")
+            _check_kind(columns, record.number, kind=kind)
             if len(unknown) < MAX_UNKNOWN:
                 unknown.update(columns.keys() - {"kind", *[member.name for member in members]})
         yield record.number, value
+
+
+def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
+    """Raises: LinesError for columns of the other kind."""
+    if kind == WORKSPACE and "agent_id" in names:
+        thing, command = "agent rows", "import_agent_stats"
+    elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
+        thing, command = "workspace states", "import_workspaces"
+    else:
+        return
+    raise LinesError(f"Line {number} has the columns of {thing}: use {command}.")
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:

@@ -114,6 +114,10 @@ def test_a_bad_line_says_why(text: bytes, reason: str) -> None:
     ("text", "complaint"),
     [
         (b"c,d\na,b\n", "header of CSV: 'c,d'. A header names columns such as a, b"),
+        ("a,b\n1,2\n".encode("utf-16"), "^The file is not UTF-8 text.$"),
+        ('{"a": 1}'.encode("utf-16"), "^The file is not UTF-8 text.$"),
+        (b"\x7fELF\x02\x00", "^The file is not UTF-8 text.$"),
+        (b"\xe4,\xf6\n", "^The file is not UTF-8 text.$"),
         (b'"a"b,c\n', "header of CSV"),
         (b'"a,b\n', "header of CSV"),
         (b"x" * 999, f": '{'x' * 80}'"),
@@ -132,6 +136,11 @@ def test_the_header_tells_what_stands_between_values(delimiter: bytes) -> None:
     rows = [b'"c;c"', b"b", b"a"], [b"1", b"2", b'"3,;\t"']
     (record,) = from_csv(delimiter.join(rows[1]) + b"\n", header=delimiter.join(rows[0]) + b"\n")
     assert record.values == {"c;c": "1", "b": "2", "a": "3,;\t"}
+
+
+def test_names_in_a_header_may_have_capitals() -> None:
+    (record,) = from_csv(b"1,X\n", header=b"A,B\n")
+    assert record.values == {"a": "1", "b": "X"}
 
 
 def test_a_column_that_is_needed_is_missed_at_once() -> None:
@@ -264,6 +273,7 @@ def test_no_bytes_are_lost(text: bytes) -> None:
         ("rows.jsonl.gz", gzip.compress),
         ("rows.jsonl.zst", zstd.compress),
         ("rows.csv.gz", gzip.compress),
+        ("rows.csv.zst", lambda text: b"\x50\x2a\x4d\x18\0\0\0\0" + zstd.compress(text)),
     ],
 )
 def test_files_are_read_as_their_names_say(tmp_path: Path, name: str, pack: Any) -> None:
@@ -278,9 +288,10 @@ def test_files_are_read_as_their_names_say(tmp_path: Path, name: str, pack: Any)
     ("name", "contents", "complaint"),
     [
         ("rows.jsonl", None, "No such file"),
-        ("rows.jsonl.gz", b"no gzip", "gzip"),
+        ("rows.jsonl.gz", b"no gzip", "rows.jsonl.gz is not a gzip file.$"),
         ("rows.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "ended before"),
-        ("rows.jsonl.zst", b"no zstd", "rows.jsonl.zst"),
+        ("rows.jsonl.zst", b"no zstd", "rows.jsonl.zst is not a zstd file.$"),
+        ("rows.jsonl.zst", zstd.compress(b"{}")[:-1], "ended before"),
     ],
 )
 def test_a_broken_file_is_named(

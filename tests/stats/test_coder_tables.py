@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from coderapi.settings import BASE_DIR
 from kernel.postgres.binaries import found
+from stats.ingest.rows import AGENT_MEMBERS
 from tests.support.coder_tables import BUILDS, coder_database
 from tests.support.commands import run
 from tests.support.stats_rows import HOUR, Deployment, agrees, deployment_at
@@ -24,9 +25,10 @@ MANUAL = (BASE_DIR / "docs/stats.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(psql .*?)```", MANUAL, re.DOTALL)
 SELECT = re.findall(r"(SELECT .*?);\nSQL", MANUAL, re.DOTALL)[0]
 AGENTS = "SELECT * FROM workspace_agent_stats"
-SHUFFLED = """
-SELECT 1 AS flavour, s.usage, s.tx_bytes, s.*, 'a;"b,\\' AS "näme" FROM workspace_agent_stats s
-"""
+BACKWARDS = ", ".join(member.name for member in reversed(AGENT_MEMBERS))
+SHUFFLED = f"""
+SELECT 1 AS flavour, {BACKWARDS}, 'a;"b,\\' AS "näme" FROM workspace_agent_stats
+"""  # noqa: S608 - the names are constants
 EXPORTS = {
     "rows.csv": "COPY ({select}) TO STDOUT CSV HEADER",
     "semicolons.csv": "COPY ({select}) TO STDOUT CSV HEADER DELIMITER ';'",

@@ -140,12 +140,14 @@ def test_a_broken_file_is_named(deployment: Deployment, tmp_path: Path, command:
 @pytest.mark.parametrize(
     ("command", "text", "complaint"),
     [
-        ("import_agent_stats", "workspace_id,deleted\n", "has no column id, created_at, user_id"),
+        ("import_agent_stats", "workspace_id,deleted\n", "workspace states: use import_workspaces"),
+        ("import_agent_stats", '{"workspace_id": "7", "transition": "stop"}', "import_workspaces"),
+        ("import_agent_stats", "workspace_id,rx_bytes\n", "has no column id, created_at, user_id"),
         ("import_agent_stats", '{"workspace_id": "7"}', "0 agent rows .* line 1: id: is missing"),
         ("import_agent_stats", "7,2026-01-01\n", "names columns such as id, created_at"),
         ("import_workspaces", "id,deleted,name\n", "has no column workspace_id"),
         ("import_workspaces", "id,agent_id,workspace_id\n1,2,3\n", "use import_agent_stats"),
-        ("import_workspaces", '{"agent_id": 2}', "Line 1 is an agent row: use import_agent_stats"),
+        ("import_workspaces", '{"agent_id": 2}', "Line 1 .* agent rows: use import_agent_stats"),
         ("import_workspaces", '[{"workspace_id": 2}]', "is one JSON array"),
     ],
 )
@@ -318,6 +320,15 @@ def test_a_failed_run_keeps_the_old_snapshot_and_says_why() -> None:
 def test_what_makes_no_sense_is_refused(arguments: list[str], complaint: str) -> None:
     with pytest.raises(CommandError, match=complaint):
         run("collect_deployment_stats", *arguments)
+
+
+@pytest.mark.parametrize("since", ["2026-05-01", "2026-05-01 00:00", "2026-05-01T02:00:00+02:00"])
+def test_since_is_a_day_or_a_time(deployment: Deployment, since: str) -> None:
+    deployment.take(agent_row(NOW - 5 * HOUR))
+    assert run("rebuild_stats", "--since", since) == "1 minutes with rows built again."
+    asked = ("collect_deployment_stats", "--since", since)
+    assert run(*asked, "--until", "2026-05-02") == "0 snapshots of the past were taken."
+    assert run(*asked, "--until", "2026-05-05").startswith("3 snapshots")
 
 
 def feed(deployment: Deployment) -> list[dict[str, Any]]:
