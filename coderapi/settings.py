@@ -144,8 +144,9 @@ STORAGES = {
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
-# What packages bring along and no page asks for: Redoc, source maps, and scripts for debugging.
-NOT_SERVED = ["redoc", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
+# What packages bring along and no page asks for: Redoc, DRF's own pages, source maps, and scripts
+# for debugging.
+NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
 STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False

@@ -92,10 +92,15 @@ def test_static_file_is_whole(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["redoc/bundles/redoc.standalone.js.map", "swagger-ui-dist/swagger-ui-bundle.js.map"]
+    "path",
+    [
+        f"{SIDECAR}/redoc/bundles/redoc.standalone.js.map",
+        f"{SIDECAR}/swagger-ui-dist/swagger-ui-bundle.js.map",
+        "/static/rest_framework/css/bootstrap.min.css",
+    ],
 )
-def test_files_that_no_page_asks_for_are_not_served(server: Server, name: str) -> None:
-    assert server.ask(f"{SIDECAR}/{name}").status == 404
+def test_files_that_no_page_asks_for_are_not_served(server: Server, path: str) -> None:
+    assert server.ask(path).status == 404
 
 
 def test_unread_lists_of_one_caller_take_few_threads(server: Server) -> None:
