@@ -44,6 +44,8 @@ def main() -> int:
     if chosen.table:
         write_table(json.loads(Path(chosen.table).read_text(encoding="utf-8")))
         return 0
+    # A shell's background jobs ignore Ctrl-C, and so would the commands that are interrupted here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
     rounds, starts, skipped = played(faults, rounds=chosen.rounds, seed=seed)
     made = report(rounds, starts=starts, skipped=skipped, seed=seed)
