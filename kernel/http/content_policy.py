@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import cast
 
@@ -15,6 +16,8 @@ from django.utils.deprecation import MiddlewareMixin
 from kernel.http import API_PREFIX
 
 ENDPOINT = "csp"
+# No source has any, and every reader of a page would see them.
+CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
 
 type Policy = dict[str, list[str]]
 
@@ -40,7 +43,7 @@ def content_policy(additional: Iterable[str], *, reports_path: str, https: bool)
     if https:
         policy["report-to"] = [ENDPOINT]
     for text in additional:
-        for directive in text.split(";"):
+        for directive in CREDENTIALS.sub("", text).split(";"):
             _add(policy, directive.split())
     return policy
 

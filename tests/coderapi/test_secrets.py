@@ -96,7 +96,7 @@ def server(kept: Path) -> Iterator[Obeying]:
 PATHS = [
     *("/api/v2/deployment/config", "/api/v2/deployment/ssh", "/api/v2/deployment/stats"),
     *("/api/v2/buildinfo", "/api/v2/users/authmethods", "/api/v2/users/me", "/api/v2/updatecheck"),
-    *("/api/v2/experiments", "/api/v2/nothing", "/readyz", "/healthz", "/swagger"),
+    *("/api/v2/experiments", "/api/v2/nothing", "/readyz", "/healthz", "/swagger", "/login"),
     *("/swagger/openapi.json", f"/api/v2/{MARK[:3]}%00"),
 ]
 
