@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from coderapi.health import readiness
-from kernel import for_people
+from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, replicas
 
@@ -36,8 +36,8 @@ def _database(now: datetime) -> list[Line]:
     return [
         Line("reachable", "read-only" if read_only else "yes", _good(not read_only)),
         Line("PostgreSQL", version.partition(" ")[0]),
-        Line("size", for_people.size(size)),
-        Line("started", for_people.since(started, now)),
+        Line("size", humanize.size(size)),
+        Line("started", humanize.since(started, now)),
         Line("migrations", "all applied" if migrated else "some wait", _good(migrated)),
     ]
 
@@ -55,9 +55,9 @@ def _replicas(now: datetime) -> list[Line]:
 
 
 def _said_of(replica: Replica, now: datetime) -> str:
-    connections = for_people.plural(replica.connections, "connection")
+    connections = humanize.plural(replica.connections, "connection")
     heard = ", hears of changes" if replica.listens else ""
-    first = for_people.since(replica.since, now)
+    first = humanize.since(replica.since, now)
     return format_html("{}{}; first made {}", connections, heard, first)
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
 from kernel import postgres
-from kernel.db.connections import within
+from kernel.db.connections import deadline
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError
 from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
@@ -96,7 +96,7 @@ def readiness() -> dict[str, Any]:
     "reason"?: why it is away, "migrations"?: "ok"|"pending", "parts"?: what the apps report}.
     """
     try:
-        with within(LOOK_SECONDS):
+        with deadline(LOOK_SECONDS):
             pending = _pending_migrations()
             parts = {} if pending else _parts()
     except Error as error:

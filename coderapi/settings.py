@@ -17,7 +17,7 @@ from kernel.http.body import MEBIBYTE
 from kernel.http.wire import Wire
 from kernel.telemetry import logs
 from options import start
-from options.redaction import tellable
+from options.redaction import redacted
 from options.snapshot import snapshot
 from options.values import parse_url
 
@@ -57,7 +57,7 @@ ACCESS_URL = (
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
 # The options as everybody may see them: what nobody set and the start worked out stands in them.
-CONFIGURATION = tellable(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
+CONFIGURATION = redacted(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
 # Asked by any Host name, and never sent on.
@@ -125,7 +125,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "libraries": {"for_people": "kernel.for_people"},
+            "libraries": {"humanize": "kernel.humanize"},
         },
     },
 ]
@@ -335,6 +335,6 @@ LOGGING = logs.configuration(
     stackdriver=OPTIONS["logging.stackdriver"],
     chatter=[".*"] if OPTIONS["verbose"] else OPTIONS["logging.log_filter"] or [],
 )
-logs.withhold(OPTIONS.secrets())
+logs.redact(OPTIONS.secrets())
 ACCESS_LOG = OPTIONS["CODERAPI_ACCESS_LOG"]
 ACCESS_LOG_FORMAT = OPTIONS["CODERAPI_ACCESS_LOG_FORMAT"]

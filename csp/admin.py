@@ -34,7 +34,7 @@ from csp.noise.rules import checked_pattern
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
-from kernel.for_people import since
+from kernel.humanize import since
 
 register_target("noise_rule", NoiseRule)
 register_target("ingest_key", IngestKey)

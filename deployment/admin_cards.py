@@ -9,7 +9,7 @@ from deployment.history import has_drifted, running
 from deployment.models import ConfigRevision, UpdateCheck
 from deployment.updatecheck import update
 from kernel.admin import Line, State, register
-from kernel.for_people import since
+from kernel.humanize import since
 
 CHECK_LATE_AFTER = timedelta(days=3)
 

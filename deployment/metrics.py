@@ -16,12 +16,12 @@ def _update_check_age(now: datetime) -> metrics.Values:
     return {(): (now - known.succeeded_at).total_seconds()}
 
 
-metrics.figure(
+metrics.database_gauge(
     "coderapi_update_check_age_seconds",
     "How long ago Coder's newest release was last learnt; absent before the first time.",
     _update_check_age,
 )
-metrics.figure(
+metrics.database_gauge(
     "coderapi_coder_version_current",
     "1 while no newer release of Coder is known than the one that we speak for, else 0.",
     lambda now: {(): float(update().current)},

@@ -9,7 +9,7 @@ from django.utils.text import Truncator
 
 from jobs.models import JobRun, JobRunQuerySet
 from kernel.admin import ReadOnlyAdmin, State, badge, time_column
-from kernel.for_people import duration
+from kernel.humanize import duration
 
 STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
 MAX_ERROR = 120

@@ -45,11 +45,13 @@ def _late(now: datetime) -> metrics.Values:
     return {(job,): float(late) for job, late in late_jobs(now).items()}
 
 
-metrics.figure("coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=[JOB])
-metrics.figure(
+metrics.database_gauge(
+    "coderapi_job_age_seconds", "How long ago a job last ended.", _ages, labels=[JOB]
+)
+metrics.database_gauge(
     "coderapi_job_failing", "1 if a job's last run failed, else 0.", _failing, labels=[JOB]
 )
-metrics.figure(
+metrics.database_gauge(
     "coderapi_job_late",
     "1 if a job's run takes too long, or its next one has not ended in time, else 0.",
     _late,

@@ -26,8 +26,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from kernel.for_people import since
 from kernel.http.errors import Validation, invalid
+from kernel.humanize import since
 
 logger = logging.getLogger(__name__)
 MAX_COUNTED = 10_000

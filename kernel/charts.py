@@ -20,7 +20,7 @@ from itertools import groupby, pairwise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from kernel import for_people
+from kernel import humanize
 
 WIDTH, HEIGHT, MARGIN = 1000, 180, 8
 BOTTOM, FULL_HEIGHT = HEIGHT + MARGIN, HEIGHT + 2 * MARGIN
@@ -56,9 +56,9 @@ def _binary_step(length: float) -> float:
     return float(2 ** max(math.ceil(math.log2(length)), 0))
 
 
-COUNT = Unit(for_people.count, lambda length: max(_decimal_step(length), 1))
-BYTES = Unit(for_people.size, _binary_step)
-MILLISECONDS = Unit(for_people.milliseconds, _decimal_step)
+COUNT = Unit(humanize.count, lambda length: max(_decimal_step(length), 1))
+BYTES = Unit(humanize.size, _binary_step)
+MILLISECONDS = Unit(humanize.milliseconds, _decimal_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Chart:
 
     def texts(self, step: int) -> list[str]:
         """Returns a step's values as people read them, one of each series."""
-        none = "no data" if step in self.gaps else for_people.NONE
+        none = "no data" if step in self.gaps else humanize.NONE
         values = (one.values[step] for one in self.series)
         return [none if value is None else self.unit.write(value) for value in values]
 
@@ -158,7 +158,7 @@ def render(chart: Chart) -> SafeString:
     """Draws a chart with its title, legend and table."""
     known = [value for one in chart.series for value in one.values if value is not None]
     ticks = value_ticks(max(known, default=0), chart.unit)
-    measure = chart.measure.format(step=for_people.duration(chart.step))
+    measure = chart.measure.format(step=humanize.duration(chart.step))
     return format_html(
         '<figure class="chart"><figcaption>{} <small>{}</small></figcaption>{}'
         '<div class="chart-area">{}{}{}</div>{}</figure>',

@@ -4,13 +4,13 @@ A file holds JSON lines, or CSV with a header: what it begins with tells. It is 
 its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on `LinesCommand`:
 
     class Command(LinesCommand):
-        def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+        def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
             taken = 0
             for some in batched(records(source, columns=("id", "name")), 10_000):
                 ...  # take in some; call bad.add(record, reason) for what is bad; commit
                 taken += ...
                 progress.advance(len(some))
-            return Taken(f"{taken} rows taken in.", good=taken)
+            return ImportResult(f"{taken} rows taken in.", good=taken)
 
 A record's `text` is as it stands in the file, and its `number` is that of its last line. `error`
 says why it cannot be read at all. Of JSON, the text is left for the import to parse; of CSV, the
@@ -393,7 +393,7 @@ class Progress:
         self._bar.update(number if source.size is None else source.raw.tell() - self._bar.n)
 
 
-class Taken(NamedTuple):
+class ImportResult(NamedTuple):
     """The outcome of an import. `good` counts the rows that are there now, new or known."""
 
     said: str
@@ -460,6 +460,6 @@ class LinesCommand(BaseCommand):
             raise CommandError(said)
         return said
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         """Takes in every good line, and sets the others aside. Raises: LinesError, OSError."""
         raise NotImplementedError

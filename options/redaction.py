@@ -39,7 +39,7 @@ def shown_value(option: Option, options: Configuration) -> Any:
     return option.type.zero if option.secret else without_secrets(options[option.json_path])
 
 
-def tellable(options: Configuration) -> Configuration:
+def redacted(options: Configuration) -> Configuration:
     """Returns Coder's options alone, without secrets: answers and pages are made of these."""
     shown = {option.json_path: shown_value(option, options) for option in options.options}
     return dataclasses.replace(options, values=shown)

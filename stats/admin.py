@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.text import Truncator
 
 from jobs.models import JobRun
-from kernel import for_people
+from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, ValuesFilter, badge, time_column
 from stats.alarms import alarms
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
@@ -41,7 +41,7 @@ def _state(field: str) -> Callable[[Any, Snapshot], str]:
     @admin.display(description=field, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
         known = snapshot.source != Snapshot.Source.BACKFILL
-        return for_people.count(getattr(snapshot, field)) if known else "unknown"
+        return humanize.count(getattr(snapshot, field)) if known else "unknown"
 
     return column
 
@@ -89,12 +89,12 @@ class SnapshotAdmin(ReadOnlyAdmin):
     def sessions(self, snapshot: Snapshot) -> str:
         return ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
 
-    received = _written("rx_bytes", for_people.size, "received")
-    sent = _written("tx_bytes", for_people.size, "sent")
-    p50 = _written("latency_p50", for_people.milliseconds, "p50")
-    p95 = _written("latency_p95", for_people.milliseconds, "p95")
-    rows = _written("row_count", for_people.count, "rows")
-    took = _written("duration_ms", for_people.milliseconds, "took")
+    received = _written("rx_bytes", humanize.size, "received")
+    sent = _written("tx_bytes", humanize.size, "sent")
+    p50 = _written("latency_p50", humanize.milliseconds, "p50")
+    p95 = _written("latency_p95", humanize.milliseconds, "p95")
+    rows = _written("row_count", humanize.count, "rows")
+    took = _written("duration_ms", humanize.milliseconds, "took")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)

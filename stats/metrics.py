@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
-from kernel.telemetry.metrics import Values, figure
+from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
 from stats.figures import STATES
 from stats.models import Snapshot
@@ -29,51 +29,51 @@ def _age(now: datetime) -> Values:
     return {(): state["age_seconds"]} if state else {}
 
 
-figure(
+database_gauge(
     "coderapi_snapshot_age_seconds",
     "How long ago the newest snapshot of deployment stats was taken; absent before the first.",
     _age,
 )
-figure(
+database_gauge(
     "coderapi_stats_workspaces",
     "Workspaces by state.",
     _of_newest(lambda newest: {(state,): getattr(newest, state) for state in STATES}),
     labels=["state"],
 )
-figure(
+database_gauge(
     "coderapi_stats_sessions",
     "Sessions by kind.",
     _of_newest(lambda newest: {(kind,): n for kind, n in newest.session_counts.items()}),
     labels=["kind"],
 )
-figure(
+database_gauge(
     "coderapi_stats_traffic_bytes",
     "Bytes of the window.",
     _of_newest(lambda newest: {("received",): newest.rx_bytes, ("sent",): newest.tx_bytes}),
     labels=["direction"],
 )
-figure(
+database_gauge(
     "coderapi_stats_latency_milliseconds",
     "Latency in the window; -1 where none was measured.",
     _of_newest(lambda newest: {("0.5",): newest.latency_p50, ("0.95",): newest.latency_p95}),
     labels=["quantile"],
 )
-figure(
+database_gauge(
     "coderapi_stats_window_rows",
     "Agent rows in the window.",
     _of_newest(lambda newest: {(): newest.row_count}),
 )
-figure(
+database_gauge(
     "coderapi_stats_snapshot_seconds",
     "How long taking the newest snapshot took.",
     _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
 )
-figure(
+database_gauge(
     "coderapi_stats_rollup_lag_seconds",
     "How long ago the newest minute that is rolled up began; -1 without one.",
     lambda now: {(): rollup_lag(now)},
 )
-figure(
+database_gauge(
     "coderapi_stats_alarm",
     "1 while an alarm is on, else 0.",
     lambda now: {(alarm.name,): float(alarm.on) for alarm in alarms(now, newest=_newest(now))},

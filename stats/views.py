@@ -16,7 +16,7 @@ from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, DocumentView, tagged
 from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
-from stats.ingest.taking import ingest
+from stats.ingest.ingestion import ingest
 from stats.selectors import newest_snapshot, snapshot_at
 from stats.serializers import (
     AgentRowSerializer,

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 
 from audit.admin import entries_page, register_target
 from audit.services import actor_of
-from kernel import for_people
+from kernel import humanize
 from kernel.admin import (
     Line,
     ReadOnlyAdmin,
@@ -54,7 +54,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         ending = [
-            (name, f"Ends within {for_people.duration(ahead)}") for name, ahead in ENDINGS.items()
+            (name, f"Ends within {humanize.duration(ahead)}") for name, ahead in ENDINGS.items()
         ]
         return [("live", "Live"), *ending, ("expired", "Expired")]
 
@@ -166,11 +166,11 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
-        return for_people.duration(key.lifetime_ns)
+        return humanize.duration(key.lifetime_ns)
 
     @admin.display(ordering="expires_at")
     def ends(self, key: APIKey) -> str:
-        return for_people.expiry(key.expires_at)
+        return humanize.expiry(key.expires_at)
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
@@ -200,15 +200,13 @@ class APIKeyAdmin(ReadOnlyAdmin):
             ended = services.expire_keys(
                 live, actor=actor_of(request), now=now, reason=form.cleaned_data["reason"]
             )
-            self.message_user(
-                request, f"{for_people.plural(ended, 'key')} ended.", messages.SUCCESS
-            )
+            self.message_user(request, f"{humanize.plural(ended, 'key')} ended.", messages.SUCCESS)
             return None
         context = {
             **self.admin_site.each_context(request),
             "title": "Expire keys",
             "opts": self.opts,
-            "count": for_people.plural(live.count(), "live key"),
+            "count": humanize.plural(live.count(), "live key"),
             "form": form,
             "repeated": _repeated(request),
         }

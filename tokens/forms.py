@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from kernel.durations import DurationError, format_duration, parse_positive_duration
-from kernel.for_people import plural
+from kernel.humanize import plural
 from tokens.configs import Broken, Existing, broken_by
 from tokens.models import TokenConfig
 from users.scopes import KNOWN

@@ -53,11 +53,11 @@ class KeyMemory:
         return self._generation
 
     def recall(self, token: str, *, now: datetime) -> KeyIdentity | None:
-        found = self._entries.get(_fingerprint(token)) if listener.current() else None
+        found = self._entries.get(_fingerprint(token)) if listener.is_fresh() else None
         if found is None or found.until <= now:
             return None
         # None grows old while the database answers nobody.
-        fresh = found.old_from > time.monotonic() or not listener.hearing()
+        fresh = found.old_from > time.monotonic() or not listener.is_connected()
         return found.identity if fresh else None
 
     def remember(

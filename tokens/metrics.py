@@ -20,4 +20,4 @@ def _live(now: datetime) -> metrics.Values:
     return {(): APIKey.objects.filter(expires_at__gte=now).count()}
 
 
-metrics.figure("coderapi_session_tokens", "Session tokens that have not expired.", _live)
+metrics.database_gauge("coderapi_session_tokens", "Session tokens that have not expired.", _live)

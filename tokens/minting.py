@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from audit.services import Actor
-from kernel.db.connections import commit_surely, transaction_lock
+from kernel.db.connections import commit_with_retry, transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -93,7 +93,7 @@ def _create(
         return NewKey(key, parts.token) if key else None
 
     with unused_name(wanted.token_name):
-        return commit_surely(make, earlier=made)
+        return commit_with_retry(make, earlier=made)
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db.models import Q
 
-from kernel.for_people import duration
+from kernel.humanize import duration
 from tokens.models import TokenConfig
 from users.models import User
 from users.roles import OWNER

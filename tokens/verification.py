@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from kernel.db import listener
-from kernel.db.connections import within
+from kernel.db.connections import deadline
 from kernel.db.waiting import held
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
@@ -46,7 +46,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
 
     Secrets are compared in constant time. Raises: APIError 401 that names the cause.
     """
-    if not listener.current():
+    if not listener.is_fresh():
         return _look_up(parts, now=now, address=address)
     with held(_LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]):
         if refused := memory.refusal(parts.token):
@@ -61,7 +61,7 @@ def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
         key = _authentic_key(parts, now)
     except APIError as refusal:
         # Only a suspension can end, which a process must hear of.
-        if refusal.message == refusals.EXPIRED or listener.hearing():
+        if refusal.message == refusals.EXPIRED or listener.is_connected():
             memory.refuse(parts.token, refusal, generation=generation)
         raise
     if is_touch_due(key, now):
@@ -73,7 +73,7 @@ def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
 
 
 def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
-    with within(LOOK_UP_SECONDS):
+    with deadline(LOOK_UP_SECONDS):
         key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
     stored = bytes(key.hashed_secret) if key else bytes(32)
     if not hmac.compare_digest(stored, token_format.digest(parts.secret)) or key is None:

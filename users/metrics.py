@@ -15,4 +15,4 @@ def _by_status(now: datetime) -> metrics.Values:
     return {(status.value,): counts.get(status.value, 0) for status in User.Status}
 
 
-metrics.figure("coderapi_users", "Users by status.", _by_status, labels=["status"])
+metrics.database_gauge("coderapi_users", "Users by status.", _by_status, labels=["status"])

@@ -178,7 +178,7 @@ def _application() -> WSGIApplication:
     from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from kernel.telemetry.metrics import Figures, discover
+    from kernel.telemetry.metrics import DatabaseGauges, discover
 
     discover()
     directory = Path(os.environ[DIRECTORY_VARIABLE])
@@ -190,7 +190,7 @@ def _application() -> WSGIApplication:
             return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
-    registry.register(Figures())
+    registry.register(DatabaseGauges())
     registry.register(ThisServer(os.getppid()))
     shown = make_wsgi_app(registry)
 

@@ -22,7 +22,7 @@ from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
 from csp.writing.entries import Entry, Member
 from csp.writing.reach import Pair, Reach
 from kernel.db.connections import (
-    FateUnknownError,
+    CommitUnknownError,
     connect_directly,
     is_deadlock,
     is_lost,
@@ -70,7 +70,7 @@ class Store:
         A batch has an id, which its transaction writes first. When the connection breaks, the same
         batch is tried again: if it had been committed after all, its id is found, and nothing is
         counted twice. Raises: errors that `is_unavailable` knows, if the database stays away;
-        FateUnknownError among them, if the batch may be there.
+        CommitUnknownError among them, if the batch may be there.
         """
         batch_id = batch_id or uuid.uuid4()
         give_up = float("inf")
@@ -88,7 +88,7 @@ class Store:
                 give_up = min(give_up, time.monotonic() + SETTLE_SECONDS)
                 if time.monotonic() >= give_up:
                     if lost:
-                        raise FateUnknownError("a batch's commit was lost") from error
+                        raise CommitUnknownError("a batch's commit was lost") from error
                     raise
                 time.sleep(RETRY_SECONDS)
         raise AssertionError("count() has no end")

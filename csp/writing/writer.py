@@ -18,7 +18,7 @@ from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.db.waiting import Places
-from kernel.http.errors import APIError, unavailable, unsettled
+from kernel.http.errors import APIError, commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
 
 MAX_BATCH = 2_000
@@ -88,7 +88,7 @@ class GroupCommit[T]:
             if self._withdrawn(waiting):
                 raise unavailable("The report could not be written in time.")
             if not waiting.done.acquire(timeout=LAST_SECONDS):
-                raise unsettled()
+                raise commit_unknown()
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
         """Takes the items back, and returns True, if nobody has begun to write them."""

@@ -17,7 +17,7 @@ by a heartbeat. Memories of keys and documents rely on it and stay unused while 
 A request waits two seconds for a connection, and for each statement so long that it is answered
 within six. We measure the time in our own process, because a frozen server cannot, and PgBouncer
 does not accept time-out settings when connecting.
-A commit whose answer is lost is told apart from one that failed (`FateUnknownError`).
+A commit whose answer is lost is told apart from one that failed (`CommitUnknownError`).
 
 Not done here: bounds for jobs and commands, whose statements may take long; who needs one there
 sets it within the transaction (`SET LOCAL`). Which server is the primary

@@ -111,7 +111,7 @@ class PooledConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is not None:
             return super().wait(gen, interval, timeout)
-        with patience(_statement_seconds) as seconds:
+        with timeout_left(_statement_seconds) as seconds:
             try:
                 found = super().wait(gen, interval, None if seconds == float("inf") else seconds)
             except psycopg.errors._WaitTimeout as error:
@@ -135,20 +135,20 @@ class PooledConnection(psycopg.Connection[Any]):
         raise psycopg.OperationalError("no answer in time") from error
 
     def commit(self) -> None:
-        """Commits. Raises: FateUnknownError if the connection ends before the answer."""
+        """Commits. Raises: CommitUnknownError if the connection ends before the answer."""
         self._commits = True
         try:
             super().commit()
         except psycopg.Error as error:
             if is_lost(error):
-                raise FateUnknownError(str(error)) from error
+                raise CommitUnknownError(str(error)) from error
             raise
         finally:
             self._commits = False
 
 
 _statement_seconds = float("inf")
-_patience = threading.local()
+_deadline = threading.local()
 _answered_at = float("-inf")
 
 
@@ -170,19 +170,19 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """Bounds all that this thread waits for the database in the block, as for a look-up."""
-    _patience.left = seconds
+    _deadline.left = seconds
     try:
         yield
     finally:
-        del _patience.left
+        del _deadline.left
 
 
 @contextmanager
-def patience(usual: float) -> Iterator[float]:
-    """Yields for how many seconds this thread may wait: as usual, or what `within` leaves."""
-    left = getattr(_patience, "left", None)
+def timeout_left(usual: float) -> Iterator[float]:
+    """Yields for how many seconds this thread may wait: as usual, or what `deadline` leaves."""
+    left = getattr(_deadline, "left", None)
     if left is None:
         yield usual
         return
@@ -190,7 +190,7 @@ def patience(usual: float) -> Iterator[float]:
     try:
         yield min(usual, max(MIN_SECONDS, left))
     finally:
-        _patience.left = left - (time.monotonic() - begun)
+        _deadline.left = left - (time.monotonic() - begun)
 
 
 _DJANGO_NAMES = {
@@ -287,7 +287,7 @@ def why_unusable(error: BaseException) -> str:
     return said
 
 
-class FateUnknownError(psycopg.OperationalError):
+class CommitUnknownError(psycopg.OperationalError):
     """A commit's answer was lost: it may have been done."""
 
 
@@ -300,9 +300,9 @@ def is_lost(error: BaseException) -> bool:
     return is_unavailable(error) and (state is None or state[:2] == "08" or state[:3] == "57P")
 
 
-def is_fate_unknown(error: BaseException) -> bool:
+def is_commit_unknown(error: BaseException) -> bool:
     """Tells whether the error is, or comes from, a commit whose answer was lost."""
-    return isinstance(error, FateUnknownError) or isinstance(error.__cause__, FateUnknownError)
+    return isinstance(error, CommitUnknownError) or isinstance(error.__cause__, CommitUnknownError)
 
 
 def is_deadlock(error: BaseException) -> bool:
@@ -321,11 +321,11 @@ def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
     return transaction()
 
 
-def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
+def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
     """Runs the body in a transaction. Settles a commit whose answer is lost, on new connections.
 
     There the body runs again, unless `earlier`, which runs before it, finds what was committed.
-    Raises: as the body does, if nothing is there; FateUnknownError if the database stays away.
+    Raises: as the body does, if nothing is there; CommitUnknownError if the database stays away.
     """
     settle_until = time.monotonic() + SETTLE_SECONDS
     lost = False
@@ -335,12 +335,12 @@ def commit_surely[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) 
                 found = earlier() if lost else None
                 return body() if found is None else found
         except (django.db.Error, psycopg.Error) as error:
-            if not (lost or is_fate_unknown(error)) or not is_unavailable(error):
+            if not (lost or is_commit_unknown(error)) or not is_unavailable(error):
                 raise
             lost = True
             connection.close()
             if time.monotonic() > settle_until:
-                raise FateUnknownError("a commit was lost") from error
+                raise CommitUnknownError("a commit was lost") from error
         time.sleep(SETTLE_PAUSE_SECONDS)
 
 

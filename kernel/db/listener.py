@@ -1,14 +1,16 @@
-"""News of what other processes changed: LISTEN on an own connection, watched by a heartbeat.
+"""Notifications from other processes: LISTEN on a connection of its own, checked by a heartbeat.
 
-PgBouncer in transaction mode accepts LISTEN and delivers nothing, and a half-open connection is as
-deaf. So the listener sends itself a heartbeat. While none comes back, `hearing()` is false, and
-nothing that relies on notifications may be remembered. The heartbeat takes a second connection, as
-everybody's announcements do. On one connection it would prove nothing: PostgreSQL delivers it with
-the answer to NOTIFY itself, which a pooler passes on.
+Through PgBouncer in transaction mode, LISTEN succeeds and delivers nothing. A half-open connection
+delivers nothing either. So the listener sends itself a heartbeat every half second. When two are
+missing, `is_connected()` is false and no cache that relies on notifications is used.
 
-A database that answers nobody can be changed by nobody. So what is remembered is used for half a
-minute more when the database has answered nothing in this process since the last heartbeat. The
-price: a process that alone is cut off from the database hears of a revocation so much later.
+The heartbeat is sent on a second connection. PostgreSQL delivers a notification to its own sender
+together with the answer to NOTIFY, and a pooler passes that answer on, so a heartbeat on the
+listening connection would prove nothing.
+
+A frozen database cannot be changed. So `is_fresh()` stays true for up to half a minute after the
+last heartbeat if the database has not answered this process since then. The price: a process that
+alone is cut off from the database learns of a revoked key up to half a minute late.
 """
 
 from __future__ import annotations
@@ -86,13 +88,13 @@ class Listener(threading.Thread):
         self._complained = False
         self._backoff = Backoff(first=0.2, longest=2.0, settled=DEAF_AFTER_SECONDS)
 
-    def hearing(self) -> bool:
+    def is_connected(self) -> bool:
         return self._connected and time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
 
-    def current(self) -> bool:
+    def is_fresh(self) -> bool:
         silent = answered_at() < self._last_heard + DEAF_AFTER_SECONDS
         soon = time.monotonic() < self._last_heard + MAX_SILENCE_SECONDS
-        return self.hearing() or (silent and soon)
+        return self.is_connected() or (silent and soon)
 
     def stop(self) -> None:
         self._ended.set()
@@ -131,7 +133,7 @@ class Listener(threading.Thread):
         if notification.channel != self._own_channel:
             dispatch(notification.payload)
         else:
-            if not self.hearing():
+            if not self.is_connected():
                 # Announcements may have passed while we were deaf.
                 _reset_all()
             if self._complained:
@@ -164,14 +166,14 @@ def started() -> bool:
     return _listener is not None
 
 
-def hearing() -> bool:
+def is_connected() -> bool:
     """Tells whether this process hears of changes made elsewhere; false without a listener."""
-    return _listener is not None and _listener.hearing()
+    return _listener is not None and _listener.is_connected()
 
 
-def current() -> bool:
+def is_fresh() -> bool:
     """Tells whether what this process remembers holds: it hears of changes, or none can be made.
 
     The second is so, for half a minute, while the database answers nothing in this process.
     """
-    return _listener is not None and _listener.current()
+    return _listener is not None and _listener.is_fresh()

@@ -10,7 +10,7 @@ from functools import partial
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
-from kernel.db.connections import FateUnknownError, commit_surely, transaction_lock
+from kernel.db.connections import CommitUnknownError, commit_with_retry, transaction_lock
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -32,8 +32,8 @@ class PartitionedTable:
         if connection.in_atomic_block:
             return create()
         try:
-            return commit_surely(create, earlier=lambda: None)
-        except FateUnknownError:
+            return commit_with_retry(create, earlier=lambda: None)
+        except CommitUnknownError:
             # Of what a request sends, nothing was written, whatever became of the partition.
             raise OperationalError("a partition could not be made") from None
 

@@ -87,7 +87,7 @@ class Document:
 
     def peek(self, chosen: Wire) -> Rendered | None:
         """Returns the remembered form if it is still to be trusted, else None."""
-        if self.topic and not listener.current():
+        if self.topic and not listener.is_fresh():
             return None
         return self._remembered.get(chosen)
 

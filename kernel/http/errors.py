@@ -75,7 +75,7 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
     )
 
 
-def unsettled() -> APIError:
+def commit_unknown() -> APIError:
     """Makes a 504 for a write whose fate nobody knows; 503 promises that nothing was written."""
     return APIError(
         504,

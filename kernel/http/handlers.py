@@ -23,11 +23,11 @@ from kernel.http.errors import (
     JSON_CONTENT_TYPE,
     APIError,
     Validation,
+    commit_unknown,
     crashed,
     forbidden,
     not_found,
     unavailable,
-    unsettled,
 )
 
 # So many refused members of a request are named: of a million, nobody reads more.
@@ -81,7 +81,7 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
 def _unavailable(error: BaseException) -> APIError:
     log.warning("the database cannot serve a request: %s", type(error).__name__)
     connections.discard_broken_pool(error)
-    return unsettled() if connections.is_fate_unknown(error) else unavailable()
+    return commit_unknown() if connections.is_commit_unknown(error) else unavailable()
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:

@@ -123,7 +123,7 @@ metrics.sampled_gauge(
 metrics.sampled_gauge(
     "coderapi_listener_hearing",
     "1 while every web process hears of changes made elsewhere, 0 while one is deaf to them.",
-    lambda: {("web",): float(listener.hearing())} if listener.started() else {},
+    lambda: {("web",): float(listener.is_connected())} if listener.started() else {},
     labels=["role"],
     mode="livemin",
 )

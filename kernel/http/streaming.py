@@ -95,7 +95,7 @@ def _told(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
         log.warning("the answer to request %s breaks off: %s", request_id, type(error).__name__)
 
 
-def lend_back() -> None:
+def release_connection() -> None:
     """Gives this thread's connection back: nobody waits with one for a client that reads."""
     if not connection.in_atomic_block:
         connection.close()
@@ -114,5 +114,5 @@ def download(
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
     for block in batched(lines, PAGE_ROWS):
-        lend_back()
+        release_connection()
         yield b"".join(block)

@@ -17,7 +17,7 @@ from kernel.http import documents, wire
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
-from kernel.http.streaming import StreamedResponse, lend_back
+from kernel.http.streaming import StreamedResponse, release_connection
 
 READS = frozenset({"GET", "HEAD"})
 
@@ -115,7 +115,7 @@ def _pieces(
 ) -> Iterator[bytes]:
     opening = b"["
     for page in pages:
-        lend_back()
+        release_connection()
         with wire.using(chosen):
             items = render_json([render(row) for row in page])[1:-1]
         yield opening + items

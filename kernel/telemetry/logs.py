@@ -37,7 +37,7 @@ def current_request_id() -> str:
     return _request_id.get()
 
 
-def withhold(secrets: Iterable[str]) -> None:
+def redact(secrets: Iterable[str]) -> None:
     """Takes these texts out of every line that this process logs from now on."""
     global _withheld
     texts = sorted({text for text in secrets if len(text) >= MIN_SECRET}, key=len, reverse=True)

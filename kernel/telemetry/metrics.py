@@ -19,15 +19,15 @@ from prometheus_client import Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kernel.db.connections import within
+from kernel.db.connections import deadline
 from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
 # Scrapers that come more often than this are shown the same figures again.
-FIGURES_KEPT_SECONDS = 5.0
+GAUGES_KEPT_SECONDS = 5.0
 # A scrape is answered within two seconds, without these figures if need be.
-FIGURES_SECONDS = 1.2
+GAUGES_SECONDS = 1.2
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ type Mode = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class DatabaseGauge:
     """A gauge that is read from the database for a scrape."""
 
     name: str
@@ -47,7 +47,7 @@ class Figure:
 
 
 _samples: list[Callable[[], None]] = []
-_figures: list[Figure] = []
+_gauges: list[DatabaseGauge] = []
 
 
 def sampled_gauge(
@@ -84,17 +84,17 @@ def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
     return counter
 
 
-def figure(
+def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
-) -> Figure:
+) -> DatabaseGauge:
     """Makes a figure. Its query must stay cheap however large the tables are."""
-    made = Figure(name, help, tuple(labels), read)
-    _figures.append(made)
+    made = DatabaseGauge(name, help, tuple(labels), read)
+    _gauges.append(made)
     return made
 
 
-def figures() -> list[Figure]:
-    return list(_figures)
+def database_gauges() -> list[DatabaseGauge]:
+    return list(_gauges)
 
 
 def discover() -> None:
@@ -128,7 +128,7 @@ def sample_all() -> None:
             log.exception("a metric could not be sampled")
 
 
-class Figures(Collector):
+class DatabaseGauges(Collector):
     """The figures for a scrape, remembered for a moment. They tell if the database is away."""
 
     def __init__(self) -> None:
@@ -142,17 +142,17 @@ class Figures(Collector):
 
     def collect(self) -> Iterable[Metric]:
         with self._lock:
-            if time.monotonic() >= self._read_at + FIGURES_KEPT_SECONDS:
-                self._last = read_figures(timezone.now())
+            if time.monotonic() >= self._read_at + GAUGES_KEPT_SECONDS:
+                self._last = read_database_gauges(timezone.now())
                 self._read_at = time.monotonic()
             return self._last
 
 
-def read_figures(now: datetime) -> list[Metric]:
+def read_database_gauges(now: datetime) -> list[Metric]:
     families: list[Metric] = []
     try:
-        with within(FIGURES_SECONDS), transaction.atomic():
-            families = [_family(one, now) for one in _figures]
+        with deadline(GAUGES_SECONDS), transaction.atomic():
+            families = [_family(one, now) for one in _gauges]
     except DatabaseError as error:
         log.warning("figures cannot be read: %s", type(error).__name__)
     reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
@@ -162,7 +162,7 @@ def read_figures(now: datetime) -> list[Metric]:
 DATABASE_UP_HELP = "1 if the figures from the database could be read for this scrape, else 0."
 
 
-def _family(one: Figure, now: datetime) -> Metric:
+def _family(one: DatabaseGauge, now: datetime) -> Metric:
     family = GaugeMetricFamily(one.name, one.help, labels=one.labels)
     for labels, value in one.read(now).items():
         family.add_metric(labels, value)

@@ -25,14 +25,15 @@ from tqdm import tqdm
 from kernel.http.rendering import WireSerializer
 from kernel.lines import (
     BadLines,
+    ImportResult,
     LinesCommand,
     LinesError,
     Progress,
     Record,
     Source,
-    Taken,
     records,
 )
+from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
 from stats.ingest.rows import (
     REQUIRED,
     Member,
@@ -43,7 +44,6 @@ from stats.ingest.rows import (
     parse_json,
     shown,
 )
-from stats.ingest.taking import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
@@ -73,7 +73,7 @@ class ImportCommand(LinesCommand):
     kind: ClassVar[str]
     thing: ClassVar[str]
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         taken, hours, unknown = Verdicts(), set[datetime](), set[str]()
         for batch, parsed in parsed_batches(source, self.kind, unknown=unknown):
             verdicts = take_in(parsed, now=timezone.now())
@@ -88,7 +88,7 @@ class ImportCommand(LinesCommand):
             said += _ignored(unknown)
         if filled := _backfill(hours, now=timezone.now()):
             said += f" {filled} snapshots of the past were taken."
-        return Taken(said, good=taken.accepted + taken.duplicate)
+        return ImportResult(said, good=taken.accepted + taken.duplicate)
 
 
 def _ignored(unknown: set[str]) -> str:

@@ -145,9 +145,9 @@ def test_history_holds_none(server: Obeying) -> None:
 
 @pytest.fixture
 def _withholding() -> Iterator[None]:
-    logs.withhold([MARK, "short"])
+    logs.redact([MARK, "short"])
     yield
-    logs.withhold([])
+    logs.redact([])
 
 
 def formatted(name: str, record: logging.LogRecord) -> str:

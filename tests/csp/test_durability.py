@@ -159,10 +159,10 @@ def test_what_is_answered_503_for_want_of_time_is_not_written_later(database: Sl
 
 def test_what_is_being_written_for_too_long_is_no_503(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
-    with pytest.raises(APIError) as unsettled:
+    with pytest.raises(APIError) as commit_unknown:
         # So long the writer's thread has to begin.
         commits.submit([1], seconds=2)
     database.may_end.set()
     commits.stop()
-    assert unsettled.value.status == 504
+    assert commit_unknown.value.status == 504
     assert database.written == [1]

@@ -38,7 +38,7 @@ def hearing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The listener of a process that serves requests, and keys that no age makes stale."""
     monkeypatch.setattr(ingest_keys, "REMEMBERED_SECONDS", 3600.0)
     listener.start()
-    wait_for(listener.hearing)
+    wait_for(listener.is_connected)
     yield
     listener.stop()
     ingest_keys.memory.forget()
@@ -74,7 +74,7 @@ def test_retired_key_tells_browsers_to_stop(key: str, anonymous: APIClient) -> N
     assert post(anonymous, key) == 410
 
 
-@pytest.mark.usefixtures("hearing")
+@pytest.mark.usefixtures("is_connected")
 def test_every_process_hears_at_once_that_a_key_was_retired(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     IngestKey.objects.filter(key=key).update(retired_at=timezone.now())

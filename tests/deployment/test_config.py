@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from kernel.http import documents
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
-from options.redaction import tellable
+from options.redaction import redacted
 from options.values import TextList
 from tests.support.client import APIClient
 from tests.support.samples import sample
@@ -82,7 +82,7 @@ def filled() -> Configuration:
 
 
 def test_config_has_the_key_tree_and_types_of_the_page(owner: APIClient, settings: Any) -> None:
-    settings.CONFIGURATION = tellable(filled())
+    settings.CONFIGURATION = redacted(filled())
     documents.forget_all()
     config = owner.get(PATH).json()["config"]
     ours = dict(tree({"config": config}))

@@ -233,7 +233,7 @@ def test_runs_of_a_clock_that_was_ahead_hide_nothing_since(
     failed = add_run(now - HOUR, error="no such luck")
     assert jobs_state()["test_job"]["slot"] == failed.slot
     metrics.discover()
-    figures = {each.name: each.samples for each in metrics.read_figures(now)}
+    figures = {each.name: each.samples for each in metrics.read_database_gauges(now)}
     assert [each.value for each in figures["coderapi_job_age_seconds"]] == [3600]
     assert [each.value for each in figures["coderapi_job_failing"]] == [1]
     owner.force_login(owner.user)
@@ -332,7 +332,7 @@ def test_a_job_is_late_when_a_run_or_the_next_one_takes_too_long(
     only(within=10 * MINUTE + MINUTE / 2)
     add_run(now - begun, finished=finished)
     metrics.discover()
-    figures = {each.name: each.samples for each in metrics.read_figures(now)}
+    figures = {each.name: each.samples for each in metrics.read_database_gauges(now)}
     assert [each.value for each in figures["coderapi_job_late"]] == [late]
     assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["late"] is late
     owner.force_login(owner.user)

@@ -84,7 +84,7 @@ def test_what_a_client_sends_makes_one_line(form: str, text: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("before", [0, access.MAX_PATH - 20, access.MAX_AGENT - 20])
 def test_no_token_and_no_secret_of_an_option_is_written(form: str, before: int) -> None:
-    logs.withhold(["a-secret-of-an-option"])
+    logs.redact(["a-secret-of-an-option"])
     try:
         for secret in (TOKEN, "a-secret-of-an-option"):
             text = f"/{'x' * before}/{secret}"
@@ -92,7 +92,7 @@ def test_no_token_and_no_secret_of_an_option_is_written(form: str, before: int) 
             assert secret[-11:] not in line
             assert len(line) < 2 * access.MAX_PATH
     finally:
-        logs.withhold([])
+        logs.redact([])
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(20, 60))

@@ -119,7 +119,7 @@ def test_scrubbing_takes_time_in_proportion(piece: str) -> None:
 
 def test_short_secrets_are_not_taken_out_of_words() -> None:
     try:
-        logs.withhold(["word", "longer-secret"])
+        logs.redact(["word", "longer-secret"])
         assert logs.scrub("a word and a longer-secret") == "a word and a ***"
     finally:
-        logs.withhold([])
+        logs.redact([])

@@ -98,7 +98,7 @@ def test_figures_come_from_the_database() -> None:
     metrics.discover()
     found = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in metrics.read_figures(now)
+        for family in metrics.read_database_gauges(now)
         for sample in family.samples
     }
     assert found["coderapi_database_up",] == 1
@@ -111,7 +111,7 @@ def test_figures_come_from_the_database() -> None:
 @pytest.mark.django_db
 def test_scrape_costs_a_bounded_number_of_queries(django_assert_max_num_queries: Any) -> None:
     metrics.discover()
-    figures = metrics.Figures()
+    figures = metrics.DatabaseGauges()
     with django_assert_max_num_queries(16):
         list(figures.collect())
         list(figures.collect())
@@ -134,7 +134,7 @@ def declared() -> Iterator[tuple[str, str, tuple[str, ...]]]:
         for family in collector.describe() if hasattr(collector, "describe") else []:
             if family.name.startswith("coderapi_"):
                 yield _shown_name(family), family.type, tuple(collector._labelnames)  # type: ignore[attr-defined]
-    for figure in metrics.figures():
+    for figure in metrics.database_gauges():
         yield figure.name, "gauge", figure.labels
     yield "coderapi_database_up", "gauge", ()
     for read in prometheus.ThisServer(os.getpid()).collect():

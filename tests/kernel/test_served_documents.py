@@ -86,7 +86,7 @@ def test_authenticated_document_costs_one_query_with_a_new_key(
 @pytest.fixture
 def hearing(transactional_db: None) -> Iterator[None]:
     listener.start()
-    wait_for(listener.hearing)
+    wait_for(listener.is_connected)
     yield
     listener.stop()
 

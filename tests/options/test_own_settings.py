@@ -11,7 +11,7 @@ from coderapi.generated import CODERS_FIRST, COMPOSE_VARIABLES, env_example
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.configuration import ConfigurationError, load
 from options.option import Option, by_env
-from options.redaction import tellable
+from options.redaction import redacted
 from options.start import allowed_hosts
 
 PASSWORD = "hunter2-hunter2"
@@ -86,7 +86,7 @@ def test_values_have_their_types() -> None:
 
 
 def test_nobody_is_told_our_own_settings() -> None:
-    found, own = tellable(load({"CODERAPI_SECRET_KEY": "k"})), {each.env for each in OWN_OPTIONS}
+    found, own = redacted(load({"CODERAPI_SECRET_KEY": "k"})), {each.env for each in OWN_OPTIONS}
     assert not own & (found.values.keys() | {option.name for option in found.options})
 
 

@@ -82,7 +82,7 @@ def shown() -> dict[tuple[str, ...], float]:
     metrics.discover()
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in metrics.read_figures(timezone.now())
+        for family in metrics.read_database_gauges(timezone.now())
         for sample in family.samples
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.importing.files import import_reports
-from kernel.lines import BadLines, LinesCommand, LinesError, Progress, Source, Taken, records
+from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progress, Source, records
 
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"
@@ -69,8 +69,8 @@ class Command(LinesCommand):
     examples = "reports.jsonl\n- <reports.jsonl"
     adds_bad_lines = True
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> Taken:
+    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         if ".csv" in Path(source.name).suffixes:
             raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
         run = import_reports(records(source), advance=progress.advance, set_aside=bad.add)
-        return Taken(str(run), good=run.reports + run.known)
+        return ImportResult(str(run), good=run.reports + run.known)

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import IsolationLevel
 
-from kernel.db.connections import POOL_TIMEOUT_SECONDS, patience
+from kernel.db.connections import POOL_TIMEOUT_SECONDS, timeout_left
 from kernel.db.waiting import connection_places
 
 
@@ -18,7 +18,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.isolation_level = IsolationLevel.READ_COMMITTED
         self.pool.open()
         with (
-            patience(POOL_TIMEOUT_SECONDS) as usual,
+            timeout_left(POOL_TIMEOUT_SECONDS) as usual,
             connection_places().taken(usual) as seconds,
         ):
             return self.pool.getconn(timeout=seconds)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError
-from kernel.for_people import plural
+from kernel.humanize import plural
 from tokens.arguments import FILTERS, add_key_filters, key_line, live_keys
 from tokens.serializers import owned_key_object
 from tokens.services import expire_keys

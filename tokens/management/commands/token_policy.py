@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError, add_json_argument
-from kernel.for_people import plural
 from kernel.http.errors import APIError
+from kernel.humanize import plural
 from tokens import configs, policy
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.configs import Broken, Existing, broken_by

@@ -1,6 +1,6 @@
 """Numbers, durations and times as people read them, as functions and as template filters.
 
-Templates say `{% load for_people %}`. Functions that take `now` are pure, filters look at the
+Templates say `{% load humanize %}`. Functions that take `now` are pure, filters look at the
 clock. A negative value, which means "none" in the API, is written so.
 """
 

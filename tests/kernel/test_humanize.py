@@ -9,7 +9,7 @@ import pytest
 from django.template import engines
 from django.utils import timezone
 
-from kernel.for_people import ago, count, duration, milliseconds, on_hover, size
+from kernel.humanize import ago, count, duration, milliseconds, on_hover, size
 
 NOW = datetime(2026, 11, 26, 9, 18, tzinfo=UTC)
 HOUR_NS = 3_600_000_000_000
@@ -99,7 +99,7 @@ def test_exact_time_is_on_hover_in_utc_and_text_is_escaped() -> None:
 
 
 def test_templates_have_the_filters() -> None:
-    source = "{% load for_people %}{{ n|size }} {{ ns|duration }} {{ end|expiry }} {{ gone|since }}"
+    source = "{% load humanize %}{{ n|size }} {{ ns|duration }} {{ end|expiry }} {{ gone|since }}"
     now = timezone.now()
     context: dict[str, Any] = {
         "n": 1536,

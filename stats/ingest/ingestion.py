@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
-from kernel.db.connections import commit_surely, unless_deadlocked
+from kernel.db.connections import commit_with_retry, unless_deadlocked
 from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
@@ -127,7 +127,7 @@ def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
     ensure_hours(hours_of(minutes_of(rows)), now=now)
     # Rows come twice without harm, so a commit whose answer is lost is tried again as it was.
     keep = partial(_kept, rows, parsed.states)
-    verdicts.add(unless_deadlocked(partial(commit_surely, keep, earlier=lambda: None)))
+    verdicts.add(unless_deadlocked(partial(commit_with_retry, keep, earlier=lambda: None)))
     verdicts.add(Verdicts(rejected=parsed.rejected))
     return verdicts
 
