@@ -74,7 +74,7 @@ def test_retired_key_tells_browsers_to_stop(key: str, anonymous: APIClient) -> N
     assert post(anonymous, key) == 410
 
 
-@pytest.mark.usefixtures("is_connected")
+@pytest.mark.usefixtures("hearing")
 def test_every_process_hears_at_once_that_a_key_was_retired(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
