@@ -15,7 +15,7 @@ from django.urls import base
 
 from kernel.db import listener
 from kernel.db.connections import bound_statements
-from kernel.http.body import Readers, bounded
+from kernel.http import body
 from kernel.http.client_address import address_of, rate_limit_bucket
 from kernel.http.headers import new_request_id, standing_headers
 from kernel.telemetry.access import AccessLog, logged
@@ -51,7 +51,7 @@ def _unlock_thread_locals() -> None:
     base._urlconfs = threading.local()  # type: ignore[attr-defined]
 
 
-def _application(readers: Readers) -> WSGIApplication:
+def _application() -> WSGIApplication:
     # They need the settings and the apps, which are there now.
     from kernel.http.rendering import complete
     from kernel.telemetry import metrics
@@ -61,9 +61,9 @@ def _application(readers: Readers) -> WSGIApplication:
     bound_statements()
     listener.start()
     metrics.start_sampling()
-    application = bounded(
+    application = body.bounded(
         complete(django_application),
-        readers=readers,
+        readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),
         headers=lambda: standing_headers(new_request_id()),
@@ -75,5 +75,4 @@ def _application(readers: Readers) -> WSGIApplication:
     return logged(application, log=log, address_of=address_of)
 
 
-readers = Readers(settings.MAX_BODY_READERS)
-application = _application(readers)
+application = _application()

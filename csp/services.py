@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from audit.services import Actor, Target, record
-from csp.access.keys import memory, new_key
+from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalised
 from csp.models import REPORTS, Batch, ClientKey, IngestKey, NoiseRule
 from csp.noise import history
@@ -130,4 +130,4 @@ def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
             now=now,
             after={"origins": key.origins, "retired": key.retired_at is not None},
         )
-    memory.forget()
+    MEMORY.clear()

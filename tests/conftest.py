@@ -12,13 +12,12 @@ from django.db import connection
 from hypothesis import HealthCheck, settings
 
 from csp.writing import writer
+from kernel import memory
 from kernel.db import listener
 from kernel.db.connections import connect_directly
-from kernel.http import documents
 from kernel.http.rate_limit import private_directory, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
-from tokens.memory import memory
 from users.passwords import BoundedArgon2
 
 # Of a process that a test has killed, the session may still be at work.
@@ -70,8 +69,7 @@ def _cheap_hashes() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
     """No test sees the documents, keys or request counts of the one before it."""
-    documents.forget_all()
-    memory.forget_key("")
+    memory.clear_all()
     yield
     shared_counter().clear()
 

@@ -1,28 +1,30 @@
-"""Finding the session token in a request."""
+"""Finds the session token in a request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from kernel.http.identity import Presented, TokenSource
+from kernel.http.parsing import first_parameters
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"
 ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no secret
 
 
-def presented_token(
-    *, cookies: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str]
-) -> Presented | None:
-    """Returns the first non-empty token in Coder's order; no other place is tried then.
+def presented_token(environ: Mapping[str, Any]) -> Presented | None:
+    """Returns the first non-empty token in Coder's order. Later places are not tried then.
 
+    `environ` is the WSGI environment, which is Django's `request.META`.
     Source: the contract's "who is asking".
     """
+    query = first_parameters(environ)
     places: list[tuple[TokenSource, Callable[[], str]]] = [
-        (TokenSource.COOKIE, lambda: cookies.get(COOKIE, "")),
+        (TokenSource.COOKIE, lambda: first_cookie(environ.get("HTTP_COOKIE", ""), COOKIE)),
         (TokenSource.QUERY, lambda: query.get(COOKIE, "")),
-        (TokenSource.HEADER, lambda: headers.get(HEADER, "")),
-        (TokenSource.BEARER, lambda: bearer(headers.get("Authorization", ""))),
+        (TokenSource.HEADER, lambda: environ.get("HTTP_CODER_SESSION_TOKEN", "")),
+        (TokenSource.BEARER, lambda: bearer(environ.get("HTTP_AUTHORIZATION", ""))),
         (TokenSource.ACCESS_TOKEN, lambda: query.get(ACCESS_TOKEN, "")),
     ]
     for source, read in places:
@@ -35,8 +37,8 @@ def presented_token(
 def first_cookie(header: str, name: str) -> str:
     """Returns the value of the first cookie of that name in a Cookie header, or "".
 
-    Django's own reading gives the last one, Coder's the first: another path or a sub-domain could
-    plant a second one behind it.
+    Coder reads the first one, Django the last. A sub-domain or another path could add a second one
+    behind the first.
     """
     for pair in header.split(";"):
         found, equals, value = pair.strip().partition("=")
@@ -46,6 +48,6 @@ def first_cookie(header: str, name: str) -> str:
 
 
 def bearer(authorization: str) -> str:
-    """Returns the token of a bearer's Authorization header, or ""."""
+    """Returns the token of an Authorization header with the Bearer scheme, or ""."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from kernel.telemetry import metrics
-from tokens.memory import memory
 from tokens.models import APIKey
+from tokens.verification import MEMORY
 
 metrics.sampled_counter(
-    "coderapi_key_memory_hits", "Tokens that were known without a query.", lambda: memory.hits
+    "coderapi_key_memory_hits", "Tokens that were known without a query.", lambda: MEMORY.hits
 )
 metrics.sampled_counter(
-    "coderapi_key_memory_misses", "Tokens that had to be looked up.", lambda: memory.misses
+    "coderapi_key_memory_misses", "Tokens that had to be looked up.", lambda: MEMORY.misses
 )
 
 

@@ -1,17 +1,15 @@
-"""Finds the session token of a request and attaches whose it is. Decides nothing else."""
+"""Finds the session token of a request and attaches its identity. Decides nothing else."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLResolver, get_resolver
 from django.utils import timezone
@@ -24,22 +22,27 @@ from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from kernel.http.views import PublicAPIView
+from kernel.limiter import Limiter
 from tokens import refusals, token_format, verification
-from tokens.extraction import COOKIE, HEADER, first_cookie, presented_token
-from tokens.memory import memory
+from tokens.extraction import presented_token
 from users.permissions import KeyIdentity
 
-# So many different tokens of an address are refused in a minute before its unknown ones must wait.
+# Past this number of refused tokens in a minute, the unknown tokens of an address wait in turn.
 MAX_REFUSED = 300
-MAX_TURN_SECONDS = 1.0
-_TURNS = tuple(threading.Lock() for _ in range(64))
-# RFC 8594: it tells a caller's log that its key is about to end.
+UNKNOWN_TOKENS = Limiter(
+    "unknown tokens",
+    per_caller=1,
+    timeout=1.0,
+    own_full="Too many session tokens from this address are refused, so they are looked up one at "
+    "a time.",
+)
+# RFC 8594: shows in a client's log that its key expires soon.
 SUNSET = "Sunset"
 SUNSET_AHEAD = timedelta(days=7)
 
 
 class SessionTokenMiddleware:
-    """Attaches `identity`, or the `refusal` that a view which needs one will answer with."""
+    """Attaches `identity`, or the `refusal` with which a view that needs one answers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -58,34 +61,21 @@ class SessionTokenMiddleware:
 
 
 def attach(request: IdentifiedRequest) -> None:
-    presented = presented_token(
-        cookies={COOKIE: first_cookie(request.META.get("HTTP_COOKIE", ""), COOKIE)},
-        query=first_values(request),
-        headers={
-            HEADER: request.META.get("HTTP_CODER_SESSION_TOKEN", ""),
-            "Authorization": request.META.get("HTTP_AUTHORIZATION", ""),
-        },
-    )
-    request.presented = presented
+    """Attaches what the request's session token says about the caller."""
+    request.presented = presented_token(request.META)
     try:
-        request.identity = _identify(presented, request.client_address)
-    except APIError as refusal:
-        request.refusal = refusal
-    except DatabaseError as error:
+        request.identity = identify(request.presented, request.client_address)
+    except Exception as error:
         request.refusal = to_api_error(error)
         if request.refusal is None:
             raise
 
 
-def first_values(request: HttpRequest) -> dict[str, str]:
-    """Returns the query's parameters, the first of several with one name."""
-    if not request.META.get("QUERY_STRING"):
-        return {}
-    return {name: str(values[0]) for name, values in request.GET.lists() if values}
+def identify(presented: Presented | None, address: str) -> Identity:
+    """Returns whose token it is. A refused token counts for its address if the database was asked.
 
-
-def _identify(presented: Presented | None, address: str) -> Identity:
-    """Raises: APIError 401, which counts only if the database was asked; 429 as below."""
+    Raises: APIError 401; LimitReachedError if the address must wait too long for its turn.
+    """
     if presented is None:
         raise refusals.missing()
     now = timezone.now()
@@ -93,11 +83,10 @@ def _identify(presented: Presented | None, address: str) -> Identity:
     if remembered is not None:
         return remembered
     parts = token_format.split(presented.token)
-    refusal = memory.refusal(presented.token) if parts else refusals.malformed()
-    if refusal or not parts:
-        raise refusal or refusals.malformed()
+    if parts is None:
+        raise refusals.malformed()
     bucket = f"refused:{rate_limit_bucket(address)}"
-    with _in_turn(bucket):
+    with _turn(bucket):
         try:
             return verification.verify(parts, now=now, address=address)
         except APIError:
@@ -109,28 +98,19 @@ def _minute() -> int:
     return int(time.time()) // WINDOW_SECONDS
 
 
-@contextmanager
-def _in_turn(bucket: str) -> Iterator[None]:
-    """Lets an address with many refused tokens have its unknown ones looked up one at a time.
+def _turn(bucket: str) -> AbstractContextManager[object]:
+    """Makes an address with many refused tokens have its unknown ones looked up one at a time.
 
-    Its good tokens are remembered or wait their turn, so that nobody can lock out an office.
-    Raises: APIError 429 after a second.
+    Good tokens are remembered or wait for their turn, so that no one can lock out an office.
     """
     if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
-        yield
-        return
-    turn = _TURNS[hash(bucket) % len(_TURNS)]
-    if not turn.acquire(timeout=MAX_TURN_SECONDS):
-        raise refusals.too_many_refused()
-    try:
-        yield
-    finally:
-        turn.release()
+        return nullcontext()
+    return UNKNOWN_TOKENS.hold(bucket)
 
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths that need no token, so that none is looked for there."""
+    """Returns the paths that need no token. On these no token is looked for."""
     return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
 
 
@@ -144,7 +124,7 @@ def _public(patterns: Iterable[Any], prefix: str) -> Iterator[str]:
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:
-    """Returns when the caller's key ends, as an HTTP date, if within a week; else ""."""
+    """Returns when the caller's key expires, as an HTTP date, if that is within a week; else ""."""
     if not isinstance(identity, KeyIdentity) or identity.expires_at - now >= SUNSET_AHEAD:
         return ""
     return _http_date(identity.expires_at)

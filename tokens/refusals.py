@@ -37,13 +37,3 @@ def expired(at: datetime) -> APIError:
 
 def suspended() -> APIError:
     return _unauthenticated("User is not active.", "The user of this session token is suspended.")
-
-
-def too_many_refused() -> APIError:
-    return APIError(
-        429,
-        "Too many requests.",
-        detail="Too many session tokens from this address are refused: they are looked up one at a "
-        "time.",
-        headers={"Retry-After": "1"},
-    )

@@ -19,9 +19,9 @@ from kernel.db.connections import transaction_lock
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
-from tokens.memory import memory
 from tokens.models import APIKey, APIKeyQuerySet, TokenConfig
 from tokens.token_format import TokenParts
+from tokens.verification import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
@@ -189,7 +189,7 @@ def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
         found = list(_rows(given).select_for_update().order_by("pk"))
         yield found
         for key in found:
-            transaction.on_commit(partial(memory.forget_key, key.pk))
+            transaction.on_commit(partial(MEMORY.evict, (KEY_TOPIC, key.pk)))
 
 
 def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:

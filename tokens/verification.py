@@ -1,88 +1,97 @@
-"""Finding whose a session token is: by one query, or by none for a remembered key."""
+"""Verifies session tokens: finds the key and the user of a token, or the reason to refuse it.
+
+Most tokens are known to the process: `MEMORY` keeps identities and refusals by a hash of the token,
+so that it holds no usable secret. A new token costs one query. The tables' triggers announce each
+change of a key or a user, which evicts what is remembered of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from kernel.db import listener
 from kernel.db.connections import deadline
-from kernel.db.waiting import held
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
+from kernel.memory import Memory, Remembered
 from tokens import refusals, token_format
-from tokens.memory import memory
 from tokens.models import APIKey
 from tokens.token_format import TokenParts
 from users import allow_lists
 from users.models import User
 from users.permissions import KeyIdentity
 
+KEY_TOPIC = "key"
+USER_TOPIC = "user"
+MEMORY: Memory[bytes, KeyIdentity | APIError] = Memory(
+    "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
+)
 # `last_used` and a sliding expiry are written at most about this often for one key.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP_SECONDS = 1.5
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
-    """Returns the identity of a remembered token, else None. Asks no database."""
-    found = memory.recall(token, now=now)
-    if found is None:
-        memory.misses += 1
-    else:
-        memory.hits += 1
-    return found
+    """Returns the identity of a remembered token, or None. Asks no database.
 
-
-# While a key is looked up, other requests with that key wait for the result: a crowd with one key,
-# as after a restart, would else take every connection of the pool.
-_LOOKUPS = tuple(threading.Lock() for _ in range(64))
+    Raises: APIError 401 for a token that was refused within the last minute.
+    """
+    return _checked(MEMORY.get(_fingerprint(token)), now)
 
 
 def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
-    """Returns the identity that the token stands for, and notes its use once an hour.
+    """Returns the identity of a token, and writes its use once an hour.
 
     Secrets are compared in constant time. Raises: APIError 401 that names the cause.
     """
-    if not listener.is_fresh():
-        return _look_up(parts, now=now, address=address)
-    with held(_LOOKUPS[hash(parts.key_id) % len(_LOOKUPS)]):
-        if refused := memory.refusal(parts.token):
-            raise refused
-        found = memory.recall(parts.token, now=now)
-        return found or _look_up(parts, now=now, address=address)
-
-
-def _look_up(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
-    generation = memory.generation
-    try:
-        key = _authentic_key(parts, now)
-    except APIError as refusal:
-        # Only a suspension can end, which a process must hear of.
-        if refusal.message == refusals.EXPIRED or listener.is_connected():
-            memory.refuse(parts.token, refusal, generation=generation)
-        raise
-    if is_touch_due(key, now):
-        touch_api_key(key, now=now, address=address)
-    identity = identity_of(key)
-    until = min(key.expires_at, next_touch(key))
-    memory.remember(parts.token, identity, until=until, generation=generation)
+    found = MEMORY.load(
+        _fingerprint(parts.token), lambda: _look_up(parts, now=now, address=address)
+    )
+    identity = _checked(found, now)
+    if identity is None:
+        # It expired while it was remembered, which only a frozen database allows.
+        raise refusals.unknown()
     return identity
 
 
-def _authentic_key(parts: TokenParts, now: datetime) -> APIKey:
+def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:
+    if isinstance(found, APIError):
+        # A copy: an exception that is raised keeps its traceback, and what its frames hold.
+        raise replace(found)
+    return found if found is not None and found.expires_at > now else None
+
+
+def _fingerprint(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _look_up(
+    parts: TokenParts, *, now: datetime, address: str
+) -> Remembered[KeyIdentity | APIError]:
+    key = _authentic_key(parts)
+    by_key = (KEY_TOPIC, parts.key_id)
+    if key is None or key.is_expired(now):
+        # No change elsewhere makes such a token valid again.
+        refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
+        return Remembered(refusal, tags=(by_key,), lasting=True)
+    tags = (by_key, (USER_TOPIC, str(key.user_id)))
+    if key.user.status == User.Status.SUSPENDED:
+        return Remembered(refusals.suspended(), tags=tags)
+    if is_touch_due(key, now):
+        touch_api_key(key, now=now, address=address)
+    until = min(key.expires_at, next_touch(key))
+    return Remembered(identity_of(key), tags=tags, max_age=(until - now).total_seconds())
+
+
+def _authentic_key(parts: TokenParts) -> APIKey | None:
     with deadline(LOOK_UP_SECONDS):
         key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
     stored = bytes(key.hashed_secret) if key else bytes(32)
-    if not hmac.compare_digest(stored, token_format.digest(parts.secret)) or key is None:
-        raise refusals.unknown()
-    if key.is_expired(now):
-        raise refusals.expired(key.expires_at)
-    if key.user.status == User.Status.SUSPENDED:
-        raise refusals.suspended()
-    return key
+    return key if hmac.compare_digest(stored, token_format.digest(parts.secret)) else None
 
 
 def identity_of(key: APIKey) -> KeyIdentity:
@@ -110,17 +119,17 @@ def next_touch(key: APIKey) -> datetime:
 
 
 def refresh_from(key: APIKey) -> datetime:
-    """Returns from when on a use extends the key: its remaining life is lifetime - 1 h or less."""
+    """Returns the time from which a use extends the key: its remaining life is lifetime - 1 h."""
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
-    """Writes that the key was used, and its new expiry when it slides, in one statement.
+    """Writes the key's last use, and its new expiry if it slides, in one statement.
 
-    A sliding expiry is never past PostgreSQL's or Python's last year: lifetimes are bounded.
+    Lifetimes are bounded, so a sliding expiry stays within the years of PostgreSQL and Python.
     """
     fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
-    # A key that was expired or shortened since it was read must not be brought back by this.
+    # A key that was expired or shortened since it was read must stay so.
     as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
         fields["expires_at"] = now + to_timedelta(key.lifetime_ns)
@@ -131,7 +140,7 @@ def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
 
 
 def _see_user(user: User, now: datetime) -> None:
-    """Notes that the user was here; a dormant one becomes active, a suspended one never."""
+    """Writes when the user was last seen. A dormant user becomes active, a suspended one never."""
     fields: dict[str, object] = {"last_seen_at": now}
     if user.status == User.Status.DORMANT:
         user.status = User.Status.ACTIVE

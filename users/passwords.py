@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import connection
 
 from kernel.http.client_address import rate_limit_bucket
-from kernel.http.errors import APIError, Validation
+from kernel.http.errors import Validation
 from kernel.http.rate_limit import count_or_refuse, private_directory
+from kernel.http.streaming import release_connection
+from kernel.limiter import Limiter, LimitReachedError
 from users.models import User
 
 MIN_LENGTH = 8
@@ -33,12 +33,17 @@ NO_PASSWORD = Validation("password", "A service account has no password.")
 # One hash takes a core for about 25 ms: half of the cores stay for everybody else.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
+BUSY = "Too many passwords are being checked right now."
 POLL_SECONDS = 0.02
-# Half of a process's threads may wait for a hash at most.
-_waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
-# One thread of each process hashes: the allocator would keep 19 MiB for every thread that ever did.
+# One thread of each process hashes. The allocator keeps 19 MiB for every thread that ever did.
 _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
-_next = threading.Lock()
+HASHING = Limiter(
+    "password hashing",
+    limit=1,
+    timeout=MAX_WAIT_SECONDS,
+    queue=settings.SERVER_THREADS // 4,
+    full=BUSY,
+)
 
 
 class BoundedArgon2(Argon2PasswordHasher):
@@ -59,11 +64,10 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits for one of the few turns to hash. Raises: APIError 429 after two seconds."""
-    if not connection.in_atomic_block:
-        connection.close()
+    """Waits for one of the few turns to hash. Raises: LimitReachedError after two seconds."""
+    release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
-    with _held(_waiting, 0), _held(_next, MAX_WAIT_SECONDS):
+    with HASHING.hold():
         file = _lock_any(deadline)
         try:
             yield
@@ -71,18 +75,8 @@ def _turn() -> Iterator[None]:
             os.close(file)
 
 
-@contextmanager
-def _held(lock: threading.Lock | threading.Semaphore, seconds: float) -> Iterator[None]:
-    if not lock.acquire(timeout=seconds):
-        raise _busy()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _lock_any(deadline: float) -> int:
-    """Returns an open file of ours, locked. PostgreSQL has no part in it, and death unlocks it."""
+    """Returns an open file, locked. The system unlocks it when the process ends or is killed."""
     while True:
         for number in range(MAX_HASHES):
             path = private_directory() / f"hashing-{number}"
@@ -92,13 +86,8 @@ def _lock_any(deadline: float) -> int:
                 return file
             os.close(file)
         if time.monotonic() > deadline:
-            raise _busy()
+            raise LimitReachedError(BUSY, is_own=False)
         time.sleep(POLL_SECONDS)
-
-
-def _busy() -> APIError:
-    detail = "Too many passwords are being checked right now."
-    return APIError(429, "Too many requests.", detail=detail, headers={"Retry-After": "2"})
 
 
 def count_try(address: str) -> None:

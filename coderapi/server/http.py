@@ -109,9 +109,10 @@ def load(flags: bootstrap.Flags, *, closing: Any) -> WSGIApplication:
     """Returns the application, in a fresh worker process. `closing.value` ends connections."""
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
     bootstrap.adopt_flags(flags)
-    from coderapi.wsgi import application, readers
+    from coderapi.wsgi import application
+    from kernel.http import body
 
-    readers.when_stuck = ask_for_successors
+    body.when_stuck = ask_for_successors
     _prepare_worker()
     return _closed_by(closing, application)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 import string
-import threading
-import time
 import zlib
 from collections.abc import Mapping
 
@@ -18,16 +16,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from csp.models import IngestKey
-from kernel.db import listener
-from kernel.db.waiting import held
 from kernel.http.errors import APIError
 from kernel.http.identity import Identity
+from kernel.memory import Memory, Remembered
 from tokens import refusals
 
 PARAMETER = "key"
 PREFIX = "cik_"
 TOPIC = "ingest_key"
-REMEMBERED_SECONDS = 5.0
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _FORM = re.compile(r"cik_[0-9A-Za-z]{28}")
 
@@ -50,38 +46,23 @@ def is_well_formed(key: str) -> bool:
     return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
 
 
-class Memory:
-    """Every ingest key, until the table's trigger announces a change.
-
-    A process without a listener or a connection does not hear of it and is a few seconds behind.
-    It does not forget all keys: then every stranger's key would ask the database.
-    """
-
-    def __init__(self) -> None:
-        self._keys: dict[str, IngestKey] = {}
-        self._until = 0.0
-        self._generation = self._read = 0
-        self._lock = threading.Lock()
-
-    def forget(self, _argument: str = "") -> None:
-        # Without the lock: a listener must not wait for a query.
-        self._generation += 1
-
-    def find(self, key: str) -> IngestKey | None:
-        """Returns the key with its origins and end; None for a key that there is not."""
-        if not is_well_formed(key):
-            return None
-        with held(self._lock):
-            if time.monotonic() > self._until or self._read != self._generation:
-                # An announcement during the query makes its result old already.
-                self._read = self._generation
-                self._keys = {row.key: row for row in IngestKey.objects.all()}
-                self._until = time.monotonic() + REMEMBERED_SECONDS
-            return self._keys.get(key)
+# The whole table is one value, so that an unknown key asks no database. While this process receives
+# no announcements, it learns of a retired key after five seconds.
+MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
+    "ingest keys", capacity=1, topics=(TOPIC,), deaf_age=5.0
+)
 
 
-memory = Memory()
-listener.subscribe(TOPIC, memory.forget)
+def find(key: str) -> IngestKey | None:
+    """Returns the ingest key, or None for an unknown one. Raises: DatabaseError."""
+    if not is_well_formed(key):
+        return None
+    known = MEMORY.get("") or MEMORY.load("", _all)
+    return known.get(key)
+
+
+def _all() -> Remembered[dict[str, IngestKey]]:
+    return Remembered({row.key: row for row in IngestKey.objects.all()})
 
 
 def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
@@ -95,7 +76,7 @@ def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
     key = query.get(PARAMETER, "")
     if not key:
         return bool(settings.CSP_ACCESS == "public")
-    known = memory.find(key)
+    known = find(key)
     return known is not None and origin in known.origins
 
 
@@ -126,7 +107,7 @@ def _check_key(key: str, *, origin: str) -> None:
     the list: only browsers send it truthfully. `null` is an origin like the others, as a sandbox
     gives it to any page: the list must name it.
     """
-    known = memory.find(key)
+    known = find(key)
     if known is None:
         raise APIError(401, "The ingest key is unknown.", detail="Keys are cik_ and 28 characters.")
     if known.retired_at is not None and known.retired_at <= timezone.now():

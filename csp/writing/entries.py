@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
@@ -23,15 +22,13 @@ from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import page_of
 from csp.writing.grouping import browser_of, group_key
-from kernel.db.waiting import held
+from kernel.memory import Memory, Remembered
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
 MAX_AGE = timedelta(days=2)
 # The columns of a report that stand in it; the others come with it, or from its group.
 COLUMNS = tuple(member.name for member in fields(Violation) if member.name != "age_ms")
 KEY_BYTES = 32
-# Around midnight two days are asked for in turn; none is to be known for longer.
-DAYS_REMEMBERED = 2
 Kind = ReachMember.Kind
 
 # A group's id, a kind, and a keyed hash: one distinct page, browser, day or client of a day.
@@ -144,8 +141,8 @@ def _member(secret: str, kind: str, value: bytes) -> int:
 
 # --- Clients, known within one day: by a hash whose key is deleted once the day is over ----------
 
-_keys: dict[date, bytes] = {}
-_asking = threading.Lock()
+# Around midnight, reports of two days arrive. No older key is kept.
+DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
 
 _KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _READ = "SELECT key FROM csp_clientkey WHERE day = %s"
@@ -164,26 +161,12 @@ def client_hash(address: str, key: bytes) -> bytes:
 
 
 def key_of(day: date) -> bytes:
-    """Returns the day's key, which all processes share. The first one to ask draws it."""
-    found = _keys.get(day)
-    if found is None:
-        # One asks for all: otherwise every thread takes a connection for the same row at midnight.
-        with held(_asking):
-            found = _keys.get(day) or _read(day)
-    return found
+    """Returns the day's key, which all processes share. The first process that asks draws it."""
+    return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
 
 
-def _read(day: date) -> bytes:
+def _read(day: date) -> Remembered[bytes]:
     with connection.cursor() as cursor:
         cursor.execute(_KEEP, [day, secrets.token_bytes(KEY_BYTES)])
         cursor.execute(_READ, [day])
-        key = bytes(cursor.fetchone()[0])
-    if len(_keys) >= DAYS_REMEMBERED:
-        _keys.clear()
-    _keys[day] = key
-    return key
-
-
-def forget_keys() -> None:
-    """Has the next report ask for its day's key again."""
-    _keys.clear()
+        return Remembered(bytes(cursor.fetchone()[0]))

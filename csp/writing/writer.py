@@ -17,9 +17,9 @@ from django.conf import settings
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
-from kernel.db.waiting import Places
 from kernel.http.errors import APIError, commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
+from kernel.limiter import Limiter
 
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
@@ -50,37 +50,39 @@ class GroupCommit[T]:
     """Hands items to `commit`, which writes all that it gets or raises and writes none."""
 
     def __init__(
-        self, commit: Callable[[list[T]], object], *, close: Callable[[], None], places: int = 1
+        self, commit: Callable[[list[T]], object], *, close: Callable[[], None], reserve: int = 1
     ) -> None:
         self._commit = commit
         self._close = close
-        self._places = Places(places)
+        self._limiter = Limiter(
+            "waits for a commit",
+            limit=MAX_WAITING,
+            timeout=WAIT_SECONDS,
+            reserve=reserve,
+            full="Too many reports are waiting to be written.",
+        )
         self._changed = threading.Condition()
         self._queue: deque[Waiting[T]] = deque()
-        self._count = 0
         self._thread: threading.Thread | None = None
         self._ended = False
 
-    def submit(self, items: Sequence[T], *, seconds: float = WAIT_SECONDS) -> None:
-        """Returns when the items are committed.
+    def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
+        """Returns when the items are committed. Units: `timeout` in seconds.
 
-        Raises: APIError 503 when the database is away, or too much waits for it already. Then they
-        are not written later either. 504 if their commit has begun and does not end in time.
+        Raises: LimitReachedError, or APIError 503 if the database is away: then the items are not
+        written later either. APIError 504 if their commit has begun and does not end in time.
         """
         waiting = Waiting(items)
-        with self._places.taken(seconds) as patience:
+        with self._limiter.hold(amount=len(items), timeout=timeout) as place:
             self._hand_over(waiting)
-            self._wait_for(waiting, patience)
-        if waiting.error is not None:
-            raise waiting.error
+            self._wait_for(waiting, place.timeout)
+            if waiting.error is not None:
+                raise waiting.error
 
     def _hand_over(self, waiting: Waiting[T]) -> None:
         with self._changed:
-            if self._count + len(waiting.items) > MAX_WAITING:
-                raise unavailable("Too many reports are waiting to be written.")
             self._start()
             self._queue.append(waiting)
-            self._count += len(waiting.items)
             self._changed.notify()
 
     def _wait_for(self, waiting: Waiting[T], seconds: float) -> None:
@@ -95,7 +97,6 @@ class GroupCommit[T]:
         with self._changed:
             if waiting in self._queue:
                 self._queue.remove(waiting)
-                self._count -= len(waiting.items)
                 return True
         return False
 
@@ -130,7 +131,6 @@ class GroupCommit[T]:
             while self._queue and (not batch or taken + len(self._queue[0].items) <= MAX_BATCH):
                 batch.append(self._queue.popleft())
                 taken += len(batch[-1].items)
-            self._count -= taken
         return batch
 
     def _write(self, batch: list[Waiting[T]]) -> None:
@@ -161,7 +161,7 @@ class GroupCommit[T]:
 
 _store = Store()
 _writer: GroupCommit[Entry] = GroupCommit(
-    _store.commit, close=_store.close, places=settings.MAX_DATABASE_WAITERS
+    _store.commit, close=_store.close, reserve=settings.MAX_DATABASE_WAITERS
 )
 
 

@@ -18,7 +18,6 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
 from kernel.db.replicas import application_name
-from kernel.db.waiting import TooManyWaitError
 from kernel.release import PROGRAM
 
 # How soon a server that vanished without a word is noticed: by a new connection, by one that waits
@@ -287,6 +286,10 @@ def why_unusable(error: BaseException) -> str:
     return said
 
 
+class DatabaseBusyError(django.db.OperationalError):
+    """Too many threads of this process wait for the database."""
+
+
 class CommitUnknownError(psycopg.OperationalError):
     """A commit's answer was lost: it may have been done."""
 
@@ -345,8 +348,13 @@ def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | Non
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tells whether no connection was free in time; the database itself may be well."""
-    return isinstance(error, TooManyWaitError) or isinstance(error.__cause__, PoolTimeout)
+    """Returns whether no connection was free in time. The database itself may be well."""
+    return isinstance(error, DatabaseBusyError) or isinstance(error.__cause__, PoolTimeout)
+
+
+def has_answered_lately() -> bool:
+    """Returns whether the database has answered this process within the wait for a connection."""
+    return time.monotonic() - answered_at() < POOL_TIMEOUT_SECONDS
 
 
 def discard_broken_pool(error: BaseException) -> None:

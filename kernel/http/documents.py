@@ -1,38 +1,34 @@
 """Documents: answers that seldom change, rendered once and served from memory as bytes.
 
-buildinfo, the configuration, ssh, the experiments and the newest stats are asked for all the time
-and change seldom. Rendering one for each request took most of its time: 140 KB of configuration
+buildinfo, the configuration, ssh, the experiments and the newest stats are requested all the time
+and change seldom. Rendering them for each request took most of its time: 140 KB of configuration
 cost ten times what sending them costs. So a document is rendered through its DRF serializer once
-for each wire format, into bytes. Beside them stand a strong ETag, which is their digest, and a gzip
-form where the document is larger than a packet. A caller who sends the ETag back gets a 304.
+for each wire format. Its bytes are kept with a strong ETag, which is their digest, and with a gzip
+form if they are larger than a packet. A client that sends the ETag back gets a 304.
 
-A document that stands on the database names a topic. Whoever changes what it shows announces the
-topic with NOTIFY in the same transaction; every process hears it through `kernel.db.listener` and
-forgets the document, and the next request renders it again. While a process does not hear (its
-listening connection is down) and the database answers, it trusts no such document and renders each
-time. A document whose
-topic was announced while it was being rendered is answered once and not kept.
+A document that depends on the database has a topic. The transaction that changes what the document
+shows announces the topic, and every process renders the document again when it is next requested.
+`kernel.memory` explains when a remembered document may be used.
 
-`answer` is a plain function of plain values, so that whoever has a method, headers and an identity
-can call it without Django. Nothing is rendered ahead of a request, and nothing is kept on disk: the
-first request after a start or a change pays, some milliseconds.
+`answer` is a plain function of plain values, so that it can be called without Django. Nothing is
+rendered ahead of a request, and nothing is kept on disk: the first request after a start or a
+change takes some milliseconds longer.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kernel.db import listener
 from kernel.http import wire
 from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.wire import Wire
+from kernel.memory import Memory, Remembered
 
-GZIP_FROM_BYTES = 1400  # below one packet, compression saves nothing
+# A smaller body fits into one packet anyway.
+GZIP_FROM_BYTES = 1400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,72 +51,45 @@ _all: list[Document] = []
 
 
 class Document:
-    """One remembered answer. `render` makes its bytes for the current wire.
+    """One answer, remembered for each wire. `render` makes its bytes for the current wire.
 
-    `public` documents need no token; others must not be kept by shared caches.
+    `public` documents need no token. The others must not be kept by shared caches.
     """
 
     def __init__(
         self, name: str, render: Callable[[], bytes], *, topic: str = "", public: bool = False
     ) -> None:
         self.name = name
-        self.topic = topic
         self.public = public
         self._render = render
-        self._lock = threading.Lock()
-        self._generation = 0
-        self._remembered: dict[Wire, Rendered] = {}
-        self._rendered_at = 0.0
+        self._memory: Memory[Wire, Rendered] = Memory(
+            f"document {name}", capacity=len(Wire), topics=(topic,) if topic else ()
+        )
+        self.forget = self._memory.clear
+        self.age_seconds = self._memory.age
         _all.append(self)
-        if topic:
-            listener.subscribe(topic, self.forget)
-
-    def forget(self, _argument: str = "") -> None:
-        with self._lock:
-            self._generation += 1
-            self._remembered = {}
-
-    @property
-    def age_seconds(self) -> float:
-        """Seconds since it was rendered last; 0 while nothing is remembered."""
-        return time.monotonic() - self._rendered_at if self._remembered else 0.0
 
     def peek(self, chosen: Wire) -> Rendered | None:
-        """Returns the remembered form if it is still to be trusted, else None."""
-        if self.topic and not listener.is_fresh():
-            return None
-        return self._remembered.get(chosen)
+        """Returns the remembered form, or None where none may be used."""
+        return self._memory.get(chosen)
 
     def rendered(self, chosen: Wire) -> Rendered:
         """Returns the document in that wire, from memory where possible."""
-        return self.peek(chosen) or self._make(chosen)
+        return self.peek(chosen) or self._memory.load(chosen, lambda: self._make(chosen))
 
-    def _make(self, chosen: Wire) -> Rendered:
-        generation = self._generation
+    def _make(self, chosen: Wire) -> Remembered[Rendered]:
         with wire.using(chosen):
-            made = _rendered(self._render())
-        with self._lock:
-            # An announcement that came while this was rendered has outdated it already.
-            if generation == self._generation:
-                self._remembered[chosen] = made
-                self._rendered_at = time.monotonic()
-        return made
+            return Remembered(_rendered(self._render()))
 
-
-def discard(document: Document) -> None:
-    """Ends a document, which then hears of nothing any more."""
-    _all.remove(document)
-    listener.unsubscribe(document.topic, document.forget)
+    def discard(self) -> None:
+        """Removes a document, as a test does with its own."""
+        _all.remove(self)
+        self._memory.close()
 
 
 def ages() -> dict[str, float]:
     """Returns the age of every document in seconds, by name."""
-    return {document.name: document.age_seconds for document in _all}
-
-
-def forget_all() -> None:
-    for document in _all:
-        document.forget()
+    return {document.name: document.age_seconds() for document in _all}
 
 
 def _rendered(body: bytes, *, zipped: bool = True) -> Rendered:
@@ -133,7 +102,7 @@ def _rendered(body: bytes, *, zipped: bool = True) -> Rendered:
 def answer(
     document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
 ) -> Answer:
-    """Returns the document as an answer: 200, or 304 where the caller has it already."""
+    """Returns the document as an answer: 200, or 304 if the client has it already."""
     return _answer(
         document.rendered(chosen),
         public=document.public,
@@ -143,7 +112,7 @@ def answer(
 
 
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
-    """Returns the body as an answer in the same way; nothing is remembered."""
+    """Returns the body as an answer in the same way, and remembers nothing."""
     return _answer(
         _rendered(body, zipped=_accepts_gzip(accept_encoding)),
         public=False,
@@ -156,7 +125,7 @@ def _answer(
     rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
 ) -> Answer:
     zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
-    # The two forms are different bytes, so a strong ETag must tell them apart (RFC 9110, 8.8.3).
+    # The two forms have different bytes, so their strong ETags must differ (RFC 9110, 8.8.3).
     etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
     headers = _headers(etag, public=public)
     if matches(if_none_match, etag):
@@ -177,7 +146,7 @@ def _headers(etag: str, *, public: bool) -> dict[str, str]:
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Tells whether If-None-Match names the ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    """Returns whether If-None-Match names the ETag, by weak comparison (RFC 9110, 13.1.2)."""
     if not if_none_match:
         return False
     candidates = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))

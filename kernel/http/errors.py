@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from kernel.limiter import LimitReachedError
+
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 RETRY_AFTER_UNAVAILABLE = "5"
 
@@ -73,6 +75,14 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
         detail=detail,
         headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
     )
+
+
+def limit_reached(error: LimitReachedError) -> APIError:
+    """Makes a 429 for a caller whose own share is taken, else a 503."""
+    if not error.is_own:
+        return unavailable(error.detail)
+    retry = {"Retry-After": RETRY_AFTER_UNAVAILABLE}
+    return APIError(429, "Too many requests.", detail=error.detail, headers=retry)
 
 
 def commit_unknown() -> APIError:

@@ -26,9 +26,11 @@ from kernel.http.errors import (
     commit_unknown,
     crashed,
     forbidden,
+    limit_reached,
     not_found,
     unavailable,
 )
+from kernel.limiter import LimitReachedError
 
 # So many refused members of a request are named: of a million, nobody reads more.
 MAX_VALIDATIONS = 100
@@ -72,6 +74,7 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
         lambda error: APIError(405, "Method not allowed.", detail=str(error.detail)),
     ),
     (Http404, lambda _: not_found()),
+    (LimitReachedError, limit_reached),
     ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
     ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), _invalid),
     (DataError, _unfit),
@@ -81,7 +84,11 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
 def _unavailable(error: BaseException) -> APIError:
     log.warning("the database cannot serve a request: %s", type(error).__name__)
     connections.discard_broken_pool(error)
-    return commit_unknown() if connections.is_commit_unknown(error) else unavailable()
+    if connections.is_commit_unknown(error):
+        return commit_unknown()
+    if connections.is_busy(error) and connections.has_answered_lately():
+        return unavailable("Too many requests are waiting for the database. Try again soon.")
+    return unavailable()
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:

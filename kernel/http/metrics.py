@@ -102,14 +102,14 @@ def pool() -> metrics.Values:
     pools = getattr(type(wrapper), "_connection_pools", {})
     found = pools.get(wrapper.alias)
     if found is None:
-        return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("most",): 0}
+        return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("max",): 0}
     stats = found.get_stats()
     idle = stats.get("pool_available", 0)
     return {
         ("used",): stats.get("pool_size", 0) - idle,
         ("idle",): idle,
         ("waiting",): stats.get("requests_waiting", 0),
-        ("most",): stats.get("pool_max", 0),
+        ("max",): stats.get("pool_max", 0),
     }
 
 

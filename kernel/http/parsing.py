@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from kernel.http.errors import APIError
 
@@ -40,6 +41,15 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
             "The request body must be valid JSON.",
             detail=f"{error.msg} (line {error.lineno}, column {error.colno}).",
         ) from None
+
+
+def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the query's parameters, the first value of each. Raises: TooManyFieldsSent."""
+    query: str = environ.get("QUERY_STRING", "")
+    if not query:
+        return {}
+    found = QueryDict(query.encode("latin-1"))
+    return {name: str(values[0]) for name, values in found.lists() if values}
 
 
 def json_body(request: HttpRequest) -> Any:

@@ -1,16 +1,13 @@
-"""Answers of any length, sent piece by piece. Each holds its thread until its client has read it.
+"""Streamed answers: of any length, sent piece by piece.
 
-So there are few of them at a time, and fewer for one caller.
+Each holds its thread until the client has read it, so a limiter bounds them.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
 from itertools import batched
 from typing import Any
 
@@ -22,71 +19,44 @@ from django.http.response import HttpResponseBase
 
 from kernel.db.connections import is_unavailable
 from kernel.db.pages import PAGE_ROWS
-from kernel.http.errors import RETRY_AFTER_UNAVAILABLE, APIError, unavailable
+from kernel.http.errors import limit_reached
 from kernel.http.handlers import error_response
+from kernel.limiter import Limiter, LimitReachedError
 
 MAX_PER_CALLER = 2
 
 log = logging.getLogger(__name__)
 
 
-class Streams:
-    """Counts the answers that this process streams, by caller."""
-
-    def __init__(self, most: int) -> None:
-        self._most = max(most, 1)
-        self._most_per_caller = max(1, min(MAX_PER_CALLER, most // 2))
-        # The garbage collector, which runs at any moment, may call `leave`.
-        self._lock = threading.RLock()
-        self._by_caller: Counter[object] = Counter()
-
-    def enter(self, caller: object) -> None:
-        """Counts one more. Raises: APIError 429, 503."""
-        with self._lock:
-            if self._by_caller[caller] >= self._most_per_caller:
-                raise APIError(
-                    429,
-                    "Too many requests.",
-                    detail="Your earlier requests for long lists are still being answered.",
-                    headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
-                )
-            if self._by_caller.total() >= self._most:
-                raise unavailable("Too many long lists are being answered.")
-            self._by_caller[caller] += 1
-
-    def leave(self, caller: object) -> None:
-        with self._lock:
-            self._by_caller[caller] -= 1
-            if not self._by_caller[caller]:
-                del self._by_caller[caller]
-
-
-@cache
-def streams() -> Streams:
-    return Streams(settings.MAX_STREAMS)
+STREAMS = Limiter(
+    "streamed answers",
+    limit=settings.MAX_STREAMS,
+    per_caller=max(1, min(MAX_PER_CALLER, settings.MAX_STREAMS // 2)),
+    full="Too many long lists are being answered.",
+    own_full="Your earlier requests for long lists are still being answered.",
+)
 
 
 class StreamedResponse(StreamingHttpResponse):
-    """Sends pieces to the request's caller. Raises: APIError 429, 503 where too many are sent.
+    """Sends an answer to the caller piece by piece. Raises: LimitReachedError.
 
-    The server ends an answer in the same way whether all pieces came or not, so only its content
-    tells: JSON without its end.
+    The server ends a complete and an incomplete answer in the same way. A client sees only from the
+    content, such as JSON without its end, that the answer broke off.
     """
 
     def __init__(self, request: Any, pieces: Iterable[bytes], **more: Any) -> None:
-        caller = request.user.pk
-        streams().enter(caller)
-        # Also where nobody closes it.
-        self._leave = weakref.finalize(self, streams().leave, caller)
-        super().__init__(_told(pieces, request.request_id), **more)
+        place = STREAMS.acquire(request.user.pk)
+        # The garbage collector releases the place of a response that is never closed.
+        self._release = weakref.finalize(self, STREAMS.release, place)
+        super().__init__(_logged(pieces, request.request_id), **more)
 
     def close(self) -> None:
         super().close()
-        self._leave()
+        self._release()
 
 
-def _told(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
-    """Yields the pieces; ends with a line in the log where the database ends them."""
+def _logged(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
+    """Yields the pieces. Logs a line and stops if the database goes away meanwhile."""
     try:
         yield from pieces
     except django.db.Error as error:
@@ -96,7 +66,7 @@ def _told(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
 
 
 def release_connection() -> None:
-    """Gives this thread's connection back: nobody waits with one for a client that reads."""
+    """Returns this thread's connection to the pool before it waits for the client."""
     if not connection.in_atomic_block:
         connection.close()
 
@@ -104,12 +74,12 @@ def release_connection() -> None:
 def download(
     request: HttpRequest, lines: Iterable[bytes], *, content_type: str, name: str
 ) -> HttpResponseBase:
-    """Answers with a file of that name, or with why there is none now."""
+    """Answers with a file of that name, or with 429 or 503 while too many are streamed."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     try:
         return StreamedResponse(request, _blocks(lines), content_type=content_type, headers=headers)
-    except APIError as error:
-        return error_response(error)
+    except LimitReachedError as error:
+        return error_response(limit_reached(error))
 
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -33,6 +33,9 @@ def report(host: int = 0) -> bool:
         if error.status != 503:
             raise
         return False
+    finally:
+        # Only this thread could give its connection back to the pool.
+        connection.close()
     return True
 
 
@@ -149,7 +152,7 @@ def test_what_is_answered_503_for_want_of_time_is_not_written_later(database: Sl
         first = pool.submit(commits.submit, [1])
         database.begun.wait(30)
         with pytest.raises(APIError) as refused:
-            commits.submit([2], seconds=0.01)
+            commits.submit([2], timeout=0.01)
         database.may_end.set()
         first.result(30)
     commits.stop()
@@ -161,7 +164,7 @@ def test_what_is_being_written_for_too_long_is_no_503(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
     with pytest.raises(APIError) as commit_unknown:
         # So long the writer's thread has to begin.
-        commits.submit([1], seconds=2)
+        commits.submit([1], timeout=2)
     database.may_end.set()
     commits.stop()
     assert commit_unknown.value.status == 504

@@ -14,7 +14,7 @@ from csp import services
 from csp.models import ClientKey, Group, HourCount, ReachMember, Report
 from csp.parsing.formats import parse
 from csp.writing import reach, writer
-from csp.writing.entries import client_of, forget_keys
+from csp.writing.entries import DAY_KEYS, client_of
 from csp.writing.entries import key_of as day_key_of
 from csp.writing.grouping import browser_of, group_key
 from tests.support.client import APIClient
@@ -159,9 +159,9 @@ def test_client_is_another_one_the_next_day() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_day_has_one_key_in_all_processes() -> None:
-    forget_keys()
+    DAY_KEYS.clear()
     drawn = day_key_of(FIRST)
-    forget_keys()
+    DAY_KEYS.clear()
     assert day_key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
 
 
@@ -173,7 +173,7 @@ def test_unknown_address_says_nothing_but_the_day() -> None:
 
 @pytest.mark.usefixtures("collecting")
 def test_keys_of_past_days_are_forgotten_and_the_hashes_stay(member: APIClient) -> None:
-    forget_keys()
+    DAY_KEYS.clear()
     assert send(member, legacy()).status_code == 200
     today = datetime.now(tz=UTC)
     services.prune_reports(today)

@@ -34,14 +34,13 @@ def key(transactional_db: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def hearing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The listener of a process that serves requests, and keys that no age makes stale."""
-    monkeypatch.setattr(ingest_keys, "REMEMBERED_SECONDS", 3600.0)
+def hearing(transactional_db: None) -> Iterator[None]:
+    """The listener of a process that serves requests."""
     listener.start()
     wait_for(listener.is_connected)
     yield
     listener.stop()
-    ingest_keys.memory.forget()
+    ingest_keys.MEMORY.clear()
 
 
 def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
@@ -51,7 +50,7 @@ def post(client: APIClient, key: str, origin: str = ORIGIN) -> int:
 
 def retire(key: str) -> None:
     IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
-    ingest_keys.memory.forget()
+    ingest_keys.MEMORY.clear()
 
 
 def test_key_lets_its_origin_report(key: str, anonymous: APIClient) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from coderapi import __version__
 from deployment.selectors import deployment_identity
-from kernel.http import documents
+from kernel import memory
 from tests.support.client import APIClient
 
 PATH = "/api/v2/buildinfo"
@@ -55,7 +55,7 @@ def test_options_are_told(settings: Any, anonymous: APIClient) -> None:
 
 def test_ids_are_made_once_and_kept(anonymous: APIClient) -> None:
     first = anonymous.get(PATH).json()
-    documents.forget_all()
+    memory.clear_all()
     second = anonymous.get(PATH).json()
     assert uuid.UUID(first["deployment_id"]).version == 4
     assert first == second

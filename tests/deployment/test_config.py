@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from kernel.http import documents
+from kernel import memory
 from options.catalogue import CATALOGUE
 from options.configuration import Configuration, load
 from options.redaction import redacted
@@ -83,7 +83,7 @@ def filled() -> Configuration:
 
 def test_config_has_the_key_tree_and_types_of_the_page(owner: APIClient, settings: Any) -> None:
     settings.CONFIGURATION = redacted(filled())
-    documents.forget_all()
+    memory.clear_all()
     config = owner.get(PATH).json()["config"]
     ours = dict(tree({"config": config}))
     page = {path: kind for path, kind in page_tree().items() if path.startswith("config.")}

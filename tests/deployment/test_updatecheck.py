@@ -20,7 +20,7 @@ from deployment.updatecheck import UpdateCheckError, check_for_update, is_curren
 from jobs.models import JobRun
 from jobs.registry import all_jobs
 from jobs.services import run_job
-from kernel.http import documents
+from kernel import memory
 from tests.support.client import APIClient
 from tests.support.processes import free_port
 
@@ -106,7 +106,7 @@ def learnt(releases: Releases) -> Releases:
 
 
 def answered(client: APIClient) -> Any:
-    documents.forget_all()
+    memory.clear_all()
     return client.get(PATH).json()
 
 

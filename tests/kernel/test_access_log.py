@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.http import body
-from kernel.http.body import Readers, bounded
+from kernel.http.body import bounded
+from kernel.http.body import readers as body_readers
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Answered, as_common, as_json, blocks, logged
 from tests.coderapi.test_page_samples import token_in
@@ -125,7 +126,7 @@ def test_answers_before_the_application_are_logged(
         return [b"ab", b"c"]
 
     monkeypatch.setattr(body, "DEADLINE_SECONDS", deadline)
-    all_readers = Readers(readers)
+    all_readers = body_readers(readers)
     log = AccessLog(str(tmp_path / "log"), "common")
     app = logged(
         bounded(ok, readers=all_readers, caps={}, address_of=lambda _: "other", headers=dict),
@@ -142,7 +143,7 @@ def test_answers_before_the_application_are_logged(
     }
     with ExitStack() as stack:
         if readers == 1:
-            stack.enter_context(all_readers.admitted("somebody"))
+            stack.enter_context(all_readers.hold("another"))
         answer = b"".join(app(environ, started))
     log.write()
     found = COMMON.fullmatch((tmp_path / "log").read_text().rstrip())

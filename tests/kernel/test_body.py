@@ -19,14 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.http.body import MAX_SLOW_PER_ADDRESS, SWALLOWED_BYTES, Readers, bounded, receive
+from kernel.http.body import SWALLOWED_BYTES, bounded, readers, receive
 from kernel.http.errors import APIError
 from tests.support.body_server import CAP, MAX_READERS
 from tests.support.live import Server
 from tests.support.processes import PROJECT, free_port, own_database, wait_for
 from tests.support.proxies import Proxy, needs_nginx
 
-READERS = Readers(4)
+READERS = readers(4)
 
 
 def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
@@ -109,12 +109,6 @@ def test_a_body_that_takes_too_long_is_given_up_when_a_piece_has_come() -> None:
     assert caught.value.status == 408
 
 
-def test_deadline_shortens_as_readers_rise() -> None:
-    readers = Readers(4)
-    with readers.admitted("a") as first, readers.admitted("b") as second:
-        assert second < first
-
-
 # --- Under the real HTTP server ---------------------------------------------------------------
 
 
@@ -187,7 +181,7 @@ def test_every_kind_of_body_through_the_real_server(port: int) -> None:
 
 
 def test_an_address_with_slow_bodies_is_refused_and_others_are_not(port: int) -> None:
-    with stalled(port, *["slow"] * min(MAX_SLOW_PER_ADDRESS, MAX_READERS // 4)):
+    with stalled(port, *["slow"] * (MAX_READERS // 4)):
         wait_for(lambda: ask(port, b"hello", client="slow").status == 429)
         refused = ask(port, b"hello", client="slow")
         assert refused.headers["Retry-After"] == "5"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from kernel.db import listener
-from kernel.http import documents
 from kernel.http.documents import Document
 from kernel.http.rendering import render_json
 from kernel.http.wire import Wire, current
@@ -127,7 +126,7 @@ def make_document() -> Iterator[Callable[..., Document]]:
 
     yield make
     for document in made:
-        documents.discard(document)
+        document.discard()
 
 
 def test_document_is_rendered_once_a_wire(source: Source, make_document: Any) -> None:

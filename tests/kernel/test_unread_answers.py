@@ -21,8 +21,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from kernel.db.pages import in_pages
-from kernel.http.errors import APIError
-from kernel.http.streaming import StreamedResponse, Streams
+from kernel.http.streaming import StreamedResponse
 from tests.coderapi.test_page_samples import token_in
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server
@@ -135,19 +134,6 @@ def test_exports_of_the_admin_are_bounded_too() -> None:
     for answer in unread:
         answer.close()
     assert json.loads(export().getvalue())["action"]
-
-
-def test_streams_are_bounded_for_a_caller_and_for_all() -> None:
-    streams = Streams(3)
-    refusals = []
-    for caller in ("a", "b", "a", "c", "d"):
-        try:
-            streams.enter(caller)
-        except APIError as error:
-            refusals.append((caller, error.status))
-    assert refusals == [("a", 429), ("d", 503)]
-    streams.leave("a")
-    streams.enter("d")
 
 
 @pytest.mark.django_db(transaction=True)

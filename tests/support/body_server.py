@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from coderapi.server.children import end_soon
 from coderapi.server.http import ask_for_successors, build
-from kernel.http.body import Readers, bounded
+from kernel.http import body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,24 +22,23 @@ if TYPE_CHECKING:
 CAP = 1000
 THREADS = 80
 MAX_READERS = THREADS // 4
-SLOW_SECONDS = 0.3
 STUCK_SECONDS = 2.0
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answers the process's number, the body's announced length, and the body."""
-    body = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
-    answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + body
+    received = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
+    answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + received
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]
 
 
 def load() -> WSGIApplication:
-    readers = Readers(MAX_READERS, slow=SLOW_SECONDS, stuck=STUCK_SECONDS)
-    readers.when_stuck = ask_for_successors
-    return bounded(
+    body.STUCK_SECONDS = STUCK_SECONDS
+    body.when_stuck = ask_for_successors
+    return body.bounded(
         echo,
-        readers=readers,
+        readers=body.readers(MAX_READERS),
         caps={"/": CAP},
         address_of=lambda environ: environ.get("HTTP_X_CLIENT", ""),
         headers=lambda: {"X-Served-By": "v1"},

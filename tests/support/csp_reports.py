@@ -95,7 +95,7 @@ def fresh_writer() -> Iterator[None]:
     # One that an earlier test has left may still hold a connection.
     writer.stop()
     ship(NoiseRule)
-    keys.memory.forget()
+    keys.MEMORY.clear()
     try:
         yield
     finally:

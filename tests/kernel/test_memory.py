@@ -1,0 +1,156 @@
+"""One memory for documents, keys and ingest keys: when a value is used, read again, or evicted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from kernel import memory as module
+from kernel.db import listener
+from kernel.db.connections import DatabaseBusyError
+from kernel.memory import Memory, Remembered
+from tests.support.processes import wait_for
+
+
+class Source:
+    """Counts how often it is read."""
+
+    def __init__(self, **more: Any) -> None:
+        self.reads = 0
+        self.more = more
+
+    def read(self) -> Remembered[int]:
+        self.reads += 1
+        return Remembered(self.reads, **self.more)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Memory[str, int]]]:
+    made: list[Memory[str, int]] = []
+
+    def memory(**options: Any) -> Memory[str, int]:
+        made.append(Memory("test", **{"capacity": 2, **options}))
+        return made[-1]
+
+    yield memory
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def connected(transactional_db: None) -> Iterator[None]:
+    listener.start()
+    wait_for(listener.is_connected)
+    yield
+    listener.stop()
+
+
+def test_value_is_read_once(make: Any) -> None:
+    memory, source = make(), Source()
+    assert memory.get("a") is None
+    assert [memory.load("a", source.read) for _ in range(3)] == [1, 1, 1]
+    assert memory.get("a") == 1
+    assert (memory.hits, memory.misses) == (1, 1)
+
+
+def test_capacity_evicts_the_oldest(make: Any) -> None:
+    memory, source = make(), Source(tags=(("topic", "x"),))
+    for key in ("a", "b", "c"):
+        memory.load(key, source.read)
+    assert [memory.get(key) for key in ("a", "b", "c")] == [None, 2, 3]
+    memory.evict(("topic", "x"))
+    assert [memory.get(key) for key in ("b", "c")] == [None, None]
+
+
+@pytest.mark.parametrize("limits", [({"max_age": 0.0}, {}), ({}, {"max_age": 0.0})])
+def test_old_value_is_read_again(make: Any, limits: Any) -> None:
+    memory, source = make(**limits[0]), Source(**limits[1])
+    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
+
+
+def test_value_on_the_database_is_not_used_without_announcements(make: Any) -> None:
+    memory, source = make(topics=("test",)), Source()
+    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
+    lasting, source = make(topics=("test",)), Source(lasting=True)
+    lasting.load("a", source.read)
+    assert lasting.get("a") == 1
+    known_for_a_moment, source = make(topics=("test",), deaf_age=60.0), Source()
+    assert [known_for_a_moment.load("a", source.read) for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(("argument", "left"), [("x", {"b"}), ("y", {"a", "b"}), ("", set())])
+def test_announcement_evicts_the_values_with_its_tag(
+    make: Any, argument: str, left: set[str]
+) -> None:
+    memory = make(topics=("test", "done"), capacity=9)
+    memory.load("a", Source(tags=(("test", "x"),)).read)
+    memory.load("b", Source(tags=(("test", "z"),)).read)
+    memory.load("c", Source(tags=(("done", "1"),)).read)
+
+    listener.announce("test", argument)
+    listener.announce("done", "1")
+    wait_for(lambda: memory.get("c") is None)
+
+    assert {key for key in "ab" if memory.get(key)} == left
+
+
+def test_value_that_an_announcement_overtook_is_not_remembered(make: Any) -> None:
+    memory = make()
+
+    def read() -> Remembered[int]:
+        memory.evict(("any", "thing"))
+        return Remembered(1)
+
+    assert memory.load("a", read) == 1
+    assert memory.get("a") is None
+
+
+def test_error_is_not_remembered(make: Any) -> None:
+    memory, source = make(), Source()
+
+    def fail() -> Remembered[int]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        memory.load("a", fail)
+    assert memory.load("a", source.read) == 1
+
+
+def test_of_many_that_miss_one_reads_and_the_others_wait(make: Any) -> None:
+    memory, source, go = make(), Source(), threading.Event()
+
+    def read() -> Remembered[int]:
+        go.wait(30)
+        return source.read()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(memory.load, "a", read) for _ in range(4)]
+        wait_for(lambda: len(module.LOOK_UPS._waiting) == 3)
+        go.set()
+        assert {result.result() for result in results} == {1}
+    assert source.reads == 1
+
+
+def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, go = make(), threading.Event()
+    monkeypatch.setattr(module.LOOK_UPS, "_timeout", 0.01)
+
+    def read() -> Remembered[int]:
+        go.wait(30)
+        return Remembered(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(memory.load, "a", read)
+        wait_for(lambda: module.LOOK_UPS._places)
+        assert memory.load("b", Source().read) == 1
+        with pytest.raises(DatabaseBusyError):
+            memory.load("a", Source().read)
+        go.set()
+        assert slow.result() == 1
