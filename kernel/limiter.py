@@ -12,23 +12,22 @@ A limiter has a limit in all, a limit for one caller, and a longest wait for a p
 in the order in which they came. When a wait fails, `LimitReachedError` is raised: 429 if the
 caller's own share is taken, 503 if everything is.
 
-**Refusing at once.** A wait that times out although no place was given back in the meantime means
-that waiting does not help now. The limiter is then *failing*: it refuses at once instead of letting
-every thread wait. The next place that is given back ends this. A busy limiter, in which places come
-and go, never fails: only the callers whose own wait was too long are refused.
+**Busy or stuck.** A busy limiter serves: blocks end without an error, and their places go to those
+that wait. Callers then wait up to the time-out. If no block has ended well for a second, waiting
+does not help. The wait ends, and the limiter is *failing*: it gives the places that are free, and
+refuses all other callers at once, so that not every thread waits. The next block that ends well
+shows that waiting helps again. So does a limiter without any caller.
 
-**Waiting for something else.** The pool of connections and the writer of CSP reports have queues of
-their own. There a place stands for one thread that waits. All threads may wait, most of them for a
-moment. The `reserve` is the few places that may wait for the whole time-out, and that are still
-given while the limiter is failing. There a block that raises after a second has waited for nothing,
-and only a block that succeeds shows that waiting helps again.
+**A reserve.** All requests that send CSP reports wait for the same commit, so there a place is a
+report that waits. The first places, the reserve, may wait for the whole time-out even if nothing is
+served, and they are still given while the limiter is failing.
 
 | limiter | a place is | in all | one caller | wait |
 | --- | --- | --- | --- | --- |
 | `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these | 1 s |
 | `http.streaming.STREAMS` | a streamed answer | 1/8 of the threads | 2 | none |
-| `db.backend` | a wait for a connection | the threads; reserve 1/8 | | 1 s, reserve 2 s |
-| `csp.writing.writer` | a wait for a commit | 10,000 reports; reserve 1/8 | | 1 s, reserve 5 s |
+| `db.backend.CONNECTIONS` | a pooled connection | the pool, 1/8 of the threads | | 5 s |
+| `csp.writing.writer` | a report that waits | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.middleware` | reading an unknown token | the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
@@ -43,10 +42,16 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
-# A wait of this length without success shows that waiting does not help.
-LONG_SECONDS = 1.0
+# If nothing is served for so long, waiting does not help.
+STUCK_SECONDS = 1.0
+
+
+class Waitable(Protocol):
+    """A lock, which is released when what a thread waits for has happened."""
+
+    def acquire(self, *, timeout: float) -> bool: ...
 
 
 class LimitReachedError(Exception):
@@ -70,18 +75,19 @@ class _Share:
     def has_room(self, amount: int) -> bool:
         return self.taken + amount <= self.limit
 
+    def is_stuck(self, since: float) -> bool:
+        """Returns whether nothing was served for a second, or since then if that is shorter ago."""
+        return self.served_at < max(since, time.monotonic() - STUCK_SECONDS)
+
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """A place in a limiter. `timeout` is how long its holder may wait for something else.
-
-    Units: seconds; `since` by the monotonic clock.
-    """
+    """A place in a limiter, held since that time of the monotonic clock, in seconds."""
 
     caller: Hashable
     amount: int
     since: float
-    timeout: float = 0.0
+    is_reserved: bool = False
     # Locked while its holder waits for the place.
     given: threading.Lock = field(default_factory=threading.Lock)
 
@@ -102,7 +108,7 @@ class Limiter:
         per_caller: float = float("inf"),
         timeout: float = 0.0,
         queue: float = float("inf"),
-        reserve: int | None = None,
+        reserve: int = 0,
         full: str = "",
         own_full: str = "",
     ) -> None:
@@ -142,35 +148,45 @@ class Limiter:
         place = Place(caller, amount, since=time.monotonic())
         with self._lock:
             if self._has_room(place):
-                self._give(place, timeout)
+                self._give(place)
                 return place
             if timeout <= 0 or self._refuses_at_once(place):
                 self._refuse(place)
             place.given.acquire()
             self._waiting[place] = None
-        if not place.given.acquire(timeout=timeout):
+        if not self.wait(place, place.given, timeout):
             self._give_up(place)
         return place
 
+    def wait(self, place: Place, event: Waitable, timeout: float) -> bool:
+        """Waits for the lock while places are served, or in the reserve. Returns if it was got."""
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            if event.acquire(timeout=left if place.is_reserved else min(left, STUCK_SECONDS)):
+                return True
+            if not place.is_reserved and self._is_stuck(place):
+                return False
+        return False
+
     def release(self, place: Place, *, served: bool = True) -> None:
-        """Gives the place back. `served` tells whether its holder got what it wanted."""
+        """Gives the place back. `served` is false if its holder failed."""
         now = time.monotonic()
         with self._lock:
             del self._places[place]
-            waited_for_nothing = self._reserve is not None and not served
             for share in self._shares_of(place):
                 share.taken -= place.amount
-                if not waited_for_nothing:
-                    share.served_at, share.is_failing = now, False
-                elif now - place.since >= LONG_SECONDS and share.served_at < place.since:
-                    # A new caller may try when none is left that waits.
-                    share.is_failing = share.taken > 0
+                if served:
+                    share.served_at = now
+                elif now - place.since >= STUCK_SECONDS:
+                    share.is_failing |= share.is_stuck(place.since)
+                if served or not share.taken:
+                    share.is_failing = False
             self._drop_unused_share(place.caller)
             for waiting in [one for one in self._waiting if self._has_room(one)]:
                 # An earlier one may just have taken the last place.
                 if self._has_room(waiting):
                     del self._waiting[waiting]
-                    self._give(waiting, self._timeout)
+                    self._give(waiting)
                     waiting.given.release()
 
     def seconds_of_oldest(self) -> float:
@@ -188,21 +204,27 @@ class Limiter:
         return self._all, own
 
     def _has_room(self, place: Place) -> bool:
-        if self._all.is_failing and self._reserve is not None:
+        if self._all.is_failing and self._reserve:
             return self._all.taken < self._reserve
         return all(share.has_room(place.amount) for share in self._shares_of(place))
 
     def _refuses_at_once(self, place: Place) -> bool:
-        if self._reserve is not None or len(self._waiting) >= self._queue:
+        if self._reserve or len(self._waiting) >= self._queue:
             return True
-        shares = self._shares_of(place)
-        return any(share.is_failing and not share.has_room(place.amount) for share in shares)
+        return any(share.is_failing for share in self._full_shares(place))
 
-    def _give(self, place: Place, timeout: float) -> None:
+    def _full_shares(self, place: Place) -> list[_Share]:
+        return [share for share in self._shares_of(place) if not share.has_room(place.amount)]
+
+    def _is_stuck(self, place: Place) -> bool:
+        with self._lock:
+            shares = self._full_shares(place) or [self._all]
+            return any(share.is_stuck(place.since) for share in shares)
+
+    def _give(self, place: Place) -> None:
+        place.is_reserved = self._all.taken < self._reserve
         for share in self._shares_of(place):
             share.taken += place.amount
-        is_in_reserve = self._reserve is None or self._all.taken <= self._reserve
-        place.timeout = timeout if is_in_reserve else min(timeout, LONG_SECONDS)
         place.since = time.monotonic()
         self._places[place] = None
 
@@ -211,9 +233,8 @@ class Limiter:
             if place not in self._waiting:
                 return  # It was given after all.
             del self._waiting[place]
-            for share in self._shares_of(place):
-                if not share.has_room(place.amount) and share.served_at < place.since:
-                    share.is_failing = True
+            for share in self._full_shares(place):
+                share.is_failing |= share.is_stuck(place.since)
             self._refuse(place)
 
     def _refuse(self, place: Place) -> NoReturn:

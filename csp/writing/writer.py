@@ -19,7 +19,7 @@ from csp.writing.entries import Entry
 from csp.writing.store import Store
 from kernel.http.errors import APIError, commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
-from kernel.limiter import Limiter
+from kernel.limiter import Limiter, Place
 
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
@@ -57,7 +57,6 @@ class GroupCommit[T]:
         self._limiter = Limiter(
             "waits for a commit",
             limit=MAX_WAITING,
-            timeout=WAIT_SECONDS,
             reserve=reserve,
             full="Too many reports are waiting to be written.",
         )
@@ -73,9 +72,9 @@ class GroupCommit[T]:
         written later either. APIError 504 if their commit has begun and does not end in time.
         """
         waiting = Waiting(items)
-        with self._limiter.hold(amount=len(items), timeout=timeout) as place:
+        with self._limiter.hold(amount=len(items)) as place:
             self._hand_over(waiting)
-            self._wait_for(waiting, place.timeout)
+            self._wait_for(waiting, place, timeout)
             if waiting.error is not None:
                 raise waiting.error
 
@@ -85,8 +84,8 @@ class GroupCommit[T]:
             self._queue.append(waiting)
             self._changed.notify()
 
-    def _wait_for(self, waiting: Waiting[T], seconds: float) -> None:
-        if not waiting.done.acquire(timeout=seconds):
+    def _wait_for(self, waiting: Waiting[T], place: Place, timeout: float) -> None:
+        if not self._limiter.wait(place, waiting.done, timeout):
             if self._withdrawn(waiting):
                 raise unavailable("The report could not be written in time.")
             if not waiting.done.acquire(timeout=LAST_SECONDS):

@@ -106,6 +106,8 @@ class PooledConnection(psycopg.Connection[Any]):
     """A connection of Django's pool, which bounds waits and tells a lost commit apart."""
 
     _commits: bool = False
+    # Whether a statement took too long since the connection was taken from the pool.
+    timed_out: bool = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is not None:
@@ -124,6 +126,7 @@ class PooledConnection(psycopg.Connection[Any]):
         A server that only waits for a lock lets go of it; a frozen one hears nothing, and loses the
         connection. A commit is not cancelled: it would no longer wait for its standby.
         """
+        self.timed_out = True
         try:
             if not self._commits:
                 self._try_cancel(timeout=CANCEL_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -127,20 +127,43 @@ def test_busy_limiter_never_refuses_at_once() -> None:
     limiter.acquire("e")
 
 
+class Event:
+    """Something to wait for, which happens at the third look. Calls `meanwhile` at each look."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.looks = 0
+        self.meanwhile = meanwhile
+
+    def acquire(self, *, timeout: float) -> bool:
+        self.looks += 1
+        self.meanwhile()
+        return self.looks == 3
+
+
 @pytest.fixture
 def any_wait_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(module, "STUCK_SECONDS", 0.0)
 
 
-def test_only_the_reserve_may_wait_for_the_whole_timeout() -> None:
-    limiter = Limiter("connections", reserve=1)
-    with limiter.hold(timeout=5) as first, limiter.hold(timeout=5) as second:
-        assert (first.timeout, second.timeout) == (5, module.LONG_SECONDS)
+@pytest.mark.usefixtures("any_wait_is_long")
+def test_only_the_reserve_waits_on_while_nothing_is_served() -> None:
+    limiter = Limiter("reports", reserve=1)
+    with limiter.hold() as first, limiter.hold() as second:
+        assert not limiter.wait(second, Event(lambda: None), timeout=30)
+        assert limiter.wait(first, Event(lambda: None), timeout=30)
+
+
+def test_callers_wait_on_while_others_are_served() -> None:
+    limiter = Limiter("reports")
+    with limiter.hold() as place:
+        serve = Event(lambda: limiter.release(limiter.acquire()))
+        assert limiter.wait(place, serve, timeout=30)
+        assert not limiter.wait(place, serve, timeout=0)
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_after_a_block_that_waited_for_nothing_only_the_reserve_is_given() -> None:
-    limiter = Limiter("connections", reserve=1, timeout=5)
+    limiter = Limiter("reports", reserve=1)
     with limiter.hold():
         with pytest.raises(TimeoutError), limiter.hold():
             raise TimeoutError
@@ -152,7 +175,7 @@ def test_after_a_block_that_waited_for_nothing_only_the_reserve_is_given() -> No
 
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_nobody_is_refused_at_once_when_the_last_one_has_stopped_waiting() -> None:
-    limiter = Limiter("connections", reserve=1, timeout=5)
+    limiter = Limiter("reports", reserve=1)
     with pytest.raises(TimeoutError), limiter.hold():
         raise TimeoutError
     with limiter.hold(), limiter.hold():
@@ -160,7 +183,7 @@ def test_nobody_is_refused_at_once_when_the_last_one_has_stopped_waiting() -> No
 
 
 def test_error_that_is_raised_soon_is_not_a_wait() -> None:
-    limiter = Limiter("connections", reserve=1, timeout=5)
+    limiter = Limiter("reports", reserve=1)
     with pytest.raises(ZeroDivisionError), limiter.hold():
         raise ZeroDivisionError
     with limiter.hold(), limiter.hold():
