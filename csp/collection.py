@@ -1,9 +1,11 @@
-"""Takes in the reports of a request."""
+"""Collects the reports of a request: checks the sender, parses the body, waits for the commit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from csp import metrics
 from csp.access import keys
@@ -14,7 +16,8 @@ from csp.writing import writer
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.errors import APIError, Validation, invalid
-from kernel.http.identity import IdentifiedRequest
+from kernel.http.identity import Identity
+from kernel.http.parsing import first_parameters
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
@@ -22,44 +25,53 @@ OPERATION = "report-csp-violations"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The reports in a body, and how many items are of other types or no report."""
+class ParsedBody:
+    """The reports of a body, and how many of its items are of other types or invalid."""
 
     reports: tuple[Prepared, ...] = ()
     other: int = 0
     invalid: int = 0
 
 
-def collect(request: IdentifiedRequest, *, now: datetime) -> bytes:
-    """Returns the answer's body when every report in the request is committed.
+def collect(
+    environ: Mapping[str, Any],
+    body: bytes,
+    *,
+    identity: Identity | None,
+    refusal: APIError | None,
+    address: str,
+    now: datetime,
+) -> bytes:
+    """Returns the body of the answer when every report of the request is committed.
 
-    Raises: APIError 401, 403 or 410 (who reports), 400 or 413 (what), 503 (no database).
+    `environ` is the WSGI environment, which is Django's `request.META`.
+
+    Raises: APIError 401, 403 or 410 for the sender, 400 or 413 for the body; 503, 504 or
+    LimitReachedError if the database cannot take the reports.
     """
-    # From META: the mapping of all headers is not built for the sake of two.
-    meta = request.META
     keys.check(
-        request.GET.dict() if meta.get("QUERY_STRING") else {},
-        origin=meta.get("HTTP_ORIGIN", ""),
-        identity=request.identity,
-        refusal=request.refusal,
+        first_parameters(environ),
+        origin=environ.get("HTTP_ORIGIN", ""),
+        identity=identity,
+        refusal=refusal,
     )
-    held = held_by(request.body)
-    if held is None:
+    parsed = parse_body(body)
+    if parsed is None:
         _accept_nothing()
         return ANSWER
-    _count(held)
-    if held.reports:
-        agent, address = meta.get("HTTP_USER_AGENT", ""), request.client_address
-        writer.write(entries_of(held.reports, address=address, user_agent=agent, now=now))
+    _count(parsed)
+    if parsed.reports:
+        agent = environ.get("HTTP_USER_AGENT", "")
+        writer.write(entries_of(parsed.reports, address=address, user_agent=agent, now=now))
     return ANSWER
 
 
 @remembered(512)
-def held_by(body: bytes) -> Held | None:
-    """Reads a body; None for an empty value.
+def parse_body(body: bytes) -> ParsedBody | None:
+    """Parses a body. Returns None for an empty value.
 
-    Remembered, as one page makes all its visitors' browsers send the same, word for word: 77 µs a
-    report instead of 130. Who sent it, and when, is never part of the result.
+    Remembered, because the browsers of all visitors of a page send the same bytes: 77 µs a report
+    instead of 130. The result says nothing about the sender or the time.
 
     Raises: APIError 400, 413.
     """
@@ -73,17 +85,17 @@ def held_by(body: bytes) -> Held | None:
             detail=f"It has {len(body)} bytes; the limit for a single report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
-    return Held(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
+    return ParsedBody(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
 
 
 def _accept_nothing() -> None:
-    """Accepts a body without a report in the wire that does. Raises: APIError 400."""
+    """Accepts a body without a report in the coderd wire. Raises: APIError 400 in the other."""
     refusal = invalid(Validation("csp-report", "must be an object"))
     if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
         raise refusal
 
 
-def _count(held: Held) -> None:
-    for verdict, number in (("other", held.other), ("invalid", held.invalid)):
+def _count(parsed: ParsedBody) -> None:
+    for verdict, number in (("other", parsed.other), ("invalid", parsed.invalid)):
         if number:
             metrics.REPORTS.labels(verdict).inc(number)

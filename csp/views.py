@@ -20,7 +20,7 @@ from tokens.authentication import SECURITY
 
 
 class ReportView(APIView):
-    """Takes reports from browsers, which other sites' pages send too."""
+    """Collects reports from browsers. Pages of other sites send them, too."""
 
     authentication_classes = []
     permission_classes = []
@@ -50,22 +50,27 @@ class ReportView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        """Stands here for the schema and the list of methods; `dispatch` never calls it."""
+        """Declares the operation for the schema; `dispatch` answers POST itself."""
         return _answer(request._request)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Takes in reports without DRF, which they need for nothing: 130 µs instead of 222.
-
-        DRF answers every other method.
-        """
+        """Collects reports without DRF: 130 µs instead of 222. DRF answers the other methods."""
         if request.method != "POST":
             return super().dispatch(request, *args, **kwargs)
         return kept_private(_answer(request))
 
 
 def _answer(request: HttpRequest) -> HttpResponse:
+    caller = cast("IdentifiedRequest", request)
     try:
-        answer = collect(cast("IdentifiedRequest", request), now=timezone.now())
+        answer = collect(
+            request.META,
+            request.body,
+            identity=caller.identity,
+            refusal=caller.refusal,
+            address=caller.client_address,
+            now=timezone.now(),
+        )
     except Exception as error:
         known = to_api_error(error)
         if known is None:

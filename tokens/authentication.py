@@ -19,8 +19,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from kernel.http.errors import APIError
+from kernel.http.hosts import with_port
 from kernel.http.identity import IdentifiedRequest, Identity, TokenSource
-from kernel.http.middleware import with_port
 from kernel.http.wire import Schema
 from tokens.extraction import COOKIE, HEADER, bearer
 

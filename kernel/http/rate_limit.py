@@ -1,4 +1,7 @@
-"""Counts requests by the minute, exactly over one host's processes, or through Redis over hosts."""
+"""Rate limits: counts requests by the minute, for all processes of a host, or of several hosts.
+
+The processes of a host share a file. `CACHE_URL` names a Redis server that hosts share.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import redis
 from django.conf import settings
@@ -29,7 +32,7 @@ from kernel.http.handlers import error_response
 from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60
-# So long a request waits for the cache server at most.
+# The longest time that a request waits for the cache server.
 CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
@@ -65,7 +68,7 @@ class Verdict:
 
 class Counter(Protocol):
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        """Returns the bucket's count in that minute after adding `amount` (0 only reads)."""
+        """Adds `amount` to the bucket in that minute, and returns its count. 0 only reads."""
         ...
 
 
@@ -84,8 +87,9 @@ def check(counter: Counter, bucket: str, *, limit: int, now: float) -> Verdict:
 class SharedCounter:
     """Counts in a small file that every process of this host maps into its memory.
 
-    A fixed table of slots, probed by hash: when a neighbourhood is full, the oldest slot of it is
-    taken over, so memory is bounded and a flood of addresses can at worst forgive, never refuse.
+    The file is a hash table with a fixed number of slots. If all slots that a bucket may use are
+    taken, the bucket replaces the oldest one. So a flood of addresses can make the limit forget
+    counts, but it cannot use more memory, and it cannot have others refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +103,7 @@ class SharedCounter:
         digest = hashlib.blake2b(bucket.encode(), digest_size=8).digest()
         key = int.from_bytes(digest, "little") or 1
         with self._thread_lock:
-            # A record lock on the file keeps other processes out; the kernel frees it at death.
+            # The system releases the lock on the file even if this process is killed.
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
             try:
                 return self._add(key, minute & 0xFFFFFFFF, amount)
@@ -132,7 +136,7 @@ class SharedCounter:
 
 
 class RedisCounter:
-    """Counts on a Redis-protocol server, for several hosts. Fails open, saying so once a minute."""
+    """Counts on a Redis server, for several hosts. Refuses nothing while the server is away."""
 
     def __init__(self, url: str, *, seconds: float = CACHE_SECONDS) -> None:
         self._redis = redis.Redis.from_url(
@@ -170,7 +174,7 @@ def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
 
 @cache
 def shared_counter() -> SharedCounter | RedisCounter:
-    """Returns the counter: Redis where CACHE_URL names it, else a file that processes share."""
+    """Returns the counter: on Redis if CACHE_URL is set, else in a file of this host."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
     return SharedCounter(private_directory() / "rate-limits")
@@ -182,9 +186,9 @@ def _service() -> str:
 
 
 def private_directory() -> Path:
-    """Makes a directory below the temporary one, for this user's processes of this service alone.
+    """Makes a temporary directory for the processes of this user and this service.
 
-    Raises: ImproperlyConfigured if somebody else has made it.
+    Raises: ImproperlyConfigured if it belongs to another user.
     """
     path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}-{_service()}"
     path.mkdir(mode=0o700, exist_ok=True)
@@ -195,10 +199,10 @@ def private_directory() -> Path:
 
 
 class RateLimitMiddleware:
-    """Counts requests to the API by user, else by address, and refuses those over the limit.
+    """Counts requests to the API by user, or by address, and refuses those over the limit.
 
-    A path may have a limit of its own (`RATE_LIMITS_APART`), counted apart: browsers send CSP
-    reports by the dozen, and nobody may lose access to the API by them, nor reports by its use.
+    A path may have a limit of its own (`RATE_LIMITS_APART`). Browsers send many CSP reports, which
+    must not use up a user's limit for the API, nor the other way round.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -206,7 +210,10 @@ class RateLimitMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         now = time.time()
-        verdict = self._verdict(cast("IdentifiedRequest", request), now)
+        caller = cast("IdentifiedRequest", request)
+        verdict = verdict_on(
+            request.META, request.path, caller.identity, caller.client_address, now=now
+        )
         if verdict is None:
             return self.get_response(request)
         refused = error_response(verdict.refusal(now)) if verdict.refused else None
@@ -215,20 +222,26 @@ class RateLimitMiddleware:
             response.headers[name] = value
         return response
 
-    def _verdict(self, request: IdentifiedRequest, now: float) -> Verdict | None:
-        if not request.path.startswith(API_PREFIX):
-            return None
-        apart = request.path in settings.RATE_LIMITS_APART
-        limit = settings.RATE_LIMITS_APART[request.path] if apart else settings.API_RATE_LIMIT
-        if limit is None or may_bypass(request.identity, request.META.get(BYPASS_HEADER)):
-            return None
-        bucket = bucket_of(request.identity, request.client_address)
-        bucket = f"{request.path}:{bucket}" if apart else bucket
-        return check(shared_counter(), bucket, limit=limit, now=now)
+
+def verdict_on(
+    environ: Mapping[str, Any], path: str, identity: Identity | None, address: str, *, now: float
+) -> Verdict | None:
+    """Counts a request and returns its verdict, or None where no limit applies.
+
+    `environ` is the WSGI environment, which is Django's `request.META`.
+    """
+    if not path.startswith(API_PREFIX):
+        return None
+    apart = path in settings.RATE_LIMITS_APART
+    limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT
+    if limit is None or may_bypass(identity, environ.get(BYPASS_HEADER)):
+        return None
+    bucket = bucket_of(identity, address)
+    return check(shared_counter(), f"{path}:{bucket}" if apart else bucket, limit=limit, now=now)
 
 
 def may_bypass(identity: Identity | None, header: str | None) -> bool:
-    """Tells whether an owner asks to be let through; anybody else's header is ignored."""
+    """Returns whether an owner asks to bypass the limit. The header of other users is ignored."""
     return header == "true" and identity is not None and identity.has_role("owner")
 
 

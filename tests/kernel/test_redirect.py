@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from kernel.http.middleware import redirect_target
+from kernel.http.hosts import redirect_target
+from tests.support.client import APIClient
 
 ACCESS = "https://coder.example.com"
 
@@ -61,3 +64,16 @@ def test_port_of_the_access_url_counts() -> None:
     access = "http://coder.example.com:8080"
     assert target("coder.example.com:8080", access=access) == ""
     assert target("coder.example.com", access=access) == "http://coder.example.com:8080/a?b=c"
+
+
+@pytest.mark.parametrize("host", ["[", "]", "a]", "[::1", "a b", "::1", "a" * 300])
+@pytest.mark.parametrize("redirect", [True, False])
+def test_host_that_is_not_a_host_is_400(
+    anonymous: APIClient, settings: Any, host: str, redirect: bool
+) -> None:
+    settings.REDIRECT_TO_ACCESS_URL = redirect
+    settings.ACCESS_URL = ACCESS
+    for path in ("/api/v2/buildinfo", "/login", "/admin/", "/nowhere"):
+        answer = anonymous.get(path, headers={"Host": host})
+        assert (answer.status_code, "Host" in answer.json()["message"]) == (400, True)
+    assert anonymous.get("/healthz", headers={"Host": host}).status_code == 200
