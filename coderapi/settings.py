@@ -43,6 +43,7 @@ ABOUT = (
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
+FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
 # A thread that waits costs little. Of these, a quarter may read bodies and three eighths wait for
 # the database (an eighth each for a connection, on one, and for reports' commit), and an eighth
 # may wait for clients that read. So some always answer, whatever else goes wrong.
@@ -98,7 +99,6 @@ INSTALLED_APPS = bootstrap.INSTALLED_APPS
 MIDDLEWARE = [
     "kernel.http.middleware.FrameMiddleware",
     "kernel.http.metrics.RequestMetricsMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "kernel.http.pages.StaticFilesMiddleware",
     "kernel.http.pages.OriginCorsMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
@@ -155,6 +155,7 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
+    "security.W001",  # kernel.http.headers has the headers of SecurityMiddleware.
     "security.W002",  # X-Frame-Options and CSRF tokens are the work of subclasses, which the checks
     "security.W003",  # do not find by their names.
     "security.W004",  # Strict-Transport-Security comes from its option, in kernel.http.middleware,
@@ -200,7 +201,6 @@ STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
 # Of the admin and our own pages. The API has a rule without a cookie: tokens.authentication.
 CSRF_COOKIE_NAME = "coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
-SECURE_CONTENT_TYPE_NOSNIFF = True
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
 SECURE_CSP = content_policy.content_policy(
     OPTIONS["additional_csp_policy"] or (),

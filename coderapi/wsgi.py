@@ -53,6 +53,7 @@ def _unlock_thread_locals() -> None:
 
 def _application() -> WSGIApplication:
     # They need the settings and the apps, which are there now.
+    from coderapi.lane import fast
     from kernel.http.rendering import complete
     from kernel.telemetry import metrics
 
@@ -61,8 +62,9 @@ def _application() -> WSGIApplication:
     bound_statements()
     listener.start()
     metrics.start_sampling()
+    application = complete(django_application)
     application = body.bounded(
-        complete(django_application),
+        fast(application) if settings.FAST_LANE else application,
         readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),

@@ -88,7 +88,6 @@ class Memory[K: Hashable, V]:
         """Returns the value, or None where none may be used."""
         found = self._values.get(key)
         if found is None or not self._may_use(found):
-            self.misses += 1
             return None
         self.hits += 1
         return found.value
@@ -146,6 +145,7 @@ class Memory[K: Hashable, V]:
         return age < self._deaf_age or listener.is_fresh()
 
     def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
+        self.misses += 1
         generation = self._generation
         found = read()
         found.max_age = min(found.max_age, self._max_age)

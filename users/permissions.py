@@ -107,29 +107,34 @@ def require(identity: KeyIdentity, action: str, *, on: User) -> None:
 
 
 class Authenticated(BasePermission):
-    """Lets in anybody with a valid session token."""
+    """Allows a request with a valid session token."""
+
+    @staticmethod
+    def refusal(identity: KeyIdentity) -> APIError | None:
+        """Returns why a caller with that identity is refused, or None."""
+        return None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        identity_of(request)
+        if error := self.refusal(identity_of(request)):
+            raise error
         return True
 
 
-def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[BasePermission]:
-    class Permission(BasePermission):
-        def has_permission(self, request: Request, view: APIView) -> bool:
-            if error := refused(identity_of(request)):
-                raise error
-            return True
+def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authenticated]:
+    class Permission(Authenticated):
+        @staticmethod
+        def refusal(identity: KeyIdentity) -> APIError | None:
+            return refused(identity)
 
     return Permission
 
 
-def may(action: str) -> type[BasePermission]:
+def may(action: str) -> type[Authenticated]:
     """Makes a permission class for `resource:action`: role, scopes and allow list must agree."""
     return _permission(lambda identity: refusal(identity, action))
 
 
-def scoped(*actions: str) -> type[BasePermission]:
+def scoped(*actions: str) -> type[Authenticated]:
     """Makes a permission class for a path below a user: 404 unless a scope covers one action.
 
     To a key that may not read the user, nothing below the user exists.
@@ -142,6 +147,6 @@ def scoped(*actions: str) -> type[BasePermission]:
     return _permission(refused)
 
 
-def listing(action: str) -> type[BasePermission]:
+def listing(action: str) -> type[Authenticated]:
     """Makes the class of `may` for a list, which shows only what the allow list reaches."""
     return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernel.http import wire
-from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.errors import JSON_CONTENT_TYPE, APIError
 from kernel.http.wire import Wire
 from kernel.memory import Memory, Remembered
 
@@ -103,7 +103,7 @@ def answer(
     document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
 ) -> Answer:
     """Returns the document as an answer: 200, or 304 if the client has it already."""
-    return _answer(
+    return answer_with(
         document.rendered(chosen),
         public=document.public,
         if_none_match=if_none_match,
@@ -113,7 +113,7 @@ def answer(
 
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as an answer in the same way, and remembers nothing."""
-    return _answer(
+    return answer_with(
         _rendered(body, zipped=_accepts_gzip(accept_encoding)),
         public=False,
         if_none_match=if_none_match,
@@ -121,9 +121,10 @@ def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = 
     )
 
 
-def _answer(
+def answer_with(
     rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
 ) -> Answer:
+    """Returns a rendered document as an answer: 200, or 304 if the client has it already."""
     zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
     # The two forms have different bytes, so their strong ETags must differ (RFC 9110, 8.8.3).
     etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
@@ -133,6 +134,13 @@ def _answer(
     if zipped is not None:
         headers["Content-Encoding"] = "gzip"
     return Answer(200, headers, rendered.body if zipped is None else zipped)
+
+
+def refusal(error: APIError) -> Answer:
+    """Returns an error as an answer."""
+    return Answer(
+        error.status, {"Content-Type": JSON_CONTENT_TYPE, **error.headers}, error.as_bytes()
+    )
 
 
 def _headers(etag: str, *, public: bool) -> dict[str, str]:

@@ -22,6 +22,8 @@ def standing_headers(request_id: str) -> dict[str, str]:
     headers = {
         "X-Coder-Request-Id": request_id,
         "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
         "X-Coder-Build-Version": settings.BUILD_VERSION,
     }
     # Browsers heed it over HTTPS only, be that our own or a proxy's.

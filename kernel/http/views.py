@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from http import HTTPStatus
 from itertools import chain
 from typing import Any
 
@@ -35,7 +36,11 @@ class APIView(views.APIView):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        return kept_private(super().finalize_response(request, response, *args, **kwargs))
+        answer = kept_private(super().finalize_response(request, response, *args, **kwargs))
+        if answer.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            # DRF adds it to every answer. RFC 9110 asks for it only with 405.
+            del answer.headers["Allow"]
+        return answer
 
     def _answered(self) -> set[str]:
         return {method.lower() for method in self.allowed_methods}
@@ -123,12 +128,14 @@ def _pieces(
     yield b"]"
 
 
-class RootView(PublicAPIView):
+class RootView(PublicDocumentView):
+    document = documents.Document("root", lambda: render_json({"message": "👋"}), public=True)
+
     @operation(
         "API root handler",
         tag="General",
         description="Answers that the API is here. No session token is needed.",
         answers={200: "👋"},
     )
-    def get(self, request: Request) -> Response:
-        return Response({"message": "👋"})
+    def get(self, request: Request) -> HttpResponse:
+        return super().get(request)

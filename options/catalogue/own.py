@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from options.option import Option
-from options.values import URL, Duration, Integer, Text, TextList, ValueType
+from options.values import URL, Bool, Duration, Integer, Text, TextList, ValueType
 from options.values.rules import LISTENER, POSTGRES_URL, REDIS_URL, SEMANTIC_VERSION, one_of
 
 
@@ -132,6 +132,13 @@ OWN_OPTIONS = (
         "those that wait.",
         Integer(1, 512),
         default="64",
+    ),
+    _own(
+        "CODERAPI_FAST_LANE",
+        "Whether documents and CSP reports are answered in front of Django, by the same rules. "
+        "Turn it off to find out whether an answer changes.",
+        Bool(),
+        default="true",
     ),
     _own(
         "CODERAPI_UPDATE_CHECK_URL",

@@ -1,0 +1,255 @@
+"""The fast lane answers as Django does: the same requests go to a server with it and without it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coderapi import lane
+from kernel import memory
+from tests.coderapi.test_page_samples import token_in
+from tests.support.client import APIClient
+from tests.support.live import Server
+from tests.support.processes import own_database, wait_for
+
+API = "/api/v2"
+DOCUMENTS = [
+    *("", "/", "/buildinfo", "/updatecheck", "/experiments", "/experiments/available"),
+    *("/deployment/config", "/deployment/ssh", "/deployment/stats"),
+]
+REPORTS = "/csp/reports"
+OTHER = ["/users/me", "/nowhere", "/deployment/ssh/", "//buildinfo"]
+ROLES = ("owner", "auditor", "member")
+REPORT = b'{"csp-report": {"document-uri": "https://a.example/", "blocked-uri": "inline"}}'
+BODIES = [
+    *(REPORT, b"[]", b"{}", b"null", b"", b"nonsense", b'{"csp-report": 3}', b"[" * 100),
+    b'[{"type": "csp-violation", "age": 1, "body": {"effectiveDirective": "img-src"}}]',
+]
+# These depend on the request or on the clock.
+NEVER_EQUAL = {
+    *("x-coder-request-id", "date", "retry-after"),
+    *("x-ratelimit-reset", "x-ratelimit-remaining"),
+}
+
+
+@dataclass
+class Pair:
+    """A server with the lane, one without, and session tokens by role."""
+
+    servers: tuple[Server, Server]
+    tokens: dict[str, str]
+
+    def answers(self, *requests: Any) -> list[Any]:
+        """Sends each request to both. Returns the statuses, or fails at the first difference."""
+        statuses = []
+        with ExitStack() as stack:
+            connections = [
+                stack.enter_context(closing(HTTPConnection("127.0.0.1", server.port, timeout=30)))
+                for server in self.servers
+            ]
+            for request in requests:
+                first, second = (ask(each, *request) for each in connections)
+                assert first == second, request
+                statuses.append(first[0])
+        return statuses
+
+
+def ask(
+    to: HTTPConnection, method: str, path: str, headers: dict[str, str], body: bytes | None
+) -> Any:
+    to.request(method, path, body, headers)
+    answer = to.getresponse()
+    content = answer.read()
+    named = sorted(
+        (name.lower(), value)
+        for name, value in answer.getheaders()
+        if name.lower() not in NEVER_EQUAL
+    )
+    return answer.status, named, content
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with own_database() as url, ExitStack() as stack:
+        servers = []
+        for lane_is_on in ("true", "false"):
+            server = Server(
+                "--web-only",
+                log=tmp_path_factory.mktemp("server") / "log",
+                DATABASE_URL=url,
+                CODERAPI_FAST_LANE=lane_is_on,
+                CODERAPI_FIRST_OWNER_USERNAME="owner",
+                # Each counts for itself, so that both have counted the same.
+                CODERAPI_SECRET_KEY=f"{lane_is_on}-{'k' * 60}",
+                CODER_API_RATE_LIMIT="100000",
+                CODER_ACCESS_URL="http://coder.example.com",
+            )
+            servers.append(stack.enter_context(server))
+        owner = token_in(servers[0].log.parent / "first-owner.txt")
+        yield Pair((servers[0], servers[1]), {"owner": owner, **members(servers[0], owner, url)})
+
+
+def members(server: Server, owner: str, url: str) -> dict[str, str]:
+    """Makes a user of each other role, and returns their session tokens."""
+    tokens = {}
+    for role in ROLES[1:]:
+        person = {"username": role, "email": f"{role}@example.com", "password": "long-enough-9"}
+        made = server.ask(f"{API}/users", method="POST", token=owner, body=person)
+        assert made.status == 201, made.body
+        if role != "member":
+            path = f"{API}/users/{role}/roles"
+            server.ask(path, method="PUT", token=owner, body={"roles": [role]})
+        entered = {"email": person["email"], "password": person["password"]}
+        signed_in = server.ask(f"{API}/users/login", method="POST", body=entered)
+        tokens[role] = signed_in.json["session_token"]
+    expired = server.ask(f"{API}/users/member/keys", method="POST", token=owner).json["key"]
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(
+            "UPDATE tokens_apikey SET expires_at = now() - interval '1 day' WHERE id = %s",
+            [expired[:10]],
+        )
+    return {**tokens, "expired": expired, "unknown": f"{'a' * 10}-{'b' * 22}", "malformed": "x-y"}
+
+
+def token_headers(token: str) -> list[dict[str, str]]:
+    return [
+        {"Coder-Session-Token": token},
+        {"Authorization": f"Bearer {token}"},
+        {"Authorization": f"token {token}"},
+        {"Cookie": f"a=b; coder_session_token={token}; coder_session_token=second"},
+    ]
+
+
+CONDITIONS: list[dict[str, str]] = [
+    {},
+    {"Accept-Encoding": "gzip"},
+    {"Accept-Encoding": "gzip;q=0, *"},
+    {"If-None-Match": "*"},
+    {"If-None-Match": 'W/"x", "y"'},
+    {"Coder-Wire": "coderd"},
+    {"Coder-Wire": "documented", "If-None-Match": "*", "Accept-Encoding": "gzip"},
+    {"Coder-Wire": "other"},
+    {"Host": "evil.example"},
+    {"Host": "["},
+    {"Origin": "https://elsewhere.example"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"X-Coder-Bypass-Ratelimit": "true"},
+    {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "x"},
+]
+
+
+def matrix(tokens: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str], bytes | None]]:
+    callers = [{}, *(header for token in tokens.values() for header in token_headers(token))]
+    for path, caller, condition in itertools.product(DOCUMENTS, callers, CONDITIONS):
+        yield "GET", API + path, {**caller, **condition}, None
+    short = [{}, *({"Coder-Session-Token": token} for token in tokens.values())]
+    for method, path, caller in itertools.product(
+        ("HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"), [*DOCUMENTS, *OTHER, REPORTS], short
+    ):
+        yield method, API + path, caller, None
+    for path, caller in itertools.product(OTHER, short):
+        yield "GET", API + path, caller, None
+    for body, caller, condition in itertools.product(BODIES, short, CONDITIONS):
+        yield "POST", API + REPORTS, {**caller, **condition}, body
+    for query in ("coder_session_token=", "access_token=", "key=", "a=b&coder_session_token="):
+        for path, token in itertools.product(DOCUMENTS, tokens.values()):
+            yield "GET", f"{API}{path}?{query}{token}", {}, None
+        yield "POST", f"{API}{REPORTS}?{query}cik_{'a' * 28}", {}, REPORT
+
+
+def test_answers_are_equal_with_and_without_the_lane(pair: Pair) -> None:
+    """In a random order, so that each server has remembered another part of the answers before."""
+    requests = list(matrix(pair.tokens))
+    random.shuffle(requests)
+    assert len(requests) >= 2_000
+    statuses = set(pair.answers(*requests))
+    assert statuses >= {200, 304, 400, 401, 403, 404, 405}
+
+
+PIECES = st.sampled_from(
+    ["", "/", "//", "%2f", "deployment", "ssh", "config", "buildinfo", "..", "?"]
+)
+
+
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "get", "OPTIONS", "TRACE"]),
+    path=st.lists(PIECES, max_size=5).map("/".join),
+    name=st.sampled_from(
+        ["Accept-Encoding", "If-None-Match", "Coder-Wire", "Host", "Cookie", "Authorization"]
+    ),
+    value=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20),
+    caller=st.sampled_from(["owner", "member", "expired"]),
+    body=st.one_of(st.none(), st.binary(max_size=20)),
+)
+def test_no_request_is_answered_differently(
+    pair: Pair, method: str, path: str, name: str, value: str, caller: str, body: bytes | None
+) -> None:
+    headers = {"Coder-Session-Token": pair.tokens[caller], name: value}
+    pair.answers((method, f"{API}/{path}", headers, body))
+
+
+def test_every_request_counts_once(pair: Pair) -> None:
+    for server in pair.servers:
+        wait_for(lambda server=server: counts_by_one(server, pair.tokens["member"]))  # type: ignore[misc]
+
+
+def counts_by_one(server: Server, token: str) -> bool:
+    """Whether each request left one less, unless another minute began meanwhile."""
+    paths = ["/deployment/ssh", "/deployment/config", "/experiments", "/users/me"]
+    answers = [server.ask(API + path, token=token) for path in 2 * paths]
+    if len({answer.headers["X-RateLimit-Reset"] for answer in answers}) > 1:
+        return False
+    left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in answers]
+    assert left == list(range(left[0], left[0] - len(left), -1))
+    return True
+
+
+# --- In this process --------------------------------------------------------------------------
+
+
+def environ(path: str, **more: Any) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": "testserver",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        **more,
+    }
+
+
+def answered_by(request: dict[str, Any]) -> str:
+    """Who answers the request: the lane or Django."""
+    by = ["lane"]
+
+    def django(_environ: Any, _start: Any) -> list[bytes]:
+        by.append("django")
+        return []
+
+    list(lane.fast(django)(request, lambda _status, _headers: None))  # type: ignore[arg-type]
+    return by[-1]
+
+
+def test_remembered_document_is_answered_by_the_lane(owner: APIClient) -> None:
+    memory.clear_all()
+    assert answered_by(environ(f"{API}/buildinfo")) == "django"
+    owner.get(f"{API}/buildinfo")
+    assert answered_by(environ(f"{API}/buildinfo")) == "lane"
+    assert answered_by(environ(f"{API}/buildinfo", HTTP_ORIGIN="https://a.example")) == "django"
+    assert answered_by(environ(f"{API}/deployment/ssh")) == "django"
+
+
+def test_every_document_of_the_api_is_a_route_of_the_lane() -> None:
+    assert set(lane.routes("coderapi.urls")) == {API + path for path in [*DOCUMENTS, REPORTS]}
