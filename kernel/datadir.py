@@ -128,6 +128,12 @@ def write_private(path: Path, text: str) -> None:
         raise DataDirectoryError(_unusable(path, f"fails ({error.strerror})")) from error
 
 
+def replace_secret(path: Path, name: str, text: str) -> None:
+    """Puts the text in the place of the secret in the file `name`. Raises: OSError."""
+    (path / name).unlink(missing_ok=True)
+    _publish(path / name, text)
+
+
 def _publish(file: Path, text: str) -> None:
     """Puts a complete 0600 file in place unless another process was faster."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")

@@ -85,13 +85,13 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
     )
 
 
-def newest_programs(data_dir: Path) -> Path:
-    """Returns the folder of the programs that suit any server of this service.
+def newest_programs(data_dir: Path) -> Binaries:
+    """Returns the programs that suit any server of this service.
 
     Raises: PostgresError when there are none.
     """
     newest = sorted(found(), key=lambda binaries: binaries.version, reverse=True)
-    return chosen(newest, major=None, home=data_dir).directory
+    return chosen(newest, major=None, home=data_dir)
 
 
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:

@@ -48,10 +48,8 @@ class Handle:
     ) -> None:
         self.url = url(place.cluster, server.sockets)
         self.environment = client_environment(place.cluster, server.sockets)
-        self.binaries = binaries.directory
-        self.version_major = binaries.major
+        self.programs = binaries
         self._place = place
-        self._programs = binaries
         self._durable = durable
         self._holders = holders
         self._process = os.getpid()
@@ -70,7 +68,7 @@ class Handle:
                 return "running"
             if self._released or cluster.stopped.exists():
                 return "stopped"
-            life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
+            life.start(self._place, cluster, binaries=self.programs, durable=self._durable)
             return "revived"
 
     def release(self) -> None:
@@ -83,7 +81,7 @@ class Handle:
             return
         self._released = True
         with _transition(self._place):
-            _leave(self._place, self._holders, binaries=self._programs)
+            _leave(self._place, self._holders, binaries=self.programs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     server.send_signal(signal.SIGTERM)
     served = ended(server)
     assert served.returncode == 0
-    assert "the last one to leave stops it" in served.stdout
+    assert "The server stops with the last process" in served.stdout
     after = ended(start("url"))
     assert after.stdout == running.stdout
     assert "It is not running" in after.stderr
@@ -81,7 +81,7 @@ def test_stop_ends_those_who_serve(start: Start) -> None:
         assert f"in use by {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
-    assert "Somebody else stopped it." in served.stdout
+    assert "`postgres stop` has stopped it." in served.stdout
 
 
 def test_failed_query_is_a_failed_command(start: Start) -> None:

@@ -105,8 +105,8 @@ def test_cluster_keeps_to_its_rules(source: Source, folder: Path, seed_of: SeedO
                 " pg_encoding_to_char(encoding),"
                 " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
             ).fetchone()
-        assert row == (handle.version_major, "", "on", "UTF8", True)
-        assert handle.version_major == one_of(source).major
+        assert row == (handle.programs.major, "", "on", "UTF8", True)
+        assert handle.programs.major == one_of(source).major
     finally:
         handle.release()
 
@@ -340,7 +340,7 @@ def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedO
     with psycopg.connect(handle.url) as connection:
         assert connection.execute("SELECT text FROM kept").fetchone() == ("é",)
     handle.release()
-    assert handle.version_major == new.major
+    assert handle.programs.major == new.major
     assert postgres.upgrade(folder, now=datetime.now(tz=UTC)) is None
 
 
