@@ -14,7 +14,7 @@ VARIABLE = "CODERAPI_DATA_DIR"
 SYSTEM_WIDE = Path("/var/lib/coderapi")
 
 # How the names begin of what this service keeps in it.
-OURS = ("postgres.", "secret_key", "first-owner.txt", "tls-", "embedded-postgres-")
+OURS = ("postgres.", "secret_key", "first-owner.txt", "embedded-postgres-")
 
 # Root's PostgreSQL runs as another account, which may pass through the directory, but not list it.
 PRIVATE, PASSABLE = 0o700, 0o711

@@ -12,15 +12,14 @@ from typing import Any
 import re2
 from pythonjsonlogger.json import JsonFormatter
 
+from kernel.redaction import redact_token_secrets, redact_url_passwords
+
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # Anything shorter could be a word that logs need.
 MIN_SECRET = 8
 _withheld: re.Pattern[str] | None = None
-
-# The secret of a session token (`<id>-<secret>`), whatever touches it, and passwords within URLs.
-_TOKEN_SECRET = re.compile(r"(?<=[A-Za-z0-9]{10})-[A-Za-z0-9]{22}")
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@/]+@")
+MASK = "***"
 
 
 @contextmanager
@@ -47,8 +46,8 @@ def redact(secrets: Iterable[str]) -> None:
 def scrub(text: str) -> str:
     """Returns the text without session tokens, passwords in URLs, and what is withheld."""
     if _withheld is not None:
-        text = _withheld.sub("***", text)
-    return _URL_PASSWORD.sub(r"\1:***@", _TOKEN_SECRET.sub("-***", text))
+        text = _withheld.sub(MASK, text)
+    return redact_url_passwords(redact_token_secrets(text, mask=MASK), mask=MASK)
 
 
 def _scrubbed(value: Any) -> Any:
