@@ -276,7 +276,7 @@ def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
     with as_ordinary_user():
         with pytest.raises(postgres.PostgresError, match="cannot be written"):
             acquired(folder)
-        with pytest.raises(postgres.PostgresError, match="cannot be made"):
+        with pytest.raises(postgres.PostgresError, match="cannot be created"):
             acquired(folder / "inside")
 
 
@@ -356,7 +356,7 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
     file = tmp_path / "log"
     text = bytes(number % 251 for number in range(size))
     file.write_bytes(text)
-    trim_log(file, most=100, kept=10)
+    trim_log(file, limit=100, kept=10)
     assert file.read_bytes() == text[size - left :]
 
 
