@@ -90,7 +90,7 @@ def _is_id(field: Any, text: str) -> bool:
 
 
 class _RowSelect(AutocompleteSelect):
-    """Ignores a value that is no id. The form rejects it."""
+    """Ignores a malformed id. The form rejects it."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         key = cast("Any", self.field).target_field
@@ -99,7 +99,7 @@ class _RowSelect(AutocompleteSelect):
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base of all admin pages: bounds searches, and rejects texts that are no id of a row."""
+    """The base of all admin pages: bounds searches, and rejects malformed ids."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -165,7 +165,7 @@ class ReadOnlyAdmin(ServiceAdmin[Any]):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Removes the link to the history: rows without changes have none."""
+        """Removes the link to the history: these rows never change."""
         context["has_history"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -279,7 +279,7 @@ def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: 
 
 
 def cards(now: datetime) -> list[Card]:
-    """Returns all cards in order. A card whose facts cannot be read says so."""
+    """Returns all cards in order. If its facts cannot be read, a card shows that."""
     by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
     return [Card(entry.title, _lines(entry, now)) for entry in by_order]
 

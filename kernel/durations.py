@@ -24,13 +24,13 @@ _UNITS = {
 }
 _LIMIT = 2**63
 _PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
-# More digits cannot change a 64-bit number of nanoseconds, and Python rejects thousands of them.
+# More digits cannot change a 64-bit number of nanoseconds. Python rejects numbers of 4300 digits.
 _FRACTION_DIGITS = 18
 _WHOLE_DIGITS = 400
 
 
 class DurationError(ValueError):
-    """The text is no duration. The message follows the text in a sentence."""
+    """The text is not a duration. The message follows the text in a sentence."""
 
 
 def parse_duration(text: str) -> int:

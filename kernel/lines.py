@@ -21,7 +21,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import importlib
 import io
 import os
 import re
@@ -33,7 +32,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
@@ -42,6 +40,11 @@ from tqdm import tqdm
 
 from kernel.commands import BaseCommand, HelpFormatter
 from kernel.humanize import plural
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
@@ -85,16 +88,7 @@ class Source:
     size: int | None
 
 
-def _zstd() -> ModuleType | None:
-    """Returns the zstd module of Python 3.14 or the package with the same interface."""
-    for module in ("compression.zstd", "backports.zstd"):
-        with suppress(ModuleNotFoundError):
-            return importlib.import_module(module)
-    return None
-
-
-ZSTD = _zstd()
-BROKEN_FILE = (OSError, EOFError, zlib.error, *([ZSTD.ZstdError] if ZSTD else []))
+BROKEN_FILE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 
 @contextmanager
@@ -136,9 +130,7 @@ def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
         raise LinesError(f"{path} is not a {form} file.")
     if path.suffix == ".gz":
         return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
-    if ZSTD is None:
-        raise LinesError("To read .zst files, install backports.zstd.")
-    return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
+    return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
 
 
 # Raises LinesError for the column names of the line with that number.
@@ -211,8 +203,7 @@ def _csv_records(
 ) -> Iterator[Record]:
     """Yields the records after the header, which shows the delimiter.
 
-    Raises: LinesError for a header without any of `columns`, with one of them twice, or without one
-    that is `needed`.
+    Raises: LinesError if the header lacks all `columns` or a `needed` one, or repeats a column.
     """
     first = next(lines)
     if first.error:
@@ -412,7 +403,7 @@ class ImportResult(NamedTuple):
 
 
 class _Formatter(HelpFormatter):
-    """Leaves a text of several lines as it is: its examples of rows must not be wrapped."""
+    """Does not wrap a text of several lines, so that its examples of rows stay whole."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
@@ -421,7 +412,7 @@ class _Formatter(HelpFormatter):
 class LinesCommand(BaseCommand):
     """An import of a file's lines.
 
-    Its exit status is 1 if it imported nothing or set lines aside. It says how many, and where.
+    Its exit status is 1 if it imported nothing or set lines aside. Its summary counts them.
     """
 
     # Adds bad lines to those of earlier runs instead of replacing them.

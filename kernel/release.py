@@ -1,4 +1,4 @@
-"""Whether this is a checkout or an installed package."""
+"""The kind of this installation: a checkout or an installed package."""
 
 from __future__ import annotations
 

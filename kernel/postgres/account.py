@@ -101,8 +101,8 @@ def _stand_in() -> Account:
         except KeyError:
             continue
     raise PostgresError(
-        "PostgreSQL refuses to run as root, and this machine has none of the accounts "
-        f"{', '.join(STAND_INS)}. Create one of them, or run this as an ordinary user."
+        "PostgreSQL refuses to run as root, and this machine lacks the accounts "
+        f"{', '.join(STAND_INS)}. Create one, or run this as an ordinary user."
     )
 
 
@@ -111,7 +111,7 @@ def _account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise PostgresError(
-            f"The data directory belongs to user number {uid}, who has no account on this machine. "
+            f"The data directory belongs to user number {uid}, who is unknown on this machine. "
             "Give it to a user that exists (chown -R)."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)

@@ -3,8 +3,8 @@
 A backup is a zip archive that only its owner may read. `write` makes it under another name and
 restores it into a scratch server. Only then it gets its name, so every FILE is a tested backup.
 
-`replace` restores a dump in the place of all that the database holds. It drops and restores in one
-transaction: if anything fails, the database is as it was.
+`replace` drops all tables of a database and restores a dump, in one transaction. If a step fails,
+nothing is changed.
 
 Owners and privileges of the tables are not restored: the tables belong to the service's role.
 """
@@ -177,7 +177,7 @@ def _text_of(errors: IO[bytes]) -> str:
 def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> Counts:
     """Writes a backup and restores it once. Returns the contents of the restored database.
 
-    Raises: PostgresError, OSError; there is no file then.
+    Raises: PostgresError, OSError. Then FILE does not exist.
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")
@@ -232,7 +232,7 @@ def _restored_once(file: Path, on: Target) -> Counts:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Contents]:
-    """Opens a backup. Raises: PostgresError if it is none or is damaged, OSError."""
+    """Opens a backup. Raises: PostgresError if the file is another one or damaged, OSError."""
     try:
         with zipfile.ZipFile(file) as archive:
             if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):

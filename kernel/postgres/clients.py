@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs on the service's database, be it private or named by a URL.
+"""PostgreSQL's own programs on the service's database, private or named by a URL.
 
 Environment variables lead them to it: on a command line, other users could read the password.
 """
@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
-
 from kernel.postgres.binaries import Binaries, newest_programs
+from kernel.postgres.place import variables_of
 from kernel.postgres.sharing import acquire
 
 # The actions of `manage.py postgres` that run a program.
@@ -53,19 +51,6 @@ def target(
         yield Target(handle.url, handle.programs, outside | handle.environment)
     finally:
         handle.release()
-
-
-def variables_of(url: str) -> dict[str, str]:
-    """Returns the variables that lead libpq's programs to the URL's database.
-
-    Parameters without a variable, such as keepalives, only tune the connection.
-    """
-    given = conninfo_to_dict(url)
-    return {
-        option.envvar.decode(): str(given[option.keyword.decode()])
-        for option in pq.Conninfo.get_defaults()
-        if option.envvar and option.keyword.decode() in given
-    }
 
 
 def run_client(name: str, arguments: Sequence[str], *, on: Target) -> int:

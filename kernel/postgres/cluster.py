@@ -29,7 +29,7 @@ from kernel.postgres.place import (
 # For each step: a start, a stop, or the end of a killed server's children.
 TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.05
-# PostgreSQL ends itself when there is no room for its next WAL segment, of 16 MiB.
+# PostgreSQL ends itself if the disk lacks room for its next WAL segment, of 16 MiB.
 MIN_FREE_BYTES = 16 * 1024 * 1024
 
 # PostgreSQL's message while children of a dead server still use the data.
@@ -200,7 +200,7 @@ def room_problem(cluster: Cluster) -> str:
 
 
 def _with_log(message: str, cluster: Cluster) -> str:
-    """Adds the cause to a message: a full disk, or else the end of the log."""
+    """Adds the cause to a message: a full disk, or the end of the log."""
     if no_room := room_problem(cluster):
         return f"PostgreSQL does not run. {no_room}"
     lines = last_log_lines(cluster.log)

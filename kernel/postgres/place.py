@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
 from kernel.datadir import PASSABLE, DataDirectoryError, ensure, existing
 from kernel.postgres.account import Account, PostgresError, account_for
 
@@ -152,13 +155,16 @@ def url(cluster: Cluster, sockets: Path) -> str:
     return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
 
 
-def client_environment(cluster: Cluster, sockets: Path) -> dict[str, str]:
-    """Returns the variables that lead libpq's programs to the cluster."""
+def variables_of(url: str) -> dict[str, str]:
+    """Returns the variables that lead libpq's programs to the URL's database.
+
+    Parameters without a variable, such as keepalives, only tune the connection.
+    """
+    given = conninfo_to_dict(url)
     return {
-        "PGHOST": str(sockets),
-        "PGUSER": ROLE,
-        "PGPASSWORD": cluster.password,
-        "PGDATABASE": DATABASE,
+        option.envvar.decode(): str(given[option.keyword.decode()])
+        for option in pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword.decode() in given
     }
 
 

@@ -26,12 +26,12 @@ from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.place import (
     Cluster,
     Place,
-    client_environment,
     prepared,
     sockets_directory,
     trim_log,
     unfollowed,
     url,
+    variables_of,
 )
 from kernel.release import PROGRAM
 
@@ -48,7 +48,7 @@ class Handle:
         self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
     ) -> None:
         self.url = url(place.cluster, server.sockets)
-        self.environment = client_environment(place.cluster, server.sockets)
+        self.environment = variables_of(self.url)
         self.programs = binaries
         self._place = place
         self._durable = durable

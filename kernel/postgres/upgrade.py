@@ -14,7 +14,8 @@ from kernel.postgres.place import (
     DATABASE,
     Cluster,
     Place,
-    client_environment,
+    url,
+    variables_of,
 )
 from kernel.postgres.sharing import alone, clear_away, fitting, inhabited
 
@@ -64,7 +65,7 @@ def _while_running(
     try:
         result = place.account.run(
             [binaries.program(program), *options],
-            environment=client_environment(cluster, server.sockets),
+            environment=variables_of(url(cluster, server.sockets)),
         )
     finally:
         life.stop(place, cluster, binaries=binaries)

@@ -13,8 +13,8 @@ scrape, at most once in five seconds.
 
 The processes of a server share a directory of files for their counts. A process of its own adds
 them up and serves them, so a busy or dead worker loses no count. It also serves the process metrics
-of prometheus_client for each of them. There is no tracing: the request id links the log lines of a
-request.
+of prometheus_client for each of them. The request id links the log lines
+of a request, in place of tracing.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 WRITE_SECONDS = 0.2
-# At its exit, a process waits so long for the reader of a pipe.
+# At its exit, a process waits up to this time for the reader of a pipe.
 MAX_END_SECONDS = 1.0
 # More responses than these are dropped and counted while the file cannot be written.
 MAX_WAITING = 50_000

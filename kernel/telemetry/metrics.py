@@ -24,7 +24,7 @@ from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
-# Database gauges are cached for so long.
+# How long database gauges are cached.
 GAUGES_KEPT_SECONDS = 5.0
 # A scrape is answered within two seconds, without the database gauges if they take longer.
 GAUGES_SECONDS = 1.2

@@ -113,7 +113,7 @@ def started(status: str, headers: Any, *more: Any) -> Any:
     ("status", "length", "readers", "deadline"),
     [(200, 5, 2, 10.0), (413, 40_000_000, 2, 10.0), (408, 5, 2, -10.0), (503, 5, 1, 10.0)],
 )
-def test_answers_before_the_application_are_logged(
+def test_early_refusals_are_logged(
     status: int,
     length: int,
     readers: int,
@@ -231,7 +231,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_server_logs_every_answer(tmp_path: Path) -> None:
+def test_server_logs_every_response(tmp_path: Path) -> None:
     written, moved = tmp_path / "access", tmp_path / "access.1"
     more = {
         "CODERAPI_ACCESS_LOG": str(written),
@@ -278,7 +278,7 @@ def test_server_logs_every_answer(tmp_path: Path) -> None:
     assert TOKEN.partition("-")[2] not in moved.read_text() + (tmp_path / "log").read_text()
 
 
-def test_streamed_answer_is_logged_when_its_client_leaves(tmp_path: Path) -> None:
+def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path) -> None:
     """The server closes a response that it cannot send."""
     written = tmp_path / "access"
     more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}

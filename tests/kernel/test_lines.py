@@ -1,4 +1,4 @@
-"""Lines of imported files: whatever is in a file, what is good is read and what is bad is named."""
+"""Lines of imported files: good records are read, bad ones are named."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HEADER = b"a,b\r\n"
 BOM = b"\xef\xbb\xbf"
 COLUMNS = ("a", "b")
 
-# A record's number, its text, and its values, or None where it is bad.
+# A record's number, its text, and its values or None if it is bad.
 type Seen = tuple[int, bytes, dict[str, str] | None]
 
 
@@ -131,7 +131,7 @@ def test_a_broken_header_breaks_the_file(text: bytes, complaint: str) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
-def test_the_header_tells_what_stands_between_values(delimiter: bytes) -> None:
+def test_header_shows_the_delimiter(delimiter: bytes) -> None:
     rows = [b'"c;c"', b"b", b"a"], [b"1", b"2", b'"3,;\t"']
     (record,) = from_csv(delimiter.join(rows[1]) + b"\n", header=delimiter.join(rows[0]) + b"\n")
     assert record.values == {"c;c": "1", "b": "2", "a": "3,;\t"}
@@ -142,7 +142,7 @@ def test_names_in_a_header_may_have_capitals() -> None:
     assert record.values == {"a": "1", "b": "X"}
 
 
-def test_a_column_that_is_needed_is_missed_at_once() -> None:
+def test_header_without_a_needed_column_is_rejected() -> None:
     source = source_of(io.BytesIO(b"a,c\n1,2\n"))
     with pytest.raises(LinesError, match="The header has no column b"):
         list(records(source, columns=COLUMNS, needed=COLUMNS))
@@ -159,19 +159,21 @@ def test_a_column_that_is_needed_is_missed_at_once() -> None:
         ("rows.csv", b"\n\n", "nothing"),
     ],
 )
-def test_what_a_file_begins_with_tells_its_form(name: str, text: bytes, seen_as: str) -> None:
+def test_form_is_recognized_by_the_beginning_of_the_file(
+    name: str, text: bytes, seen_as: str
+) -> None:
     found = list(records(source_of(io.BytesIO(text), name=name), columns=COLUMNS))
     assert {"CSV" if record.values else "JSON" for record in found} == {seen_as} - {"nothing"}
 
 
 @pytest.mark.parametrize("header", [b"a,b\n", b'"a","b"\n'])
-def test_a_byte_order_mark_is_left_out_at_the_beginning_only(header: bytes) -> None:
+def test_byte_order_mark_is_removed_at_the_beginning_only(header: bytes) -> None:
     (record,) = from_csv(BOM + b"1,2\n", header=BOM + header)
     assert record.values == {"a": "\ufeff1", "b": "2"}
     assert [r.text for r in from_json(BOM + b"{}\n" + BOM + b"{}")] == [b"{}\n", BOM + b"{}"]
 
 
-def test_json_lines_are_numbered_and_empty_ones_left_out() -> None:
+def test_json_lines_are_numbered_and_empty_ones_skipped() -> None:
     found = from_json(b"{}\n\n  \n{broken\n" + b"x" * (2 * MAX_LINE_BYTES) + b"\n{}")
     assert [(r.number, r.text[:7], bool(r.error)) for r in found] == [
         (1, b"{}\n", False),
@@ -183,7 +185,7 @@ def test_json_lines_are_numbered_and_empty_ones_left_out() -> None:
 
 
 class Endless(io.RawIOBase):
-    """The same over and over, up to a number of bytes."""
+    """Repeats a text up to a number of bytes."""
 
     def __init__(self, text: bytes, *, size: int) -> None:
         self._text, self._begin, self.left = text, HEADER, size
@@ -200,7 +202,7 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.parametrize("text", [b"x", b",", b'"x', b'",\n"', b'x","\n', b'"\n\n\n'])
-def test_no_more_is_read_for_a_record_than_a_bounded_part(text: bytes) -> None:
+def test_reading_one_record_is_bounded(text: bytes) -> None:
     size = 64 * MAX_LINE_BYTES
     endless = Endless(text, size=size)
     found = records(source_of(io.BufferedReader(endless)), columns=COLUMNS)
@@ -220,7 +222,7 @@ def written(rows: Iterable[Iterable[str]]) -> bytes:
 
 
 @given(st.lists(st.tuples(FIELDS, FIELDS)))
-def test_what_is_written_is_read_and_its_texts_are_the_file(rows: list[tuple[str, str]]) -> None:
+def test_written_rows_are_read_again_with_their_texts(rows: list[tuple[str, str]]) -> None:
     text = written(rows)
     found = from_csv(text)
     assert b"".join(record.text for record in found) == text
@@ -243,7 +245,7 @@ def test_no_bytes_are_lost(text: bytes) -> None:
         ("rows.csv.zst", lambda text: b"\x50\x2a\x4d\x18\0\0\0\0" + zstd.compress(text)),
     ],
 )
-def test_files_are_read_as_their_names_say(tmp_path: Path, name: str, pack: Any) -> None:
+def test_compression_is_recognized_by_the_suffix(tmp_path: Path, name: str, pack: Any) -> None:
     path = tmp_path / name
     path.write_bytes(pack(b'a\n"1"\n' if ".csv" in name else b'{"a":"1"}'))
     with opened(str(path)) as source:
@@ -315,7 +317,7 @@ def test_bad_lines_go_to_a_file_of_their_own(tmp_path: Path) -> None:
     }
 
 
-def test_bad_lines_never_overwrite_what_is_read(tmp_path: Path) -> None:
+def test_bad_lines_never_overwrite_the_imported_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"{}")
     with opened(str(path)) as source:
@@ -325,7 +327,7 @@ def test_bad_lines_never_overwrite_what_is_read(tmp_path: Path) -> None:
             BadLines(tmp_path / "no" / "such", source=source)
 
 
-def test_bad_lines_stand_beside_a_plain_file_alone(tmp_path: Path) -> None:
+def test_bad_lines_go_beside_plain_files_only(tmp_path: Path) -> None:
     plain, pipe = tmp_path / "rows.jsonl", tmp_path / "pipe"
     plain.touch()
     os.mkfifo(pipe)

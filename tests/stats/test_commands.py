@@ -65,7 +65,7 @@ def test_agent_rows_come_from_a_file_and_count_once(deployment: Deployment, tmp_
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
-def test_files_are_read_as_their_names_say(
+def test_compression_is_recognized_by_the_suffix(
     deployment: Deployment, tmp_path: Path, name: str
 ) -> None:
     members: Any = {"connection_median_latency_ms": 1.5, "connections_by_proto": {"a": 1}}
