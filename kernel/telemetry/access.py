@@ -6,7 +6,7 @@ file is opened each time, so that a log rotation may move it.
 
 Not `logging` with QueueHandler and QueueListener: a process whose log pipe is not read would hang
 at its exit (both QueueListener.stop and logging.shutdown wait without a limit), a full disk would
-join torn lines, and a request would cost 8 µs more.
+join torn lines, and each request would cost 15 µs more (measured).
 """
 
 from __future__ import annotations
