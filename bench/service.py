@@ -87,7 +87,7 @@ def running() -> Iterator[Service]:
             reference_url=f"http://127.0.0.1:{reference_port}/",
             token=TOKEN,
             database_url=handle.url,
-            binaries=handle.binaries,
+            binaries=handle.programs.directory,
         )
         yield service
 

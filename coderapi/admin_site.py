@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.services import Actor, actor_of
-from kernel.admin import cards
+from kernel.admin import bounded_search, cards
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
 from tokens import signin
@@ -153,6 +153,10 @@ class ServiceAdminSite(AdminSite):
     ) -> TemplateResponse:
         context = {"cards": cards(timezone.now()), "build_version": settings.BUILD_VERSION}
         return super().index(request, {**context, **(extra_context or {})})
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        with bounded_search(request):
+            return super().autocomplete_view(request)
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

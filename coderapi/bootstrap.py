@@ -51,8 +51,9 @@ OWN_FLAGS = {
     "options": DJANGO_FLAGS | {"--changed", "--check", "--json"},
 }
 NEEDS_NO_DATABASE = frozenset(
-    {"check", "collectstatic", "diffsettings", "help", "make_documents", "makemigrations"}
-    | {"options", "postgres", "spectacular", "startapp", "test", "version"}
+    {"backup", "check", "collectstatic", "diffsettings", "help", "make_documents"}
+    | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
+    | {"version"}
 )
 # No other command makes a data directory: with a wrong one it would show an empty database.
 MAKES_DATA = frozenset({"server", "migrate"})

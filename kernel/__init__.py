@@ -1,12 +1,12 @@
-"""The floor below all apps. It knows no business, imports no app and names no path of one.
+"""The layer below all apps. It imports no app, and knows nothing of users, reports or snapshots.
 
-`http` receives requests and answers them, `db` connects, listens and partitions, `postgres` runs
-the private PostgreSQL, `telemetry` logs and measures. Beside these rooms lie single files: bases of
-the admin's pages, charts, numbers and times for people, durations in Go's notation, mail, the data
-directory, reading lines, loops and signals, and whether this is a checkout.
+`http` receives requests and answers them. `db` connects to the database, listens to it and
+partitions tables. `postgres` runs the private PostgreSQL, and backs up and restores. `telemetry`
+logs and measures. Single files have the base classes of admin pages, charts, numbers and times for
+readers, durations in Go's notation, times and truth values, mail, the data directory, lines of
+imported files, loops and signals, the limiter, and the memory.
 
-Something belongs here if two apps need it and it would make sense in another project. If it knows
-what a user, a report or a snapshot is, it belongs to that app. What apps must tell the kernel (a
-card of the home page, a metric, the cap of a path) they register with it, or the project's settings
-say it.
+Code belongs here if two apps need it and another project could use it. Apps register with the
+kernel what it needs from them, such as a card of the home page or a metric. The project's settings
+configure it.
 """

@@ -1,4 +1,4 @@
-"""The bases of our admin pages, their filters and badges, and the cards of the home page.
+"""The base classes of admin pages, their bounds on searches, filters, badges, and home page cards.
 
 An app registers its cards in its module `admin_cards`.
 """
@@ -7,34 +7,81 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, cast
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import OperationalError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import smart_split
 
+from kernel.db.connections import deadline, sqlstate
 from kernel.http.errors import Validation, invalid
 from kernel.humanize import since
+from kernel.limiter import Limiter, LimitReachedError
 
 logger = logging.getLogger(__name__)
 MAX_COUNTED = 10_000
+QUERY_CANCELED = "57014"
+
+# --- Searches ---------------------------------------------------------------------------------
+
+MAX_SEARCH_WORDS, MAX_SEARCH_CHARACTERS = 20, 200
+# All statements of a page with a search. Other pages have longer.
+SEARCH_SECONDS = 2.0
+# A search reads a whole table, and the API needs connections, too.
+SEARCHES = Limiter(
+    "searches",
+    limit=max(1, settings.MAX_DATABASE_WAITERS // 2),
+    per_caller=1,
+    timeout=1.0,
+    full="Too many searches are running. Try again in a minute.",
+    own_full="Your previous search is still running. Try again when it has ended.",
+)
+
+
+@contextmanager
+def bounded_search(request: HttpRequest) -> Iterator[None]:
+    """Bounds the number of searches and their time. Raises: LimitReachedError, OperationalError."""
+    with SEARCHES.hold(request.user.pk), deadline(SEARCH_SECONDS):
+        yield
+
+
+def _search_words(text: str) -> list[str]:
+    """Returns the words of a search, each once."""
+    return list(dict.fromkeys(smart_split(text)))
+
+
+def _search_problem(text: str) -> str:
+    """Returns why a search is too long, or ""."""
+    if len(text) > MAX_SEARCH_CHARACTERS:
+        return f"A search has at most {MAX_SEARCH_CHARACTERS} characters."
+    if len(_search_words(text)) > MAX_SEARCH_WORDS:
+        return f"A search has at most {MAX_SEARCH_WORDS} words."
+    return ""
+
+
+# --- Pages ------------------------------------------------------------------------------------
 
 
 def _is_id(field: Any, text: str) -> bool:
-    """Tells whether PostgreSQL could compare the text with an id of this field."""
+    """Returns whether PostgreSQL can compare the text with an id of this field."""
     try:
         field.run_validators(field.to_python(text))
     except (ValidationError, ValueError, OverflowError):
@@ -43,7 +90,7 @@ def _is_id(field: Any, text: str) -> bool:
 
 
 class _RowSelect(AutocompleteSelect):
-    """Offers nothing for a text that is no id, and leaves it to the form to refuse it."""
+    """Ignores a malformed id. The form rejects it."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         key = cast("Any", self.field).target_field
@@ -52,7 +99,42 @@ class _RowSelect(AutocompleteSelect):
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base of every page of ours: what cannot be an id of a row is no error of the server."""
+    """The base of all admin pages: bounds searches, and rejects malformed ids."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        search = request.GET.get(SEARCH_VAR, "")
+        if not search:
+            return super().changelist_view(request, extra_context)
+        if problem := _search_problem(search):
+            return self._without_search(request, problem)
+        try:
+            with bounded_search(request):
+                response = super().changelist_view(request, extra_context)
+                # Its template runs statements, too.
+                return response.render() if isinstance(response, TemplateResponse) else response
+        except LimitReachedError as error:
+            return self._without_search(request, error.detail)
+        except OperationalError as error:
+            if sqlstate(error) != QUERY_CANCELED:
+                raise
+            problem = f"The search took longer than {SEARCH_SECONDS:.0f} seconds and was stopped."
+            return self._without_search(request, f"{problem} Use a filter, or longer words.")
+
+    def _without_search(self, request: HttpRequest, problem: str) -> HttpResponse:
+        """Leads to the list without the search, which shows the problem."""
+        self.message_user(request, problem, messages.ERROR)
+        query = request.GET.copy()
+        del query[SEARCH_VAR]
+        return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[M], search_term: str
+    ) -> tuple[QuerySet[M], bool]:
+        if _search_problem(search_term):
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, " ".join(_search_words(search_term)))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.get_autocomplete_fields(request):
@@ -70,20 +152,20 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         return super().response_action(request, queryset, action_location)
 
     def _require_id(self, text: str) -> None:
-        """Raises: APIError 400 for text that PostgreSQL could not even compare with an id."""
+        """Raises: APIError 400 for a text that PostgreSQL cannot compare with an id."""
         if not _is_id(self.model._meta.pk, text):
             raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected."))
 
 
 class ReadOnlyAdmin(ServiceAdmin[Any]):
-    """Rows to look at: nobody adds, changes or deletes them here, owners included."""
+    """Shows rows. No user can add, change or delete them here, owners included."""
 
     show_full_result_count = False
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Leaves out the way to a history: what nobody changes here has none."""
+        """Removes the link to the history: these rows never change."""
         context["has_history"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -98,13 +180,13 @@ class ReadOnlyAdmin(ServiceAdmin[Any]):
 
 
 def row_link(row: Model, text: object = None) -> SafeString:
-    """Links to the page of a row, which has its name unless another text is given."""
+    """Links to the page of a row by its name, or by another text."""
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
 
 
 def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
-    """Makes a column, or a line of a form, that shows a time as seen from now."""
+    """Makes a column, or a line of a form, that shows a time relative to now."""
 
     @admin.display(description=name, ordering=field)
     def column(_: Any, row: Any) -> str:
@@ -114,7 +196,7 @@ def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts no more than it can show in a moment. Who looks for older rows filters by day."""
+    """Counts at most MAX_COUNTED rows. Older rows are found with a filter by day."""
 
     @cached_property
     def count(self) -> int:
@@ -123,7 +205,7 @@ class BoundedPaginator(Paginator[Any]):
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):
-    """Offers the values of a column; the empty one has a name too."""
+    """Offers the values of a column, the empty one as "unknown"."""
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         for choice in super().choices(changelist):
@@ -131,7 +213,7 @@ class ValuesFilter(admin.AllValuesFieldListFilter):
 
 
 class TextFilter(admin.SimpleListFilter):
-    """Filters by a text that people type, where a list of choices would be too long."""
+    """Filters by a typed text, where a list of choices would be too long."""
 
     template = "admin/text_filter.html"
     hint = ""
@@ -146,28 +228,28 @@ class TextFilter(admin.SimpleListFilter):
             "name": self.parameter_name,
             "hint": self.hint,
             "value": self.value() or "",
-            "kept": [(name, value) for name, value in others if name != self.parameter_name],
+            "others": [(name, value) for name, value in others if name != self.parameter_name],
             "query_string": changelist.get_query_string(remove=[str(self.parameter_name)]),
         }
 
 
 class State(StrEnum):
-    """A state as a word beside the value: colour alone would not reach everybody."""
+    """A state as a word beside the value, since not all readers see colors."""
 
     PLAIN = ""
     GOOD = "ok"
-    NOTICE = "look"
-    BAD = "bad"
+    NOTICE = "warning"
+    BAD = "failed"
 
 
 def badge(word: str, state: State) -> SafeString:
-    """Frames a word in the colour of a state."""
+    """Marks up a word in the color of a state."""
     return format_html('<span class="state state-{}">{}</span>', state or "plain", word)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One fact of a card: its name, its value, its state, and a page that says more."""
+    """One fact of a card: its name, its value, its state, and a page with details."""
 
     name: str
     value: str
@@ -192,12 +274,12 @@ _registered: list[_Registered] = []
 
 
 def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: int) -> None:
-    """Adds a card. `lines` returns its facts at a moment, at a bounded cost."""
+    """Adds a card. `lines` returns its facts at a time, at a bounded cost."""
     _registered.append(_Registered(order, title, lines))
 
 
 def cards(now: datetime) -> list[Card]:
-    """Returns all cards in order. One whose facts cannot be read says so, and the others stand."""
+    """Returns all cards in order. If its facts cannot be read, a card shows that."""
     by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
     return [Card(entry.title, _lines(entry, now)) for entry in by_order]
 
@@ -207,4 +289,4 @@ def _lines(entry: _Registered, now: datetime) -> Sequence[Line]:
         return entry.lines(now)
     except Exception:
         logger.exception("The card %s cannot be read", entry.title)
-        return [Line("state", "cannot be read now", State.BAD)]
+        return [Line("State", "cannot be read now", State.BAD)]

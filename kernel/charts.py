@@ -1,12 +1,12 @@
-"""Charts over time, drawn on the server as SVG that a strict content policy lets through.
+"""Charts over time, drawn on the server as SVG that a strict content policy allows.
 
-A chart is a run of equal steps with one value a step and series. It is drawn as lines or as bars
-over round ticks of time and value. Each step tells its values on hover; the same values stand in a
-table, which a keyboard and a screen reader reach. Colours come from the style sheet, by class, so
-that they follow the reader's theme.
+A chart has steps of equal length, with one value of each series in a step. It shows lines or bars
+over round ticks of time and value. Hovering a step shows its values; a table has the same values
+for keyboards and screen readers. Colors come from the style sheet, by class, so that they follow
+the reader's theme.
 
-Labels must not be stretched with the plot, whose width is the page's. So a chart is three drawings
-side by side: the value labels, the plot, and the time labels below it.
+The plot is stretched to the width of the page, but its labels must not be. So a chart is three
+drawings: the value labels, the plot, and the time labels below it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WIDTH, HEIGHT, MARGIN = 1000, 180, 8
 BOTTOM, FULL_HEIGHT = HEIGHT + MARGIN, HEIGHT + 2 * MARGIN
 MAX_TIME_TICKS, MAX_VALUE_STEPS = 7, 5
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# Round lengths between two ticks of time: of less than a month, and in months.
+# Round lengths between two ticks of time: less than a month, and in months.
 TIME_STEPS = (
     *(MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(HOUR * n for n in (1, 2, 3, 6, 12)),
@@ -39,7 +39,7 @@ _ORIGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A scale of values: how one is written, and the round length that is at least a given one."""
+    """A scale of values: `write` formats one, `round_up` returns the next round length."""
 
     write: Callable[[float], str]
     round_up: Callable[[float], float]
@@ -52,7 +52,7 @@ def _decimal_step(length: float) -> float:
 
 
 def _binary_step(length: float) -> float:
-    """Returns a power of two, at least `length`: ticks of these stay round in KiB and MiB."""
+    """Returns a power of two, at least `length`, so that ticks are round in KiB and MiB."""
     return float(2 ** max(math.ceil(math.log2(length)), 0))
 
 
@@ -63,7 +63,7 @@ MILLISECONDS = Unit(humanize.milliseconds, _decimal_step)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line, or a bar a step: its name and its values, None where there is none."""
+    """The name and the values of a line or of bars. A step without a value has None."""
 
     name: str
     values: Sequence[float | None]
@@ -71,10 +71,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart as its page asks for it.
+    """The contents of a chart.
 
-    `measure` says what a value is, with the step's length in place of `{step}`. Steps in `gaps`
-    are shaded. `markers` names what changed at a step, such as the build.
+    `measure` describes a value; `{step}` in it becomes the step's length. Steps in `gaps` are
+    shaded. `markers` names changes by step, such as a new build.
     """
 
     title: str
@@ -99,28 +99,28 @@ class Chart:
         return (self.start + self.step * step).astimezone(UTC)
 
     def share(self, moment: datetime) -> float:
-        """Returns how far along the chart a moment lies, from 0 to 1."""
+        """Returns the position of a time on the chart, from 0 to 1."""
         return (moment - self.start) / (self.step * max(self.steps, 1))
 
     def time_ticks(self) -> list[tuple[datetime, str, str]]:
         return time_ticks(self.moment(0), self.moment(self.steps))
 
     def period(self, step: int) -> str:
-        """Returns when a step was, and what changed at it."""
+        """Returns the time of a step, and its marker."""
         start, end = self.moment(step), self.moment(step + 1)
         form = "%Y-%m-%d" if self.step % DAY == timedelta() else "%Y-%m-%d %H:%M"
         until = "" if form == "%Y-%m-%d" else f" to {end:%H:%M}"
         return " · ".join(filter(None, [f"{start:{form}}{until}", self.markers.get(step)]))
 
     def texts(self, step: int) -> list[str]:
-        """Returns a step's values as people read them, one of each series."""
+        """Returns the formatted values of a step, one of each series."""
         none = "no data" if step in self.gaps else humanize.NONE
         values = (one.values[step] for one in self.series)
         return [none if value is None else self.unit.write(value) for value in values]
 
 
 def value_ticks(highest: float, unit: Unit) -> list[float]:
-    """Returns round values from 0 to the first that is not below `highest`."""
+    """Returns round values from 0 to the first that is at least `highest`."""
     step = unit.round_up((highest if highest > 1e-9 else 1) / MAX_VALUE_STEPS)
     return [step * n for n in range(max(math.ceil(highest / step - 1e-9), 1) + 1)]
 
@@ -128,7 +128,7 @@ def value_ticks(highest: float, unit: Unit) -> list[float]:
 def time_ticks(start: datetime, end: datetime) -> list[tuple[datetime, str, str]]:
     """Returns the round times of a span in UTC, each with its label and the label's context.
 
-    The context, a date or a year, is empty where it is that of the tick before.
+    The context is a date or a year. It is empty if the tick before has the same.
     """
     times, form, context = _round_times(start, end)
     contexts = ["", *(_written(moment, context) for moment in times)]
@@ -214,7 +214,7 @@ def _plot(chart: Chart, ticks: Sequence[float], *, label: str) -> SafeString:
         *(_rectangle("gap", chart, n, MARGIN, HEIGHT) for n in steps if n in chart.gaps),
         *(_bars(chart, ticks) if chart.bars else _lines(chart, ticks)),
         *(_upright("marker", chart, chart.moment(n)) for n in chart.markers),
-        *(_rectangle("step", chart, n, 0, FULL_HEIGHT, _told(chart, n)) for n in steps),
+        *(_rectangle("step", chart, n, 0, FULL_HEIGHT, _summary(chart, n)) for n in steps),
     ]
     return format_html(
         '<svg class="chart-plot" role="img" aria-label="{}" width="100%" height="{}" '
@@ -236,38 +236,38 @@ def _upright(name: str, chart: Chart, moment: datetime) -> SafeString:
 
 
 def _rectangle(
-    name: str, chart: Chart, step: int, top: float, height: float, told: str = ""
+    name: str, chart: Chart, step: int, top: float, height: float, title: str = ""
 ) -> SafeString:
     """Draws a rectangle as wide as the step."""
     width = chart.step_width
     sides = (round(number, 2) for number in (step * width, top, width, height))
-    title = format_html("<title>{}</title>", told) if told else ""
+    child = format_html("<title>{}</title>", title) if title else ""
     shape = '<rect class="chart-{}" x="{}" y="{}" width="{}" height="{}">{}</rect>'
-    return format_html(shape, name, *sides, title)
+    return format_html(shape, name, *sides, child)
 
 
 def _bars(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
     for step, value in enumerate(chart.series[0].values):
         if value:
-            # A small value is two pixels high, or it would look like none.
+            # A small value is two pixels high, so that it can be seen.
             top = min(_y(value, ticks), BOTTOM - 2)
             yield _rectangle("bar", chart, step, top, BOTTOM - top)
 
 
 def _lines(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
-    """Draws each run of values between gaps as one line through the middle of its steps."""
+    """Draws each run of values without a gap as a line through the middle of its steps."""
     width = chart.step_width
     for number, one in enumerate(chart.series, 1):
         for _, run in groupby(enumerate(one.values), key=lambda pair: pair[1] is None):
             points = [(width * (n + 0.5), _y(v, ticks)) for n, v in run if v is not None]
-            if len(points) == 1:  # It is drawn across its step, or it could not be seen.
+            if len(points) == 1:  # A single point is drawn as wide as its step.
                 points = [(points[0][0] + side * width / 2, points[0][1]) for side in (-1, 1)]
             if points:
                 path = "M" + "L".join(f"{x:.2f} {y}" for x, y in points)
                 yield _path(f"line chart-{number}", path)
 
 
-def _told(chart: Chart, step: int) -> str:
+def _summary(chart: Chart, step: int) -> str:
     pairs = zip(chart.series, chart.texts(step), strict=True)
     return "\n".join([chart.period(step), *(f"{one.name}: {text}" for one, text in pairs)])
 

@@ -1,8 +1,8 @@
-"""Gives all commands the same help, the same `--json` and the same end.
+"""The base classes of commands: the same help, the same `--json` and the same exit statuses.
 
-A command ends with status 0 when it did what it was asked, 1 when it could not or found something
-wrong, and 2 when the command line is wrong. A signal ends it with 128 and the signal's number; a
-reader who leaves early, as `head` does, counts as the signal SIGPIPE.
+The exit status is 0 for success, 1 for a failure or a negative finding, and 2 for a wrong command
+line. After a signal it is 128 plus the signal's number. If the reader of the output ends early, as
+`head` does, it is that of SIGPIPE.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ JSON_OPTIONS = orjson.OPT_UTC_Z
 
 
 class UsageError(Exception):
-    """The command line is wrong; the message says how."""
+    """The command line is wrong. The message says how."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps sentences, and keeps lines that begin with spaces, such as examples."""
+    """Wraps sentences, but no lines that begin with spaces, such as examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(
@@ -49,9 +49,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class BaseCommand(DjangoCommand):
-    """A command with examples in its help, without the options that only Django's authors need."""
+    """A command with examples in its help, and without Django's options for developers."""
 
-    # What follows the command's name, an example a line.
+    # One example a line, without the command's name.
     examples: ClassVar[str] = ""
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
@@ -69,29 +69,29 @@ class BaseCommand(DjangoCommand):
         )
         for action in parser._actions:
             if "--skip-checks" in action.option_strings:
-                # Django does not look for it among those to suppress.
+                # Django ignores it in suppressed_base_arguments.
                 action.help = argparse.SUPPRESS
         self._parser = parser
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            said: str | None = super().execute(*args, **options)
+            summary: str | None = super().execute(*args, **options)
         except UsageError as error:
             self._parser.error(str(error))
         except CommandError as error:
-            # Its class, which Django would name, says nothing to who runs it.
+            # Django would print the name of the class.
             if not self._parser.called_from_command_line or isinstance(error, SystemCheckError):
                 raise
             self.stderr.write(f"{self._parser.prog}: {error}")
             sys.exit(error.returncode)
-        return said
+        return summary
 
 
 class ListingCommand(BaseCommand):
-    """A command that lists: a line a row for people, or with `--json` an object a line.
+    """A command that lists rows as lines of text, or with `--json` as one JSON object a line.
 
-    With `--json`, whatever else it says goes to standard error.
+    With `--json`, its other output goes to standard error.
     """
 
     _rows: OutputWrapper | None = None
@@ -110,7 +110,7 @@ class ListingCommand(BaseCommand):
         return self._rows is not None
 
     def row(self, line: str, /, **members: Any) -> None:
-        """Writes one row: the line for people, or the members as JSON."""
+        """Writes one row: the line of text, or the members as JSON."""
         if self._rows is None:
             self.stdout.write(line)
         else:
@@ -121,15 +121,15 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object a line")
 
 
-# Ends the help of each argument that `moment` reads.
-MOMENT = "a day or a time, of UTC unless it says so"
+# Ends the help of each argument that `moment` parses.
+MOMENT = "a day or a time, in UTC unless it has an offset"
 
 
 def moment(text: str) -> datetime:
-    """Reads an argument that is a day or a time, of UTC unless it says so. Returns it in UTC."""
+    """Parses an argument that is a day or a time, in UTC unless it has an offset."""
     try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a day nor a time, such as 2026-01-31 or 2026-01-31T12:00:00Z"
@@ -138,19 +138,19 @@ def moment(text: str) -> datetime:
 
 @contextmanager
 def ending_with_the_reader(program: str) -> Iterator[None]:
-    """Ends the process without a word once nobody reads its output, as in `… | head`."""
+    """Ends the process without a message if the reader of its output has ended, as `head` does."""
     try:
         try:
             yield
         finally:
-            # Python itself flushes when it is too late to be quiet about a failure.
+            # Python flushes at its exit, and would print a failure.
             sys.stdout.flush()
     except BrokenPipeError:
-        lost = [stream for stream in (sys.stdout, sys.stderr) if _is_lost(stream)]
-        if not lost:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not unread:
             raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in lost:
+        for stream in unread:
             os.dup2(nowhere, stream.fileno())
         sys.exit(READER_LEFT)
     except OSError as error:
@@ -159,8 +159,8 @@ def ending_with_the_reader(program: str) -> Iterator[None]:
         sys.exit(f"{program}: the output cannot be written: {error.strerror}")
 
 
-def _is_lost(stream: IO[str]) -> bool:
-    """Tells whether nobody reads the stream any more."""
+def _is_unread(stream: IO[str]) -> bool:
+    """Returns whether the other end of the stream is closed."""
     look = select.poll()
     look.register(stream.fileno(), 0)
     return any(events & select.POLLERR for _, events in look.poll(0))

@@ -1,4 +1,4 @@
-"""The directory for what must survive: the private database and the secrets of this host."""
+"""The data directory: the private database and the secrets of this host."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kernel.release import PROGRAM
 VARIABLE = "CODERAPI_DATA_DIR"
 SYSTEM_WIDE = Path("/var/lib/coderapi")
 
-# How the names begin of what this service keeps in it.
-OURS = ("postgres.", "secret_key", "first-owner.txt", "tls-", "embedded-postgres-")
+# The names of this service's files begin with these.
+OURS = ("postgres.", "secret_key", "first-owner.txt", "embedded-postgres-")
 
-# Root's PostgreSQL runs as another account, which may pass through the directory, but not list it.
+# For root, PostgreSQL runs as another account, which may enter the directory but not list it.
 PRIVATE, PASSABLE = 0o700, 0o711
 
 
 class DataDirectoryError(Exception):
-    """The data directory cannot be used; the message says which, why, and what to do."""
+    """The data directory cannot be used. The message says which, why, and what to do."""
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """Returns the data directory that the environment asks for, absolute; it need not exist.
+    """Returns the absolute path of the environment's data directory, which may not exist.
 
-    Raises: DataDirectoryError when no home directory is known to put it in.
+    Raises: DataDirectoryError if the path needs a home directory and none is known.
     """
     if named := environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
@@ -39,9 +39,9 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def ensure(path: Path) -> Path:
-    """Makes the directory if need be, closed to other people, and checks that it is writable.
+    """Returns the directory, which is created for this user only if it does not exist.
 
-    Raises: DataDirectoryError when it is no directory, is somebody else's, or cannot be made or
+    Raises: DataDirectoryError if it is no directory of this service, or cannot be created or
     written.
     """
     mode = PASSABLE if os.geteuid() == 0 else PRIVATE
@@ -51,13 +51,15 @@ def ensure(path: Path) -> Path:
             path.mkdir(mode=mode)
             path.chmod(mode)
     except OSError as error:
-        raise DataDirectoryError(_unusable(path, f"cannot be made ({error.strerror})")) from error
+        raise DataDirectoryError(
+            _unusable(path, f"cannot be created ({error.strerror})")
+        ) from error
     _check(path)
     return path
 
 
 def existing(path: Path) -> Path:
-    """Returns the directory, and makes nothing. Raises: DataDirectoryError where it has no data."""
+    """Returns the directory. Raises: DataDirectoryError if it has no data of this service."""
     if not os.path.lexists(path):
         raise DataDirectoryError(_without_data(path, "does not exist"))
     if not _check(path):
@@ -66,7 +68,7 @@ def existing(path: Path) -> Path:
 
 
 def _check(path: Path) -> bool:
-    """Refuses what cannot be a data directory. Returns whether there are data of this service."""
+    """Returns whether it holds data of this service. Raises: DataDirectoryError if unusable."""
     if not path.is_dir():
         raise DataDirectoryError(_unusable(path, "is not a directory"))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
@@ -82,18 +84,18 @@ def _check(path: Path) -> bool:
 
 
 def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
-    """Returns the secret in the file `name`; the first caller makes it, for all others too.
+    """Returns the secret in the file `name`. The first of all processes creates it.
 
-    Raises: DataDirectoryError when the file is not there and `make` is None, holds no text, or
-    cannot be read or written.
+    Raises: DataDirectoryError if the file is missing and `make` is None, holds no text, or cannot
+    be read or written.
     """
     file = path / name
     try:
         if not file.exists():
             if make is None:
                 raise DataDirectoryError(
-                    f"{file} is missing: restore it from a backup; `{PROGRAM} server` makes a new "
-                    "one, and then everybody signs in to the admin again."
+                    f"{file} is missing. Restore it from a backup, or let `{PROGRAM} server` make "
+                    "a new one: all users must then sign in to the admin again."
                 )
             _publish(file, make())
         kept = file.read_text(encoding="utf-8").strip()
@@ -102,22 +104,19 @@ def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     except UnicodeDecodeError:
         kept = ""
     if not kept:
-        raise DataDirectoryError(f"{file} holds no text: remove it, and a new secret is made.")
+        raise DataDirectoryError(f"{file} holds no text. Remove it, and a new secret is made.")
     return kept
 
 
 def give_to_owner(path: Path, descriptor: int) -> None:
-    """Lets the directory's owner use an open file that root has made in it."""
+    """Gives an open file that root created to the owner of its directory."""
     if os.geteuid() == 0:
         owner = path.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only this user can read, whatever was there before.
-
-    Raises: DataDirectoryError when it cannot be written.
-    """
+    """Writes or replaces a file that only this user can read. Raises: DataDirectoryError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -128,8 +127,14 @@ def write_private(path: Path, text: str) -> None:
         raise DataDirectoryError(_unusable(path, f"fails ({error.strerror})")) from error
 
 
+def replace_secret(path: Path, name: str, text: str) -> None:
+    """Puts the text in the place of the secret in the file `name`. Raises: OSError."""
+    (path / name).unlink(missing_ok=True)
+    _publish(path / name, text)
+
+
 def _publish(file: Path, text: str) -> None:
-    """Puts a complete 0600 file in place unless another process was faster."""
+    """Creates the file, complete and of mode 0600, unless another process was faster."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -138,7 +143,7 @@ def _publish(file: Path, text: str) -> None:
             stream.write(text + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        # A link fails where a rename would overwrite what another process has already handed out.
+        # A rename would overwrite the secret that another process already uses.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
     finally:
@@ -150,16 +155,16 @@ def _home() -> Path:
         return Path.home()
     except RuntimeError as error:
         raise DataDirectoryError(
-            f"No home directory is known for the data: set {VARIABLE} to a directory."
+            f"No home directory is known for the data. Set {VARIABLE} to a directory."
         ) from error
 
 
 def _without_data(path: Path, why: str) -> str:
     return (
         f"Data directory: {path} {why}. `{PROGRAM} server` or `{PROGRAM} migrate` makes one there. "
-        f"If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for a database of yours."
+        f"If the data are elsewhere, set {VARIABLE}, or DATABASE_URL for your own database."
     )
 
 
 def _unusable(path: Path, why: str) -> str:
-    return f"Data directory: {path} {why}; change that, or set {VARIABLE} to another directory."
+    return f"Data directory: {path} {why}; correct that, or set {VARIABLE} to another directory."

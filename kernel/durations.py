@@ -24,14 +24,13 @@ _UNITS = {
 }
 _LIMIT = 2**63
 _PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
-# More digits than these cannot change a 64-bit number of nanoseconds, and Python refuses to convert
-# very many.
+# More digits cannot change a 64-bit number of nanoseconds. Python rejects numbers of 4300 digits.
 _FRACTION_DIGITS = 18
 _WHOLE_DIGITS = 400
 
 
 class DurationError(ValueError):
-    """Text that is no duration; the message says why, to be read after the text itself."""
+    """The text is not a duration. The message follows the text in a sentence."""
 
 
 def parse_duration(text: str) -> int:
@@ -83,12 +82,12 @@ def _fraction_of(digits: str, *, unit: int) -> int:
     kept = digits[:_FRACTION_DIGITS]
     if not kept:
         return 0
-    # Go multiplies in floating point; integers would differ from it in the last nanosecond.
+    # Go multiplies in floating point. Integers would differ in the last nanosecond.
     return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
 
 
 def to_timedelta(nanoseconds: int) -> timedelta:
-    """Converts nanoseconds to a timedelta, which drops what is less than a microsecond."""
+    """Converts nanoseconds to a timedelta, cut to microseconds."""
     return timedelta(microseconds=nanoseconds // _MICROSECOND)
 
 

@@ -1,7 +1,7 @@
-"""Numbers, durations and times as people read them, as functions and as template filters.
+"""Numbers, durations and times for readers, as functions and as template filters.
 
-Templates say `{% load humanize %}`. Functions that take `now` are pure, filters look at the
-clock. A negative value, which means "none" in the API, is written so.
+Templates load them with `{% load humanize %}`. Functions with a parameter `now` are pure; filters
+read the clock. A negative value means "none" in the API, and is written so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ register = template.Library()
 
 
 def figures(value: float) -> str:
-    """Writes a number to three figures, or to the next whole number: 0.123, 12.3, 1,234."""
+    """Writes a number with three digits, or as a whole number: 0.123, 12.3, 1,234."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -40,7 +40,7 @@ def size(value: float | None) -> str:
     if value is None or value < 0:
         return NONE
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        # 1,023.7 KiB would be written as 1,024 KiB, which is 1 MiB.
+        # 1,023.7 KiB rounds to 1,024 KiB, which is 1 MiB.
         if round(value) < 1024:
             return f"{figures(value)} {unit}"
         value /= 1024
@@ -49,7 +49,7 @@ def size(value: float | None) -> str:
 
 @register.filter
 def milliseconds(value: float | None) -> str:
-    """Writes milliseconds to three figures: 12.3 ms."""
+    """Writes milliseconds with three digits: 12.3 ms."""
     return NONE if value is None or value < 0 else f"{figures(value)} ms"
 
 
@@ -68,7 +68,7 @@ def duration(length: timedelta | int | None) -> str:
         return milliseconds(length / 1_000_000)
     for unit, size_of_unit in _UNITS:
         number, rest = divmod(seconds, size_of_unit)
-        # People count less than ten years of a lifetime in days.
+        # Lifetimes of less than ten years are usual in days.
         if number >= (10 if unit == "year" else 1):
             parts.append(plural(number, unit))
             seconds = rest
@@ -76,17 +76,17 @@ def duration(length: timedelta | int | None) -> str:
 
 
 def plural(number: int, unit: str) -> str:
-    """Writes a number of things by their name: 1 day, 1,234 days."""
+    """Writes a number with its unit: 1 day, 1,234 days."""
     return f"{number:,} {unit}" if number == 1 or unit in {"min", "s"} else f"{number:,} {unit}s"
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
-    """Writes a time as seen from now: 4 min ago, in 3 days, just now, never."""
+    """Writes a time relative to now: 4 min ago, in 3 days, just now, never."""
     if moment is None:
         return "never"
     seconds = int(abs(now - moment).total_seconds())
     for unit, size_of_unit in _SHORT_UNITS:
-        # 90 minutes stay minutes: "1 hour" would be too coarse.
+        # From two units on: 90 minutes are not "1 hour".
         if seconds >= 2 * size_of_unit or seconds == size_of_unit:
             length = plural(seconds // size_of_unit, unit)
             return f"in {length}" if moment > now else f"{length} ago"
@@ -94,7 +94,7 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
 
 
 def on_hover(text: str, moment: datetime | None) -> SafeString:
-    """Marks up text that stands for a time, with the exact time in UTC on hover."""
+    """Marks up the text of a time, with the exact time in UTC on hover."""
     if moment is None:
         return format_html("{}", text)
     exact = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
@@ -104,12 +104,12 @@ def on_hover(text: str, moment: datetime | None) -> SafeString:
 
 @register.filter
 def since(moment: datetime | None, now: datetime | None = None) -> SafeString:
-    """Writes a time as seen from now, with the exact time on hover."""
+    """Writes a time relative to now, with the exact time on hover."""
     return on_hover(ago(moment, now=now or timezone.now()), moment)
 
 
 @register.filter
 def expiry(moment: datetime) -> SafeString:
-    """Writes when something ends or ended: expires in 3 days, expired 4 min ago."""
+    """Writes a time of expiry: expires in 3 days, expired 4 min ago."""
     now = timezone.now()
     return on_hover(f"{'expired' if moment < now else 'expires'} {ago(moment, now=now)}", moment)

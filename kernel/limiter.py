@@ -30,6 +30,7 @@ served, and they are still given while the limiter is failing.
 | `csp.writing.writer` | a report that waits | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.middleware` | reading an unknown token | the threads | 1 | 1 s |
+| `admin.SEARCHES` | a search of the admin | 1/16 of the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
 
 The address of a client, an IPv6 network of 64 bits, or a user counts as one caller.

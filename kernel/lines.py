@@ -1,20 +1,19 @@
-"""Reads the lines of a file for every import: bounded, counted, the bad ones set aside.
+"""Reads the lines of a file for every import: bounded, counted, with bad lines set aside.
 
-A file holds JSON lines, or CSV with a header: what it begins with tells. It is plain, or packed as
+A file has JSON lines or CSV with a header; its beginning shows which. It is plain or compressed, as
 its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on `LinesCommand`:
 
     class Command(LinesCommand):
-        def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
-            taken = 0
-            for some in batched(records(source, columns=("id", "name")), 10_000):
-                ...  # take in some; call bad.add(record, reason) for what is bad; commit
-                taken += ...
-                progress.advance(len(some))
-            return ImportResult(f"{taken} rows taken in.", good=taken)
+        def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
+            rows = 0
+            for batch in batched(records(source, columns=("id", "name")), 10_000):
+                ...  # call bad.add(record, reason) for bad records; commit the others
+                rows += ...
+                progress.advance(len(batch))
+            return ImportResult(f"{rows} rows imported.", good=rows)
 
-A record's `text` is as it stands in the file, and its `number` is that of its last line. `error`
-says why it cannot be read at all. Of JSON, the text is left for the import to parse; of CSV, the
-`values` are there by the header's names.
+A record's `text` is its part of the file, and its `number` is that of its first line. `error` says
+why it cannot be read. JSON is left for the import to parse; CSV has its `values` by column name.
 """
 
 from __future__ import annotations
@@ -22,19 +21,17 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import importlib
 import io
 import os
 import re
 import sys
+import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, BinaryIO, ClassVar, NamedTuple, Self, cast
 
 import orjson
@@ -42,17 +39,25 @@ from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from kernel.commands import BaseCommand, HelpFormatter
+from kernel.humanize import plural
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
 SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
-# A line that is too long is kept and set aside up to here.
+# The part of a line that is too long which is set aside.
 SHOWN_BYTES = 1000
 MAX_SHOWN = 80
+# Off a terminal, an import reports its progress this often.
+REPORT_SECONDS = 10.0
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 DELIMITERS = ",;\t"
 NOT_TEXT = "The file is not UTF-8 text."
-# How packed files begin, by the ends of their names. In zstd a skippable frame may come first.
+# The first bytes of compressed files, by suffix. In zstd a skippable frame may come first.
 PACKINGS = {
     ".gz": ("gzip", re.compile(rb"\x1f\x8b")),
     ".zst": ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
@@ -60,11 +65,11 @@ PACKINGS = {
 
 
 class LinesError(Exception):
-    """A file that cannot be read to its end; the message says which, why, and what to do."""
+    """A file cannot be read to its end. The message says which, why, and what to do."""
 
 
 class Record(NamedTuple):
-    """One record of a file. Units: `size` bytes of the unpacked file."""
+    """One record of a file. Units: `size` is in bytes of the decompressed file."""
 
     number: int
     text: bytes
@@ -75,7 +80,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file: `contents` unpacked, `raw` as on disk. `size` is None where nobody knows."""
+    """An open file: `contents` decompressed, `raw` as on disk. `size` is None if unknown."""
 
     name: str
     contents: BinaryIO
@@ -83,27 +88,14 @@ class Source:
     size: int | None
 
 
-def _zstd() -> ModuleType | None:
-    """Returns Python's zstd of 3.14 on, or the package with the same interface."""
-    for module in ("compression.zstd", "backports.zstd"):
-        with suppress(ModuleNotFoundError):
-            return importlib.import_module(module)
-    return None
-
-
-ZSTD = _zstd()
-BROKEN_FILE = (OSError, EOFError, zlib.error, *([ZSTD.ZstdError] if ZSTD else []))
+BROKEN_FILE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 
 @contextmanager
 def failures_named(file: str) -> Iterator[None]:
-    """Raises LinesError for what goes wrong with the file, and for Ctrl-C."""
+    """Raises LinesError for a file that is damaged or cannot be opened or read."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise LinesError(
-            "Stopped. What was committed stays; run the same command again to go on."
-        ) from None
     except BROKEN_FILE as error:
         name = getattr(error, "filename", None) or file
         raise LinesError(f"{name}: {getattr(error, 'strerror', None) or error}.") from None
@@ -111,7 +103,7 @@ def failures_named(file: str) -> Iterator[None]:
 
 @contextmanager
 def opened(file: str) -> Iterator[Source]:
-    """Opens the file of that name, or standard input. Raises: LinesError, OSError."""
+    """Opens the file, or standard input for `-`. Raises: LinesError, OSError."""
     if file == STANDARD_INPUT:
         own = _standard_input()
         yield Source(file, own, own, None)
@@ -119,18 +111,18 @@ def opened(file: str) -> Iterator[Source]:
     path = Path(file)
     with path.open("rb") as raw:
         size = path.stat().st_size if path.is_file() else None
-        yield Source(file, _unpacked(raw, path), raw, size)
+        yield Source(file, _decompressed(raw, path), raw, size)
 
 
 def _standard_input() -> BinaryIO:
-    """Opens standard input once more: at its exit, Python waits for who reads its own one."""
+    """Opens standard input again: Python's exit would wait for a thread that reads its own."""
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except OSError:
-        return sys.stdin.buffer  # It is no file of the system's.
+        return sys.stdin.buffer  # It has no descriptor.
 
 
-def _unpacked(raw: io.BufferedReader, path: Path) -> BinaryIO:
+def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
     if path.suffix not in PACKINGS:
         return raw
     form, begin = PACKINGS[path.suffix]
@@ -138,12 +130,10 @@ def _unpacked(raw: io.BufferedReader, path: Path) -> BinaryIO:
         raise LinesError(f"{path} is not a {form} file.")
     if path.suffix == ".gz":
         return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw)))
-    if ZSTD is None:
-        raise LinesError("To read .zst files, install backports.zstd.")
-    return cast("BinaryIO", io.BufferedReader(ZSTD.ZstdFile(raw)))
+    return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
 
 
-# Raises LinesError for the names of columns in the line of that number.
+# Raises LinesError for the column names of the line with that number.
 type Check = Callable[[Collection[str], int], None]
 
 
@@ -156,8 +146,8 @@ def records(
 ) -> Iterator[Record]:
     """Yields the file's records: JSON lines, or CSV if it may have `columns` and looks like it.
 
-    `check` may refuse a header of CSV. Raises: LinesError for UTF-16 and for one JSON array, and
-    where the CSV has no header, or not all that are `needed`.
+    `check` may reject a header. Raises: LinesError for UTF-16, for one JSON array, and for CSV
+    without a header or without a column that is `needed`.
     """
     lines = _lines(source.contents)
     first = next((line for line in lines if line.text.strip()), None)
@@ -174,12 +164,11 @@ def records(
     if is_json or not columns:
         yield from (record for record in every if record.text.strip())
     else:
-        found = csv_records(every, columns=columns, needed=needed, check=check)
-        yield from (record for record in found if record.text.strip(b"\r\n"))
+        yield from _csv_records(every, columns=columns, needed=needed, check=check)
 
 
 def _lines(contents: BinaryIO) -> Iterator[Record]:
-    """Yields every line, cut where it is too long, without a byte order mark before the first."""
+    """Yields every line. Cuts those that are too long, and removes a byte order mark."""
     number = 0
     while text := contents.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -193,7 +182,7 @@ def _lines(contents: BinaryIO) -> Iterator[Record]:
 
 
 def _skip_rest(contents: BinaryIO) -> int:
-    """Reads up to the end of the line. Returns the number of bytes."""
+    """Reads to the end of the line. Returns the number of bytes."""
     size = 0
     while text := contents.readline(MAX_LINE_BYTES):
         size += len(text)
@@ -202,126 +191,119 @@ def _skip_rest(contents: BinaryIO) -> int:
     return size
 
 
-def csv_records(
+# --- CSV --------------------------------------------------------------------------------------
+
+
+def _csv_records(
     lines: Iterator[Record],
     *,
     columns: Collection[str],
-    needed: Collection[str] = (),
-    check: Check | None = None,
+    needed: Collection[str],
+    check: Check | None,
 ) -> Iterator[Record]:
-    """Yields a record for each one after the header, which tells what stands between values.
+    """Yields the records after the header, which shows the delimiter.
 
-    Raises: LinesError where the header has none of `columns`, one of them twice, or not all that
-    are `needed`.
+    Raises: LinesError if the header lacks all `columns` or a `needed` one, or repeats a column.
     """
-    first = next(lines, None)
-    if first is None or first.error:
-        raise LinesError(f"The first line {first.error if first else 'is missing'}.")
+    first = next(lines)
+    if first.error:
+        raise LinesError(f"The first line {first.error}.")
     headers = {delimiter: _names(first.text, delimiter) for delimiter in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda each: len(set(columns).intersection(headers[each])))
     header = headers[delimiter]
     if not set(columns).intersection(header):
-        if not _is_text(first.text):
-            raise LinesError(NOT_TEXT)
-        start = first.text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
-        raise LinesError(
-            f"The first line is neither a JSON object nor a header of CSV: {start!r}. A header "
-            f"names columns such as {', '.join(needed or columns)}; --help shows an example."
-        )
+        raise LinesError(_no_header(first.text, expected=needed or columns))
     if check:
         check(header, first.number)
     if missing := [name for name in needed if name not in header]:
-        raise LinesError(
-            f"The header has no column {', '.join(missing)}; --help shows what is expected."
-        )
+        raise LinesError(f"The header has no column {', '.join(missing)}. See --help.")
     if twice := [name for name in columns if header.count(name) > 1]:
         raise LinesError(f"The header has column {', '.join(twice)} more than once.")
-    reader = _CSVReader(lines, header=header, delimiter=delimiter)
-    return iter(reader.read, None)
+    texts = _Texts(lines)
+    reader = csv.DictReader(texts, header, delimiter=delimiter, strict=True)
+    return iter(lambda: texts.next_record(reader), None)
 
 
 def _names(text: bytes, delimiter: str) -> list[str]:
-    """Returns the names of a header in lower case, or none where it is not of that delimiter."""
-    with suppress(csv.Error):
-        return [name.lower() for name in _row(text, delimiter)]
+    """Returns the column names in lower case, or none if the text is no CSV of the delimiter."""
+    with suppress(csv.Error, StopIteration):
+        row = next(csv.reader([text.decode("utf-8", "replace")], delimiter=delimiter, strict=True))
+        return [name.lower() for name in row]
     return []
 
 
-def _is_text(text: bytes) -> bool:
+def _no_header(text: bytes, *, expected: Collection[str]) -> str:
     try:
-        return "\0" not in text.decode()
+        is_text = "\0" not in text.decode()
     except UnicodeDecodeError:
-        return False
+        is_text = False
+    if not is_text:
+        return NOT_TEXT
+    start = text[:MAX_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
+    return (
+        f"The first line is neither a JSON object nor a CSV header: {start!r}. A header names "
+        f"columns such as {', '.join(expected)}; --help shows an example."
+    )
 
 
-def _row(text: bytes, delimiter: str) -> list[str]:
-    """Returns the values of a text that is one record. Raises: csv.Error where it is not one."""
-    record = [text.decode("utf-8", "replace")]
-    return next(csv.reader(record, delimiter=delimiter, strict=True), [])
+class _Texts(Iterator[str]):
+    """Feeds lines to csv.DictReader, and keeps those of the record that it reads.
 
-
-class _CSVReader:
-    """Reads a record at a time. One whose quotes are not closed is its first line, and is bad.
-
-    A record ends with the first line that makes the number of quotes even. If there is none within
-    MAX_LINE_BYTES, or if what ends there is no record, the lines after the first are read again.
-    Those that were looked at have no quotes left open but for the last, so that no line is looked
-    at more than twice, whatever the file holds.
+    An open quote takes in the lines after it until they make no CSV any more, are too many, or the
+    file ends. The record is then bad, with all of its lines, and the next line begins another one.
     """
 
-    def __init__(self, lines: Iterator[Record], *, header: list[str], delimiter: str) -> None:
-        self._lines, self._header, self._delimiter = lines, header, delimiter
-        self._again: deque[Record] = deque()
+    def __init__(self, lines: Iterator[Record]) -> None:
+        self._lines = lines
+        self._read: list[Record] = []
+        self._size = 0
 
-    def read(self) -> Record | None:
+    def __next__(self) -> str:
+        line = next(self._lines)
+        while not (self._read or line.text.strip(b"\r\n")):
+            line = next(self._lines)
+        self._read.append(line)
+        self._size += line.size
+        if line.error or (len(self._read) > 1 and self._size > MAX_LINE_BYTES):
+            raise csv.Error(f"is longer than {MAX_LINE_BYTES} bytes")
+        return line.text.decode("utf-8", "replace")
+
+    def next_record(self, reader: csv.DictReader[str]) -> Record | None:
         """Returns the next record, or None at the end."""
-        first = self._next()
-        if first is None or first.error:
-            return first
+        self._read, self._size = [], 0
         try:
-            return self._parsed(first)
+            values = next(reader)
+        except StopIteration:
+            return None
         except csv.Error as error:
-            if _quotes(first) % 2 == 0:
-                return first._replace(error=f"is not CSV: {error}")
-        return self._of_several_lines(first)
+            return self._record(error=self._why(error))
+        return self._record(values=values, error=_count_problem(values))
 
-    def _next(self) -> Record | None:
-        return self._again.popleft() if self._again else next(self._lines, None)
+    def _record(self, *, error: str, values: dict[str, str] | None = None) -> Record:
+        text = b"".join(line.text for line in self._read)
+        return Record(self._read[0].number, text, self._size, error, None if error else values)
 
-    def _of_several_lines(self, first: Record) -> Record:
-        lines, quotes, size = [first], _quotes(first), first.size
-        while quotes % 2 and size <= MAX_LINE_BYTES and (line := self._next()):
-            lines.append(line)
-            quotes, size = quotes + _quotes(line), size + line.size
-            if line.error:
-                break
-        try:
-            if quotes % 2 or lines[-1].error:
-                raise csv.Error("a quote is not closed")
-            whole = b"".join(line.text for line in lines)
-            return self._parsed(Record(lines[-1].number, whole, size))
-        except csv.Error as error:
-            self._again.extendleft(reversed(lines[1:]))
-            return first._replace(error=f"is not CSV: {error}")
-
-    def _parsed(self, record: Record) -> Record:
-        """Returns the record with its values. Raises: csv.Error for a text that is none."""
-        values, header = _row(record.text, self._delimiter), self._header
-        if len(values) == len(header):
-            return record._replace(values=dict(zip(header, values, strict=True)))
-        if not values:  # an empty line, which is no record
-            return record
-        return record._replace(error=f"has {len(values)} values for {len(header)} columns")
+    def _why(self, error: csv.Error) -> str:
+        first = self._read[0]
+        if len(self._read) == 1:
+            return first.error or f"is not CSV: {error}"
+        return f"is not CSV: {error}. Is a quote open? {len(self._read)} lines are set aside"
 
 
-def _quotes(line: Record) -> int:
-    return line.text.count(b'"')
+def _count_problem(row: dict[Any, Any]) -> str:
+    """Returns what is wrong with the number of values, or "". DictReader keeps those too many."""
+    more = len(row.pop(None, ()))
+    values = sum(value is not None for value in row.values()) + more
+    return "" if values == len(row) else f"has {values} values for {len(row)} columns"
+
+
+# --- Bad lines, progress, the command ---------------------------------------------------------
 
 
 def beside(file: str) -> Path:
-    """Returns where bad lines go unless a place is named: FILE.rejected.
+    """Returns the default file for bad lines: FILE.rejected.
 
-    Of a pipe, a device or a file of the system they go to the working directory.
+    For a pipe, a device or a file of the system, it is in the working directory.
     """
     if file == STANDARD_INPUT:
         return Path("stdin.rejected")
@@ -331,17 +313,17 @@ def beside(file: str) -> Path:
 
 
 class BadLines:
-    """The file that bad records are written to, made when the first one comes.
+    """The file for bad records. It is created with the first one.
 
     Shape of a line: {"line": number, "field": name or "", "detail": reason, "text": the record}.
     """
 
     def __init__(self, path: Path, *, source: Source, append: bool = False) -> None:
-        """Raises: LinesError where there is no such directory, or the file is the one read."""
+        """Raises: LinesError if the directory does not exist, or the file is the one read."""
         if not path.parent.is_dir():
-            raise LinesError(f"{path}: there is no directory {path.parent}.")
+            raise LinesError(f"{path}: the directory {path.parent} does not exist.")
         if path.exists() and source.size is not None and path.samefile(source.name):
-            raise LinesError(f"{path} is being read; name another file for bad lines.")
+            raise LinesError(f"{path} is being read. Name another file for bad lines.")
         self.path = path
         self.count = 0
         self.first = ""
@@ -356,7 +338,7 @@ class BadLines:
             self._file.close()
 
     def add(self, record: Record, detail: str, *, field: str = "") -> None:
-        """Writes the record down. It is on disk before the import commits what is around it."""
+        """Writes the record to disk, before the import commits the records around it."""
         if self._file is None:
             self._file = self.path.open(self._mode, encoding="utf-8")
         text = record.text.decode("utf-8", "replace").rstrip("\r\n")
@@ -369,10 +351,13 @@ class BadLines:
 
 
 class Progress:
-    """A progress bar on a terminal: of bytes where the file's size is known, else of records."""
+    """Counts the records that are done, and shows them: on a terminal as a bar, else by lines."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
+        self._clock = clock
+        self._reported_at = clock()
+        self._done = 0
         self._bar: tqdm[Any] = tqdm(
             total=source.size,
             unit=" lines" if source.size is None else "B",
@@ -384,24 +369,41 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        """Closes the bar. Raises: LinesError for Ctrl-C."""
         self._bar.close()
+        if kind is KeyboardInterrupt:
+            raise LinesError(
+                f"Stopped after {self}. What was committed stays; run the same command again to "
+                "continue."
+            ) from None
+
+    def __str__(self) -> str:
+        size, share = self._source.size, ""
+        if size:
+            share = f" ({100 * self._source.raw.tell() // size} % of the file)"
+        return f"{plural(self._done, 'line')}{share}"
 
     def advance(self, number: int) -> None:
-        """Shows that so many records more are done with."""
+        """Adds a number of records to those that are done."""
+        self._done += number
         source = self._source
         self._bar.update(number if source.size is None else source.raw.tell() - self._bar.n)
+        if self._bar.disable and self._clock() >= self._reported_at + REPORT_SECONDS:
+            self._reported_at = self._clock()
+            sys.stderr.write(f"{Path(source.name).name}: {self} so far\n")
+            sys.stderr.flush()
 
 
 class ImportResult(NamedTuple):
-    """The outcome of an import. `good` counts the rows that are there now, new or known."""
+    """The outcome of an import. `good` counts the rows that are in the database now."""
 
-    said: str
+    summary: str
     good: int
 
 
 class _Formatter(HelpFormatter):
-    """Leaves a text of several lines as it is, so that examples of rows stay whole."""
+    """Does not wrap a text of several lines, so that its examples of rows stay whole."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
@@ -410,11 +412,10 @@ class _Formatter(HelpFormatter):
 class LinesCommand(BaseCommand):
     """An import of a file's lines.
 
-    It ends with exit status 1 if nothing was taken in or lines were set aside, and says how many
-    and where they are.
+    Its exit status is 1 if it imported nothing or set lines aside. Its summary counts them.
     """
 
-    # Bad lines are added to those of earlier runs, or else take their place.
+    # Adds bad lines to those of earlier runs instead of replacing them.
     adds_bad_lines: ClassVar[bool] = False
     # The forms of a line, with an example each, for `--help`.
     formats: ClassVar[str]
@@ -428,14 +429,14 @@ class LinesCommand(BaseCommand):
         parser.add_argument(
             "file",
             metavar="FILE",
-            help="The file, unpacked where its name ends in .gz or .zst, or - for standard input.",
+            help="the file, decompressed if its name ends in .gz or .zst, or - for standard input",
         )
         parser.add_argument(
             "--bad-lines",
             type=Path,
             metavar="PATH",
-            help="Where bad lines go, with number and reason; by default to FILE.rejected, and to "
-            f"{beside(STANDARD_INPUT)} for standard input.",
+            help="the file for bad lines, with number and reason; by default FILE.rejected, and "
+            f"{beside(STANDARD_INPUT)} for standard input",
         )
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
@@ -448,18 +449,18 @@ class LinesCommand(BaseCommand):
                 ) as bad,
                 Progress(source) as progress,
             ):
-                taken = self.take_in(source, bad=bad, progress=progress)
+                result = self.ingest(source, bad=bad, progress=progress)
         except LinesError as error:
             raise CommandError(str(error)) from None
-        said = taken.said
+        summary = result.summary
         if bad.count:
-            said += f" {bad.count} bad, set aside in {bad.path}; the first is {bad.first}."
-        if not taken.good:
-            said += " Nothing was taken in; --help shows what is expected."
-        if bad.count or not taken.good:
-            raise CommandError(said)
-        return said
+            summary += f" {bad.count} bad, set aside in {bad.path}; the first is {bad.first}."
+        if not result.good:
+            summary += " Nothing was imported; --help shows what is expected."
+        if bad.count or not result.good:
+            raise CommandError(summary)
+        return summary
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
-        """Takes in every good line, and sets the others aside. Raises: LinesError, OSError."""
+    def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
+        """Imports every good line, and sets the others aside. Raises: LinesError, OSError."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Work that runs again and again until somebody asks for an end; a wait ends with that at once."""
+"""Repeated work that stops at once when asked to, and the signals that ask for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import Any
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# One wish to end can come as several signals: make passes on what its whole group was sent.
+# Signals that follow the first one sooner count as the same request: make passes on the signal that
+# its whole process group received.
 REPEAT_SECONDS = 3.0
 
 
 def repeat(turn: Callable[[], float | None], *, every: float, stop: threading.Event) -> None:
-    """Runs the turn every so many seconds until the event is set, which ends a wait at once.
+    """Runs the turn every `every` seconds until the event is set, which also ends a wait.
 
-    A turn that returns a number decides how many seconds pass before the next one.
+    If a turn returns a number, the next one follows after that many seconds.
     """
     while not stop.is_set():
         pause = turn()
@@ -30,9 +31,9 @@ def repeat(turn: Callable[[], float | None], *, every: float, stop: threading.Ev
 
 @dataclass
 class Backoff:
-    """Seconds to wait before another try: they double from `first` up to `longest`.
+    """Seconds to wait before a retry. They double from `first` up to `longest`.
 
-    They begin at `first` again after a try that lived for `settled` seconds.
+    After a try that lasted `settled` seconds they start at `first` again.
     """
 
     first: float = 0.25
@@ -41,7 +42,7 @@ class Backoff:
     failures: int = 0
 
     def after(self, lived: float) -> float:
-        """Counts a failure of something that lived so long. Returns the seconds to wait."""
+        """Counts a failure after that many seconds. Returns the seconds to wait."""
         if lived >= self.settled:
             self.failures = 0
         delay = min(self.longest, self.first * 2.0 ** min(self.failures, 32))
@@ -51,9 +52,9 @@ class Backoff:
 
 @contextmanager
 def signals_into(put: Callable[[int], object]) -> Iterator[None]:
-    """Passes on signals that ask for an end, apart from those that the process was told to ignore.
+    """Passes the number of each signal that asks for an end to `put`, except ignored signals.
 
-    A handler only puts: code that did more could meet itself half done.
+    The handlers do nothing else, because a signal can interrupt any statement.
     """
     before = {
         signum: signal.signal(signum, lambda number, _frame: put(number))
@@ -68,9 +69,9 @@ def signals_into(put: Callable[[int], object]) -> Iterator[None]:
 
 
 def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
-    """Runs the loop in a thread. A signal sets its event; a second wish to end leaves at once.
+    """Runs the loop in a thread. The first signal sets its event, the second ends the process.
 
-    Raises: what the loop raises; SystemExit after a second signal.
+    Raises: the loop's exception; SystemExit after a second signal.
     """
     events: SimpleQueue[Any] = SimpleQueue()
     stop = threading.Event()
@@ -83,25 +84,25 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
         else:
             events.put(None)
 
-    impatient_from = float("inf")
+    repeats_from = float("inf")
     with signals_into(events.put):
         threading.Thread(target=run, name="loop", daemon=True).start()
         while isinstance(event := events.get(), int):
-            if time.monotonic() > impatient_from:
+            if time.monotonic() > repeats_from:
                 raise SystemExit(128 + event)
             if not stop.is_set():
                 stop.set()
-                impatient_from = time.monotonic() + REPEAT_SECONDS
+                repeats_from = time.monotonic() + REPEAT_SECONDS
     if event is not None:
         raise event
 
 
 def is_alive(pid: int) -> bool:
-    """Tells whether a process has this number now, ours or somebody else's."""
+    """Returns whether a process has this number now, even another user's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

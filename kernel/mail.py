@@ -1,4 +1,4 @@
-"""Sending e-mail as Coder's options say: MAILERS, and the backend that it names."""
+"""E-mail as Coder's options configure it: MAILERS and its backend."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TIMEOUT_SECONDS = 10
 
 
 def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
-    """Django's MAILERS; empty where no mail server is named, so that nothing can be sent.
+    """Returns Django's MAILERS. It is empty, and e-mail is off, if no mail server is set.
 
-    `email` gives the value of an option below `notifications.email`.
+    `email` returns the value of an option under `notifications.email`.
     """
     host, _, port = email("smarthost").rpartition(":")
     if not email("smarthost"):
@@ -47,7 +47,7 @@ def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
 
 
 class NamedContext(ssl.SSLContext):
-    """Expects a certificate for a name of its own, whatever host was connected to."""
+    """Validates the certificate for `server_name` instead of the connection's host."""
 
     server_name = ""
 
@@ -58,7 +58,7 @@ class NamedContext(ssl.SSLContext):
 
 
 class SmarthostBackend(EmailBackend):
-    """Django's own, with those of Coder's options that it has no word for."""
+    """Adds the options of Coder that Django's backend lacks."""
 
     def __init__(
         self,
@@ -85,9 +85,9 @@ class SmarthostBackend(EmailBackend):
         session = _EncryptedSession if self.use_ssl else _Session
 
         def connect(host: str, port: int, **options: Any) -> smtplib.SMTP:
-            found = session(host, port, **{**options, "local_hostname": self._hello})
-            found.identity = self._identity
-            return found
+            connection = session(host, port, **{**options, "local_hostname": self._hello})
+            connection.identity = self._identity
+            return connection
 
         return connect
 
@@ -108,7 +108,7 @@ class SmarthostBackend(EmailBackend):
 
 
 class _Acting:
-    """Signs in to act as somebody else, where that is asked for (RFC 4616)."""
+    """Signs in as a user to act as another identity, if one is set (RFC 4616)."""
 
     identity = ""
     user: str

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel.texts import TRUE
 from options.catalogue import CATALOGUE, OWN_OPTIONS
 from options.errors import ConfigurationError, OptionError
 from options.option import Option, ValueSource
@@ -17,7 +18,6 @@ from options.sources.indexed import read_providers
 from options.sources.settings import Gathered
 from options.sources.yaml_file import read_yaml_file
 from options.values import HostPort
-from options.values.scalars import TRUE
 
 __all__ = ["Configuration", "ConfigurationError", "OptionError", "check", "load"]
 

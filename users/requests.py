@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from kernel.http.errors import Validation, invalid
 from kernel.http.parsing import json_object
 from kernel.http.rendering import WireSerializer
+from kernel.texts import parse_bool
 
 
 class RequestSerializer(WireSerializer):
@@ -74,11 +75,10 @@ def whole_number(request: Request, name: str, *, default: int, most: int) -> int
 def flag(request: Request, name: str) -> bool:
     """Reads a query parameter as Go reads a boolean; absent is false. Raises: APIError 400."""
     text = request.query_params.get(name, "")
-    if text in {"", "0", "f", "F", "false", "FALSE", "False"}:
-        return False
-    if text in {"1", "t", "T", "true", "TRUE", "True"}:
-        return True
-    raise invalid(Validation(name, "true or false is expected."))
+    try:
+        return bool(text) and parse_bool(text)
+    except ValueError:
+        raise invalid(Validation(name, "true or false is expected.")) from None
 
 
 class BoundedListField(serializers.ListField):

@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
+from kernel.texts import parse_time
 from users import allow_lists, permissions, roles
 from users.models import User
 from users.names import is_uuid
@@ -117,9 +118,6 @@ def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
 
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
-_RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
 CHOICES: dict[str, dict[str, Q]] = {
     "status": {status: Q(status=status) for status in User.Status.values},
     # Everybody is a member. Among alternatives, Django leaves out a Q() that says nothing.
@@ -175,12 +173,10 @@ def _chosen(key: str, value: str) -> Q:
 
 def _moment(key: str, text: str) -> datetime:
     try:
-        if _RFC_3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    example = f'{key}:"2026-01-31T12:00:00Z"'
-    raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}."))
+        return parse_time(text)
+    except ValueError:
+        example = f'{key}:"2026-01-31T12:00:00Z"'
+        raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}.")) from None
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:

@@ -158,7 +158,7 @@ def _plain() -> Iterator[Listener]:
 
 def _encrypted(now: datetime) -> Iterator[Listener]:
     if settings.OPTIONS["tls.enable"]:
-        found = certificate(settings.OPTIONS, data_dir=settings.DATA_DIR, now=now)
+        found = certificate(settings.OPTIONS, now=now)
         yield Listener("HTTPS", Claim(str(settings.OPTIONS["tls.address"])), found)
 
 

@@ -14,6 +14,7 @@ from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Parsed, parse
 from csp.parsing.tolerant_json import load
 from csp.writing.entries import Entry, entries_of, prepare
 from kernel.http.errors import APIError
+from kernel.texts import parse_time
 
 # Reporting is younger; an older time comes from a clock that was not set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -82,21 +83,16 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
         return now
     value = envelope["received_at"]
     try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"received_at is {_shown(value)}, and not a time such as 2026-01-31T12:00:00Z."
-        ) from None
+        moment = parse_time(value)
+    except ValueError as error:
+        raise ValueError(f"received_at: {_shown(value)} {error}.") from None
     fault = _fault(moment, now=now, retention=retention)
     if fault:
         raise ValueError(f"received_at is {_shown(value)}, which {fault}.")
-    return moment.astimezone(UTC)
+    return moment
 
 
 def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
-    # Compared before it is brought to UTC, where the first and last days there are do not fit.
-    if moment.tzinfo is None:
-        return "has no time zone"
     if moment > now:
         return "has not come yet"
     if moment < EARLIEST:

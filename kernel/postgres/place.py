@@ -1,6 +1,6 @@
-"""The files of a data directory's private cluster: data, password, log, and the socket elsewhere.
+"""The files of a private cluster: data, password and log in the data directory, and the socket.
 
-Root opens files in directories of PostgreSQL's account, and follows no link out of them.
+Root opens files in directories of PostgreSQL's account. It follows no symbolic links there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
+
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
 
 from kernel.datadir import PASSABLE, DataDirectoryError, ensure, existing
 from kernel.postgres.account import Account, PostgresError, account_for
@@ -27,13 +30,13 @@ SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and
 
 
 def unfollowed(path: str, flags: int) -> int:
-    """Opens a file for `open(opener=…)`: no symbolic link, and private if the file is made."""
+    """Opens a file for `open(opener=…)`: no symbolic link, and with mode 0600 if it is new."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One complete cluster in one directory, so that a rename or a copy takes all of it."""
+    """A cluster in one directory, which can be renamed or copied as a whole."""
 
     home: Path
 
@@ -47,7 +50,7 @@ class Cluster:
 
     @property
     def stopped(self) -> Path:
-        """The mark of a server that was stopped on purpose, beside the cluster."""
+        """The mark of a server that `postgres stop` has stopped, beside the cluster."""
         return self.home.with_name("postgres.stopped")
 
     @property
@@ -62,19 +65,19 @@ class Cluster:
                 return stream.read().strip()
         except (OSError, ValueError) as error:
             raise PostgresError(
-                f"{file} is not readable, and without it nobody can sign in to the cluster: {error}"
+                f"{file} with the cluster's password is not readable: {error}"
             ) from error
 
     @property
     def major(self) -> int | None:
-        """The major version that the data belongs to, or None without a cluster."""
+        """The major version of the data, or None without a cluster."""
         try:
             return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
         except FileNotFoundError:
             if self.home.exists():
                 raise PostgresError(
                     f"{self.home} holds no complete PostgreSQL cluster (data/PG_VERSION is "
-                    "missing): restore it from a backup, or move it away to begin an empty one."
+                    "missing). Restore it from a backup, or move it away to start an empty one."
                 ) from None
             return None
         except ValueError:
@@ -96,11 +99,11 @@ class Place:
 
     @property
     def upgraded(self) -> Cluster:
-        """A finished upgrade that has not taken the cluster's place yet."""
+        """A complete upgrade that has not replaced the cluster yet."""
         return Cluster(self.data_dir / "postgres.upgraded")
 
     def draft(self) -> Cluster:
-        """An empty directory to build a cluster in, which is renamed once it is complete."""
+        """Creates an empty directory to build a cluster in, which is renamed when complete."""
         home = self.data_dir / f"postgres.new-{os.urandom(4).hex()}"
         home.mkdir(mode=0o700)
         self.account.own(home)
@@ -114,7 +117,7 @@ class Place:
 def prepared(data_dir: Path, *, make: bool = True) -> Place:
     """Returns the place under a data directory, which its account can enter.
 
-    With `make` the directory is made if need be. Raises: PostgresError.
+    With `make`, a missing directory is created. Raises: PostgresError.
     """
     try:
         root = (ensure if make else existing)(data_dir).resolve()
@@ -146,37 +149,37 @@ def _closed_parent(root: Path, account: Account) -> Path:
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
-    """Returns the cluster's address for psycopg and libpq: a socket, with the password."""
-    # The directory is a parameter: many URL readers fail over an encoded path as a host name.
+    """Returns the URL of the cluster's socket for psycopg and libpq, with the password."""
+    # The directory is a parameter, because many parsers reject an encoded path as a host name.
     host = urlencode({"host": str(sockets)})
     return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
 
 
-def client_environment(cluster: Cluster, sockets: Path) -> dict[str, str]:
-    """Returns the variables that lead libpq's programs to the cluster.
+def variables_of(url: str) -> dict[str, str]:
+    """Returns the variables that lead libpq's programs to the URL's database.
 
-    On a command line others could read the password.
+    Parameters without a variable, such as keepalives, only tune the connection.
     """
+    given = conninfo_to_dict(url)
     return {
-        "PGHOST": str(sockets),
-        "PGUSER": ROLE,
-        "PGPASSWORD": cluster.password,
-        "PGDATABASE": DATABASE,
+        option.envvar.decode(): str(given[option.keyword.decode()])
+        for option in pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword.decode() in given
     }
 
 
 # --- The log ----------------------------------------------------------------------------------
 
 
-def trim_log(log: Path, *, most: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES) -> None:
-    """Cuts a log that has grown past `most` bytes down to its last `kept` bytes.
+def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES) -> None:
+    """Cuts a log of more than `limit` bytes to its last `kept` bytes.
 
-    PostgreSQL itself can rotate its log, but not limit it. It opens the file for appending, so its
-    next line follows what is left.
+    PostgreSQL can rotate its log, but not limit its size. It appends to the file, so its next line
+    follows the remaining ones.
     """
     with contextlib.suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
         size = stream.seek(0, os.SEEK_END)
-        if size > most:
+        if size > limit:
             stream.seek(size - kept)
             tail = stream.read(kept)
             stream.seek(0)
@@ -185,7 +188,7 @@ def trim_log(log: Path, *, most: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES
 
 
 def last_log_lines(log: Path, *, count: int = 12) -> str:
-    """Returns the newest lines, for an error message; "" without a log."""
+    """Returns the newest lines, or "" without a log."""
     try:
         with open(log, "rb", opener=unfollowed) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))
@@ -199,9 +202,9 @@ def last_log_lines(log: Path, *, count: int = 12) -> str:
 
 
 def sockets_directory(cluster: Cluster) -> Path:
-    """Returns the directory where a server that starts now has its socket.
+    """Returns the directory for the socket of a new server.
 
-    It is short, and not under the data directory, whose path may be too long for a socket.
+    It is not under the data directory, whose path may be too long for a socket.
     """
     parent = next(
         (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
@@ -210,9 +213,9 @@ def sockets_directory(cluster: Cluster) -> Path:
 
 
 def make_sockets_directory(place: Place, sockets: Path) -> None:
-    """Makes the directory, or empties the one that a dead server left.
+    """Creates the directory, or empties the one that a dead server left.
 
-    Raises: PostgresError when somebody else made it, which in /tmp anybody can.
+    Raises: PostgresError if another user created it, as every user can in /tmp.
     """
     try:
         sockets.mkdir(mode=0o700)
@@ -220,13 +223,13 @@ def make_sockets_directory(place: Place, sockets: Path) -> None:
     except FileExistsError:
         _refuse_strangers(place, sockets)
     except OSError as error:
-        raise PostgresError(f"{sockets} cannot be made: {error.strerror}.") from error
+        raise PostgresError(f"{sockets} cannot be created: {error.strerror}.") from error
     _empty_sockets(sockets)
 
 
 def remove_sockets_directory(place: Place, sockets: Path) -> None:
-    """Removes what a stopped server leaves; harmless where there is nothing of ours."""
-    # What cannot be removed is left for the next start, which uses it again.
+    """Removes the directory of a stopped server, if it is ours."""
+    # If it cannot be removed, the next start uses it again.
     with contextlib.suppress(OSError):
         if _is_private(place, sockets):
             _empty_sockets(sockets)
@@ -242,10 +245,10 @@ def _is_private(place: Place, sockets: Path) -> bool:
 def _refuse_strangers(place: Place, sockets: Path) -> None:
     if not _is_private(place, sockets):
         raise PostgresError(
-            f"{sockets} is not a private directory of {place.account.name}; somebody else may have "
-            "made it to listen in. Remove it and start again."
+            f"{sockets} is not a private directory of {place.account.name}. Another user may have "
+            "created it to read the connections. Remove it and start again."
         )
-    # A start that was killed between making the directory and giving it away.
+    # A start may have been killed before it gave the directory to the account.
     place.account.own(sockets)
 
 

@@ -1,8 +1,9 @@
-"""One cluster, several processes: the first starts it, the last to leave stops it.
+"""Shares a cluster among processes: the first one starts it, the last one stops it.
 
-There are two locks, both `flock`: the kernel drops them with their process, however it ends. A
-process holds `postgres.holders` shared as long as it uses the cluster, and `postgres.lock` while it
-starts, joins, leaves or stops it. A killed process leaves the server behind, for the next start.
+There are two locks, both `flock`, which the kernel releases when their process ends. A process
+holds `postgres.holders` shared while it uses the cluster, and `postgres.lock` while it starts,
+joins, releases or stops it. If the last process is killed, the server runs on, and the next start
+joins it.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.place import (
     Cluster,
     Place,
-    client_environment,
     prepared,
     sockets_directory,
     trim_log,
     unfollowed,
     url,
+    variables_of,
 )
 from kernel.release import PROGRAM
 
-LOCK_SECONDS = 180
-POLL_SECONDS = 0.05
+# Another process may wait for two steps: a dying server, and a new one.
+LOCK_SECONDS = 2 * life.TIMEOUT_SECONDS
 
 Health = Literal["running", "revived", "stopped"]
 
@@ -47,21 +48,18 @@ class Handle:
         self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
     ) -> None:
         self.url = url(place.cluster, server.sockets)
-        self.environment = client_environment(place.cluster, server.sockets)
-        self.binaries = binaries.directory
-        self.version_major = binaries.major
+        self.environment = variables_of(self.url)
+        self.programs = binaries
         self._place = place
-        self._programs = binaries
         self._durable = durable
         self._holders = holders
         self._process = os.getpid()
         self._released = False
 
     def revive(self) -> Health:
-        """Starts the server again if it had ended, and keeps its log short. Returns how it is.
+        """Starts the server again if it has ended, and trims its log. Returns its health.
 
-        One stopped by `stop` stays so, and after `release` nothing is started any more.
-        Raises: PostgresError when it does not come up.
+        Starts nothing after `stop` or `release`. Raises: PostgresError if it does not start.
         """
         cluster = self._place.cluster
         with _transition(self._place):
@@ -70,25 +68,25 @@ class Handle:
                 return "running"
             if self._released or cluster.stopped.exists():
                 return "stopped"
-            life.start(self._place, cluster, binaries=self._programs, durable=self._durable)
+            life.start(self._place, cluster, binaries=self.programs, durable=self._durable)
             return "revived"
 
     def release(self) -> None:
-        """Leaves the cluster, and stops it if nobody else holds it. A second call does nothing.
+        """Releases the cluster, and stops it if no other process uses it. Works once.
 
-        Raises: PostgresError when it does not stop.
+        Raises: PostgresError if it does not stop.
         """
         if self._released or self._process != os.getpid():
-            # A forked child shares the lock's descriptor, and must not let go of its parent's hold.
+            # A forked child shares the lock's descriptor, and must not release it for its parent.
             return
         self._released = True
         with _transition(self._place):
-            _leave(self._place, self._holders, binaries=self._programs)
+            _leave(self._place, self._holders, binaries=self.programs)
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The findings of `stop`: whether a server ran, and which processes still count on it."""
+    """The result of `stop`: whether a server ran, and which processes still use it."""
 
     was_running: bool
     holders: list[str]
@@ -97,10 +95,10 @@ class Stopped:
 def acquire(
     data_dir: Path, *, make: bool = True, only: Source | None = None, durable: bool = True
 ) -> Handle:
-    """Takes a share in the cluster under the directory, and starts it if need be.
+    """Joins the cluster under the directory, and starts it if it does not run.
 
-    With `make` it is made if there is none. Without `durable` it is quicker, and lost with the
-    machine's power: for data to throw away. Raises: PostgresError.
+    With `make`, a missing one is created. Without `durable` it is faster, but a power failure
+    destroys it. Raises: PostgresError.
     """
     place = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(place) as lock:
@@ -122,9 +120,9 @@ def acquire(
 
 
 def stop(data_dir: Path) -> Stopped:
-    """Stops the cluster even if processes hold it, until the next `acquire`. Returns which ones do.
+    """Stops the cluster until the next `acquire`, even if processes use it. Returns which ones.
 
-    Raises: PostgresError when it does not stop.
+    Raises: PostgresError if it does not stop.
     """
     place = inhabited(data_dir)
     with _transition(place):
@@ -135,7 +133,7 @@ def stop(data_dir: Path) -> Stopped:
 
 
 def why_away(data_dir: Path) -> str:
-    """Says why the cluster's server does not run, as far as a look at its files tells; else ""."""
+    """Returns why the cluster's server does not run, or "" if its files do not show it."""
     cluster = Cluster(data_dir / "postgres")
     if cluster.stopped.exists():
         return f"It was stopped by `{PROGRAM} postgres stop`."
@@ -145,7 +143,7 @@ def why_away(data_dir: Path) -> str:
 def address(data_dir: Path) -> tuple[str, bool]:
     """Returns the cluster's URL, and whether a server listens there. Starts nothing.
 
-    Raises: PostgresError while there is no cluster.
+    Raises: PostgresError if there is no cluster.
     """
     place = inhabited(data_dir)
     server = life.running(place.cluster)
@@ -155,21 +153,21 @@ def address(data_dir: Path) -> tuple[str, bool]:
 
 
 def inhabited(data_dir: Path) -> Place:
-    """Returns the place that has a cluster. Makes nothing. Raises: PostgresError without one."""
+    """Returns the place if it has a cluster. Raises: PostgresError if not."""
     place = prepared(data_dir, make=False)
     if place.cluster.major is None and place.upgraded.major is None:
         raise PostgresError(
             f"There is no private PostgreSQL under {place.data_dir} yet: `{PROGRAM} server` or "
             f"`{PROGRAM} migrate` makes one. If it is elsewhere, set CODERAPI_DATA_DIR, or "
-            "DATABASE_URL for a database of yours."
+            "DATABASE_URL for your own database."
         )
     return place
 
 
 def fitting(place: Place, *, only: Source | None = None) -> Binaries:
-    """Returns the programs for the place's cluster, where its account can run them.
+    """Returns the programs for the place's cluster, which its account can run.
 
-    Raises: PostgresError when none fits.
+    Raises: PostgresError if none fit.
     """
     cluster = place.cluster
     binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=cluster.home)
@@ -177,7 +175,7 @@ def fitting(place: Place, *, only: Source | None = None) -> Binaries:
 
 
 def holders_of(place: Place) -> list[str]:
-    """Lists the processes that hold the cluster, as far as the kernel tells (Linux only)."""
+    """Returns the processes that use the cluster (Linux only)."""
     inode = str((place.data_dir / "postgres.holders").stat().st_ino)
     try:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
@@ -190,9 +188,9 @@ def holders_of(place: Place) -> list[str]:
 
 @contextmanager
 def alone(place: Place) -> Iterator[int]:
-    """Shuts out every other process, also those that use the cluster. Yields the lock.
+    """Keeps every other process from using the cluster. Yields the lock.
 
-    Raises: PostgresError when one does.
+    Raises: PostgresError if one uses it already.
     """
     with _transition(place) as lock:
         holders = _open(place.data_dir / "postgres.holders")
@@ -202,14 +200,14 @@ def alone(place: Place) -> Iterator[int]:
         except BlockingIOError:
             raise PostgresError(
                 f"{place.cluster.home} is in use by {', '.join(holders_of(place)) or 'a process'}: "
-                "stop that first."
+                "stop it first."
             ) from None
         finally:
             os.close(holders)
 
 
 def clear_away(place: Place) -> None:
-    """Moves in a complete upgrade, then removes the remains of killed starts and upgrades."""
+    """Completes an upgrade that was killed at its end, and removes other incomplete directories."""
     place.remove_drafts()
     if place.upgraded.home.exists() and not place.cluster.home.exists():
         place.upgraded.home.rename(place.cluster.home)
@@ -228,7 +226,7 @@ def _make(place: Place, *, binaries: Binaries, durable: bool, lock: int) -> None
 
 def _leave(place: Place, holders: int, *, binaries: Binaries) -> None:
     try:
-        # Nobody can join meanwhile, so whoever gets this lock is the last one.
+        # No process can join meanwhile, so this lock is only free for the last one.
         fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
@@ -245,7 +243,7 @@ def _transition(place: Place) -> Iterator[int]:
         _wait_for(lock, place)
         yield lock
     except OSError as error:
-        # A full disk, or files that somebody else has changed.
+        # A full disk, or files that another program has changed.
         raise PostgresError(f"The private PostgreSQL under {place.data_dir}: {error}.") from error
     finally:
         os.close(lock)
@@ -260,13 +258,13 @@ def _wait_for(lock: int, place: Place) -> None:
             if time.monotonic() > deadline:
                 raise PostgresError(
                     f"Another process has been starting or stopping {place.cluster.home} for "
-                    f"{LOCK_SECONDS} seconds: look for it, and end it if it hangs."
+                    f"{LOCK_SECONDS} seconds. Find it, and end it if it hangs."
                 ) from None
-        time.sleep(POLL_SECONDS)
+        time.sleep(life.POLL_SECONDS)
 
 
 def _open(path: Path) -> int:
-    """Opens a lock's file. No started program inherits the descriptor, and with it the lock."""
+    """Opens a lock's file. Child processes do not inherit the descriptor and its lock."""
     try:
         descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A cluster's data on a newer major version: the old programs dump it, the new ones restore it."""
+"""Moves a cluster to a newer major version: the old programs dump it, the new ones restore it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from kernel.postgres.place import (
     DATABASE,
     Cluster,
     Place,
-    client_environment,
+    url,
+    variables_of,
 )
 from kernel.postgres.sharing import alone, clear_away, fitting, inhabited
 
 
 def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
-    """Moves the data to the newest version here. Returns the place of the old data.
+    """Moves the data to the newest version here. Returns the directory of the old data.
 
-    Returns None when the data is on the newest version already.
-    Raises: PostgresError when the cluster is in use, or programs of either version are missing.
+    Returns None if the data have the newest version already.
+    Raises: PostgresError if the cluster is in use, or programs of either version are missing.
     """
     place = inhabited(data_dir)
     with alone(place) as lock:
@@ -64,17 +65,17 @@ def _while_running(
     try:
         result = place.account.run(
             [binaries.program(program), *options],
-            environment=client_environment(cluster, server.sockets),
+            environment=variables_of(url(cluster, server.sockets)),
         )
     finally:
         life.stop(place, cluster, binaries=binaries)
     if result.returncode != 0:
-        raise PostgresError(f"The data stays as it was: {program} fails.\n{result.stderr.strip()}")
+        raise PostgresError(f"Nothing is changed: {program} failed.\n{result.stderr.strip()}")
 
 
 def _swap(place: Place, *, major: int, now: datetime) -> Path:
     aside = place.data_dir / f"postgres-{major}-{now:%Y%m%dT%H%M%SZ}"
     place.cluster.home.rename(aside)
-    # A kill in between leaves no cluster, and the next start moves the finished one in.
+    # If the process is killed here, the next start renames the new cluster.
     clear_away(place)
     return aside

@@ -1,4 +1,4 @@
-"""Log lines for people and for machines, each with the request id, none with a secret."""
+"""Log lines for readers and for machines: with the request id, without secrets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 import re2
 from pythonjsonlogger.json import JsonFormatter
 
+from kernel.redaction import redact_token_secrets, redact_url_passwords
+
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# Anything shorter could be a word that logs need.
+# A shorter secret could be a word that logs need.
 MIN_SECRET = 8
-_withheld: re.Pattern[str] | None = None
-
-# The secret of a session token (`<id>-<secret>`), whatever touches it, and passwords within URLs.
-_TOKEN_SECRET = re.compile(r"(?<=[A-Za-z0-9]{10})-[A-Za-z0-9]{22}")
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@/]+@")
+_secrets: re.Pattern[str] | None = None
+MASK = "***"
 
 
 @contextmanager
@@ -33,26 +32,26 @@ def request_context(request_id: str) -> Iterator[None]:
 
 
 def current_request_id() -> str:
-    """Returns the id of the request that is being answered, or "" outside of one."""
+    """Returns the id of the current request, or "" without one."""
     return _request_id.get()
 
 
 def redact(secrets: Iterable[str]) -> None:
-    """Takes these texts out of every line that this process logs from now on."""
-    global _withheld
+    """Sets the texts that this process redacts in every log line."""
+    global _secrets
     texts = sorted({text for text in secrets if len(text) >= MIN_SECRET}, key=len, reverse=True)
-    _withheld = re.compile("|".join(map(re.escape, texts))) if texts else None
+    _secrets = re.compile("|".join(map(re.escape, texts))) if texts else None
 
 
 def scrub(text: str) -> str:
-    """Returns the text without session tokens, passwords in URLs, and what is withheld."""
-    if _withheld is not None:
-        text = _withheld.sub("***", text)
-    return _URL_PASSWORD.sub(r"\1:***@", _TOKEN_SECRET.sub("-***", text))
+    """Redacts session tokens, passwords in URLs, and the texts given to `redact`."""
+    if _secrets is not None:
+        text = _secrets.sub(MASK, text)
+    return redact_url_passwords(redact_token_secrets(text, mask=MASK), mask=MASK)
 
 
 def _scrubbed(value: Any) -> Any:
-    """Scrubs every text in a value, as a line of JSON has them."""
+    """Scrubs every text in a JSON value."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, dict):
@@ -63,9 +62,9 @@ def _scrubbed(value: Any) -> Any:
 
 
 class RequestFilter(logging.Filter):
-    """Adds the request id, and scrubs the finished message.
+    """Adds the request id, and scrubs the message.
 
-    Anybody can send what Django finds suspicious, so such a request gets a line and no traceback.
+    Any client can send suspicious requests, so these get a line without a traceback.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -78,7 +77,7 @@ class RequestFilter(logging.Filter):
 
 
 class ChatterFilter(logging.Filter):
-    """Lets debug lines through only from loggers whose names one of the patterns finds (RE2)."""
+    """Drops debug lines of loggers whose names match none of the RE2 patterns."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         super().__init__()
@@ -93,23 +92,23 @@ class ChatterFilter(logging.Filter):
 
 
 class CrashFilter(logging.Filter):
-    """Lets through what carries an exception."""
+    """Drops records without an exception."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.exc_info is not None
 
 
-# What would begin another line, or tell a terminal what to do.
+# These characters would begin another line, or control a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def _one_line(message: str) -> str:
-    """Escapes control characters, so that what a client sent cannot pass for a line of the log."""
+    """Escapes control characters, so that a client cannot forge a line of the log."""
     return message.translate(_CONTROLS)
 
 
 class HumanFormatter(logging.Formatter):
-    """`2026-11-25 12:00:00.000 [info] name: message`, with the request id where there is one."""
+    """Writes `2026-11-25 12:00:00.000 [info] name: message`, and the request id if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
@@ -125,23 +124,22 @@ class HumanFormatter(logging.Formatter):
 
 
 class MachineFormatter(JsonFormatter):
-    """One JSON object a line; nothing in it is left unscrubbed, tracebacks and extras included."""
+    """Writes one JSON object a line. Tracebacks and extra members are scrubbed, too."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = _scrubbed(super().process_log_record(log_data))
-        return found
+        scrubbed: dict[str, Any] = _scrubbed(super().process_log_record(log_data))
+        return scrubbed
 
 
 class StackdriverFormatter(MachineFormatter):
-    """The names and levels that Google Cloud Logging knows."""
+    """Uses the names and levels of Google Cloud Logging."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        found = super().process_log_record(log_data)
-        trace = found.pop("exc_info", None)
-        if trace:
-            # Its error reporting reads the traceback out of the message.
-            found["message"] = f"{found['message']}\n{trace}"
-        return found
+        entry = super().process_log_record(log_data)
+        if trace := entry.pop("exc_info", None):
+            # Its error reporting reads the traceback in the message.
+            entry["message"] = f"{entry['message']}\n{trace}"
+        return entry
 
 
 _MACHINE_FORMAT = "%(levelname)s %(name)s %(message)s %(request_id)s"
@@ -161,9 +159,9 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     },
 }
 LOGGERS: dict[str, dict[str, Any]] = {
-    # Django logs every answer from 400 up; only a crash, with its traceback, is news.
+    # Django logs every response from 400 up. Only crashes, which have a traceback, matter.
     "django.request": {"level": "ERROR", "filters": ["crash"]},
-    # What it says of a database that is away, kernel.http.handlers says once a request.
+    # kernel.http.handlers logs an unreachable database once for each request.
     "psycopg.pool": {"level": "ERROR"},
 }
 
@@ -171,10 +169,10 @@ LOGGERS: dict[str, dict[str, Any]] = {
 def configuration(
     *, human: str, json: str, stackdriver: str, chatter: Sequence[str]
 ) -> dict[str, Any]:
-    """Makes Django's LOGGING: one log for people, two for machines; each to a file or nowhere ("").
+    """Builds Django's LOGGING: a log for readers and two for machines, each in a file or off ("").
 
-    /dev/stderr and /dev/stdout are the process's own. `chatter` are the patterns of those loggers
-    whose debug lines are wanted.
+    /dev/stderr and /dev/stdout are the process's own streams. `chatter` has patterns of the names
+    of loggers whose debug lines are kept.
     """
     outputs = {"human": human, "json": json, "stackdriver": stackdriver}
     handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {

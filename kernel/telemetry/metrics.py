@@ -1,4 +1,4 @@
-"""Metrics that are read and not counted: samples of a process, and figures from the database."""
+"""Gauges: those that each process samples, and those that are read from the database."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
-# Scrapers that come more often than this are shown the same figures again.
+# How long database gauges are cached.
 GAUGES_KEPT_SECONDS = 5.0
-# A scrape is answered within two seconds, without these figures if need be.
+# A scrape is answered within two seconds, without the database gauges if they take longer.
 GAUGES_SECONDS = 1.2
 
 log = logging.getLogger(__name__)
 
-# Values by the values of the metric's labels; () stands for a metric without labels.
+# Values by label values. The key of a metric without labels is ().
 type Values = Mapping[tuple[str, ...], float]
 type Mode = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseGauge:
-    """A gauge that is read from the database for a scrape."""
+    """A gauge that a scrape reads from the database."""
 
     name: str
     help: str
@@ -58,19 +58,19 @@ def sampled_gauge(
     mode: Mode,
     labels: Sequence[str] = (),
 ) -> Gauge:
-    """Makes a gauge that every process samples; `mode` puts the living processes together."""
+    """Declares a gauge that every process samples. `mode` merges the living processes' values."""
     gauge = Gauge(name, help, labels, multiprocess_mode=mode)
 
     def sample() -> None:
-        for of, value in read().items():
-            (gauge.labels(*of) if of else gauge).set(value)
+        for label_values, value in read().items():
+            (gauge.labels(*label_values) if label_values else gauge).set(value)
 
     _samples.append(sample)
     return gauge
 
 
 def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Makes a counter that follows a number of the process, which only grows."""
+    """Declares a counter that follows a growing number of the process."""
     counter = Counter(name, help)
     seen = read()
 
@@ -87,10 +87,10 @@ def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> DatabaseGauge:
-    """Makes a figure. Its query must stay cheap however large the tables are."""
-    made = DatabaseGauge(name, help, tuple(labels), read)
-    _gauges.append(made)
-    return made
+    """Declares a database gauge. Its query must be cheap for tables of any size."""
+    gauge = DatabaseGauge(name, help, tuple(labels), read)
+    _gauges.append(gauge)
+    return gauge
 
 
 def database_gauges() -> list[DatabaseGauge]:
@@ -103,12 +103,12 @@ def discover() -> None:
 
 
 def enabled() -> bool:
-    """Tells whether this process's supervisor serves metrics."""
+    """Returns whether this process's supervisor serves metrics."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def start_sampling() -> None:
-    """Starts to sample in a thread of its own, where metrics are served at all."""
+    """Starts a thread that samples, if metrics are served."""
     if enabled():
         discover()
         threading.Thread(
@@ -125,11 +125,11 @@ def sample_all() -> None:
         try:
             sample()
         except Exception:
-            log.exception("a metric could not be sampled")
+            log.exception("A metric cannot be sampled")
 
 
 class DatabaseGauges(Collector):
-    """The figures for a scrape, remembered for a moment. They tell if the database is away."""
+    """The database gauges of a scrape, cached for some seconds, and whether they can be read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class DatabaseGauges(Collector):
         self._last: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
-        """Describes nothing, so that registering asks for no figures yet."""
+        """Describes nothing, so that registering runs no query."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
@@ -154,12 +154,12 @@ def read_database_gauges(now: datetime) -> list[Metric]:
         with deadline(GAUGES_SECONDS), transaction.atomic():
             families = [_family(one, now) for one in _gauges]
     except DatabaseError as error:
-        log.warning("figures cannot be read: %s", type(error).__name__)
+        log.warning("The database gauges cannot be read: %s", type(error).__name__)
     reachable = GaugeMetricFamily("coderapi_database_up", DATABASE_UP_HELP, float(bool(families)))
     return [reachable, *families]
 
 
-DATABASE_UP_HELP = "1 if the figures from the database could be read for this scrape, else 0."
+DATABASE_UP_HELP = "1 if the metrics of the database could be read for this scrape, else 0."
 
 
 def _family(one: DatabaseGauge, now: datetime) -> Metric:

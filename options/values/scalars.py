@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import re2
 
 from kernel.durations import DurationError, format_duration, parse_duration
+from kernel.texts import parse_bool
 from options.values.base import ValueRefusedError, ValueType
 from options.values.rules import Rule
-
-TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-# Empty is false in Coder's reader, so that a blank YAML value switches off.
-_FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
@@ -31,11 +28,11 @@ class Bool(ValueType[bool]):
     zero = False
 
     def parse(self, text: str) -> bool:
-        if text in TRUE:
-            return True
-        if text in _FALSE:
-            return False
-        raise ValueRefusedError("is not a truth value")
+        try:
+            # Empty is false in Coder's reader, so that a blank YAML value switches off.
+            return bool(text) and parse_bool(text)
+        except ValueError:
+            raise ValueRefusedError("is not a truth value") from None
 
     def format(self, value: bool) -> str:
         return "true" if value else "false"

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from kernel.redaction import redact_url_passwords
 from options.values.base import ValueRefusedError, ValueType
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
@@ -211,17 +212,6 @@ def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
     return "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in raw)
 
 
-_PASSWORD = re.compile(
-    r"""
-    (?P<before> [A-Za-z0-9+.-]:// [^/?\#\s:@]* ) : (?:
-        [^/?\#\s]* (?=@)                     # the authority holds an @: all up to its last one
-      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S{,1000} (?=@)   # no port: a password with a slash in it
-    ) @
-    """,
-    re.VERBOSE,
-)
-
-
 def without_password(text: str) -> str:
     """Returns the text with the password of every URL in it masked, malformed URLs included."""
-    return _PASSWORD.sub(rf"\g<before>:{MASK}@", text) if "@" in text else text
+    return redact_url_passwords(text, mask=MASK)

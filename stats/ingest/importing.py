@@ -73,7 +73,7 @@ class ImportCommand(LinesCommand):
     kind: ClassVar[str]
     thing: ClassVar[str]
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
+    def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         taken, hours, unknown = Verdicts(), set[datetime](), set[str]()
         for batch, parsed in parsed_batches(source, self.kind, unknown=unknown):
             verdicts = take_in(parsed, now=timezone.now())

@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
+
+from kernel.texts import parse_bool, parse_time
 
 MAX_INTEGER = 2**63 - 1
 NO_LATENCY = -1.0
@@ -25,9 +27,6 @@ MAX_ERROR = 64 * 1024
 MAX_PROTOCOLS = 256
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-# RFC 3339, section 5.6, and PostgreSQL's texts, whose offsets may have no minutes. Python knows
-# more forms, and no fraction beyond what it keeps.
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:\d\d)?)", re.ASCII)
 REQUIRED = object()
 
 # A number, and a value that should be a row, or a RowError where there is none.
@@ -102,21 +101,10 @@ def uuid_text(value: Any) -> str:
 
 
 def moment(value: Any) -> datetime:
-    """Parses a time of RFC 3339 or PostgreSQL. Returns it in UTC, cut to microseconds."""
     try:
-        parsed = datetime.fromisoformat(value.upper()) if _MOMENT.fullmatch(value) else None
-    except (TypeError, ValueError):
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise ValueError(
-            f"{shown(value)} is not a time such as 2026-01-31T12:00:00Z or 2026-01-31 12:00:00+00"
-        )
-    if parsed.tzinfo is UTC:
-        return parsed
-    try:
-        return parsed.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{shown(value)} is out of range") from None
+        return parse_time(value)
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} {error}") from None
 
 
 def count(value: Any) -> int:
@@ -288,7 +276,6 @@ def parse_json(text: bytes) -> Any:
 
 # PostgreSQL writes NULL so: in CSV, and in its own text format.
 NO_TEXTS = frozenset({"", "\\N"})
-_TRUTHS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
@@ -301,7 +288,10 @@ def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict
 
 
 def _truth_of(text: str) -> bool | str:
-    return _TRUTHS.get(text.lower(), text)
+    try:
+        return parse_bool(text)
+    except ValueError:
+        return text
 
 
 def _json_of(text: str) -> Any:

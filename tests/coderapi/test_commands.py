@@ -52,14 +52,16 @@ WAYS = {
     "run_job": "prune_job_runs",
     "options": "--changed",
     "postgres": "psql -Atc 'SELECT 1'",
+    "backup": "coderapi.backup",
+    "restore": "coderapi.backup --yes",
     "make_documents": "--check",
     "server": "--write-config",
     "worker": "",
 }
 # These run without a database, or wait for one.
 WITHOUT_DATABASE = {"make_documents", "options", "server", "worker"}
-# PostgreSQL's own program says what is wrong, and with which status.
-SPEAKS_FOR_ITSELF = {"postgres"}
+# They open the database themselves, and have messages of their own.
+SPEAKS_FOR_ITSELF = {"backup", "postgres", "restore"}
 RUNS_ON = {"worker"}
 
 

@@ -97,7 +97,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
 @pytest.fixture(scope="module")
 def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of a reader who has followed the pages so far."""
-    programs = postgres.newest_programs(tmp_path_factory.mktemp("data"))
+    programs = postgres.newest_programs(tmp_path_factory.mktemp("data")).directory
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
     with coder_database(timezone.now()) as (coders, _), migrated_database() as backed_up:
@@ -146,7 +146,7 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
         script = script.replace(shown, here)
     if "jq " in script and not shutil.which("jq"):
         return
-    if " postgres " in script:
+    if re.search(r" (?:backup|postgres|restore) ", script):
         # The service of the other examples would hold what a restore replaces.
         environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
 

@@ -372,7 +372,7 @@ def test_import_of_a_missing_file_names_it(tmp_path: Path) -> None:
 
 
 def test_import_that_takes_nothing_says_so_and_known_lines_are_not_nothing(tmp_path: Path) -> None:
-    assert " Nothing was taken in" in complaint(write_lines(tmp_path / "empty"))
+    assert " Nothing was imported" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
-    assert "1 of other types. Nothing was taken in; --help" in complaint(hashes)
+    assert "1 of other types. Nothing was imported; --help" in complaint(hashes)
     assert "1 had been taken in before" in run("import_csp_reports", hashes)

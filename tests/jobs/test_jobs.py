@@ -336,7 +336,7 @@ def test_a_job_is_late_when_a_run_or_the_next_one_takes_too_long(
     assert [each.value for each in figures["coderapi_job_late"]] == [late]
     assert owner.get("/readyz").json()["parts"]["jobs"]["test_job"]["late"] is late
     owner.force_login(owner.user)
-    assert ("state-bad" in owner.get("/admin/").text) is late
+    assert ("state-failed" in owner.get("/admin/").text) is late
 
 
 def test_run_job_runs_one_job_now(only: Registered) -> None:

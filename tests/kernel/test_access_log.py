@@ -1,4 +1,4 @@
-"""The access log: a line for every answer, early refusals too, and no query, token or secret."""
+"""The access log: a line for every response, early refusals too, without queries and secrets."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kernel.http import body
 from kernel.http.body import bounded
 from kernel.http.body import readers as body_readers
 from kernel.telemetry import access, logs
-from kernel.telemetry.access import FORMS, AccessLog, Answered, as_common, as_json, blocks, logged
+from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks, logged
 from tests.coderapi.test_page_samples import token_in
 from tests.support.live import Server
 from tests.support.processes import PROJECT, own_database, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
-ANSWERED = Answered(
+ENTRY = Entry(
     at=1_795_696_496.25,
     client="203.0.113.9",
     method="GET",
@@ -49,14 +49,14 @@ COMMON = re.compile(
 
 
 def test_common_form() -> None:
-    assert as_common(ANSWERED) == (
+    assert as_common(ENTRY) == (
         b'203.0.113.9 - - [26/Nov/2026:12:34:56 +0000] "GET /api/v2/buildinfo HTTP/1.1" 200 438 '
         b"1.234 bcbdef06-1ac2-475c-b242-acf849b2e8a1\n"
     )
 
 
 def test_json_form() -> None:
-    assert json.loads(as_json(ANSWERED)) == {
+    assert json.loads(as_json(ENTRY)) == {
         "ts": "2026-11-26T12:34:56.250Z",
         "client": "203.0.113.9",
         "method": "GET",
@@ -72,8 +72,8 @@ def test_json_form() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @given(text=st.text(st.characters(max_codepoint=255)))
-def test_what_a_client_sends_makes_one_line(form: str, text: str) -> None:
-    sent = ANSWERED._replace(method=text, path=text, user_agent=text)
+def test_any_request_makes_one_line(form: str, text: str) -> None:
+    sent = ENTRY._replace(method=text, path=text, user_agent=text)
     line = FORMS[form](sent).decode()
     assert line.count("\n") == 1
     if form == "common":
@@ -89,7 +89,7 @@ def test_no_token_and_no_secret_of_an_option_is_written(form: str, before: int) 
     try:
         for secret in (TOKEN, "a-secret-of-an-option"):
             text = f"/{'x' * before}/{secret}"
-            line = FORMS[form](ANSWERED._replace(path=text, user_agent=text)).decode()
+            line = FORMS[form](ENTRY._replace(path=text, user_agent=text)).decode()
             assert secret[-11:] not in line
             assert len(line) < 2 * access.MAX_PATH
     finally:
@@ -97,23 +97,23 @@ def test_no_token_and_no_secret_of_an_option_is_written(form: str, before: int) 
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(20, 60))
-def test_blocks_hold_whole_lines(lines: list[bytes], most: int) -> None:
-    made = list(blocks(lines, most=most))
+def test_blocks_hold_whole_lines(lines: list[bytes], limit: int) -> None:
+    made = list(blocks(lines, limit=limit))
     assert b"".join(made) == b"".join(lines)
-    assert all(len(block) <= most for block in made)
+    assert all(len(block) <= limit for block in made)
     ends = {len(b"".join(lines[:n])) for n in range(len(lines) + 1)}
     assert {len(b"".join(made[:n])) for n in range(len(made) + 1)} <= ends
 
 
 def started(status: str, headers: Any, *more: Any) -> Any:
-    """A server's `start_response`."""
+    """Acts as a server's `start_response`."""
 
 
 @pytest.mark.parametrize(
     ("status", "length", "readers", "deadline"),
     [(200, 5, 2, 10.0), (413, 40_000_000, 2, 10.0), (408, 5, 2, -10.0), (503, 5, 1, 10.0)],
 )
-def test_answers_before_the_application_are_logged(
+def test_early_refusals_are_logged(
     status: int,
     length: int,
     readers: int,
@@ -166,23 +166,23 @@ def test_a_crash_is_logged_as_500(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "log").read_text())["status"] == 500
 
 
-def test_answers_that_nobody_can_write_are_counted(
+def test_responses_that_cannot_be_written_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(access, "MAX_WAITING", 2)
     log = AccessLog(str(tmp_path / "gone" / "log"), "common")
     for _ in range(5):
-        log.add(ANSWERED)
+        log.add(ENTRY)
     log.write()
     assert "No such file or directory" in caplog.text
-    assert "left out 5 answers" in caplog.text
+    assert "dropped 5 responses" in caplog.text
 
 
 def test_a_full_disk_tears_one_line_and_the_rest_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The file is larger than all that the tests write while its size is the most there may be."""
-    line, begin = as_common(ANSWERED), 1 << 32
+    """The file is larger than any other file of the tests, so the limit of its size is its own."""
+    line, begin = as_common(ENTRY), 1 << 32
     written = tmp_path / "log"
     written.touch()
     os.truncate(written, begin)
@@ -191,13 +191,13 @@ def test_a_full_disk_tears_one_line_and_the_rest_are_counted(
     resource.setrlimit(resource.RLIMIT_FSIZE, (begin + len(line) * 3 // 2, before[1]))
     try:
         for _ in range(5):
-            log.add(ANSWERED)
+            log.add(ENTRY)
         log.write()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "File too large" in caplog.text
-    assert "left out 4 answers" in caplog.text
-    log.add(ANSWERED)
+    assert "dropped 4 responses" in caplog.text
+    log.add(ENTRY)
     log.write()
     with written.open("rb") as file:
         file.seek(begin)
@@ -206,15 +206,15 @@ def test_a_full_disk_tears_one_line_and_the_rest_are_counted(
 
 
 WITHOUT_A_READER = f"""
-from kernel.telemetry.access import AccessLog, Answered
+from kernel.telemetry.access import AccessLog, Entry
 log = AccessLog("/dev/stdout", "json")
 log.start()
 for _ in range(2_000):
-    log.add(Answered{tuple(ANSWERED)})
+    log.add(Entry{tuple(ENTRY)})
 """
 
 
-def test_a_process_ends_though_nobody_reads_its_log() -> None:
+def test_a_process_ends_while_its_log_is_not_read() -> None:
     command = [sys.executable, "-c", WITHOUT_A_READER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         try:
@@ -224,14 +224,14 @@ def test_a_process_ends_though_nobody_reads_its_log() -> None:
         assert process.stdout
         whole = process.stdout.read().splitlines()
     assert whole
-    assert set(whole) == {as_json(ANSWERED).rstrip()}
+    assert set(whole) == {as_json(ENTRY).rstrip()}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_server_logs_every_answer(tmp_path: Path) -> None:
+def test_server_logs_every_response(tmp_path: Path) -> None:
     written, moved = tmp_path / "access", tmp_path / "access.1"
     more = {
         "CODERAPI_ACCESS_LOG": str(written),
@@ -278,8 +278,8 @@ def test_server_logs_every_answer(tmp_path: Path) -> None:
     assert TOKEN.partition("-")[2] not in moved.read_text() + (tmp_path / "log").read_text()
 
 
-def test_streamed_answer_is_logged_when_its_client_leaves(tmp_path: Path) -> None:
-    """The server closes an answer that it cannot hand over."""
+def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path) -> None:
+    """The server closes a response that it cannot send."""
     written = tmp_path / "access"
     more = {"CODERAPI_ACCESS_LOG": str(written), "CODERAPI_ACCESS_LOG_FORMAT": "json"}
     more["CODERAPI_FIRST_OWNER_USERNAME"] = "owner"

@@ -1,4 +1,4 @@
-"""Charts: round ticks, gaps as gaps, and the same values on hover and in the table."""
+"""Charts: round ticks, gaps, and the same values on hover and in the table."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def chart(**more: Any) -> Chart:
     return Chart(**{**given, **more})
 
 
-def test_step_tells_its_values_on_hover_and_in_the_table() -> None:
+def test_values_of_a_step_are_on_hover_and_in_the_table() -> None:
     shapes = Shapes(render(chart()))
 
     assert shapes.text_of("title") == [
@@ -144,7 +144,7 @@ def test_gap_is_shaded_and_breaks_the_line() -> None:
     assert re.fullmatch(r"M750\.00 ([\d.]+)L1000\.00 \1", lines[1] or "")
 
 
-def test_small_bar_can_be_seen_and_none_is_not_drawn() -> None:
+def test_small_bar_is_visible_and_a_missing_value_has_no_bar() -> None:
     values = [0, 1, 100_000, None]
     shapes = Shapes(render(chart(series=[Series("n", values)], unit=COUNT, bars=True, gaps=())))
 
@@ -152,11 +152,11 @@ def test_small_bar_can_be_seen_and_none_is_not_drawn() -> None:
     assert heights == [2, 180]
 
 
-def test_chart_of_nothing_is_drawn() -> None:
+def test_chart_without_values_is_drawn() -> None:
     assert "<svg" in render(chart(series=[Series("none", [])], gaps=(), markers={}))
 
 
-def test_content_policy_lets_everything_through() -> None:
+def test_charts_obey_the_content_policy() -> None:
     drawn = render(chart())
 
     assert "style=" not in drawn

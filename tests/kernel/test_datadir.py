@@ -1,4 +1,4 @@
-"""Where the data directory is, who may look into it, and secrets that are made once."""
+"""The data directory: its path, its mode, and its secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORDINARY, ROOT = 1000, 0
         (ROOT, {"CODERAPI_DATA_DIR": ""}, "/var/lib/coderapi"),
     ],
 )
-def test_variable_beats_the_users_own_place(
+def test_variable_overrides_the_default_directory(
     monkeypatch: pytest.MonkeyPatch, user: int, environment: dict[str, str], expected: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
@@ -35,9 +35,9 @@ def test_variable_beats_the_users_own_place(
     assert data_dir(environment) == Path(expected)
 
 
-def test_directory_is_closed_to_other_people(tmp_path: Path) -> None:
+def test_new_directory_is_closed_to_other_users(tmp_path: Path) -> None:
     path = ensure(tmp_path / "share" / "coderapi")
-    # Root's PostgreSQL, which runs as somebody else, passes through.
+    # For root, PostgreSQL runs as another account, which must enter it.
     assert path.stat().st_mode & 0o777 == (0o711 if os.geteuid() == 0 else 0o700)
 
 
@@ -53,7 +53,7 @@ def test_file_in_its_place_is_refused(tmp_path: Path, inside: str) -> None:
         ensure(tmp_path / "data" / inside)
 
 
-def test_secret_is_made_once_for_all(tmp_path: Path) -> None:
+def test_secret_is_created_once_for_all_processes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         got = set(pool.map(lambda _: secret(tmp_path, "key", secrets.token_hex), range(32)))
     assert len(got) == 1
@@ -62,7 +62,7 @@ def test_secret_is_made_once_for_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [b"", b"\xff\xfe"])
-def test_secret_that_is_no_text_is_refused(tmp_path: Path, kept: bytes) -> None:
+def test_secret_without_text_is_refused(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "key").write_bytes(kept)
     with pytest.raises(DataDirectoryError, match="holds no text"):
         secret(tmp_path, "key", secrets.token_hex)

@@ -1,4 +1,4 @@
-"""Numbers, durations and times as people read them."""
+"""Numbers, durations and times for readers."""
 
 from __future__ import annotations
 

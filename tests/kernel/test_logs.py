@@ -1,4 +1,4 @@
-"""Which lines are logged, where to, and in which form."""
+"""Log lines: their filters, outputs and forms, and what is redacted."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def formatter(name: str) -> logging.Formatter:
     return kind(settings.pop("format"), **settings)
 
 
-def test_message_cannot_begin_another_line_for_people() -> None:
+def test_message_cannot_forge_another_line() -> None:
     hostile = record(level=logging.WARNING)
     hostile.msg = "a\nFAKE \x1b[31mb"
 
     assert logs.HumanFormatter().format(hostile).endswith("x: a\\x0aFAKE \\x1b[31mb")
 
 
-def test_json_line_names_level_time_and_extras() -> None:
+def test_json_line_has_level_time_and_extras() -> None:
     line = json.loads(formatter("json").format(record(level=logging.WARNING, count=3)))
     assert line["level"] == "WARNING"
     assert line["logger_name"] == "x"
@@ -73,14 +73,14 @@ def test_stackdriver_line_has_severity_and_the_traceback_in_the_message() -> Non
     assert "exc_info" not in line
 
 
-def test_outputs_are_those_that_are_named() -> None:
+def test_only_named_outputs_have_handlers() -> None:
     made = logs.configuration(human="/dev/stderr", json="", stackdriver="/s", chatter=())
     assert set(made["handlers"]) == {"human", "stackdriver"}
     nowhere = logs.configuration(human="", json="", stackdriver="", chatter=())
     assert set(nowhere["handlers"]) == {"none"}
 
 
-def test_root_is_chatty_only_where_somebody_asked() -> None:
+def test_root_logs_debug_lines_only_with_a_pattern() -> None:
     quiet = logs.configuration(human="/h", json="", stackdriver="", chatter=())
     chatty = logs.configuration(human="/h", json="", stackdriver="", chatter=["x"])
     assert (quiet["root"]["level"], chatty["root"]["level"]) == ("INFO", "DEBUG")
@@ -93,7 +93,7 @@ TOKEN = "abcdefghij-0123456789abcdefghijkl"
     "around",
     ["/x_{}", "/a%253D{}", "coder_session_token%3D{}", "/p;token={}x", "{}_a", "{}é", "{0}{0}"],
 )
-def test_tokens_are_found_whatever_touches_them(around: str) -> None:
+def test_tokens_are_redacted_between_any_characters(around: str) -> None:
     scrubbed = logs.scrub(around.format(TOKEN))
     assert scrubbed == around.format("abcdefghij-***")
 
@@ -106,18 +106,18 @@ def test_tokens_are_found_whatever_touches_them(around: str) -> None:
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ],
 )
-def test_ids_are_no_tokens(text: str) -> None:
+def test_ids_are_not_redacted(text: str) -> None:
     assert logs.scrub(text) == text
 
 
 @pytest.mark.parametrize("piece", ["a", "a-", "://a", "://:", "abcdefghij-", "://a:b"])
-def test_scrubbing_takes_time_in_proportion(piece: str) -> None:
+def test_scrubbing_takes_linear_time(piece: str) -> None:
     begun = time.process_time()
     logs.scrub(piece * 300_000)
     assert time.process_time() - begun < 5
 
 
-def test_short_secrets_are_not_taken_out_of_words() -> None:
+def test_short_secrets_are_not_redacted() -> None:
     try:
         logs.redact(["word", "longer-secret"])
         assert logs.scrub("a word and a longer-secret") == "a word and a ***"

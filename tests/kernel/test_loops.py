@@ -1,4 +1,4 @@
-"""Loops: turns, their pauses, and the signals that end them."""
+"""Loops: turns, pauses, and the signals that end them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FOR_EVER = 10_000.0
 
 
 @pytest.mark.parametrize("pause", [0.0, None])
-def test_turns_follow_one_another_until_the_stop_which_ends_a_wait(pause: float | None) -> None:
+def test_turns_repeat_until_the_stop_which_ends_a_wait(pause: float | None) -> None:
     stop, turns = threading.Event(), []
 
     def turn() -> float | None:
         turns.append(1)
         if len(turns) == 3:
-            # It comes while the loop waits for its next turn, or just before.
+            # The event is set while the loop waits for its next turn, or just before.
             threading.Thread(target=stop.set).start()
             return FOR_EVER
         return pause
@@ -36,7 +36,7 @@ def test_nothing_runs_after_the_stop() -> None:
     repeat(pytest.fail, every=0, stop=stop)
 
 
-def test_delays_double_and_begin_anew_after_a_long_life() -> None:
+def test_delays_double_and_start_again_after_a_long_try() -> None:
     backoff = Backoff(first=1, longest=5, settled=60)
     assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]
 
@@ -53,7 +53,7 @@ def test_a_signal_ends_the_loop_between_two_runs() -> None:
     assert seen == ["finished"]
 
 
-def test_what_the_loop_raises_is_raised() -> None:
+def test_exception_of_the_loop_is_raised() -> None:
     def loop(stop: threading.Event) -> None:
         raise ValueError("broken")
 

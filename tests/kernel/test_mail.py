@@ -1,4 +1,4 @@
-"""E-mail goes to the mail server that the options name, as they say."""
+"""E-mail is sent as the options configure it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def serving(authority: Authority, name: str) -> ssl.SSLContext:
 
 
 def send(mailbox: Mailbox, *, host: str = "localhost", **options: str) -> int:
-    """The exit status of a command that sends one e-mail with these options."""
+    """Sends one e-mail with these options. Returns the command's exit status."""
     environ = {
         "CODER_EMAIL_FROM": "from@example.com",
         "CODER_EMAIL_SMARTHOST": f"{host}:{mailbox.port}",

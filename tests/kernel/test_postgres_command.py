@@ -1,4 +1,4 @@
-"""`manage.py postgres`, as a process of its own beside the tests' settings."""
+"""`manage.py postgres`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.postgres.clients import variables_of
+from kernel.postgres.place import variables_of
 from tests.support.processes import free_port, own_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ type Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(open_directory: Path) -> Iterator[Start]:
-    """Starts the command on the data directory; what a failed test leaves running is ended."""
+    """Starts the command on the data directory, and ends it after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
@@ -61,7 +61,7 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     server.send_signal(signal.SIGTERM)
     served = ended(server)
     assert served.returncode == 0
-    assert "the last one to leave stops it" in served.stdout
+    assert "The server stops with the last process" in served.stdout
     after = ended(start("url"))
     assert after.stdout == running.stdout
     assert "It is not running" in after.stderr
@@ -69,7 +69,7 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     assert "Nothing to do" in ended(start("upgrade")).stdout
 
 
-def test_stop_ends_those_who_serve(start: Start) -> None:
+def test_stop_ends_serve(start: Start) -> None:
     server = start("serve")
     assert server.stdout
     assert "is ready in" in server.stdout.readline()
@@ -81,7 +81,7 @@ def test_stop_ends_those_who_serve(start: Start) -> None:
         assert f"in use by {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
-    assert "Somebody else stopped it." in served.stdout
+    assert "`postgres stop` has stopped it." in served.stdout
 
 
 def test_failed_query_is_a_failed_command(start: Start) -> None:
@@ -90,7 +90,7 @@ def test_failed_query_is_a_failed_command(start: Start) -> None:
     assert "syntax error" in failed.stderr
 
 
-def test_arguments_are_for_psql_alone(start: Start) -> None:
+def test_only_programs_take_arguments(start: Start) -> None:
     refused = ended(start("stop", "now"))
     assert refused.returncode == 2
     assert "stop takes no arguments, and got now." in refused.stderr
@@ -101,7 +101,7 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-# --- Backups ----------------------------------------------------------------------------------
+# --- PostgreSQL's programs --------------------------------------------------------------------
 
 
 def client(*arguments: str, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ def client(*arguments: str, url: str, cwd: Path) -> subprocess.CompletedProcess[
     )
 
 
-def test_backup_goes_from_one_database_into_another(tmp_path: Path) -> None:
+def test_dump_of_one_database_is_restored_into_another(tmp_path: Path) -> None:
     with own_database() as first, own_database() as second:
         client("psql", "-qc", "CREATE TABLE t AS SELECT 7 n", url=first, cwd=tmp_path)
         dumped = client("dump", "--format=custom", "--file=a.dump", url=first, cwd=tmp_path)
@@ -127,7 +127,7 @@ def test_backup_goes_from_one_database_into_another(tmp_path: Path) -> None:
         assert "CREATE TABLE public.t" in script
 
 
-def test_secret_of_the_url_is_on_no_command_line(tmp_path: Path) -> None:
+def test_password_of_the_url_is_on_no_command_line(tmp_path: Path) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:5433/x?sslmode=disable&application_name=a"
     assert variables_of(url) == {
         "PGHOST": "127.0.0.1",

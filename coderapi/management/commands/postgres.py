@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
@@ -11,74 +10,86 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from kernel import postgres
-from kernel.commands import BaseCommand, UsageError
-from kernel.datadir import DataDirectoryError, data_dir
+from kernel.commands import UsageError
 from kernel.loops import repeat
-from kernel.postgres.clients import CLIENTS, run_client, variables_of
+from kernel.postgres.clients import CLIENTS, run_client, target
+from kernel.postgres.commands import PostgresCommand, add_yes_argument
 from kernel.release import PROGRAM
 
 ACTIONS = {
     "psql": "open a shell in the service's database; what follows goes to psql",
-    "dump": "write a backup of that database; what follows goes to pg_dump",
-    "restore": "read such a backup; what follows goes to pg_restore",
-    "url": "print the private database's address, password included; start nothing",
-    "serve": "keep the private database running until Ctrl-C or SIGTERM",
-    "stop": "stop it, even if others use it",
+    "dump": "write a dump of that database; what follows goes to pg_dump",
+    "restore": "read such a dump; what follows goes to pg_restore",
+    "restore --replace FILE": "restore a dump in the place of all data, if the service is stopped; "
+    "asks first, unless --yes follows",
+    "url": "print the private database's URL, password included; start nothing",
+    "serve": "run the private database until Ctrl-C or SIGTERM",
+    "stop": "stop it, even if other processes use it",
     "upgrade": "move its data to the newest PostgreSQL on this machine",
 }
 WATCH_SECONDS = 2.0
 
 
-class Command(BaseCommand):
+class Command(PostgresCommand):
     help = (
-        "Backups and a shell for the service's database, and care for the private one. The "
-        "database is that of DATABASE_URL, or else the private one of the data directory. `psql`, "
-        "`dump` and `restore` are PostgreSQL's own programs, and end with their exit status."
+        "Dumps and a shell for the service's database, and care for the private one. The database "
+        "is that of DATABASE_URL, or the private one of the data directory. `psql`, `dump` and "
+        "`restore` are PostgreSQL's own programs, and end with their exit status. `backup` is "
+        "simpler, and tests what it wrote."
         "\n\nActions:\n"
-    ) + "\n".join(f"  {action:8} {what}" for action, what in ACTIONS.items())
+    ) + "\n".join(f"  {action}: {text}" for action, text in ACTIONS.items())
     examples = (
         "dump --format=custom --file=coderapi.dump\n"
-        "restore --clean --if-exists --exit-on-error --single-transaction coderapi.dump\n"
+        "restore --replace coderapi.dump\n"
         "psql -c 'SELECT count(*) FROM tokens_apikey'"
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="one of the above")
-        # One parser and no sub-parsers: those take psql's options for their own.
+        actions = [action for action in ACTIONS if " " not in action]
+        parser.add_argument("action", choices=actions, metavar="ACTION", help="one of the above")
+        # No sub-parsers: they would parse the options of psql.
         parser.add_argument(
             "arguments", nargs=argparse.REMAINDER, metavar="…", help="for PostgreSQL's program"
         )
 
-    def handle(self, *args: Any, action: str, arguments: list[str], **options: Any) -> str | None:
-        if arguments and action not in CLIENTS:
+    def act(
+        self, directory: Path, *, action: str, arguments: list[str], **options: Any
+    ) -> str | None:
+        if action == "restore" and "--replace" in arguments:
+            return self._replace(directory, arguments)
+        if action in CLIENTS:
+            # A dump is often restored where no database exists yet.
+            make = action == "restore"
+            with target(settings.DIRECT_DATABASE_URL, directory, make=make) as on:
+                sys.exit(run_client(CLIENTS[action], arguments, on=on))
+        if arguments:
             raise UsageError(f"{action} takes no arguments, and got {' '.join(arguments)}.")
-        # Unless it ends as by an error, a killed command would leave its server running.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        try:
-            directory = data_dir(os.environ)
-            if action in CLIENTS:
-                sys.exit(_client(CLIENTS[action], directory, arguments))
-            return self._act(action, directory)
-        except (postgres.PostgresError, DataDirectoryError) as error:
-            raise CommandError(str(error)) from error
-
-    def _act(self, action: str, directory: Path) -> str:
-        do: dict[str, Callable[[Path], str]] = {
+        actions: dict[str, Callable[[Path], str]] = {
             "url": self._url,
             "serve": self._serve,
             "stop": self._stop,
             "upgrade": self._upgrade,
         }
-        return do[action](directory)
+        return actions[action](directory)
+
+    def _replace(self, directory: Path, arguments: Sequence[str]) -> str:
+        parser = CommandParser(prog=f"{self._parser.prog} restore", allow_abbrev=False)
+        parser.add_argument("--replace", metavar="FILE", type=Path, required=True)
+        add_yes_argument(parser)
+        given = parser.parse_args(arguments)
+        with (
+            given.replace.open("rb") as dump,
+            target(settings.DIRECT_DATABASE_URL, directory, make=True) as on,
+        ):
+            return self.replace_database(on, dump, source=str(given.replace), yes=given.yes)
 
     def _url(self, directory: Path) -> str:
         url, listening = postgres.address(directory)
         if not listening:
-            self.stderr.write(f"It is not running: `{PROGRAM} postgres serve` starts it.")
+            self.stderr.write(f"It is not running. `{PROGRAM} postgres serve` starts it.")
         return url
 
     def _serve(self, directory: Path) -> str:
@@ -87,26 +98,26 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: ended.set())
         handle = postgres.acquire(directory)
         try:
-            self.stdout.write(f"PostgreSQL {handle.version_major} is ready in {directory}.")
+            self.stdout.write(f"PostgreSQL {handle.programs.major} is ready in {directory}.")
             self.stdout.flush()
             return self._watch(handle, ended)
         finally:
             handle.release()
 
     def _watch(self, handle: postgres.Handle, ended: threading.Event) -> str:
-        said = "Left it; the last one to leave stops it."
+        result = "Released. The server stops with the last process that uses it."
 
         def look() -> None:
-            nonlocal said
+            nonlocal result
             health = self._health(handle)
             if health == "stopped":
-                said = "Somebody else stopped it."
+                result = "`postgres stop` has stopped it."
                 ended.set()
             elif health == "revived":
-                self.stderr.write("PostgreSQL had ended, and runs again.")
+                self.stderr.write("PostgreSQL had ended and was started again.")
 
         repeat(look, every=WATCH_SECONDS, stop=ended)
-        return said
+        return result
 
     def _health(self, handle: postgres.Handle) -> str:
         try:
@@ -124,23 +135,5 @@ class Command(BaseCommand):
     def _upgrade(self, directory: Path) -> str:
         kept = postgres.upgrade(directory, now=datetime.now(tz=UTC))
         if kept is None:
-            return "Nothing to do: no newer PostgreSQL is on this machine."
-        return f"Upgraded. The old cluster is kept as {kept}; remove it when all is well."
-
-
-def _client(program: str, directory: Path, arguments: Sequence[str]) -> int:
-    """Returns the program's exit status."""
-    if settings.DIRECT_DATABASE_URL:
-        programs = postgres.newest_programs(directory)
-        environ = {**os.environ, **variables_of(settings.DIRECT_DATABASE_URL)}
-        return run_client(programs / program, arguments, environ=environ)
-    # A backup is often restored where nothing is yet.
-    handle = postgres.acquire(directory, make=program == "pg_restore")
-    # What leads elsewhere stays outside.
-    outside = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
-    try:
-        return run_client(
-            handle.binaries / program, arguments, environ=outside | handle.environment
-        )
-    finally:
-        handle.release()
+            return "Nothing to do: this machine has no newer PostgreSQL."
+        return f"Upgraded. The old cluster is kept in {kept}: remove it once the service runs well."

@@ -69,7 +69,7 @@ class Command(LinesCommand):
     examples = "reports.jsonl\n- <reports.jsonl"
     adds_bad_lines = True
 
-    def take_in(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
+    def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         if ".csv" in Path(source.name).suffixes:
             raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
         run = import_reports(records(source), advance=progress.advance, set_aside=bad.add)

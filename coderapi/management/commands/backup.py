@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from kernel import humanize
+from kernel.datadir import secret
+from kernel.postgres import backup
+from kernel.postgres.clients import target
+from kernel.postgres.commands import PostgresCommand
+
+
+class Command(PostgresCommand):
+    help = (
+        "Writes the database and the secret key to one file that only you can read, and restores "
+        "it once into a scratch server to test it. The service may run meanwhile. The scratch "
+        "server needs as much room in the temporary directory (TMPDIR) as the database."
+    )
+    examples = "coderapi-2026-01-31.backup"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", type=Path, help="the new file")
+
+    def act(self, directory: Path, *, file: Path, **options: Any) -> str:
+        with target(settings.DIRECT_DATABASE_URL, directory) as on:
+            found = backup.write(
+                file,
+                on,
+                secret_key=_secret_key(directory),
+                release=settings.VERSION,
+                now=timezone.now(),
+            )
+        size = humanize.size(file.stat().st_size)
+        return f"Wrote {file} ({size}). A test restored {found} from it."
+
+
+def _secret_key(directory: Path) -> str:
+    if key := str(settings.OPTIONS["CODERAPI_SECRET_KEY"]):
+        return key
+    if settings.DIRECT_DATABASE_URL:
+        raise CommandError("Set CODERAPI_SECRET_KEY as for the service: a backup holds it.")
+    return secret(directory, "secret_key", None)

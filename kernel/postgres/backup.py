@@ -1,0 +1,247 @@
+"""Backups: a dump of the database and the secret key in one file, tested by a restore.
+
+A backup is a zip archive that only its owner may read. `write` makes it under another name and
+restores it into a scratch server. Only then it gets its name, so every FILE is a tested backup.
+
+`replace` drops all tables of a database and restores a dump, in one transaction. If a step fails,
+nothing is changed.
+
+Owners and privileges of the tables are not restored: the tables belong to the service's role.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import psycopg
+
+from kernel.datadir import PASSABLE
+from kernel.db.replicas import PREFIX
+from kernel.postgres.account import PostgresError
+from kernel.postgres.clients import Target, target
+from kernel.postgres.place import unfollowed
+from kernel.release import PROGRAM
+
+ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
+
+# Tables first: they own sequences, and their triggers need functions. Members of extensions stay.
+_OBJECTS = """
+SELECT relkind = 'S' AS is_late, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+                   WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+       relname AS name, c.oid::regclass::text AS quoted, relispartition AS is_part
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+  AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+UNION ALL
+SELECT true, 'ROUTINE', proname, p.oid::regprocedure::text, false
+FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+"""
+# The names are read before the first object is dropped.
+_DROP_ALL = f"""
+BEGIN;
+SET LOCAL lock_timeout = '10s';
+DO $$
+DECLARE statements text[]; statement text;
+BEGIN
+  SELECT array_agg(format('DROP %s IF EXISTS %s CASCADE', kind, quoted) ORDER BY is_late)
+  INTO statements FROM ({_OBJECTS}) objects;
+  FOREACH statement IN ARRAY coalesce(statements, ARRAY[]::text[]) LOOP EXECUTE statement; END LOOP;
+END $$;
+"""  # noqa: S608 - a constant
+
+
+class Counts(NamedTuple):
+    """The contents of a database. A partitioned table counts once."""
+
+    tables: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.tables} tables with {self.rows:,} rows"
+
+
+class Contents(NamedTuple):
+    """A backup that is being read. `about` has the members `release` and `made_at`."""
+
+    about: dict[str, str]
+    secret_key: str
+    dump: IO[bytes]
+
+
+# --- The database -----------------------------------------------------------------------------
+
+
+def count(on: Target) -> Counts:
+    with psycopg.connect(on.url) as connection:
+        tables = connection.execute(
+            f"SELECT quoted FROM ({_OBJECTS}) o WHERE kind = 'TABLE' AND NOT is_part"  # noqa: S608
+        ).fetchall()
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608 - quoted
+            for (name,) in tables
+        ]
+    return Counts(len(tables), sum(row[0] for row in counts if row))
+
+
+def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
+    """Returns whether the database holds tables of the service, whose names begin as given.
+
+    Raises: PostgresError while the service runs, or if the database holds tables of others.
+    """
+    with psycopg.connect(on.url) as connection:
+        users = connection.execute(
+            "SELECT DISTINCT substr(application_name, %s) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND starts_with(application_name, %s)",
+            [len(PREFIX) + 1, PREFIX],
+        ).fetchall()
+        tables = [
+            name
+            for (name,) in connection.execute(
+                f"SELECT name FROM ({_OBJECTS}) o WHERE kind NOT IN ('SEQUENCE', 'ROUTINE')"  # noqa: S608
+            )
+        ]
+    if users:
+        names = ", ".join(sorted(name.partition("#")[0] for (name,) in users))
+        raise PostgresError(
+            f"Stop the service first. These processes (host:process) use its database: {names}."
+        )
+    if foreign := [name for name in tables if not name.startswith(tuple(own_prefixes))]:
+        raise PostgresError(
+            f"The database holds tables that are not of this service, such as {foreign[0]}. A "
+            "restore would drop them: give the service a database of its own."
+        )
+    return bool(tables)
+
+
+def replace(on: Target, dump: IO[bytes]) -> None:
+    """Restores the dump in the place of all tables. Raises: PostgresError; nothing is changed then.
+
+    pg_restore writes a script for psql, which runs it in one transaction.
+    """
+    psql = [
+        *(on.programs.program("psql"), "--no-psqlrc", "--quiet", f"--output={os.devnull}"),
+        *("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"),
+    ]
+    is_complete = False
+    with tempfile.TemporaryFile() as errors:
+        with (
+            suppress(BrokenPipeError),  # psql has ended, and its status says so.
+            _started(psql, on, stdin=subprocess.PIPE, stderr=errors) as reader,
+        ):
+            assert reader.stdin  # noqa: S101
+            reader.stdin.write(_DROP_ALL.encode())
+            is_complete = _write_script(on, dump, into=reader.stdin, errors=errors)
+            if is_complete:
+                reader.stdin.write(b"COMMIT;\n")
+        if reader.returncode or not is_complete:
+            raise PostgresError(f"Nothing is changed: the restore failed.\n{_text_of(errors)}")
+
+
+def _write_script(on: Target, dump: IO[bytes], *, into: IO[bytes], errors: IO[bytes]) -> bool:
+    """Returns whether pg_restore has written all of the script."""
+    command = [on.programs.program("pg_restore"), "--no-owner", "--no-privileges", "--file=-"]
+    with _started(command, on, stdin=subprocess.PIPE, stdout=into, stderr=errors) as program:
+        assert program.stdin  # noqa: S101
+        with suppress(BrokenPipeError):
+            shutil.copyfileobj(dump, program.stdin)
+    return program.returncode == 0
+
+
+def _started(command: Sequence[Any], on: Target, **pipes: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=on.environ, bufsize=0, **pipes)  # noqa: S603 - our own
+
+
+def _text_of(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode(errors="replace").strip()
+
+
+# --- The file ---------------------------------------------------------------------------------
+
+
+def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> Counts:
+    """Writes a backup and restores it once. Returns the contents of the restored database.
+
+    Raises: PostgresError, OSError. Then FILE does not exist.
+    """
+    if os.path.lexists(file):
+        raise PostgresError(f"{file} exists already: name another file.")
+    _check_version(on)
+    about = {"release": release, "made_at": now.isoformat(timespec="seconds")}
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with (
+            open(draft, "xb", opener=unfollowed) as stream,
+            zipfile.ZipFile(stream, "w") as archive,
+        ):
+            archive.writestr(ABOUT, json.dumps(about))
+            archive.writestr(SECRET_KEY, secret_key)
+            with archive.open(DUMP, "w", force_zip64=True) as dump:
+                _dump(on, dump)
+        found = _restored_once(draft, on)
+        draft.rename(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return found
+
+
+def _check_version(on: Target) -> None:
+    with psycopg.connect(on.url) as connection:
+        major = connection.info.server_version // 10_000
+    if major > on.programs.major:
+        raise PostgresError(
+            f"The server is PostgreSQL {major}, and the newest pg_dump here is of {on.programs}. "
+            f"Install the programs of PostgreSQL {major}."
+        )
+
+
+def _dump(on: Target, into: IO[bytes]) -> None:
+    command = [on.programs.program("pg_dump"), "--format=custom"]
+    with tempfile.TemporaryFile() as errors:
+        with _started(command, on, stdout=subprocess.PIPE, stderr=errors) as program:
+            assert program.stdout  # noqa: S101
+            shutil.copyfileobj(program.stdout, into)
+        if program.returncode:
+            raise PostgresError(f"The dump failed.\n{_text_of(errors)}")
+
+
+def _restored_once(file: Path, on: Target) -> Counts:
+    with tempfile.TemporaryDirectory(prefix="coderapi-scratch-") as folder:
+        # For root, PostgreSQL runs as another account.
+        Path(folder).chmod(PASSABLE)
+        with target("", Path(folder), make=True, durable=False) as found, opened(file) as contents:
+            scratch = dataclasses.replace(found, programs=on.programs)
+            replace(scratch, contents.dump)
+            return count(scratch)
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Contents]:
+    """Opens a backup. Raises: PostgresError if the file is another one or damaged, OSError."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):
+                raise zipfile.BadZipFile("an entry is missing")
+            about, key = json.loads(archive.read(ABOUT)), archive.read(SECRET_KEY).decode()
+            with archive.open(DUMP) as dump:
+                yield Contents(about, key, dump)
+    except zipfile.BadZipFile as error:
+        raise PostgresError(
+            f"{file} is not a complete backup ({error}). For a dump of pg_dump, use "
+            f"`{PROGRAM} postgres restore --replace`."
+        ) from None

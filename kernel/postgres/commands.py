@@ -1,0 +1,58 @@
+"""The base of the commands that open the service's database without Django's connection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import IO, Any
+
+from django.apps import apps
+from django.core.management.base import CommandError, CommandParser
+
+from kernel.commands import BaseCommand
+from kernel.datadir import DataDirectoryError, data_dir
+from kernel.postgres import backup
+from kernel.postgres.account import PostgresError
+from kernel.postgres.clients import Target
+
+
+class PostgresCommand(BaseCommand):
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        # Unless it ends as by an error, a killed command would leave its server running.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        try:
+            return self.act(data_dir(os.environ), **options)
+        except (PostgresError, DataDirectoryError, OSError) as error:
+            raise CommandError(str(error)) from error
+
+    def act(self, *directory: Any, **options: Any) -> str | None:
+        """Runs the command with the data directory and its options. Returns the summary."""
+        raise NotImplementedError
+
+    def replace_database(self, on: Target, dump: IO[bytes], *, source: str, yes: bool) -> str:
+        """Restores the dump in the place of all data, after a question. Returns the summary."""
+        prefixes = [f"{app.label}_" for app in apps.get_app_configs()] + ["django_"]
+        has_data = backup.check_replaceable(on, own_prefixes=prefixes)
+        if has_data and not yes:
+            _confirm(f"This deletes all data of the service, and restores {source} in their place.")
+        backup.replace(on, dump)
+        return f"Restored {backup.count(on)} from {source}."
+
+
+def add_yes_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--yes", "--no-input", action="store_true", help="replace existing data without a question"
+    )
+
+
+def _confirm(warning: str) -> None:
+    """Raises: CommandError unless the answer is yes."""
+    try:
+        answer = input(f"{warning}\nType yes to continue: ")
+    except EOFError:
+        raise CommandError(f"{warning} Add --yes to confirm that.") from None
+    if answer.strip().lower() != "yes":
+        raise CommandError("Nothing is changed.")

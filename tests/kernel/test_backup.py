@@ -1,0 +1,252 @@
+"""Backups of our own schema with rows in every table, and restores over existing data."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kernel.db.replicas import PREFIX
+from kernel.postgres import PostgresError, backup
+from kernel.postgres.clients import target
+from tests.support.commands import manage
+from tests.support.factories import utc
+from tests.support.processes import database_name, migrated_database, own_database
+
+KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
+OTHER_KEY = f"another-{KEY}"
+
+# --- Rows in every table ----------------------------------------------------------------------
+
+TABLES = """
+SELECT c.oid::regclass::text, relkind = 'p' FROM pg_class c
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+"""
+# The columns that need a value, each with its type, and the table and column that it refers to.
+COLUMNS = """
+SELECT attname, format_type(atttypid, NULL), confrelid::regclass::text,
+       (SELECT attname FROM pg_attribute WHERE attrelid = confrelid AND attnum = confkey[1])
+FROM pg_attribute a
+LEFT JOIN pg_constraint ON contype = 'f' AND conrelid = attrelid AND conkey = ARRAY[attnum]
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+  AND attnotnull AND NOT atthasdef AND attidentity = ''
+"""
+OF_TYPE = {
+    "boolean": "true",
+    "bytea": "'\\x00'",
+    "character varying": "'x'",
+    "date": "current_date",
+    "inet": "'192.0.2.1'",
+    "jsonb": "'{}'",
+    "text": "'x'",
+    "timestamp with time zone": "now()",
+    "uuid": "gen_random_uuid()",
+}
+# Constraints allow no others.
+OF_COLUMN = {
+    "stats_snapshot.aggregated_from": "now() - interval '1 hour'",
+    "stats_workspacestate.transition": "'start'",
+    "users_user.status": "'active'",
+}
+
+
+def counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """Returns the number of rows of each table."""
+    names = [name for name, _ in connection.execute(TABLES)]
+    rows = [connection.execute(f"SELECT count(*) FROM {name}").fetchone() for name in names]  # noqa: S608
+    return {name: row[0] for name, row in zip(names, rows, strict=True) if row}
+
+
+def fill(url: str) -> None:
+    """Adds a row to every table that has none."""
+    with psycopg.connect(url) as connection:
+        for table, is_partitioned in connection.execute(TABLES).fetchall():
+            if is_partitioned:
+                connection.execute(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT")
+        while empty := [name for name, rows in counts(connection).items() if not rows]:
+            added = [name for name in empty if add_row(connection, name)]
+            assert added, empty
+
+
+def add_row(connection: psycopg.Connection[Any], table: str) -> bool:
+    """Returns whether the row could be added: a table that it refers to may still be empty."""
+    columns = connection.execute(COLUMNS, [table]).fetchall()
+    names = ", ".join(f'"{name}"' for name, *_ in columns)
+    values = ", ".join(value(table, *column) for column in columns)
+    try:
+        with connection.transaction():
+            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")  # noqa: S608
+    except psycopg.errors.NotNullViolation:
+        return False
+    return True
+
+
+def value(table: str, column: str, kind: str, referred: str | None, key: str | None) -> str:
+    if referred:
+        return f"(SELECT {key} FROM {referred} LIMIT 1)"  # noqa: S608
+    if kind.endswith("[]"):
+        return f"ARRAY[]::{kind}"
+    return OF_COLUMN.get(f"{table}.{column}") or OF_TYPE.get(kind, "1")
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[str]:
+    """A database with our schema and rows in every table. Its name is also a template's."""
+    with migrated_database() as url:
+        fill(url)
+        yield url
+
+
+def contents(url: str) -> dict[str, object]:
+    """Returns a digest of each table's rows."""
+    digest = "SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {} t"
+    with psycopg.connect(url) as connection:
+        names = [name for name, _ in connection.execute(TABLES)]
+        return {name: connection.execute(digest.format(name)).fetchone() for name in names}
+
+
+def execute(url: str, statement: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(statement)
+
+
+# --- A named server ---------------------------------------------------------------------------
+
+
+def test_backup_goes_round_trip_over_existing_data(full: str, tmp_path: Path) -> None:
+    before, file = contents(full), tmp_path / "a.backup"
+    umask = os.umask(0)
+    try:
+        made = manage("backup", str(file), DATABASE_URL=full, CODERAPI_SECRET_KEY=KEY)
+    finally:
+        os.umask(umask)
+    assert made.returncode == 0, made.stderr
+    tables, rows = len(before), sum(counts_of(full).values())
+    assert f"A test restored {tables} tables with {rows} rows from it." in made.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["a.backup"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = manage("backup", str(file), DATABASE_URL=full, CODERAPI_SECRET_KEY=KEY)
+    assert "a.backup exists already: name another file." in again.stderr
+
+    with own_database(like=database_name(full)) as other:
+        execute(other, "DELETE FROM tokens_expirynotice; INSERT INTO auth_group VALUES (9, 'new')")
+        assert contents(other) != before
+        given = {"DATABASE_URL": other, "CODERAPI_SECRET_KEY": OTHER_KEY}
+        done = manage("restore", str(file), "--yes", **given)
+        assert done.returncode == 0, done.stderr
+        assert f"Restored {tables} tables with {rows} rows from {file} of 20" in done.stdout
+        assert "another secret key than CODERAPI_SECRET_KEY" in done.stdout
+        assert KEY not in done.stdout
+        assert contents(other) == before
+        assert manage("migrate", "--check", **given).returncode == 0
+
+
+def counts_of(url: str) -> dict[str, int]:
+    with psycopg.connect(url) as connection:
+        return counts(connection)
+
+
+@pytest.fixture
+def replaceable(full: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A database with data, and a dump of an earlier state of it."""
+    with own_database(like=database_name(full)) as url:
+        dump = str(tmp_path / "a.dump")
+        dumped = manage("postgres", "dump", "-Fc", f"--file={dump}", DATABASE_URL=url)
+        assert dumped.returncode == 0, dumped.stderr
+        execute(url, "INSERT INTO auth_group VALUES (9, 'new')")
+        yield url, dump
+
+
+def test_dump_replaces_existing_data_after_a_yes(full: str, replaceable: tuple[str, str]) -> None:
+    url, dump = replaceable
+    changed = contents(url)
+    command = ["postgres", "restore", "--replace", dump]
+    for typed in ("", "no\n"):
+        refused = manage(*command, typed=typed, DATABASE_URL=url)
+        assert refused.returncode == 1
+        assert contents(url) == changed
+    assert manage(*command, typed="yes\n", DATABASE_URL=url).returncode == 0
+    assert contents(url) == contents(full)
+
+
+def test_restore_waits_for_nothing_and_replaces_nothing_while_the_service_runs(
+    replaceable: tuple[str, str],
+) -> None:
+    url, dump = replaceable
+    before = contents(url)
+    with psycopg.connect(url, application_name=f"{PREFIX}host:17#abc"):
+        refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
+    assert refused.returncode == 1
+    assert "Stop the service first. These processes" in refused.stderr
+    assert "its database: host:17." in refused.stderr
+    assert contents(url) == before
+
+
+@pytest.mark.parametrize("cut", [0, 100, 20_000])
+def test_damaged_dump_changes_nothing(replaceable: tuple[str, str], cut: int) -> None:
+    url, dump = replaceable
+    before = contents(url)
+    os.truncate(dump, cut)
+    refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
+    assert refused.returncode == 1
+    assert "Nothing is changed: the restore failed." in refused.stderr
+    assert contents(url) == before
+
+
+def test_tables_of_others_are_not_dropped(replaceable: tuple[str, str]) -> None:
+    url, dump = replaceable
+    execute(url, "CREATE TABLE workspaces ()")
+    refused = manage("postgres", "restore", "--replace", dump, "--yes", DATABASE_URL=url)
+    assert "tables that are not of this service, such as workspaces" in refused.stderr
+
+
+def test_file_that_is_no_backup_is_refused(replaceable: tuple[str, str]) -> None:
+    url, dump = replaceable
+    refused = manage("restore", dump, DATABASE_URL=url, CODERAPI_SECRET_KEY=KEY)
+    assert refused.returncode == 1
+    assert "a.dump is not a complete backup" in refused.stderr
+    assert "postgres restore --replace" in refused.stderr
+
+
+def test_newer_server_than_the_programs_is_named(full: str, tmp_path: Path) -> None:
+    with target(full, tmp_path) as on:
+        old = dataclasses.replace(on.programs, version=(14, 1))
+        older = dataclasses.replace(on, programs=old)
+        with pytest.raises(PostgresError, match=r"Install the programs of PostgreSQL \d+\."):
+            backup.write(tmp_path / "b", older, secret_key=KEY, release="1", now=utc(2026))
+    assert not list(tmp_path.iterdir())
+
+
+# --- The private server -----------------------------------------------------------------------
+
+
+def test_private_database_moves_to_another_data_directory(
+    open_directory: Path, tmp_path: Path
+) -> None:
+    first, second = open_directory / "first", open_directory / "second"
+    file = str(tmp_path / "a.backup")
+    for directory in (first, second):
+        environ = {
+            "CODERAPI_DATA_DIR": str(directory),
+            "DATABASE_URL": "",
+            "CODERAPI_SECRET_KEY": "",
+        }
+        if directory is first:
+            assert manage("migrate", "--verbosity=0", **environ).returncode == 0
+            made = manage("backup", file, **environ)
+            assert made.returncode == 0, made.stderr
+        else:
+            done = manage("restore", file, **environ)
+            assert done.returncode == 0, done.stderr
+    assert (second / "secret_key").read_text() == (first / "secret_key").read_text()
+    assert (second / "secret_key").stat().st_mode & 0o777 == 0o600
+    listed = manage("list_tokens", **environ)
+    assert listed.returncode == 0, listed.stderr
+    with zipfile.ZipFile(file) as archive:
+        assert archive.read("secret_key").decode() == (first / "secret_key").read_text().strip()
