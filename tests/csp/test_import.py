@@ -249,7 +249,7 @@ def test_bad_items_of_an_array_are_set_aside_and_the_others_counted(tmp_path: Pa
     assert len(aside) == 4
     told = Path(f"{file}.rejected").read_text()
     assert "The item is not a report." in told
-    assert "'2026-02-30', and not a time" in told
+    assert "'2026-02-30' is not a time" in told
 
 
 def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
