@@ -98,3 +98,12 @@ def test_screenshot_is_small_and_shown(image: str) -> None:
     assert 10_000 < file.stat().st_size < 150_000
     documents = [read("README.md"), *(path.read_text() for path in IMAGES.parent.glob("*.md"))]
     assert sum(f"images/{file.name})" in text for text in documents) >= 2
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_paths_exist(document: str) -> None:
+    words = re.findall(r"`([\w<>.-]+(?:/[\w<>.-]*)+)`", read(document))
+    paths = {word.replace("<app>", "*").replace("<endpoint>", "*") for word in words}
+
+    assert paths
+    assert {path for path in paths if not any(BASE_DIR.glob(path))} == set()
