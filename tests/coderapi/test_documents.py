@@ -16,6 +16,11 @@ from options.catalogue import CATALOGUE
 from tests.support.processes import PACKAGES
 from tests.support.screenshots import IMAGES, PAGES
 
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(path.relative_to(BASE_DIR)) for path in (BASE_DIR / "docs").glob("*.md")),
+]
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
 
 
@@ -76,14 +81,7 @@ def test_every_promise_of_security_names_tests_that_are_there() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        *sorted(str(path.relative_to(BASE_DIR)) for path in (BASE_DIR / "docs").glob("*.md")),
-    ],
-)
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     folder = (BASE_DIR / document).parent
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", read(document))
@@ -98,3 +96,10 @@ def test_screenshot_is_small_and_shown(image: str) -> None:
     assert 10_000 < file.stat().st_size < 150_000
     documents = [read("README.md"), *(path.read_text() for path in IMAGES.parent.glob("*.md"))]
     assert sum(f"images/{file.name})" in text for text in documents) >= 2
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_named_paths_exist(document: str) -> None:
+    paths = re.findall(r"`((?:[\w<>-]+/)+(?:[\w.-]+\.\w+)?)`", read(document))
+
+    assert [path for path in paths if not any(BASE_DIR.glob(path.replace("<app>", "*")))] == []
