@@ -15,12 +15,13 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 
 from audit.services import Actor, actor_of
+from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
@@ -131,6 +132,14 @@ def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
 # --- The site ---------------------------------------------------------------------------------
 
 
+def _steps_for(request: HttpRequest) -> list[Step]:
+    """Returns the first steps for an owner, until all are done or the browser dismissed them."""
+    if DISMISSED_COOKIE in request.COOKIES or OWNER not in cast("User", request.user).roles:
+        return []
+    steps = first_steps()
+    return [] if all(step.done for step in steps) else steps
+
+
 class ServiceAdminSite(AdminSite):
     site_header = "coderapi"
     site_title = "coderapi"
@@ -146,12 +155,37 @@ class ServiceAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
-        return {**super().each_context(request), "swagger": swagger}
+        charts = reverse("admin:stats_snapshot_timelines")
+        return {**super().each_context(request), "swagger": swagger, "charts": charts}
+
+    def get_urls(self) -> list[Any]:
+        dismiss = self.admin_view(self.dismiss_first_steps)
+        own = path("first-steps/dismiss/", dismiss, name="dismiss_first_steps")
+        return [own, *super().get_urls()]
+
+    def dismiss_first_steps(self, request: HttpRequest) -> HttpResponse:
+        """Hides the first steps in this browser."""
+        response = HttpResponseRedirect(reverse("admin:index"))
+        if request.method == "POST":
+            response.set_cookie(
+                DISMISSED_COOKIE,
+                "dismissed",
+                max_age=10 * 366 * 86_400,
+                path=response.url,
+                httponly=True,
+                secure=settings.SECURE_COOKIES,
+                samesite=settings.SAMESITE,
+            )
+        return response
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {"cards": cards(timezone.now()), "build_version": settings.BUILD_VERSION}
+        context = {
+            "cards": cards(timezone.now()),
+            "build_version": settings.BUILD_VERSION,
+            "first_steps": _steps_for(request),
+        }
         return super().index(request, {**context, **(extra_context or {})})
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:

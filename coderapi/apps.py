@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -18,6 +19,7 @@ class CoderapiConfig(AppConfig):
     def ready(self) -> None:
         # The signal comes once for each app; one of them is enough.
         pre_migrate.connect(refuse_coders_database, sender=apps.get_app_config("users"))
+        import_module("coderapi.first_steps")  # It has a signal receiver.
 
 
 class ServiceAdminConfig(AdminConfig):

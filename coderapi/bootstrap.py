@@ -185,6 +185,16 @@ def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
     EnvFile.read_env(io.StringIO(text))
 
 
+def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
+    """Returns whether the file sets a variable that this environment lacks."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    names = re.findall(r"^(?:export )?([A-Za-z_0-9]+)=", text, re.MULTILINE)
+    return any(name not in environ for name in names)
+
+
 def _take_flags(
     command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
 ) -> list[str]:

@@ -124,15 +124,15 @@ class Listener:
 
     @property
     def url(self) -> str:
-        return f"{self.name.lower()}://{self.claim.address}"
+        """The URL for a client on this machine, never one with 0.0.0.0 or [::]."""
+        address = self.claim.address
+        return f"{self.name.lower()}://{Address(address.reachable_host, address.port)}"
 
     @property
-    def reachable_url(self) -> str:
-        """The URL for a client on this machine."""
+    def note(self) -> str:
+        """The text after the URL in a log: whether other machines can connect, too."""
         address = self.claim.address
-        host = address.reachable_host
-        host = f"[{host}]" if ":" in host else host
-        return f"{self.name.lower()}://{host}:{address.port}"
+        return "" if address.reachable_host == address.host else " (all addresses of this machine)"
 
     def orders(self) -> Orders:
         return {

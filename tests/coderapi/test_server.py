@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coderapi.server.addresses import Address, AddressError, Claim, split
+from coderapi.server.addresses import AddressError, Claim, Listener, split
 from kernel import postgres
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
@@ -87,9 +87,18 @@ def test_an_address_of_another_machine_is_refused() -> None:
         Claim("192.0.2.1:3000")
 
 
-def test_an_address_is_written_and_reached() -> None:
-    assert str(Address("::", 80)) == "[::]:80"
-    assert Address("::", 80).reachable_host == "::1"
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1:0", "http://127.0.0.1:{}"),
+        ("0.0.0.0:0", "http://127.0.0.1:{}"),
+        ("[::]:0", "http://[::1]:{}"),
+    ],
+)
+def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str) -> None:
+    claim = Claim(address)
+    assert Listener("HTTP", claim).url == url.format(claim.address.port)
+    claim.release()
 
 
 # --- Its life ---------------------------------------------------------------------------------
@@ -192,6 +201,14 @@ def test_two_servers_that_start_at_once_migrate_one_after_the_other(
         assert [server.get("/readyz") for server in servers] == [200, 200]
         for server in servers:
             server.kill_all()
+
+
+def test_malformed_host_is_refused(start: Start) -> None:
+    server = start(
+        "--web-only", "--redirect-to-access-url", "--access-url", "https://coder.example.com"
+    )
+    for host in ("[", "]", "a]", "[::1"):
+        assert server.ask("/api/v2/buildinfo", Host=host).status == 400, host
 
 
 # --- What is refused --------------------------------------------------------------------------
@@ -325,8 +342,8 @@ def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: P
     assert len(text.splitlines()) == 1
 
 
-def test_a_start_without_anybody_says_how_to_sign_in(start: Start) -> None:
-    says = "Nobody can sign in yet"
+def test_start_without_a_user_explains_how_to_make_one(start: Start) -> None:
+    says = "No user exists yet"
     alone = start("--web-only")
     assert alone.get() == 200
     assert says in alone.log.read_text()

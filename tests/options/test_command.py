@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coderapi.bootstrap import unread_env_file
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.commands import manage
 
@@ -86,6 +87,19 @@ def test_bad_environment_file_is_refused_without_its_text(
     (error,) = Said("options", CODERAPI_ENV_FILE=str(file)).errors
     assert said in error
     assert "MARKER" not in error
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [("# A=b\n", False), ("A=1\nexport B=2\n", False), ("A=1\nC=3\n", True), (None, False)],
+)
+def test_env_file_is_unread_when_the_environment_lacks_a_variable(
+    tmp_path: Path, text: str | None, unread: bool
+) -> None:
+    file = tmp_path / ".env"
+    if text is not None:
+        file.write_text(text)
+    assert unread_env_file(file, {"A": "other", "B": ""}) is unread
 
 
 def test_unknown_name_is_refused_with_the_nearest_one() -> None:
