@@ -303,7 +303,7 @@ def test_a_private_database_that_ends_comes_back_by_itself(
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "postgres" / "data" / "postmaster.pid"
     os.kill(int(file.read_text().splitlines()[0]), end)
-    private.wait_for_log("had ended, and runs again")
+    private.wait_for_log("had ended and was restarted")
     wait_for(lambda: private.get("/readyz") == 200)
     postgres.stop(open_directory)
     answer = private.ask("/readyz")

@@ -14,7 +14,7 @@ from coderapi.bootstrap import BASE_DIR, BOUND_URL, ENV_FILE, server_flags, unre
 from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.addresses import AddressError, Listener, claim_all
 from coderapi.server.certificates import CertificateError
-from coderapi.server.children import Orders
+from coderapi.server.children import Roles
 from coderapi.server.command import ServerCommand, private_database_watched
 from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.prometheus import metrics_role
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 class Command(ServerCommand):
     help = (
-        "Migrates the database, serves HTTP and runs the jobs, until SIGTERM or Ctrl-C. Takes "
-        "every option of Coder's server as a flag, a variable or from the YAML file of -c. "
-        f"`{PROGRAM} options` shows their values, and those of this service's own settings."
+        "Migrates the database, serves HTTP and runs the jobs until SIGTERM or Ctrl-C. Takes "
+        "every option of Coder's server as a flag, as an environment variable or from the YAML "
+        f"file of -c. `{PROGRAM} options` shows their values and those of coderapi's own settings."
     )
     examples = (
         "--http-address 0.0.0.0:3000 --access-url https://coder.example.com\n"
@@ -44,7 +44,7 @@ class Command(ServerCommand):
         parser.add_argument(
             "--web-only",
             action="store_true",
-            help=f"serve HTTP without the jobs; `{PROGRAM} worker` runs them elsewhere",
+            help=f"serve HTTP only; run the jobs elsewhere with `{PROGRAM} worker`",
         )
 
     def handle(self, *, web_only: bool, **options: Any) -> str | None:
@@ -60,13 +60,13 @@ class Command(ServerCommand):
         record_start(settings.CONFIG_SNAPSHOT, now=now)
         _log_start(listeners)
         discard_pool()
-        # The address that was bound is known only here, and is what an unset access URL means.
+        # Without an access URL the bound address is used, which only this process knows.
         os.environ[BOUND_URL] = listeners[-1].url
         sys.exit(_supervise(listeners, roles(listeners, web_only=web_only)))
 
 
-def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Orders]]) -> int:
-    """Returns the exit status, once every child has ended."""
+def _supervise(listeners: Sequence[Listener], children: Roles) -> int:
+    """Runs until every child has ended. Returns the exit status."""
     try:
         with metrics_role() as metrics, private_database_watched():
             return Supervisor(listeners, roles=children | metrics).run()
@@ -89,10 +89,13 @@ def _log_start(listeners: Sequence[Listener]) -> None:
     log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else listeners[-1].url)
 
 
-def roles(listeners: Sequence[Listener], *, web_only: bool) -> dict[str, tuple[str, Orders]]:
-    """Returns the children by name: each one's module, and its orders."""
-    jobs: Orders = {"flags": server_flags()}
+def roles(listeners: Sequence[Listener], *, web_only: bool) -> Roles:
+    """Returns the children that serve HTTP and run the jobs."""
+    jobs = {"flags": server_flags()}
     return {
-        **{listener.name: ("coderapi.server.http", listener.orders()) for listener in listeners},
+        **{
+            listener.name: ("coderapi.server.http", listener.worker_configuration())
+            for listener in listeners
+        },
         **({} if web_only else {"jobs": ("coderapi.server.worker", jobs)}),
     }
