@@ -173,7 +173,7 @@ def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str
         ("server --no-such-option", "--no-such-option: no such flag"),
         ("worker --http-address nonsense", "'nonsense' is no address"),
         ("options --tls-enable=maybe", "--tls-enable: TLS Enable: 'maybe'"),
-        ("list_token", "There is no command 'list_token'. Did you mean list_tokens?"),
+        ("list_token", "Unknown command 'list_token'. Did you mean list_tokens?"),
     ],
 )
 def test_wrong_command_line_before_settings_ends_with_two(arguments: str, said: str) -> None:

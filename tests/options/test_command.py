@@ -137,8 +137,8 @@ def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
         str(tmp_path / "none"),
     ]
     said = Said("options", "--check", str(good))
-    assert (said.status, said.out) == (0, f"{good}: nothing is wrong\n")
-    assert "--check: name the files to check." in Said("options", "--check").errors[-1]
+    assert (said.status, said.out) == (0, f"{good}: no mistakes\n")
+    assert "--check needs the names of the files to check." in Said("options", "--check").errors[-1]
     assert "neither --changed nor" in Said("options", "--check", "--json", str(good)).errors[-1]
 
 
@@ -178,6 +178,6 @@ def test_written_configuration_reads_back(tmp_path: Path) -> None:
 
 def test_unknown_flags_are_told_beside_all_other_mistakes() -> None:
     said = Said("server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z")
-    assert said.errors[0] == "manage.py: the configuration is refused"
+    assert said.errors[0] == "manage.py: the configuration has mistakes"
     places = {line.partition(":")[0].partition(" ")[0] for line in said.errors[1:]}
     assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}
