@@ -170,8 +170,8 @@ def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("server --no-such-option", "--no-such-option: no such flag"),
-        ("worker --http-address nonsense", "'nonsense' is no address"),
+        ("server --no-such-option", "--no-such-option: unknown flag"),
+        ("worker --http-address nonsense", "'nonsense' is not an address"),
         ("options --tls-enable=maybe", "--tls-enable: TLS Enable: 'maybe'"),
         ("list_token", "Unknown command 'list_token'. Did you mean list_tokens?"),
     ],

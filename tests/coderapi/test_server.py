@@ -246,7 +246,7 @@ def test_a_database_that_cannot_be_used_is_named_as_the_cause(start: Start, data
 
 def test_a_wrong_flag_is_refused_without_its_value(start: Start) -> None:
     text = refusal(start("--postgres-ulr=postgresql://me:hunter2@db/x"), status=2)
-    assert "--postgres-ulr: no such flag" in text
+    assert "--postgres-ulr: unknown flag" in text
     assert "hunter2" not in text
 
 

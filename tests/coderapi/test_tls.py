@@ -15,7 +15,7 @@ import pytest
 
 from coderapi.server.certificates import CertificateError, certificate
 from options.configuration import ConfigurationError, load
-from options.start import refusals
+from options.start import unsupported_values
 from tests.support.certificates import Authority
 from tests.support.obeying import Obeying, obeying
 
@@ -115,13 +115,13 @@ GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(more: dict[str, str], said: str) -> None:
-    assert refusals(load(GOOD)) == []
-    (found,) = refusals(load({**GOOD, **more}))
+    assert unsupported_values(load(GOOD)) == []
+    (found,) = unsupported_values(load({**GOOD, **more}))
     assert said in str(found)
 
 
 def test_ciphers_are_only_told_to_clients_while_tls_is_off() -> None:
-    assert refusals(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
+    assert unsupported_values(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
 
 
 def options(certificate_file: Path, key_file: Path, **more: str) -> Any:

@@ -42,7 +42,7 @@ def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path
     assert re.search(r"HTTP Address +127\.0\.0\.1:1 +flag +--http-address\n", coders)
     assert re.search(r"Access URL +https://a\.example +env +CODER_ACCESS_URL\n", coders)
     assert "CODERAPI_" not in coders
-    assert heading == "Settings of this service, which only environment variables set:"
+    assert heading == "Settings of coderapi, from environment variables only:"
     assert len(own.splitlines()) == 1 + len(OWN_OPTIONS)
     assert re.search(r"CODERAPI_WIRE +coderd +env +CODERAPI_WIRE\n", own)
     assert re.search(r"CODERAPI_CSP_RATE_LIMIT +6000 +default\n", own)
@@ -139,7 +139,7 @@ def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
     said = Said("options", "--check", str(good))
     assert (said.status, said.out) == (0, f"{good}: no mistakes\n")
     assert "--check needs the names of the files to check." in Said("options", "--check").errors[-1]
-    assert "neither --changed nor" in Said("options", "--check", "--json", str(good)).errors[-1]
+    assert "--changed or --json" in Said("options", "--check", "--json", str(good)).errors[-1]
 
 
 # --- The server's help and file ---------------------------------------------------------------

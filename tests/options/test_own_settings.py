@@ -23,7 +23,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
     ("name", "value", "said"),
     [
         ("DATABASE_URL", f"host=db password={PASSWORD}", "a URL such as postgresql://"),
-        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "a port is a number"),
+        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "with numeric ports"),
         ("DATABASE_URL", f"postgresql://u:{PASSWORD}@[db/x", "a URL such as"),
         ("CODERAPI_PG_DIRECT_URL", f"mysql://u:{PASSWORD}@db/x", "a URL such as postgresql://"),
         ("CACHE_URL", f"memcached://{PASSWORD}", "redis://"),
@@ -38,7 +38,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_CSP_RETENTION", "90", "unit"),
         ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
         ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http or https"),
-        ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "names no host"),
+        ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "has no host"),
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
         ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
         ("CODERAPI_NEW", "1", "no such setting"),
