@@ -117,7 +117,7 @@ ALERTS = (
         "1m",
         "critical",
         "{{ $labels.instance }} serves metrics, but has no web process",
-        "Read the server's log: it says why the web processes end.",
+        "Read the server's log for the reason why the web processes end.",
     ),
     Alert(
         "CoderapiDatabaseUnreachable",
@@ -311,7 +311,7 @@ def _unit(metric: DeclaredMetric) -> str:
 
 
 def _queries(metric: DeclaredMetric) -> dict[str, str]:
-    """Returns PromQL expressions by the name of what they show."""
+    """Returns PromQL expressions by their names in the legend."""
     selected = f'{metric.name}{{instance=~"$instance"}}'
     by = f" by ({', '.join(metric.labels)})" if metric.labels else ""
     if metric.type == "counter":

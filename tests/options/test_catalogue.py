@@ -61,7 +61,7 @@ def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
 
 def test_options_are_described_in_whole_sentences() -> None:
     assert not wrong(lambda option: option.obeyed and option.remark)
-    sentence = re.compile(r"[A-Z].*\.")
+    sentence = re.compile(r"([A-Z]|coderapi ).*\.")
     assert not wrong(lambda option: not sentence.fullmatch(option.description))
     assert not wrong(lambda option: option.remark and not sentence.fullmatch(option.remark))
     assert not wrong(lambda option: "  " in option.description + option.remark)
