@@ -184,8 +184,8 @@ NETWORKING_OPTIONS = (
         env="CODER_TLS_CIPHERS",
         yaml="tlsCiphers",
         json_path="tls.supported_ciphers",
-        remark="coderapi does not support a list of ciphers, and fails to start with one. Use a proxy "
-        "in front.",
+        remark="coderapi does not support a list of ciphers, and fails to start with one. Use a "
+        "proxy in front.",
     ),
     _tls_option(
         "TLS Allow Insecure Ciphers",
