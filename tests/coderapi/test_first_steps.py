@@ -53,7 +53,7 @@ def test_first_owner_file_goes_when_its_password_changes(
     assert (tmp_path / FIRST_OWNER_FILE).exists() is not is_theirs
 
 
-def test_each_step_is_done_when_its_state_says_so(first_owner: User, settings: Any) -> None:
+def test_each_step_is_done_by_its_state(first_owner: User, settings: Any) -> None:
     titles = [step.title for step in first_steps()]
     assert undone() == titles
 
