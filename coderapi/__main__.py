@@ -23,7 +23,8 @@ def main() -> None:
         try:
             _run()
         except ImproperlyConfigured as error:
-            sys.stderr.write(f"{_problem(str(error))}\n")
+            lines = f"the configuration has mistakes\n{error}" if "\n" in str(error) else error
+            sys.stderr.write(f"{PROGRAM}: {lines}\n")
             sys.exit(getattr(error, "status", FAILED))
         except (django.db.Error, psycopg.Error) as error:
             reason = why_unusable(error)
@@ -59,12 +60,6 @@ class CommandLine(ManagementUtility):
             lines.append(f"  {name:25} {summary}")
         others = ", ".join(sorted(commands.keys() - set(own)))
         return "\n".join([*lines, "", f"Django's own commands: {others}."])
-
-
-def _problem(text: str) -> str:
-    if "\n" not in text:
-        return f"{PROGRAM}: {text}"
-    return f"{PROGRAM}: the configuration has mistakes\n{text}"
 
 
 if __name__ == "__main__":

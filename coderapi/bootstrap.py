@@ -10,7 +10,8 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, NoReturn
@@ -128,7 +129,7 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
             _read_env_file(Path(environ[ENV_FILE]), environ)
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
-        if _needs_database(command, arguments) and not _names_database(environ):
+        if _needs_private_database(command, arguments, environ):
             _open_private_database(environ, make=command in MAKES_DATA)
     except (PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
@@ -208,29 +209,26 @@ def _take_flags(
         if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]
     ]
     if unknown:
-        raise StartError("\n".join([*unknown, *_other_mistakes(environ)]), status=MISUSED)
+        try:
+            configuration(environ)
+        except StartError as error:
+            unknown.append(str(error))
+        raise StartError("\n".join(unknown), status=MISUSED)
     return list(parsed.rest)
 
 
-def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
-    """Yields the other mistakes, so that an operator sees all of them at once."""
-    try:
-        configuration(environ)
-    except StartError as error:
-        yield str(error)
-
-
-def _needs_database(command: str, arguments: Sequence[str]) -> bool:
-    wants_help = not {"-h", "--help"}.isdisjoint(arguments)
-    writes_config = ("write-config", "true") in _flags
-    return not (
-        command in NEEDS_NO_DATABASE or command.startswith("-") or wants_help or writes_config
-    )
-
-
-def _names_database(environ: MutableMapping[str, str]) -> bool:
+def _needs_private_database(
+    command: str, arguments: Sequence[str], environ: Mapping[str, str]
+) -> bool:
+    if (
+        command in NEEDS_NO_DATABASE
+        or command.startswith("-")
+        or not {"-h", "--help"}.isdisjoint(arguments)
+        or ("write-config", "true") in _flags
+    ):
+        return False
     options = configuration(environ)
-    return bool(options["DATABASE_URL"] or options["pg_connection_url"])
+    return not (options["DATABASE_URL"] or options["pg_connection_url"])
 
 
 def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
@@ -241,13 +239,10 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
     _private[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
-        datadir.secret(directory, "secret_key", _new_secret_key if make else None)
+        new_key = partial(secrets.token_urlsafe, 64)
+        datadir.secret(directory, "secret_key", new_key if make else None)
         # The file's name instead of the key, so that children's environments do not show it.
         environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
-
-
-def _new_secret_key() -> str:
-    return secrets.token_urlsafe(64)
 
 
 def _exit_on_signals() -> None:

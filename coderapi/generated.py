@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from coderapi.monitoring import alert_rules, dashboard
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
-from options.option import by_env
+from options.option import Option, by_env
 from options.reference import options_reference, wrapped
 
 INTRODUCTION = (
@@ -55,40 +55,28 @@ COMPOSE_VARIABLES = (
 WIDTH = 98
 
 
+type Entry = tuple[str, str, str]
+
+
 def env_example() -> str:
     """Returns `.env.example`: for each setting a comment and a line `#NAME=default`."""
-    return "\n".join([*_prose(INTRODUCTION), "", *_own(), *_coders(), *_composition()])
-
-
-def _own() -> Iterator[str]:
-    for option in OWN_OPTIONS:
-        hint = f" {option.env}_FILE can name a file with it instead." if option.secret else ""
-        yield from _entry(option.env, option.default, option.description + hint)
-
-
-def _coders() -> Iterator[str]:
-    yield from _heading(CODERS)
     options = by_env(CATALOGUE)
-    for name in CODERS_FIRST:
-        yield from _entry(name, options[name].default, options[name].description)
+    coders = [(name, options[name].default, options[name].description) for name in CODERS_FIRST]
+    rule = f"# {'-' * (WIDTH - 2)}"
+    own = [*_prose(INTRODUCTION), "", *_entries(map(_own_entry, OWN_OPTIONS))]
+    others = [rule, *_prose(CODERS), "", *_entries(coders)]
+    composition = [rule, *_prose(COMPOSITION), "", *_entries(COMPOSE_VARIABLES)]
+    return "\n".join([*own, *others, *composition])
 
 
-def _composition() -> Iterator[str]:
-    yield from _heading(COMPOSITION)
-    for name, default, meaning in COMPOSE_VARIABLES:
-        yield from _entry(name, default, meaning)
+def _own_entry(option: Option) -> Entry:
+    hint = f" {option.env}_FILE can name a file with it instead." if option.secret else ""
+    return option.env, option.default, option.description + hint
 
 
-def _entry(name: str, default: str, meaning: str) -> Iterator[str]:
-    yield from _prose(meaning)
-    yield f"#{name}={default}"
-    yield ""
-
-
-def _heading(text: str) -> Iterator[str]:
-    yield f"# {'-' * (WIDTH - 2)}"
-    yield from _prose(text)
-    yield ""
+def _entries(entries: Iterable[Entry]) -> Iterator[str]:
+    for name, default, meaning in entries:
+        yield from (*_prose(meaning), f"#{name}={default}", "")
 
 
 def _prose(text: str) -> list[str]:
@@ -107,13 +95,11 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
 
 def write(directory: Path) -> list[Path]:
     """Writes the files. Returns their paths."""
-    written = []
-    for name, make in DOCUMENTS.items():
-        path = directory / name
+    paths = [directory / name for name in DOCUMENTS]
+    for path, make in zip(paths, DOCUMENTS.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(make(), encoding="utf-8")
-        written.append(path)
-    return written
+    return paths
 
 
 def differences(directory: Path) -> Iterator[str]:
@@ -121,13 +107,6 @@ def differences(directory: Path) -> Iterator[str]:
     for name, make in DOCUMENTS.items():
         path = directory / name
         committed = path.read_text(encoding="utf-8") if path.exists() else ""
-        generated = make()
-        if committed != generated:
-            yield "".join(
-                difflib.unified_diff(
-                    committed.splitlines(keepends=True),
-                    generated.splitlines(keepends=True),
-                    fromfile=str(path),
-                    tofile=f"{name}, generated",
-                )
-            )
+        old, new = (text.splitlines(keepends=True) for text in (committed, make()))
+        if diff := "".join(difflib.unified_diff(old, new, str(path), f"{name}, generated")):
+            yield diff

@@ -87,22 +87,18 @@ def _shown(option: Option, configuration: Configuration) -> str:
 
 
 def _wanted(options: Sequence[Option], names: Sequence[str]) -> set[Option]:
-    if not names:
-        return set(options)
     spellings = {
         spelling: option
         for option in options
-        for spelling in (
-            *(option.json_path, option.yaml_path, option.env),
-            *(option.flag, option.flag and f"--{option.flag}", option.name),
-        )
+        for spelling in (option.json_path, option.yaml_path, option.env, option.flag, option.name)
     }
     known = {spelling.casefold(): option for spelling, option in spellings.items() if spelling}
+    wanted = {name: known.get(name.removeprefix("--").casefold()) for name in names}
     unknown = [
         OptionError("no such option", name, nearest=nearest_name(name, spellings))
-        for name in names
-        if name.casefold() not in known
+        for name, option in wanted.items()
+        if option is None
     ]
     if unknown:
         raise ConfigurationError(unknown)
-    return {known[name.casefold()] for name in names}
+    return {option for option in wanted.values() if option} or set(options)
