@@ -242,7 +242,7 @@ def test_machine_logs_have_their_fields(server: Obeying, logs: Path) -> None:
 
 def test_warning_is_logged_once(plain: Obeying) -> None:
     assert plain.ask("/healthz").status == 200
-    assert plain.log.count("CODER_ACCES_URL is not a variable") == 1
+    assert plain.log.count("CODER_ACCES_URL is unknown and ignored") == 1
     assert "did you mean CODER_ACCESS_URL?" in plain.log
 
 
@@ -255,15 +255,15 @@ def test_connections_stay_within_the_limit(server: Obeying) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND starts_with(application_name, 'coderapi@')"
     )
-    # Of a worker two stay idle, and two more hear of changes.
+    # A worker has two idle connections in its pool, and two more for notifications.
     wait_for(lambda: count(server, query) >= 2)
     assert count(server, query) <= 3 + 2
 
 
-# --- What lives on, and what goes -------------------------------------------------------------
+# --- Lifetimes and retention ------------------------------------------------------------------
 
 
-def moved_by_a_use(server: Obeying) -> bool:
+def is_extended_by_a_use(server: Obeying) -> bool:
     """Returns whether using a key that was last used hours ago extends it."""
     token = server.sign_in().json["session_token"]
     number = token.partition("-")[0]
@@ -284,8 +284,8 @@ def moved_by_a_use(server: Obeying) -> bool:
 
 
 def test_sessions_are_extended_unless_disabled(server: Obeying, plain: Obeying) -> None:
-    assert moved_by_a_use(server)
-    assert not moved_by_a_use(plain)
+    assert is_extended_by_a_use(server)
+    assert not is_extended_by_a_use(plain)
 
 
 def run_job(server: Obeying, name: str, **options: str) -> None:
