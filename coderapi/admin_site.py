@@ -6,13 +6,12 @@ API theirs, such as the reports of our own content policy.
 
 from __future__ import annotations
 
-import copy
 from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,7 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
-from audit.services import Actor, actor_of
+from audit.services import actor_of
 from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
 from kernel.http.errors import APIError
@@ -28,7 +27,6 @@ from kernel.http.identity import IdentifiedRequest
 from tokens import signin
 from tokens.models import APIKey
 from tokens.services import create_api_key, delete_keys
-from users import services
 from users.models import User
 from users.passwords import count_try
 from users.roles import OWNER
@@ -61,43 +59,6 @@ class SignInForm(AdminAuthenticationForm):
         super().confirm_login_allowed(cast("Any", user))
         if settings.DISABLE_PASSWORD_AUTH and OWNER not in cast("User", user).roles:
             raise ValidationError(self.error_messages["passwords_off"], code="passwords_off")
-
-
-class OwnPasswordForm(AdminPasswordChangeForm):
-    """Changes one's own password by the API's service, which ends keys and notes it."""
-
-    actor: Actor
-    kept_key_id: str
-
-    def clean_old_password(self) -> str:
-        """Leaves the check to the service, which counts a wrong one."""
-        return str(self.cleaned_data["old_password"])
-
-    def clean(self) -> dict[str, Any]:
-        super().clean()
-        if not self.errors:
-            self._change()
-        return self.cleaned_data
-
-    def _change(self) -> None:
-        fields = {"old_password": "old_password", "password": "new_password1"}
-        try:
-            services.change_own_password(
-                self.user,
-                self.cleaned_data["new_password1"],
-                old_password=self.cleaned_data["old_password"],
-                actor=self.actor,
-                now=timezone.now(),
-                key_id=self.kept_key_id,
-            )
-        except APIError as error:
-            if error.status != 400:
-                raise
-            for problem in error.validations:
-                self.add_error(fields[problem.field], problem.detail)
-
-    def save(self, commit: bool = True) -> User:
-        return self.user
 
 
 # --- The session token ------------------------------------------------------------------------
@@ -205,16 +166,9 @@ class ServiceAdminSite(AdminSite):
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> TemplateResponse:
-        # The form is made without the request, which alone says who is changing the password.
-        bound = copy.copy(self)
-
-        class OfRequest(OwnPasswordForm):
-            actor = actor_of(request)
-            kept_key_id = key_id(request)
-
-        bound.password_change_form = OfRequest
-        return super(ServiceAdminSite, bound).password_change(request, extra_context)
+    ) -> Any:
+        """Redirects to the account page, which changes the password."""
+        return HttpResponseRedirect(f"{reverse('account')}#password")
 
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

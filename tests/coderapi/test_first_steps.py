@@ -106,3 +106,8 @@ def test_log_names_the_first_step_and_its_page(
     change, access = (line for line in caplog.messages if line.startswith("Next step: "))
     assert "http://127.0.0.1:3000/admin/password_change/" in change
     assert "CODER_ACCESS_URL" in access
+
+
+def test_admin_changes_the_password_on_the_account_page() -> None:
+    answer = page_of(make_user("auditor")).get("/admin/password_change/")
+    assert answer.headers["Location"] == "/account#password"
