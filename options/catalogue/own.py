@@ -141,8 +141,8 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_FAST_LANE",
-        "Answer documents and CSP reports in front of Django, by the same rules. Disable it to find "
-        "out whether an answer changes.",
+        "Answer documents and CSP reports in front of Django, by the same rules. Disable it to "
+        "find out whether an answer changes.",
         Bool(),
         default="true",
     ),
