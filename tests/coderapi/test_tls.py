@@ -147,8 +147,8 @@ def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
     for found, said in (
         (options(one.certificate, missing), f"TLS Key Files: {missing} cannot be read"),
         (options(missing, one.key), f"TLS Certificate Files: {missing} cannot be read"),
-        (options(one.key, one.key), "holds no certificate in PEM format"),
-        (options(one.certificate, one.certificate), "holds no private key in PEM format"),
+        (options(one.key, one.key), "does not contain a certificate in PEM format"),
+        (options(one.certificate, one.certificate), "does not contain a private key in PEM format"),
         (options(one.certificate, other.key), "does not belong to the key"),
         (
             options(
