@@ -74,7 +74,8 @@ def _certificates(option: str, file: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(option, file))
     except ValueError:
-        raise CertificateError(f"{option}: {file} does not contain a certificate in PEM format") from None
+        problem = "does not contain a certificate in PEM format"
+        raise CertificateError(f"{option}: {file} {problem}") from None
 
 
 def _check_certificate(file: str, key: PublicKeyTypes, *, now: datetime) -> None:
