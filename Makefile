@@ -1,4 +1,4 @@
-# `make help` lists the targets. Each target does its own set-up.
+# `make help` lists the targets. Each one sets up what it needs.
 SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON
@@ -9,10 +9,10 @@ export PYTHON
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make the virtual environment with the tools of make check and make test
+setup: ## Create the virtual environment with the tools for make check and make test
 	@bin/setup dev
 
-# The first start makes an owner named "owner" and shows the password and a session token once.
+# The first start creates a user "owner", and shows its password and a session token once.
 serve: ## Start everything: private PostgreSQL, migrations, web and worker
 	@bin/setup run
 	@CODERAPI_FIRST_OWNER_USERNAME=$${CODERAPI_FIRST_OWNER_USERNAME-owner} \
@@ -21,19 +21,19 @@ serve: ## Start everything: private PostgreSQL, migrations, web and worker
 check: setup ## Run the static checks
 	@bin/check
 
-test: check ## Run the static checks and every test (PG=system: on the machine's own PostgreSQL)
+test: check ## Run the static checks and all tests (PG=system: with the PostgreSQL of this machine)
 	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
 
-quick: setup ## Run the tests that start no program and are not long: under a minute
+quick: setup ## Run the fast tests, in under a minute
 	@PG=$(PG) $(PY) -m pytest -n 2 -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
-coverage: setup ## Run every test and say which lines none of them reaches
+coverage: setup ## Run all tests and list the lines that they do not reach
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run -m pytest -n 2 $(ARGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
 
-docs: setup ## Make the generated documents again
+docs: setup ## Generate the documents that are made from the code
 	@bin/documents make
 
 screenshots: setup ## Take the screenshots of the documents again (needs Chromium)
@@ -42,10 +42,10 @@ screenshots: setup ## Take the screenshots of the documents again (needs Chromiu
 bench: setup ## Measure speed; results go to bench/results
 	@$(PY) -m bench $(ARGS)
 
-faults: setup ## Break what the service stands on, and count what is lost; docs/reliability.md gets a table
+faults: setup ## Break the service's dependencies, count lost data, and write the table of docs/reliability.md
 	@$(PY) -m bench.faults $(ARGS)
 
-audit: setup ## Look for known vulnerabilities of the pinned packages (needs advisories from the network)
+audit: setup ## Check the pinned packages for known vulnerabilities (needs the network)
 	@bin/audit
 
 wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index, for hatchling)

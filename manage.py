@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The entry to every command in a checkout."""
+"""The entry point of every command in a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Composition above the apps, and the kernel below them; no business of its own."""
+"""The project: settings, URLs, the admin site, and the server. Apps have the business logic."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The entry to every command: `coderapi` where it is installed, `manage.py` in a checkout.
-
-Coder's flags and the private database come before settings.
-"""
+"""The entry point of every command: `coderapi` if installed, `manage.py` in a checkout."""
 
 from __future__ import annotations
 
@@ -26,13 +23,14 @@ def main() -> None:
         try:
             _run()
         except ImproperlyConfigured as error:
-            sys.stderr.write(f"{_complaint(str(error))}\n")
+            lines = f"the configuration has mistakes\n{error}" if "\n" in str(error) else error
+            sys.stderr.write(f"{PROGRAM}: {lines}\n")
             sys.exit(getattr(error, "status", FAILED))
         except (django.db.Error, psycopg.Error) as error:
-            why = why_unusable(error)
-            if not why or "--traceback" in sys.argv:
+            reason = why_unusable(error)
+            if not reason or "--traceback" in sys.argv:
                 raise
-            sys.exit(f"{PROGRAM}: the database cannot be used: {why}")
+            sys.exit(f"{PROGRAM}: the database cannot be used: {reason}")
 
 
 def _run() -> None:
@@ -40,33 +38,28 @@ def _run() -> None:
     if arguments[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"coderapi {__version__}\n")
     elif arguments[1:2] == ["options"]:
-        # It must work above all where settings are wrong and would not load.
+        # Runs without Django's settings, so that it works when they do not load.
         load_command_class("coderapi", "options").run_from_argv(arguments)
     else:
         CommandLine(arguments).execute()
 
 
 class CommandLine(ManagementUtility):
-    """Django's entry, whose list of commands begins with this service's."""
+    """Django's command line, with coderapi's commands first in the help."""
 
     def main_help_text(self, commands_only: bool = False) -> str:
-        found, own = get_commands(), {app.partition(".")[0] for app in bootstrap.OWN_APPS}
-        ours = sorted(name for name, app in found.items() if app in own)
-        if commands_only or not ours:
+        commands = get_commands()
+        own_apps = {app.partition(".")[0] for app in bootstrap.OWN_APPS}
+        own = sorted(name for name, app in commands.items() if app in own_apps)
+        if commands_only or not own:
             return str(super().main_help_text(commands_only))
-        hint = f"`{self.prog_name} COMMAND --help` tells each one's arguments, with examples."
+        hint = f"`{self.prog_name} COMMAND --help` shows a command's arguments, with examples."
         lines = [hint, "", "Commands of coderapi:", ""]
-        for name in ours:
-            summary = re.split(r"[.;] |\.$", load_command_class(found[name], name).help)[0]
+        for name in own:
+            summary = re.split(r"[.;] |\.$", load_command_class(commands[name], name).help)[0]
             lines.append(f"  {name:25} {summary}")
-        others = ", ".join(sorted(found.keys() - set(ours)))
+        others = ", ".join(sorted(commands.keys() - set(own)))
         return "\n".join([*lines, "", f"Django's own commands: {others}."])
-
-
-def _complaint(text: str) -> str:
-    if "\n" not in text:
-        return f"{PROGRAM}: {text}"
-    return f"{PROGRAM}: the configuration is refused\n{text}"
 
 
 if __name__ == "__main__":

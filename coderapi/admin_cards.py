@@ -1,4 +1,4 @@
-"""The cards on the admin's home page about the service as a whole."""
+"""The cards about the whole service on the admin's home page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.html import format_html
 
-from coderapi.health import readiness
+from coderapi.views import readiness
 from kernel import humanize
 from kernel.admin import Line, State, register
 from kernel.db.replicas import Replica, replicas
@@ -38,7 +38,7 @@ def _database(now: datetime) -> list[Line]:
         Line("PostgreSQL", version.partition(" ")[0]),
         Line("size", humanize.size(size)),
         Line("started", humanize.since(started, now)),
-        Line("migrations", "all applied" if migrated else "some wait", _good(migrated)),
+        Line("migrations", "all applied" if migrated else "pending", _good(migrated)),
     ]
 
 
@@ -47,18 +47,19 @@ def _good(yes: bool) -> State:
 
 
 def _replicas(now: datetime) -> list[Line]:
-    found = replicas()
-    lines = [Line(replica.name, _said_of(replica, now)) for replica in found[:MAX_REPLICAS]]
-    if len(found) > MAX_REPLICAS:
-        lines.append(Line("and", f"{len(found) - MAX_REPLICAS} more"))
+    connected = replicas()
+    lines = [Line(replica.name, _summary(replica, now)) for replica in connected[:MAX_REPLICAS]]
+    if len(connected) > MAX_REPLICAS:
+        lines.append(Line("and", f"{len(connected) - MAX_REPLICAS} more"))
     return lines
 
 
-def _said_of(replica: Replica, now: datetime) -> str:
+def _summary(replica: Replica, now: datetime) -> str:
     connections = humanize.plural(replica.connections, "connection")
-    heard = ", hears of changes" if replica.listens else ""
-    first = humanize.since(replica.since, now)
-    return format_html("{}{}; first made {}", connections, heard, first)
+    notified = ", notifications on" if replica.listens else ""
+    return format_html(
+        "{}{}; connected {}", connections, notified, humanize.since(replica.since, now)
+    )
 
 
 def _help(now: datetime) -> list[Line]:

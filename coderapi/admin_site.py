@@ -6,28 +6,27 @@ API theirs, such as the reports of our own content policy.
 
 from __future__ import annotations
 
-import copy
 from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 
-from audit.services import Actor, actor_of
+from audit.services import actor_of
+from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
 from kernel.http.errors import APIError
 from kernel.http.identity import IdentifiedRequest
 from tokens import signin
 from tokens.models import APIKey
 from tokens.services import create_api_key, delete_keys
-from users import services
 from users.models import User
 from users.passwords import count_try
 from users.roles import OWNER
@@ -62,43 +61,6 @@ class SignInForm(AdminAuthenticationForm):
             raise ValidationError(self.error_messages["passwords_off"], code="passwords_off")
 
 
-class OwnPasswordForm(AdminPasswordChangeForm):
-    """Changes one's own password by the API's service, which ends keys and notes it."""
-
-    actor: Actor
-    kept_key_id: str
-
-    def clean_old_password(self) -> str:
-        """Leaves the check to the service, which counts a wrong one."""
-        return str(self.cleaned_data["old_password"])
-
-    def clean(self) -> dict[str, Any]:
-        super().clean()
-        if not self.errors:
-            self._change()
-        return self.cleaned_data
-
-    def _change(self) -> None:
-        fields = {"old_password": "old_password", "password": "new_password1"}
-        try:
-            services.change_own_password(
-                self.user,
-                self.cleaned_data["new_password1"],
-                old_password=self.cleaned_data["old_password"],
-                actor=self.actor,
-                now=timezone.now(),
-                key_id=self.kept_key_id,
-            )
-        except APIError as error:
-            if error.status != 400:
-                raise
-            for problem in error.validations:
-                self.add_error(fields[problem.field], problem.detail)
-
-    def save(self, commit: bool = True) -> User:
-        return self.user
-
-
 # --- The session token ------------------------------------------------------------------------
 
 
@@ -131,6 +93,14 @@ def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
 # --- The site ---------------------------------------------------------------------------------
 
 
+def _steps_for(request: HttpRequest) -> list[Step]:
+    """Returns the first steps for an owner, until all are done or the browser dismissed them."""
+    if DISMISSED_COOKIE in request.COOKIES or OWNER not in cast("User", request.user).roles:
+        return []
+    steps = first_steps()
+    return [] if all(step.done for step in steps) else steps
+
+
 class ServiceAdminSite(AdminSite):
     site_header = "coderapi"
     site_title = "coderapi"
@@ -146,12 +116,37 @@ class ServiceAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         swagger = reverse("swagger") if settings.SWAGGER_ENABLE else ""
-        return {**super().each_context(request), "swagger": swagger}
+        charts = reverse("admin:stats_snapshot_timelines")
+        return {**super().each_context(request), "swagger": swagger, "charts": charts}
+
+    def get_urls(self) -> list[Any]:
+        dismiss = self.admin_view(self.dismiss_first_steps)
+        own = path("first-steps/dismiss/", dismiss, name="dismiss_first_steps")
+        return [own, *super().get_urls()]
+
+    def dismiss_first_steps(self, request: HttpRequest) -> HttpResponse:
+        """Hides the first steps in this browser."""
+        response = HttpResponseRedirect(reverse("admin:index"))
+        if request.method == "POST":
+            response.set_cookie(
+                DISMISSED_COOKIE,
+                "dismissed",
+                max_age=10 * 366 * 86_400,
+                path=response.url,
+                httponly=True,
+                secure=settings.SECURE_COOKIES,
+                samesite=settings.SAMESITE,
+            )
+        return response
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {"cards": cards(timezone.now()), "build_version": settings.BUILD_VERSION}
+        context = {
+            "cards": cards(timezone.now()),
+            "build_version": settings.BUILD_VERSION,
+            "first_steps": _steps_for(request),
+        }
         return super().index(request, {**context, **(extra_context or {})})
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
@@ -171,16 +166,9 @@ class ServiceAdminSite(AdminSite):
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> TemplateResponse:
-        # The form is made without the request, which alone says who is changing the password.
-        bound = copy.copy(self)
-
-        class OfRequest(OwnPasswordForm):
-            actor = actor_of(request)
-            kept_key_id = key_id(request)
-
-        bound.password_change_form = OfRequest
-        return super(ServiceAdminSite, bound).password_change(request, extra_context)
+    ) -> Any:
+        """Redirects to the account page, which changes the password."""
+        return HttpResponseRedirect(f"{reverse('account')}#password")
 
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -16,12 +17,13 @@ class CoderapiConfig(AppConfig):
     name = "coderapi"
 
     def ready(self) -> None:
-        # The signal comes once for each app; one of them is enough.
+        # The signal is sent once for each app. One is enough.
         pre_migrate.connect(refuse_coders_database, sender=apps.get_app_config("users"))
+        import_module("coderapi.first_steps")  # It has a signal receiver.
 
 
 class ServiceAdminConfig(AdminConfig):
-    """Django's admin with our site in the place of the stock one."""
+    """Django's admin, with our site as the default."""
 
     default_site = "coderapi.admin_site.ServiceAdminSite"
 
@@ -31,7 +33,7 @@ class ServiceAdminConfig(AdminConfig):
 
 
 def refuse_coders_database(*, using: str, **more: Any) -> None:
-    """Refuses to migrate Coder's own database. Raises: CommandError."""
+    """Raises CommandError if the database is Coder's own."""
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name",
@@ -40,5 +42,5 @@ def refuse_coders_database(*, using: str, **more: Any) -> None:
         (is_coders,) = cursor.fetchone() or (False,)
     if is_coders:
         raise CommandError(
-            "The database holds Coder's own tables: name another one in DATABASE_URL."
+            "The database has Coder's own tables. Name another database in DATABASE_URL."
         )

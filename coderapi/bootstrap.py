@@ -1,4 +1,4 @@
-"""The steps before Django's settings: an environment file, Coder's flags, a private database."""
+"""The steps before Django's settings: environment file, Coder's flags, private database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, NoReturn
@@ -40,7 +41,7 @@ BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 TAKES_FLAGS = frozenset({"server", "worker", "options"})
-# Their other flags. Any flag besides is refused here: argparse would repeat its value.
+# Other flags are rejected here, because argparse would print their values.
 DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
     | {"--no-color", "--force-color", "--skip-checks"}
@@ -55,12 +56,12 @@ NEEDS_NO_DATABASE = frozenset(
     | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
     | {"version"}
 )
-# No other command makes a data directory: with a wrong one it would show an empty database.
+# Other commands fail without a data directory. With a wrong one they would show no data.
 MAKES_DATA = frozenset({"server", "migrate"})
 
-# What Django takes in a command's place.
+# Django accepts these in place of a command.
 DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
-# They stand here because a command's name is looked up before settings load.
+# Here, because commands are looked up before the settings load.
 OWN_APPS = [
     "coderapi.apps.CoderapiConfig",
     "audit",
@@ -92,7 +93,7 @@ _private: list[Handle] = []
 
 
 class StartError(ImproperlyConfigured):
-    """The process cannot start; the message says why and what to do."""
+    """The process cannot start. The message has the cause and the remedy."""
 
     def __init__(self, text: str, *, status: int = FAILED) -> None:
         super().__init__(text)
@@ -100,42 +101,42 @@ class StartError(ImproperlyConfigured):
 
 
 def server_flags() -> Flags:
-    """Returns Coder's flags as (flag, value), in the order given, secret ones included."""
+    """Returns Coder's flags as (flag, value) in their order, secrets included."""
     return list(_flags)
 
 
 def private_database() -> Handle | None:
-    """Returns this process's share in the private database, if it uses that."""
+    """Returns the handle of the private database, if this process uses it."""
     return _private[0] if _private else None
 
 
 def adopt_flags(flags: Iterable[Sequence[str | None]]) -> None:
-    """Takes over flags that another process has read. Call it before settings load."""
+    """Sets the flags that the parent process has read. Call it before the settings load."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     _flags[:] = [(str(flag), value) for flag, value in flags]
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
-    """Reads Coder's flags and opens a database. Returns the arguments that are left for Django.
+    """Reads Coder's flags and opens the private database. Returns the arguments for Django.
 
-    Raises: StartError when the command or a flag is wrong, or the private database cannot be had.
+    Raises: StartError if the command or a flag is wrong, or the private database fails.
     """
     command = argv[1] if len(argv) > 1 else "help"
-    _refuse_unknown(command)
+    _check_command(command)
     arguments = list(argv[2:])
     try:
         if environ.get(ENV_FILE):
             _read_env_file(Path(environ[ENV_FILE]), environ)
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
-        if _needs_database(command, arguments) and not _names_database(environ):
+        if _needs_private_database(command, arguments, environ):
             _open_private_database(environ, make=command in MAKES_DATA)
     except (PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [*argv[:2], *arguments]
 
 
-def _refuse_unknown(command: str) -> None:
+def _check_command(command: str) -> None:
     known = {*find_commands(str(Path(management.__file__).parent)), *DJANGO_ENTRIES}
     for app in INSTALLED_APPS:
         package = find_spec(app.partition(".apps.")[0])
@@ -145,14 +146,15 @@ def _refuse_unknown(command: str) -> None:
         nearest = nearest_name(command, known)
         hint = f" Did you mean {nearest}?" if nearest else ""
         raise StartError(
-            f"There is no command {command!r}.{hint} `{PROGRAM} help` lists all.", status=MISUSED
+            f"Unknown command {command!r}.{hint} `{PROGRAM} help` lists all commands.",
+            status=MISUSED,
         )
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
-    """Returns what this environment and the flags say.
+    """Returns the configuration of this environment and the flags.
 
-    Raises: StartError with a line for each mistake of any source.
+    Raises: StartError with a line for each mistake.
     """
     try:
         return load_for_start(environ, flags=server_flags())
@@ -161,15 +163,15 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
 
 
 def status_of(error: ConfigurationError) -> int:
-    """Returns the exit status: the command line may be at fault, or only what stands elsewhere."""
+    """Returns the exit status, which differs if the mistake is on the command line."""
     is_misused = any(each.source is ValueSource.FLAG for each in error.errors)
     return MISUSED if is_misused else FAILED
 
 
 def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
-    """Adds the file's variables to the environment, which keeps those that it has.
+    """Adds the file's variables to the environment, without overwriting any.
 
-    A bad line is named by its number only, since it may hold a secret.
+    Errors name a bad line by its number only, since it may contain a secret.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -185,10 +187,20 @@ def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
     EnvFile.read_env(io.StringIO(text))
 
 
+def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
+    """Returns whether the file sets a variable that this environment lacks."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    names = re.findall(r"^(?:export )?([A-Za-z_0-9]+)=", text, re.MULTILINE)
+    return any(name not in environ for name in names)
+
+
 def _take_flags(
     command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
 ) -> list[str]:
-    """Keeps Coder's flags for the settings. Returns the other arguments."""
+    """Stores Coder's flags for the settings. Returns the other arguments."""
     parsed = parse_flags(arguments)
     _flags[:] = parsed.settings
     unknown = [
@@ -197,50 +209,44 @@ def _take_flags(
         if argument.startswith("--") and argument.partition("=")[0] not in OWN_FLAGS[command]
     ]
     if unknown:
-        raise StartError("\n".join([*unknown, *_other_mistakes(environ)]), status=MISUSED)
+        try:
+            configuration(environ)
+        except StartError as error:
+            unknown.append(str(error))
+        raise StartError("\n".join(unknown), status=MISUSED)
     return list(parsed.rest)
 
 
-def _other_mistakes(environ: MutableMapping[str, str]) -> Iterator[str]:
-    """Lists what else is wrong, so that everything is told at once."""
-    try:
-        configuration(environ)
-    except StartError as error:
-        yield str(error)
-
-
-def _needs_database(command: str, arguments: Sequence[str]) -> bool:
-    asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
-    only_writes = ("write-config", "true") in _flags
-    return not (
-        command in NEEDS_NO_DATABASE or command.startswith("-") or asks_for_help or only_writes
-    )
-
-
-def _names_database(environ: MutableMapping[str, str]) -> bool:
-    found = configuration(environ)
-    return bool(found["DATABASE_URL"] or found["pg_connection_url"])
+def _needs_private_database(
+    command: str, arguments: Sequence[str], environ: Mapping[str, str]
+) -> bool:
+    if (
+        command in NEEDS_NO_DATABASE
+        or command.startswith("-")
+        or not {"-h", "--help"}.isdisjoint(arguments)
+        or ("write-config", "true") in _flags
+    ):
+        return False
+    options = configuration(environ)
+    return not (options["DATABASE_URL"] or options["pg_connection_url"])
 
 
 def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
-    _end_like_an_exit()
+    _exit_on_signals()
     directory = datadir.data_dir(environ)
     handle = acquire(directory, make=make)
     atexit.register(handle.release)
     _private[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
-        datadir.secret(directory, "secret_key", _new_secret_key if make else None)
-        # The file's name, not the key, so that no child's environment shows it.
+        new_key = partial(secrets.token_urlsafe, 64)
+        datadir.secret(directory, "secret_key", new_key if make else None)
+        # The file's name instead of the key, so that children's environments do not show it.
         environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
 
 
-def _new_secret_key() -> str:
-    return secrets.token_urlsafe(64)
-
-
-def _end_like_an_exit() -> None:
-    """Lets signals that end a process run its exit handlers, which stop the private database."""
+def _exit_on_signals() -> None:
+    """Makes SIGTERM and SIGHUP run the exit handlers, which stop the private database."""
 
     def leave(signum: int, _frame: object) -> NoReturn:
         sys.exit(128 + signum)

@@ -1,30 +1,30 @@
-"""The documents that are made from the code, and the functions that make their texts."""
+"""The documents that are generated from the code."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from coderapi.monitoring import alert_rules, dashboard
 from kernel.http.schema.document import openapi_yaml
 from kernel.http.wire import Wire
 from options.catalogue import CATALOGUE, OWN_OPTIONS
-from options.option import by_env
+from options.option import Option, by_env
 from options.reference import options_reference, wrapped
 
-type Maker = Callable[[], str]
-
 INTRODUCTION = (
-    "The settings of coderapi, each with its default. Copy this file to .env and remove the # "
-    "before each line that you change. Docker Compose reads .env by itself; systemd does with "
-    "EnvironmentFile=, a shell with `set -a; . ./.env`. Put no quotes or spaces around a value."
+    "The settings of coderapi with their defaults. Copy this file to .env, and remove the # "
+    "before each line that you change. Docker Compose reads .env by itself. `manage.py` reads it "
+    "with CODERAPI_ENV_FILE=.env, systemd with EnvironmentFile=, a shell with `set -a; . ./.env`. "
+    "Do not put quotes or spaces around a value."
 )
 CODERS = (
-    "Coder's options. All of its server's environment variables are understood: docs/options.md "
-    "has them. These are the ones to look at first."
+    "Coder's options. All environment variables of its server work, and docs/options.md lists "
+    "them. Look at these first."
 )
-COMPOSITION = "For docker-compose.yml and docker/metrics.yml alone."
-# The options of Coder's that one needs first, in this order.
+COMPOSITION = "Only for docker-compose.yml and docker/metrics.yml."
+# Coder's options that an operator needs first, in this order.
 CODERS_FIRST = (
     "CODER_ACCESS_URL",
     "CODER_HTTP_ADDRESS",
@@ -38,90 +38,75 @@ CODERS_FIRST = (
     "CODER_PROMETHEUS_ENABLE",
     "CODER_UPDATE_CHECK",
 )
-# The variables that the two files have as ${NAME:-default}: name, default, meaning.
+# The two files have these as ${NAME:-default}: name, default, meaning.
 COMPOSE_VARIABLES = (
-    ("PROXY_HTTP", "127.0.0.1:8080", "Where the proxy is reached on this machine by HTTP."),
-    ("PROXY_HTTPS", "127.0.0.1:8443", "The same by HTTPS, once docker/tls has a certificate."),
+    (
+        "PROXY_HTTP",
+        "127.0.0.1:8080",
+        "Where the proxy serves HTTP on this machine.",
+    ),
+    ("PROXY_HTTPS", "127.0.0.1:8443", "Where it serves HTTPS, once docker/tls has a certificate."),
     (
         "METRICS",
         "127.0.0.1:2112-2121",
-        "Ports for web's metrics, one a replica: docker/metrics.yml.",
+        "The ports for the metrics of web, one for each replica (docker/metrics.yml).",
     ),
 )
 WIDTH = 98
 
 
+type Entry = tuple[str, str, str]
+
+
 def env_example() -> str:
-    """Returns `.env.example`: a comment about each setting, and a line `#NAME=default`."""
-    return "\n".join([*_prose(INTRODUCTION), "", *_own(), *_coders(), *_composition()])
-
-
-def _own() -> Iterator[str]:
-    for option in OWN_OPTIONS:
-        hint = f" Or name a file that holds it in {option.env}_FILE." if option.secret else ""
-        yield from _entry(option.env, option.default, option.description + hint)
-
-
-def _coders() -> Iterator[str]:
-    yield from _heading(CODERS)
+    """Returns `.env.example`: for each setting a comment and a line `#NAME=default`."""
     options = by_env(CATALOGUE)
-    for name in CODERS_FIRST:
-        yield from _entry(name, options[name].default, options[name].description)
+    coders = [(name, options[name].default, options[name].description) for name in CODERS_FIRST]
+    rule = f"# {'-' * (WIDTH - 2)}"
+    own = [*_prose(INTRODUCTION), "", *_entries(map(_own_entry, OWN_OPTIONS))]
+    others = [rule, *_prose(CODERS), "", *_entries(coders)]
+    composition = [rule, *_prose(COMPOSITION), "", *_entries(COMPOSE_VARIABLES)]
+    return "\n".join([*own, *others, *composition])
 
 
-def _composition() -> Iterator[str]:
-    yield from _heading(COMPOSITION)
-    for name, default, meaning in COMPOSE_VARIABLES:
-        yield from _entry(name, default, meaning)
+def _own_entry(option: Option) -> Entry:
+    hint = f" {option.env}_FILE can name a file with it instead." if option.secret else ""
+    return option.env, option.default, option.description + hint
 
 
-def _entry(name: str, default: str, meaning: str) -> Iterator[str]:
-    yield from _prose(meaning)
-    yield f"#{name}={default}"
-    yield ""
-
-
-def _heading(text: str) -> Iterator[str]:
-    yield f"# {'-' * (WIDTH - 2)}"
-    yield from _prose(text)
-    yield ""
+def _entries(entries: Iterable[Entry]) -> Iterator[str]:
+    for name, default, meaning in entries:
+        yield from (*_prose(meaning), f"#{name}={default}", "")
 
 
 def _prose(text: str) -> list[str]:
     return wrapped(text, indent="# ", width=WIDTH)
 
 
-DOCUMENTS: Mapping[str, Maker] = {
+DOCUMENTS: Mapping[str, Callable[[], str]] = {
     ".env.example": env_example,
     "docs/openapi.yml": lambda: openapi_yaml(Wire.DOCUMENTED),
     "docs/openapi-coderd.yml": lambda: openapi_yaml(Wire.CODERD),
     "docs/options.md": options_reference,
+    "docs/monitoring/alerts.yml": alert_rules,
+    "docs/monitoring/dashboard.json": dashboard,
 }
 
 
 def write(directory: Path) -> list[Path]:
     """Writes the files. Returns their paths."""
-    written = []
-    for name, make in DOCUMENTS.items():
-        path = directory / name
+    paths = [directory / name for name in DOCUMENTS]
+    for path, make in zip(paths, DOCUMENTS.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(make(), encoding="utf-8")
-        written.append(path)
-    return written
+    return paths
 
 
 def differences(directory: Path) -> Iterator[str]:
-    """Yields a unified diff for each file that differs from what the code makes."""
+    """Yields a unified diff for each file that differs from the generated text."""
     for name, make in DOCUMENTS.items():
         path = directory / name
-        kept = path.read_text(encoding="utf-8") if path.exists() else ""
-        made = make()
-        if kept != made:
-            yield "".join(
-                difflib.unified_diff(
-                    kept.splitlines(keepends=True),
-                    made.splitlines(keepends=True),
-                    fromfile=str(path),
-                    tofile=f"{name}, made from the code",
-                )
-            )
+        committed = path.read_text(encoding="utf-8") if path.exists() else ""
+        old, new = (text.splitlines(keepends=True) for text in (committed, make()))
+        if diff := "".join(difflib.unified_diff(old, new, str(path), f"{name}, generated")):
+            yield diff

@@ -1,4 +1,4 @@
-"""Jobs of apps that stand beside `jobs` and may not know it."""
+"""Jobs of the apps that may not import `jobs`."""
 
 from __future__ import annotations
 

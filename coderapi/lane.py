@@ -1,15 +1,14 @@
 """The fast lane: answers documents and collects CSP reports in front of Django.
 
-Most requests ask for a document that this process remembers, with a key that it remembers too, or
-send a CSP report. Django needs ten times as long for them as the work itself takes. So the lane
-answers them by the functions that the middlewares and views call as well. It has no rule of its
-own: `ROUTES` is read from the URL configuration, and the steps of `_answer_document` are those of
-the middlewares, in their order.
+Most requests get a cached document with a cached key, or send a CSP report. Django takes ten times
+as long for them as the work itself. The lane answers them with the functions that the middlewares
+and views also call. It has no rules of its own: `routes` reads the URL configuration, and
+`_document` follows the middlewares in their order.
 
-Whatever the lane is not sure of goes on to Django: another method or path, a request from another
-origin, an unknown key, a refused caller, a document that must be rendered first. The lane counts a
-request against the rate limit only when it can answer it. `CODERAPI_FAST_LANE=false` turns the lane
-off; a test sends thousands of requests to a server with it and to one without, and compares.
+The lane passes every other request to Django: another method or path, another origin, an unknown
+key, a caller without permission, a document that is not rendered yet. It counts a request against
+the rate limit only if it can answer it. `CODERAPI_FAST_LANE=false` turns the lane off. A test sends
+thousands of requests to a server with the lane and to one without, and compares the answers.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ type Environ = Mapping[str, Any]
 type Refusal = Callable[[KeyIdentity], APIError | None]
 
 
-class NotOurs(Exception):  # noqa: N818 - it is no error: Django answers the request
+class NotOurs(Exception):  # noqa: N818 - not an error: Django answers the request
     """The lane does not answer this request."""
 
 
@@ -71,7 +70,7 @@ class Route:
 
 @cache
 def routes(urlconf: str) -> dict[str, Route]:
-    """Returns the routes of the lane by their path, as the URL configuration has them."""
+    """Returns the lane's routes of the URL configuration, by path."""
     return dict(_routes(get_resolver(urlconf).url_patterns, "/"))
 
 
@@ -90,7 +89,7 @@ def _routes(patterns: Iterable[Any], prefix: str) -> Iterator[tuple[str, Route]]
 
 
 def fast(app: WSGIApplication) -> WSGIApplication:
-    """Wraps Django's application, which then answers what the lane does not."""
+    """Wraps Django's application, which answers the requests that the lane passes on."""
     known = routes(settings.ROOT_URLCONF)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

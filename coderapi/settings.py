@@ -1,4 +1,4 @@
-"""The one settings module; Coder's options and our own settings come from `options`."""
+"""Django's settings. Their values come from Coder's options and our own, read by `options`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from options.redaction import redacted
 from options.snapshot import snapshot
 from options.values import parse_url
 
-# Lets classes such as ModelAdmin be written with the type parameters that the type checker wants.
+# Allows type parameters on classes such as ModelAdmin.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = bootstrap.BASE_DIR
@@ -32,21 +32,21 @@ VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
-# What somebody is told who asks for a path that is not here.
+# The explanation on pages for paths that do not exist.
 ABOUT = (
-    "This is coderapi, which answers Coder's General API, with its users and session tokens. "
-    "Workspaces, templates and the dashboard are at Coder itself."
+    "This is coderapi. It answers Coder's General API, with its users and session tokens. "
+    "Coder itself has the workspaces, templates and the dashboard."
 )
 
-# --- Where to listen, and what we are called -------------------------------------------------
+# --- Addresses and names ----------------------------------------------------------------------
 
 HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
 FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
-# A thread that waits costs little. Of these, a quarter may read bodies and three eighths wait for
-# the database (an eighth each for a connection, on one, and for reports' commit), and an eighth
-# may wait for clients that read. So some always answer, whatever else goes wrong.
+# A waiting thread costs little. At most a quarter of the threads may read bodies, three eighths may
+# wait for the database (an eighth each for a connection, for a statement, and for the commit of
+# reports), and an eighth may wait for slow readers. The rest can always answer.
 SERVER_THREADS = max(16, 2 * WEB_THREADS)
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
@@ -57,11 +57,11 @@ ACCESS_URL = (
     or os.environ.get(bootstrap.BOUND_URL)
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
-# The options as everybody may see them: what nobody set and the start worked out stands in them.
+# Coder's options without secrets, and with the access URL that is used if none is set.
 CONFIGURATION = redacted(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
-# Asked by any Host name, and never sent on.
+# They answer for any Host, and never redirect.
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 ALLOWED_HOSTS = start.allowed_hosts(
     OPTIONS["CODERAPI_ALLOWED_HOSTS"],
@@ -144,8 +144,7 @@ STORAGES = {
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
-# What packages bring along and no page asks for: Redoc, DRF's own pages, source maps, and scripts
-# for debugging.
+# Files of packages that no page uses: Redoc, DRF's pages, source maps, scripts for debugging.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
 STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
@@ -155,12 +154,12 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W001",  # kernel.http.headers has the headers of SecurityMiddleware.
-    "security.W002",  # X-Frame-Options and CSRF tokens are the work of subclasses, which the checks
-    "security.W003",  # do not find by their names.
-    "security.W004",  # Strict-Transport-Security comes from its option, in kernel.http.middleware,
-    "security.W008",  # and so does the redirect to https.
-    "mail.W001",  # Without a mail server in the options nothing can be sent, and that is meant.
+    "security.W001",  # kernel.http.headers sets the headers of SecurityMiddleware.
+    "security.W002",  # Subclasses set X-Frame-Options and check CSRF tokens. These two checks look
+    "security.W003",  # for the names of Django's own classes.
+    "security.W004",  # kernel.http.middleware sends Strict-Transport-Security, and redirects to
+    "security.W008",  # HTTPS.
+    "mail.W001",  # Without a mail server in the options, no mail can be sent.
 ]
 AUTHENTICATION_BACKENDS = ["users.backends.EmailOrUsernameBackend"]
 PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
@@ -193,12 +192,12 @@ SESSION_COOKIE_NAME = "coderapi_admin"
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
-# Behind a proxy that takes care of TLS our own scheme is another than the browser's.
+# Behind a proxy that terminates TLS, the browser's scheme differs from ours.
 CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-# Of the admin and our own pages. The API has a rule without a cookie: tokens.authentication.
+# For the admin and our own pages. The API needs no such cookie: see tokens.authentication.
 CSRF_COOKIE_NAME = "coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
@@ -229,14 +228,14 @@ CSP_RATE_LIMIT = (
 )
 RATE_LIMITS_APART = {CSP_REPORTS_PATH: CSP_RATE_LIMIT}
 CACHE_URL = OPTIONS["CACHE_URL"]
-# Bytes of a request's body, by path; `kernel.http.body` has the cap of all others.
+# Limits of bodies in bytes, by path. `kernel.http.body` has the limit of the other paths.
 BODY_CAPS = {
     CSP_REPORTS_PATH: 1 * MEBIBYTE,
     "/api/v2/deployment/stats/reports": 8 * MEBIBYTE,
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body caps and counts before Django sees a request.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body limits bodies before Django reads them.
 
-# --- What this service keeps and answers ------------------------------------------------------
+# --- Stored data and answers ------------------------------------------------------------------
 
 EXPERIMENTS = OPTIONS["experiments"] or []
 CSP_ACCESS = OPTIONS["CODERAPI_CSP_ACCESS"] or (
@@ -280,26 +279,26 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 API_DESCRIPTION = """\
-The General API of Coder, and the operations around it that clients need: users, sign-in, tokens.
+Coder's General API, and the operations that its clients need: users, sign-in and tokens.
 
-**Authentication.** Most operations need a session token. `POST /users/login` gives one for an
-e-mail address and a password; `POST /users/{user}/keys/tokens` gives one for programs. Send it in
-the header `Coder-Session-Token`. Of several tokens in a request the cookie's counts.
+**Authentication.** Most operations need a session token. `POST /users/login` returns one for an
+e-mail address and a password. `POST /users/{user}/keys/tokens` returns one for programs. Send it in
+the header `Coder-Session-Token`. If a request has several tokens, the cookie wins.
 
-**Errors.** Every error is a JSON object with a `message` for people, often a `detail`, and
-`validations` that name the members that were refused.
+**Errors.** Every error is a JSON object with a `message` for people. It may have a `detail`, and
+`validations` that name the invalid members.
 
-**Values.** Times are RFC 3339 in UTC. Durations are whole numbers of nanoseconds, and can be larger
-than 2^53: read them as 64-bit integers.
+**Values.** Times are RFC 3339 in UTC. Durations are whole numbers of nanoseconds. They can exceed
+2^53, so read them as 64-bit integers.
 
-**Limits.** Requests are counted by the minute. The `X-RateLimit-…` headers tell what is left.
+**Limits.** The rate limit counts requests per minute. The `X-RateLimit-…` headers show the rest.
 """
 API_TAGS = {
-    "Authorization": "Signing in, and asking what the caller is allowed to do.",
-    "General": "The deployment: its build, configuration, experiments and figures, and the reports "
-    "of browsers about its Content-Security-Policy.",
-    "Members": "The members of the organization, and the roles that users can have.",
-    "Organizations": "The deployment's only organization. Coder's clients ask for it.",
+    "Authorization": "Signing in, and checking the caller's permissions.",
+    "General": "The deployment: its build, configuration, experiments and stats, and browsers' "
+    "reports about its Content-Security-Policy.",
+    "Members": "The members of the organization, and the roles of users.",
+    "Organizations": "The deployment's only organization, which Coder's clients ask for.",
     "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",
 }
 SPECTACULAR_SETTINGS = {

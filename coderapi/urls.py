@@ -1,4 +1,4 @@
-"""The whole surface on one screen."""
+"""Every route of the service."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from coderapi import health, swagger
+from coderapi import views
 from kernel.http.views import RootView
 
-# One after the other is tried, so that what is asked most stands first.
+# Django tries them in order, so the most frequent ones come first.
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("csp.urls")),
     path("api/v2/", include("deployment.urls")),
@@ -21,13 +21,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", RootView.as_view()),
     path("", include("tokens.pages.urls")),
     path("favicon.ico", RedirectView.as_view(url="/static/coderapi/icon.svg", permanent=False)),
-    path("healthz", health.healthz),
-    path("latency-check", health.latency_check),
-    path("livez", health.livez),
-    path("readyz", health.readyz),
+    path("healthz", views.healthz),
+    path("latency-check", views.latency_check),
+    path("livez", views.livez),
+    path("readyz", views.readyz),
     path("admin/", admin.site.urls),
-    path("swagger", swagger.SwaggerView.as_view(), name="swagger"),
-    path("swagger/openapi.json", swagger.OpenAPIView.as_view()),
+    path("swagger", views.SwaggerView.as_view(), name="swagger"),
+    path("swagger/openapi.json", views.OpenAPIView.as_view()),
 ]
 
 handler400 = "kernel.http.handlers.bad_request"

@@ -1,4 +1,4 @@
-"""The WSGI application of a worker process: the access log, bounds on bodies, then Django."""
+"""The WSGI application of a web worker: access log, limits on bodies, then Django."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
 django_application = get_wsgi_application()
 
 
-def _leave_out_idle_work() -> None:
-    """Takes away what Django does around every request and what here comes to nothing.
+def _disconnect_unneeded_receivers() -> None:
+    """Disconnects Django's receivers that have nothing to do here, but run for every request.
 
-    Database connections are given back when a request ends, so none is old when the next begins;
-    only DEBUG keeps a list of queries; and Django's caches, which nothing here uses, would be
-    closed behind the kind of lock that the next function speaks of.
+    Connections return to the pool when a request ends, so there are no old ones to close. Queries
+    are only recorded with DEBUG. Nothing uses Django's caches, and closing them takes a lock.
     """
     request_started.disconnect(close_old_connections)
     request_started.disconnect(reset_queries)
@@ -43,21 +42,21 @@ def _leave_out_idle_work() -> None:
 def _unlock_thread_locals() -> None:
     """Keeps Django's URL prefix and urlconf in plain thread-locals.
 
-    Django keeps them in storage that tasks of an event loop may share, behind one lock for each.
-    Every request takes both several times, and with many threads they waited for one another
-    there: it more than doubled the time of a request. There is no event loop here.
+    Django keeps them in storage for event loops, behind locks that each request takes several
+    times. With many threads the waiting more than doubled the time of a request. This process has
+    no event loop.
     """
     base._prefixes = threading.local()  # type: ignore[attr-defined]
     base._urlconfs = threading.local()  # type: ignore[attr-defined]
 
 
 def _application() -> WSGIApplication:
-    # They need the settings and the apps, which are there now.
+    # These modules need the settings and the apps.
     from coderapi.lane import fast
     from kernel.http.rendering import complete
     from kernel.telemetry import metrics
 
-    _leave_out_idle_work()
+    _disconnect_unneeded_receivers()
     _unlock_thread_locals()
     bound_statements()
     listener.start()

@@ -1,21 +1,20 @@
-"""Options: what an operator can set, in pure Python, before Django is there.
+"""Options: the settings of Coder's server and of coderapi, in pure Python without Django.
 
-`catalogue` states every option of Coder's server once, as data and in Coder's order, and beside
-them this service's own settings, which only environment variables set. Each option has a type from
-`values`, which reads text and YAML, refuses what it does not accept, and prints its values again.
+`catalogue` lists every option as data: Coder's in Coder's order, and coderapi's own settings, which
+only environment variables set. Each option has a type from `values`, which parses text and YAML,
+rejects invalid values, and formats values.
 
-`sources` gather settings from the environment, from flags and from a YAML file, each with its place
-(a variable, a flag, file:line:column). `resolution` makes one value of them for each JSON path: a
-flag beats the environment, which beats the file, which beats the default. `configuration.load`
-puts this together and raises one error that lists every mistake of every source. `start` adds the
-defaults of this machine, and refuses what Coder's server could do and this service cannot.
+`sources` reads settings from the environment, flags and a YAML file, each with its place (variable,
+flag, or file:line:column). `resolution` picks the effective value: flags override the environment,
+which overrides the file, which overrides the default. `configuration.load` combines these steps and
+raises one error with the mistakes of all sources. `start` adds this machine's defaults, and rejects
+values that Coder's server supports and coderapi does not.
 
-From a configuration come the JSON documents of `GET /deployment/config` in two wire forms
-(`rendering`, `wires`), a YAML file that reads back (`written_config`), the tables of `manage.py
-options` (`table`), and from the catalogue alone the flags' help and docs/options.md (`reference`).
-All values pass `redaction` on their way out: no secret option and no password in a URL is shown.
+A configuration becomes the JSON of `GET /deployment/config` in two wire forms (`rendering`,
+`wires`), a YAML file (`written_config`), and the tables of `manage.py options` (`table`). The
+catalogue becomes the flags' help and docs/options.md (`reference`). All output goes through
+`redaction`, which removes secret options and passwords in URLs.
 
-Not done: nothing is read again while a server runs, as with Coder's, so a change needs a restart.
-Aliases, anchors that are used, and type tags in YAML are refused rather than guessed. Options that
-are only reported to clients stay in the catalogue, because clients show all of them.
+Not supported: reloading without a restart, as in Coder; aliases and type tags in YAML, which are
+errors. Options that have no effect here are in the catalogue because clients show all of them.
 """

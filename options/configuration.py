@@ -1,4 +1,4 @@
-"""The effective configuration: what flags, environment, YAML file and defaults say together."""
+"""The effective configuration from flags, environment, YAML file and defaults."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ type Flags = Sequence[tuple[str, str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Values by JSON path with their sources; our own settings stand under their variables.
+    """Values with their sources and places, by JSON path. Our own settings: by variable.
 
-    `options` are Coder's only. `places` names the variable, the flag or file:line:column of values
-    that were set. The representation shows none of this, since some values are secret.
+    `options` has only Coder's. `places` has the variable, flag or file:line:column of each value
+    that is set. `repr` shows nothing, since some values are secret.
     """
 
     options: tuple[Option, ...] = field(repr=False)
@@ -48,21 +48,21 @@ class Configuration:
         return self.values[json_path]
 
     def option(self, name: str) -> Option:
-        """Returns the option, or the setting of ours, with the default of this machine."""
+        """Returns the option or setting, with this machine's default."""
         return next(each for each in (*self.options, *OWN_OPTIONS) if each.name == name)
 
     def value(self, option_name: str) -> Any:
         return self.values[self.option(option_name).json_path]
 
     def replace(self, values: Mapping[str, Any]) -> Configuration:
-        """Returns the same with other values; their sources stay as they are."""
+        """Returns a copy with other values and the same sources."""
         unknown = values.keys() - self.values.keys()
         if unknown:
             raise KeyError(*sorted(unknown))
         return dataclasses.replace(self, values={**self.values, **values})
 
     def secrets(self) -> Iterator[str]:
-        """Yields every secret text that was set, for those who must keep it out of logs."""
+        """Yields every secret that is set, so that logs can redact them."""
         for option in (*self.options, *OWN_OPTIONS):
             value = self.values[option.json_path]
             if option.secret and value and self.places[option.json_path]:
@@ -75,12 +75,11 @@ class Configuration:
 def load(
     environ: Mapping[str, str], *, flags: Flags = (), defaults: Mapping[str, str] | None = None
 ) -> Configuration:
-    """Returns the configuration that these sources give; the YAML file is the one that they name.
+    """Returns the configuration of these sources, and of the YAML file that they name.
 
-    `defaults` replaces texts of the catalogue's defaults by JSON path, for those that depend on the
-    machine.
+    `defaults` overrides the catalogue's default texts, by JSON path.
 
-    Raises: ConfigurationError with everything that is wrong in any source.
+    Raises: ConfigurationError with all mistakes of all sources.
     """
     options = tuple(_with_default(option, defaults or {}) for option in CATALOGUE)
     variables = upper_cased(environ)
@@ -95,7 +94,7 @@ def load(
     places = {path: item.place for path, item in resolved.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
-        # Their source stays empty, as in Coder's answers.
+        # The source stays empty, as in Coder's answers.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
     _change_at_start(values, flags=dict(flags), variables=variables)
     return Configuration(
@@ -108,7 +107,7 @@ def load(
 
 
 def check(files: Iterable[str]) -> list[OptionError]:
-    """Returns all that is wrong with these YAML files, each read for itself."""
+    """Returns the mistakes in each of these YAML files."""
     resolvers = {file: Resolver(CATALOGUE) for file in files}
     for file, resolver in resolvers.items():
         resolver.add(read_yaml_file(file))
@@ -118,7 +117,7 @@ def check(files: Iterable[str]) -> list[OptionError]:
 def _resolver(
     environment: Gathered, command_line: Gathered, options: tuple[Option, ...]
 ) -> Resolver:
-    """Returns the settings of all sources; the flags may name another file than the environment."""
+    """Returns the settings of all sources. A file that a flag names wins over the environment's."""
     resolver = Resolver((*options, *OWN_OPTIONS))
     resolver.add(environment)
     resolver.add(command_line)
@@ -138,23 +137,23 @@ def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
 def _change_at_start(
     values: dict[str, Any], *, flags: Mapping[str, object], variables: Mapping[str, str]
 ) -> None:
-    """Changes the values as Coder's server does at its start, so that clients see what holds."""
+    """Changes values as Coder's server does at its start, so that clients see the same."""
     if values["address"]:
         _spread_address(values)
     if values["rate_limit.disable_all"]:
         values["rate_limit.api"] = -1
-    if values["tls.enable"] and _asks_for_redirect(flags, variables):
+    if values["tls.enable"] and _sets_redirect(flags, variables):
         values["redirect_to_access_url"] = values["tls.redirect_http"]
 
 
 def _spread_address(values: dict[str, Any]) -> None:
-    """Gives the one old address to the listener that is in use, and switches the other off."""
+    """Sets the address of one listener to the old option's, and switches the other one off."""
     if values["tls.enable"]:
         values["tls.address"], values["http_address"] = values["address"], ""
     else:
         values["http_address"], values["tls.address"] = str(values["address"]), HostPort()
 
 
-def _asks_for_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
+def _sets_redirect(flags: Mapping[str, object], variables: Mapping[str, str]) -> bool:
     set_to = (variables.get(name) for name in _REDIRECT_VARIABLES)
     return _REDIRECT_FLAG in flags or not TRUE.isdisjoint(set_to)

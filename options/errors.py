@@ -1,4 +1,4 @@
-"""Mistakes of a configuration, worded so that an operator can mend them."""
+"""Mistakes in a configuration, with the information that an operator needs to fix them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,20}://")
 class OptionError:
     """One mistake.
 
-    `place` is the variable, the flag, or file:line:column. `shown` is the offending text as
-    `presentable` gives it, empty where there is none or where it must not be seen. `option` is
-    empty where the mistake belongs to no option.
+    `place` is the variable, the flag, or file:line:column. `shown` is the wrong text as returned by
+    `presentable`, or "" if it must stay secret. `option` is "" for a mistake outside any option.
     """
 
     problem: str
@@ -40,7 +39,7 @@ class OptionError:
 
 
 class ConfigurationError(Exception):
-    """The mistakes of all sources, with one line of text for each, and their warnings."""
+    """The mistakes and warnings of all sources. The text has a line for each mistake."""
 
     def __init__(self, errors: Sequence[OptionError], *, warnings: Sequence[str] = ()) -> None:
         super().__init__(errors)
@@ -52,9 +51,9 @@ class ConfigurationError(Exception):
 
 
 def masked(text: str) -> str:
-    """Returns the text without anything that could be a password in a URL.
+    """Returns the text without possible passwords in a URL, even a malformed one.
 
-    All text before an @ may hold one, even where it is no URL at all.
+    Everything between the scheme and the last @ is masked.
     """
     before, at, after = text.rpartition("@")
     if not at:
@@ -70,7 +69,7 @@ def presentable(text: str) -> str:
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Returns the known name that was probably meant, or nothing."""
+    """Returns the most similar known name, or "" if none is similar enough."""
     folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
     return folded[matches[0]] if matches else ""

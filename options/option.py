@@ -1,4 +1,4 @@
-"""An option, and the group that it stands in."""
+"""An option and its group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from options.values import Duration, ValueType
 
-# Stands for a spelling that follows from the others; an empty text means that there is none.
+# Marks a spelling that is derived from the others. "" means that the option has no such spelling.
 FOLLOWS = "(follows)"
 
 _PREFIX = "CODER_"
@@ -19,7 +19,7 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class ValueSource(StrEnum):
-    """The source of a value; the members stand from the weakest to the strongest."""
+    """The source of a value, from the lowest to the highest precedence."""
 
     UNSET = ""
     DEFAULT = "default"
@@ -30,10 +30,10 @@ class ValueSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A heading under which options stand in help and documents, and a level of the YAML file.
+    """A heading in help and documents, and a level of the YAML file.
 
-    The values of its options stand under `json_path`, and their flags begin with `flags`, which
-    follows from it. `remark` holds for those of its options that have none and are not obeyed.
+    Its options' JSON paths begin with `json_path`, their flags with `flags`, which is derived from
+    it. `remark` applies to its options that are not obeyed and have no remark of their own.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Group:
 
     @property
     def lineage(self) -> tuple[Group, ...]:
-        """This group and those above it, the topmost first."""
+        """This group and its ancestors, the topmost first."""
         return (*self.parent.lineage, self) if self.parent else (self,)
 
     @property
@@ -65,18 +65,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that an operator can set.
+    """One option.
 
-    `json_path` is its place in the configuration document; options that share it share the value,
-    and all but one of them are old names. `obeyed` says that this service acts on the value instead
-    of only telling it to clients, and `remark` why it does not where that could surprise. A
-    `secret` is never shown, stands in no YAML file, and can be read from the file that `<env>_FILE`
-    names. `own` marks a setting of this service, which is none of Coder's.
-    An empty variable counts as not set, unless `empty_counts`.
+    `json_path` is its place in the configuration document. Options with the same path share a
+    value: one is current, the others are old names. `obeyed` means that coderapi acts on the value
+    and does not only report it. `remark` explains a surprising case. A `secret` is never shown,
+    cannot be set in YAML, and can be read from the file that `<env>_FILE` names. `own` marks a
+    setting of coderapi. An empty variable counts as not set, unless `empty_counts`.
 
-    Three spellings follow from the variable where nothing else is said, as in the group TLS with
-    CODER_TLS_MIN_VERSION: the flag `tls-min-version`, the YAML key `minVersion` and the JSON path
-    `tls.min_version`.
+    By default the flag, the YAML key and the JSON path are derived from the variable. For example,
+    CODER_TLS_MIN_VERSION in the group TLS: `tls-min-version`, `minVersion`, `tls.min_version`.
     """
 
     name: str
@@ -117,7 +115,7 @@ class Option:
 
     @property
     def yaml_path(self) -> str:
-        """Returns the whole key in the YAML file, empty where it cannot be set there."""
+        """Returns the full key in the YAML file, or "" if the file cannot set the option."""
         if not self.yaml:
             return ""
         above = self.group.yaml_path if self.group else ""
@@ -144,26 +142,25 @@ def _snake_case(key: str) -> str:
 
 
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by the name of their variable."""
+    """Returns the options by variable."""
     return {option.env: option for option in catalogue if option.env}
 
 
 def by_flag(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by their flag without its dashes, shorthands included."""
+    """Returns the options by flag, without dashes. Includes shorthands."""
     flags = {option.flag: option for option in catalogue if option.flag}
     return flags | {option.flag_shorthand: option for option in catalogue if option.flag_shorthand}
 
 
 def by_yaml_path(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by their whole key in the YAML file."""
+    """Returns the options by their full key in the YAML file."""
     return {option.yaml_path: option for option in catalogue if option.yaml}
 
 
 def by_file_variable(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the secret options by the variable that names a file with the secret in it.
+    """Returns the secret options by the variable that names a file with the secret.
 
-    Where another option already has that name, as the file with the e-mail password has, the other
-    option keeps it.
+    Leaves out names that another option has, such as that of the e-mail password's file.
     """
     options = by_env(catalogue)
     files = {f"{env}_FILE": option for env, option in options.items() if option.secret}

@@ -1,6 +1,6 @@
-"""Redaction: every value goes through `without_secrets` before it leaves the process.
+"""Redaction: every value passes `without_secrets` before it leaves the process.
 
-A secret option is withheld as a whole; of other values the secrets within them.
+The whole value of a secret option is redacted. Other values lose the secrets inside them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from options.values import ParsedURL
 from options.values.structs import EXTERNAL_AUTH_SECRET
 from options.values.urls import MASK, without_password
 
-# Stands for a secret in tables and pages.
-SECRET = "(secret)"  # noqa: S105  # None itself.
+# Shown instead of a secret in tables and pages.
+SECRET = "(secret)"  # noqa: S105  # Not a secret itself.
 
 
 def without_secrets(value: Any) -> Any:
-    """Returns the value with masked passwords in URLs and emptied secret members, at any depth."""
+    """Returns the value with masked passwords in URLs and empty secret members, at any depth."""
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
@@ -35,12 +35,12 @@ def without_secrets(value: Any) -> Any:
 
 
 def shown_value(option: Option, options: Configuration) -> Any:
-    """Returns the value without secrets, nothing of a secret option."""
+    """Returns the value without secrets. For a secret option: the type's zero value."""
     return option.type.zero if option.secret else without_secrets(options[option.json_path])
 
 
 def redacted(options: Configuration) -> Configuration:
-    """Returns Coder's options alone, without secrets: answers and pages are made of these."""
+    """Returns Coder's options without secrets, for answers and pages."""
     shown = {option.json_path: shown_value(option, options) for option in options.options}
     return dataclasses.replace(options, values=shown)
 
@@ -54,4 +54,4 @@ def _masked_url(url: ParsedURL) -> ParsedURL:
     user, colon, _ = (url.userinfo or "").partition(":")
     if colon:
         texts["userinfo"] = f"{user}:{MASK}"
-    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # All of them are texts.
+    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # They are all text.

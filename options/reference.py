@@ -1,4 +1,4 @@
-"""The catalogue for operators: a page in Markdown, and the help on the command line."""
+"""The catalogue as docs/options.md and as help on the command line."""
 
 from __future__ import annotations
 
@@ -14,43 +14,45 @@ _UNDER_FLAG = " " * 10
 _HEAD = """\
 # Options
 
-Every option of Coder's server can be set here by flag, environment variable or YAML file, and is
-shown to clients. **Obeyed** means that this service acts on it. *Reported* means that clients see
-the value, and that nothing else happens here.
+You can set every option of Coder's server here, by flag, environment variable or YAML file, and
+clients see its value. **Obeyed** means that coderapi also acts on it. *Reported* means that it has
+no other effect here.
 
-A flag beats the environment, the environment beats the YAML file, and the file beats the default. A
-secret can also be read from a file: add `_FILE` to the name of its variable, and name the file
-there. Two of this service's own variables win over an option, for a machine that has the
-environment of Coder's server: `CODERAPI_HTTP_ADDRESS` over the HTTP Address, and `DATABASE_URL`
-over the Postgres Connection URL. Clients still see the option. `.env.example` lists all variables
-of this service's own.
+Flags override the environment, the environment overrides the YAML file, and the file overrides the
+default. To read a secret from a file, add `_FILE` to its variable's name and set that to the file's
+path.
 
-An empty variable counts as not set. For the HTTP Address and the Human Log Location it does not:
-there, empty switches off what the default switches on.
+`.env.example` lists coderapi's own variables. Two of them override an option, for a machine that
+has the environment of Coder's server: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address, and
+`DATABASE_URL` overrides the Postgres Connection URL. Clients still see the option.
 
-* `manage.py options` shows the values in force and the source of each, and then the same of this
-  service's own settings.
-* `manage.py options --check FILE` lists the mistakes of a YAML file.
-* `manage.py server --write-config` prints the configuration as such a file.
-* `manage.py config_history` lists the configurations of earlier starts; `--diff` compares two.
+An empty variable counts as not set, with two exceptions: an empty HTTP Address or Human Log
+Location switches the listener or the log off.
 
-This service cannot do all that Coder's server can. An option that asks for one of these stops the
-start with a message that names it: more than one certificate, cipher lists, TLS below 1.2, client
-certificates that are optional or unchecked, and signing in to PostgreSQL through AWS. For TLS, put
-a proxy in front.
+* `manage.py options` shows the effective values and where each comes from.
+* `manage.py options --check FILE` lists the mistakes in a YAML file.
+* `manage.py server --write-config` prints the configuration as a YAML file.
+* `manage.py config_history` lists the configurations of earlier starts. `--diff` compares two.
+
+coderapi does not support everything that Coder's server does. The start fails, and names the
+option, if you set: more than one certificate, a list of ciphers, TLS below 1.2, client certificates
+that are optional or not verified, or AWS authentication for PostgreSQL. For TLS, put a proxy in
+front instead.
 """
 
 
 def options_reference() -> str:
-    """Returns the page: a section for each group, an entry for each option."""
+    """Returns docs/options.md: a section for each group, an entry for each option."""
     sections = ["\n".join(_section(*found)) for found in _grouped(CATALOGUE)]
     return "\n".join([_HEAD, *sections])
 
 
 def _grouped(options: Iterable[Option]) -> Iterator[tuple[Group | None, list[Option]]]:
     """Yields the options by group, those without a group first."""
-    found = {group: [each for each in options if each.group == group] for group in (None, *GROUPS)}
-    yield from ((group, members) for group, members in found.items() if members)
+    options = list(options)
+    for group in (None, *GROUPS):
+        if members := [option for option in options if option.group == group]:
+            yield group, members
 
 
 def _section(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
@@ -70,7 +72,7 @@ def _facts(option: Option) -> Iterator[str]:
     if option.use_instead:
         yield f"Deprecated: use {' and '.join(option.use_instead)}."
     elif option.deprecated:
-        yield "Deprecated, without effect."
+        yield "Deprecated. It has no effect."
     yield f"Set by {', '.join(_ways(option))}."
     default = f", default `{option.default}`" if option.default else ""
     secret = ", secret" if option.secret else ""
@@ -87,7 +89,7 @@ def _ways(option: Option) -> Iterator[str]:
 
 
 def flag_help() -> str:
-    """Returns one block for each group, without hidden options."""
+    """Returns a block for each group, without hidden options."""
     shown = [option for option in CATALOGUE if not option.hidden]
     return "\n\n".join("\n".join(_block(*found)) for found in _grouped(shown)) + "\n"
 
@@ -104,7 +106,7 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
 
 
 def _type_name(option: Option) -> str:
-    """Returns the name for people, without the backslash that Coder writes before a bar."""
+    """Returns the type's name without the backslash that Coder writes before a bar."""
     return option.type.name.replace("\\|", "|")
 
 
@@ -116,7 +118,7 @@ def _spellings(option: Option) -> str:
 
 
 def wrapped(text: str, *, indent: str, width: int = 92) -> list[str]:
-    """Returns the text in indented lines, which break between words alone."""
+    """Returns the text in indented lines. Does not break words."""
     return textwrap.wrap(
         text,
         width,

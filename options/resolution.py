@@ -1,4 +1,4 @@
-"""Resolution: settings of several sources become one value for each place of the configuration."""
+"""Resolution: one effective value for each JSON path, from the settings of all sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from options.sources.settings import Gathered, Setting
 
 
 class Resolver:
-    """Takes in the environment, then flags, then the file, and collects all errors."""
+    """Collects the settings of the environment, flags and file, and all errors."""
 
     def __init__(self, options: tuple[Option, ...]) -> None:
         self.errors: list[OptionError] = []
@@ -31,18 +31,18 @@ class Resolver:
             self._warn_if_deprecated(option, gathered.source)
 
     def resolved(self) -> dict[str, Setting]:
-        """Returns what counts by JSON path, in the order of the options."""
-        found: dict[str, Setting] = {}
+        """Returns the effective settings by JSON path, in the options' order."""
+        effective: dict[str, Setting] = {}
         for option in self._options:
             path = option.json_path
             if path in self._read:
-                found[path] = _combined(self._read[path])
+                effective[path] = _combined(self._read[path])
             elif option.default:
                 value = option.type.parse(option.default)
-                found[path] = Setting(option, ValueSource.DEFAULT, "", value)
-            elif path not in found:
-                found[path] = Setting(option, ValueSource.UNSET, "", option.type.zero)
-        return found
+                effective[path] = Setting(option, ValueSource.DEFAULT, "", value)
+            elif path not in effective:
+                effective[path] = Setting(option, ValueSource.UNSET, "", option.type.zero)
+        return effective
 
     def _warn_if_deprecated(self, option: Option, source: ValueSource) -> None:
         if option.use_instead:
@@ -55,7 +55,7 @@ class Resolver:
 
 
 def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionError]:
-    """Yields an error where an old and a new name of one value differ in one source."""
+    """Yields an error if one source sets an old and a new name to different values."""
     for other in others:
         if (
             other.source is setting.source
@@ -63,16 +63,16 @@ def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionE
             and other.value != setting.value
             and not setting.option.type.combines
         ):
-            problem = f"says something else than {other.place}, which sets the same value"
+            problem = f"differs from {other.place}, which sets the same value"
             yield OptionError(problem, setting.place, setting.option.name, setting.source)
 
 
 def _combined(settings: list[Setting]) -> Setting:
-    """Returns the last of the strongest source, with the value that counts.
+    """Returns the last setting of the strongest source, with the effective value.
 
-    Environment and flags add up where the type combines; a file counts only without them.
+    Environment and flags are merged if the type combines. A file counts only without them.
     """
-    stronger = [found for found in settings if found.source is not ValueSource.YAML] or settings
+    stronger = [each for each in settings if each.source is not ValueSource.YAML] or settings
     last = stronger[-1]
     value = last.option.type.zero
     for setting in stronger:

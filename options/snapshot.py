@@ -1,4 +1,4 @@
-"""A configuration as it is kept and compared: values that may be shown, digests of secrets."""
+"""A configuration for storing and comparing: values without secrets, and digests of secrets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ _DIGEST_BYTES = 16
 class ConfigSnapshot:
     """The values of Coder's options, by JSON path.
 
-    Shape: `values` {path: text}; `sources` {path: value source} for values that somebody set;
-    `secrets` {path: keyed digest} for secrets that are set, and for values with a secret in them.
-    `digest` covers values and secrets, but not their sources.
+    Shape: `values` {path: text}; `sources` {path: source} of values that are set; `secrets` {path:
+    keyed digest} of values that are or contain a secret. `digest` covers `values` and `secrets`.
     """
 
     values: dict[str, str]
@@ -31,15 +30,15 @@ class ConfigSnapshot:
 
     @property
     def short(self) -> str:
-        """Returns the digest's first characters, as people and connections' names show it."""
+        """Returns the digest's first characters, for pages and names of connections."""
         return self.digest[:SHORT]
 
 
 def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
     """Returns the snapshot of Coder's options.
 
-    Digests of secrets can be compared only with those of the same key; without the key nobody can
-    guess a secret from its digest.
+    Digests of secrets are comparable only if made with the same key. Without the key, a secret
+    cannot be guessed from its digest.
     """
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}

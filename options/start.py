@@ -1,7 +1,7 @@
-"""A start: defaults of this machine, refusals, and settings that follow from several options.
+"""The start: this machine's defaults, unsupported values, and settings derived from options.
 
-Coder's server can do more than this service, which refuses the rest by name. The alternative would
-be a server that is less safe, or less reachable, than its operator believes.
+coderapi rejects the features of Coder's server that it lacks. Ignoring them would make the server
+less safe, or less reachable, than its operator believes.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ CODER_VERSION = "CODERAPI_CODER_VERSION"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 DEFAULT_API_RATE_LIMIT = 512
 
-# The HTTP server cannot leave a certificate unchecked, or check it only where there is one.
+# The HTTP server cannot request a certificate without verifying it, or make it optional.
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
-_PROXY = "put a proxy that can do so in front, and switch TLS off here"
+_PROXY = "use a proxy in front for this, and switch TLS off here"
 _LOG_OPTIONS = (
     *("Human Log Location", "JSON Log Location", "Stackdriver Log Location"),
     "CODERAPI_ACCESS_LOG",
 )
 
-# The option's name, the problem, and what is accepted instead.
-type _Complaint = tuple[str, str, str]
+# The option's name, the problem, and the accepted values.
+type _Problem = tuple[str, str, str]
 
 
 def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration:
-    """Returns the configuration of a server that starts now on this machine.
+    """Returns the configuration of a server that starts on this machine.
 
-    Raises: ConfigurationError with everything that is wrong, or that cannot be obeyed.
+    Raises: ConfigurationError with all mistakes and unsupported values.
     """
-    found = load(environ, flags=flags, defaults=computed_defaults(environ))
-    if refused := refusals(found):
-        raise ConfigurationError(refused, warnings=found.warnings)
-    return found
+    options = load(environ, flags=flags, defaults=computed_defaults(environ))
+    if errors := unsupported_values(options):
+        raise ConfigurationError(errors, warnings=options.warnings)
+    return options
 
 
 def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the default texts, by JSON path, that depend on the machine or Coder's release."""
+    """Returns the default texts that depend on the machine or Coder's release, by JSON path."""
     above = environ.get("CACHE_DIRECTORY") or environ.get("XDG_CACHE_HOME")
     if not above:
         home = environ.get("HOME")
@@ -61,11 +61,11 @@ def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
     return defaults
 
 
-def refusals(options: Configuration) -> list[OptionError]:
-    """Returns a complaint for each value that cannot be obeyed."""
+def unsupported_values(options: Configuration) -> list[OptionError]:
+    """Returns an error for each value that coderapi does not support."""
     tls = (_certificates, _tls) if options["tls.enable"] else ()
     checks = (_database, _listeners, *tls, _transport_security, _email, _logs)
-    return [_error(options, *complaint) for check in checks for complaint in check(options)]
+    return [_error(options, *problem) for check in checks for problem in check(options)]
 
 
 def _error(options: Configuration, name: str, problem: str, accepted: str) -> OptionError:
@@ -77,23 +77,23 @@ def _error(options: Configuration, name: str, problem: str, accepted: str) -> Op
     return OptionError(problem, place, name, source, shown, accepted)
 
 
-def _database(options: Configuration) -> Iterator[_Complaint]:
+def _database(options: Configuration) -> Iterator[_Problem]:
     url = options["pg_connection_url"]
     if url and not POSTGRES_URL.is_met(url):
-        yield "Postgres Connection URL", "is refused", POSTGRES_URL.accepted
+        yield "Postgres Connection URL", "is not accepted", POSTGRES_URL.accepted
     if options["pg_auth"].lower() != "password":
-        problem = "cannot be served: this service signs in to PostgreSQL with what the URL says"
+        problem = "is not supported: coderapi signs in with the URL's user and password"
         yield "Postgres Auth", problem, "password"
-    most, idle = options["pg_conn_max_open"], options["pg_conn_max_idle"]
-    if idle != "auto" and int(idle) > most > 0:
-        problem = f"is more than the {most} connections that may be open"
+    limit, idle = options["pg_conn_max_open"], options["pg_conn_max_idle"]
+    if idle != "auto" and int(idle) > limit > 0:
+        problem = f"is more than the limit of {limit} open connections"
         yield "Postgres Connection Max Idle", problem, ""
 
 
-def _listeners(options: Configuration) -> Iterator[_Complaint]:
+def _listeners(options: Configuration) -> Iterator[_Problem]:
     address, tls = options["http_address"], options["tls.enable"]
     if not address and not tls:
-        yield "HTTP Address", "is empty and TLS is off, so nothing would be listened on", ""
+        yield "HTTP Address", "is empty and TLS is off, so the server would not listen anywhere", ""
     listeners = {
         "HTTP Address": bool(address),
         "TLS Address": tls,
@@ -101,51 +101,51 @@ def _listeners(options: Configuration) -> Iterator[_Complaint]:
     }
     for name, is_on in listeners.items():
         if is_on and not LISTENER.is_met(str(options.value(name))):
-            yield name, "is no address to listen on", LISTENER.accepted
+            yield name, "is not an address to listen on", LISTENER.accepted
 
 
-def _tls(options: Configuration) -> Iterator[_Complaint]:
+def _tls(options: Configuration) -> Iterator[_Problem]:
     if options["tls.min_version"] not in _SERVED_VERSIONS:
         accepted = " or ".join(_SERVED_VERSIONS)
-        yield "TLS Minimum Version", f"is too old to be served; {_PROXY}", accepted
+        yield "TLS Minimum Version", f"is not supported; {_PROXY}", accepted
     if options["tls.client_auth"] not in _SERVED_CLIENT_AUTH:
-        yield "TLS Client Auth", f"cannot be served; {_PROXY}", " or ".join(_SERVED_CLIENT_AUTH)
+        yield "TLS Client Auth", f"is not supported; {_PROXY}", " or ".join(_SERVED_CLIENT_AUTH)
     elif options["tls.client_auth"] != "none" and not options["tls.client_ca_file"]:
-        yield "TLS Client CA Files", "is needed, since clients must show a certificate", ""
+        yield "TLS Client CA Files", "is required, since clients must present a certificate", ""
     for name in ("TLS Ciphers", "TLS Allow Insecure Ciphers"):
         if options.value(name):
-            yield name, f"cannot be served; {_PROXY}", ""
+            yield name, f"is not supported; {_PROXY}", ""
 
 
-def _certificates(options: Configuration) -> Iterator[_Complaint]:
+def _certificates(options: Configuration) -> Iterator[_Problem]:
     for name in ("TLS Certificate Files", "TLS Key Files"):
         files = options.value(name) or []
         if not files:
-            yield name, "is needed while TLS is on", ""
+            yield name, "is required for TLS", ""
         elif len(files) > 1:
-            yield name, f"names {len(files)} files, and one can be served; {_PROXY}", ""
+            yield name, f"names {len(files)} files, but only one is supported; {_PROXY}", ""
 
 
-def _transport_security(options: Configuration) -> Iterator[_Complaint]:
+def _transport_security(options: Configuration) -> Iterator[_Problem]:
     words = options["strict_transport_security_options"]
     if words and options["strict_transport_security"] <= 0:
-        problem = "says nothing without a Strict-Transport-Security of more than 0 seconds"
+        problem = "needs a Strict-Transport-Security of more than 0 seconds"
         yield "Strict-Transport-Security Options", problem, ""
 
 
-def _email(options: Configuration) -> Iterator[_Complaint]:
+def _email(options: Configuration) -> Iterator[_Problem]:
     smarthost = options["notifications.email.smarthost"]
     if smarthost and ":" in smarthost and not LISTENER.is_met(smarthost):
-        yield "Email: Smarthost", "is no address", "host:port"
+        yield "Email: Smarthost", "is not an address", "host:port"
     if smarthost and not options["notifications.email.from"]:
-        yield "Email: From Address", "is needed, since a mail server is named", ""
+        yield "Email: From Address", "is required with a mail server", ""
 
 
-def _logs(options: Configuration) -> Iterator[_Complaint]:
+def _logs(options: Configuration) -> Iterator[_Problem]:
     for name in _LOG_OPTIONS:
         path = options.value(name)
         if path and not path.startswith("/dev/") and not _is_writable(Path(path)):
-            yield name, "cannot be written by this user", ""
+            yield name, "is not writable for this user", ""
 
 
 def _is_writable(path: Path) -> bool:
@@ -155,7 +155,7 @@ def _is_writable(path: Path) -> bool:
 
 
 def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -> list[str]:
-    """Returns the host names to answer for: the chosen ones, else the access URL's and loopback."""
+    """Returns the configured host names, or those of the access URL, the wildcard and loopback."""
     if chosen:
         return [host.strip() for host in chosen]
     host = urlsplit(access_url).hostname
@@ -166,13 +166,13 @@ def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -
 
 
 def without_credentials(url: str) -> str:
-    """Returns the web address without its user and password, since everybody may read it."""
+    """Returns the URL without user and password, so that it can be public."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if url else ""
 
 
 def origins(url: str) -> list[str]:
-    """Returns the origin of a web address, as browsers name it; none for other text."""
+    """Returns the origin of an HTTP URL, as browsers send it, or [] for other text."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return []
@@ -180,12 +180,12 @@ def origins(url: str) -> list[str]:
 
 
 def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
-    """Returns the header's value; empty where it is not to be sent."""
+    """Returns the header's value, or "" to send no header."""
     return "; ".join([f"max-age={seconds}", *options]) if seconds > 0 else ""
 
 
 def api_rate_limit(configured: int, *, disabled: bool) -> int | None:
-    """Returns requests a minute, or None for no limit. 0 means 512, a negative number none."""
+    """Returns requests per minute, or None for no limit: 0 means 512, below 0 no limit."""
     if disabled or configured < 0:
         return None
     return configured or DEFAULT_API_RATE_LIMIT

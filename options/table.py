@@ -1,4 +1,4 @@
-"""The tables of `manage.py options`: a row for each option, and one for each setting of ours."""
+"""The tables of `manage.py options`, with a row for each option and setting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from options.option import Option, ValueSource
 from options.redaction import SECRET, without_secrets
 
 _MAX_VALUE = 60
-_OWN = "Settings of this service, which only environment variables set:"
+_OWN = "Settings of coderapi, from environment variables only:"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One option, or one of our own settings; `value` never holds a secret.
+    """One option or setting. `value` contains no secret.
 
     `place` is the variable, the flag or file:line:column.
     """
@@ -31,12 +31,12 @@ class Row:
 def option_rows(
     configuration: Configuration, *, changed: bool = False, names: Sequence[str] = ()
 ) -> list[Row]:
-    """Returns the rows of Coder's options in their order, and then those of our own settings.
+    """Returns the rows of Coder's options in their order, then those of our own settings.
 
-    `changed` leaves out what nobody set. With `names` only these are there, each named as in the
-    documents, or by its variable, flag, YAML path or JSON path.
+    With `changed`, leaves out options that are not set. `names` selects options by name, variable,
+    flag, YAML path or JSON path.
 
-    Raises: ConfigurationError when a name is unknown.
+    Raises: ConfigurationError if a name is unknown.
     """
     options = (*configuration.options, *OWN_OPTIONS)
     wanted = _wanted(options, names)
@@ -53,7 +53,7 @@ def option_rows(
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Returns the rows in columns, our own settings apart."""
+    """Returns the rows as text tables, with our own settings in a separate one."""
     coders = [row for row in rows if not row.option.own]
     own = [row for row in rows if row.option.own]
     parts = [_table("option", coders)] if coders or not own else []
@@ -87,22 +87,18 @@ def _shown(option: Option, configuration: Configuration) -> str:
 
 
 def _wanted(options: Sequence[Option], names: Sequence[str]) -> set[Option]:
-    if not names:
-        return set(options)
     spellings = {
         spelling: option
         for option in options
-        for spelling in (
-            *(option.json_path, option.yaml_path, option.env),
-            *(option.flag, option.flag and f"--{option.flag}", option.name),
-        )
+        for spelling in (option.json_path, option.yaml_path, option.env, option.flag, option.name)
     }
     known = {spelling.casefold(): option for spelling, option in spellings.items() if spelling}
+    wanted = {name: known.get(name.removeprefix("--").casefold()) for name in names}
     unknown = [
         OptionError("no such option", name, nearest=nearest_name(name, spellings))
-        for name in names
-        if name.casefold() not in known
+        for name, option in wanted.items()
+        if option is None
     ]
     if unknown:
         raise ConfigurationError(unknown)
-    return {known[name.casefold()] for name in names}
+    return {option for option in wanted.values() if option} or set(options)

@@ -1,4 +1,4 @@
-"""The two wire forms of the configuration with their JSON schemas, and how they differ."""
+"""The two wire forms of the configuration, with their JSON schemas."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def object_of(
 
 
 def described(schema: Schema, description: str, *examples: Any) -> Schema:
-    """Returns the schema with a description. Beside a reference it overrides that of the target."""
+    """Returns the schema with a description, which overrides that of a referenced schema."""
     return schema | {"description": description} | ({"examples": [*examples]} if examples else {})
 
 
@@ -73,55 +73,55 @@ def ref(component: str) -> Schema:
 def _record(
     fields: Mapping[str, Field], description: str, *, lists: Schema, optional: Iterable[str] = ()
 ) -> Schema:
-    """Returns an object with a member for each inner key that is told; `lists` describes lists."""
+    """Returns an object schema with a member for each public field. `lists` is that of lists."""
     by_absence = {"": TEXT, False: TRUTH, None: lists}
-    told = {
+    members = {
         key: described(by_absence[each.absent], each.description)
         for key, each in fields.items()
-        if key not in _NEVER_TOLD
+        if key not in _PRIVATE_FIELDS
     }
-    return object_of(told, description, optional=optional)
+    return object_of(members, description, optional=optional)
 
 
 TEXTS = array_of(TEXT)
 TEXTS_OR_NULL = nullable(TEXTS)
 
-# Members of an external sign-in provider that no answer has.
-_NEVER_TOLD = frozenset({"client_secret", "extra_token_keys"})
+# Fields of an external auth provider that no answer includes.
+_PRIVATE_FIELDS = frozenset({"client_secret", "extra_token_keys"})
 
 URL_MEMBERS = object_of(
     {
         "scheme": described(TEXT, "The part before the first colon.", "https"),
-        "opaque": described(TEXT, "The rest of an address without slashes after its scheme."),
-        "user": described({"type": "object"}, "Always empty: credentials are not told."),
-        "host": described(TEXT, "The host, with the port if there is one.", "coder.example.com"),
-        "path": described(TEXT, "The path, decoded."),
-        "rawPath": described(TEXT, "The path as it was written; empty if it follows from `path`."),
-        "omitHost": described(TRUTH, "True if an empty host is left out."),
-        "forceQuery": described(TRUTH, "True if there is a `?` with nothing after it."),
-        "rawQuery": described(TEXT, "The query as it was written, without its `?`."),
-        "fragment": described(TEXT, "The part after `#`, decoded."),
+        "opaque": described(TEXT, "The rest of a URL without slashes after its scheme."),
+        "user": described({"type": "object"}, "Always empty: credentials are removed."),
+        "host": described(TEXT, "The host, with its port if present.", "coder.example.com"),
+        "path": described(TEXT, "The decoded path."),
+        "rawPath": described(TEXT, "The encoded path, if `path` has another default encoding."),
+        "omitHost": described(TRUTH, "True if an empty host is omitted."),
+        "forceQuery": described(TRUTH, "True if the URL ends with a bare `?`."),
+        "rawQuery": described(TEXT, "The encoded query, without the `?`."),
+        "fragment": described(TEXT, "The decoded part after `#`."),
         "rawFragment": described(
-            TEXT, "The part after `#` as it was written; empty if it follows from `fragment`."
+            TEXT, "The encoded part after `#`, if `fragment` has another default encoding."
         ),
     },
-    "An address, in its parts. All are empty while it is not set.",
+    "The parts of a URL. All are empty if it is not set.",
 )
 CHOICE_MEMBERS = object_of(
     {
-        "Choices": described(TEXTS, "The values that are allowed."),
-        "Value": described(TEXT, "The value that is set."),
+        "Choices": described(TEXTS, "The allowed values."),
+        "Value": described(TEXT, "The current value."),
     },
-    "A choice between words.",
+    "A choice of words.",
 )
 
-# Other types, such as a URL, an address or a struct, are shown when empty.
+# Other types, such as URLs, addresses and structs, are included even if empty.
 _LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The schema of one type's values in JSON, and the function that turns them into it."""
+    """The JSON schema of a type, and the function that encodes its values."""
 
     schema: Schema
     encode: Callable[[Any], Any] = lambda value: value
@@ -131,11 +131,10 @@ class Encoding:
 class WireForm:
     """One form of the documents.
 
-    `encodings` turn values into JSON by their type, and `components` are the schemas that theirs
-    name. With `choice_members` an option (never the configuration) shows an enumeration with its
-    choices. `keys` renames members of the configuration by JSON path. `omits_empty` leaves out
-    what is empty: at the top of the configuration, in the groups named by `sparse_groups` but for
-    `always_shown`, and in options.
+    `encodings` has an encoding for each type, and `components` the schemas that they reference.
+    With `choice_members` an option shows an enumeration with its choices. `keys` renames members of
+    the configuration, by JSON path. `omits_empty` drops empty members of options, of the
+    configuration's top level, and of `sparse_groups`, except `always_shown`.
     """
 
     encodings: Mapping[type[ValueType[Any]], Encoding]
@@ -150,7 +149,7 @@ class WireForm:
         return self.encodings[type(value_type)].encode(value)
 
     def may_leave_out(self, option: Option) -> bool:
-        """Tells whether the configuration lacks the option's member while its value is empty."""
+        """Returns whether the configuration omits the option's member if its value is empty."""
         above, _, _ = option.json_path.rpartition(".")
         return (
             self.omits_empty
@@ -177,13 +176,13 @@ def _url_members(url: ParsedURL) -> dict[str, Any]:
 
 
 def _text(decoded: str) -> str:
-    """Returns the text with a replacement character for each byte that is not UTF-8."""
+    """Returns the text with a replacement character for each invalid byte."""
     return decoded.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _providers(providers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
     return providers and [
-        {key: item for key, item in provider.items() if key not in _NEVER_TOLD}
+        {key: item for key, item in provider.items() if key not in _PRIVATE_FIELDS}
         for provider in providers
     ]
 
@@ -202,7 +201,7 @@ _LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
 _URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
 
 _A_LINK = "A link in the dashboard."
-_A_PROVIDER = "A provider of access to Git hosts and other services. Its secret is left out."
+_A_PROVIDER = "A provider of access to Git hosts and other services, without its secret."
 
 _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Bool: Encoding(TRUTH),
@@ -229,7 +228,7 @@ _DOCUMENTED = WireForm(
         ExternalAuth: Encoding(
             object_of(
                 {"value": described(array_of(ref(_PROVIDER)), "The providers.")},
-                "External providers of access.",
+                "The external auth providers.",
             ),
             lambda providers: {"value": [_map(each) for each in _providers(providers) or ()]},
         ),
@@ -241,7 +240,7 @@ _DOCUMENTED = WireForm(
                 "host": described(TEXT, "The host name or IP address.", "127.0.0.1"),
                 "port": described(TEXT, "The port, as text.", "3000"),
             },
-            "An address to listen on or to connect to.",
+            "An address to listen on or connect to.",
         ),
         _REGEXP: object_of(
             {"source": described(TEXT, "The pattern, in RE2 syntax.", "^dev-")},

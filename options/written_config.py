@@ -1,4 +1,4 @@
-"""The configuration as a commented YAML file that reads back to the same values."""
+"""The configuration as a YAML file with comments, which loads as the same values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from options.values.yaml_text import flow_text, scalar
 
 _WIDTH = 88
 _INDENT = "  "
-_WITHHELD = "A secret in this value is left out, so it is not set here; complete it and set it."
+_REDACTED = "This value is commented out, because its secret was removed. Add the secret to use it."
 _WRITTEN_BARE = (Bool, Integer, Duration)
 _DESCRIPTIONS = {group.yaml_path: group.description for group in GROUPS}
 
@@ -24,10 +24,9 @@ type _Tree = dict[str, _Tree | Option]
 
 
 def yaml_document(configuration: Configuration) -> str:
-    """Returns the file.
+    """Returns the file, with every option that YAML can set, under its newest name.
 
-    It holds every option that a file can hold, under its newest name. One that is not set stands
-    there as a comment, and so does one that has a secret in it, such as a password within a URL.
+    Options that are not set, or contain a secret such as a password in a URL, are commented out.
     """
     tree: _Tree = {}
     for option in configuration.options:
@@ -37,7 +36,7 @@ def yaml_document(configuration: Configuration) -> str:
 
 
 def _is_old_name(option: Option, configuration: Configuration) -> bool:
-    """Tells whether the option shares its value with a newer one."""
+    """Returns whether the option shares its value with a newer one."""
     return any(
         configuration.option(name).json_path == option.json_path for name in option.use_instead
     )
@@ -47,7 +46,7 @@ def _place(tree: _Tree, option: Option) -> None:
     *above, last = option.yaml_path.split(".")
     for key in above:
         child = tree.setdefault(key, {})
-        assert isinstance(child, dict)  # noqa: S101  # No option's key is a group's as well.
+        assert isinstance(child, dict)  # noqa: S101  # No option has the key of a group.
         tree = child
     tree[last] = option
 
@@ -71,15 +70,15 @@ def _option_lines(
     shown = without_secrets(value)
     facts = f"(default: {option.default or '<unset>'}, type: {option.type.name})"
     yield from _comment(f"{option.description} {facts}", indent=indent)
-    withholds = shown != value
-    if withholds:
-        yield from _comment(_WITHHELD, indent=indent)
-    mark = "# " if withholds or _is_superfluous(option, configuration) else ""
+    is_redacted = shown != value
+    if is_redacted:
+        yield from _comment(_REDACTED, indent=indent)
+    mark = "# " if is_redacted or _is_superfluous(option, configuration) else ""
     yield f"{indent}{mark}{key}: {_text(option, shown)}".rstrip()
 
 
 def _is_superfluous(option: Option, configuration: Configuration) -> bool:
-    """Tells whether a file without this option, which nobody set, has the same value."""
+    """Returns whether the file has the same value without this option."""
     source = configuration.sources[option.json_path]
     if source is ValueSource.UNSET:
         return bool(configuration[option.json_path] == option.type.zero)

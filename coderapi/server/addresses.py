@@ -1,6 +1,6 @@
-"""The addresses that the server listens on: read, claimed, and announced once they answer.
+"""The addresses that the server listens on: HTTP, HTTPS, or both.
 
-Plain HTTP, HTTPS, or both; each listener is a child process of its own.
+Each listener is a child process.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from django.conf import settings
 
 from coderapi.bootstrap import server_flags
 from coderapi.server.certificates import Certificate, certificate
-from coderapi.server.children import Orders
+from coderapi.server.children import WorkerConfiguration
 
 logger = logging.getLogger(__name__)
 
-# After the server was killed, its children need a moment until they have let go of the port.
-PATIENCE_SECONDS = 2.0
+# The children of a killed server need a moment to release the port.
+CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 2.0
 READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class AddressError(Exception):
-    """The address cannot be listened on; the message names it and says why."""
+    """The server cannot listen on the address. The message names it and the cause."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,21 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
-    def reachable_host(self) -> str:
-        """Returns the host for a client on this machine."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+    def reachable(self) -> Address:
+        """Returns the address for a client on this machine, which is never 0.0.0.0 or [::]."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return Address(host, self.port)
 
 
 class Claim:
-    """An address held by a socket that does not listen: our workers can share it, nobody else."""
+    """An address that is reserved for our workers by a socket that does not listen."""
 
     def __init__(self, text: str) -> None:
-        self._socket = _bind_patiently(text)
+        self._socket = _bind_with_retry(text)
         host, port = self._socket.getsockname()[:2]
         self.address = Address(host, port)
         if sys.platform == "linux":
-            # With these two only sockets of this user that share the port on purpose are let in.
+            # Only sockets of the same user that also set SO_REUSEPORT can now bind to the port.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         else:
@@ -69,26 +70,26 @@ class Claim:
 
 
 def split(text: str) -> tuple[str, int]:
-    """Returns host and port of `host:port`; an IPv6 host may stand in brackets."""
+    """Returns host and port of `host:port`. An IPv6 host may have brackets."""
     host, _, port = text.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _bind_patiently(text: str) -> socket.socket:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _bind_with_retry(text: str) -> socket.socket:
+    deadline = time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             return _bind(text)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
-                raise AddressError(_complaint(text, error)) from error
+                raise AddressError(_problem(text, error)) from error
         time.sleep(POLL_SECONDS)
 
 
 def _bind(text: str) -> socket.socket:
     host, port = split(text)
     found = socket.getaddrinfo(
-        host or "0.0.0.0",  # noqa: S104 - no host stands for every one, as in Go
+        host or "0.0.0.0",  # noqa: S104 - an empty host means all addresses, as in Go
         port,
         type=socket.SOCK_STREAM,
         flags=socket.AI_PASSIVE,
@@ -104,19 +105,19 @@ def _bind(text: str) -> socket.socket:
     return bound
 
 
-def _complaint(text: str, error: OSError) -> str:
+def _problem(text: str, error: OSError) -> str:
     advice = {
-        errno.EADDRINUSE: "another program listens there: stop it, or choose another address "
+        errno.EADDRINUSE: "another program listens there. Stop it, or choose another address "
         "with --http-address or CODERAPI_HTTP_ADDRESS",
-        errno.EADDRNOTAVAIL: "this machine has no such address",
-        errno.EACCES: "this user may not use the port",
+        errno.EADDRNOTAVAIL: "the address does not belong to this machine",
+        errno.EACCES: "this user may not bind to the port",
     }.get(error.errno or 0, error.strerror)
     return f"Cannot listen on {text}: {advice}."
 
 
 @dataclass(frozen=True)
 class Listener:
-    """One address, claimed for as long as the server lives."""
+    """One address, claimed until the server ends."""
 
     name: str
     claim: Claim
@@ -124,17 +125,16 @@ class Listener:
 
     @property
     def url(self) -> str:
-        return f"{self.name.lower()}://{self.claim.address}"
+        """The URL for a client on this machine."""
+        return f"{self.name.lower()}://{self.claim.address.reachable}"
 
     @property
-    def reachable_url(self) -> str:
-        """The URL for a client on this machine."""
+    def note(self) -> str:
+        """The text after the URL in a log, if the server listens on more than that."""
         address = self.claim.address
-        host = address.reachable_host
-        host = f"[{host}]" if ":" in host else host
-        return f"{self.name.lower()}://{host}:{address.port}"
+        return "" if address.reachable == address else " (all addresses of this machine)"
 
-    def orders(self) -> Orders:
+    def worker_configuration(self) -> WorkerConfiguration:
         return {
             "flags": server_flags(),
             "host": self.claim.address.host,
@@ -147,7 +147,7 @@ class Listener:
 
 
 def claim_all(now: datetime) -> list[Listener]:
-    """Claims what the options ask for. Raises: AddressError, CertificateError."""
+    """Claims the addresses of the options. Raises: AddressError, CertificateError."""
     return [*_plain(), *_encrypted(now)]
 
 
@@ -163,7 +163,7 @@ def _encrypted(now: datetime) -> Iterator[Listener]:
 
 
 def announce_ready(listener: Listener, stop: threading.Event) -> None:
-    """Logs that the listener answers as soon as it does, unless the event is set first."""
+    """Logs when the listener begins to answer. Returns early if the event is set."""
     while not _answers(listener):
         if stop.wait(POLL_SECONDS):
             return
@@ -171,13 +171,15 @@ def announce_ready(listener: Listener, stop: threading.Event) -> None:
 
 
 def _answers(listener: Listener) -> bool:
-    """Tells whether it answers a request. With TLS whether it takes a connection must do.
+    """Returns whether the listener answers a request, or with TLS accepts a connection.
 
-    A request over TLS could need a certificate that we lack.
+    A request over TLS could need a client certificate.
     """
-    place = (listener.claim.address.reachable_host, listener.claim.address.port)
+    address = listener.claim.address.reachable
     try:
-        with socket.create_connection(place, timeout=READY_TIMEOUT_SECONDS) as connection:
+        with socket.create_connection(
+            (address.host, address.port), timeout=READY_TIMEOUT_SECONDS
+        ) as connection:
             if listener.certificate:
                 return True
             connection.sendall(READY_REQUEST)

@@ -20,7 +20,7 @@ PKCS8 = b"-----BEGIN PRIVATE KEY-----"
 
 
 class CertificateError(Exception):
-    """HTTPS cannot be served. The message names the option and the file, and says why."""
+    """HTTPS cannot be served. The message names the option, the file and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def _private_key(file: str) -> PrivateKeyTypes:
             return key
         problem = f"is not in PKCS#8 form. {_conversion(file)}"
     except TypeError:
-        problem = f"is encrypted, and there is no option for its password. {_conversion(file)}"
+        problem = f"is encrypted. {_conversion(file)}"
     except ValueError:
-        problem = "holds no private key in PEM format"
+        problem = "does not contain a private key in PEM format"
     raise CertificateError(f"TLS Key Files: {file} {problem}")
 
 
@@ -74,7 +74,8 @@ def _certificates(option: str, file: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(option, file))
     except ValueError:
-        raise CertificateError(f"{option}: {file} holds no certificate in PEM format") from None
+        problem = "does not contain a certificate in PEM format"
+        raise CertificateError(f"{option}: {file} {problem}") from None
 
 
 def _check_certificate(file: str, key: PublicKeyTypes, *, now: datetime) -> None:

@@ -1,8 +1,8 @@
-"""A child process of the supervisor, from both sides of the pipe between them.
+"""A child process of the supervisor: both ends of the pipe between them.
 
-The pipe brings a child its orders, then nothing until the supervisor is gone. Orders hold secrets,
-so they are neither in a child's arguments nor in its environment. The pipe's end comes however the
-supervisor ended, so no child outlives it for long.
+The supervisor writes the worker configuration into the pipe. Arguments and environment variables
+would show the secrets in it. The pipe closes when the supervisor ends for any reason, and then the
+child ends, too.
 """
 
 from __future__ import annotations
@@ -27,25 +27,32 @@ from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 
 logger = logging.getLogger(__name__)
 
-# A child that has not finished in this time after the supervisor's end is killed.
+# A child is killed if it runs for this long after the supervisor has ended.
 ORPHAN_SECONDS = 25.0
 
-type Orders = dict[str, Any]
+type WorkerConfiguration = dict[str, Any]
+# Children by name: the module that each one runs, and its configuration.
+type Roles = dict[str, tuple[str, WorkerConfiguration]]
 
 
 # --- The supervisor's side --------------------------------------------------------------------
 
 
 class Child:
-    """One role, filled by one process after the other. A thread of its own calls `died`."""
+    """A role and its current process. A thread calls `died` when the process has ended."""
 
     def __init__(
-        self, name: str, *, module: str, orders: Orders, died: Callable[[Child, int], object]
+        self,
+        name: str,
+        *,
+        module: str,
+        configuration: WorkerConfiguration,
+        died: Callable[[Child, int], object],
     ) -> None:
         self.name = name
         self.due: float | None = time.monotonic()
         self._module = module
-        self._orders = orders
+        self._configuration = configuration
         self._died = died
         self._backoff = Backoff()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,33 +63,33 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts the process in a session of its own: Ctrl-C ends it only through us."""
+        """Starts the process in a new session, so that Ctrl-C reaches the supervisor only."""
         self.due = None
         self._started_at = time.monotonic()
         self._process = process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: a module in the current directory must not stand in for one of ours.
+            # -P: a module in the current directory must not shadow one of ours.
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             start_new_session=True,
             env=_environment(),
         )
         if process.stdin is not None:
-            # A child that died already is reported by the thread that waits for it.
+            # The waiting thread reports a child that is dead already.
             with contextlib.suppress(OSError):
-                process.stdin.write(json.dumps(self._orders).encode() + b"\n")
+                process.stdin.write(json.dumps(self._configuration).encode() + b"\n")
                 process.stdin.flush()
         threading.Thread(target=self._wait, args=(process,), daemon=True).start()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         self._died(self, process.wait())
 
-    def start_again_later(self, code: int) -> None:
-        """Sets when the next process is due."""
+    def schedule_restart(self, code: int) -> None:
+        """Sets the time of the next start."""
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
         logger.error(
-            "The %s process ended (%s); it starts again in %.2f s", self.name, _cause(code), delay
+            "The %s process ended (%s). It restarts in %.2f s.", self.name, _cause(code), delay
         )
 
     def terminate(self) -> None:
@@ -91,7 +98,7 @@ class Child:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Ends the process and all that it has started."""
+        """Kills the process group: the process and its descendants."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -99,7 +106,7 @@ class Child:
 
 
 def _environment() -> dict[str, str]:
-    """Returns our environment, with a checkout on the path. An installed package is there."""
+    """Returns this environment, with the checkout, if it is one, on the module path."""
     path = [str(ROOT) if IS_CHECKOUT else "", os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
@@ -111,24 +118,24 @@ def _cause(code: int) -> str:
 # --- The child's side -------------------------------------------------------------------------
 
 
-def run_as_child(loop: Callable[[Orders, threading.Event], None]) -> None:
-    """Sets Django up as the orders say, and runs the loop until a signal comes."""
-    orders = take_over()
-    adopt_flags(orders["flags"])
+def run_as_child(loop: Callable[[WorkerConfiguration, threading.Event], None]) -> None:
+    """Sets up Django, and runs the loop until a signal arrives."""
+    configuration = read_worker_configuration()
+    adopt_flags(configuration["flags"])
     django.setup()
-    run_until_signalled(lambda stop: loop(orders, stop))
+    run_until_signalled(lambda stop: loop(configuration, stop))
 
 
-def take_over() -> Orders:
-    """Reads the orders from standard input, which is watched from now on."""
-    # Unbuffered: a buffered reader's lock would be held by the watching thread at exit.
+def read_worker_configuration() -> WorkerConfiguration:
+    """Reads the configuration from standard input, and ends this process when that closes."""
+    # Unbuffered: at exit the watching thread would hold the lock of a buffered reader.
     pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     line = pipe.readline()
     if not line:
-        sys.exit(f"This program is started by `{PROGRAM} server`.")
+        sys.exit(f"Do not start this program yourself. `{PROGRAM} server` starts it.")
     threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()
-    orders: Orders = json.loads(line)
-    return orders
+    configuration: WorkerConfiguration = json.loads(line)
+    return configuration
 
 
 def _watch(pipe: IO[bytes]) -> None:
@@ -138,7 +145,7 @@ def _watch(pipe: IO[bytes]) -> None:
 
 
 def end_soon(seconds: float = ORPHAN_SECONDS) -> None:
-    """Asks this process to end, and after a while ends it and those it leads. Does not return."""
+    """Sends SIGTERM to this process, and SIGKILL after `seconds` to its group. Never returns."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(seconds)
     if os.getpgrp() == os.getpid():

@@ -1,4 +1,4 @@
-"""The parts that `manage.py server` and `manage.py worker` have in common."""
+"""The code that `manage.py server` and `manage.py worker` share."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from options.reference import flag_help
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-# So soon a repair, such as room on the disk, is noticed.
+# The longest time until a repair, such as free disk space, is noticed.
 MAX_PAUSE_SECONDS = 4.0
 
 
 class ServerCommand(BaseCommand):
-    """A command that takes Coder's flags, which manage.py reads before Django's parser sees any.
+    """A command that takes Coder's flags.
 
-    So the parser knows nothing of them, and only its help speaks of them.
+    manage.py reads and removes them before this parser runs, so the parser only shows their help.
     """
 
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Of two texts after the options, a reader of a long list finds the first.
+        # Above the long list of options, the examples are easier to find.
         parser.description = f"{parser.description}\n\n{parser.epilog}"
         parser.epilog = f"Coder's options:\n\n{flag_help()}"
         return parser
@@ -41,7 +41,7 @@ class ServerCommand(BaseCommand):
 
 @contextmanager
 def private_database_watched() -> Iterator[None]:
-    """Starts a private PostgreSQL that ends again, unless `manage.py postgres stop` ended it."""
+    """Restarts the private PostgreSQL if it ends, unless `manage.py postgres stop` ended it."""
     handle = private_database()
     stop = threading.Event()
     if handle is not None:
@@ -67,7 +67,7 @@ def _watch(handle: Handle, stop: threading.Event) -> None:
             pause, health = backoff.after(0), str(error)
         if health == "revived":
             backoff.failures = 0
-            logger.error("The private PostgreSQL had ended, and runs again")
+            logger.error("The private PostgreSQL had ended and was restarted")
             health = "running"
         elif health != before:
             logger.warning("The private PostgreSQL: %s", health)

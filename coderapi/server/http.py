@@ -1,6 +1,6 @@
-"""The child that serves HTTP: granian's main process, and what each of its workers loads.
+"""The child that serves HTTP: granian's main process and its web workers.
 
-It never loads Django itself. Its workers are spawned, so they start with nothing of its memory.
+The main process never loads Django. Its workers are spawned, not forked.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from coderapi import bootstrap
-from coderapi.server.children import Orders, end_soon, take_over
+from coderapi.server.children import WorkerConfiguration, end_soon, read_worker_configuration
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Every open connection counts against this limit of a worker, idle ones too, so it is far above the
-# number of threads; threads limit how many requests run at once.
+# The limit of open connections for each worker, idle ones included. The number of threads limits
+# how many requests run at the same time.
 CONNECTIONS = 4096
 BACKLOG = 1024
-# Also the time that an idle connection is kept.
+# Idle connections are closed after the same time.
 HEAD_MILLISECONDS = 15_000
-# Under the supervisor's own patience, over the time that a body may take.
+# Less than the supervisor waits, and more than the time limit for a body.
 DRAIN_SECONDS = 20
-# A client that keeps its connection hears with an answer that it is the last one there.
+# During this time answers carry `Connection: close`.
 CLOSING_SECONDS = 1.0
 
 MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
-# The WSGI server copies the environment into every request, where these would pass for headers.
-REQUEST_LOOKALIKES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
+# The WSGI server copies the environment into every request. There these would look like headers.
+HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
 
 
 def main() -> None:
-    orders = take_over()
+    configuration = read_worker_configuration()
     multiprocessing.set_start_method("spawn")
-    server = build(orders)
-    logging.getLogger("_granian").addFilter(_is_news)
-    loader = partial(load, orders["flags"], closing=server.closing)
+    server = build(configuration)
+    logging.getLogger("_granian").addFilter(_is_not_about_threads)
+    loader = partial(load, configuration["flags"], closing=server.closing)
     server.serve(target_loader=loader, wrap_loader=False)
 
 
 class Server(MPServer):
-    """Closes connections with their next answer before it ends, so that none is cut off."""
+    """Before it ends, closes each connection after its next answer."""
 
     def __init__(self, target: str, **settings: Any) -> None:
         super().__init__(target, **settings)
-        # Without a lock, which a killed worker could hold for ever.
+        # Without a lock: a killed worker might never release it.
         self.closing = multiprocessing.RawValue("b", 0)
 
     def shutdown(self, exit_code: int = 0) -> None:
@@ -66,54 +66,57 @@ class Server(MPServer):
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
 
-def build(orders: Orders, *, drain_seconds: int = DRAIN_SECONDS) -> Server:
+def build(configuration: WorkerConfiguration, *, drain_seconds: int = DRAIN_SECONDS) -> Server:
     return Server(
         "coderapi.wsgi:application",
-        address=orders["host"],
-        port=orders["port"],
+        address=configuration["host"],
+        port=configuration["port"],
         interface=Interfaces.WSGI,
-        workers=orders["workers"],
-        blocking_threads=orders["threads"],
+        workers=configuration["workers"],
+        blocking_threads=configuration["threads"],
         backlog=BACKLOG,
         backpressure=CONNECTIONS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
         websockets=False,
         log_level=LogLevels.warning,
-        log_dictconfig=orders["logging"],
+        log_dictconfig=configuration["logging"],
         respawn_failed_workers=True,
         workers_kill_timeout=drain_seconds,
-        **_tls(orders["tls"]),
+        **_tls(configuration["tls"]),
     )
 
 
-def _tls(orders: Orders | None) -> dict[str, Any]:
-    """Returns granian's arguments for the certificate, if there is one."""
-    if orders is None:
+def _tls(configuration: WorkerConfiguration | None) -> dict[str, Any]:
+    """Returns granian's arguments for TLS."""
+    if configuration is None:
         return {}
     return {
-        "ssl_cert": Path(orders["certificate"]),
-        "ssl_key": Path(orders["key"]),
-        "ssl_protocol_min": MIN_VERSIONS[orders["min_version"]],
-        "ssl_ca": Path(orders["client_ca"]) if orders["client_ca"] else None,
-        "ssl_client_verify": bool(orders["client_ca"]),
+        "ssl_cert": Path(configuration["certificate"]),
+        "ssl_key": Path(configuration["key"]),
+        "ssl_protocol_min": MIN_VERSIONS[configuration["min_version"]],
+        "ssl_ca": Path(configuration["client_ca"]) if configuration["client_ca"] else None,
+        "ssl_client_verify": bool(configuration["client_ca"]),
     }
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Drops the warning about many threads: ours mostly wait, and their number was measured."""
+def _is_not_about_threads(record: logging.LogRecord) -> bool:
+    """Drops granian's warning about many threads, whose number was measured."""
     return "Python threads" not in record.getMessage()
 
 
 def load(flags: bootstrap.Flags, *, closing: Any) -> WSGIApplication:
-    """Returns the application, in a fresh worker process. `closing.value` ends connections."""
+    """Returns the WSGI application. Runs in a new worker process.
+
+    While `closing.value` is set, each answer closes its connection.
+    """
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
     bootstrap.adopt_flags(flags)
     from coderapi.wsgi import application
     from kernel.http import body
 
-    body.when_stuck = ask_for_successors
-    _prepare_worker()
+    body.when_stuck = restart_workers
+    _hide_header_like_variables()
     return _closed_by(closing, application)
 
 
@@ -128,8 +131,8 @@ def _closed_by(closing: Any, application: WSGIApplication) -> WSGIApplication:
     return answer
 
 
-def _prepare_worker() -> None:
-    for name in [name for name in os.environ if name.startswith(REQUEST_LOOKALIKES)]:
+def _hide_header_like_variables() -> None:
+    for name in [name for name in os.environ if name.startswith(HEADER_LIKE_PREFIXES)]:
         del os.environ[name]
 
 
@@ -140,8 +143,8 @@ def _end_with_parent() -> None:
         end_soon(DRAIN_SECONDS)
 
 
-def ask_for_successors() -> None:
-    """Has granian start new workers and end the old ones, with all that they are stuck on."""
+def restart_workers() -> None:
+    """Makes granian replace its workers, including the threads that are stuck."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         os.kill(parent.pid, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Brings the database up to date at a start, one process at a time."""
+"""Migrates the database at the start, one process at a time."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ logger = logging.getLogger(__name__)
 
 LOCK = "coderapi.migrate"
 POLL_SECONDS = 0.25
-# A database that starts beside us, in a composition of containers, may need a while.
+# In a composition of containers the database may start at the same time.
 DATABASE_SECONDS = 30.0
 
 
 class MigrationError(Exception):
-    """The database cannot be used; the message says why and what to do."""
+    """The database cannot be used. The message has the cause."""
 
 
 def bring_up_to_date() -> None:
-    """Applies the missing migrations, and leaves no connection behind.
+    """Applies the missing migrations. Leaves no connection open.
 
-    Raises: MigrationError when the database cannot be reached; CommandError when it is Coder's own.
+    Raises: MigrationError if the database cannot be reached, CommandError if it is Coder's own.
     """
-    with migration_lock(), _direct_way():
+    with migration_lock(), _direct_connection():
         call_command("migrate", interactive=False, verbosity=0)
 
 
 @contextmanager
-def _direct_way() -> Iterator[None]:
-    """Lets Django's connection take the direct URL: migrations need a session to themselves."""
+def _direct_connection() -> Iterator[None]:
+    """Makes Django connect to the direct URL: migrations need a session of their own."""
     wrapper = connections["default"]
     discard_pool()
     pooled = wrapper.settings_dict
@@ -60,14 +60,14 @@ def _direct_way() -> Iterator[None]:
 
 @contextmanager
 def migration_lock() -> Iterator[None]:
-    """Keeps every other process from migrating as long as the block lasts."""
+    """Keeps other processes from migrating during the block."""
     with _connect() as connection:
-        # Polled: one that waits within pg_advisory_lock would keep a transaction open, and an
-        # index that the lock's holder builds concurrently would wait for it for ever.
+        # Polled: a session that waits in pg_advisory_lock has an open snapshot. CREATE INDEX
+        # CONCURRENTLY in the process that holds the lock would wait for it for ever.
         waited = False
         while not _try_lock(connection):
             if not waited:
-                logger.info("Another process migrates the database; waiting for it")
+                logger.info("Another process migrates the database. Waiting for it.")
             waited = True
             time.sleep(POLL_SECONDS)
         yield
@@ -75,15 +75,15 @@ def migration_lock() -> Iterator[None]:
 
 
 def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
-    """Takes the lock, if it is free, until the transaction that stays open ends.
+    """Acquires the lock if it is free. The transaction stays open, and its end releases the lock.
 
-    A session's lock would outlive it behind PgBouncer. An open transaction that does nothing has no
-    snapshot, so no index that is built concurrently waits for it.
+    Behind PgBouncer a session's lock would outlive this connection. An idle transaction holds no
+    snapshot, so CREATE INDEX CONCURRENTLY does not wait for it.
     """
     connection.execute("BEGIN")
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    # Without a parameter: by the extended protocol the statement's portal, and with it a snapshot,
-    # would be kept until the next one.
+    # Without parameters: the extended protocol would keep the statement's portal, and with it a
+    # snapshot, until the next statement.
     query = f"SELECT pg_try_advisory_xact_lock({lock_number(LOCK)})"
     row = connection.execute(query.encode()).fetchone()
     if row and row[0]:
@@ -100,13 +100,13 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
             return connect_directly()
         except psycopg.OperationalError as error:
             reason = str(error).partition("\n")[0]
-            if time.monotonic() > deadline or not _may_pass(str(error)):
+            if time.monotonic() > deadline or not _is_temporary(str(error)):
                 raise MigrationError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
                 logger.warning("The database does not answer yet: %s", reason)
         time.sleep(backoff.after(0))
 
 
-def _may_pass(error: str) -> bool:
-    """Tells whether waiting can help: not against a wrong password or a missing database."""
+def _is_temporary(error: str) -> bool:
+    """Returns whether waiting can help, unlike with a wrong password or a missing database."""
     return "FATAL" not in error or "starting up" in error or "shutting down" in error

@@ -1,4 +1,4 @@
-"""The child that shows Prometheus what all processes of this server have counted."""
+"""The child that serves the metrics of all processes of this server to Prometheus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from django.db import close_old_connections
 
 from coderapi.bootstrap import server_flags
 from coderapi.server.addresses import Claim
-from coderapi.server.children import Orders, run_as_child
+from coderapi.server.children import Roles, WorkerConfiguration, run_as_child
 from kernel.loops import is_alive
 from kernel.telemetry import DIRECTORY_VARIABLE
 
@@ -40,28 +40,32 @@ STALLED_SECONDS = 10.0
 
 
 @contextmanager
-def metrics_role() -> Iterator[dict[str, tuple[str, Orders]]]:
-    """Yields the child that serves metrics: its name, module and orders; none unless asked for.
+def metrics_role() -> Iterator[Roles]:
+    """Yields the metrics child by name, as module and configuration. Empty if metrics are off.
 
-    Children that are started within the block count for it. Raises: AddressError.
+    Processes that start within the block record their metrics for it. Raises: AddressError.
     """
     if not settings.PROMETHEUS_ENABLE:
         yield {}
         return
     claim = Claim(settings.PROMETHEUS_ADDRESS)
     address = claim.address
-    logger.info("Metrics are served on http://%s", address)
-    orders: Orders = {"flags": server_flags(), "host": address.host, "port": address.port}
+    logger.info("Serving metrics on http://%s", address.reachable)
+    configuration: WorkerConfiguration = {
+        "flags": server_flags(),
+        "host": address.host,
+        "port": address.port,
+    }
     with shared_directory() as directory:
         os.environ[DIRECTORY_VARIABLE] = str(directory)
-        yield {"metrics": ("coderapi.server.prometheus", orders)}
+        yield {"metrics": ("coderapi.server.prometheus", configuration)}
 
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """Yields a directory for the counts of this server's processes, and removes it in the end.
+    """Yields a directory for the metrics of this server's processes, and removes it at the end.
 
-    Directories of servers that were killed are removed first.
+    Removes the directories of killed servers first.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-"))
@@ -81,7 +85,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def forget_dead_processes(directory: Path) -> None:
-    """Drops the gauges of dead processes; their counts stay."""
+    """Drops the gauges of dead processes. Their counters stay."""
     from prometheus_client.multiprocess import mark_process_dead
 
     numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
@@ -91,7 +95,7 @@ def forget_dead_processes(directory: Path) -> None:
 
 
 def _filled(directory: Path) -> Iterator[str]:
-    """Lists the files with counts: a process that starts has an empty one for a moment."""
+    """Yields the files that have content. A starting process has an empty one for a moment."""
     for path in directory.glob("*.db"):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size:
@@ -99,14 +103,14 @@ def _filled(directory: Path) -> Iterator[str]:
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Shares the port with the claim that the supervisor holds on it."""
+    """Shares the port with the supervisor's claim on it."""
 
-    # Scrapes under way are answered before the end.
+    # Running scrapes are answered before this process ends.
     daemon_threads = False
     allow_reuse_port = True
 
     def server_bind(self) -> None:
-        # The stock one asks the name service who we are.
+        # The inherited method asks the name service for our host name.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
@@ -116,23 +120,23 @@ class _Handler(WSGIRequestHandler):
     timeout = STALLED_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: scrapes come all the time."""
+        """Logs nothing. There is a scrape every few seconds."""
 
 
-def serve(orders: Orders, stop: threading.Event) -> None:
+def serve(configuration: WorkerConfiguration, stop: threading.Event) -> None:
     """Answers every path with the metrics, until the event is set."""
-    host, port = orders["host"], orders["port"]
+    host, port = configuration["host"], configuration["port"]
     _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with make_server(host, port, _application(), _Server, _Handler) as server:
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         stop.wait()
         server.shutdown()
-        # Whoever has connected meanwhile is answered, too.
+        # Answer the connections that arrived meanwhile.
         while select.select([server], [], [], 0)[0]:
             server.handle_request()
 
 
-# The roles of the supervisor's children by their modules. granian's main process starts the others.
+# Roles by a part of the command line. granian's main process starts the web workers.
 ROLES = {
     "coderapi.server.http": "http",
     "coderapi.server.worker": "jobs",
@@ -143,7 +147,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class ThisServer:
-    """Reads, for a scrape, the server's build and the system's figures of each of its processes."""
+    """Reads the build and each process's system metrics for a scrape."""
 
     supervisor: int
 
@@ -152,7 +156,9 @@ class ThisServer:
         from prometheus_client.core import GaugeMetricFamily
 
         labels = ["version", "coder_version", "python_version"]
-        build = GaugeMetricFamily("coderapi_build_info", "The build that runs: 1.", labels=labels)
+        build = GaugeMetricFamily(
+            "coderapi_build_info", "Always 1; the labels name the running build.", labels=labels
+        )
         build.add_metric([settings.VERSION, settings.CODER_VERSION, platform.python_version()], 1)
         families: dict[str, Any] = {build.name: build}
         for pid, role in _descent(self.supervisor, "supervisor"):
@@ -164,7 +170,7 @@ class ThisServer:
 
 
 def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
-    """Yields a process and all that it has started, each with its role."""
+    """Yields a process and its descendants, each with its role."""
     yield pid, role
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -186,7 +192,7 @@ def _application() -> WSGIApplication:
 
     class Counts(MultiProcessCollector):
         def collect(self) -> Any:
-            """Merges the counts of all processes."""
+            """Merges the metrics of all processes."""
             return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]
@@ -199,7 +205,7 @@ def _application() -> WSGIApplication:
         try:
             return shown(environ, start_response)
         finally:
-            # Each scrape has a thread of its own, and a thread its connection.
+            # Each scrape runs in a new thread, which has its own connection.
             close_old_connections()
 
     return application

@@ -1,4 +1,4 @@
-"""Starts the children, starts them again when they die, and ends them in order."""
+"""Starts the children, restarts them when they die, and ends them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from coderapi.server.addresses import Listener, announce_ready
-from coderapi.server.children import Child, Orders
+from coderapi.server.children import Child, Roles
 from kernel.loops import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
 
-# With the private database's own end this stays within 30 seconds.
+# Leaves 5 of 30 seconds for the private database to stop.
 DRAIN_SECONDS = 25.0
 
 
@@ -31,40 +31,38 @@ class Died:
 
 
 class Supervisor:
-    """Lives as long as the server. All that happens reaches it as events in one queue."""
+    """Runs the children until a signal arrives. Receives events through one queue."""
 
-    def __init__(
-        self, listeners: Sequence[Listener], *, roles: dict[str, tuple[str, Orders]]
-    ) -> None:
+    def __init__(self, listeners: Sequence[Listener], *, roles: Roles) -> None:
         self._listeners = listeners
         self._events: SimpleQueue[Signalled | Died] = SimpleQueue()
         self._children = [
-            Child(name, module=module, orders=orders, died=self._report)
-            for name, (module, orders) in roles.items()
+            Child(name, module=module, configuration=configuration, died=self._report)
+            for name, (module, configuration) in roles.items()
         ]
 
     def run(self) -> int:
-        """Returns the exit status: 0 if everything ended by itself, else 1."""
+        """Returns the exit status: 0 if every child ended by itself, 1 if one was killed."""
         with signals_into(lambda number: self._events.put(Signalled(number))):
             stopping = threading.Event()
             for listener in self._listeners:
                 threading.Thread(
                     target=announce_ready, args=(listener, stopping), daemon=True
                 ).start()
-            self._look_after()
+            self._run_children()
             stopping.set()
             return self._end()
 
     def _report(self, child: Child, code: int) -> None:
         self._events.put(Died(child, code))
 
-    def _look_after(self) -> None:
-        """Returns at the first signal."""
+    def _run_children(self) -> None:
+        """Restarts children that die. Returns at the first signal."""
         while True:
             self._start_due()
             match self._next(until=min((c.due for c in self._children if c.due), default=None)):
                 case Died(child, code):
-                    child.start_again_later(code)
+                    child.schedule_restart(code)
                 case Signalled():
                     return
 
@@ -82,7 +80,7 @@ class Supervisor:
             return None
 
     def _end(self) -> int:
-        logger.info("Stopping: requests and jobs under way are finished first")
+        logger.info("Stopping: running requests and jobs are finished first")
         begun = time.monotonic()
         for child in self._children:
             child.terminate()
@@ -97,6 +95,6 @@ class Supervisor:
     def _kill(self) -> int:
         for child in self._children:
             if child.alive:
-                logger.warning("The %s process is killed: it did not end in time", child.name)
+                logger.warning("Killing the %s process: it did not end in time", child.name)
             child.kill()
         return 1

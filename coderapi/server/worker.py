@@ -1,13 +1,13 @@
-"""The child that runs the jobs beside the HTTP server."""
+"""The child that runs the jobs."""
 
 from __future__ import annotations
 
 import threading
 
-from coderapi.server.children import Orders, run_as_child
+from coderapi.server.children import WorkerConfiguration, run_as_child
 
 
-def run_jobs(_orders: Orders, stop: threading.Event) -> None:
+def run_jobs(_configuration: WorkerConfiguration, stop: threading.Event) -> None:
     from jobs.worker import work
     from kernel.telemetry import metrics
 

@@ -1,7 +1,7 @@
-"""Every option of Coder's server as data, in Coder's order, and every setting of our own.
+"""Every option of Coder's server as data, and every setting of coderapi.
 
-A new option is one entry in the file where its neighbours stand. Clients show Coder's options in
-the order in which they stand here, whatever their groups.
+To add an option, add an entry to the file of its neighbors. Clients show Coder's options in the
+order of CATALOGUE.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _ai_bridge_proxy_option = partial(Option, group=AI_BRIDGE_PROXY)
 AI_OPTIONS = (
     _prebuilds_option(
         "Reconciliation Interval",
-        "How often the number of ready-made workspaces is brought back to what templates ask for.",
+        "How often the number of prebuilt workspaces is adjusted to the templates' targets.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL",
         yaml="reconciliation_interval",
@@ -23,7 +23,7 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Reconciliation Backoff Interval",
-        "By how much longer to wait after each failed attempt to make a workspace ahead of need.",
+        "How much longer to wait after each failed prebuild.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_INTERVAL",
         yaml="reconciliation_backoff_interval",
@@ -32,7 +32,7 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Reconciliation Backoff Lookback Period",
-        "How far back failed attempts are counted to choose that wait.",
+        "The period in which failed prebuilds count for this wait.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_LOOKBACK_PERIOD",
         yaml="reconciliation_backoff_lookback_period",
@@ -42,8 +42,8 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Failure Hard Limit",
-        "After how many failures in a row a preset makes no more workspaces ahead of need. Zero "
-        "never stops.",
+        "The number of failures in a row after which a preset stops creating prebuilds. 0 means no "
+        "limit.",
         Integer(),
         env="CODER_WORKSPACE_PREBUILDS_FAILURE_HARD_LIMIT",
         yaml="failure_hard_limit",
@@ -52,8 +52,7 @@ AI_OPTIONS = (
     ),
     Option(
         "Hide AI Tasks",
-        "Leave the pages for AI tasks out of the dashboard. For deployments that do not offer "
-        "them.",
+        "Hide the pages for AI tasks in the dashboard, for deployments that do not offer them.",
         Bool(),
         env="CODER_HIDE_AI_TASKS",
         default="false",
@@ -61,15 +60,15 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Enabled",
-        "Run the gateway through which tools in workspaces reach AI providers. Switch it on to log "
-        "and limit that use.",
+        "Run the gateway between tools in workspaces and AI providers. Enable it to log and limit "
+        "their use.",
         Bool(),
         env="CODER_AIBRIDGE_ENABLED",
         default="false",
     ),
     _ai_bridge_option(
         "AI Bridge OpenAI Base URL",
-        "The address of OpenAI's API, or of a service that speaks the same protocol.",
+        "The URL of OpenAI's API, or of a compatible service.",
         Text(),
         env="CODER_AIBRIDGE_OPENAI_BASE_URL",
         yaml="openai_base_url",
@@ -78,7 +77,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge OpenAI Key",
-        "The key with which the gateway signs in to OpenAI.",
+        "The gateway's API key for OpenAI.",
         Text(),
         env="CODER_AIBRIDGE_OPENAI_KEY",
         json_path="ai.bridge.openai.key",
@@ -86,7 +85,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Anthropic Base URL",
-        "The address of Anthropic's API, or of a service that speaks the same protocol.",
+        "The URL of Anthropic's API, or of a compatible service.",
         Text(),
         env="CODER_AIBRIDGE_ANTHROPIC_BASE_URL",
         yaml="anthropic_base_url",
@@ -95,7 +94,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Anthropic Key",
-        "The key with which the gateway signs in to Anthropic.",
+        "The gateway's API key for Anthropic.",
         Text(),
         env="CODER_AIBRIDGE_ANTHROPIC_KEY",
         json_path="ai.bridge.anthropic.key",
@@ -103,7 +102,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Region",
-        "The AWS region whose Bedrock service the gateway uses.",
+        "The AWS region of the Bedrock service.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_REGION",
         yaml="bedrock_region",
@@ -111,7 +110,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Access Key",
-        "The id of the AWS access key for Bedrock.",
+        "The ID of the AWS access key for Bedrock.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_ACCESS_KEY",
         json_path="ai.bridge.bedrock.access_key",
@@ -119,7 +118,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Access Key Secret",
-        "The secret part of the AWS access key for Bedrock.",
+        "The secret of the AWS access key for Bedrock.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_ACCESS_KEY_SECRET",
         json_path="ai.bridge.bedrock.access_key_secret",
@@ -127,7 +126,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Model",
-        "The model that is asked through Bedrock for ordinary requests.",
+        "The Bedrock model for normal requests.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_MODEL",
         yaml="bedrock_model",
@@ -136,7 +135,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Small Fast Model",
-        "The model that is asked through Bedrock for small tasks where speed counts.",
+        "The Bedrock model for small tasks that need a fast answer.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_SMALL_FAST_MODEL",
         flag="aibridge-bedrock-small-fastmodel",
@@ -146,8 +145,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Inject Coder MCP tools",
-        "Offer Coder's own tools to AI models on top of what the client brings. Needs the "
-        "experiments oauth2 and mcp-server-http.",
+        "Add Coder's own tools to those of the client. Needs the experiments oauth2 and "
+        "mcp-server-http.",
         Bool(),
         env="CODER_AIBRIDGE_INJECT_CODER_MCP_TOOLS",
         yaml="inject_coder_mcp_tools",
@@ -155,44 +154,43 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Data Retention Duration",
-        "How long records of AI requests are kept. They may hold what people typed, so no longer "
-        "than needed.",
+        "How long records of AI requests are kept. They may contain what users typed, so keep this "
+        "short.",
         Duration(),
         env="CODER_AIBRIDGE_RETENTION",
         default="60d",
     ),
     _ai_bridge_option(
         "AI Bridge Max Concurrency",
-        "The most AI requests at once on each server; 0 sets no limit.",
+        "The maximum number of AI requests at a time on each server. 0 means no limit.",
         Integer(),
         env="CODER_AIBRIDGE_MAX_CONCURRENCY",
         default="0",
     ),
     _ai_bridge_option(
         "AI Bridge Rate Limit",
-        "The most AI requests a second on each server; 0 sets no limit.",
+        "The maximum number of AI requests per second on each server. 0 means no limit.",
         Integer(),
         env="CODER_AIBRIDGE_RATE_LIMIT",
         default="0",
     ),
     _ai_bridge_option(
         "AI Bridge Structured Logging",
-        "Write a log line with fields for each AI request. For feeding audits in other systems.",
+        "Write a structured log line for each AI request, for audits in other systems.",
         Bool(),
         env="CODER_AIBRIDGE_STRUCTURED_LOGGING",
         default="false",
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Enabled",
-        "Stop asking an AI provider for a while when it keeps refusing. Keeps one provider's "
-        "trouble from spreading.",
+        "Stop sending requests to an AI provider for a while after repeated failures.",
         Bool(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_ENABLED",
         default="false",
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Failure Threshold",
-        "After how many failures in a row a provider is left alone, from 1 to 100.",
+        "The number of failures in a row, from 1 to 100, after which requests to a provider stop.",
         Integer(minimum=1, maximum=100),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_FAILURE_THRESHOLD",
         default="5",
@@ -200,7 +198,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Interval",
-        "After how much time the count of failures starts again from 0.",
+        "The time after which the count of failures is reset to 0.",
         Duration(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_INTERVAL",
         default="10s",
@@ -208,7 +206,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Timeout",
-        "How long a provider is left alone before it is tried again.",
+        "How long requests to a provider stop before it is tried again.",
         Duration(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_TIMEOUT",
         default="30s",
@@ -216,7 +214,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Max Requests",
-        "How many requests may try out a provider that was left alone, from 1 to 100.",
+        "The number of requests, from 1 to 100, that may test a provider again.",
         Integer(minimum=1, maximum=100),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_MAX_REQUESTS",
         default="3",
@@ -224,15 +222,15 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Enabled",
-        "Run an HTTP proxy that leads known AI providers' traffic through the gateway. For tools "
-        "whose provider address cannot be changed.",
+        "Run an HTTP proxy that sends the traffic of known AI providers through the gateway. Use "
+        "it for tools whose provider URL cannot be changed.",
         Bool(),
         env="CODER_AIBRIDGE_PROXY_ENABLED",
         default="false",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Listen Address",
-        "The address and port on which that proxy listens.",
+        "The address and port of the proxy.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_LISTEN_ADDR",
         yaml="listen_addr",
@@ -240,22 +238,22 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Certificate File",
-        "The certificate of the authority with which the proxy opens TLS connections, in PEM "
-        "format. Workspaces must trust it.",
+        "The CA certificate with which the proxy intercepts TLS connections, in PEM format. "
+        "Workspaces must trust it.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_CERT_FILE",
         yaml="cert_file",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Key File",
-        "The private key of the proxy's certificate authority, in PEM format.",
+        "The private key of the proxy's CA certificate, in PEM format.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_KEY_FILE",
         yaml="key_file",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Domain Allowlist",
-        "The host names whose traffic the proxy opens; all others pass through unread.",
+        "The host names whose traffic the proxy intercepts. It forwards other traffic unchanged.",
         TextList(),
         env="CODER_AIBRIDGE_PROXY_DOMAIN_ALLOWLIST",
         yaml="domain_allowlist",
@@ -264,14 +262,14 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Upstream Proxy",
-        "A further proxy through which other traffic is passed on.",
+        "Another proxy, for the traffic that is not intercepted.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_UPSTREAM",
         yaml="upstream_proxy",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Upstream Proxy CA",
-        "A file with the certificate authority of the further proxy, in PEM format.",
+        "A file with the CA certificate of the upstream proxy, in PEM format.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_UPSTREAM_CA",
         yaml="upstream_proxy_ca",

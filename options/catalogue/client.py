@@ -14,7 +14,7 @@ _client_option = partial(Option, group=CLIENT)
 CLIENT_OPTIONS = (
     Option(
         "Config Path",
-        "The YAML file that options are read from. What flags and the environment say is stronger.",
+        "The YAML file with options. Flags and environment variables override it.",
         ConfigPath(),
         env="CODER_CONFIG_PATH",
         flag="config",
@@ -25,8 +25,8 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "SSH Host Prefix",
-        "What stands before a workspace's name in the SSH host names that command lines write. "
-        "Change it if two deployments are used from one machine.",
+        "The prefix of workspaces' host names in SSH configurations. Change it if you use two "
+        "deployments from one machine.",
         Text(),
         env="CODER_SSH_HOSTNAME_PREFIX",
         json_path="config_ssh.deploymentName",
@@ -35,7 +35,7 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "Workspace Hostname Suffix",
-        "The last part of workspace host names in SSH and in Coder's VPN, without a leading dot.",
+        "The last part of workspaces' host names in SSH and Coder's VPN, without a leading dot.",
         Text(HOST_SUFFIX),
         env="CODER_WORKSPACE_HOSTNAME_SUFFIX",
         default="coder",
@@ -43,8 +43,8 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "SSH Config Options",
-        "Lines for the SSH configuration of everybody's machine, each as key=value or key value. "
-        "They take effect when somebody runs the SSH set-up again.",
+        "Lines for users' SSH configurations, each as key=value or key value. A user gets them at "
+        "the next SSH set-up.",
         TextList(SSH_LINE),
         env="CODER_SSH_CONFIG_OPTIONS",
         json_path="config_ssh.sshconfigOptions",
@@ -52,15 +52,15 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "CLI Upgrade Message",
-        "What a command line of another version tells its user to do. Set it if people get the "
-        "command line from you.",
+        "The message for users whose command line has another version. Set it if you distribute "
+        "the command line yourself.",
         Text(),
         env="CODER_CLI_UPGRADE_MESSAGE",
         obeyed=True,
     ),
     Option(
         "Write Config",
-        "Print the configuration as a YAML file and end. A good start for a file of your own.",
+        "Print the configuration as a YAML file and exit. Use it to start a file of your own.",
         Bool(),
         flag="write-config",
         yaml="",
@@ -70,8 +70,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Support Links",
-        "Links to help that the dashboard shows, as a list of name, target, icon and location. "
-        "They replace the built-in ones.",
+        "Links to help in the dashboard, each with name, target, icon and location. They replace "
+        "the built-in ones.",
         Links(),
         env="CODER_SUPPORT_LINKS",
         json_path="support.links",
@@ -79,8 +79,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "External Auth Providers",
-        "The services, such as Git hosts, that people connect their accounts with, as a list. The "
-        "numbered CODER_EXTERNAL_AUTH variables add to it.",
+        "Services, such as Git hosts, that users connect their accounts with. The numbered "
+        "CODER_EXTERNAL_AUTH variables add to this list.",
         ExternalAuth(),
         flag="external-auth-providers",
         json_path="external_auth",
@@ -88,17 +88,17 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Custom wgtunnel Host",
-        "The host of the tunnel that gives a trial deployment a public address.",
+        "The tunnel host that gives a trial deployment a public address.",
         Text(),
         env="WGTUNNEL_HOST",
         flag="wg-tunnel-host",
         yaml="wgtunnelHost",
         hidden=True,
-        remark="This service opens no tunnel; without an access URL it uses its own address.",
+        remark="coderapi opens no tunnel. Without an access URL it uses its own address.",
     ),
     Option(
         "Proxy Health Check Interval",
-        "How often workspace proxies are asked whether they are well.",
+        "How often the health of workspace proxies is checked.",
         Duration(),
         env="CODER_PROXY_HEALTH_INTERVAL",
         json_path="proxy_health_status_interval",
@@ -107,8 +107,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Default Quiet Hours Schedule",
-        "When workspaces may be stopped or updated for people who have not chosen a time: a cron "
-        "line for one moment a day, with a time zone.",
+        "When workspaces may be stopped or updated, for users who have not chosen a time: a cron "
+        "expression for one time a day, with a time zone.",
         Text(),
         env="CODER_QUIET_HOURS_DEFAULT_SCHEDULE",
         flag="default-quiet-hours-schedule",
@@ -118,8 +118,7 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Allow Custom Quiet Hours",
-        "Let people choose their own quiet hours. Switch it off if everybody should keep the "
-        "default.",
+        "Let users choose their own quiet hours. Disable it to enforce the default.",
         Bool(),
         env="CODER_ALLOW_CUSTOM_QUIET_HOURS",
         json_path="user_quiet_hours_schedule.allow_user_custom",
@@ -128,16 +127,16 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "Web Terminal Renderer",
-        "What draws the terminal in the browser: canvas, webgl or dom. Change it when browsers "
-        "draw it badly.",
+        "The renderer of the terminal in the browser: canvas, webgl or dom. Change it if browsers "
+        "have display problems.",
         Text(),
         env="CODER_WEB_TERMINAL_RENDERER",
         default="canvas",
     ),
     Option(
         "Allow Workspace Renames",
-        "Let people rename workspaces. Templates that use the name for disks can lose data, so "
-        "leave it off.",
+        "Let users rename workspaces. Templates that name disks after the workspace can lose data, "
+        "so leave it off.",
         Bool(),
         env="CODER_ALLOW_WORKSPACE_RENAMES",
         default="false",
@@ -145,20 +144,20 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Health Check Refresh",
-        "How often Coder's server checks itself again.",
+        "How often Coder's server repeats its health check.",
         Duration(),
         env="CODER_HEALTH_CHECK_REFRESH",
         default="10m0s",
         group=HEALTH_CHECK,
-        remark="This service checks itself when /readyz is asked, and keeps no result.",
+        remark="coderapi checks its health at each request of /readyz.",
     ),
     Option(
         "Health Check Threshold: Database",
-        "How slow the database may answer before Coder's health page calls it slow.",
+        "The latency of the database above which Coder's health page shows a warning.",
         Duration(),
         env="CODER_HEALTH_CHECK_THRESHOLD_DATABASE",
         default="15ms",
         group=HEALTH_CHECK,
-        remark="This service has no health page with thresholds.",
+        remark="coderapi has no health page with thresholds.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The mail server, under the new names and the old ones."""
+"""The mail server, with the new and the old names."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ _email_tls_option = partial(Option, group=EMAIL_TLS, obeyed=True)
 EMAIL_OPTIONS = (
     _email_option(
         "Email: From Address",
-        "The sender of the server's e-mails. Required to send any.",
+        "The sender address of e-mails. Required for sending e-mail.",
         Text(),
         env="CODER_EMAIL_FROM",
     ),
     _email_option(
         "Email: Smarthost",
-        "The mail server that takes e-mails, as host:port. Required to send any.",
+        "The mail server, as host:port. Required for sending e-mail.",
         Text(),
         env="CODER_EMAIL_SMARTHOST",
     ),
     _email_option(
         "Email: Hello",
-        "The host name with which the server introduces itself to the mail server.",
+        "The host name that the server sends in its greeting to the mail server.",
         Text(),
         env="CODER_EMAIL_HELLO",
         default="localhost",
     ),
     _email_option(
         "Email: Force TLS",
-        "Speak TLS to the mail server from the first byte. Switch it on for port 465.",
+        "Use TLS from the start of the connection. Enable it for port 465.",
         Bool(),
         env="CODER_EMAIL_FORCE_TLS",
         default="false",
     ),
     _email_auth_option(
         "Email Auth: Identity",
-        "The identity to act as at the mail server, where it differs from the user name.",
+        "The identity to use at the mail server, if it differs from the username.",
         Text(),
         env="CODER_EMAIL_AUTH_IDENTITY",
     ),
     _email_auth_option(
         "Email Auth: Username",
-        "The user name at the mail server.",
+        "The username at the mail server.",
         Text(),
         env="CODER_EMAIL_AUTH_USERNAME",
     ),
@@ -68,30 +68,30 @@ EMAIL_OPTIONS = (
     ),
     _email_auth_option(
         "Email Auth: Password File",
-        "A file with the password at the mail server. Use it to keep the password out of the "
+        "A file with the mail server's password. Use it to keep the password out of the "
         "environment.",
         Text(),
         env="CODER_EMAIL_AUTH_PASSWORD_FILE",
     ),
     _email_tls_option(
         "Email TLS: StartTLS",
-        "Begin without encryption and then switch to TLS. Switch it on for port 587.",
+        "Connect without encryption and then switch to TLS. Enable it for port 587.",
         Bool(),
         env="CODER_EMAIL_TLS_STARTTLS",
         yaml="startTLS",
     ),
     _email_tls_option(
         "Email TLS: Server Name",
-        "The host name that the mail server's certificate must carry, where it differs from the "
-        "one connected to.",
+        "The host name in the mail server's certificate, if it differs from the one you connect "
+        "to.",
         Text(),
         env="CODER_EMAIL_TLS_SERVERNAME",
         flag="email-tls-server-name",
     ),
     _email_tls_option(
         "Email TLS: Skip Certificate Verification (Insecure)",
-        "Accept any certificate of the mail server. Anybody in between can then read e-mails and "
-        "the password.",
+        "Accept any certificate of the mail server. An attacker in the network can then read "
+        "e-mails and the password.",
         Bool(),
         env="CODER_EMAIL_TLS_SKIPVERIFY",
         flag="email-tls-skip-verify",
@@ -99,8 +99,7 @@ EMAIL_OPTIONS = (
     ),
     _email_tls_option(
         "Email TLS: Certificate Authority File",
-        "A file with the certificate authorities that the mail server's certificate is checked "
-        "against, in PEM format.",
+        "A file with the CA certificates for verifying the mail server, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CACERTFILE",
         flag="email-tls-ca-cert-file",
@@ -108,14 +107,14 @@ EMAIL_OPTIONS = (
     ),
     _email_tls_option(
         "Email TLS: Certificate File",
-        "The certificate to show to a mail server that asks for one, in PEM format.",
+        "The client certificate for a mail server that asks for one, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTFILE",
         flag="email-tls-cert-file",
     ),
     _email_tls_option(
         "Email TLS: Certificate Key File",
-        "The private key that belongs to the certificate for the mail server, in PEM format.",
+        "The private key of the client certificate for the mail server, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTKEYFILE",
         flag="email-tls-cert-key-file",
@@ -127,12 +126,12 @@ _OLD_GROUPS = {EMAIL: OLD_EMAIL, EMAIL_AUTH: OLD_EMAIL_AUTH, EMAIL_TLS: OLD_EMAI
 
 
 def _old_name(option: Option) -> Option:
-    """Returns the option as it was named while it stood among the notifications."""
-    assert option.group is not None  # noqa: S101  # Every option of this file has one.
+    """Returns the option under its old name, as a notification option."""
+    assert option.group is not None  # noqa: S101  # Every option in this file has a group.
     return dataclasses.replace(
         option,
         name=f"Notifications: {option.name}",
-        description=f"The old name of {option.name}, which is to be used instead.",
+        description=f"The old name of {option.name}.",
         env=option.env.replace("CODER_", "CODER_NOTIFICATIONS_"),
         flag=f"notifications-{option.flag}",
         default="",

@@ -1,63 +1,59 @@
-"""The headings of the options, and the levels of the YAML file."""
+"""The groups of options, which are headings and levels of the YAML file."""
 
 from __future__ import annotations
 
 from options.option import Group
 
 NETWORKING = Group(
-    "Networking", "networking", "How the server is reached, and what may stand in front of it."
+    "Networking", "networking", "The server's addresses, and proxies in front of it."
 )
-TLS = Group(
-    "TLS", "tls", "Certificates, keys and the rules for HTTPS.", NETWORKING, json_path="tls"
-)
-HTTP = Group(
-    "HTTP", "http", "The plain listener, sessions, and what goes with the pages.", NETWORKING
-)
+TLS = Group("TLS", "tls", "Certificates, keys and settings for HTTPS.", NETWORKING, json_path="tls")
+HTTP = Group("HTTP", "http", "The HTTP listener, sessions and pages.", NETWORKING)
 DERP = Group(
     "DERP",
     "derp",
-    "Relays for workspace traffic that finds no direct way.",
+    "Relays for workspace traffic without a direct connection.",
     NETWORKING,
     json_path="derp.server",
 )
-INTROSPECTION = Group("Introspection", "introspection", "What the server tells about itself.")
+INTROSPECTION = Group("Introspection", "introspection", "Metrics, logs and health of the server.")
 PPROF = Group(
     "pprof",
     "pprof",
-    "Profiles of Coder's server while it runs.",
+    "Profiling of Coder's server.",
     INTROSPECTION,
     json_path="pprof",
-    remark="This service is not written in Go and has no such profiles.",
+    remark="coderapi is not written in Go and has no such profiles.",
 )
 STATS_COLLECTION = Group(
-    "Stats Collection", "statsCollection", "Which figures about use are collected.", INTROSPECTION
+    "Stats Collection", "statsCollection", "The usage data to collect.", INTROSPECTION
 )
 USAGE_STATS = Group(
     "Usage Stats",
     "usageStats",
-    "Figures on sessions, traffic and latency of workspaces.",
+    "Sessions, traffic and latency of workspaces.",
     STATS_COLLECTION,
     json_path="stats_collection.usage_stats",
 )
 PROMETHEUS = Group(
     "Prometheus",
     "prometheus",
-    "Metrics for a monitoring system.",
+    "Metrics for Prometheus.",
     INTROSPECTION,
     json_path="prometheus",
 )
 TRACING = Group(
     "Tracing",
     "tracing",
-    "Where the time of a request goes.",
+    "Traces of requests.",
     INTROSPECTION,
     json_path="trace",
-    remark="This service records no traces.",
+    remark="coderapi records no traces.",
 )
 LOGGING = Group(
     "Logging",
     "logging",
-    "Where log lines go, and which are written.",
+    "The destinations and levels of logs.",
     INTROSPECTION,
     json_path="logging",
     flags="log-",
@@ -65,61 +61,59 @@ LOGGING = Group(
 HEALTH_CHECK = Group(
     "Health Check",
     "healthcheck",
-    "When the server counts as healthy.",
+    "The server's checks of its own health.",
     INTROSPECTION,
     json_path="healthcheck",
     flags="health-check-",
 )
-OAUTH2 = Group("OAuth2", "oauth2", "Sign-in through services that speak OAuth2.")
+OAUTH2 = Group("OAuth2", "oauth2", "Sign-in with OAuth2.")
 GITHUB = Group(
     "GitHub",
     "github",
-    "Sign-in with an account of GitHub or of a GitHub Enterprise server.",
+    "Sign-in with GitHub or a GitHub Enterprise server.",
     OAUTH2,
     json_path="oauth2.github",
-    remark="Sign-in with GitHub is not offered here; clients are told that it is off.",
+    remark="coderapi does not offer sign-in with GitHub, and reports it as disabled.",
 )
 OIDC = Group(
     "OIDC",
     "oidc",
-    "Sign-in through an identity provider with OpenID Connect, and the claims that are used.",
+    "Sign-in through an identity provider with OpenID Connect, and its claims.",
     json_path="oidc",
-    remark="Sign-in with OpenID Connect is not offered here; clients are told that it is off.",
+    remark="coderapi does not offer sign-in with OpenID Connect, and reports it as disabled.",
 )
 TELEMETRY = Group(
     "Telemetry",
     "telemetry",
-    "Usage figures for the makers of Coder.",
+    "Usage data for the Coder company.",
     json_path="telemetry",
-    remark="This service sends nothing to anybody; it tells clients the values of these options.",
+    remark="coderapi sends no usage data. It only reports the values of these options.",
 )
 PROVISIONING = Group(
     "Provisioning",
     "provisioning",
-    "Who builds workspaces, and within which bounds.",
+    "The provisioners that build workspaces.",
     json_path="provisioner",
 )
 QUIET_HOURS = Group(
     "User Quiet Hours Schedule",
     "userQuietHoursSchedule",
-    "When workspaces may be stopped without disturbing anybody.",
+    "When workspaces may be stopped without disturbing their users.",
     json_path="user_quiet_hours_schedule",
     flags="",
 )
 DANGEROUS = Group(
     "⚠️ Dangerous",
     "dangerous",
-    "Switches that give up protection. Know why before you touch one.",
+    "Options that remove protection. Do not set one without need.",
     json_path="dangerous",
 )
-CLIENT = Group(
-    "Client", "client", "What command lines, editors and the dashboard do on people's machines."
-)
-CONFIG = Group("Config", "", "Where the configuration itself is read from and written to.")
+CLIENT = Group("Client", "client", "Settings for command lines, editors and the dashboard.")
+CONFIG = Group("Config", "", "Reading and writing the configuration.")
 EMAIL = Group(
     "Email",
     "email",
-    "The mail server, and how e-mails are sent.",
+    "The mail server.",
     json_path="notifications.email",
     flags="email-",
 )
@@ -134,7 +128,7 @@ EMAIL_AUTH = Group(
 EMAIL_TLS = Group(
     "Email TLS",
     "emailTLS",
-    "Encryption between this server and the mail server.",
+    "Encryption of connections to the mail server.",
     EMAIL,
     json_path="notifications.email.tls",
     flags="email-tls-",
@@ -142,7 +136,7 @@ EMAIL_TLS = Group(
 NOTIFICATIONS = Group(
     "Notifications",
     "notifications",
-    "How people are told about events, and how the queue behind it works.",
+    "Notifications about events, and their queue.",
     json_path="notifications",
 )
 OLD_EMAIL = Group("Email", "email", "Old names of the e-mail options.", NOTIFICATIONS)
@@ -168,14 +162,14 @@ WEBHOOK = Group(
 INBOX = Group(
     "Inbox",
     "inbox",
-    "Notifications inside the dashboard.",
+    "Notifications in the dashboard.",
     NOTIFICATIONS,
     json_path="notifications.inbox",
 )
 PREBUILDS = Group(
     "Workspace Prebuilds",
     "workspace_prebuilds",
-    "Workspaces that are made before somebody asks for them.",
+    "Workspaces that are created in advance.",
     json_path="workspace_prebuilds",
 )
 AI_BRIDGE = Group(
@@ -188,7 +182,7 @@ AI_BRIDGE = Group(
 AI_BRIDGE_PROXY = Group(
     "AI Bridge Proxy",
     "aibridgeproxy",
-    "The HTTP proxy in front of the AI gateway.",
+    "The HTTP proxy of the AI gateway.",
     json_path="ai.aibridge_proxy",
     flags="aibridge-proxy-",
 )
@@ -196,5 +190,5 @@ RETENTION = Group(
     "Retention", "retention", "How long records are kept.", json_path="retention", flags=""
 )
 
-# All of them, in the order in which they stand here.
+# All groups, in the order of their definitions.
 GROUPS = tuple(group for group in list(globals().values()) if isinstance(group, Group))

@@ -1,4 +1,4 @@
-"""Figures about use, Prometheus and profiles."""
+"""Usage stats, Prometheus and profiling."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _prometheus_option = partial(Option, group=PROMETHEUS)
 INTROSPECTION_OPTIONS = (
     Option(
         "Stats Collection Usage Stats Enable",
-        "Collect how workspaces are used: sessions, traffic and latency. Switched off, the "
-        "deployment's statistics keep zeros and no latency.",
+        "Collect usage of workspaces: sessions, traffic and latency. Without it the deployment's "
+        "stats show zeros and no latency.",
         Bool(),
         env="CODER_STATS_COLLECTION_USAGE_STATS_ENABLE",
         default="true",
@@ -24,8 +24,8 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Enable",
-        "Serve metrics for Prometheus on an address of their own. Switch it on when something "
-        "scrapes this server.",
+        "Serve metrics for Prometheus on a separate address. Enable it if Prometheus scrapes this "
+        "server.",
         Bool(),
         env="CODER_PROMETHEUS_ENABLE",
         external_workspace_proxies=True,
@@ -33,8 +33,8 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Address",
-        "The address and port on which metrics are served. Keep it away from public networks, "
-        "since there is no sign-in.",
+        "The address and port of the metrics. Keep it away from public networks, because the "
+        "metrics need no sign-in.",
         Address(),
         env="CODER_PROMETHEUS_ADDRESS",
         default="127.0.0.1:2112",
@@ -43,15 +43,14 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Collect Agent Stats",
-        "Add figures of each workspace agent to the metrics. They multiply with the number of "
-        "workspaces.",
+        "Add metrics of each workspace agent. Their number grows with the number of workspaces.",
         Bool(),
         env="CODER_PROMETHEUS_COLLECT_AGENT_STATS",
         yaml="collect_agent_stats",
     ),
     _prometheus_option(
         "Prometheus Aggregate Agent Stats By",
-        "The labels by which agent figures are added up. Fewer labels mean fewer series to store.",
+        "The labels by which agents' metrics are aggregated. Fewer labels make fewer time series.",
         TextList(one_of("agent_name", "template_name", "username", "workspace_name")),
         env="CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY",
         yaml="aggregate_agent_stats_by",
@@ -59,8 +58,8 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Collect Database Metrics",
-        "Add the timings of database queries to the metrics. Worth its many series while you look "
-        "into a slow database.",
+        "Add timings of database queries to the metrics. They are many, so enable them while you "
+        "examine a slow database.",
         Bool(),
         env="CODER_PROMETHEUS_COLLECT_DB_METRICS",
         yaml="collect_db_metrics",
@@ -68,7 +67,7 @@ INTROSPECTION_OPTIONS = (
     ),
     Option(
         "pprof Enable",
-        "Serve Go's profiling data on an address of its own. Switch it on while you look into the "
+        "Serve Go's profiling data on a separate address. Enable it while you examine the "
         "performance of Coder's server.",
         Bool(),
         env="CODER_PPROF_ENABLE",
@@ -77,7 +76,7 @@ INTROSPECTION_OPTIONS = (
     ),
     Option(
         "pprof Address",
-        "The address and port on which profiling data is served.",
+        "The address and port of the profiling data.",
         Address(),
         env="CODER_PPROF_ADDRESS",
         default="127.0.0.1:6060",

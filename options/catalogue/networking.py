@@ -1,4 +1,4 @@
-"""URLs, listeners, certificates and relays: the ways to reach the server."""
+"""URLs, listeners, certificates and relays."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ _derp_option = partial(Option, group=DERP)
 NETWORKING_OPTIONS = (
     _networking_option(
         "Access URL",
-        "The address under which people and workspaces reach this deployment, with http or https. "
-        "Set it before anybody signs in from another machine; without it the address that the "
-        "server listens on is used.",
+        "The URL of this deployment for users and workspaces, with http or https. Set it before "
+        "users sign in from other machines. The default is the address that the server listens on.",
         URL(schemes=("http", "https")),
         env="CODER_ACCESS_URL",
         external_workspace_proxies=True,
@@ -26,9 +25,8 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Wildcard Access URL",
-        "The pattern of host names under which workspace applications are served, such as "
-        "*.example.com. Set it when applications need a host name of their own, with a DNS record "
-        "to match.",
+        "The pattern of host names for workspace applications, such as *.example.com. Set it, and "
+        "a matching DNS record, if applications need their own host names.",
         Text(WILDCARD_HOST),
         env="CODER_WILDCARD_ACCESS_URL",
         external_workspace_proxies=True,
@@ -36,8 +34,7 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Docs URL",
-        "Where links to documentation lead. Change it when you keep an edited or offline copy of "
-        "the manual.",
+        "The target of links to the documentation. Change it if you host a copy.",
         URL(),
         env="CODER_DOCS_URL",
         default="https://coder.com/docs",
@@ -46,16 +43,16 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Redirect to Access URL",
-        "Send browsers that arrive under another host name on to the access URL. Switch it on when "
-        "several names lead here and one should win.",
+        "Redirect requests for other host names to the access URL. Enable it if this server has "
+        "several names.",
         Bool(),
         env="CODER_REDIRECT_TO_ACCESS_URL",
         obeyed=True,
     ),
     Option(
         "Autobuild Poll Interval",
-        "How often workspaces are searched for starts and stops that are due. A "
-        "longer interval takes load off the database and makes schedules less punctual.",
+        "How often due starts and stops of workspaces are looked up. A longer interval reduces the "
+        "load on the database and delays schedules.",
         Duration(),
         env="CODER_AUTOBUILD_POLL_INTERVAL",
         default="1m0s",
@@ -63,8 +60,8 @@ NETWORKING_OPTIONS = (
     ),
     Option(
         "Job Reaper Detect Interval",
-        "How often provisioner jobs that make no progress are looked for and ended. Shorten it if "
-        "stuck builds block people for too long.",
+        "How often stuck provisioner jobs are looked up and ended. Shorten it if they block users "
+        "for too long.",
         Duration(),
         env="CODER_JOB_HANG_DETECTOR_INTERVAL",
         default="1m0s",
@@ -72,8 +69,8 @@ NETWORKING_OPTIONS = (
     ),
     Option(
         "HTTP Address",
-        "The address and port for plain HTTP; empty switches plain HTTP off. Use 0.0.0.0 as the "
-        "host to be reachable from other machines.",
+        "The address and port for HTTP. Empty disables HTTP. Use the host 0.0.0.0 to allow "
+        "connections from other machines.",
         Text(),
         env="CODER_HTTP_ADDRESS",
         default="127.0.0.1:3000",
@@ -84,7 +81,7 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Address",
-        "The address and port for HTTPS. It counts only while TLS is enabled.",
+        "The address and port for HTTPS. It has no effect unless TLS is enabled.",
         Address(),
         env="CODER_TLS_ADDRESS",
         default="127.0.0.1:3443",
@@ -92,8 +89,8 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Address",
-        "The old way to set the address of the listener that is in use. Set the HTTP address and "
-        "the TLS address instead.",
+        "The old option for the listener's address. Use the HTTP address and the TLS address "
+        "instead.",
         Address(),
         env="CODER_ADDRESS",
         flag_shorthand="a",
@@ -105,16 +102,14 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Enable",
-        "Serve HTTPS with the given certificate. Leave it off when a proxy in front of the server "
-        "takes care of TLS.",
+        "Serve HTTPS with the given certificate. Leave it off if a proxy terminates TLS.",
         Bool(),
         env="CODER_TLS_ENABLE",
         obeyed=True,
     ),
     _tls_option(
         "Redirect HTTP to HTTPS",
-        "The old switch that sends plain HTTP requests on to HTTPS. Use the redirect to the access "
-        "URL instead.",
+        "The old option for redirecting HTTP to HTTPS. Use the redirect to the access URL instead.",
         Bool(),
         env="CODER_TLS_REDIRECT_HTTP_TO_HTTPS",
         yaml="redirectHTTP",
@@ -125,8 +120,8 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Certificate Files",
-        "The files that hold the certificate with its intermediate ones, in PEM format. Required "
-        "once TLS is enabled, together with a key file for each.",
+        "The files with the certificate and its intermediate certificates, in PEM format. TLS "
+        "needs at least one, and a key file for each.",
         TextList(),
         env="CODER_TLS_CERT_FILE",
         yaml="certFiles",
@@ -135,17 +130,17 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Client CA Files",
-        "A file with the certificate authorities that client certificates are checked against, in "
-        "PEM format. Needed only when clients must prove who they are.",
+        "A file with the CA certificates for verifying client certificates, in PEM format. Needed "
+        "only if clients must present a certificate.",
         Text(),
         env="CODER_TLS_CLIENT_CA_FILE",
         obeyed=True,
     ),
     _tls_option(
         "TLS Client Auth",
-        "Whether clients must show a certificate: none, request, require-any, verify-if-given or "
-        "require-and-verify. Only none and require-and-verify can be served here; for the others "
-        "put a proxy in front.",
+        "Whether clients must present a certificate: none, request, require-any, verify-if-given "
+        "or require-and-verify. coderapi supports none and require-and-verify. For the others, use "
+        "a proxy in front.",
         Text(one_of("none", "request", "require-any", "verify-if-given", "require-and-verify")),
         env="CODER_TLS_CLIENT_AUTH",
         default="none",
@@ -153,8 +148,7 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Key Files",
-        "The files with the private keys that belong to the certificates, in PEM format and the "
-        "same order.",
+        "The files with the private keys of the certificates, in PEM format and in the same order.",
         TextList(),
         env="CODER_TLS_KEY_FILE",
         yaml="keyFiles",
@@ -163,8 +157,8 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Minimum Version",
-        "The oldest TLS version that clients may speak: tls10, tls11, tls12 or tls13. The two "
-        "oldest are insecure and cannot be served here.",
+        "The oldest TLS version to accept: tls10, tls11, tls12 or tls13. The first two are "
+        "insecure, and coderapi does not support them.",
         Text(one_of("tls10", "tls11", "tls12", "tls13")),
         env="CODER_TLS_MIN_VERSION",
         default="tls12",
@@ -172,44 +166,42 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Client Cert File",
-        "The certificate that Coder's own outgoing HTTPS requests present. Needed where its peers "
-        "ask for client certificates.",
+        "The client certificate for Coder's outgoing HTTPS requests, if their servers ask for one.",
         Text(),
         env="CODER_TLS_CLIENT_CERT_FILE",
     ),
     _tls_option(
         "TLS Client Key File",
-        "The private key that belongs to the certificate for outgoing HTTPS requests.",
+        "The private key of the certificate for outgoing HTTPS requests.",
         Text(),
         env="CODER_TLS_CLIENT_KEY_FILE",
     ),
     _tls_option(
         "TLS Ciphers",
-        "The cipher suites that may be used with TLS 1.2 and older. Leave it empty unless a policy "
+        "The allowed cipher suites for TLS 1.2 and older. Leave it empty unless a policy "
         "prescribes a list.",
         TextList(),
         env="CODER_TLS_CIPHERS",
         yaml="tlsCiphers",
         json_path="tls.supported_ciphers",
-        remark="The HTTP server of this service has no cipher list, so a list stops the start; put "
-        "a proxy in front.",
+        remark="coderapi does not support a list of ciphers, and fails to start with one. Use a "
+        "proxy in front.",
     ),
     _tls_option(
         "TLS Allow Insecure Ciphers",
-        "Let the list of cipher suites contain ones that are known to be weak. Only for clients "
-        "that cannot be replaced.",
+        "Allow weak cipher suites in the list. Use it only for clients that you cannot replace.",
         Bool(),
         env="CODER_TLS_ALLOW_INSECURE_CIPHERS",
         yaml="tlsAllowInsecureCiphers",
         json_path="tls.allow_insecure_ciphers",
         default="false",
-        remark="The HTTP server of this service has no cipher list, so this stops the start when "
-        "it is on; put a proxy in front.",
+        remark="coderapi does not support a list of ciphers, and fails to start with this option. "
+        "Use a proxy in front.",
     ),
     _derp_option(
         "DERP Server Enable",
-        "Run the relay that carries workspace traffic when no direct connection is possible. "
-        "Switch it off only if other relays are configured.",
+        "Run the relay for workspace traffic without a direct connection. Disable it only if you "
+        "configure other relays.",
         Bool(),
         env="CODER_DERP_SERVER_ENABLE",
         default="true",
@@ -217,8 +209,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Server Region ID",
-        "The number of the built-in relay's region. Change it if it collides with a region of your "
-        "own relay map.",
+        "The region number of the built-in relay. Change it if your own relay map uses the same "
+        "number.",
         Integer(),
         env="CODER_DERP_SERVER_REGION_ID",
         default="999",
@@ -226,7 +218,7 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Server Region Code",
-        "The short code of the built-in relay's region in relay maps and latency figures.",
+        "The short code of the built-in relay's region in relay maps and latency data.",
         Text(),
         env="CODER_DERP_SERVER_REGION_CODE",
         default="coder",
@@ -234,23 +226,23 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Server Region Name",
-        "The name of the built-in relay's region that people see.",
+        "The name of the built-in relay's region on pages.",
         Text(),
         env="CODER_DERP_SERVER_REGION_NAME",
         default="Coder Embedded Relay",
     ),
     _derp_option(
         "DERP Server STUN Addresses",
-        "The STUN servers, as host:port, with which clients find out their public address. The "
-        "single word disable prevents direct connections.",
+        "The STUN servers, as host:port, with which clients find their public address. The single "
+        "word disable turns direct connections off.",
         TextList(),
         env="CODER_DERP_SERVER_STUN_ADDRESSES",
         default="stun.l.google.com:19302,stun1.l.google.com:19302,stun2.l.google.com:19302,stun3.l.google.com:19302,stun4.l.google.com:19302",
     ),
     _derp_option(
         "DERP Server Relay URL",
-        "The address under which several Coder servers reach this one to pass relayed traffic on. "
-        "Needed only with more than one server.",
+        "The URL at which other Coder servers reach this one to forward relayed traffic. Needed "
+        "only with several servers.",
         URL(),
         env="CODER_DERP_SERVER_RELAY_URL",
         enterprise=True,
@@ -258,8 +250,7 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "Block Direct Connections",
-        "Send all workspace traffic through a relay and never directly between client and "
-        "workspace. For networks where such connections are forbidden.",
+        "Send all workspace traffic through a relay, for networks that forbid direct connections.",
         Bool(),
         env="CODER_BLOCK_DIRECT",
         flag="block-direct-connections",
@@ -269,7 +260,7 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Force WebSockets",
-        "Let relay traffic always use WebSockets. Helps where a proxy breaks other protocol "
+        "Always use WebSockets for relay traffic. Use it if a proxy breaks other protocol "
         "upgrades.",
         Bool(),
         env="CODER_DERP_FORCE_WEBSOCKETS",
@@ -278,8 +269,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Config URL",
-        "Where a map of further relays is fetched from at start, as JSON. Useful when the relays "
-        "are run by somebody else.",
+        "The URL of a JSON map of further relays, fetched at the start. Use it if another team "
+        "runs the relays.",
         Text(),
         env="CODER_DERP_CONFIG_URL",
         yaml="url",
@@ -287,8 +278,7 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Config Path",
-        "A local file with a map of further relays, as JSON. Use it where the server cannot fetch "
-        "one.",
+        "A local JSON file with a map of further relays. Use it if the server cannot fetch one.",
         Text(),
         env="CODER_DERP_CONFIG_PATH",
         yaml="configPath",

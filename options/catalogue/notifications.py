@@ -1,4 +1,4 @@
-"""Notifications to people about events."""
+"""Notifications about events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _notifications_option = partial(Option, group=NOTIFICATIONS)
 NOTIFICATIONS_OPTIONS = (
     _notifications_option(
         "Notifications: Method",
-        "How notifications are sent when their kind does not say: smtp or webhook.",
+        "How notifications are sent if their type has no method of its own: smtp or webhook.",
         Text(),
         env="CODER_NOTIFICATIONS_METHOD",
         default="smtp",
     ),
     _notifications_option(
         "Notifications: Dispatch Timeout",
-        "How long the sending of one notification may take before it counts as failed.",
+        "The time limit for sending one notification.",
         Duration(),
         env="CODER_NOTIFICATIONS_DISPATCH_TIMEOUT",
         default="1m0s",
@@ -29,14 +29,14 @@ NOTIFICATIONS_OPTIONS = (
     *OLD_EMAIL_OPTIONS,
     Option(
         "Notifications: Webhook: Endpoint",
-        "Where notifications are posted to as JSON when they go by webhook.",
+        "The URL that receives notifications as JSON by POST, for the method webhook.",
         URL(),
         env="CODER_NOTIFICATIONS_WEBHOOK_ENDPOINT",
         group=WEBHOOK,
     ),
     Option(
         "Notifications: Inbox: Enabled",
-        "Show notifications in the dashboard's inbox too.",
+        "Also show notifications in the dashboard's inbox.",
         Bool(),
         env="CODER_NOTIFICATIONS_INBOX_ENABLED",
         default="true",
@@ -44,14 +44,14 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Max Send Attempts",
-        "How often the sending of one notification is tried before it is given up.",
+        "The number of attempts to send a notification.",
         Integer(),
         env="CODER_NOTIFICATIONS_MAX_SEND_ATTEMPTS",
         default="5",
     ),
     _notifications_option(
         "Notifications: Retry Interval",
-        "How long to wait before a failed notification is tried again.",
+        "The time between two attempts to send a notification.",
         Duration(),
         env="CODER_NOTIFICATIONS_RETRY_INTERVAL",
         default="5m0s",
@@ -59,8 +59,8 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Store Sync Interval",
-        "How often results of sending are written to the database. A longer interval means fewer "
-        "writes, and more repeats after a crash.",
+        "How often results of sending are written to the database. A longer interval makes fewer "
+        "writes, and more duplicates after a crash.",
         Duration(),
         env="CODER_NOTIFICATIONS_STORE_SYNC_INTERVAL",
         json_path="notifications.sync_interval",
@@ -69,7 +69,7 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Store Sync Buffer Size",
-        "How many results of sending are held in memory before sending waits for the database.",
+        "How many results of sending are buffered before sending waits for the database.",
         Integer(),
         env="CODER_NOTIFICATIONS_STORE_SYNC_BUFFER_SIZE",
         json_path="notifications.sync_buffer_size",
@@ -78,8 +78,8 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Lease Period",
-        "For how long one server reserves the notifications that it is about to send. Others take "
-        "them over afterwards.",
+        "How long a server reserves the notifications that it is about to send. After this, other "
+        "servers can send them.",
         Duration(),
         env="CODER_NOTIFICATIONS_LEASE_PERIOD",
         default="2m0s",
@@ -87,7 +87,7 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Lease Count",
-        "How many notifications one server reserves at once.",
+        "How many notifications a server reserves at a time.",
         Integer(),
         env="CODER_NOTIFICATIONS_LEASE_COUNT",
         default="20",
@@ -95,7 +95,7 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Fetch Interval",
-        "How often the database is asked for notifications to send.",
+        "How often new notifications are fetched from the database.",
         Duration(),
         env="CODER_NOTIFICATIONS_FETCH_INTERVAL",
         default="15s",

@@ -1,4 +1,4 @@
-"""Sign-in with OpenID Connect, and the claims that are used."""
+"""Sign-in with OpenID Connect, and its claims."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _oidc_option = partial(Option, group=OIDC)
 OIDC_OPTIONS = (
     _oidc_option(
         "OIDC Allow Signups",
-        "Make an account for somebody who signs in with OpenID Connect for the first time. Switch "
-        "it off if accounts are made by hand.",
+        "Create an account at a user's first sign-in with OpenID Connect. Disable it if you create "
+        "accounts yourself.",
         Bool(),
         env="CODER_OIDC_ALLOW_SIGNUPS",
         default="true",
     ),
     _oidc_option(
         "OIDC Client ID",
-        "The client id under which the identity provider knows this deployment.",
+        "The client ID of this deployment at the identity provider.",
         Text(),
         env="CODER_OIDC_CLIENT_ID",
     ),
     _oidc_option(
         "OIDC Client Secret",
-        "The secret that belongs to the client id at the identity provider.",
+        "The client secret of this deployment at the identity provider.",
         Text(),
         env="CODER_OIDC_CLIENT_SECRET",
         secret=True,
     ),
     _oidc_option(
         "OIDC Client Key File",
-        "A PEM file with the private key for providers that take a signed assertion instead of a "
+        "A PEM file with the private key, for providers that use a signed assertion instead of a "
         "client secret.",
         Text(),
         env="CODER_OIDC_CLIENT_KEY_FILE",
@@ -43,7 +43,7 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Client Cert File",
-        "A PEM file with the certificate that belongs to the key for signed assertions.",
+        "A PEM file with the certificate of the key for signed assertions.",
         Text(),
         env="CODER_OIDC_CLIENT_CERT_FILE",
         yaml="oidcClientCertFile",
@@ -51,65 +51,65 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Email Domain",
-        "The e-mail domains whose owners may sign in; empty allows all. Set it when the provider "
-        "also serves people from outside.",
+        "The e-mail domains whose users may sign in. Empty allows all. Set it if the provider also "
+        "has external users.",
         TextList(),
         env="CODER_OIDC_EMAIL_DOMAIN",
     ),
     _oidc_option(
         "OIDC Issuer URL",
-        "The identity provider's issuer address, from which its endpoints and keys are discovered.",
+        "The issuer URL of the identity provider, for discovering its endpoints and keys.",
         Text(),
         env="CODER_OIDC_ISSUER_URL",
     ),
     _oidc_option(
         "OIDC Scopes",
-        "What is asked of the provider at sign-in. Add a scope when a claim that you need, such as "
-        "groups, is missing.",
+        "The scopes to request at sign-in. Add one if a claim that you need, such as groups, is "
+        "missing.",
         TextList(),
         env="CODER_OIDC_SCOPES",
         default="openid,profile,email",
     ),
     _oidc_option(
         "OIDC Ignore Email Verified",
-        "Accept e-mail addresses that the provider has not verified. Only for providers that never "
-        "say so.",
+        "Accept e-mail addresses that the provider has not verified. Use it only if the provider "
+        "never sends the claim.",
         Bool(),
         env="CODER_OIDC_IGNORE_EMAIL_VERIFIED",
     ),
     _oidc_option(
         "OIDC Username Field",
-        "The claim from which a new account takes its user name.",
+        "The claim with the username of a new account.",
         Text(),
         env="CODER_OIDC_USERNAME_FIELD",
         default="preferred_username",
     ),
     _oidc_option(
         "OIDC Name Field",
-        "The claim from which an account takes the person's full name.",
+        "The claim with the user's full name.",
         Text(),
         env="CODER_OIDC_NAME_FIELD",
         default="name",
     ),
     _oidc_option(
         "OIDC Email Field",
-        "The claim from which an account takes its e-mail address.",
+        "The claim with the user's e-mail address.",
         Text(),
         env="CODER_OIDC_EMAIL_FIELD",
         default="email",
     ),
     _oidc_option(
         "OIDC Auth URL Parameters",
-        "Further parameters of the address that starts a sign-in, as a map. Some providers need "
-        "one before they hand out refresh tokens.",
+        "Extra parameters of the URL that starts a sign-in, as a map. Some providers need one to "
+        "issue refresh tokens.",
         TextMap(),
         env="CODER_OIDC_AUTH_URL_PARAMS",
         default='{"access_type": "offline"}',
     ),
     _oidc_option(
         "OIDC Ignore UserInfo",
-        "Take claims from the id token alone and leave the provider's user-info endpoint unasked. "
-        "For providers whose endpoint is missing or wrong.",
+        "Read claims from the ID token only, without the provider's userinfo endpoint. Use it if "
+        "that endpoint is missing or wrong.",
         Bool(),
         env="CODER_OIDC_IGNORE_USERINFO",
         yaml="ignoreUserInfo",
@@ -117,8 +117,8 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Access Token Claims",
-        "Take claims from the access token instead of the user-info endpoint. Only for providers "
-        "that put them nowhere else.",
+        "Read claims from the access token instead of the userinfo endpoint. Use it only if the "
+        "provider has them nowhere else.",
         Bool(),
         env="CODER_OIDC_ACCESS_TOKEN_CLAIMS",
         json_path="oidc.source_user_info_from_access_token",
@@ -127,16 +127,15 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Organization Field",
-        "The claim that lists the organisations of a person. Set it to let the provider decide who "
-        "belongs where.",
+        "The claim with the user's organizations. Set it to let the provider assign organizations.",
         Text(),
         env="CODER_OIDC_ORGANIZATION_FIELD",
         hidden=True,
     ),
     _oidc_option(
         "OIDC Assign Default Organization",
-        "Put everybody who signs in into the default organisation too. Switch it off when the "
-        "provider's list should be the whole truth.",
+        "Also add every user who signs in to the default organization. Disable it if only the "
+        "provider's list should apply.",
         Bool(),
         env="CODER_OIDC_ORGANIZATION_ASSIGN_DEFAULT",
         default="true",
@@ -144,7 +143,7 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Organization Sync Mapping",
-        "A map from the provider's organisations to lists of organisation ids here.",
+        "A map from the provider's organizations to lists of organization IDs.",
         UUIDListMap(),
         env="CODER_OIDC_ORGANIZATION_MAPPING",
         default="{}",
@@ -152,23 +151,22 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Group Field",
-        "The claim that lists the groups of a person. Set it to keep groups in step with the "
-        "provider.",
+        "The claim with the user's groups. Set it to synchronize groups with the provider.",
         Text(),
         env="CODER_OIDC_GROUP_FIELD",
         json_path="oidc.groups_field",
     ),
     _oidc_option(
         "OIDC Group Mapping",
-        "A map from the provider's group names to group names here. Groups that it leaves out keep "
-        "their names.",
+        "A map from the provider's group names to group names in Coder. Other groups keep their "
+        "names.",
         TextMap(),
         env="CODER_OIDC_GROUP_MAPPING",
         default="{}",
     ),
     _oidc_option(
         "Enable OIDC Group Auto Create",
-        "Make groups that the provider names and that do not exist yet.",
+        "Create the provider's groups that do not exist yet.",
         Bool(),
         env="CODER_OIDC_GROUP_AUTO_CREATE",
         yaml="enableGroupAutoCreate",
@@ -177,14 +175,14 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Regex Group Filter",
-        "Only groups whose names match this expression are used. It is applied after the mapping.",
+        "A regular expression for the names of groups to use. It is applied after the mapping.",
         Regexp(),
         env="CODER_OIDC_GROUP_REGEX_FILTER",
         default=".*",
     ),
     _oidc_option(
         "OIDC Allowed Groups",
-        "Only members of one of these groups may sign in; empty allows all.",
+        "The groups whose members may sign in. Empty allows all users.",
         TextList(),
         env="CODER_OIDC_ALLOWED_GROUPS",
         yaml="groupAllowed",
@@ -192,48 +190,47 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC User Role Field",
-        "The claim that lists the roles of a person. Set it to let the provider decide who is, "
-        "say, an owner.",
+        "The claim with the user's roles. Set it to let the provider assign roles.",
         Text(),
         env="CODER_OIDC_USER_ROLE_FIELD",
     ),
     _oidc_option(
         "OIDC User Role Mapping",
-        "A map from the provider's roles to lists of roles here.",
+        "A map from the provider's roles to lists of roles in Coder.",
         TextListMap(),
         env="CODER_OIDC_USER_ROLE_MAPPING",
         default="{}",
     ),
     _oidc_option(
         "OIDC User Role Default",
-        "The roles that everybody gets who signs in, besides those that the provider names.",
+        "The roles of every user who signs in, in addition to the provider's.",
         TextList(),
         env="CODER_OIDC_USER_ROLE_DEFAULT",
         json_path="oidc.user_roles_default",
     ),
     _oidc_option(
         "OpenID Connect sign in text",
-        "What the sign-in button for OpenID Connect says.",
+        "The text of the sign-in button for OpenID Connect.",
         Text(),
         env="CODER_OIDC_SIGN_IN_TEXT",
         default="OpenID Connect",
     ),
     _oidc_option(
         "OpenID connect icon URL",
-        "The picture on the sign-in button for OpenID Connect.",
+        "The icon of the sign-in button for OpenID Connect.",
         URL(),
         env="CODER_OIDC_ICON_URL",
     ),
     _oidc_option(
         "Signups disabled text",
-        "What somebody without an account reads when sign-ups through OpenID Connect are off.",
+        "The message for users without an account if sign-ups through OpenID Connect are disabled.",
         Text(),
         env="CODER_OIDC_SIGNUPS_DISABLED_TEXT",
     ),
     _oidc_option(
         "Skip OIDC issuer checks (not recommended)",
-        "Accept id tokens whose issuer differs from the configured one. It weakens sign-in; use it "
-        "only for a provider that cannot be put right.",
+        "Accept ID tokens with another issuer than the configured one. This weakens sign-in, so "
+        "use it only if you cannot fix the provider.",
         Bool(),
         env="CODER_DANGEROUS_OIDC_SKIP_ISSUER_CHECKS",
         yaml="dangerousSkipIssuerChecks",

@@ -1,4 +1,4 @@
-"""Telemetry, traces, provisioners, rate limits, logs and dangerous switches."""
+"""Telemetry, traces, provisioners, rate limits, logs and dangerous options."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _dangerous_option = partial(Option, group=DANGEROUS)
 OPERATION_OPTIONS = (
     _telemetry_option(
         "Telemetry Enable",
-        "Say that the deployment may send usage figures to the makers of Coder. Switch it off if "
-        "nothing may leave your network.",
+        "Allow the deployment to send usage data to the Coder company. Disable it if no data may "
+        "leave your network.",
         Bool(),
         env="CODER_TELEMETRY_ENABLE",
         flag="telemetry",
@@ -28,7 +28,7 @@ OPERATION_OPTIONS = (
     ),
     _telemetry_option(
         "Telemetry (backwards compatibility)",
-        "The old name of the telemetry switch. Use Telemetry Enable instead.",
+        "The old name of Telemetry Enable.",
         Bool(),
         env="CODER_TELEMETRY",
         flag="telemetry-enable",
@@ -38,7 +38,8 @@ OPERATION_OPTIONS = (
     ),
     _telemetry_option(
         "Telemetry URL",
-        "Where usage figures are sent. Change it only to look at them with a server of your own.",
+        "The URL that receives usage data. Change it only to inspect the data with your own "
+        "server.",
         URL(),
         env="CODER_TELEMETRY_URL",
         default="https://telemetry.coder.com",
@@ -46,8 +47,8 @@ OPERATION_OPTIONS = (
     ),
     _tracing_option(
         "Trace Enable",
-        "Collect traces of requests and hand them to the collector that OpenTelemetry's own "
-        "variables name. Switch it on while you look for slow requests.",
+        "Collect traces of requests and send them to the collector in OpenTelemetry's own "
+        "variables. Enable it to find slow requests.",
         Bool(),
         env="CODER_TRACE_ENABLE",
         flag="trace",
@@ -55,14 +56,14 @@ OPERATION_OPTIONS = (
     ),
     _tracing_option(
         "Trace Honeycomb API Key",
-        "The key with which traces are sent to Honeycomb.",
+        "The API key for sending traces to Honeycomb.",
         Text(),
         env="CODER_TRACE_HONEYCOMB_API_KEY",
         secret=True,
     ),
     _tracing_option(
         "Capture Logs in Traces",
-        "Attach log lines to the traces in which they were written. It makes traces much larger.",
+        "Attach log lines to their traces. Traces become much larger.",
         Bool(),
         env="CODER_TRACE_LOGS",
         yaml="captureLogs",
@@ -78,15 +79,15 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Provisioner Daemons",
-        "How many provisioners run inside Coder's server, which is how many builds run at once. "
-        "Zero leaves all builds to provisioners elsewhere.",
+        "The number of provisioners in Coder's server, which is the number of builds at a time. "
+        "With 0, only external provisioners build.",
         Integer(),
         env="CODER_PROVISIONER_DAEMONS",
         default="3",
     ),
     _provisioning_option(
         "Provisioner Daemon Types",
-        "What the provisioners inside the server can run: terraform, or echo for tests.",
+        "The types of the built-in provisioners: terraform, or echo for tests.",
         TextList(one_of("terraform", "echo")),
         env="CODER_PROVISIONER_TYPES",
         yaml="daemonTypes",
@@ -95,7 +96,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Interval",
-        "Formerly how often a provisioner asked for work. It has no effect any more.",
+        "Formerly the interval at which a provisioner asked for work. It has no effect.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_INTERVAL",
         default="1s",
@@ -103,7 +104,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Jitter",
-        "Formerly by how much the asking for work was spread out. It has no effect any more.",
+        "Formerly the random variation of the poll interval. It has no effect.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_JITTER",
         default="100ms",
@@ -111,22 +112,22 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Force Cancel Interval",
-        "How long a cancelled build may take to end by itself before it is ended by force.",
+        "How long a canceled build may take to end before it is killed.",
         Duration(),
         env="CODER_PROVISIONER_FORCE_CANCEL_INTERVAL",
         default="10m0s",
     ),
     _provisioning_option(
         "Provisioner Daemon Pre-shared Key (PSK)",
-        "The shared secret with which provisioners on other machines prove that they belong here. "
-        "At least as long as a good password.",
+        "The shared secret that authenticates external provisioners. Make it at least as long as a "
+        "good password.",
         Text(),
         env="CODER_PROVISIONER_DAEMON_PSK",
         secret=True,
     ),
     Option(
         "Disable All Rate Limits",
-        "Switch all rate limits off. Only for load tests: it also opens the door to guessing "
+        "Disable all rate limits. Use it only for load tests, because it also allows guessing "
         "passwords.",
         Bool(),
         env="CODER_DANGEROUS_DISABLE_RATE_LIMITS",
@@ -138,8 +139,8 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "API Rate Limit",
-        "How many requests a minute one user, or one address without a session, may make. A "
-        "negative number means no limit, and 0 the usual 512.",
+        "The number of requests per minute for each user, or for each address without a session. A "
+        "negative number means no limit, 0 the default of 512.",
         Integer(),
         env="CODER_API_RATE_LIMIT",
         yaml="",
@@ -151,7 +152,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Verbose",
-        "Log everything down to the debug level. The log filter does the same with more choice.",
+        "Log everything, down to the debug level. The log filter is more selective.",
         Bool(),
         env="CODER_VERBOSE",
         flag_shorthand="v",
@@ -163,8 +164,8 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Log Filter",
-        "Which debug messages are logged: expressions that the logger's name is matched against, "
-        "with .* for all of them.",
+        "The debug messages to log, as regular expressions for names of loggers. Use .* for all of "
+        "them.",
         TextList(),
         env="CODER_LOG_FILTER",
         flag_shorthand="l",
@@ -173,8 +174,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Human Log Location",
-        "Where log lines for people go: a file, or a device such as /dev/stderr. Empty writes "
-        "none.",
+        "The file or device, such as /dev/stderr, for human-readable logs. Empty disables them.",
         Text(),
         env="CODER_LOGGING_HUMAN",
         flag="log-human",
@@ -187,7 +187,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "JSON Log Location",
-        "Where log lines as JSON objects go, for machines to collect. Empty writes none.",
+        "The file or device for JSON logs. Empty disables them.",
         Text(),
         env="CODER_LOGGING_JSON",
         flag="log-json",
@@ -198,7 +198,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Stackdriver Log Location",
-        "Where log lines in the form of Google Cloud Logging go. Empty writes none.",
+        "The file or device for logs in the format of Google Cloud Logging. Empty disables them.",
         Text(),
         env="CODER_LOGGING_STACKDRIVER",
         flag="log-stackdriver",
@@ -209,8 +209,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Enable Terraform debug mode",
-        "Let template authors see what Terraform logs in its debug mode. Such logs may hold "
-        "secrets.",
+        "Let template authors see Terraform's debug logs, which may contain secrets.",
         Bool(),
         env="CODER_ENABLE_TERRAFORM_DEBUG_MODE",
         json_path="enable_terraform_debug_mode",
@@ -218,8 +217,8 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "Additional CSP Policy",
-        "Directives that are added to the content security policy of the server's pages. Needed "
-        "when a page must load something from another site.",
+        "Directives to add to the Content-Security-Policy of the server's pages. Needed if a page "
+        "must load content of another site.",
         TextList(),
         env="CODER_ADDITIONAL_CSP_POLICY",
         group=HTTP,
@@ -227,8 +226,8 @@ OPERATION_OPTIONS = (
     ),
     _dangerous_option(
         "DANGEROUS: Allow all CORS requests",
-        "Let scripts of any site call the API with the visitor's session. Only for development on "
-        "your own machine.",
+        "Let scripts of any site call the API with the visitor's session. Use it only for "
+        "development on your own machine.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_CORS_REQUESTS",
         yaml="",
@@ -239,24 +238,24 @@ OPERATION_OPTIONS = (
     ),
     _dangerous_option(
         "DANGEROUS: Allow Path App Sharing",
-        "Allow the sharing of workspace applications that live under a path of the main site. Such "
-        "an application can act in the name of the person who opens it.",
+        "Allow users to share workspace applications under a path of the main site. Such an "
+        "application can act as the user who opens it.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SHARING",
         yaml="",
     ),
     _dangerous_option(
         "DANGEROUS: Allow Site Owners to Access Path Apps",
-        "Let owners of the deployment open other people's applications under a path of the main "
-        "site. Such an application can act with the owner's rights.",
+        "Let owners open other users' applications under a path of the main site. Such an "
+        "application can act with the owner's permissions.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SITE_OWNER_ACCESS",
         yaml="",
     ),
     Option(
         "Experiments",
-        "Unfinished features to switch on, by name; * stands for those that are safe. "
-        "Expect them to change or go.",
+        "The experimental features to enable, by name. * enables the safe ones. Experiments can "
+        "change or disappear.",
         TextList(),
         env="CODER_EXPERIMENTS",
         external_workspace_proxies=True,
@@ -264,8 +263,8 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "Update Check",
-        "Look once a day for a newer release of Coder and tell owners of it. Switch it off where "
-        "the server cannot reach the internet.",
+        "Check once a day for a new Coder release, and show it to owners. Disable it if the server "
+        "cannot reach the internet.",
         Bool(),
         env="CODER_UPDATE_CHECK",
         default="true",

@@ -1,7 +1,7 @@
-"""The settings of this service, which Coder's server does not have.
+"""The settings of coderapi, which Coder's server does not have.
 
-They are environment variables only, and stand in no answer, help or document of Coder's options.
-`.env.example` lists them, and `manage.py options` shows them apart.
+Only environment variables set them. `.env.example` lists them, and `manage.py options` shows them
+in a separate table. The answers, help and documents about Coder's options do not contain them.
 """
 
 from __future__ import annotations
@@ -38,150 +38,156 @@ def _own(
 OWN_OPTIONS = (
     _own(
         "DATABASE_URL",
-        "The PostgreSQL database (15 to 18), as a URL. Without it, and without "
-        "CODER_PG_CONNECTION_URL, a private PostgreSQL is started under the data directory.",
+        "The URL of the PostgreSQL database (versions 15 to 18). Without it and "
+        "CODER_PG_CONNECTION_URL, a private PostgreSQL runs in the data directory.",
         Text(POSTGRES_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_PG_DIRECT_URL",
-        "The same database without PgBouncer in between, for LISTEN, advisory locks and "
+        "The URL of the same database without PgBouncer, for LISTEN, advisory locks and "
         "migrations.",
         Text(POSTGRES_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_DATA_DIR",
-        "The directory of the private database and of generated secrets. By default "
-        "/var/lib/coderapi for root, else coderapi in the user's data directory, such as "
+        "The directory for the private database and generated secrets. The default is "
+        "/var/lib/coderapi for root, and coderapi in the user's data directory for others, such as "
         "~/.local/share/coderapi.",
         Text(),
     ),
     _own(
         "CODERAPI_ENV_FILE",
-        "A file with lines NAME=value, such as this one, that `manage.py` reads before anything "
-        "else. What the environment says wins over it.",
+        "A file with NAME=value lines, such as this one. `manage.py` reads it before anything "
+        "else. Environment variables override it.",
         Text(),
     ),
     _own(
         "CODERAPI_SECRET_KEY",
-        "Django's SECRET_KEY: 50 or more random characters. Made once in the data directory "
-        "beside a private database; required with a database of yours.",
+        "Django's SECRET_KEY: at least 50 random characters. With a private database it is "
+        "generated in the data directory. With your own database it is required.",
         Text(),
         secret=True,
     ),
     _own(
         "CODERAPI_HTTP_ADDRESS",
-        "Where to listen; wins over CODER_HTTP_ADDRESS, for a host that has Coder's environment.",
+        "The address and port for HTTP. It overrides CODER_HTTP_ADDRESS, for hosts with Coder's "
+        "environment.",
         Text(LISTENER),
     ),
     _own(
         "CODERAPI_CODER_VERSION",
-        "The Coder release that we speak for.",
+        "The Coder release whose API this service implements.",
         Text(SEMANTIC_VERSION),
         default="2.29.0",
     ),
     _own(
         "CODERAPI_WIRE",
-        "The wire format: documented (the reference page's) or coderd (Coder's own clients').",
+        "The wire format: documented (as on the reference page) or coderd (as Coder's own clients "
+        "expect).",
         Text(one_of("documented", "coderd")),
         default="documented",
     ),
     _own(
         "CODERAPI_FIRST_OWNER_USERNAME",
-        "The first owner, made at the first start. Without it POST /api/v2/users/first stays open "
-        "until somebody calls it.",
+        "The username of the first owner, created at the first start. Without it, the first caller "
+        "of POST /api/v2/users/first becomes the owner.",
         Text(),
     ),
     _own("CODERAPI_FIRST_OWNER_EMAIL", "The first owner's e-mail address.", Text()),
     _own(
         "CODERAPI_FIRST_OWNER_PASSWORD",
-        "The first owner's password; without it one is made and shown once.",
+        "The first owner's password. Without it, a password is generated and shown once.",
         Text(),
         secret=True,
     ),
     _own(
         "CODERAPI_ALLOWED_HOSTS",
-        "Comma-separated Host names to answer for. Without it: the access URL's host, the "
-        "wildcard's and loopback; any host while no access URL is set.",
+        "The allowed Host names, separated by commas. The default is the hosts of the access URL "
+        "and the wildcard, and loopback. Without an access URL every host is allowed.",
         TextList(),
     ),
     _own(
         "CACHE_URL",
-        "A Redis-protocol server that shares rate limits between hosts.",
+        "The URL of a Redis-compatible server that shares rate limits between hosts.",
         Text(REDIS_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_ACCESS_LOG",
-        "A file for a line about each answer, such as /dev/stdout; without it there is none. "
-        "Queries and tokens are not in it.",
+        "The file for the access log, such as /dev/stdout. Without it there is no access log. It "
+        "contains no queries and no tokens.",
         Text(),
     ),
     _own(
         "CODERAPI_ACCESS_LOG_FORMAT",
-        "The form of these lines: common (the common log format, and the milliseconds and the "
-        "request id), or json.",
+        "The format of the access log: common (the common log format, plus milliseconds and "
+        "request id) or json.",
         Text(one_of("common", "json")),
         default="common",
     ),
-    _own("CODERAPI_WEB_WORKERS", "Web processes; one a core by default.", Integer(1, 64)),
+    _own(
+        "CODERAPI_WEB_WORKERS",
+        "The number of web processes. The default is one for each core, at most 8.",
+        Integer(1, 64),
+    ),
     _own(
         "CODERAPI_WEB_THREADS",
-        "Requests that each web process works on at a time. As many more threads are there for "
-        "those that wait.",
+        "The number of requests that each web process works on at a time. As many further threads "
+        "are for requests that wait.",
         Integer(1, 512),
         default="64",
     ),
     _own(
         "CODERAPI_FAST_LANE",
-        "Whether documents and CSP reports are answered in front of Django, by the same rules. "
-        "Turn it off to find out whether an answer changes.",
+        "Answer documents and CSP reports in front of Django, by the same rules. Disable it to "
+        "find out whether an answer changes.",
         Bool(),
         default="true",
     ),
     _own(
         "CODERAPI_UPDATE_CHECK_URL",
-        "Where the daily update check reads Coder's newest release.",
+        "The URL of Coder's newest release for the daily update check.",
         URL(("http", "https")),
         default="https://api.github.com/repos/coder/coder/releases/latest",
-        secret=True,  # A mirror may want a password or a token in its URL.
+        secret=True,  # A mirror's URL may contain a password or token.
     ),
     _own(
         "CODERAPI_CSP_ACCESS",
-        "Who may report CSP violations. By default authenticated in the documented wire, public "
+        "Who may send CSP reports. The default is authenticated in the documented wire, and public "
         "in the coderd wire.",
         Text(one_of("authenticated", "ingest-key", "public")),
     ),
     _own(
         "CODERAPI_CSP_RATE_LIMIT",
-        "How often a minute one user or address may send CSP reports, apart from the API's own "
-        "limit; 0 sets none, nor does this where the API has no limit.",
+        "The number of CSP reports per minute for each user or address, apart from the API's "
+        "limit. 0 means no limit. It has no effect if the API has no limit.",
         Integer(0, 1_000_000),
         default="6000",
     ),
     _own(
         "CODERAPI_CSP_RETENTION",
-        "How long reports are kept; 0 keeps them for ever.",
+        "How long reports are kept. 0 keeps them forever.",
         Duration(signed=False),
         default="90d",
     ),
     _own(
         "CODERAPI_STATS_RAW_RETENTION",
-        "How long agent rows are kept after their hour; 0 keeps them for ever.",
+        "How long agent rows are kept after their hour. 0 keeps them forever.",
         Duration(signed=False),
         default="24h",
     ),
     _own(
         "CODERAPI_STATS_RETENTION",
-        "How long snapshots and sums of hours are kept; 0 keeps them for ever.",
+        "How long snapshots and hourly rollups are kept. 0 keeps them forever.",
         Duration(signed=False),
         default="400d",
     ),
     _own(
         "CODERAPI_STATS_P95_ALARM_MS",
-        "The 95th percentile of connection latency, in milliseconds, above which an alarm is "
-        "raised; 0 is never.",
+        "The 95th percentile of connection latency, in milliseconds, that raises an alarm. 0 "
+        "disables the alarm.",
         Integer(0, 999_999_999),
         default="0",
     ),

@@ -1,4 +1,4 @@
-"""Retention of records, and a switch for developers of Coder."""
+"""Retention of records, and an option for developers of Coder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _retention_option = partial(Option, group=RETENTION)
 RETENTION_OPTIONS = (
     _retention_option(
         "Audit Logs Retention",
-        "How long entries of the audit log are kept; 0 keeps them for ever. Ask your auditors "
-        "before you shorten it.",
+        "How long audit log entries are kept. 0 keeps them forever. Ask your auditors before you "
+        "shorten it.",
         Duration(),
         env="CODER_AUDIT_LOGS_RETENTION",
         yaml="audit_logs",
@@ -23,7 +23,7 @@ RETENTION_OPTIONS = (
     ),
     _retention_option(
         "Connection Logs Retention",
-        "How long records of workspace connections are kept; 0 keeps them for ever.",
+        "How long records of workspace connections are kept. 0 keeps them forever.",
         Duration(),
         env="CODER_CONNECTION_LOGS_RETENTION",
         yaml="connection_logs",
@@ -31,8 +31,8 @@ RETENTION_OPTIONS = (
     ),
     _retention_option(
         "API Keys Retention",
-        "How long expired API keys are kept before they are deleted; 0 keeps them for ever. "
-        "Meanwhile their owners learn that a key is expired rather than unknown.",
+        "How long expired API keys are kept. 0 keeps them forever. Until then their users learn "
+        "that the key is expired, not that it is unknown.",
         Duration(),
         env="CODER_API_KEYS_RETENTION",
         yaml="api_keys",
@@ -41,8 +41,7 @@ RETENTION_OPTIONS = (
     ),
     _retention_option(
         "Workspace Agent Logs Retention",
-        "How long logs of workspace agents are kept once a newer build exists; 0 keeps them for "
-        "ever.",
+        "How long agent logs of older workspace builds are kept. 0 keeps them forever.",
         Duration(),
         env="CODER_WORKSPACE_AGENT_LOGS_RETENTION",
         yaml="workspace_agent_logs",
@@ -50,8 +49,7 @@ RETENTION_OPTIONS = (
     ),
     Option(
         "Enable Authorization Recordings",
-        "Record every authorisation decision of a request for its developer to look at. Only for "
-        "builds made for development.",
+        "Record the authorization decisions of each request. Only for development builds.",
         Bool(),
         env="CODER_ENABLE_AUTHZ_RECORDINGS",
         yaml="",

@@ -1,4 +1,4 @@
-"""Sessions, cookies, the database, and what else one server has."""
+"""Sessions, cookies, the database, and other options of one server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _networking_option = partial(Option, group=NETWORKING)
 SERVER_OPTIONS = (
     _http_option(
         "Max Token Lifetime",
-        "The longest lifetime that people may ask for when they make an API token.",
+        "The maximum lifetime of a user's API token.",
         Duration(),
         env="CODER_MAX_TOKEN_LIFETIME",
         json_path="session_lifetime.max_token_lifetime",
@@ -24,8 +24,8 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Maximum Admin Token Lifetime",
-        "The longest lifetime that owners may ask for when they make an API token. Their tokens "
-        "are worth more, so it should be short.",
+        "The maximum lifetime of an owner's API token. Owners' tokens have more permissions, so "
+        "keep it short.",
         Duration(),
         env="CODER_MAX_ADMIN_TOKEN_LIFETIME",
         json_path="session_lifetime.max_admin_token_lifetime",
@@ -34,8 +34,7 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Default Token Lifetime",
-        "How long an API token lives when nobody says otherwise. Command lines and editors sign in "
-        "with such tokens.",
+        "The default lifetime of API tokens, such as those of command lines and editors.",
         Duration(),
         env="CODER_DEFAULT_TOKEN_LIFETIME",
         json_path="session_lifetime.default_token_lifetime",
@@ -44,8 +43,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Default OAuth Refresh Lifetime",
-        "How long a refresh token of an OAuth2 application stays valid. It should outlast the "
-        "session duration.",
+        "The lifetime of refresh tokens of OAuth2 applications. Make it longer than the session "
+        "duration.",
         Duration(),
         env="CODER_DEFAULT_OAUTH_REFRESH_LIFETIME",
         yaml="defaultOAuthRefreshLifetime",
@@ -54,7 +53,7 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Enable swagger endpoint",
-        "Serve a page that describes the API and lets people try it out.",
+        "Serve a page with the API's documentation, on which users can send requests.",
         Bool(),
         env="CODER_SWAGGER_ENABLE",
         yaml="enableSwagger",
@@ -63,8 +62,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Proxy Trusted Headers",
-        "The headers in which trusted proxies pass on the client's address, such as "
-        "X-Forwarded-For. Set it together with the trusted origins when a proxy stands in front.",
+        "The headers in which trusted proxies send the client's address, such as X-Forwarded-For. "
+        "Set it together with the trusted origins.",
         TextList(),
         env="CODER_PROXY_TRUSTED_HEADERS",
         external_workspace_proxies=True,
@@ -72,8 +71,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Proxy Trusted Origins",
-        "The addresses or networks of proxies whose headers are believed, such as 10.0.0.0/8. "
-        "Never name a network from which clients connect directly.",
+        "The addresses or networks of trusted proxies, such as 10.0.0.0/8. Do not include a "
+        "network from which clients connect directly.",
         TextList(NETWORK),
         env="CODER_PROXY_TRUSTED_ORIGINS",
         external_workspace_proxies=True,
@@ -81,8 +80,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Cache Directory",
-        "Where Coder's server keeps files that it can make again, such as downloaded Terraform "
-        "providers. Put it on a disk with room.",
+        "The directory for files that Coder's server can create again, such as Terraform "
+        "providers. Use a disk with free space.",
         Text(),
         env="CODER_CACHE_DIRECTORY",
         flag="cache-dir",
@@ -91,8 +90,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Ephemeral Deployment",
-        "Run a throw-away deployment whose database and files are gone when it ends. For trying "
-        "things out.",
+        "Run a temporary deployment, whose database and files are deleted at the end. Use it for "
+        "trying things out.",
         Bool(),
         env="CODER_EPHEMERAL",
         yaml="ephemeralDeployment",
@@ -100,8 +99,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection URL",
-        "The address of the PostgreSQL database, with user and password. Without it the server "
-        "starts a private database of its own.",
+        "The URL of the PostgreSQL database, with user and password. Without it the server starts "
+        "a private database.",
         Text(),
         env="CODER_PG_CONNECTION_URL",
         flag="postgres-url",
@@ -111,8 +110,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Auth",
-        "How to sign in to PostgreSQL: with the password of the URL, or with an AWS identity "
-        "(awsiamrds). This service supports the password alone.",
+        "The authentication for PostgreSQL: password, or awsiamrds for an AWS identity. coderapi "
+        "supports only password.",
         Choice(("password", "awsiamrds")),
         env="CODER_PG_AUTH",
         flag="postgres-auth",
@@ -122,8 +121,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection Max Open",
-        "The most connections to the database that the server keeps open at once. The database "
-        "must allow as many for each server, and some more.",
+        "The maximum number of open database connections for each server. The database must allow "
+        "more than that for all servers together.",
         Integer(minimum=1),
         env="CODER_PG_CONN_MAX_OPEN",
         flag="postgres-conn-max-open",
@@ -133,8 +132,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection Max Idle",
-        "How many unused connections stay open for later: a number, or auto for a third of the "
-        "maximum.",
+        "The maximum number of idle database connections: a number, or auto for a third of the "
+        "open ones.",
         Text(IDLE_CONNECTIONS),
         env="CODER_PG_CONN_MAX_IDLE",
         flag="postgres-conn-max-idle",
@@ -144,8 +143,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Secure Auth Cookie",
-        "Mark the session cookie so that browsers send it over HTTPS only. Switch it on wherever "
-        "people use HTTPS.",
+        "Mark the session cookie as secure, so that browsers send it over HTTPS only. Enable it if "
+        "users use HTTPS.",
         Bool(),
         env="CODER_SECURE_AUTH_COOKIE",
         json_path="http_cookies.secure_auth_cookie",
@@ -154,8 +153,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "SameSite Auth Cookie",
-        "Whether browsers send the session cookie along with requests that other sites cause: lax "
-        "or none. Choose none only if the dashboard is embedded elsewhere.",
+        "Whether browsers send the session cookie with requests from other sites: lax or none. Use "
+        "none only if other sites embed the dashboard.",
         Choice(("lax", "none")),
         env="CODER_SAMESITE_AUTH_COOKIE",
         yaml="sameSiteAuthCookie",
@@ -166,15 +165,15 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Terms of Service URL",
-        "A page whose terms people accept by signing in. A link to it is shown at sign-in.",
+        "The page with the terms that users accept by signing in. The sign-in page links to it.",
         Text(),
         env="CODER_TERMS_OF_SERVICE_URL",
         obeyed=True,
     ),
     Option(
         "Strict-Transport-Security",
-        "For how many seconds browsers remember to use HTTPS only; 0 sends no such header. Raise "
-        "it step by step, since browsers do not forget earlier.",
+        "How many seconds browsers use HTTPS only. 0 sends no header. Increase it in steps, "
+        "because browsers remember it for the whole time.",
         Integer(),
         env="CODER_STRICT_TRANSPORT_SECURITY",
         json_path="strict_transport_security",
@@ -185,8 +184,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Strict-Transport-Security Options",
-        "Additions to the header that makes browsers use HTTPS only: includeSubDomains, preload. "
-        "They count only with a time above 0.",
+        "Additions to the Strict-Transport-Security header: includeSubDomains, preload. They need "
+        "a time above 0.",
         TextList(one_of("includeSubDomains", "preload")),
         env="CODER_STRICT_TRANSPORT_SECURITY_OPTIONS",
         json_path="strict_transport_security_options",
@@ -196,26 +195,25 @@ SERVER_OPTIONS = (
     ),
     Option(
         "SSH Keygen Algorithm",
-        "The kind of SSH key that each new user gets: ed25519, ecdsa or rsa4096. Change it for Git "
-        "servers that refuse ed25519.",
+        "The type of new users' SSH keys: ed25519, ecdsa or rsa4096. Change it for Git servers "
+        "that do not accept ed25519.",
         Text(one_of("ed25519", "ecdsa", "rsa4096")),
         env="CODER_SSH_KEYGEN_ALGORITHM",
         default="ed25519",
     ),
     Option(
         "Metrics Cache Refresh Interval",
-        "How often Coder's server works out the figures on template usage again.",
+        "How often Coder's server recomputes the stats of template usage.",
         Duration(),
         env="CODER_METRICS_CACHE_REFRESH_INTERVAL",
         yaml="",
         default="4h0m0s",
         hidden=True,
-        remark="This service keeps no such cache; its statistics follow the agent stats interval.",
+        remark="coderapi has no such cache. Its stats follow the agent stats interval.",
     ),
     Option(
         "Agent Stat Refresh Interval",
-        "How often agents report their figures, and so how often the deployment's statistics are "
-        "renewed.",
+        "How often agents report their stats, and how often the deployment's stats are updated.",
         Duration(),
         env="CODER_AGENT_STATS_REFRESH_INTERVAL",
         yaml="",
@@ -226,8 +224,7 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Agent Fallback Troubleshooting URL",
-        "Where people are sent for help when an agent misbehaves and its template names no page of "
-        "its own.",
+        "The help page for problems with an agent, if its template has none.",
         URL(),
         env="CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL",
         default="https://coder.com/docs/admin/templates/troubleshooting",
@@ -235,16 +232,15 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Browser Only",
-        "Let people reach workspaces through the browser alone, not through SSH or desktop "
-        "editors.",
+        "Allow access to workspaces only through the browser, not with SSH or desktop editors.",
         Bool(),
         env="CODER_BROWSER_ONLY",
         enterprise=True,
     ),
     Option(
         "SCIM API Key",
-        "The secret with which an identity provider may create and suspend accounts through SCIM. "
-        "SCIM is off without it.",
+        "The secret with which an identity provider creates and suspends accounts through SCIM. "
+        "Without it, SCIM is disabled.",
         Text(),
         env="CODER_SCIM_AUTH_HEADER",
         json_path="scim_api_key",
@@ -253,8 +249,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "External Token Encryption Keys",
-        "Keys that encrypt stored tokens of other services, base64-encoded, the newest first. Keep "
-        "old keys in the list until everything is encrypted again.",
+        "Keys for encrypting stored tokens of other services, base64-encoded, the newest first. "
+        "Keep old keys until all tokens are encrypted with the new one.",
         TextList(),
         env="CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS",
         secret=True,
@@ -262,16 +258,15 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Disable Path Apps",
-        "Serve no workspace applications under a path of the main site. Safer, but applications "
-        "then need a wildcard access URL.",
+        "Do not serve workspace applications under a path of the main site. This is safer, but "
+        "applications then need a wildcard access URL.",
         Bool(),
         env="CODER_DISABLE_PATH_APPS",
         external_workspace_proxies=True,
     ),
     Option(
         "Disable Owner Workspace Access",
-        "Keep owners of the deployment from entering other people's workspaces. They can still see "
-        "and delete them.",
+        "Do not let owners enter other users' workspaces. They can still see and delete them.",
         Bool(),
         env="CODER_DISABLE_OWNER_WORKSPACE_ACCESS",
         json_path="disable_owner_workspace_exec",
@@ -279,13 +274,13 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Disable Workspace Sharing",
-        "Keep people from giving others access to their workspaces.",
+        "Do not let users share their workspaces.",
         Bool(),
         env="CODER_DISABLE_WORKSPACE_SHARING",
     ),
     _http_option(
         "Session Duration",
-        "How long a browser session lasts without use. Activity prolongs it unless the refresh is "
+        "How long an unused browser session lasts. Activity extends it, unless the refresh is "
         "disabled.",
         Duration(),
         env="CODER_SESSION_DURATION",
@@ -295,8 +290,7 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Disable Session Expiry Refresh",
-        "End sessions when their time is up even if they are in use. Makes people sign in more "
-        "often.",
+        "Let sessions expire even if they are in use. Users then sign in more often.",
         Bool(),
         env="CODER_DISABLE_SESSION_EXPIRY_REFRESH",
         json_path="session_lifetime.disable_expiry_refresh",
@@ -304,8 +298,8 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Disable Password Authentication",
-        "Refuse sign-in with a password. Make sure first that there is another way in; the "
-        "administration pages still let owners in.",
+        "Disable sign-in with a password. Make sure that another way works first. Owners can still "
+        "sign in to the admin.",
         Bool(),
         env="CODER_DISABLE_PASSWORD_AUTH",
         obeyed=True,

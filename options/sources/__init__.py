@@ -1,1 +1,1 @@
-"""The sources of option values. Each gives its settings unread, its errors and its warnings."""
+"""The sources of option values. Each returns its settings, errors and warnings."""

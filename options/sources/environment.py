@@ -1,4 +1,4 @@
-"""Settings from environment variables, and secrets from the files that `<variable>_FILE` names."""
+"""Settings from environment variables, and secrets from files that `<variable>_FILE` names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from options.sources.settings import Gathered, read_secret
 
 FALLBACK_PREFIX = "HOMEBREW_"
 
-# The numbered variables of external sign-in providers, which `sources.indexed` reads.
+# Numbered variables of external auth providers, read by `sources.indexed`.
 FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
 
-# An old spelling that only the start looks at.
+# An old spelling. Only `configuration` reads it.
 _REDIRECT = "CODER_TLS_REDIRECT_HTTP"
-# These belong to Coder's command line and to workspaces, and may stand in any environment.
+# Variables of Coder's command line and of workspaces. They are not unknown.
 _OTHERS = frozenset({"CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR", _REDIRECT})
 _OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *FAMILIES)
 
-# Handed from the supervisor to its children; nobody sets them by hand.
+# The supervisor sets these for its children.
 _INTERNAL = frozenset({"CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"})
 
 
 def read_environment(environ: Mapping[str, str]) -> Gathered:
     """Returns the settings in the catalogue's order.
 
-    An unknown CODER_ variable is a warning, since Coder may know it; an unknown CODERAPI_ variable
-    is an error.
+    An unknown CODERAPI_ variable is an error. An unknown CODER_ variable is a warning, since a
+    newer Coder may know it.
     """
     variables = upper_cased(environ)
     gathered = Gathered(ValueSource.ENV)
@@ -40,17 +40,17 @@ def read_environment(environ: Mapping[str, str]) -> Gathered:
 
 
 def upper_cased(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables by upper-case name; of two spellings the later one counts."""
+    """Returns the variables by upper-case name. The last spelling wins."""
     return {name.upper(): value for name, value in environ.items()}
 
 
 def unknown_variable(name: str, nearest: str) -> str:
     hint = f"; did you mean {nearest}?" if nearest else ""
-    return f"{name} is not a variable that this server knows, and is ignored{hint}"
+    return f"{name} is unknown and ignored{hint}"
 
 
 def _with_fallbacks(variables: dict[str, str]) -> dict[str, str]:
-    """Adds the variables with the prefix under their names without it, where these are not set."""
+    """Adds the prefixed variables under their plain names, where these are not set."""
     prefixed = (name for name in variables if name.startswith(FALLBACK_PREFIX))
     return {name.removeprefix(FALLBACK_PREFIX): variables[name] for name in prefixed} | variables
 
@@ -63,7 +63,7 @@ def _read_options(
         text, file_variable = variables.get(variable, ""), files.get(variable)
         path = variables.get(file_variable, "") if file_variable else ""
         if text and path:
-            problem = f"is set, and so is {file_variable}; keep one of them"
+            problem = f"is set, and so is {file_variable}; remove one of the two"
             gathered.refuse(variable, problem, option=option.name)
         elif text or (option.empty_counts and variable in variables):
             gathered.add(option, variable, text)
@@ -81,8 +81,8 @@ def _read_secret(option: Option, file_variable: str, path: str, gathered: Gather
 def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
     known = {*by_env(CATALOGUE), *by_file_variable(CATALOGUE)}
     for name in variables:
-        is_anothers = name in _OTHERS or name.startswith(_OTHER_FAMILIES)
-        if name.startswith("CODER_") and name not in known and not is_anothers:
+        is_foreign = name in _OTHERS or name.startswith(_OTHER_FAMILIES)
+        if name.startswith("CODER_") and name not in known and not is_foreign:
             yield unknown_variable(name, nearest_name(name, known))
 
 

@@ -1,4 +1,4 @@
-"""Flags in the manner of Coder's command line."""
+"""Flags, as on Coder's command line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BY_FLAG = by_flag(CATALOGUE)
 
 @dataclass(frozen=True, slots=True)
 class ParsedFlags:
-    """The catalogue's flags in the order given, and all other arguments.
+    """The catalogue's flags in their order, and the other arguments.
 
-    A flag stands under its long name; its value is None where the command line ends before it.
+    `settings` has long names. A value is None if it is missing at the end of the command line.
     """
 
     settings: list[tuple[str, str | None]] = field(default_factory=list, repr=False)
@@ -28,8 +28,8 @@ class ParsedFlags:
 def parse_flags(argv: Sequence[str]) -> ParsedFlags:
     """Splits arguments into the catalogue's flags and the rest.
 
-    `--flag value`, `--flag=value`, `-f value`, `-f=value`, `-fvalue`; a bool flag needs no value
-    and takes one only after `=`. Names are never abbreviated. Arguments after `--` are no flags.
+    `--flag value`, `--flag=value`, `-f value`, `-f=value`, `-fvalue`. A bool flag needs no value,
+    and accepts one only after `=`. Names cannot be abbreviated. `--` ends the flags.
     """
     parsed = ParsedFlags()
     arguments = iter(argv)
@@ -83,14 +83,14 @@ def read_flags(flags: Sequence[tuple[str, str | None]]) -> Gathered:
         elif value is None:
             accepted = option.type.accepted
             place = f"--{option.flag}"
-            gathered.refuse(place, "lacks its value", option=option.name, accepted=accepted)
+            gathered.refuse(place, "needs a value", option=option.name, accepted=accepted)
         else:
             gathered.add(option, f"--{option.flag}", value)
     return gathered
 
 
 def unknown_flag(argument: str) -> OptionError:
-    """Returns the error for an unknown flag, without its value."""
+    """Returns the error for an unknown flag. It does not contain the value."""
     name = argument.partition("=")[0]
     nearest = nearest_name(name, (f"--{option.flag}" for option in CATALOGUE if option.flag))
-    return OptionError("no such flag", name, source=ValueSource.FLAG, nearest=nearest)
+    return OptionError("unknown flag", name, source=ValueSource.FLAG, nearest=nearest)

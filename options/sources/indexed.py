@@ -1,4 +1,4 @@
-"""External sign-in providers from numbered variables, such as CODER_EXTERNAL_AUTH_0_CLIENT_ID."""
+"""External auth providers from numbered variables, such as CODER_EXTERNAL_AUTH_0_CLIENT_ID."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ def _words(text: str) -> list[str] | None:
     return text.split(" ") if text else None
 
 
-# The last part of a variable's name is the provider's key, with this exception.
+# A variable's name ends with the provider's key. This is the exception.
 _NAMES = {"code_challenge_methods_supported": "PKCE_METHODS"}
 _KEYS = {_NAMES.get(key, key.upper()): key for key in EXTERNAL_AUTH_FIELDS}
-# The reader of a text, by the value that stands for none.
+# The parser of a text, by the value of an absent key.
 _READERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
 
 
 def read_providers(variables: Mapping[str, str], gathered: Gathered) -> dict[str, dict[str, Any]]:
-    """Returns the providers of all families in their order, by the beginning of their variables.
+    """Returns the providers of all families in their order, by the prefix of their variables.
 
-    The variables have upper-case names; empty values are kept as they are. Errors and warnings go
-    to those that the environment has gathered.
+    `variables` has upper-case names. Empty values are kept. Adds errors and warnings to `gathered`.
     """
     providers: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
@@ -57,7 +56,7 @@ def _by_number(
             numbered.setdefault(int(number), {})[key] = text
         else:
             accepted = f"{family}<n>_<KEY>"
-            problem = "lacks the number of a provider"
+            problem = "has no provider number"
             gathered.refuse(name, problem, option=OPTION, accepted=accepted)
     return numbered
 
@@ -67,10 +66,10 @@ def _is_number(text: str) -> bool:
 
 
 def _refuse_gap(numbered: Mapping[int, object], family: str, gathered: Gathered) -> None:
-    """Refuses the variables after the first number that is missing."""
+    """Adds an error for the first gap in the numbers."""
     for expected, number in enumerate(sorted(numbered)):
         if number != expected:
-            problem = f"provider {expected} is missing: numbers start at 0 and have no gaps"
+            problem = f"provider {expected} is missing; number the providers 0, 1, 2 and so on"
             gathered.refuse(f"{family}{number}_*", problem, option=OPTION)
             return
 
@@ -111,5 +110,5 @@ def _read_key(
 def _secret(texts: Mapping[str, str], place: str) -> str:
     """Returns the secret from its file. Raises: ValueError."""
     if _SECRET_KEY in texts:
-        raise ValueError(f"is set, and so is {place}{_SECRET_KEY}; keep one of them")
+        raise ValueError(f"is set, and so is {place}{_SECRET_KEY}; remove one of the two")
     return read_secret(texts[_SECRET_FILE_KEY])

@@ -1,4 +1,4 @@
-"""A setting as a source names it, all that a source holds, and how a file is read."""
+"""The settings of a source, and reading of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One option named once in one source, with its value."""
+    """One option's value from one place of a source."""
 
     option: Option
     source: ValueSource
@@ -27,7 +27,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Gathered:
-    """All that a source holds, in its order."""
+    """The settings, errors and warnings of a source, in its order."""
 
     source: ValueSource
     settings: list[Setting] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Gathered:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, option: Option, place: str, raw: str | Node) -> None:
-        """Reads the value as it is written, and keeps it or the error."""
+        """Parses the value, and adds a setting or an error."""
         try:
             value = _read(option, raw)
         except ValueRefusedError as refusal:
@@ -61,17 +61,13 @@ class Gathered:
         accepted: str = "",
         nearest: str = "",
     ) -> None:
-        """Keeps an error."""
         self.errors.append(
             OptionError(problem, place, option, self.source, shown, accepted, nearest)
         )
 
 
 def read_text(path: str) -> str:
-    """Returns the text of a file.
-
-    Raises: ValueError, whose text never quotes the content.
-    """
+    """Returns the text of a file. Raises: ValueError, which never quotes the content."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -87,9 +83,9 @@ def read_text(path: str) -> str:
 
 
 def read_secret(path: str) -> str:
-    """Returns the content of a file without the line break at its end.
+    """Returns the content of a file without its last line break.
 
-    Raises: ValueError, whose text names the file and never quotes its content.
+    Raises: ValueError, which names the file and never quotes its content.
     """
     try:
         text = read_text(path).removesuffix("\n").removesuffix("\r")
@@ -111,7 +107,7 @@ def _read(option: Option, raw: str | Node) -> Any:
 
 
 def _shown(refusal: ValueRefusedError, raw: str | Node) -> str:
-    """Returns the refused part of the value, or all of it; nothing where it is not one text."""
+    """Returns the invalid part of the value, or all of it, or "" if the value is not one text."""
     if refusal.shown is None:
         return ""
     text = refusal.shown or (raw.value if isinstance(raw, ScalarNode) else raw)

@@ -1,4 +1,4 @@
-"""Settings from the YAML file that the Config Path names."""
+"""Settings from the YAML file of the option Config Path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from options.values.yaml_text import Place, is_blank, is_null, place_of, read_do
 
 
 def read_yaml_file(path: str) -> Gathered:
-    """Returns the settings of a file in its order. A file larger than 1 MiB is refused whole."""
+    """Returns the settings of a file in its order. Rejects a file larger than 1 MiB."""
     reader = _Reader(path)
     try:
         text = read_text(path)
@@ -37,7 +37,7 @@ def read_yaml_file(path: str) -> Gathered:
 
 
 def _known_paths() -> dict[str, Option | None]:
-    """Returns options by path, and None for the groups that lead to them."""
+    """Returns options by path, and None for groups."""
     paths: dict[str, Option | None] = {}
     for path, option in by_yaml_path(CATALOGUE).items():
         *above, _ = path.split(".")
@@ -57,7 +57,7 @@ class _Reader:
             path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
             if option is not None and "." not in key.value:
-                # A blank value has no place of its own that an operator would recognise.
+                # An empty value has no visible place, so the error names the key's.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
             elif path in self.known and "." not in key.value:
@@ -69,15 +69,14 @@ class _Reader:
         if isinstance(node, MappingNode):
             self.read_mapping(node, above=path)
         elif not is_null(node):
-            problem = f"{path} holds options, and cannot have a value of its own"
+            problem = f"{path} is a group of options and cannot have a value"
             self.refuse(problem, place_of(node))
 
     def _refuse_unknown(self, path: str, key: ScalarNode) -> None:
         if path in self.known:
-            self.refuse(f"{path!r} must be written as keys within keys", place_of(key))
+            self.refuse(f"{path!r} must be written as nested keys", place_of(key))
             return
-        elsewhere = next(self._without_key(path), None)
-        if elsewhere is not None:
+        if elsewhere := next(self._without_key(path), None):
             variable = f"{elsewhere.env}_FILE" if elsewhere.secret else elsewhere.env
             ways = " or ".join(filter(None, (variable, f"--{elsewhere.flag}")))
             problem = f"{path!r} cannot be set in a YAML file; use {ways}"
@@ -87,7 +86,7 @@ class _Reader:
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
 
     def _without_key(self, path: str) -> Iterator[Option]:
-        """Yields options of this name that a YAML file cannot hold."""
+        """Yields options of this name that a YAML file cannot set."""
         wanted = _folded(path)
         for option in CATALOGUE:
             if not option.yaml:
@@ -96,7 +95,7 @@ class _Reader:
                     yield option
 
     def _namesake(self, key: str) -> str:
-        """Returns the path of the only option or group that ends like this key."""
+        """Returns the only path that ends with this key, or ""."""
         paths = [path for path in self.known if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 

@@ -1,4 +1,4 @@
-"""The types of option values; each reads text and YAML, and prints its values again."""
+"""The types of option values. Each parses text and YAML, and formats its values."""
 
 from __future__ import annotations
 

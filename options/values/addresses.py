@@ -1,4 +1,4 @@
-"""host:port pairs, split and joined as Go's net package does."""
+"""host:port pairs, split and joined as in Go's package net."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOST_PORT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """An address; empty where both of its parts are."""
+    """An address. False if both parts are empty."""
 
     host: str = ""
     port: str = ""
@@ -46,5 +46,5 @@ def split_host_port(text: str) -> HostPort:
     """Returns the two parts. Raises: ValueRefusedError. Source: Go's net.SplitHostPort."""
     found = _HOST_PORT.fullmatch(text)
     if not found:
-        raise ValueRefusedError("is not a host and a port")
+        raise ValueRefusedError("is not host:port")
     return HostPort(found["literal"] or found["name"] or "", found["port"])

@@ -1,4 +1,4 @@
-"""The base of all value types, and the error with which they refuse."""
+"""The base class of value types, and their error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from options.values.yaml_text import Place, place_of
 
 
 class ValueRefusedError(Exception):
-    """A value that its type does not accept.
+    """A value that its type rejects.
 
-    `shown` is the offending part where that is less than the whole text, `None` where nothing may
-    be shown; `place` is the position in a YAML text.
+    `shown` is the wrong part, "" for the whole text, or None to show nothing. `place` is the
+    position in a YAML text.
     """
 
     def __init__(self, problem: str, *, shown: str | None = "", place: Place | None = None) -> None:
@@ -24,11 +24,11 @@ class ValueRefusedError(Exception):
 
 
 class ValueType[T](ABC):
-    """One kind of option value: reads, merges and prints it.
+    """One type of option value: parses, merges and formats it.
 
-    `name` is the type's name in help and documents, `accepted` what an operator may write, `zero`
-    the value while nothing is set. Types that `combine` add up what several sources say; of the
-    others the strongest source counts.
+    `name` is the type's name in help and documents. `accepted` describes valid texts. `zero` is the
+    value of an option that is not set. Types with `combines` merge the values of several sources.
+    For the others, the strongest source wins.
     """
 
     name: str
@@ -38,16 +38,10 @@ class ValueType[T](ABC):
 
     @abstractmethod
     def parse(self, text: str) -> T:
-        """Returns the value of a text from the environment, a flag or a default.
-
-        Raises: ValueRefusedError.
-        """
+        """Parses a text of the environment, a flag or a default. Raises: ValueRefusedError."""
 
     def read(self, node: Node) -> T:
-        """Returns the value of a YAML node.
-
-        Raises: ValueRefusedError.
-        """
+        """Parses a YAML node. Raises: ValueRefusedError."""
         return self.parse(scalar_text(node))
 
     def merge(self, old: T, new: T) -> T:
@@ -55,7 +49,7 @@ class ValueType[T](ABC):
         return new
 
     def format(self, value: T) -> str:
-        """Returns the text that `parse` reads as this value."""
+        """Returns a text that `parse` turns into this value."""
         return str(value)
 
 
@@ -65,5 +59,5 @@ def scalar_text(node: Node) -> str:
         return str(node.value)
     kind = "a mapping" if isinstance(node, MappingNode) else "a list"
     raise ValueRefusedError(
-        f"{kind} stands where one value is expected", shown=None, place=place_of(node)
+        f"is {kind}, but one value is expected", shown=None, place=place_of(node)
     )

@@ -17,9 +17,9 @@ _NEEDS_QUOTES = frozenset(',"\r\n')
 
 @dataclass(frozen=True, slots=True)
 class TextList(ValueType[list[str] | None]):
-    """A list, `None` while it is empty.
+    """A list, or `None` if it is empty.
 
-    The values of the environment and of flags add up; an empty flag removes those before it.
+    The values of the environment and of flags are joined. An empty flag clears earlier values.
     """
 
     rule: Rule | None = None
@@ -28,9 +28,9 @@ class TextList(ValueType[list[str] | None]):
     combines = True
 
     @property
-    def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
+    def accepted(self) -> str:  # type: ignore[override]  # Depends on the rule.
         each = f", each {self.rule.accepted}" if self.rule else ""
-        return f"values separated by commas{each}; double quotes around one that holds a comma"
+        return f"values separated by commas{each}; put values with a comma in double quotes"
 
     def parse(self, text: str) -> list[str] | None:
         return self._checked(parse_record(text))
@@ -54,7 +54,7 @@ class TextList(ValueType[list[str] | None]):
 
 
 def parse_record(text: str) -> list[str] | None:
-    """Returns the fields of the first record, None without one.
+    """Returns the fields of the first record, or None if there is none.
 
     Source: Go's encoding/csv reader with its defaults.
     """
@@ -71,7 +71,7 @@ def parse_record(text: str) -> list[str] | None:
 
 
 def _bare_field(text: str, start: int) -> tuple[str, int]:
-    """Returns the field, and where it ends."""
+    """Returns the field and the position of its end."""
     found = _BARE.match(text, start)
     field = found[0] if found else ""
     if '"' in field:
@@ -82,14 +82,14 @@ def _bare_field(text: str, start: int) -> tuple[str, int]:
 def _quoted_field(text: str, start: int) -> tuple[str, int]:
     found = _QUOTED.match(text, start)
     if not found:
-        raise ValueRefusedError("has a double quote that is never closed")
+        raise ValueRefusedError("has an unclosed double quote")
     if text[found.end() : found.end() + 1] not in {"", ",", "\n"}:
         raise ValueRefusedError("has text after a closing double quote")
     return found[1].replace('""', '"'), found.end()
 
 
 def format_record(values: list[str]) -> str:
-    """Returns the record that `parse_record` reads as these values."""
+    """Returns a record that `parse_record` turns into these values."""
     if values == [""]:
         return '""'
     return ",".join(_format_field(value) for value in values)

@@ -1,4 +1,4 @@
-"""The forms that some texts, or the items of some lists, must have beyond their type."""
+"""Further rules for some texts and list items."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _can_be_listened_on(text: str) -> bool:
 
 
 def _is_postgres(text: str) -> bool:
-    """Accepts several hosts, as libpq does, each with a port of its own or none."""
+    """Accepts several hosts, each with or without a port, as libpq does."""
     if not text.startswith(("postgres://", "postgresql://")):
         return False
     try:
@@ -60,7 +60,7 @@ def _is_postgres(text: str) -> bool:
 
 NETWORK = Rule("an address or a network such as 10.0.0.0/8", _is_network)
 
-LISTENER = Rule("host:port with a number for the port, such as 127.0.0.1:3000", _can_be_listened_on)
+LISTENER = Rule("host:port with a numeric port, such as 127.0.0.1:3000", _can_be_listened_on)
 
 WILDCARD_HOST = Rule(
     "a pattern such as *.example.com or *-apps.example.com",
@@ -74,7 +74,7 @@ SSH_LINE = Rule("key=value or key value", _matches(r"[^ =]+[ =].*"))
 IDLE_CONNECTIONS = Rule("auto or a whole number", _matches(r"auto|[0-9]{1,9}"))
 
 POSTGRES_URL = Rule(
-    "a URL such as postgresql://user:password@host:5432/database; a port is a number",
+    "a URL such as postgresql://user:password@host:5432/database, with numeric ports",
     _is_postgres,
 )
 

@@ -1,4 +1,4 @@
-"""Values of one piece of text: truth values, numbers, durations, texts, patterns."""
+"""Values of one text: booleans, integers, durations, texts, patterns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from options.values.rules import Rule
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
-_MAX_DIGITS = 400  # Beyond this Python itself refuses to convert, or takes long.
+_MAX_DIGITS = 400  # Python rejects longer texts, or takes long to convert them.
 _MAX_DURATION = 200  # Characters.
 
-# \Q…\E quotes; any other backslash takes the next character with it.
+# \Q…\E quotes text. Any other backslash escapes the next character.
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 
 
@@ -29,10 +29,10 @@ class Bool(ValueType[bool]):
 
     def parse(self, text: str) -> bool:
         try:
-            # Empty is false in Coder's reader, so that a blank YAML value switches off.
+            # Coder parses empty as false, so an empty YAML value switches an option off.
             return bool(text) and parse_bool(text)
         except ValueError:
-            raise ValueRefusedError("is not a truth value") from None
+            raise ValueRefusedError("is not a boolean") from None
 
     def format(self, value: bool) -> str:
         return "true" if value else "false"
@@ -40,7 +40,7 @@ class Bool(ValueType[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Integer(ValueType[int]):
-    """A signed 64-bit whole number; an option may narrow its bounds."""
+    """A signed 64-bit integer, with optional bounds."""
 
     minimum: int = _INT64[0]
     maximum: int = _INT64[-1]
@@ -48,7 +48,7 @@ class Integer(ValueType[int]):
     zero = 0
 
     @property
-    def accepted(self) -> str:  # type: ignore[override]  # Its text depends on the bounds.
+    def accepted(self) -> str:  # type: ignore[override]  # Depends on the bounds.
         if (self.minimum, self.maximum) == (_INT64[0], _INT64[-1]):
             return "a whole number"
         if self.maximum == _INT64[-1]:
@@ -73,7 +73,7 @@ class Text(ValueType[str]):
     zero = ""
 
     @property
-    def accepted(self) -> str:  # type: ignore[override]  # A rule has its own words.
+    def accepted(self) -> str:  # type: ignore[override]  # Depends on the rule.
         return self.rule.accepted if self.rule else "any text"
 
     def parse(self, text: str) -> str:
@@ -91,17 +91,17 @@ class ConfigPath(Text):
 
 @dataclass(frozen=True, slots=True)
 class Choice(ValueType[str]):
-    """One of a few words. Any case is accepted, and kept as typed."""
+    """One of a few words. Accepts any case, and keeps it."""
 
     choices: tuple[str, ...]
     zero = ""
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # It lists the choices.
+    def name(self) -> str:  # type: ignore[override]  # Lists the choices.
         return f"enum[{'\\|'.join(self.choices)}]"
 
     @property
-    def accepted(self) -> str:  # type: ignore[override]  # It lists the choices.
+    def accepted(self) -> str:  # type: ignore[override]  # Lists the choices.
         return f"one of {', '.join(self.choices)}"
 
     def parse(self, text: str) -> str:
@@ -112,7 +112,7 @@ class Choice(ValueType[str]):
 
 @dataclass(frozen=True, slots=True)
 class Duration(ValueType[int]):
-    """A length of time in Go's notation with days and weeks, in integer nanoseconds."""
+    """A duration in Go's notation, plus days and weeks. Units: integer nanoseconds."""
 
     signed: bool = True
     name = "duration"
@@ -141,11 +141,11 @@ class Regexp(ValueType[str]):
     zero = ""
 
     def parse(self, text: str) -> str:
-        # The library takes \C, a single byte, which Go's own does not know.
+        # The library accepts \C, a single byte. Go's regexp does not.
         if any(escape[1] == "C" for escape in _ESCAPES.finditer(text)):
             raise ValueRefusedError(r"uses \C, which is not supported")
         options = re2.Options()
-        options.log_errors = False  # The library would print the pattern to stderr.
+        options.log_errors = False  # Otherwise the library prints the pattern to stderr.
         try:
             re2.compile(text, options)
         except re2.error as error:
@@ -154,7 +154,7 @@ class Regexp(ValueType[str]):
 
 
 def _reason(error: Exception) -> str:
-    """Returns the library's words without the part of the pattern that it appends to them."""
+    """Returns the library's message without the part of the pattern at its end."""
     reason = error.args[0] if error.args else b"refused"
     text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
     return text.partition(": ")[0]

@@ -1,4 +1,4 @@
-"""Values with an inner shape, such as maps and lists of links: YAML or JSON in every source."""
+"""Structured values, such as maps and lists of links: YAML or JSON in every source."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 from options.values.base import ValueRefusedError, ValueType
 from options.values.yaml_text import flow_text, is_null, place_of, read_document
 
-# The truth values of YAML 1.1, as Coder's reader accepts them inside a struct.
+# Booleans of YAML 1.1, which Coder accepts inside a struct.
 _YES = frozenset({"true", "yes", "on", "y"})
 _NO = frozenset({"false", "no", "off", "n"})
 
 
 class Struct[T](ValueType[T | None]):
-    """A value that is `None` while nothing is set. Unknown inner keys are ignored."""
+    """A value that is `None` if not set. Ignores unknown inner keys."""
 
     zero = None
 
@@ -75,7 +75,7 @@ class TextListMap(_Map[list[str] | None]):
 
 @dataclass(frozen=True, slots=True)
 class UUIDListMap(_Map[list[str] | None]):
-    """Organization ids by name, each in the lower-case form with hyphens."""
+    """Lists of organization ids by name. Ids have lower case and hyphens."""
 
     name = "struct[map[string][]uuid.UUID]"
     accepted = 'a map from text to lists of UUIDs, such as {"key": ["<uuid>"]}'
@@ -98,7 +98,7 @@ def _pairs(node: Node, *, path: str = "") -> list[tuple[str, Node]]:
 
 def _text(node: Node, *, path: str) -> str:
     if not isinstance(node, ScalarNode):
-        raise _refusal(node, "is not one text", path=path)
+        raise _refusal(node, "is not a text", path=path)
     return "" if is_null(node) else str(node.value)
 
 
@@ -116,7 +116,7 @@ def _truth(node: Node, *, path: str) -> bool:
         return True
     if word in _NO or not word:
         return False
-    raise _refusal(node, "is not a truth value", path=path, shown=word)
+    raise _refusal(node, "is not a boolean", path=path, shown=word)
 
 
 def _uuid(text: str, node: Node, *, path: str) -> str:
@@ -128,7 +128,7 @@ def _uuid(text: str, node: Node, *, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An inner key: the reader of its YAML node, its meaning, and its value while absent."""
+    """An inner key: its parser, its description, and its value if absent."""
 
     read: Callable[..., Any]
     description: str
@@ -137,33 +137,33 @@ class Field:
 
 LINK_FIELDS: Mapping[str, Field] = {
     "name": Field(_text, "The text of the link."),
-    "target": Field(_text, "The address that the link leads to."),
+    "target": Field(_text, "The URL of the link."),
     "icon": Field(_text, "The icon: `bug`, `chat`, `docs` or `star`."),
-    "location": Field(_text, "The place of the link: `navbar` or `dropdown`."),
+    "location": Field(_text, "Where the link is shown: `navbar` or `dropdown`."),
 }
 
 EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "type": Field(_text, "The kind of provider, such as `github` or `gitlab`."),
-    "client_id": Field(_text, "The id that the provider has given to this deployment."),
-    "client_secret": Field(_text, "The secret that belongs to the client id."),
-    "id": Field(_text, "The name by which templates and addresses refer to the provider."),
-    "auth_url": Field(_text, "The address where users allow access."),
-    "token_url": Field(_text, "The address where tokens are fetched."),
-    "validate_url": Field(_text, "The address where a token is checked."),
-    "revoke_url": Field(_text, "The address where a token is revoked."),
-    "app_install_url": Field(_text, "The address where users install the provider's app."),
-    "app_installations_url": Field(_text, "The address that lists where the app is installed."),
-    "no_refresh": Field(_truth, "True if tokens are not renewed.", absent=False),
-    "scopes": Field(_texts, "The scopes that are asked for.", absent=None),
-    "extra_token_keys": Field(_texts, "Members of the token that are kept, too.", absent=None),
+    "client_id": Field(_text, "The client id that the provider issued for this deployment."),
+    "client_secret": Field(_text, "The client secret."),
+    "id": Field(_text, "The name of the provider in templates and URLs."),
+    "auth_url": Field(_text, "The URL where users authorize access."),
+    "token_url": Field(_text, "The URL that issues tokens."),
+    "validate_url": Field(_text, "The URL that validates a token."),
+    "revoke_url": Field(_text, "The URL that revokes a token."),
+    "app_install_url": Field(_text, "The URL where users install the provider's app."),
+    "app_installations_url": Field(_text, "The URL that lists the app's installations."),
+    "no_refresh": Field(_truth, "True if tokens are not refreshed.", absent=False),
+    "scopes": Field(_texts, "The scopes to request.", absent=None),
+    "extra_token_keys": Field(_texts, "Further members of the token to store.", absent=None),
     "device_flow": Field(_truth, "True if users enter a code at the provider.", absent=False),
-    "device_code_url": Field(_text, "The address where such a code is fetched."),
-    "mcp_url": Field(_text, "The address of the provider's MCP server."),
-    "mcp_tool_allow_regex": Field(_text, "The pattern of the MCP tools that are allowed."),
-    "mcp_tool_deny_regex": Field(_text, "The pattern of the MCP tools that are refused."),
-    "regex": Field(_text, "The pattern of the addresses that need this provider."),
-    "display_name": Field(_text, "The provider's name for people."),
-    "display_icon": Field(_text, "The address of the provider's icon."),
+    "device_code_url": Field(_text, "The URL that issues codes for the device flow."),
+    "mcp_url": Field(_text, "The URL of the provider's MCP server."),
+    "mcp_tool_allow_regex": Field(_text, "A pattern for the MCP tools to allow."),
+    "mcp_tool_deny_regex": Field(_text, "A pattern for the MCP tools to deny."),
+    "regex": Field(_text, "A pattern for the Git URLs that use this provider."),
+    "display_name": Field(_text, "The provider's name on pages."),
+    "display_icon": Field(_text, "The URL of the provider's icon."),
     "code_challenge_methods_supported": Field(
         _texts, "The PKCE methods that the provider supports.", absent=None
     ),
@@ -172,7 +172,7 @@ EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.
 
 
 class _Records(Struct[list[dict[str, Any]]]):
-    """A list of maps that have these inner keys; an empty list counts as unset."""
+    """A list of maps with these inner keys. An empty list counts as not set."""
 
     fields: ClassVar[Mapping[str, Field]]
 

@@ -1,7 +1,6 @@
-"""URLs split as Go's net/url splits them, so that clients see the members they expect.
+"""URLs, parsed as in Go's net/url, so that clients see the members that they expect.
 
-urllib.parse differs in what it refuses, in escapes and in opaque URLs, hence this reader of our
-own. Source: RFC 3986, and Go's net/url for what it leaves open.
+urllib.parse differs in validation, escapes and opaque URLs. Source: RFC 3986, and Go's net/url.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from kernel.redaction import redact_url_passwords
 from options.values.base import ValueRefusedError, ValueType
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
-# The bytes that stay as they are in each part when a URL is written.
+# The bytes that are not escaped in each part.
 _IN_HOST = frozenset(_UNRESERVED + b"!$&'()*+,;=:[]<>\"")
 _IN_USER = frozenset(_UNRESERVED + b"$&+,;=")
 _IN_PATH = frozenset(_UNRESERVED + b"$&+,/:;=@")
 _IN_FRAGMENT = frozenset(_UNRESERVED + b"$&+,/:;=?@!()*")
-# The bytes that may stay when somebody wrote them that way.
+# The bytes that stay unescaped if they were unescaped in the input.
 _KEPT = frozenset(b"!$&'()*+,;=:@[]%")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -34,10 +33,10 @@ MASK = "xxxxx"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ParsedURL:
-    """The members of a URL. `str()` gives it back whole, password included.
+    """The members of a URL. `str()` returns the whole URL, including the password.
 
-    `userinfo` is None without an @, and escaped. Bytes that are not UTF-8 are surrogates in `path`
-    and `fragment`.
+    `userinfo` is escaped, and None without an @. In `path` and `fragment`, bytes that are not UTF-8
+    are surrogates.
     """
 
     scheme: str = ""
@@ -78,7 +77,7 @@ _EMPTY = ParsedURL()
 
 @dataclass(frozen=True, slots=True)
 class URL(ValueType[ParsedURL]):
-    """A URL; where `schemes` are given, one of them and a host are needed."""
+    """A URL. If `schemes` are given, it needs one of them and a host."""
 
     schemes: tuple[str, ...] = ()
     name = "url"
@@ -88,14 +87,14 @@ class URL(ValueType[ParsedURL]):
     def parse(self, text: str) -> ParsedURL:
         url = parse_url(text)
         if url and self.schemes and url.scheme not in self.schemes:
-            raise ValueRefusedError(f"lacks the scheme {' or '.join(self.schemes)}")
+            raise ValueRefusedError(f"needs the scheme {' or '.join(self.schemes)}")
         if url and self.schemes and not url.host:
-            raise ValueRefusedError("names no host")
+            raise ValueRefusedError("has no host")
         return url
 
 
 def parse_url(text: str) -> ParsedURL:
-    """Returns the members. Raises: ValueRefusedError."""
+    """Parses a URL. Raises: ValueRefusedError."""
     before, _, fragment = text.partition("#")
     if _CONTROL.search(before):
         raise ValueRefusedError("has a control character")
@@ -123,7 +122,7 @@ def parse_url(text: str) -> ParsedURL:
 
 def _split_scheme(text: str) -> tuple[str, str]:
     if text.startswith(":"):
-        raise ValueRefusedError("lacks the scheme before its first colon")
+        raise ValueRefusedError("has no scheme before its first colon")
     scheme = _SCHEME.match(text)
     return (scheme[1].lower(), text[scheme.end() :]) if scheme else ("", text)
 
@@ -140,7 +139,7 @@ def _authority_members(authority: str) -> dict[str, Any]:
     members: dict[str, Any] = {"host": _parse_host(host)}
     if at:
         if not _USERINFO.fullmatch(userinfo):
-            problem = "has a character in its user name or password that must be escaped"
+            problem = "has an unescaped special character in the user name or password"
             raise ValueRefusedError(problem)
         parts = userinfo.split(":", maxsplit=1)
         members["userinfo"] = ":".join(_escape(_unescape(part), keep=_IN_USER) for part in parts)
@@ -158,7 +157,7 @@ def _parse_host(host: str) -> str:
 def _parse_literal(host: str) -> str:
     address, closing, port = host[1:].rpartition("]")
     if not host.startswith("[") or "[" in address or not closing:
-        raise ValueRefusedError("has a stray bracket in its host")
+        raise ValueRefusedError("has an unexpected bracket in the host")
     _check_port(port)
     address, zone_mark, zone = address.partition("%25")
     plain = _unescape_host(address)
@@ -167,7 +166,7 @@ def _parse_literal(host: str) -> str:
     try:
         ipaddress.IPv6Address(plain)
     except ValueError:
-        raise ValueRefusedError("has brackets around something that is no IPv6 address") from None
+        raise ValueRefusedError("has brackets around an invalid IPv6 address") from None
     return f"[{plain}]{port}"
 
 
@@ -180,16 +179,16 @@ def _unescape_host(host: str) -> str:
     raw = host.encode("utf-8", "surrogateescape")
     for byte in _ESCAPE.sub(b"", raw):
         if byte < 0x80 and byte not in _IN_HOST:
-            raise ValueRefusedError(f"has the character {chr(byte)!r} in its host")
-    # In a host only bytes beyond ASCII, and the percent sign, may be escaped.
+            raise ValueRefusedError(f"has the character {chr(byte)!r} in the host")
+    # In a host only bytes beyond ASCII and the percent sign may be escaped.
     for escape in _ESCAPE.finditer(raw):
         if escape[1] and int(escape[1], 16) < 0x80 and escape[1] != b"25":
-            raise ValueRefusedError("has a needless escape in its host")
+            raise ValueRefusedError("has an invalid escape in the host")
     return _unescape(host).decode("utf-8", "replace")
 
 
 def _decoded(text: str, *, keep: frozenset[int]) -> tuple[str, str]:
-    """Returns a part without its escapes, and as it stands where writing it would differ."""
+    """Returns a part unescaped, and the original if escaping again would differ from it."""
     raw = _unescape(text)
     return raw.decode("utf-8", "surrogateescape"), "" if _escape(raw, keep=keep) == text else text
 
@@ -204,7 +203,7 @@ def _unescape(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogateescape")
     for escape in _ESCAPE.finditer(raw):
         if escape[1] is None:
-            raise ValueRefusedError("has a percent sign that two hexadecimal digits do not follow")
+            raise ValueRefusedError("has a percent sign without two hexadecimal digits")
     return _ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), raw)
 
 
@@ -213,5 +212,5 @@ def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
 
 
 def without_password(text: str) -> str:
-    """Returns the text with the password of every URL in it masked, malformed URLs included."""
+    """Masks the passwords of all URLs in the text, even of malformed ones."""
     return redact_url_passwords(text, mask=MASK)

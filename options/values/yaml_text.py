@@ -1,7 +1,7 @@
-"""YAML text: read into PyYAML's nodes, which know line and column, and written on one line.
+"""YAML text: parsed into PyYAML's nodes, which have positions, and written on one line.
 
-A document keeps every scalar as it was typed. Whatever an operator should not use, such as a key
-that stands twice, is named with its place.
+Scalars stay as typed. Unsupported syntax and mistakes, such as a duplicate key, are reported with
+their positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_DEPTH = 50
 
-# PyYAML's reader refuses the same characters, but says where only as an offset.
+# PyYAML rejects the same characters, but reports only an offset.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNTAGGED = frozenset(
@@ -24,14 +24,14 @@ _UNTAGGED = frozenset(
     for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
 )
 
-# What stays itself without quotes in any YAML reader: not a number, a truth value, null or a date.
+# Text that no YAML parser takes for a number, boolean, null or date without quotes.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A position in a text; both numbers count from one."""
+    """A position in a text, counted from 1."""
 
     line: int
     column: int
@@ -48,7 +48,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text's nodes; `root` is None when the text is empty or cannot be read."""
+    """A parsed text. `root` is None if the text is empty or invalid."""
 
     root: Node | None
     problems: tuple[Problem, ...]
@@ -58,7 +58,7 @@ def read_document(text: str) -> Document:
     unprintable = _UNPRINTABLE.search(text)
     if unprintable:
         place = _place_of(text, offset=unprintable.start())
-        return Document(None, (Problem(f"the character {unprintable[0]!r} is not text", place),))
+        return Document(None, (Problem(f"the character {unprintable[0]!r} is not allowed", place),))
     try:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
@@ -75,7 +75,7 @@ def is_blank(node: Node) -> bool:
 
 
 def is_null(node: Node) -> bool:
-    """Tells whether the node is an unquoted null, or nothing at all."""
+    """Returns whether the node is empty or an unquoted null."""
     return (
         isinstance(node, ScalarNode)
         and not node.style
@@ -96,9 +96,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
 
 
 def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
-    """Yields what must not stand in this node and those below it."""
+    """Yields the problems of this node and its descendants."""
     if id(node) in seen:
-        text = "the anchor of this value is used again; aliases are not supported, write it out"
+        text = "aliases are not supported; write the value again instead of using its anchor"
         yield Problem(text, place_of(node))
         return
     seen.add(id(node))
@@ -106,7 +106,7 @@ def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
         yield Problem(f"nested deeper than {MAX_DEPTH} levels", place_of(node))
         return
     if node.tag not in _UNTAGGED:
-        yield Problem("type tags are not supported; write the value plainly", place_of(node))
+        yield Problem("type tags are not supported; remove the tag", place_of(node))
     if isinstance(node, ScalarNode) and "\0" in node.value:
         yield Problem("a NUL character cannot be part of a value", place_of(node))
     if isinstance(node, MappingNode):
@@ -129,14 +129,14 @@ def _key_problems(node: MappingNode) -> Iterator[Problem]:
         if not isinstance(key, ScalarNode):
             yield Problem("a key must be plain text", place_of(key))
         elif key.value in first:
-            text = f"the key {key.value!r} stands here again, after line {first[key.value].line}"
+            text = f"duplicate key {key.value!r}, first on line {first[key.value].line}"
             yield Problem(text, place_of(key))
         else:
             first[key.value] = place_of(key)
 
 
 def flow_text(value: object) -> str:
-    """Returns JSON, with YAML's escapes for what cannot be printed. It reads back to the value."""
+    """Returns the value as JSON, which is YAML too, with unprintable characters escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(
         character if character.isprintable() else f"\\U{ord(character):08X}" for character in text
@@ -144,7 +144,7 @@ def flow_text(value: object) -> str:
 
 
 def scalar(text: str) -> str:
-    """Returns the text without quotes where nobody can misread it, nothing for the empty text."""
+    """Returns the text as a scalar, with quotes only if needed."""
     if not text or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
         return text
     return flow_text(text)

@@ -1,4 +1,4 @@
-"""Every page in a real browser under axe-core, in light and on a narrow dark screen."""
+"""Every page passes axe-core in a browser, in light and on a narrow dark screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin: who enters, what a browser may do there, and the session token that comes with it."""
+"""The admin: access, permissions, and the session token of a sign-in."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ ME = "/api/v2/users/me/keys/tokens/tokenconfig"
 
 
 def signed_in(user: User) -> Client:
-    """The user's browser, signed in through the page."""
+    """Returns a browser in which the user has signed in."""
     browser = Client()
     answer = browser.post(LOGIN, {"username": user.username, "password": PASSWORD})
     assert answer.status_code == 302, answer.content
     return browser
 
 
-@pytest.mark.parametrize("role", ["owner", "auditor"])
-def test_every_page_opens_and_obeys_its_own_policy(role: str) -> None:
+@pytest.mark.parametrize("role", ["owner", pytest.param("auditor", marks=pytest.mark.slow)])
+def test_every_page_opens_and_complies_with_its_policy(role: str) -> None:
     user = make_user(role)
     make_rows(make_user("owner"), now=timezone.now())
     browser = signed_in(user)
@@ -49,11 +49,11 @@ def test_every_page_opens_and_obeys_its_own_policy(role: str) -> None:
         assert forbidden_in(answer) == [], address
 
 
-def test_sign_in_page_obeys_its_policy() -> None:
+def test_sign_in_page_complies_with_its_policy() -> None:
     assert forbidden_in(Client().get(LOGIN)) == []
 
 
-def test_auditor_changes_nothing() -> None:
+def test_auditor_cannot_change_anything() -> None:
     auditor = make_user("auditor")
     make_rows(make_user("owner"), now=timezone.now())
     browser = signed_in(auditor)
@@ -67,7 +67,7 @@ def test_auditor_changes_nothing() -> None:
                 assert answer.status_code == 403, (name, form)
 
 
-def test_member_and_anonymous_do_not_enter() -> None:
+def test_member_and_anonymous_have_no_access() -> None:
     member = Client()
     answer = member.post(LOGIN, {"username": make_user().username, "password": PASSWORD})
     assert answer.status_code == 200
@@ -123,7 +123,9 @@ def test_suspension_ends_session_and_key() -> None:
 
 
 @pytest.mark.parametrize(("role", "status"), [("owner", 302), ("auditor", 200)])
-def test_only_owners_enter_while_passwords_are_off(settings: Any, role: str, status: int) -> None:
+def test_only_owners_have_access_while_passwords_are_off(
+    settings: Any, role: str, status: int
+) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     form = {"username": make_user(role).username, "password": PASSWORD}
     answer = Client().post(LOGIN, form)
@@ -161,7 +163,7 @@ def test_swagger_is_linked_where_it_is_on(settings: Any, on: bool) -> None:
     assert (browser.get("/swagger").status_code == 200) is on
 
 
-def test_policy_is_on_html_alone() -> None:
+def test_policy_is_only_on_html() -> None:
     assert "Content-Security-Policy" not in Client().get("/api/v2/buildinfo").headers
 
 
@@ -177,14 +179,14 @@ def test_policy_is_on_html_alone() -> None:
         (["upgrade-insecure-requests", " "], "upgrade-insecure-requests", []),
     ],
 )
-def test_operators_directives_are_added(
+def test_additional_directives_are_added(
     additional: list[str], directive: str, sources: list[str]
 ) -> None:
     assert content_policy(additional, reports_path=REPORTS, https=True)[directive] == sources
 
 
-def test_plain_http_reports_the_old_way_alone() -> None:
-    """Browsers that know report-to would ignore report-uri, and send nothing from plain http."""
+def test_plain_http_has_no_report_to() -> None:
+    """Browsers that support report-to ignore report-uri, and do not use report-to on plain HTTP."""
     assert "report-to" not in content_policy([], reports_path=REPORTS, https=False)
 
 

@@ -1,4 +1,4 @@
-"""No POST of an admin action is an error of the server, whatever its fields."""
+"""No POST of an admin action is a server error, with any fields."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pages(boss: User) -> Client:
 
 
 def actions(boss: User) -> list[tuple[str, str]]:
-    """The address of each change list with each of its actions."""
+    """Returns the URL of each change list with each of its actions."""
     request = RequestFactory().get("/admin/")
     request.user = boss
     found = []
@@ -66,7 +66,7 @@ def test_every_admin_of_ours_has_the_same_base() -> None:
 
 
 @pytest.mark.slow
-def test_no_action_is_500_whatever_its_fields(pages: Client, boss: User) -> None:
+def test_no_action_is_500_with_any_fields(pages: Client, boss: User) -> None:
     wrong = []
     for address, name in actions(boss):
         for chosen in STRANGE_IDS:
@@ -95,7 +95,7 @@ def test_no_other_field_of_an_action_is_500(
 
 
 @pytest.mark.parametrize("text", [text for text in STRANGE_IDS if text.count("-") != 4], ids=ascii)
-def test_no_user_of_a_rule_is_500(text: str, pages: Client) -> None:
+def test_no_user_of_a_token_policy_is_500(text: str, pages: Client) -> None:
     page = reverse("admin:tokens_tokenconfig_add")
 
     assert pages.get(page, {"user": text}).status_code < 500

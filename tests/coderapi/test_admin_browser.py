@@ -1,4 +1,4 @@
-"""The admin in a real browser: nothing in it breaks its policy, and what would is reported."""
+"""The admin in a browser: it complies with its policy, and reports violations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def owner(transactional_db: None) -> User:
 
 @pytest.fixture
 def browser(live_server: Any, owner: User, tmp_path: Path) -> Iterator[Browser]:
-    """The owner's browser, signed in to the admin."""
+    """A browser in which the owner has signed in to the admin."""
     with fresh_writer(), browsing(tmp_path / "profile") as window:
         window.open(f"{live_server.url}/admin/")
         window.type_into("#id_username", owner.username)
@@ -47,7 +47,7 @@ def violations(browser: Browser) -> list[str]:
     return [text for text in browser.console() if "Content Security Policy" in text]
 
 
-def test_no_page_breaks_the_policy_is_too_wide_or_lacks_a_name(
+def test_no_page_violates_the_policy_is_too_wide_or_has_unlabeled_fields(
     browser: Browser, live_server: Any, owner: User
 ) -> None:
     browser.resize(NARROW, 800)
@@ -67,9 +67,7 @@ def test_list_of_choices_opens_under_the_policy(browser: Browser, live_server: A
     assert violations(browser) == []
 
 
-def test_what_breaks_the_policy_is_reported_by_who_is_signed_in(
-    browser: Browser, live_server: Any
-) -> None:
+def test_violation_is_reported_with_the_users_session(browser: Browser, live_server: Any) -> None:
     browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
     assert violations(browser)
     reports = Report.objects.filter(document_uri__startswith=live_server.url)

@@ -1,4 +1,4 @@
-"""Every command by the same rules: its help, how it ends, and `--json`."""
+"""The rules for all commands: help, exit status and `--json`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGE
 DOCUMENT = (PROJECT / "docs" / "commands.md").read_text()
 USER = "alice"
 
-# A good command line of each command, and whether it prints; in this order one after another.
-WAYS = {
+# A valid command line of each command. The tests run them in this order.
+EXAMPLES = {
     "create_admin_user": f"--username {USER} --email {USER}@example.com",
     "create_session_token": f"--user {USER}",
     "list_tokens": "",
@@ -58,11 +58,11 @@ WAYS = {
     "server": "--write-config",
     "worker": "",
 }
-# These run without a database, or wait for one.
+# These need no database, or wait for it.
 WITHOUT_DATABASE = {"make_documents", "options", "server", "worker"}
-# They open the database themselves, and have messages of their own.
-SPEAKS_FOR_ITSELF = {"backup", "postgres", "restore"}
-RUNS_ON = {"worker"}
+# They open the database themselves, and have their own messages.
+CLIENTS = {"backup", "postgres", "restore"}
+ENDLESS = {"worker"}
 
 
 class Ended(NamedTuple):
@@ -72,7 +72,7 @@ class Ended(NamedTuple):
 
 
 def line(name: str) -> list[str]:
-    return [name, *shlex.split(WAYS[name])]
+    return [name, *shlex.split(EXAMPLES[name])]
 
 
 def command(name: str) -> BaseCommand:
@@ -83,7 +83,7 @@ def command(name: str) -> BaseCommand:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the commands read."""
+    """A directory with the files that the commands read."""
     found = tmp_path_factory.mktemp("files")
     write_lines(found / "reports.jsonl", legacy())
     write_lines(found / "rows.jsonl", agent_row(utc(2026, 11)))
@@ -92,7 +92,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ended(name: str, directory: Path, environ: dict[str, str], *, abandoned: bool = False) -> Ended:
-    """Runs the command; `abandoned`, into a pipe that nobody reads any more."""
+    """Runs the command. With `abandoned`, its output is a closed pipe."""
     reader, writer = os.pipe()
     if abandoned:
         os.close(reader)
@@ -112,14 +112,14 @@ def ended(name: str, directory: Path, environ: dict[str, str], *, abandoned: boo
     return Ended(process.returncode, out or "", err)
 
 
-def test_every_command_has_its_way() -> None:
-    assert sorted(WAYS) == COMMANDS
+def test_every_command_has_an_example_here() -> None:
+    assert sorted(EXAMPLES) == COMMANDS
 
 
-# --- Help and wrong command lines -------------------------------------------------------------
+# --- Help and invalid command lines -----------------------------------------------------------
 
 
-def test_help_lists_our_commands_first_and_what_each_does() -> None:
+def test_help_lists_our_commands_first_with_summaries() -> None:
     ours, _, djangos = manage("help").stdout.partition("\nDjango's own commands: ")
 
     listed = dict(text.split(maxsplit=1) for text in ours.splitlines() if text.startswith("  "))
@@ -130,14 +130,14 @@ def test_help_lists_our_commands_first_and_what_each_does() -> None:
     assert manage().stdout == manage("help").stdout
 
 
-def test_help_of_the_server_names_choices_plainly() -> None:
+def test_help_of_the_server_lists_choices() -> None:
     text = command("server").create_parser("manage.py", "server").format_help()
 
     assert "--postgres-auth enum[password|awsiamrds]," in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_whole(name: str) -> None:
+def test_help_is_complete(name: str) -> None:
     found = command(name)
     parser = found.create_parser("manage.py", name)
     text = parser.format_help()
@@ -149,7 +149,7 @@ def test_help_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"server", "worker", "options"}))
-def test_examples_of_the_help_are_taken(name: str) -> None:
+def test_examples_in_the_help_are_valid(name: str) -> None:
     found = command(name)
 
     assert found.examples
@@ -168,25 +168,25 @@ def test_wrong_option_ends_with_two(name: str, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error"),
     [
-        ("server --no-such-option", "--no-such-option: no such flag"),
-        ("worker --http-address nonsense", "'nonsense' is no address"),
+        ("server --no-such-option", "--no-such-option: unknown flag"),
+        ("worker --http-address nonsense", "'nonsense' is not an address"),
         ("options --tls-enable=maybe", "--tls-enable: TLS Enable: 'maybe'"),
-        ("list_token", "There is no command 'list_token'. Did you mean list_tokens?"),
+        ("list_token", "Unknown command 'list_token'. Did you mean list_tokens?"),
     ],
 )
-def test_wrong_command_line_before_settings_ends_with_two(arguments: str, said: str) -> None:
+def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error: str) -> None:
     done = manage(*shlex.split(arguments))
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert error in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error"),
     [
         ("expire_tokens --all", "Say why with --reason."),
         ("create_session_token --user x --lifetime soon", "--lifetime 'soon'"),
@@ -203,21 +203,21 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, said: 
     ],
 )
 def test_wrong_value_ends_with_two(
-    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: str, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, *others = shlex.split(arguments)
     with pytest.raises(SystemExit) as raised:
         command(name).run_from_argv(["manage.py", name, *others])
 
     assert raised.value.code == 2
-    assert said in capsys.readouterr().err
+    assert error in capsys.readouterr().err
 
 
 # --- Without a database -----------------------------------------------------------------------
 
 
 def test_unreachable_database_is_one_line(directory: Path) -> None:
-    names = [name for name in WAYS if name not in WITHOUT_DATABASE | SPEAKS_FOR_ITSELF]
+    names = [name for name in EXAMPLES if name not in WITHOUT_DATABASE | CLIENTS]
     url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/none"
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda name: ended(name, directory, {"DATABASE_URL": url}), names))
@@ -234,7 +234,7 @@ def test_unreachable_database_is_one_line(directory: Path) -> None:
     ("place", "cause"),
     [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid", "'nowhere.invalid'")],
 )
-def test_server_says_why_it_waits_for_the_database(directory: Path, place: str, cause: str) -> None:
+def test_server_logs_why_it_waits_for_the_database(directory: Path, place: str, cause: str) -> None:
     url = f"postgresql://somebody:hunter2@{place}/none"
     with subprocess.Popen(
         [sys.executable, PROJECT / "manage.py", "server", f"--http-address=:{free_port()}"],
@@ -244,16 +244,16 @@ def test_server_says_why_it_waits_for_the_database(directory: Path, place: str, 
         text=True,
     ) as process:
         assert process.stderr
-        told = process.stderr.readline()
+        first_line = process.stderr.readline()
         process.terminate()
-        told_later = process.stderr.read()
+        others = process.stderr.read()
 
-    assert "The database does not answer yet: " in told
-    assert cause in told
-    assert "hunter2" not in told + told_later
+    assert "The database does not answer yet: " in first_line
+    assert cause in first_line
+    assert "hunter2" not in first_line + others
 
 
-def test_database_that_was_never_migrated_is_told(directory: Path) -> None:
+def test_unmigrated_database_is_named(directory: Path) -> None:
     url = os.environ["DATABASE_URL"]
     done = ended("list_tokens", directory, {"DATABASE_URL": url})
 
@@ -265,8 +265,8 @@ def without_database(data: Path) -> dict[str, str]:
     return {"DATABASE_URL": "", "CODERAPI_SECRET_KEY": "", "CODERAPI_DATA_DIR": str(data)}
 
 
-@pytest.mark.parametrize("name", sorted(set(WAYS) - WITHOUT_DATABASE - SPEAKS_FOR_ITSELF))
-def test_missing_data_directory_is_never_made(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - WITHOUT_DATABASE - CLIENTS))
+def test_missing_data_directory_is_not_created(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
     with pytest.raises(bootstrap.StartError, match=f"{data} does not exist") as raised:
         bootstrap.prepare(["manage.py", *line(name)], without_database(data))
@@ -276,26 +276,19 @@ def test_missing_data_directory_is_never_made(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["list_tokens", "worker", "postgres"])
-@pytest.mark.parametrize("state", ["missing", "empty", "full of other things", "a file"])
-def test_wrong_data_directory_is_named(tmp_path: Path, name: str, state: str) -> None:
-    data = tmp_path / "data"
-    if state == "a file":
-        data.touch()
-    elif state != "missing":
-        data.mkdir()
-    if state == "full of other things":
-        (data / "thesis.txt").touch()
-    before = sorted(tmp_path.rglob("*"))
-
-    done = ended(name, tmp_path, without_database(data))
-
-    assert (done.status, done.out) == (1, "")
-    assert re.fullmatch(f"manage.py.*: {data} .* CODERAPI_DATA_DIR.*\n", done.err)
-    assert sorted(tmp_path.rglob("*")) == before
+def test_wrong_data_directory_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for data in (tmp_path / "missing", tmp_path / "empty", tmp_path / "file", tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        done = ended(name, tmp_path, without_database(data))
+        assert (done.status, done.out) == (1, "")
+        assert re.fullmatch(f"manage.py.*: {data} .* CODERAPI_DATA_DIR.*\n", done.err)
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["migrate", "server"])
-def test_nothing_is_made_among_other_things(tmp_path: Path, name: str) -> None:
+def test_data_is_not_created_among_other_files(tmp_path: Path, name: str) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(bootstrap.StartError, match=r"holds other files, such as thesis\.txt"):
         bootstrap.prepare(["manage.py", name], without_database(tmp_path))
@@ -303,28 +296,28 @@ def test_nothing_is_made_among_other_things(tmp_path: Path, name: str) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-# --- A reader who leaves ----------------------------------------------------------------------
+# --- Closed output ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     with migrated_database() as url:
-        # The last owner could not be erased, so there is another.
+        # The last owner cannot be erased, so this adds another.
         another = ("--username", "root", "--email", "root@example.com")
         made = manage("create_admin_user", *another, typed=f"{PASSWORD}\n", DATABASE_URL=url)
         assert made.returncode == 0, made.stderr
         yield url
 
 
-def test_every_command_ends_quietly_when_its_reader_leaves(directory: Path, database: str) -> None:
-    for name in WAYS:
-        if name in RUNS_ON:
+def test_every_command_ends_quietly_when_its_output_closes(directory: Path, database: str) -> None:
+    for name in EXAMPLES:
+        if name in ENDLESS:
             continue
         done = ended(name, directory, {"DATABASE_URL": database}, abandoned=True)
         assert done.status == 141, name
-        # A job is logged, and nothing complains.
+        # Jobs log at info level. There are no errors.
         assert [text for text in done.err.splitlines() if "[info]" not in text] == [], name
-    # What they were asked is done nevertheless.
+    # The commands have done their work.
     listed = ended("list_tokens", directory, {"DATABASE_URL": database})
     assert (listed.status, listed.err) == (0, "")
     assert listed.out.endswith("1 live key.\n")
@@ -362,7 +355,7 @@ def test_full_disk_is_named() -> None:
 LISTING = [name for name in COMMANDS if isinstance(command(name), ListingCommand)]
 
 
-def test_commands_that_take_json_are_documented() -> None:
+def test_commands_with_json_are_documented() -> None:
     section = DOCUMENT.partition("## For programs\n")[2].partition("\n## ")[0]
 
     assert set(re.findall(r"`([a-z_]+)`", section)) - {"export_audit"} == set(LISTING)
@@ -388,7 +381,7 @@ def something_to_list(member: APIClient) -> None:
         ("options --changed", {"name", "own", "value", "value_source", "set_by"}),
     ],
 )
-def test_json_is_one_object_a_line_and_nothing_else(
+def test_json_is_one_object_per_line(
     arguments: str, members: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, *others = shlex.split(arguments)
@@ -400,7 +393,7 @@ def test_json_is_one_object_a_line_and_nothing_else(
 
 
 @pytest.mark.django_db
-def test_json_of_tokens_is_what_the_api_answers(owner: APIClient) -> None:
+def test_json_of_tokens_equals_the_apis(owner: APIClient) -> None:
     make_key(owner.user, token_name="ci")
     (answered,) = owner.get("/api/v2/users/me/keys/tokens").json()
 

@@ -1,4 +1,4 @@
-"""Documents are held to the code: what is there is described, and under its right name."""
+"""The documents describe what the code has, with the right names."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def test_every_command_is_described(command: str) -> None:
     assert f"`{command}" in read("docs/commands.md")
 
 
-def test_no_command_is_described_that_is_not_there() -> None:
+def test_no_unknown_command_is_described() -> None:
     described = set(re.findall(r"^\| `(\w+)", read("docs/commands.md"), re.MULTILINE))
 
     assert described <= set(COMMANDS)
 
 
-def test_every_job_is_described_and_no_other() -> None:
+def test_exactly_the_jobs_are_described() -> None:
     described = re.findall(r"^\| `(\w+)` \|", read("docs/scheduling.md"), re.MULTILINE)
 
     assert described
     assert sorted(described) == sorted(job.name for job in registry.all_jobs())
 
 
-def test_front_page_leads_to_every_document() -> None:
+def test_front_page_links_to_every_document() -> None:
     documents = {path.name for path in (BASE_DIR / "docs").glob("*.md")} - {"README.md"}
 
     assert {name for name in documents if f"({name})" not in read("docs/README.md")} == set()
@@ -67,7 +67,7 @@ def test_every_option_is_described() -> None:
     assert [option.name for option in CATALOGUE if option.name not in text] == []
 
 
-def test_every_promise_of_security_names_tests_that_are_there() -> None:
+def test_every_promise_of_security_names_existing_tests() -> None:
     rows = re.findall(r"^\| (?!promise|-)(.*) \| (.*) \|$", read("docs/security.md"), re.MULTILINE)
     file, missing = "", []
     for promise, tests in rows:
@@ -82,7 +82,7 @@ def test_every_promise_of_security_names_tests_that_are_there() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_between_documents_lead_somewhere(document: str) -> None:
+def test_links_between_documents_work(document: str) -> None:
     folder = (BASE_DIR / document).parent
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", read(document))
 

@@ -1,4 +1,4 @@
-"""The examples in the documents run as they stand, on a service of their own."""
+"""The examples in the documents work, on a service of their own."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from tests.support.processes import PACKAGES, PROJECT, migrated_database
 DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-# A block that begins with one of these is not run here.
+# Blocks that begin with these are not run here.
 NOT_RUN = {
     "git": "fetches from the network",
     "make": "runs until it is stopped, or breaks the service for minutes",
     "python3": "installs; test_wheel does so",
     "docker": "needs Docker; test_shipped runs the composition's commands",
     "docker/make-secrets": "belongs to the composition; test_shipped runs it",
-    "coder": "is Coder's program, which is not here",
+    "coder": "is Coder's program, which is not installed",
     "openapi-python-client": "test_generated_clients runs the generators",
 }
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
-# What bash is to know of this machine.
+# Definitions for bash on this machine.
 PRELUDE = f"""
 set -euo pipefail
 manage.py() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT / "manage.py"))} "$@"; }}
@@ -66,7 +66,7 @@ def first_word(block: str) -> str:
     return "python3" if word.endswith("/python3") else word
 
 
-# The blocks of a document run in its order, as its reader runs them.
+# The blocks of a document run in its order.
 RUN = {
     name: run
     for name, blocks in EXAMPLES.items()
@@ -74,7 +74,7 @@ RUN = {
 }
 
 
-def test_only_what_is_there_is_left_out() -> None:
+def test_excluded_examples_exist() -> None:
     words = {first_word(block) for blocks in EXAMPLES.values() for block in blocks}
 
     assert set(NOT_RUN) <= words
@@ -96,7 +96,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obeying]:
 
 @pytest.fixture(scope="module")
 def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of a reader who has followed the pages so far."""
+    """The environment variables that the documents introduce."""
     programs = postgres.newest_programs(tmp_path_factory.mktemp("data")).directory
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
@@ -147,7 +147,7 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
     if "jq " in script and not shutil.which("jq"):
         return
     if re.search(r" (?:backup|postgres|restore) ", script):
-        # The service of the other examples would hold what a restore replaces.
+        # A restore would replace the data of the other examples.
         environ = {**environ, "DATABASE_URL": environ["BACKED_UP"]}
 
     if "agents.csv.rejected" in script:
@@ -158,7 +158,7 @@ def run_example(script: str, environ: dict[str, str], *, cwd: Path) -> None:
 
 
 def break_first_row(path: Path) -> None:
-    """Leaves the header and one row, which is bad as the manual says."""
+    """Reduces the file to its header and one bad row, as in the document."""
     with path.open(newline="") as file:
         header, row, *_ = csv.reader(file)
     row[header.index("rx_bytes")] = "12 MB"
@@ -178,7 +178,7 @@ MENTIONS = sorted(
 
 
 @pytest.mark.parametrize(("document", "mention"), MENTIONS)
-def test_mentioned_command_has_the_options_that_are_named(document: str, mention: str) -> None:
+def test_mentioned_command_has_the_mentioned_options(document: str, mention: str) -> None:
     name, *words = mention.split()
     assert name in get_commands() or name == "help"
     if get_commands().get(name) not in PACKAGES or name == "postgres":
@@ -191,7 +191,7 @@ def test_mentioned_command_has_the_options_that_are_named(document: str, mention
 
 
 def flags_of(parser: ArgumentParser) -> set[str]:
-    """The options of the parser, and of those for its actions."""
+    """Returns the options of the parser and its sub-parsers."""
     found = {flag for action in parser._actions for flag in action.option_strings}
     for action in parser._actions:
         if isinstance(action.choices, dict):

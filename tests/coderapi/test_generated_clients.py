@@ -1,4 +1,4 @@
-"""Others' tools on the OpenAPI documents: generated clients work, and linters find nothing."""
+"""Generated clients work, and linters find nothing in the OpenAPI documents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from tests.support.obeying import EMAIL, OWNER, PASSWORD, Obeying, obeying
 from tests.support.processes import PROJECT, wait_for
 from tokens.policy import LIMITS
 
-# What the others need comes first, and what takes something away from them last. By the example of
-# the document, the new user is `ada`.
-# Signing in gives the client a cookie, which wins over its header until it signs out.
+# Operations that others need run first, and those that remove something run last. The document's
+# example creates the user `ada`. The cookie of a sign-in overrides the header until sign-out.
 FIRST = ("create-new-user", "log-in-user", "log-out-user", "create-token-api-key")
 LAST = (
     *("expire-api-key", "delete-api-key", "suspend-user-account", "activate-user-account"),
@@ -81,7 +80,7 @@ def test_python_client_calls_every_operation(client: GeneratedClient, wire: Wire
 
 
 def _path(operation: dict[str, Any], *, key_id: str) -> dict[str, str]:
-    """The operation's path arguments: the document's examples, but for who and which key."""
+    """Returns the path arguments: the document's examples, with this user and key."""
     named = {
         parameter["name"]: parameter["example"]
         for parameter in operation["parameters"]
@@ -91,7 +90,7 @@ def _path(operation: dict[str, Any], *, key_id: str) -> dict[str, str]:
     return named | {name: value for name, value in known.items() if name in named}
 
 
-def test_python_client_reads_answers_as_what_they_are(client: GeneratedClient, wire: Wire) -> None:
+def test_python_client_parses_answers(client: GeneratedClient, wire: Wire) -> None:
     stats = wait_for(lambda: client.answer("get-deployment-stats").parsed)
     me = client.call("get-user-by-name", user="me")
     checks = {"mine": {"object": {"resource_type": "user", "owner_id": "me"}, "action": "read"}}
@@ -156,7 +155,7 @@ def test_linters_find_nothing(document: str) -> None:
     assert "No results" in node.run("spectral", "lint", "--fail-severity=hint", path)
 
 
-def test_swagger_is_up_with_metrics_and_without(service: Obeying) -> None:
+def test_swagger_works_with_and_without_metrics(service: Obeying) -> None:
     page = service.ask("/swagger")
 
     assert page.status == 200

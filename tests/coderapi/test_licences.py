@@ -1,4 +1,4 @@
-"""docs/licences.md names every package that the service installs, with the licence it declares."""
+"""docs/licences.md lists every installed package with its declared licence."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LISTED = dict(
 )
 
 
-def test_list_names_what_the_lock_file_installs() -> None:
+def test_list_has_the_packages_of_the_lock_file() -> None:
     assert sorted(name for name in LISTED if name != "package") == sorted(LOCKED)
 
 
 @pytest.mark.parametrize("package", LOCKED)
-def test_listed_licence_is_the_one_that_the_package_declares(package: str) -> None:
+def test_listed_licence_is_declared_by_the_package(package: str) -> None:
     try:
         declared = metadata(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Migrations: none is pending, each may run beside the release before, one process runs them."""
+"""Migrations: none is pending, they are compatible with the last release, and one process runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_migration_linter import MigrationLinter
 from coderapi.server.migrating import migration_lock
 from tests.support.processes import PACKAGES, PROJECT
 
-# They create partitioned tables by SQL; the linter takes a new table's NOT NULL for a change.
+# They create tables by SQL. The linter mistakes their NOT NULL for a change.
 NEW_BY_SQL = ["0001_append_only_entries", "0001_reports_groups_and_rules"]
 APPS = sorted(name for name in PACKAGES if (PROJECT / name / "migrations").is_dir())
 
@@ -29,7 +29,7 @@ def test_linter_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         include_apps=APPS,
         ignore_name=NEW_BY_SQL,
         no_cache=True,
-        # It does not know our database backend, which is Django's for PostgreSQL.
+        # The linter does not know our database backend.
         analyser_string="postgresql",
     )
 

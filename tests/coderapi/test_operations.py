@@ -1,4 +1,4 @@
-"""The operator's guide names what is there, and what it shows is accepted."""
+"""The operator's guide: its names exist, and its examples are valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
 
 from coderapi.generated import COMPOSE_VARIABLES
 from options.catalogue import CATALOGUE, OWN_OPTIONS
@@ -22,19 +21,12 @@ GUIDE = (PROJECT / "docs" / "operations.md").read_text()
 
 
 def block(language: str, first_line: str) -> str:
-    """The guide's listing that begins with the line."""
+    """Returns the guide's listing that begins with the line."""
     found = re.search(
         rf"^```{language}\n{re.escape(first_line)}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE
     )
     assert found
     return found[1]
-
-
-def test_every_command_in_the_guide_exists() -> None:
-    named = set(re.findall(r"manage\.py ([a-z_]+)", GUIDE))
-
-    assert named
-    assert named <= set(get_commands())
 
 
 def test_every_variable_in_the_guide_exists() -> None:
@@ -50,20 +42,13 @@ def test_every_variable_in_the_guide_exists() -> None:
     assert named <= known
 
 
-def test_every_service_that_the_guide_speaks_to_is_in_the_composition() -> None:
+def test_every_service_in_the_guide_is_in_the_composition() -> None:
     named = re.findall(r"docker compose exec (?:-T )?(\w+)", GUIDE)
     stopped = re.findall(r"docker compose stop ([\w ]+)$", GUIDE, re.MULTILINE)
 
     assert {*named, *(name for names in stopped for name in names.split())} <= set(
         composition()["services"]
     )
-
-
-def test_every_file_in_the_guide_exists() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", GUIDE)
-
-    assert links
-    assert all((PROJECT / "docs" / link).exists() for link in links)
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
@@ -74,10 +59,10 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text = block("ini", "# /etc/systemd/system/coderapi.service")
     unit.write_text(text.replace("/opt/coderapi/.venv/bin/python", sys.executable))
 
-    # It writes below its runtime directory, which for the system is /run and so root's alone.
-    whose = [] if os.geteuid() == 0 else ["--user"]
+    # Only root may write to /run, the runtime directory of the system's units.
+    mode = [] if os.geteuid() == 0 else ["--user"]
     done = subprocess.run(
-        [verifier, *whose, "verify", "--recursive-errors=no", unit],
+        [verifier, *mode, "verify", "--recursive-errors=no", unit],
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The reference page's curl samples, as they stand there but for host and token."""
+"""The reference page's curl samples, with our host and token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLES: list[tuple[str, int]] = [
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A server with its first owner and its first snapshot: where it is, and the owner's token."""
+    """The URL and the owner's token of a server that has taken a snapshot."""
     directory = tmp_path_factory.mktemp("served")
     with (
         own_database() as database,

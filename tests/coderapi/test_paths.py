@@ -1,4 +1,4 @@
-"""Paths as Coder's clients write them, and those that are Coder's alone."""
+"""Paths as Coder's clients send them, and paths that only Coder has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_repeated_slashes_count_as_one(path: str, member: APIClient) -> None:
     assert member.get(path).status_code == 200
 
 
-def test_repeated_slashes_go_around_no_limit(settings: Any, anonymous: APIClient) -> None:
+def test_repeated_slashes_do_not_avoid_the_rate_limit(settings: Any, anonymous: APIClient) -> None:
     settings.API_RATE_LIMIT = 1
 
     statuses = [anonymous.get(path).status_code for path in ("/api/v2/", "/api//v2/")]
@@ -39,7 +39,7 @@ def test_trailing_slash_is_another_path(member: APIClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "options"])
-def test_latency_is_measured_from_every_origin(method: str, anonymous: APIClient) -> None:
+def test_latency_check_allows_every_origin(method: str, anonymous: APIClient) -> None:
     sent = {"Origin": "https://coder.example.com", "Access-Control-Request-Headers": "X-Check"}
 
     answer = getattr(anonymous, method)("/latency-check", headers=sent)
@@ -51,7 +51,7 @@ def test_latency_is_measured_from_every_origin(method: str, anonymous: APIClient
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_latency_check_takes_no_write(anonymous: APIClient) -> None:
+def test_latency_check_rejects_writes(anonymous: APIClient) -> None:
     answer = anonymous.post("/latency-check")
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
@@ -67,7 +67,7 @@ def test_latency_check_takes_no_write(anonymous: APIClient) -> None:
         ("/templates", {"Accept": "*/*"}),
     ],
 )
-def test_path_of_coder_alone_is_404_that_says_what_this_is(
+def test_path_of_coder_only_is_404_with_an_explanation(
     path: str, headers: dict[str, str], member: APIClient
 ) -> None:
     answer = member.get(path, headers=headers)
@@ -78,7 +78,7 @@ def test_path_of_coder_alone_is_404_that_says_what_this_is(
 
 
 @pytest.mark.parametrize("path", ["/templates", "/@ada/dev/terminal", "/workspaces/", "/<b>"])
-def test_browser_is_told_the_same_on_a_page(path: str) -> None:
+def test_browser_gets_the_explanation_as_a_page(path: str) -> None:
     answer = Client().get(path, headers=HTML)
     page = answer.content.decode()
 
@@ -101,3 +101,11 @@ def test_suspicious_request_is_one_line_in_the_log(
     assert record.levelno == logging.ERROR
     RequestFilter().filter(record)
     assert "\n" not in HumanFormatter().format(record)
+
+
+@pytest.mark.parametrize("host", ["[", "]", "a]", "[::1"])
+@pytest.mark.parametrize("redirects", [True, False])
+def test_malformed_host_is_refused(settings: Any, host: str, redirects: bool) -> None:
+    settings.REDIRECT_TO_ACCESS_URL = redirects
+    settings.ACCESS_URL = "https://coder.example.com"
+    assert APIClient().get("/api/v2/buildinfo", headers={"Host": host}).status_code == 400

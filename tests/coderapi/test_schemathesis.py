@@ -1,4 +1,4 @@
-"""A live server under requests made from its own OpenAPI document, good and bad ones."""
+"""A server under valid and invalid requests generated from its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def token(server: Server, database: str) -> str:
 
 
 @pytest.mark.parametrize("wire", list(Wire))
-def test_no_request_ends_in_a_crash_or_off_the_schema(
+def test_no_answer_is_a_crash_or_violates_the_schema(
     wire: Wire, server: Server, token: str, tmp_path: Path
 ) -> None:
     document = tmp_path / "openapi.yml"

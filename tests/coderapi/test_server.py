@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coderapi.server.addresses import Address, AddressError, Claim, split
+from coderapi.server.addresses import AddressError, Claim, Listener, split
 from kernel import postgres
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
@@ -33,7 +33,7 @@ type Start = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def migrated() -> Iterator[str]:
-    """The name of a migrated database, to be copied."""
+    """The name of a migrated database to copy."""
     with migrated_database() as url:
         yield database_name(url)
 
@@ -46,7 +46,7 @@ def database(migrated: str) -> Iterator[str]:
 
 @pytest.fixture
 def start(database: str, tmp_path: Path) -> Iterator[Start]:
-    """Starts a server; whatever is left of it is killed in the end."""
+    """Starts servers, and kills their processes at the end."""
     with ExitStack() as running:
 
         def begin(*arguments: str, **more: str) -> Server:
@@ -70,11 +70,11 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
         ("localhost:0", ("localhost", 0)),
     ],
 )
-def test_an_address_has_a_host_and_a_port(text: str, parts: tuple[str, int]) -> None:
+def test_address_is_split_into_host_and_port(text: str, parts: tuple[str, int]) -> None:
     assert split(text) == parts
 
 
-def test_a_claimed_address_is_nobody_elses_even_before_it_is_listened_on() -> None:
+def test_claimed_address_is_reserved_before_the_server_listens() -> None:
     claim = Claim(ANY_PORT)
     with pytest.raises(AddressError, match=f"Cannot listen on {claim.address}: another program"):
         Claim(str(claim.address))
@@ -82,20 +82,29 @@ def test_a_claimed_address_is_nobody_elses_even_before_it_is_listened_on() -> No
     Claim(str(claim.address)).release()
 
 
-def test_an_address_of_another_machine_is_refused() -> None:
+def test_address_of_another_machine_is_an_error() -> None:
     with pytest.raises(AddressError, match="no such address"):
         Claim("192.0.2.1:3000")
 
 
-def test_an_address_is_written_and_reached() -> None:
-    assert str(Address("::", 80)) == "[::]:80"
-    assert Address("::", 80).reachable_host == "::1"
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1:0", "http://127.0.0.1:{}"),
+        ("0.0.0.0:0", "http://127.0.0.1:{}"),
+        ("[::]:0", "http://[::1]:{}"),
+    ],
+)
+def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str) -> None:
+    claim = Claim(address)
+    assert Listener("HTTP", claim).url == url.format(claim.address.port)
+    claim.release()
 
 
-# --- Its life ---------------------------------------------------------------------------------
+# --- Lifecycle --------------------------------------------------------------------------------
 
 
-def test_it_serves_runs_jobs_and_leaves_nothing(start: Start) -> None:
+def test_server_serves_runs_jobs_and_leaves_no_process(start: Start) -> None:
     server = start()
     assert server.get() == 200
     assert server.get("/readyz") == 200
@@ -106,18 +115,16 @@ def test_it_serves_runs_jobs_and_leaves_nothing(start: Start) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_under_way_is_finished_when_the_whole_group_is_signalled(
-    start: Start, signum: int
-) -> None:
+def test_running_request_is_finished_when_the_group_is_signaled(start: Start, signum: int) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         head = b"POST /api/v2/csp/reports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
         client.sendall(head + b"Expect: 100-continue\r\n\r\n")
-        # It says so when it begins to read the body: now the request is under way.
+        # The server sends this when it begins to read the body.
         assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
         client.sendall(b"{")
         os.killpg(server.pid, signum)
-        # make passes on what its group was sent, so that a signal often comes twice.
+        # make forwards signals to its group, so a signal often arrives twice.
         server.process.send_signal(signum)
         server.wait_for_log("Stopping")
         wait_for(lambda: not listens(server.port))
@@ -127,7 +134,7 @@ def test_a_request_under_way_is_finished_when_the_whole_group_is_signalled(
     wait_for(lambda: not server.all_processes())
 
 
-def test_a_kept_connection_is_told_that_the_server_stops(start: Start) -> None:
+def test_kept_connection_is_closed_with_its_last_answer(start: Start) -> None:
     server = start("--web-only")
     client = HTTPConnection("127.0.0.1", server.port, timeout=30)
     client.connect()
@@ -152,7 +159,7 @@ def listens(port: int) -> bool:
     return True
 
 
-def test_a_killed_child_is_replaced(start: Start) -> None:
+def test_killed_child_is_restarted(start: Start) -> None:
     server = start()
     for role in ("spawn_main", "server.http", "server.worker"):
         wait_for(server.answers)
@@ -177,14 +184,14 @@ def test_children_end_when_the_supervisor_is_killed(start: Start) -> None:
     assert start(address=f"127.0.0.1:{server.port}").get() == 200
 
 
-def test_web_only_leaves_the_jobs_to_others(start: Start) -> None:
+def test_web_only_runs_no_jobs(start: Start) -> None:
     server = start("--web-only")
     assert server.get() == 200
     assert server.processes("server.http")
     assert not server.processes("server.worker")
 
 
-def test_two_servers_that_start_at_once_migrate_one_after_the_other(
+def test_two_servers_migrate_one_after_the_other(
     start: Start,
 ) -> None:
     with own_database() as empty:
@@ -194,11 +201,19 @@ def test_two_servers_that_start_at_once_migrate_one_after_the_other(
             server.kill_all()
 
 
-# --- What is refused --------------------------------------------------------------------------
+def test_malformed_host_is_refused(start: Start) -> None:
+    server = start(
+        "--web-only", "--redirect-to-access-url", "--access-url", "https://coder.example.com"
+    )
+    for host in ("[", "]", "a]", "[::1"):
+        assert server.ask("/api/v2/buildinfo", Host=host).status == 400, host
 
 
-def refusal(server: Server, *, status: int = 1) -> str:
-    """The one line that it ends with."""
+# --- Errors -----------------------------------------------------------------------------------
+
+
+def startup_error(server: Server, *, status: int = 1) -> str:
+    """Returns the one line that the server prints before it fails."""
     assert server.process.wait(30) == status
     wait_for(lambda: not server.all_processes())
     text = server.log.read_text()
@@ -206,45 +221,43 @@ def refusal(server: Server, *, status: int = 1) -> str:
     return text.strip()
 
 
-def test_a_taken_port_is_refused(start: Start) -> None:
+def test_used_port_is_an_error(start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        text = refusal(start(address=address))
+        text = startup_error(start(address=address))
     assert f"Cannot listen on {address}: another program listens there" in text
     assert len(text.splitlines()) == 1
 
 
-def test_coders_own_database_is_refused(start: Start, database: str) -> None:
+def test_coders_own_database_is_an_error(start: Start, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE api_keys (); CREATE TABLE workspace_agent_stats ()")
-    assert "Coder's own tables" in refusal(start())
+    assert "Coder's own tables" in startup_error(start())
 
 
-def test_a_database_that_cannot_be_used_is_named_as_the_cause(start: Start, database: str) -> None:
-    text = refusal(start(DATABASE_URL=in_database(database, "there_is_none")))
+def test_unusable_database_is_an_error(start: Start, database: str) -> None:
+    text = startup_error(start(DATABASE_URL=in_database(database, "there_is_none")))
     assert "The database cannot be used" in text
 
 
-def test_a_wrong_flag_is_refused_without_its_value(start: Start) -> None:
-    text = refusal(start("--postgres-ulr=postgresql://me:hunter2@db/x"), status=2)
-    assert "--postgres-ulr: no such flag" in text
+def test_unknown_flag_is_an_error_without_its_value(start: Start) -> None:
+    text = startup_error(start("--postgres-ulr=postgresql://me:hunter2@db/x"), status=2)
+    assert "--postgres-ulr: unknown flag" in text
     assert "hunter2" not in text
 
 
 # --- Flags ------------------------------------------------------------------------------------
 
 
-def test_flags_reach_all_children_and_secret_ones_are_seen_nowhere(
-    start: Start, database: str
-) -> None:
+def test_flags_reach_all_children_and_secrets_stay_hidden(start: Start, database: str) -> None:
     url = f"{database}{'&' if '?' in database else '?'}application_name=planted-marker"
     server = start("--postgres-url", url, "-v", DATABASE_URL="")
     assert server.get("/readyz") == 200
     server.wait_for_log("Job prune_job_runs: ok")
     children = set(server.all_processes()) - {server.pid}
-    # Of the HTTP server there are granian's main process, multiprocessing's helper and a worker.
+    # The jobs, granian's main process, multiprocessing's helper, and a web worker.
     assert len(children) == 4
     for pid in children:
         assert "planted-marker" not in command_line(pid)
@@ -265,7 +278,7 @@ def private(start: Start, open_directory: Path) -> Server:
     return start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
 
 
-def test_without_a_database_a_private_one_comes_and_goes(
+def test_private_database_starts_and_stops_with_the_server(
     private: Server, open_directory: Path
 ) -> None:
     wait_for(lambda: private.get("/readyz") == 200)
@@ -275,18 +288,18 @@ def test_without_a_database_a_private_one_comes_and_goes(
     assert not any(key in environment(pid) for pid in private.all_processes())
     assert running_with(str(open_directory))
     assert private.end() == 0
-    # PostgreSQL's last process ends a moment after its file has gone.
+    # PostgreSQL's last process ends a moment after it has removed its file.
     wait_for(lambda: not private.all_processes() and not running_with(str(open_directory)))
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_private_database_that_ends_comes_back_by_itself(
+def test_private_database_is_restarted(
     private: Server, open_directory: Path, end: signal.Signals
 ) -> None:
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "postgres" / "data" / "postmaster.pid"
     os.kill(int(file.read_text().splitlines()[0]), end)
-    private.wait_for_log("had ended, and runs again")
+    private.wait_for_log("had ended and was restarted")
     wait_for(lambda: private.get("/readyz") == 200)
     postgres.stop(open_directory)
     answer = private.ask("/readyz")
@@ -296,9 +309,9 @@ def test_a_private_database_that_ends_comes_back_by_itself(
     wait_for(lambda: not running_with(str(open_directory)))
 
 
-def test_a_secret_key_that_is_no_text_is_named(start: Start, open_directory: Path) -> None:
+def test_invalid_secret_key_file_is_named(start: Start, open_directory: Path) -> None:
     (open_directory / "secret_key").write_bytes(b"\xff\xfe")
-    text = refusal(
+    text = startup_error(
         start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
     )
     assert f"{open_directory}/secret_key holds no text" in text
@@ -306,9 +319,7 @@ def test_a_secret_key_that_is_no_text_is_named(start: Start, open_directory: Pat
 
 
 @pytest.mark.parametrize("command", ["list_tokens", "csp_top", "run_job collect_deployment_stats"])
-def test_a_command_whose_database_is_away_says_so_in_one_sentence(
-    tmp_path: Path, command: str
-) -> None:
+def test_command_without_its_database_prints_one_line(tmp_path: Path, command: str) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
     program = Program(*command.split(), log=tmp_path / "log", DATABASE_URL=nowhere)
     assert program.process.wait(DEADLINE_SECONDS) == 1
@@ -317,31 +328,31 @@ def test_a_command_whose_database_is_away_says_so_in_one_sentence(
     assert not any(line.startswith("Traceback") for line in lines)
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(start: Start, tmp_path: Path) -> None:
+def test_uncreatable_data_directory_is_named(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    text = refusal(start(DATABASE_URL="", CODERAPI_DATA_DIR=str(file / "below")))
+    text = startup_error(start(DATABASE_URL="", CODERAPI_DATA_DIR=str(file / "below")))
     assert f"{file}/below" in text
     assert len(text.splitlines()) == 1
 
 
-def test_a_start_without_anybody_says_how_to_sign_in(start: Start) -> None:
-    says = "Nobody can sign in yet"
+def test_start_without_a_user_explains_how_to_make_one(start: Start) -> None:
+    message = "No user exists yet"
     alone = start("--web-only")
     assert alone.get() == 200
-    assert says in alone.log.read_text()
+    assert message in alone.log.read_text()
     with_owner = start("--web-only", CODERAPI_FIRST_OWNER_USERNAME="owner")
     assert with_owner.get() == 200
-    assert says not in with_owner.log.read_text()
+    assert message not in with_owner.log.read_text()
 
 
-def test_a_first_owner_whose_password_cannot_be_kept_is_not_made(
+def test_first_owner_is_not_created_if_the_file_cannot_be_written(
     start: Start, tmp_path: Path
 ) -> None:
     kept = tmp_path / "data" / "first-owner.txt"
     (kept / "in the way").mkdir(parents=True)
     named = {"CODERAPI_DATA_DIR": str(kept.parent), "CODERAPI_FIRST_OWNER_USERNAME": "owner"}
-    text = refusal(start(**named))
+    text = startup_error(start(**named))
     assert f"Data directory: {kept} fails" in text
     assert len(text.splitlines()) == 1
     (kept / "in the way").rmdir()

@@ -1,4 +1,4 @@
-"""The commands of the image and the composition, run for real outside a container."""
+"""The commands of the image and the composition, run outside a container."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.containers import (
 )
 from tests.support.processes import PROJECT, free_port, wait_for
 
-# These change the machine's accounts: tests/test_shipping.py holds what they say.
+# These change the machine's accounts. test_shipping.py checks their text.
 NOT_REHEARSED = {"useradd", "install"}
 
 
@@ -52,8 +52,8 @@ def health_check(image: Image, port: int) -> int:
 
 
 def test_lock_file_installs_by_hash_into_a_new_environment(tmp_path: Path) -> None:
-    # What is installed here already is not fetched again, so this needs no package index; it shows
-    # that pip takes the command and the lock, and that no pin is off what the tests run with.
+    # pip fetches nothing, because everything is installed. It accepts the command and the lock
+    # file, and the tests run with the pinned versions.
     first, _ = (instruction for instruction in stages()[0] if instruction.name == "RUN")
     make, install = first.steps
     in_place = [argument.replace("/opt/venv", str(tmp_path / "venv")) for argument in make]
@@ -73,21 +73,21 @@ def test_lock_file_installs_by_hash_into_a_new_environment(tmp_path: Path) -> No
     assert "Would install" not in done.stdout
 
 
-def test_no_other_command_of_the_image_is_left_out() -> None:
+def test_no_other_step_of_the_image_is_skipped() -> None:
     assert {step[0] for step in only(stages()[-1], "RUN").steps} == NOT_REHEARSED
 
 
-def test_build_collects_static_files_and_needs_no_secret_for_it(image: Image) -> None:
+def test_build_collects_static_files_without_secrets(image: Image) -> None:
     assert (image.app / "coderapi" / "staticfiles" / "staticfiles.json").exists()
     assert list(image.app.glob("coderapi/__pycache__/settings.*.pyc"))
 
 
-def test_health_check_tells_whether_the_service_answers(rehearsal: Rehearsal) -> None:
+def test_health_check_fails_without_an_answer(rehearsal: Rehearsal) -> None:
     assert health_check(rehearsal.image, rehearsal.web.port) == 0
     assert health_check(rehearsal.image, free_port()) == 1
 
 
-def test_worker_runs_jobs_beside_a_web_service_that_runs_none(rehearsal: Rehearsal) -> None:
+def test_only_the_worker_runs_jobs(rehearsal: Rehearsal) -> None:
     with psycopg.connect(rehearsal.database_url, autocommit=True) as connection:
         query = "SELECT count(*) FROM jobs_jobrun WHERE finished_at IS NOT NULL"
         wait_for(lambda: (row := connection.execute(query).fetchone()) and row[0])
@@ -99,24 +99,26 @@ def commands(container: Container) -> list[str]:
     return [Path(f"/proc/{pid}/cmdline").read_text() for pid in container.all_processes()]
 
 
-def test_first_owner_is_in_the_data_volume_for_its_user_alone(rehearsal: Rehearsal) -> None:
+def test_first_owner_file_is_private(rehearsal: Rehearsal) -> None:
     shown = rehearsal.image.data / "first-owner.txt"
 
     assert "username       owner\n" in shown.read_text()
     assert shown.stat().st_mode & 0o077 == 0
 
 
-def test_nothing_is_written_beside_the_data(files_before: set[Path], rehearsal: Rehearsal) -> None:
+def test_service_writes_only_to_the_data_volume(
+    files_before: set[Path], rehearsal: Rehearsal
+) -> None:
     assert health_check(rehearsal.image, rehearsal.web.port) == 0
     assert rehearsal.image.files() == files_before
 
 
-def test_database_check_asks_the_server(rehearsal: Rehearsal) -> None:
+def test_database_health_check_works(rehearsal: Rehearsal) -> None:
     if not shutil.which("pg_isready"):
         pytest.skip("pg_isready is not installed")
     argv = composition()["services"]["db"]["healthcheck"]["test"][1:]
 
-    # The tests' server has a socket only, at another place than the image's.
+    # The tests' server only has a socket, in another directory.
     elsewhere = [argument for argument in argv if not argument.startswith("--host")]
     done = subprocess.run([*elsewhere[:-1], f"--dbname={rehearsal.database_url}"])
 
@@ -124,7 +126,7 @@ def test_database_check_asks_the_server(rehearsal: Rehearsal) -> None:
     assert done.returncode == 0
 
 
-def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+def test_secrets_are_created_once(tmp_path: Path) -> None:
     made = make_secrets(tmp_path)
     before = {file.name: file.read_text() for file in made.iterdir()}
     subprocess.run([made.parent / "make-secrets"], check=True, capture_output=True)

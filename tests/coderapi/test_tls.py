@@ -1,4 +1,4 @@
-"""HTTPS as the TLS options say, and what of them is refused."""
+"""HTTPS with the TLS options, and their errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from coderapi.server.certificates import CertificateError, certificate
 from options.configuration import ConfigurationError, load
-from options.start import refusals
+from options.start import unsupported_values
 from tests.support.certificates import Authority
 from tests.support.obeying import Obeying, obeying
 
@@ -29,7 +29,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[Obeying]:
-    """HTTPS beside HTTP."""
+    """A server with HTTPS and HTTP."""
     pair = authority.pair("server")
     with obeying(
         "--web-only",
@@ -45,7 +45,7 @@ def server(authority: Authority) -> Iterator[Obeying]:
         yield found
 
 
-# --- What is served ---------------------------------------------------------------------------
+# --- Serving ----------------------------------------------------------------------------------
 
 
 def test_https_is_served_beside_http(server: Obeying, authority: Authority) -> None:
@@ -53,16 +53,14 @@ def test_https_is_served_beside_http(server: Obeying, authority: Authority) -> N
     assert server.ask("/healthz").status == 200
 
 
-def test_older_versions_than_the_least_are_not_spoken(
-    server: Obeying, authority: Authority
-) -> None:
+def test_versions_below_the_minimum_are_rejected(server: Obeying, authority: Authority) -> None:
     old = authority.trusting()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError):
         server.ask("/healthz", tls=old)
 
 
-def test_the_old_redirect_sends_plain_requests_on(server: Obeying, authority: Authority) -> None:
+def test_old_option_redirects_http_to_https(server: Obeying, authority: Authority) -> None:
     host = "coder.example.com"
     answer = server.ask("/api/v2/buildinfo", Host=host)
     assert answer.status == 307
@@ -70,12 +68,12 @@ def test_the_old_redirect_sends_plain_requests_on(server: Obeying, authority: Au
     assert server.ask("/api/v2/buildinfo", Host=host, tls=authority.trusting()).status == 200
 
 
-def test_passwords_can_be_switched_off(server: Obeying) -> None:
+def test_password_authentication_can_be_disabled(server: Obeying) -> None:
     assert server.ask("/api/v2/users/authmethods").json["password"] == {"enabled": False}
     assert server.sign_in().status == 403
 
 
-def test_clients_must_show_a_certificate_of_the_authority(authority: Authority) -> None:
+def test_clients_must_present_a_certificate_of_the_authority(authority: Authority) -> None:
     pair, client = authority.pair("strict"), authority.pair("client")
     stranger = Authority(authority.directory, "stranger").pair("stranger")
     with obeying(
@@ -92,11 +90,11 @@ def test_clients_must_show_a_certificate_of_the_authority(authority: Authority) 
         for wrong in (None, stranger):
             with pytest.raises((OSError, HTTPException)):
                 found.ask("/healthz", tls=authority.trusting(wrong))
-        # The old address stands for the listener that is in use, and switches the other off.
+        # The old option sets the address of HTTPS, and disables HTTP.
         assert "Ready: http://" not in found.log
 
 
-# --- What is refused --------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------
 
 GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE": "b"}
 
@@ -104,24 +102,26 @@ GOOD = {"CODER_TLS_ENABLE": "1", "CODER_TLS_CERT_FILE": "a", "CODER_TLS_KEY_FILE
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"CODER_TLS_CERT_FILE": ""}, "TLS Certificate Files: is needed"),
+        ({"CODER_TLS_CERT_FILE": ""}, "TLS Certificate Files: is required"),
         ({"CODER_TLS_KEY_FILE": "b,c"}, "TLS Key Files: 'b,c' names 2 files"),
         ({"CODER_TLS_MIN_VERSION": "tls10"}, "TLS Minimum Version: 'tls10'"),
-        ({"CODER_TLS_CIPHERS": "TLS_RSA_X"}, "TLS Ciphers: 'TLS_RSA_X' cannot be served"),
-        ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: 'true' cannot"),
-        ({"CODER_TLS_CLIENT_AUTH": "request"}, "TLS Client Auth: 'request' cannot be served"),
-        ({"CODER_TLS_CLIENT_AUTH": "require-and-verify"}, "TLS Client CA Files: is needed"),
-        ({"CODER_TLS_ADDRESS": "localhost:https"}, "TLS Address: 'localhost:https' is no"),
+        ({"CODER_TLS_CIPHERS": "TLS_RSA_X"}, "TLS Ciphers: 'TLS_RSA_X' is not supported"),
+        ({"CODER_TLS_ALLOW_INSECURE_CIPHERS": "1"}, "TLS Allow Insecure Ciphers: 'true' is not"),
+        ({"CODER_TLS_CLIENT_AUTH": "request"}, "TLS Client Auth: 'request' is not supported"),
+        ({"CODER_TLS_CLIENT_AUTH": "require-and-verify"}, "TLS Client CA Files: is required"),
+        ({"CODER_TLS_ADDRESS": "localhost:https"}, "TLS Address: 'localhost:https' is not"),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_name(more: dict[str, str], said: str) -> None:
-    assert refusals(load(GOOD)) == []
-    (found,) = refusals(load({**GOOD, **more}))
+def test_unsupported_value_is_an_error_with_the_options_name(
+    more: dict[str, str], said: str
+) -> None:
+    assert unsupported_values(load(GOOD)) == []
+    (found,) = unsupported_values(load({**GOOD, **more}))
     assert said in str(found)
 
 
-def test_ciphers_are_only_told_to_clients_while_tls_is_off() -> None:
-    assert refusals(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
+def test_ciphers_are_only_reported_while_tls_is_off() -> None:
+    assert unsupported_values(load({"CODER_TLS_CIPHERS": "TLS_RSA_WITH_AES_128_CBC_SHA"})) == []
 
 
 def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
@@ -135,7 +135,7 @@ def options(certificate_file: Path, key_file: Path, **more: str) -> Any:
     )
 
 
-def complaint(found: Any) -> str:
+def error_for(found: Any) -> str:
     with pytest.raises(CertificateError) as raised:
         certificate(found, now=NOW)
     return str(raised.value)
@@ -147,8 +147,8 @@ def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
     for found, said in (
         (options(one.certificate, missing), f"TLS Key Files: {missing} cannot be read"),
         (options(missing, one.key), f"TLS Certificate Files: {missing} cannot be read"),
-        (options(one.key, one.key), "holds no certificate in PEM format"),
-        (options(one.certificate, one.certificate), "holds no private key in PEM format"),
+        (options(one.key, one.key), "does not contain a certificate in PEM format"),
+        (options(one.certificate, one.certificate), "does not contain a private key in PEM format"),
         (options(one.certificate, other.key), "does not belong to the key"),
         (
             options(
@@ -160,20 +160,20 @@ def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
             f"TLS Client CA Files: {missing} cannot be read",
         ),
     ):
-        assert re.search(re.escape(said), complaint(found))
+        assert re.search(re.escape(said), error_for(found))
 
 
 @pytest.mark.parametrize(
     ("form", "password", "problem"),
     [("traditional", b"", "is not in PKCS#8 form"), ("pkcs8", b"word", "is encrypted")],
 )
-def test_unusable_key_is_refused_with_the_command_that_converts_it(
+def test_unusable_key_is_an_error_with_the_command_that_converts_it(
     authority: Authority, form: str, password: bytes, problem: str
 ) -> None:
     pair = authority.pair(f"key of {form} form", form=form, password=password)
-    found = complaint(options(pair.certificate, pair.key))
-    assert problem in found
-    command = found.partition("file: ")[2]
+    error = error_for(options(pair.certificate, pair.key))
+    assert problem in error
+    command = error.partition("file: ")[2]
     assert "openssl pkcs8 -topk8 -nocrypt -in " in command
     if password:  # openssl asks for it on a terminal.
         return

@@ -1,4 +1,4 @@
-"""The packages as a wheel installs them: without their checkout. bin/prove installs a real one."""
+"""The packages without a checkout, as a wheel installs them. bin/prove installs a real wheel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pyproject() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as `site-packages` has it, and in it `bin/coderapi` as pip makes it."""
+    """A directory like `site-packages`, with `bin/coderapi` as pip creates it."""
     site = tmp_path_factory.mktemp("site")
     for package in pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         shutil.copytree(
@@ -40,7 +40,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A directory whose files bear the names of our packages, and fail when they are imported."""
+    """A directory with modules that have our packages' names and fail when imported."""
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     for package in PACKAGES:
@@ -65,13 +65,13 @@ def test_wheel_has_every_package() -> None:
     assert set(wheel["packages"]) == PACKAGES
 
 
-def test_program_of_the_wheel_is_there() -> None:
+def test_entry_point_of_the_wheel_exists() -> None:
     module, _, name = pyproject()["project"]["scripts"]["coderapi"].partition(":")
     assert callable(getattr(import_module(module), name))
 
 
 @pytest.mark.parametrize("argument", ["version", "--version"])
-def test_program_says_its_version(installed: Path, elsewhere: Path, argument: str) -> None:
+def test_program_prints_its_version(installed: Path, elsewhere: Path, argument: str) -> None:
     assert coderapi(installed, argument, cwd=elsewhere).stdout == f"coderapi {__version__}\n"
 
 

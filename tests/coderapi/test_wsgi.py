@@ -1,7 +1,7 @@
-"""What the WSGI module takes away from Django is still there to be taken, and not missed.
+"""The parts of Django that the WSGI module replaces still exist.
 
-A process of its own, since the module changes Django for good. It fails when a new Django keeps its
-thread-locals elsewhere, or no longer does the work that is left out.
+Runs in a new process, because the module changes Django permanently. Fails if a new Django moves
+its thread-locals or its signal receivers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REPLACED = """
 import threading
 import coderapi.wsgi
 
-# Connections are still given back when a request ends.
+# Connections still return to the pool when a request ends.
 assert idle & connected() == {close_old_connections}
 assert type(base._prefixes) is type(base._urlconfs) is threading.local
 
@@ -60,7 +60,7 @@ assert (base.get_script_prefix(), base.get_urlconf()) == ("/", None)
 
 
 @pytest.mark.django_db
-def test_django_keeps_what_is_replaced_where_it_was() -> None:
+def test_replaced_parts_of_django_exist() -> None:
     done = subprocess.run(
         [sys.executable, "-c", STOCK + REPLACED],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""The facts that hold about the catalogue of options as a whole."""
+"""Rules for the whole catalogue of options."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def wrong(is_wrong: Callable[[Option], object]) -> list[str]:
     return [option.name for option in CATALOGUE if is_wrong(option)]
 
 
-def test_options_are_described_in_whole_sentences() -> None:
+def test_descriptions_are_sentences() -> None:
     assert not wrong(lambda option: option.obeyed and option.remark)
-    sentence = re.compile(r"[A-Z].*\.")
+    sentence = re.compile(r"([A-Z]|coderapi ).*\.")
     assert not wrong(lambda option: not sentence.fullmatch(option.description))
     assert not wrong(lambda option: option.remark and not sentence.fullmatch(option.remark))
     assert not wrong(lambda option: "  " in option.description + option.remark)
     assert not wrong(lambda option: option.group and option.group not in GROUPS)
 
 
-def test_options_have_proper_spellings() -> None:
+def test_spellings_are_valid() -> None:
     variable = re.compile(r"(CODER_[A-Z0-9_]+|WGTUNNEL_HOST)?")
     flag = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
     assert not wrong(lambda option: not variable.fullmatch(option.env))
@@ -89,7 +89,7 @@ def test_options_have_proper_spellings() -> None:
         ("CODER_PPROF_X", PPROF, False, "pprof-x", "introspection.pprof.x", "pprof.x"),
     ],
 )
-def test_spellings_follow_from_the_variable_and_the_group(
+def test_spellings_are_derived_from_variable_and_group(
     env: str, group: Group | None, secret: bool, flag: str, yaml_path: str, json_path: str
 ) -> None:
     option = Option("Name", "Text.", Text(), env=env, group=group, secret=secret)
@@ -103,7 +103,7 @@ def test_defaults_are_values_of_their_types() -> None:
             assert option.type.parse(option.type.format(value)) == value
 
 
-def test_options_that_share_a_value_are_one_new_name_and_old_ones() -> None:
+def test_shared_value_has_one_current_name() -> None:
     shared: dict[str, list[Option]] = {}
     for option in CATALOGUE:
         shared.setdefault(option.json_path, []).append(option)
@@ -124,17 +124,17 @@ def test_deprecated_options_name_their_successors() -> None:
     assert len(wrong(lambda option: option.use_instead)) == 18
 
 
-def test_secrets_are_texts_that_no_file_holds() -> None:
+def test_secrets_are_texts_that_yaml_cannot_set() -> None:
     secrets = [option for option in CATALOGUE if option.secret]
     assert all(isinstance(option.type, Text | TextList) for option in secrets)
     assert not [option.name for option in secrets if option.yaml or option.default]
 
 
-def test_annotations_say_what_clients_need() -> None:
+def test_annotations_have_the_values_that_clients_need() -> None:
     assert not wrong(lambda option: set(option.annotations.values()) - {"true"})
     assert not wrong(lambda option: ("secret" in option.annotations) is not option.secret)
     assert len(wrong(lambda option: "format_duration" in option.annotations)) == 30
     assert len(wrong(lambda option: "enterprise" in option.annotations)) == 4
-    # Enumerations write the bar as Coder does.
+    # Type names escape the bar, as in Coder.
     names = {option.type.name for option in CATALOGUE if isinstance(option.type, Choice)}
     assert names == {r"enum[password\|awsiamrds]", r"enum[lax\|none]"}

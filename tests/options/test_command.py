@@ -1,4 +1,4 @@
-"""What the options command and the server's help say, without a database."""
+"""The options command, and the server's help and YAML file, without a database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from coderapi.bootstrap import unread_env_file
 from options.catalogue import CATALOGUE, GROUPS, OWN_OPTIONS
 from tests.support.commands import manage
 
+pytestmark = pytest.mark.slow
 
-class Said:
+
+class Output:
     def __init__(self, *arguments: str, **environ: str) -> None:
-        """Runs manage.py in an environment that names no database."""
+        """Runs manage.py in an environment without a database."""
         apart = {name: "" for name in os.environ if name.startswith(("CODER", "DATABASE_URL"))}
         run = manage(*arguments, **{**apart, **environ})
         self.status, self.out, self.err = run.returncode, run.stdout, run.stderr
@@ -29,31 +32,31 @@ class Said:
 
 def test_tables_have_every_option_and_setting_with_its_value_and_source(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:MARKER@h/d\n")
-    said = Said(
+    output = Output(
         *("options", "--http-address=127.0.0.1:1"),
         CODER_ACCESS_URL="https://a.example",
         CODERAPI_WIRE="coderd",
         DATABASE_URL_FILE=str(tmp_path / "url"),
     )
-    assert said.status == 0
-    coders, heading, own = said.out.split("\n\n")
+    assert output.status == 0
+    coders, heading, own = output.out.split("\n\n")
     assert len(coders.splitlines()) == 1 + len(CATALOGUE)
     assert re.search(r"HTTP Address +127\.0\.0\.1:1 +flag +--http-address\n", coders)
     assert re.search(r"Access URL +https://a\.example +env +CODER_ACCESS_URL\n", coders)
     assert "CODERAPI_" not in coders
-    assert heading == "Settings of this service, which only environment variables set:"
+    assert heading == "Settings of coderapi, from environment variables only:"
     assert len(own.splitlines()) == 1 + len(OWN_OPTIONS)
     assert re.search(r"CODERAPI_WIRE +coderd +env +CODERAPI_WIRE\n", own)
     assert re.search(r"CODERAPI_CSP_RATE_LIMIT +6000 +default\n", own)
     assert re.search(r"DATABASE_URL +\(secret\) +env +DATABASE_URL_FILE\n", own)
-    assert "MARKER" not in said.out
+    assert "MARKER" not in output.out
 
 
 def test_json_has_typed_values() -> None:
     names = ("session-duration", "CODERAPI_WEB_THREADS", "DATABASE_URL")
-    said = Said("options", "--json", "--session-duration", "2h", "--", *names)
+    output = Output("options", "--json", "--session-duration", "2h", "--", *names)
     members = ("name", "own", "value", "value_source", "set_by")
-    assert [json.loads(line) for line in said.out.splitlines()] == [
+    assert [json.loads(line) for line in output.out.splitlines()] == [
         dict(zip(members, values, strict=True))
         for values in (
             ("Session Duration", False, 7_200_000_000_000, "flag", "--session-duration"),
@@ -63,98 +66,115 @@ def test_json_has_typed_values() -> None:
     ]
 
 
-def test_flags_that_are_known_are_read_wherever_they_stand() -> None:
-    said = Said("options", "-c", "/none/there", "access-url")
-    assert said.errors[0].startswith("/none/there: the file cannot be read")
+def test_known_flags_may_be_anywhere() -> None:
+    output = Output("options", "-c", "/none/there", "access-url")
+    assert output.errors[0].startswith("/none/there: the file cannot be read")
 
 
-def test_environment_may_come_from_a_file_and_wins_over_it(tmp_path: Path) -> None:
+def test_environment_overrides_the_env_file(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# A comment\n\nCODER_VERBOSE=1\nexport CODER_BROWSER_ONLY='true'\n")
-    said = Said("options", "--changed", CODERAPI_ENV_FILE=str(file), CODER_VERBOSE="false")
-    assert re.search(r"Verbose +false +env", said.out)
-    assert re.search(r"Browser Only +true +env", said.out)
+    output = Output("options", "--changed", CODERAPI_ENV_FILE=str(file), CODER_VERBOSE="false")
+    assert re.search(r"Verbose +false +env", output.out)
+    assert re.search(r"Browser Only +true +env", output.out)
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: MARKER\n", ":1: is neither"), (None, "cannot be")])
-def test_bad_environment_file_is_refused_without_its_text(
-    tmp_path: Path, text: str | None, said: str
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: MARKER\n", ":1: is neither"), (None, "cannot be")]
+)
+def test_bad_env_file_is_an_error_without_its_text(
+    tmp_path: Path, text: str | None, message: str
 ) -> None:
     file = tmp_path / "env"
     if text:
         file.write_text(text)
-    (error,) = Said("options", CODERAPI_ENV_FILE=str(file)).errors
-    assert said in error
+    (error,) = Output("options", CODERAPI_ENV_FILE=str(file)).errors
+    assert message in error
     assert "MARKER" not in error
 
 
-def test_unknown_name_is_refused_with_the_nearest_one() -> None:
-    assert Said("options", "acces-url", "CODERAPI_WIER").errors == [
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [("# A=b\n", False), ("A=1\nexport B=2\n", False), ("A=1\nC=3\n", True), (None, False)],
+)
+def test_env_file_is_unread_when_the_environment_lacks_a_variable(
+    tmp_path: Path, text: str | None, unread: bool
+) -> None:
+    file = tmp_path / ".env"
+    if text is not None:
+        file.write_text(text)
+    assert unread_env_file(file, {"A": "other", "B": ""}) is unread
+
+
+def test_unknown_name_is_an_error_with_the_nearest_one() -> None:
+    assert Output("options", "acces-url", "CODERAPI_WIER").errors == [
         "acces-url: no such option; did you mean access-url?",
         "CODERAPI_WIER: no such option; did you mean CODERAPI_WIRE?",
     ]
 
 
-def test_warnings_are_told_beside_the_table() -> None:
-    said = Said("options", "--changed", CODER_ACCES_URL="x")
-    assert said.status == 0
-    assert "did you mean CODER_ACCESS_URL?" in said.err
+def test_warnings_are_printed_with_the_table() -> None:
+    output = Output("options", "--changed", CODER_ACCES_URL="x")
+    assert output.status == 0
+    assert "did you mean CODER_ACCESS_URL?" in output.err
 
 
-def test_errors_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
+def test_errors_of_all_sources_are_printed(tmp_path: Path) -> None:
     file = tmp_path / "coder.yaml"
     file.write_text("networking:\n  http:\n    sessionDuration: 1y\n", encoding="utf-8")
     wrong = {"CODER_CONFIG_PATH": str(file), "CODER_PG_CONN_MAX_OPEN": "many"}
-    said = Said("options", "--tls-enable=maybe", CODER_PG_AUTH="awsiamrds", **wrong)
-    places = [line.partition(": ")[0] for line in said.errors]
+    output = Output("options", "--tls-enable=maybe", CODER_PG_AUTH="awsiamrds", **wrong)
+    places = [line.partition(": ")[0] for line in output.errors]
     assert sorted(places) == sorted(["CODER_PG_CONN_MAX_OPEN", "--tls-enable", f"{file}:3:22"])
 
 
 # --- Checking files ---------------------------------------------------------------------------
 
 
-def test_all_files_are_checked_and_all_errors_told(tmp_path: Path) -> None:
+def test_check_prints_the_errors_of_all_files(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text("networking: {accessURL: 'https://a.example'}\n", encoding="utf-8")
     bad.write_text("a: 1\nb: 2\n", encoding="utf-8")
-    said = Said("options", "--check", str(good), str(bad), str(tmp_path / "none"))
-    assert [line.partition(": ")[0] for line in said.errors] == [
+    output = Output("options", "--check", str(good), str(bad), str(tmp_path / "none"))
+    assert [line.partition(": ")[0] for line in output.errors] == [
         *(f"{bad}:1:1", f"{bad}:2:1"),
         str(tmp_path / "none"),
     ]
-    said = Said("options", "--check", str(good))
-    assert (said.status, said.out) == (0, f"{good}: nothing is wrong\n")
-    assert "--check: name the files to check." in Said("options", "--check").errors[-1]
-    assert "neither --changed nor" in Said("options", "--check", "--json", str(good)).errors[-1]
+    output = Output("options", "--check", str(good))
+    assert (output.status, output.out) == (0, f"{good}: no mistakes\n")
+    assert (
+        "--check needs the names of the files to check." in Output("options", "--check").errors[-1]
+    )
+    assert "--changed or --json" in Output("options", "--check", "--json", str(good)).errors[-1]
 
 
 # --- The server's help and file ---------------------------------------------------------------
 
 
-def test_help_has_every_flag_under_coders_headings() -> None:
-    said = Said("server", "--help")
-    assert said.status == 0
+def test_help_has_every_flag_in_coders_groups() -> None:
+    output = Output("server", "--help")
+    assert output.status == 0
     for option in CATALOGUE:
-        shown = f"--{option.flag}" in re.findall(r"--[a-z0-9-]+", said.out)
+        shown = f"--{option.flag}" in re.findall(r"--[a-z0-9-]+", output.out)
         assert shown is (not option.hidden), option.name
-    headings = [line for line in said.out.splitlines() if line.endswith(":")]
+    headings = [line for line in output.out.splitlines() if line.endswith(":")]
     paths = [f"{group.path}:" for group in GROUPS]
     assert [line for line in paths if line in headings] == [
         line for line in headings if line in paths
     ]
-    assert "--verbosity" not in said.out
-    assert "  -c, --config yaml-config-path, $CODER_CONFIG_PATH\n" in said.out
-    assert "  --tls-enable, $CODER_TLS_ENABLE\n" in said.out
+    assert "--verbosity" not in output.out
+    assert "  -c, --config yaml-config-path, $CODER_CONFIG_PATH\n" in output.out
+    assert "  --tls-enable, $CODER_TLS_ENABLE\n" in output.out
 
 
 def test_written_configuration_reads_back(tmp_path: Path) -> None:
     environ = {"CODER_ACCESS_URL": "https://a.example", "CODER_SSH_CONFIG_OPTIONS": "a=b,c=d"}
-    written = Said("server", "--write-config", "--swagger-enable", **environ)
+    written = Output("server", "--write-config", "--swagger-enable", **environ)
     assert written.status == 0
     file = tmp_path / "coder.yaml"
     file.write_text(written.out, encoding="utf-8")
-    assert Said("options", "--check", str(file)).status == 0
-    again = Said("server", "--write-config", "-c", str(file))
+    assert Output("options", "--check", str(file)).status == 0
+    again = Output("server", "--write-config", "-c", str(file))
     first, second = (
         [line for line in text.splitlines() if "--config" not in line]
         for text in (written.out, again.out)
@@ -162,8 +182,10 @@ def test_written_configuration_reads_back(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_unknown_flags_are_told_beside_all_other_mistakes() -> None:
-    said = Said("server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z")
-    assert said.errors[0] == "manage.py: the configuration is refused"
-    places = {line.partition(":")[0].partition(" ")[0] for line in said.errors[1:]}
+def test_unknown_flags_are_printed_with_other_mistakes() -> None:
+    output = Output(
+        "server", "--acess-url=x", "--nothing=y", "--tls-enable=maybe", CODERAPI_WIRE="z"
+    )
+    assert output.errors[0] == "manage.py: the configuration has mistakes"
+    places = {line.partition(":")[0].partition(" ")[0] for line in output.errors[1:]}
     assert places == {"--acess-url", "--nothing", "--tls-enable", "CODERAPI_WIRE"}

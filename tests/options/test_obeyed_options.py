@@ -1,4 +1,4 @@
-"""What options do to a server that runs with them, as its clients see it."""
+"""The effects of options on a running server, as its clients see them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(logs: Path) -> Iterator[Obeying]:
-    """A server whose options all differ from their defaults."""
+    """A server with non-default options."""
     with obeying(
         "--web-only",
         CODER_ACCESS_URL=ACCESS_URL,
@@ -69,7 +69,7 @@ def server(logs: Path) -> Iterator[Obeying]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Obeying]:
-    """A server with the defaults, but without limits."""
+    """A server with the defaults, and without rate limits."""
     with obeying(
         "--web-only",
         "--dangerous-disable-rate-limits",
@@ -82,7 +82,7 @@ def plain() -> Iterator[Obeying]:
 # --- The access URL ---------------------------------------------------------------------------
 
 
-def test_another_name_is_sent_on_to_the_access_url(server: Obeying) -> None:
+def test_other_host_is_redirected_to_the_access_url(server: Obeying) -> None:
     answer = server.ask("/api/v2/buildinfo?x=1", method="POST", Host="other.example.com")
     assert answer.status == 307
     assert answer.headers["Location"] == f"{ACCESS_URL}/api/v2/buildinfo?x=1"
@@ -98,17 +98,19 @@ def test_another_name_is_sent_on_to_the_access_url(server: Obeying) -> None:
         ("/readyz", "10.0.0.7"),
     ],
 )
-def test_right_names_and_health_are_not_sent_on(server: Obeying, path: str, host: str) -> None:
+def test_right_hosts_and_health_checks_are_not_redirected(
+    server: Obeying, path: str, host: str
+) -> None:
     assert server.ask(path, Host=host).status == 200
 
 
-def test_access_url_is_told_to_clients(server: Obeying, plain: Obeying) -> None:
+def test_access_url_is_the_dashboard_url(server: Obeying, plain: Obeying) -> None:
     assert server.ask("/api/v2/buildinfo").json["dashboard_url"] == ACCESS_URL
     bound = f"http://127.0.0.1:{plain.port()}"
     assert plain.ask("/api/v2/buildinfo").json["dashboard_url"] == bound
 
 
-def test_names_that_nobody_redirects_are_refused(plain: Obeying) -> None:
+def test_any_host_is_accepted_without_an_access_url(plain: Obeying) -> None:
     assert plain.ask("/api/v2/buildinfo", Host="any.example.com").status == 200
 
 
@@ -123,7 +125,7 @@ def test_names_that_nobody_redirects_are_refused(plain: Obeying) -> None:
         ("X-RateLimit-Limit", "60"),
     ],
 )
-def test_header_is_sent_only_when_asked_for(
+def test_header_is_sent_only_with_its_option(
     server: Obeying, plain: Obeying, name: str, sent: str
 ) -> None:
     origin = "https://elsewhere.example.com"
@@ -131,18 +133,18 @@ def test_header_is_sent_only_when_asked_for(
     assert name not in plain.ask("/api/v2/buildinfo", Origin=origin).headers
 
 
-def test_additional_policy_stands_on_pages(server: Obeying, plain: Obeying) -> None:
+def test_additional_policy_is_sent_with_pages(server: Obeying, plain: Obeying) -> None:
     name, source = "Content-Security-Policy", "frame-src https://frames.example.com"
     assert source in server.ask("/admin/login/").headers[name]
     assert source not in plain.ask("/admin/login/").headers[name]
 
 
-def test_switch_of_the_limits_is_told(plain: Obeying) -> None:
+def test_disabled_rate_limits_are_reported(plain: Obeying) -> None:
     assert plain.config()["rate_limit"] == {"disable_all": True, "api": -1}
 
 
-def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
-    # More than two minutes' worth: the minute may turn meanwhile.
+def test_trusted_proxy_sends_the_clients_address(server: Obeying) -> None:
+    # More than two minutes' limit, in case a new minute begins meanwhile.
     for _ in range(130):
         answer = server.ask("/api/v2/buildinfo", X_Real_Ip="203.0.113.2")
     assert answer.status == 429
@@ -152,7 +154,7 @@ def test_trusted_proxy_says_who_asks(server: Obeying) -> None:
 # --- Signing in -------------------------------------------------------------------------------
 
 
-def test_cookie_is_secure_and_of_the_wanted_kind(server: Obeying) -> None:
+def test_cookie_has_the_attributes_of_the_options(server: Obeying) -> None:
     (cookie,) = [
         text for text in server.sign_in().cookies if text.startswith("coder_session_token=")
     ]
@@ -160,7 +162,7 @@ def test_cookie_is_secure_and_of_the_wanted_kind(server: Obeying) -> None:
     assert "SameSite=None" in cookie
 
 
-def test_sessions_and_tokens_live_as_long_as_options_say(server: Obeying) -> None:
+def test_sessions_and_tokens_have_the_lifetimes_of_the_options(server: Obeying) -> None:
     key = server.ask_as_owner(f"/api/v2/users/me/keys/{server.token.partition('-')[0]}").json
     assert key["lifetime_seconds"] == 2 * 3600
     path = "/api/v2/users/me/keys/tokens"
@@ -172,7 +174,7 @@ def test_sessions_and_tokens_live_as_long_as_options_say(server: Obeying) -> Non
     assert made["lifetime_seconds"] == 3 * 3600
 
 
-def test_terms_of_service_are_told(server: Obeying) -> None:
+def test_terms_of_service_are_reported(server: Obeying) -> None:
     methods = server.ask("/api/v2/users/authmethods").json
     assert methods["terms_of_service_url"] == "https://example.com/terms"
 
@@ -180,7 +182,7 @@ def test_terms_of_service_are_told(server: Obeying) -> None:
 # --- Answers ----------------------------------------------------------------------------------
 
 
-def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
+def test_options_for_clients_are_in_their_answers(server: Obeying) -> None:
     assert server.ask_as_owner("/api/v2/deployment/ssh").json == {
         "hostname_prefix": "pre.",
         "hostname_suffix": "suf",
@@ -193,17 +195,17 @@ def test_options_for_clients_are_told_where_they_look(server: Obeying) -> None:
     assert server.config()["agent_stat_refresh_interval"] == HOUR_NS
 
 
-def test_switched_off_update_check_asks_nobody(server: Obeying) -> None:
+def test_disabled_update_check_answers_the_own_version(server: Obeying) -> None:
     own = server.ask("/api/v2/buildinfo").json["version"]
     assert server.ask("/api/v2/updatecheck").json["version"] == own
 
 
-def test_swagger_is_there_only_when_asked_for(server: Obeying, plain: Obeying) -> None:
+def test_swagger_is_served_only_with_its_option(server: Obeying, plain: Obeying) -> None:
     assert server.ask("/swagger").status == 200
     assert plain.ask("/swagger").status == 404
 
 
-def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
+def test_admin_shows_docs_and_support_links(server: Obeying) -> None:
     cookies = server.admin_cookies(Host=HOST, Origin=ACCESS_URL)
     page = server.ask("/admin/", Host=HOST, Cookie=cookies).body.decode()
     assert "https://docs.example.com" in page
@@ -211,7 +213,7 @@ def test_help_on_the_admins_pages_names_docs_and_links(server: Obeying) -> None:
     assert "Desk" in page
 
 
-def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
+def test_config_has_the_values_computed_at_the_start(plain: Obeying) -> None:
     config = plain.config()
     assert config["access_url"] == {
         **dict.fromkeys(("opaque", "path", "rawPath", "rawQuery", "fragment", "rawFragment"), ""),
@@ -227,7 +229,7 @@ def test_config_says_what_the_start_has_worked_out(plain: Obeying) -> None:
 # --- Logs -------------------------------------------------------------------------------------
 
 
-def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, logs: Path) -> None:
+def test_machine_logs_have_their_fields(server: Obeying, logs: Path) -> None:
     server.ask("/healthz")
     for name, level, time in (("json", "level", "ts"), ("stackdriver", "severity", "timestamp")):
         lines = [json.loads(line) for line in (logs / name).read_text().splitlines()]
@@ -238,31 +240,31 @@ def test_logs_for_machines_have_the_fields_that_they_look_for(server: Obeying, l
             assert {"logger_name", "message", "request_id"} <= line.keys()
 
 
-def test_a_warning_is_logged_once_and_not_by_every_process(plain: Obeying) -> None:
+def test_warning_is_logged_once(plain: Obeying) -> None:
     assert plain.ask("/healthz").status == 200
-    assert plain.log.count("CODER_ACCES_URL is not a variable") == 1
+    assert plain.log.count("CODER_ACCES_URL is unknown and ignored") == 1
     assert "did you mean CODER_ACCESS_URL?" in plain.log
 
 
 # --- The database -----------------------------------------------------------------------------
 
 
-def test_connections_stay_within_what_may_be_open(server: Obeying) -> None:
+def test_connections_stay_within_the_limit(server: Obeying) -> None:
     server.ask_as_owner("/api/v2/deployment/ssh")
     query = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND starts_with(application_name, 'coderapi@')"
     )
-    # Of a worker two stay idle, and two more hear of changes.
+    # A worker has two idle connections in its pool, and two more for notifications.
     wait_for(lambda: count(server, query) >= 2)
     assert count(server, query) <= 3 + 2
 
 
-# --- What lives on, and what goes -------------------------------------------------------------
+# --- Lifetimes and retention ------------------------------------------------------------------
 
 
-def moved_by_a_use(server: Obeying) -> bool:
-    """Tells whether the expiry of a key that was last used hours ago moves when it is used."""
+def is_extended_by_a_use(server: Obeying) -> bool:
+    """Returns whether using a key that was last used hours ago extends it."""
     token = server.sign_in().json["session_token"]
     number = token.partition("-")[0]
     set_back = (
@@ -281,9 +283,9 @@ def moved_by_a_use(server: Obeying) -> bool:
     return bool(row[0])
 
 
-def test_sessions_slide_unless_that_is_switched_off(server: Obeying, plain: Obeying) -> None:
-    assert moved_by_a_use(server)
-    assert not moved_by_a_use(plain)
+def test_sessions_are_extended_unless_disabled(server: Obeying, plain: Obeying) -> None:
+    assert is_extended_by_a_use(server)
+    assert not is_extended_by_a_use(plain)
 
 
 def run_job(server: Obeying, name: str, **options: str) -> None:
@@ -297,7 +299,7 @@ def count(server: Obeying, query: str) -> int:
     return int(row[0])
 
 
-def test_expired_keys_are_kept_as_long_as_retention_says(plain: Obeying) -> None:
+def test_expired_keys_are_kept_for_the_retention(plain: Obeying) -> None:
     number = plain.sign_in().json["session_token"].partition("-")[0]
     with psycopg.connect(plain.database, autocommit=True) as connection:
         connection.execute(
@@ -310,7 +312,7 @@ def test_expired_keys_are_kept_as_long_as_retention_says(plain: Obeying) -> None
         assert count(plain, kept) == left, retention
 
 
-def test_audit_log_is_kept_as_long_as_retention_says(plain: Obeying) -> None:
+def test_audit_log_is_kept_for_the_retention(plain: Obeying) -> None:
     with psycopg.connect(plain.database, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE audit_entry_p200001010000 PARTITION OF audit_entry"
@@ -330,7 +332,7 @@ def accepted(server: Obeying) -> int:
     return found
 
 
-def test_agent_rows_are_taken_unless_usage_stats_are_off(plain: Obeying) -> None:
+def test_agent_rows_are_accepted_by_default(plain: Obeying) -> None:
     assert accepted(plain) == 1
 
 
@@ -347,7 +349,7 @@ def test_jobs_follow_their_options() -> None:
         assert count(server, looked) == 0
 
 
-def test_empty_variable_switches_the_log_for_people_off(tmp_path: Path) -> None:
+def test_empty_variable_disables_the_human_log(tmp_path: Path) -> None:
     with own_database() as url:
         server = Server(
             "--web-only",

@@ -1,4 +1,4 @@
-"""The configuration as clients, files and people get to see it."""
+"""The configuration as JSON, YAML file, table and document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.durations import format_duration
@@ -37,7 +37,7 @@ def plain() -> Configuration:
 
 
 def leaves(document: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Yields the paths of values; a URL, an address and a struct count as one value."""
+    """Yields the paths of values. A URL, an address and a struct count as one value."""
     known = {option.json_path for option in CATALOGUE} | {"telemetry.trace"}
     for key, item in document.items():
         path = f"{above}{key}"
@@ -106,7 +106,7 @@ def test_values_have_the_form_of_their_wire(path: str, documented: Any, coderd: 
         assert node == wanted, wire
 
 
-def test_external_providers_are_shown_with_every_member_that_is_no_secret() -> None:
+def test_external_providers_have_every_public_member() -> None:
     (documented,) = config_document(load(SHOWN))["external_auth"]["value"]
     (coderd,) = config_document(load(SHOWN), wire="coderd")["external_auth"]
     assert documented.keys() == coderd.keys()
@@ -115,7 +115,7 @@ def test_external_providers_are_shown_with_every_member_that_is_no_secret() -> N
     assert config_document(load({}), wire="coderd")["external_auth"] is None
 
 
-def test_coderd_leaves_out_what_is_empty_at_the_top() -> None:
+def test_coderd_omits_empty_members_at_the_top() -> None:
     configuration = load(
         {"CODER_DISABLE_SESSION_EXPIRY_REFRESH": "false", "CODER_SESSION_DURATION": "0"}
     )
@@ -140,7 +140,7 @@ def test_documented_options_have_every_member(plain: Configuration) -> None:
     assert options["Postgres Auth"]["value"] == "password"
 
 
-def test_coderd_options_leave_out_what_is_empty(plain: Configuration) -> None:
+def test_coderd_options_omit_empty_members(plain: Configuration) -> None:
     options = options_by_name(plain, "coderd")
     assert options["Experiments"] == {
         "name": "Experiments",
@@ -167,7 +167,7 @@ def test_old_name_shows_the_source_of_the_shared_value() -> None:
     assert options["Notifications: Email: From Address"]["value"] == "a"
 
 
-def test_nothing_that_is_shown_holds_a_secret() -> None:
+def test_no_output_contains_a_secret() -> None:
     providers = json.dumps([{"id": "y", "client_secret": MARK, "token_url": WITH_PASSWORD}])
     flags = [("external-auth-providers", providers), ("notifications-email-auth-password", MARK)]
     configuration = load(planted(), flags=flags)
@@ -179,10 +179,10 @@ def test_nothing_that_is_shown_holds_a_secret() -> None:
     assert not [text for text in shown if MARK in text]
 
 
-def test_file_says_what_it_leaves_out() -> None:
+def test_file_explains_redacted_values() -> None:
     written = yaml_document(load({"CODER_DERP_SERVER_RELAY_URL": "https://u:word@h"}))
     assert '# relayURL: "https://u:xxxxx@h"' in written
-    assert "A secret in this value is left out" in written
+    assert "its secret was removed" in written
 
 
 texts = st.text(
@@ -191,7 +191,7 @@ texts = st.text(
 
 
 def texts_for(option: Option) -> st.SearchStrategy[str]:
-    """Returns texts that the option accepts."""
+    """Returns a strategy for texts that the option accepts."""
     match option.type:
         case TextList(None):
             lists = st.lists(texts.map(lambda text: text.replace("\r", "")), max_size=3)
@@ -210,12 +210,12 @@ def texts_for(option: Option) -> st.SearchStrategy[str]:
     return st.sampled_from(samples(option))
 
 
-# A start changes what these say: the file's own name, the one old address, the switch of limits.
-APART = {"Config Path", "Write Config", "Address", "Disable All Rate Limits"}
+# The start changes the values of these.
+CHANGED_AT_START = {"Config Path", "Write Config", "Address", "Disable All Rate Limits"}
 PLAIN = [
     option
     for option in CATALOGUE
-    if not (option.secret or option.use_instead or option.name in APART)
+    if not (option.secret or option.use_instead or option.name in CHANGED_AT_START)
 ]
 assignments = st.lists(
     st.sampled_from(PLAIN), max_size=25, unique_by=lambda option: option.name
@@ -224,9 +224,8 @@ assignments = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(flags=assignments)
-def test_written_file_and_printed_values_read_back(
+def test_written_file_and_formatted_values_round_trip(
     flags: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     configuration = load({}, flags=list(flags.items()))
@@ -247,7 +246,7 @@ def test_written_file_and_printed_values_read_back(
             assert by_file[option.json_path] == configuration[option.json_path], option.name
 
 
-def test_every_option_reads_back_equal_through_flags_environment_and_file(tmp_path: Path) -> None:
+def test_every_option_round_trips_through_flags_environment_and_file(tmp_path: Path) -> None:
     by_flags = load({}, flags=[(option.flag, sample(option)) for option in PLAIN])
     for option in PLAIN:
         assert by_flags[option.json_path] != load({})[option.json_path], option.name
@@ -264,9 +263,7 @@ def test_every_option_reads_back_equal_through_flags_environment_and_file(tmp_pa
             assert (by_file[path], by_file.sources[path]) == (wanted, ValueSource.YAML)
 
 
-def test_file_of_the_defaults_reads_back_without_a_warning(
-    plain: Configuration, tmp_path: Path
-) -> None:
+def test_file_of_the_defaults_loads_without_warnings(plain: Configuration, tmp_path: Path) -> None:
     path = tmp_path / "coder.yaml"
     path.write_text(yaml_document(plain), encoding="utf-8")
     again = load({"CODER_CONFIG_PATH": str(path)})
@@ -283,7 +280,7 @@ def test_file_names_group_default_and_type(plain: Configuration) -> None:
     assert "(default: 24h0m0s, type: duration)\n    sessionDuration: 24h0m0s\n" in written
 
 
-def test_table_shows_what_is_set_and_by_what() -> None:
+def test_table_shows_set_options_and_their_places() -> None:
     configuration = load(
         {"CODER_ACCESS_URL": "https://a.example", "CODER_SCIM_AUTH_HEADER": "word"},
         flags=[("experiments", "a,b")],
@@ -305,7 +302,7 @@ def test_table_finds_an_option_by_any_of_its_names(name: str, plain: Configurati
     assert row.option.name == "Access URL"
 
 
-def test_reference_has_every_option_and_says_what_is_obeyed() -> None:
+def test_reference_has_every_option_and_its_effect() -> None:
     text = options_reference()
     for option in CATALOGUE:
         assert f"### {option.name}\n" in text

@@ -1,4 +1,4 @@
-"""How flags, environment, files and defaults become one configuration, or clear errors."""
+"""Flags, environment, files and defaults become one configuration, or clear errors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def config_file(tmp_path: Path) -> Path:
     return tmp_path / "coder.yaml"
 
 
-def said(line: str) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
-    """Returns the variables and the flags of a line as in a shell."""
+def parsed(line: str) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
+    """Returns the variables and flags of a shell's command line."""
     words = shlex.split(line)
     flags = [word for word in words if word.startswith("-")]
     environ = dict(word.split("=", 1) for word in words if word not in flags)
@@ -30,7 +30,7 @@ def said(line: str) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
 
 
 def given(line: str) -> Configuration:
-    environ, flags = said(line)
+    environ, flags = parsed(line)
     return load(environ, flags=flags)
 
 
@@ -46,14 +46,14 @@ def errors_of(environ: dict[str, str]) -> list[str]:
 
 
 def file_errors(path: Path, content: str | bytes) -> list[str]:
-    """Returns a file's errors without its path; a start and a check must give the same."""
+    """Returns a file's errors without its path. The start and --check must report the same."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     lines = errors_of({"CODER_CONFIG_PATH": str(path)})
     assert [str(error) for error in check([str(path)])] == lines
     return [line.removeprefix(f"{path}:") for line in lines]
 
 
-def test_defaults_hold_without_any_source() -> None:
+def test_defaults_apply_without_sources() -> None:
     configuration = load({})
     assert configuration["http_address"] == "127.0.0.1:3000"
     assert configuration.sources["http_address"] is ValueSource.DEFAULT
@@ -62,7 +62,7 @@ def test_defaults_hold_without_any_source() -> None:
     assert configuration.warnings == ()
 
 
-def test_flag_beats_environment_beats_file_beats_default(config_file: Path) -> None:
+def test_flags_override_environment_file_and_defaults(config_file: Path) -> None:
     config_file.write_text(
         "cacheDir: file\nwgtunnelHost: file\nsshKeygenAlgorithm: rsa4096\n", encoding="utf-8"
     )
@@ -81,7 +81,7 @@ def test_flag_beats_environment_beats_file_beats_default(config_file: Path) -> N
     ]
 
 
-def test_file_named_by_a_flag_is_read_instead_of_the_environments(tmp_path: Path) -> None:
+def test_file_of_the_flag_overrides_that_of_the_environment(tmp_path: Path) -> None:
     (tmp_path / "flag.yaml").write_text("cacheDir: flag\n", encoding="utf-8")
     configuration = load(
         {"CODER_CONFIG_PATH": str(tmp_path / "missing.yaml")},
@@ -117,7 +117,7 @@ def test_environment_and_flags_make_values(line: str, values: dict[str, object])
     assert {path: configuration[path] for path in values} == values
 
 
-def test_file_counts_only_without_stronger_sources(config_file: Path) -> None:
+def test_file_applies_only_without_stronger_sources(config_file: Path) -> None:
     content = "introspection: {logging: {filter: [file]}}\nnotifications: {email: {from: file@x}}\n"
     assert load_file(config_file, content)["logging.log_filter"] == ["file"]
     weaker = load_file(config_file, content, CODER_LOG_FILTER="env", CODER_EMAIL_FROM="env@x")
@@ -126,7 +126,7 @@ def test_file_counts_only_without_stronger_sources(config_file: Path) -> None:
     assert weaker["notifications.email.from"] == "env@x"
 
 
-UNKNOWN = "is not a variable that this server knows, and is ignored; did you mean"
+UNKNOWN = "is unknown and ignored; did you mean"
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,7 @@ UNKNOWN = "is not a variable that this server knows, and is ignored; did you mea
         ("CODER_GITAUTH_0_IDD=MARKER", f"CODER_GITAUTH_0_IDD {UNKNOWN} CODER_GITAUTH_0_ID?"),
     ],
 )
-def test_deprecated_and_unknown_names_give_warnings_in_the_spelling_of_the_source(
-    line: str, warning: str
-) -> None:
+def test_deprecated_and_unknown_names_are_warnings(line: str, warning: str) -> None:
     assert given(line).warnings == (warning,)
 
 
@@ -166,7 +164,7 @@ def test_deprecated_option_in_a_file_is_named_by_its_path(config_file: Path) -> 
         "HOMEBREW_PREFIX",
     ],
 )
-def test_variables_of_others_and_new_names_give_no_warning(name: str) -> None:
+def test_foreign_variables_and_new_names_are_no_warnings(name: str) -> None:
     assert load({name: ""}).warnings == ()
     assert load({"CODER_EMAIL_FROM": "a"}).warnings == ()
 
@@ -203,7 +201,7 @@ def test_unusable_secret_file_is_an_error(
 
 def test_external_providers_come_from_both_numbered_families(config_file: Path) -> None:
     environ = {f"CODER_EXTERNAL_AUTH_{number}_ID": f"new{number}" for number in range(11)}
-    environ |= said(
+    environ |= parsed(
         "CODER_GITAUTH_0_ID=old CODER_GITAUTH_0_SCOPES='a b' CODER_GITAUTH_0_DEVICE_FLOW=true "
         "CODER_GITAUTH_0_PKCE_METHODS=S256 coder_gitauth_0_client_secret=s"
     )[0]
@@ -217,7 +215,7 @@ def test_external_providers_come_from_both_numbered_families(config_file: Path) 
     assert providers[-1]["code_challenge_methods_supported"] == ["S256"]
 
 
-def test_numbered_variables_leave_the_source_empty_but_are_told_as_the_place() -> None:
+def test_numbered_variables_have_a_place_and_no_source() -> None:
     configuration = given("CODER_GITAUTH_0_ID=x")
     assert configuration.sources["external_auth"] is ValueSource.UNSET
     assert configuration.places["external_auth"] == "CODER_GITAUTH_0_*"
@@ -230,26 +228,26 @@ def test_numbered_variables_leave_the_source_empty_but_are_told_as_the_place() -
             "CODER_EXTERNAL_AUTH_1_ID=x",
             "CODER_EXTERNAL_AUTH_1_*: External Auth Providers: provider",
         ),
-        ("CODER_GITAUTH_X=x", "CODER_GITAUTH_X: External Auth Providers: lacks the number"),
-        ("CODER_GITAUTH_X_ID=x", "lacks the number of a provider; accepted: CODER_GITAUTH_<n>"),
-        ("CODER_EXTERNAL_AUTH_0_NO_REFRESH=maybe", "'maybe' is not a truth value"),
+        ("CODER_GITAUTH_X=x", "CODER_GITAUTH_X: External Auth Providers: has no provider number"),
+        ("CODER_GITAUTH_X_ID=x", "has no provider number; accepted: CODER_GITAUTH_<n>"),
+        ("CODER_EXTERNAL_AUTH_0_NO_REFRESH=maybe", "'maybe' is not a boolean"),
         (
             "CODER_GITAUTH_0_CLIENT_SECRET=x CODER_GITAUTH_0_CLIENT_SECRET_FILE=y",
             "CODER_GITAUTH_0_CLIENT_SECRET_FILE: External Auth Providers: is set, and so is",
         ),
         (
             "CODER_SCIM_AUTH_HEADER=x CODER_SCIM_AUTH_HEADER_FILE=y",
-            "is set, and so is CODER_SCIM_AUTH_HEADER_FILE; keep one of them",
+            "is set, and so is CODER_SCIM_AUTH_HEADER_FILE; remove one of the two",
         ),
         (
             "CODER_TELEMETRY=true CODER_TELEMETRY_ENABLE=false",
-            "something else than CODER_TELEMETRY_ENABLE, which sets the same value",
+            "differs from CODER_TELEMETRY_ENABLE, which sets the same value",
         ),
         ("CODER_CACHE_DIRECTORY=caf\udce9", "Cache Directory: 'caf\\udce9' is not UTF-8"),
     ],
 )
 def test_mistake_in_the_environment_is_an_error(line: str, wanted: str) -> None:
-    (error,) = errors_of(said(line)[0])
+    (error,) = errors_of(parsed(line)[0])
     assert wanted in error
 
 
@@ -275,28 +273,28 @@ def test_mistake_in_the_environment_is_an_error(line: str, wanted: str) -> None:
         ("-l x --settings=s -l y", [("log-filter", "x"), ("log-filter", "y")], "--settings=s"),
     ],
 )
-def test_flags_are_read_as_coder_reads_them(
+def test_flags_are_parsed_as_in_coder(
     line: str, settings: list[tuple[str, str | None]], rest: str
 ) -> None:
-    parsed = parse_flags(line.split())
-    assert (parsed.settings, " ".join(parsed.rest)) == (settings, rest)
+    result = parse_flags(line.split())
+    assert (result.settings, " ".join(result.rest)) == (settings, rest)
 
 
-def test_unknown_flag_is_named_with_the_nearest_known_one_and_without_its_value() -> None:
+def test_unknown_flag_is_an_error_with_the_nearest_one() -> None:
     error = str(unknown_flag("--scim-auth-heder=MARKER"))
     assert "--scim-auth-heder" in error
     assert "--scim-auth-header?" in error
     assert "MARKER" not in error
 
 
-def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
+def test_errors_of_all_sources_are_raised_together(config_file: Path) -> None:
     config_file.write_text("pgAuth: x\nunknown: 1\n", encoding="utf-8")
-    environ, flags = said(
+    environ, flags = parsed(
         f"CODER_CONFIG_PATH={config_file} CODER_TLS_ENABLE=yes CODER_SESSION_DURATION=5 "
         "CODER_GITAUTH_1_ID=x CODER_ACESS_URL=x --access-url=::"
     )
     flags += [("nope", "x"), ("cache-dir", None)]
-    flags += [("session-duration", "5h")]  # It hides no error of the environment.
+    flags += [("session-duration", "5h")]  # The error in the environment is reported anyway.
     with pytest.raises(ConfigurationError) as raised:
         load(environ, flags=flags)
     assert [error.place for error in raised.value.errors] == [
@@ -305,20 +303,20 @@ def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
         *(f"{config_file}:1:9", f"{config_file}:2:1"),
     ]
     assert len(raised.value.warnings) == 1
-    assert "'yes' is not a truth value; accepted: true or false" in str(raised.value)
+    assert "'yes' is not a boolean; accepted: true or false" in str(raised.value)
     assert "CODER_SESSION_DURATION: Session Duration: '5' lacks a unit" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "error_text"),
     [
         *[(text, "1:1: the file must hold a mapping") for text in ("", "# a\n", "- a\n", "x\n")],
         (b"a: \xff\n", " is not UTF-8 text (line 1)"),
         (bytes(range(256)), " is not UTF-8 text (line 2)"),
-        ("a: \x07\n", r"1:4: the character '\x07' is not text"),
+        ("a: \x07\n", r"1:4: the character '\x07' is not allowed"),
         (b"a: b\n" * 300_000, " the file is larger than 1 MiB"),
-        ("pgAuth: password\npgAuth: password\n", "2:1: the key 'pgAuth' stands here again"),
-        ("{cacheDir: &x a, wgtunnelHost: *x}\n", "the anchor of this value is used again"),
+        ("pgAuth: password\npgAuth: password\n", "2:1: duplicate key 'pgAuth', first on line 1"),
+        ("{cacheDir: &x a, wgtunnelHost: *x}\n", "aliases are not supported"),
         ("pgAuth: !!binary password\n", "1:9: type tags are not supported"),
         ("pgAuth: password\n---\na: b\n", "2:1: not valid YAML"),
         ("networking:\n\taccessURL: x\n", "2:1: not valid YAML"),
@@ -332,11 +330,11 @@ def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
         ("networkign:\n  accessURL: https://x\n", "1:1: 'networkign' is not an option; did you"),
         ("accessUrl: https://x\n", "1:1: 'accessUrl' is not an option"),
         ("maxTokenLifetime: 7d\n", "did you mean networking.http.maxTokenLifetime?"),
-        ("networking.accessURL: x\n", "must be written as keys within keys"),
-        ("networking: x\n", "1:13: networking holds options"),
-        ("networking:\n  accessURL: ::x\n", "2:14: Access URL: '::x' lacks the scheme"),
-        ("networking:\n  accessURL: [a]\n", "2:14: Access URL: a list stands"),
-        ("networking:\n  accessURL: {a: b}\n", "2:14: Access URL: a mapping stands"),
+        ("networking.accessURL: x\n", "must be written as nested keys"),
+        ("networking: x\n", "1:13: networking is a group of options"),
+        ("networking:\n  accessURL: ::x\n", "2:14: Access URL: '::x' has no scheme"),
+        ("networking:\n  accessURL: [a]\n", "2:14: Access URL: is a list"),
+        ("networking:\n  accessURL: {a: b}\n", "2:14: Access URL: is a mapping"),
         ("autobuildPollInterval:\n", "1:1: Autobuild Poll Interval: '' is not a duration"),
         ("pgConnMaxOpen: 0\n", "1:16: Postgres Connection Max Open: '0' is out of range"),
         ("oidc:\n  organizationMapping:\n    a: [b]\n", "3:8: OIDC Organization Sync Mapping: 'b'"),
@@ -346,11 +344,11 @@ def test_errors_of_all_sources_are_told_together(config_file: Path) -> None:
         ("tls:\n  enable: true\n", "1:1: 'tls' is not an option; did you mean networking.tls?"),
     ],
 )
-def test_mistake_in_a_file_is_told_with_its_place(
-    content: str | bytes, said: str, config_file: Path
+def test_mistake_in_a_file_is_an_error_with_its_place(
+    content: str | bytes, error_text: str, config_file: Path
 ) -> None:
     (error,) = file_errors(config_file, content)
-    assert said in error
+    assert error_text in error
     assert "MARKER" not in error
 
 
@@ -360,13 +358,13 @@ def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
         assert error.startswith(f"{path}: the file cannot be read")
 
 
-def test_empty_groups_and_a_byte_order_mark_do_no_harm(config_file: Path) -> None:
+def test_empty_groups_and_a_byte_order_mark_are_accepted(config_file: Path) -> None:
     content = b"\xef\xbb\xbfnetworking:\noidc: ~\ncacheDir: x\n"
     assert load_file(config_file, content)["cache_directory"] == "x"
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=lambda option: option.name)
-def test_secrets_are_in_no_error_and_no_representation(secret: Option) -> None:
+def test_no_error_and_no_repr_contains_a_secret(secret: Option) -> None:
     configuration = load({secret.env: "MARKER"})
     assert "MARKER" not in repr(configuration)
     with pytest.raises(ConfigurationError) as raised:
@@ -377,7 +375,7 @@ def test_secrets_are_in_no_error_and_no_representation(secret: Option) -> None:
 @pytest.mark.parametrize(
     "text", ["https://u:MARKER@h:x/", "https://u:MARK MARKER@h/", "1:a:MARKER@h:1"]
 )
-def test_passwords_are_in_no_error(text: str) -> None:
+def test_no_error_contains_a_password(text: str) -> None:
     for name in (
         *("CODER_ACCESS_URL", "CODER_TLS_ENABLE", "CODER_PPROF_ADDRESS", "CODER_SESSION_DURATION"),
         *("CODER_PROVISIONER_TYPES", "CODER_PG_AUTH", "CODER_API_RATE_LIMIT"),
@@ -397,12 +395,12 @@ def test_passwords_are_in_no_error(text: str) -> None:
         ("", False),
     ],
 )
-def test_old_redirect_switch_becomes_the_new_one_under_tls(line: str, redirects: bool) -> None:
+def test_old_redirect_option_sets_the_new_one_with_tls(line: str, redirects: bool) -> None:
     assert given(f"{line} --tls-enable")["redirect_to_access_url"] is redirects
     assert given(line)["redirect_to_access_url"] is False
 
 
-def test_computed_defaults_replace_those_of_the_catalogue() -> None:
+def test_computed_defaults_override_the_catalogues() -> None:
     defaults = computed_defaults({"HOME": "/home/x"})
     configuration = load({}, defaults=defaults)
     assert str(configuration["docs_url"]) == "https://coder.com/docs/@v2.29.0"
@@ -411,7 +409,7 @@ def test_computed_defaults_replace_those_of_the_catalogue() -> None:
     assert configuration.sources["update_check"] is ValueSource.DEFAULT
 
 
-def test_values_worked_out_at_the_start_keep_their_source() -> None:
+def test_replaced_values_keep_their_source() -> None:
     configuration = load({}).replace({"cache_directory": "/x"})
     assert configuration["cache_directory"] == "/x"
     assert configuration.sources["cache_directory"] is ValueSource.DEFAULT
@@ -422,20 +420,32 @@ def test_values_worked_out_at_the_start_keep_their_source() -> None:
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("CODER_PG_AUTH=awsiamrds", "Postgres Auth: 'awsiamrds' cannot be served"),
-        ("CODER_PG_CONNECTION_URL=host", "Postgres Connection URL: is refused; accepted: a URL"),
-        ("CODER_PG_CONN_MAX_IDLE=11", "Postgres Connection Max Idle: '11' is more than the 10 con"),
-        ("CODER_HTTP_ADDRESS=nonsense", "HTTP Address: 'nonsense' is no address"),
+        ("CODER_PG_AUTH=awsiamrds", "Postgres Auth: 'awsiamrds' is not supported"),
+        (
+            "CODER_PG_CONNECTION_URL=host",
+            "Postgres Connection URL: is not accepted; accepted: a URL",
+        ),
+        (
+            "CODER_PG_CONN_MAX_IDLE=11",
+            "Postgres Connection Max Idle: '11' is more than the limit of 10 open con",
+        ),
+        ("CODER_HTTP_ADDRESS=nonsense", "HTTP Address: 'nonsense' is not an address"),
         ("CODER_HTTP_ADDRESS=localhost:70000", "HTTP Address: 'localhost:70000'"),
-        ("--prometheus-enable --prometheus-address=h:", "Prometheus Address: 'h:' is no address"),
+        (
+            "--prometheus-enable --prometheus-address=h:",
+            "Prometheus Address: 'h:' is not an",
+        ),
         ("CODER_STRICT_TRANSPORT_SECURITY_OPTIONS=forever", "Strict-Transport-Security Options"),
-        ("CODER_LOGGING_JSON=/none/there", "JSON Log Location: '/none/there' cannot be"),
-        ("CODER_EMAIL_SMARTHOST=mail:25", "Email: From Address: is needed"),
-        ("CODER_EMAIL_SMARTHOST=m:smtp CODER_EMAIL_FROM=a@b", "Smarthost: 'm:smtp' is no address"),
+        ("CODER_LOGGING_JSON=/none/there", "JSON Log Location: '/none/there' is not writable"),
+        ("CODER_EMAIL_SMARTHOST=mail:25", "Email: From Address: is required"),
+        (
+            "CODER_EMAIL_SMARTHOST=m:smtp CODER_EMAIL_FROM=a@b",
+            "Smarthost: 'm:smtp' is not an",
+        ),
     ],
 )
-def test_option_that_cannot_be_obeyed_is_refused_by_name(line: str, wanted: str) -> None:
-    environ, flags = said(line)
+def test_unsupported_value_is_an_error_with_the_options_name(line: str, wanted: str) -> None:
+    environ, flags = parsed(line)
     with pytest.raises(ConfigurationError) as raised:
         load_for_start(environ, flags=flags)
     (error,) = raised.value.errors

@@ -1,4 +1,4 @@
-"""What each type of option value accepts, refuses and prints."""
+"""What each type of option value accepts, rejects and formats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 
 def node(yaml: str) -> Node:
-    """Returns the node that stands behind `key:` in a file."""
+    """Returns the value's node in a YAML file."""
     root = read_document(f"key: {yaml}\n").root
     assert isinstance(root, MappingNode)
     (_, found), *_ = root.value
@@ -53,7 +53,7 @@ def node(yaml: str) -> Node:
 
 
 def cases(value_type: ValueType[Any], *values: Any) -> list[tuple[Any, ...]]:
-    """Puts the type before each value, or before each pair of a text and what it means."""
+    """Prepends the type to each value, or to each pair of a text and its value."""
     return [(value_type, *(value if isinstance(value, tuple) else (value,))) for value in values]
 
 
@@ -92,7 +92,7 @@ LINK = {"name": "n", "target": "t", "icon": "bug", "location": ""}
         *cases(Links(), ("[]", None), ("- {name: n, target: t, icon: bug, unknown: x}", [LINK])),
     ],
 )
-def test_text_is_read(value_type: ValueType[object], text: str, expected: object) -> None:
+def test_text_is_parsed(value_type: ValueType[object], text: str, expected: object) -> None:
     assert value_type.parse(text) == expected
 
 
@@ -119,7 +119,7 @@ def test_text_is_read(value_type: ValueType[object], text: str, expected: object
         *cases(ExternalAuth(), "[{device_flow: perhaps}]", "[{scopes: a}]"),
     ],
 )
-def test_other_text_is_refused(value_type: ValueType[object], text: str) -> None:
+def test_invalid_text_is_rejected(value_type: ValueType[object], text: str) -> None:
     with pytest.raises(ValueRefusedError):
         value_type.parse(text)
 
@@ -140,7 +140,7 @@ def test_other_text_is_refused(value_type: ValueType[object], text: str) -> None
         *cases(Links(), ("", None), ("[]", None)),
     ],
 )
-def test_yaml_is_read(value_type: ValueType[object], yaml: str, expected: object) -> None:
+def test_yaml_is_parsed(value_type: ValueType[object], yaml: str, expected: object) -> None:
     assert value_type.read(node(yaml)) == expected
 
 
@@ -159,12 +159,12 @@ def test_yaml_is_read(value_type: ValueType[object], yaml: str, expected: object
         *cases(Links(), '"[]"'),
     ],
 )
-def test_other_yaml_is_refused(value_type: ValueType[object], yaml: str) -> None:
+def test_invalid_yaml_is_rejected(value_type: ValueType[object], yaml: str) -> None:
     with pytest.raises(ValueRefusedError):
         value_type.read(node(yaml))
 
 
-def test_refusal_in_a_struct_says_where() -> None:
+def test_error_in_a_struct_has_its_place() -> None:
     with pytest.raises(ValueRefusedError) as refused:
         ExternalAuth().parse("- device_flow: true\n- device_flow: perhaps\n")
     assert "[1].device_flow" in refused.value.problem
@@ -172,14 +172,14 @@ def test_refusal_in_a_struct_says_where() -> None:
     assert str(refused.value.place) == "2:16"
 
 
-def test_empty_text_removes_what_a_list_had() -> None:
+def test_empty_text_clears_a_list() -> None:
     merged: list[str] | None = None
     for text in ("a", "", "b", "c,d"):
         merged = TextList().merge(merged, TextList().parse(text))
     assert merged == ["b", "c", "d"]
 
 
-def test_long_list_is_read_whole() -> None:
+def test_long_list_is_parsed() -> None:
     assert parse_record("," * 200_000) == [""] * 200_001
 
 
@@ -197,12 +197,12 @@ def test_maps_merge_key_by_key() -> None:
         (2**63 - 1, "2562047h47m16.854775807s"),
     ],
 )
-def test_durations_print_in_gos_form(nanoseconds: int, text: str) -> None:
+def test_durations_are_formatted_as_in_go(nanoseconds: int, text: str) -> None:
     assert format_duration(nanoseconds) == text
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_printed_duration_reads_back(nanoseconds: int) -> None:
+def test_durations_round_trip(nanoseconds: int) -> None:
     assert parse_duration(format_duration(nanoseconds)) == nanoseconds
 
 
@@ -210,7 +210,7 @@ RECORD_TEXT = st.text(st.characters(exclude_characters="\r", exclude_categories=
 
 
 @given(st.lists(RECORD_TEXT, min_size=1))
-def test_printed_list_reads_back(values: list[str]) -> None:
+def test_lists_round_trip(values: list[str]) -> None:
     assert parse_record(format_record(values)) == values
 
 
@@ -262,7 +262,7 @@ def test_url_members(text: str, members: dict[str, object]) -> None:
         *("http://[::1/", "http://::1]/", "http://[1.2.3.4]/", "http://[::1]x/", "http://u{:p@h/"),
     ],
 )
-def test_malformed_url_is_refused(text: str) -> None:
+def test_malformed_url_is_rejected(text: str) -> None:
     with pytest.raises(ValueRefusedError):
         parse_url(text)
 
@@ -275,12 +275,12 @@ def test_malformed_url_is_refused(text: str) -> None:
         *[(text, text) for text in ("http:///p", "http:/p", "a%3Ab", "http://[fe80::1%25en0]/")],
     ],
 )
-def test_url_prints_as_go_prints_it(text: str, printed: str) -> None:
+def test_url_is_formatted_as_in_go(text: str, printed: str) -> None:
     assert str(parse_url(text)) == printed
 
 
 @given(st.text(st.sampled_from("aZ0:/?#[]@!$%2F4 +.-_~\u00e4\\\"'"), max_size=20))
-def test_printed_url_reads_back(text: str) -> None:
+def test_urls_round_trip(text: str) -> None:
     try:
         url = parse_url(f"http://h/{text}")
     except ValueRefusedError:
@@ -289,7 +289,7 @@ def test_printed_url_reads_back(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["ftp://h", "h", "//h", "localhost:3000"])
-def test_url_with_another_scheme_is_refused(text: str) -> None:
+def test_url_with_another_scheme_is_rejected(text: str) -> None:
     with pytest.raises(ValueRefusedError):
         URL(schemes=("http", "https")).parse(text)
 
@@ -308,11 +308,11 @@ def test_password_in_a_url_is_masked(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["https://docs.example.com:443/@v2", "http://user@h/", "a@b.c", "http://h:80?x=a:b@c"]
 )
-def test_text_without_a_password_stays(text: str) -> None:
+def test_text_without_a_password_is_unchanged(text: str) -> None:
     assert without_password(text) == text
 
 
-def test_secrets_are_taken_out_however_deep() -> None:
+def test_secrets_are_removed_at_any_depth() -> None:
     url = parse_url("https://user:MARKER@h/p?next=https://x:MARKER@y")
     value = [{"client_secret": "MARKER", "id": "x", "auth_url": "https://u:MARKER@h"}, url]
     shown = without_secrets({"inner": value})

@@ -1,4 +1,4 @@
-"""Our own environment variables: what each accepts, and what a refusal says."""
+"""coderapi's own settings: accepted values and errors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "error"),
     [
         ("DATABASE_URL", f"host=db password={PASSWORD}", "a URL such as postgresql://"),
-        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "a port is a number"),
+        ("DATABASE_URL", f"postgresql://u:{PASSWORD}@db:port/x", "with numeric ports"),
         ("DATABASE_URL", f"postgresql://u:{PASSWORD}@[db/x", "a URL such as"),
         ("CODERAPI_PG_DIRECT_URL", f"mysql://u:{PASSWORD}@db/x", "a URL such as postgresql://"),
         ("CACHE_URL", f"memcached://{PASSWORD}", "redis://"),
@@ -38,20 +38,18 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_CSP_RETENTION", "90", "unit"),
         ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
         ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http or https"),
-        ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "names no host"),
+        ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "has no host"),
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
         ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
         ("CODERAPI_NEW", "1", "no such setting"),
     ],
 )
-def test_bad_value_is_refused_by_name_and_no_secret_is_repeated(
-    name: str, value: str, said: str
-) -> None:
+def test_bad_value_is_an_error_without_secrets(name: str, value: str, error: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({name: value})
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f"{name}: ")
-    assert said in line
+    assert error in line
     assert PASSWORD not in line
 
 
@@ -63,17 +61,17 @@ def test_bad_value_is_refused_by_name_and_no_secret_is_repeated(
         "postgresql://u:p%40@/x?host=%2Frun%2Fpg",
     ],
 )
-def test_database_url_may_name_hosts_ports_and_sockets(url: str) -> None:
+def test_database_url_may_have_hosts_ports_and_sockets(url: str) -> None:
     assert load({"DATABASE_URL": url})["DATABASE_URL"] == url
 
 
-def test_secret_may_come_from_a_file(tmp_path: Path) -> None:
+def test_secret_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("of-the-file\n")
     found = load({"CODERAPI_SECRET_KEY_FILE": str(tmp_path / "key")})
     assert list(found.secrets()) == [found["CODERAPI_SECRET_KEY"]] == ["of-the-file"]
 
 
-def test_only_the_exact_name_of_our_own_is_read() -> None:
+def test_only_exact_names_of_own_settings_count() -> None:
     found = load({"database_url": "x", "HOMEBREW_DATABASE_URL": "x", "coderapi_wire": "x"})
     assert found["DATABASE_URL"] == ""
     assert found["CODERAPI_WIRE"] == "documented"
@@ -85,7 +83,7 @@ def test_values_have_their_types() -> None:
     assert allowed_hosts(found["CODERAPI_ALLOWED_HOSTS"], access_url="", wildcard="") == ["a", "b"]
 
 
-def test_nobody_is_told_our_own_settings() -> None:
+def test_redacted_options_exclude_own_settings() -> None:
     found, own = redacted(load({"CODERAPI_SECRET_KEY": "k"})), {each.env for each in OWN_OPTIONS}
     assert not own & (found.values.keys() | {option.name for option in found.options})
 
@@ -101,7 +99,7 @@ NAMES = ["coder.example.com", "localhost", "127.0.0.1", "[::1]", ".apps.example.
         (None, "https://coder.example.com:8443", "*.apps.example.com", NAMES),
     ],
 )
-def test_hosts_follow_from_the_access_url(
+def test_allowed_hosts_default_to_those_of_the_access_url(
     chosen: list[str] | None, access_url: str, wildcard: str, hosts: list[str]
 ) -> None:
     assert allowed_hosts(chosen, access_url=access_url, wildcard=wildcard) == hosts
@@ -113,26 +111,26 @@ def test_hosts_follow_from_the_access_url(
 ASSIGNMENTS = [found for line in EXAMPLE.splitlines() if (found := ASSIGNMENT.fullmatch(line))]
 
 
-def test_every_setting_stands_in_the_example_once_and_nothing_else() -> None:
+def test_example_has_every_setting_once() -> None:
     own = (option.env for option in OWN_OPTIONS)
     ours = (name for name, _, _ in COMPOSE_VARIABLES)
     assert [found[1] for found in ASSIGNMENTS] == [*own, *CODERS_FIRST, *ours]
 
 
-def test_every_line_of_the_example_is_empty_a_sentence_or_a_setting() -> None:
+def test_example_has_sentences_and_settings() -> None:
     for line in EXAMPLE.splitlines():
         assert not line or line.startswith("# ") or ASSIGNMENT.fullmatch(line)
         assert len(line) <= 100
 
 
 @pytest.mark.parametrize("option", OWN_OPTIONS, ids=lambda option: option.env)
-def test_example_shows_the_default_and_which_settings_files_may_hold(option: Option) -> None:
+def test_example_has_defaults_and_file_variables(option: Option) -> None:
     (shown,) = [found[2] for found in ASSIGNMENTS if found[1] == option.env]
     assert shown == option.default
     assert load({option.env: shown})[option.env] == load({})[option.env]
     assert (f"{option.env}_FILE" in EXAMPLE) == option.secret
 
 
-def test_options_of_coder_that_come_first_are_obeyed() -> None:
+def test_first_options_of_coder_are_obeyed() -> None:
     options = by_env(CATALOGUE)
     assert all(options[name].obeyed and not options[name].deprecated for name in CODERS_FIRST)

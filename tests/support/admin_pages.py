@@ -86,7 +86,6 @@ def addresses(user: User) -> Iterator[str]:
     request = RequestFactory().get("/admin/")
     request.user = user
     yield reverse("admin:index")
-    yield reverse("admin:password_change")
     yield reverse("admin:stats_snapshot_timelines")
     yield reverse("admin:tokens_apikey_calendar")
     yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})

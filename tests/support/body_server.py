@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from coderapi.server.children import end_soon
-from coderapi.server.http import ask_for_successors, build
+from coderapi.server.http import build, restart_workers
 from kernel.http import body
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 def load() -> WSGIApplication:
     body.STUCK_SECONDS = STUCK_SECONDS
-    body.when_stuck = ask_for_successors
+    body.when_stuck = restart_workers
     return body.bounded(
         echo,
         readers=body.readers(MAX_READERS),

@@ -150,25 +150,6 @@ def test_users_are_found_by_role(admin: Client, role: str, shown: set[str]) -> N
     assert {user.username for user in listed.context["cl"].result_list} == shown
 
 
-def test_own_password_is_changed_as_by_the_api(boss: User) -> None:
-    client = Client()
-    client.post("/admin/login/", {"username": "boss", "password": PASSWORD})
-    other = make_key(boss)
-
-    def set_password(old: str, new: str) -> Any:
-        body = {"old_password": old, "new_password1": new, "new_password2": new}
-        return client.post("/admin/password_change/", body)
-
-    assert b"not your old password" in set_password("wrong", "another-horse-battery").content
-    assert b"8 to 64 characters" in set_password(PASSWORD, "x" * 65).content
-    assert set_password(PASSWORD, "another-horse-battery").status_code == 302
-
-    assert Entry.objects.filter(action="user.sign_in_failed").count() == 1
-    assert Entry.objects.get(action="user.password").actor_name == "boss"
-    assert not APIKey.objects.filter(pk=other.key.pk).exists()
-    assert client.get("/admin/").status_code == 200
-
-
 def test_user_deleted_meanwhile_is_no_error_of_the_server(admin: Client) -> None:
     user = make_user()
     user.delete()

@@ -12,9 +12,8 @@ from kernel.commands import BaseCommand
 
 class Command(BaseCommand):
     help = (
-        "Makes the documents that follow from the code, such as docs/openapi.yml, in the current "
-        "directory or another; with --check, shows how the ones there differ from that and fails "
-        "when they do."
+        "Generates the documents that are made from the code, such as docs/openapi.yml. With "
+        "--check, writes nothing: shows the differences to the files, and fails if there are any."
     )
     examples = "\n--check"
     requires_system_checks: list[str] = []
@@ -26,15 +25,14 @@ class Command(BaseCommand):
             type=Path,
             default=Path(),
             metavar="DIRECTORY",
-            help="where; by default here",
+            help="the project's directory; by default the current one",
         )
-        parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+        parser.add_argument("--check", action="store_true", help="only compare")
 
     def handle(self, *, directory: Path, check: bool, **options: Any) -> str:
         if not check:
             return "\n".join(f"wrote {path}" for path in generated.write(directory))
-        found = list(generated.differences(directory))
-        if found:
-            self.stdout.write("\n".join(found))
-            raise CommandError(f"{directory} is not what the code makes: run `make docs`.")
+        if differences := list(generated.differences(directory)):
+            self.stdout.write("\n".join(differences))
+            raise CommandError("The documents differ from the code. Run `make docs`.")
         return f"{len(generated.DOCUMENTS)} documents are current"

@@ -11,7 +11,7 @@ from coderapi.bootstrap import server_flags, status_of
 from kernel.commands import ListingCommand, UsageError
 from kernel.release import PROGRAM
 from options.configuration import ConfigurationError
-from options.configuration import check as mistakes
+from options.configuration import check as mistakes_in
 from options.rendering import option_value
 from options.start import load_for_start
 from options.table import option_rows, tables
@@ -19,9 +19,9 @@ from options.table import option_rows, tables
 
 class Command(ListingCommand):
     help = (
-        "Shows Coder's options as they are in force here, then this service's own settings, and "
-        f"where each value comes from. Takes Coder's flags as `{PROGRAM} server` does. With "
-        "--check, says instead what is wrong with YAML files. Neither needs a database or a server."
+        "Shows the effective values of Coder's options and of coderapi's own settings, and where "
+        f"each comes from. Takes Coder's flags as `{PROGRAM} server` does. With --check, lists "
+        "the mistakes in YAML files instead. Needs no database and no running server."
     )
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml"
     requires_system_checks: list[str] = []
@@ -31,9 +31,9 @@ class Command(ListingCommand):
             "names",
             nargs="*",
             metavar="NAME",
-            help="only these options, by name, variable, flag or YAML path; files with --check",
+            help="show only these: names, variables, flags or YAML paths; with --check, YAML files",
         )
-        parser.add_argument("--changed", action="store_true", help="only what somebody has set")
+        parser.add_argument("--changed", action="store_true", help="only options that are set")
         parser.add_argument("--check", action="store_true", help="check YAML files")
         super().add_arguments(parser)
 
@@ -42,7 +42,7 @@ class Command(ListingCommand):
     ) -> str | None:
         try:
             if check and (changed or self.as_json):
-                raise UsageError("--check goes with neither --changed nor --json.")
+                raise UsageError("You cannot use --check with --changed or --json.")
             if check:
                 return _checked(names)
             options = load_for_start(os.environ, flags=server_flags())
@@ -71,7 +71,7 @@ class Command(ListingCommand):
 
 def _checked(files: Sequence[str]) -> str:
     if not files:
-        raise UsageError("--check: name the files to check.")
-    if errors := mistakes(files):
+        raise UsageError("--check needs the names of the files to check.")
+    if errors := mistakes_in(files):
         raise ConfigurationError(errors)
-    return "\n".join(f"{file}: nothing is wrong" for file in files)
+    return "\n".join(f"{file}: no mistakes" for file in files)

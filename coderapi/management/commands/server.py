@@ -4,49 +4,36 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.db import transaction
 from django.utils import timezone
 
-from coderapi.bootstrap import BOUND_URL, server_flags
+from coderapi.bootstrap import BASE_DIR, BOUND_URL, ENV_FILE, server_flags, unread_env_file
+from coderapi.first_steps import log_first_task, make_first_owner
 from coderapi.server.addresses import AddressError, Listener, claim_all
 from coderapi.server.certificates import CertificateError
-from coderapi.server.children import Orders
+from coderapi.server.children import Roles
 from coderapi.server.command import ServerCommand, private_database_watched
 from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
-from kernel.datadir import DataDirectoryError, write_private
+from kernel.datadir import DataDirectoryError
 from kernel.db.connections import discard_pool
-from kernel.release import PROGRAM
+from kernel.release import IS_CHECKOUT, PROGRAM
 from options.written_config import yaml_document
-from tokens.services import ensure_first_owner
-from users.selectors import user_exists
-
-if TYPE_CHECKING:
-    from tokens.services import FirstOwner
 
 logger = logging.getLogger(__name__)
-
-FIRST_OWNER_FILE = "first-owner.txt"
-NOBODY = (
-    "Nobody can sign in yet, and whoever sends POST /api/v2/users/first becomes the owner. "
-    f"Make one with `{PROGRAM} create_admin_user`, or start with CODERAPI_FIRST_OWNER_USERNAME."
-)
 
 
 class Command(ServerCommand):
     help = (
-        "Migrates the database, serves HTTP and runs the jobs, until SIGTERM or Ctrl-C. Takes "
-        "every option of Coder's server as a flag, a variable or from the YAML file of -c. "
-        f"`{PROGRAM} options` shows their values, and those of this service's own settings."
+        "Migrates the database, serves HTTP and runs the jobs until SIGTERM or Ctrl-C. Takes "
+        "every option of Coder's server as a flag, as an environment variable or from the YAML "
+        f"file of -c. `{PROGRAM} options` shows their values and those of coderapi's own settings."
     )
     examples = (
         "--http-address 0.0.0.0:3000 --access-url https://coder.example.com\n"
@@ -57,7 +44,7 @@ class Command(ServerCommand):
         parser.add_argument(
             "--web-only",
             action="store_true",
-            help=f"serve HTTP without the jobs; `{PROGRAM} worker` runs them elsewhere",
+            help=f"serve HTTP only; run the jobs elsewhere with `{PROGRAM} worker`",
         )
 
     def handle(self, *, web_only: bool, **options: Any) -> str | None:
@@ -71,15 +58,15 @@ class Command(ServerCommand):
         except (AddressError, CertificateError, MigrationError, DataDirectoryError) as error:
             raise CommandError(str(error)) from error
         record_start(settings.CONFIG_SNAPSHOT, now=now)
+        _log_start(listeners)
         discard_pool()
-        _say_what_starts(listeners)
-        # The address that was bound is known only here, and is what an unset access URL means.
-        os.environ[BOUND_URL] = listeners[-1].reachable_url
+        # Without an access URL the bound address is used, which only this process knows.
+        os.environ[BOUND_URL] = listeners[-1].url
         sys.exit(_supervise(listeners, roles(listeners, web_only=web_only)))
 
 
-def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Orders]]) -> int:
-    """Returns the exit status, once every child has ended."""
+def _supervise(listeners: Sequence[Listener], children: Roles) -> int:
+    """Runs until every child has ended. Returns the exit status."""
     try:
         with metrics_role() as metrics, private_database_watched():
             return Supervisor(listeners, roles=children | metrics).run()
@@ -87,50 +74,28 @@ def _supervise(listeners: Sequence[Listener], children: dict[str, tuple[str, Ord
         raise CommandError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
 
 
-def _say_what_starts(listeners: Sequence[Listener]) -> None:
+def _log_start(listeners: Sequence[Listener]) -> None:
     warn_of_options()
     warn_of_unknown_experiments()
+    env_file = BASE_DIR / ".env"
+    if IS_CHECKOUT and unread_env_file(env_file, os.environ):
+        logger.warning("%s is not read. Set %s to its path to read it.", env_file, ENV_FILE)
     logger.info(
         "Starting on %s with data directory %s and the %s wire",
-        " and ".join(listener.url for listener in listeners),
+        " and ".join(f"{listener.url}{listener.note}" for listener in listeners),
         settings.DATA_DIR,
         settings.WIRE,
     )
+    log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else listeners[-1].url)
 
 
-def roles(listeners: Sequence[Listener], *, web_only: bool) -> dict[str, tuple[str, Orders]]:
-    """Returns the children by name: each one's module, and its orders."""
-    jobs: Orders = {"flags": server_flags()}
+def roles(listeners: Sequence[Listener], *, web_only: bool) -> Roles:
+    """Returns the children that serve HTTP and run the jobs."""
+    jobs = {"flags": server_flags()}
     return {
-        **{listener.name: ("coderapi.server.http", listener.orders()) for listener in listeners},
+        **{
+            listener.name: ("coderapi.server.http", listener.worker_configuration())
+            for listener in listeners
+        },
         **({} if web_only else {"jobs": ("coderapi.server.worker", jobs)}),
     }
-
-
-@transaction.atomic
-def make_first_owner(*, data_dir: Path, now: datetime) -> None:
-    """Makes the first owner if one is asked for, and shows name, password and token once.
-
-    Raises: DataDirectoryError when they cannot be kept; then there is no owner either.
-    """
-    owner = ensure_first_owner(now=now)
-    if owner is None:
-        if not user_exists():
-            logger.warning(NOBODY)
-        return
-    if sys.stdout.isatty():
-        sys.stdout.write(credentials(owner))
-        sys.stdout.flush()
-        return
-    path = data_dir / FIRST_OWNER_FILE
-    write_private(path, credentials(owner))
-    logger.info("The first owner's password and session token are in %s", path)
-
-
-def credentials(owner: FirstOwner) -> str:
-    return (
-        "The first owner, shown once:\n"
-        f"  username       {owner.username}\n"
-        f"  password       {owner.password}\n"
-        f"  session token  {owner.token}\n"
-    )

@@ -19,9 +19,8 @@ logger = logging.getLogger(__name__)
 
 class Command(ServerCommand):
     help = (
-        "Runs the jobs that are due, until SIGTERM or Ctrl-C; then jobs under way have their "
-        "own time to end. Any number of workers may run. Takes Coder's flags as "
-        f"`{PROGRAM} server` does."
+        "Runs the jobs that are due until SIGTERM or Ctrl-C, and then lets running jobs finish. "
+        f"You can run several workers. Takes Coder's flags as `{PROGRAM} server` does."
     )
     examples = "--config coder.yaml"
 
@@ -31,7 +30,7 @@ class Command(ServerCommand):
         try:
             record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
         except DatabaseError as error:
-            # The jobs wait for a database that is away, or not migrated yet, and so can this.
-            logger.warning("The configuration is not recorded: %s", type(error).__name__)
+            # Jobs wait for the database and its migrations, so the worker starts without them.
+            logger.warning("The configuration was not recorded: %s", type(error).__name__)
         with private_database_watched():
             run_until_signalled(work)

@@ -1,0 +1,175 @@
+"""The first owner, and the steps that an operator takes after the first start.
+
+Each step derives from the database and the settings, so nothing is stored about it. A browser that
+dismisses the list remembers this in a cookie.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.dispatch import receiver
+from django.urls import reverse
+
+from audit.models import Entry
+from csp.models import IngestKey
+from kernel.datadir import write_private
+from kernel.release import PROGRAM
+from stats.models import NewestAgentStat, WorkspaceState
+from tokens.services import FirstOwner, ensure_first_owner
+from users.models import User
+from users.selectors import user_exists
+from users.services import password_changed
+
+logger = logging.getLogger(__name__)
+
+FIRST_OWNER_FILE = "first-owner.txt"
+_USERNAME_LINE = "  username       {}\n"
+DISMISSED_COOKIE = "coderapi_first_steps"
+NO_USER = (
+    "No user exists yet. The first caller of POST /api/v2/users/first becomes the owner. "
+    f"To prevent that, run `{PROGRAM} create_admin_user`, or set CODERAPI_FIRST_OWNER_USERNAME and "
+    "start again."
+)
+
+# --- The first owner --------------------------------------------------------------------------
+
+
+@transaction.atomic
+def make_first_owner(*, data_dir: Path, now: datetime) -> None:
+    """Makes the first owner that the settings name, and shows password and token once.
+
+    They go to the terminal, or to a file in the data directory where there is no terminal.
+
+    Raises: DataDirectoryError when the file cannot be written. No owner is made then.
+    """
+    owner = ensure_first_owner(now=now)
+    if owner is None:
+        if not user_exists():
+            logger.warning(NO_USER)
+        return
+    if sys.stdout.isatty():
+        sys.stdout.write(_credentials(owner))
+        sys.stdout.flush()
+        return
+    path = data_dir / FIRST_OWNER_FILE
+    write_private(path, _credentials(owner))
+    logger.info("The first owner's password and session token are in %s", path)
+
+
+def _credentials(owner: FirstOwner) -> str:
+    return (
+        "The first owner, shown once:\n"
+        f"{_USERNAME_LINE.format(owner.username)}"
+        f"  password       {owner.password}\n"
+        f"  session token  {owner.token}\n"
+    )
+
+
+@receiver(password_changed)
+def remove_first_owner_file(user: User, **more: Any) -> None:
+    """Removes the file with the user's first password and token, which no longer work."""
+    transaction.on_commit(partial(_remove, settings.DATA_DIR / FIRST_OWNER_FILE, user.username))
+
+
+def _remove(path: Path, username: str) -> None:
+    try:
+        if _USERNAME_LINE.format(username) in path.read_text(encoding="utf-8"):
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        logger.warning("%s cannot be removed: %s", path, error.strerror)
+
+
+# --- The steps --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: `page` names the URL where to take it, and `lines` are to be copied."""
+
+    title: str
+    done: bool
+    hint: str
+    page: str = ""
+    lines: Sequence[str] = ()
+
+    @property
+    def link(self) -> str:
+        return reverse(self.page) if self.page else ""
+
+
+def first_steps() -> list[Step]:
+    """Returns the steps in the order in which to take them."""
+    key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
+    has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
+    return [
+        Step(
+            "Change the first owner's password",
+            _has_own_password(),
+            "The start generated it. Changing it also revokes the session token that was shown.",
+            "admin:password_change",
+        ),
+        Step(
+            "Set the access URL",
+            bool(str(settings.OPTIONS["access_url"])),
+            "Set CODER_ACCESS_URL to the address that clients use, such as "
+            "https://coder.example.com, and restart the server.",
+        ),
+        Step(
+            "Create an ingest key for CSP reports",
+            key is not None,
+            "Browsers report violations with it, and need no session. Send these two headers with "
+            "the pages that you want to watch:",
+            "admin:csp_ingestkey_add",
+            report_headers(key.key if key else "KEY"),
+        ),
+        Step(
+            "Feed the deployment stats",
+            has_stats,
+            f"Import them from Coder's database ({PROGRAM} import_agent_stats, import_workspaces), "
+            "or POST them to /api/v2/deployment/stats/reports.",
+        ),
+        Step(
+            "Open the charts",
+            has_stats,
+            "They show workspaces, sessions, latency and traffic.",
+            "admin:stats_snapshot_timelines",
+        ),
+    ]
+
+
+def _has_own_password() -> bool:
+    """Returns whether an operator chose the first owner's password."""
+    if settings.FIRST_OWNER_PASSWORD or not settings.FIRST_OWNER_USERNAME:
+        return True
+    owner = User.objects.filter(username=settings.FIRST_OWNER_USERNAME).first()
+    changes = Entry.objects.filter(action="user.password")
+    return owner is None or changes.filter(target_id=str(owner.pk)).exists()
+
+
+def report_headers(key: str) -> list[str]:
+    """Returns the two headers that make a page's browsers report violations here."""
+    url = f"{settings.ACCESS_URL}{settings.CSP_REPORTS_PATH}?key={key}"
+    policy = f"default-src 'self'; report-to csp; report-uri {url}"
+    return [
+        f'Reporting-Endpoints: csp="{url}"',
+        f"Content-Security-Policy-Report-Only: {policy}",
+    ]
+
+
+def log_first_task(address: str) -> None:
+    """Logs the first step that is not done, for a server that answers at this address."""
+    if step := next((step for step in first_steps() if not step.done), None):
+        what = f"Open {address}{step.link}" if step.page else step.hint
+        logger.info("Next step: %s. %s", step.title, what)

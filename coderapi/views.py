@@ -1,0 +1,182 @@
+"""The views of no app: health checks, and the API in Swagger UI."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csp import csp_override
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.request import Request
+
+from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from kernel import postgres
+from kernel.db.connections import deadline
+from kernel.http import wire
+from kernel.http.documents import Document
+from kernel.http.errors import JSON_CONTENT_TYPE, APIError
+from kernel.http.handlers import error_response
+from kernel.http.rendering import render_json
+from kernel.http.schema.document import openapi
+from kernel.http.views import PublicDocumentView
+
+# A probe gets its answer within two seconds, even while the database does not answer.
+PROBE_SECONDS = 1.2
+SWAGGER_PATH = "/swagger"
+
+logger = logging.getLogger(__name__)
+
+# --- Health -----------------------------------------------------------------------------------
+
+type View = Callable[[HttpRequest], HttpResponse]
+
+
+def only(*methods: str) -> Callable[[View], View]:
+    """Makes a decorator that answers other methods with 405 in the API's error shape."""
+
+    def decorate(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def answer(request: HttpRequest) -> HttpResponse:
+            if request.method in methods:
+                return view(request)
+            allow = {"Allow": ", ".join(methods)}
+            return error_response(APIError(405, "Method not allowed.", headers=allow))
+
+        return answer
+
+    return decorate
+
+
+# Coder's dashboard measures the latency to this server from another origin.
+ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "*",
+    "Timing-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+}
+
+
+@only("GET", "HEAD", "OPTIONS")
+def latency_check(request: HttpRequest) -> HttpResponse:
+    return _ok(**ANY_ORIGIN)
+
+
+@only("GET", "HEAD")
+def healthz(request: HttpRequest) -> HttpResponse:
+    return _ok()
+
+
+def _ok(**headers: str) -> HttpResponse:
+    return HttpResponse("OK", content_type="text/plain; charset=utf-8", headers=headers)
+
+
+@only("GET", "HEAD")
+def livez(request: HttpRequest) -> HttpResponse:
+    return _json({"status": "ok"}, status=200)
+
+
+@only("GET", "HEAD")
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answers 200 if the database answers and no migration is pending, else 503."""
+    state = readiness()
+    return _json(state, status=200 if state["status"] == "ok" else 503)
+
+
+def _json(state: dict[str, Any], *, status: int) -> HttpResponse:
+    return HttpResponse(render_json(state), status=status, content_type=JSON_CONTENT_TYPE)
+
+
+def readiness() -> dict[str, Any]:
+    """Checks the database, the migrations and the apps.
+
+    Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
+    "reason"?: why it is unreachable, "migrations"?: "ok"|"pending", "parts"?: states of the apps}.
+    """
+    try:
+        with deadline(PROBE_SECONDS):
+            pending = _has_pending_migrations()
+            parts = {} if pending else _parts()
+    except Error as error:
+        logger.warning("not ready: the database does not answer: %s", type(error).__name__)
+        return {"status": "unready", "database": "unreachable", **_reason()}
+    return {
+        "status": "unready" if pending else "ok",
+        "database": "ok",
+        "migrations": "pending" if pending else "ok",
+        "parts": parts,
+    }
+
+
+def _reason() -> dict[str, str]:
+    """Returns why the private PostgreSQL is unreachable, if known."""
+    if PRIVATE_DATABASE_URL not in os.environ:
+        return {}
+    reason = postgres.why_away(settings.DATA_DIR)
+    return {"reason": reason} if reason else {}
+
+
+_migrated: set[str] = set()
+
+
+def _has_pending_migrations() -> bool:
+    """Returns whether a migration is pending. A migrated database is not checked again."""
+    name = str(connection.settings_dict["NAME"])
+    if name in _migrated:
+        # It must still answer.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return False
+    executor = MigrationExecutor(connection)
+    pending = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    if not pending:
+        _migrated.add(name)
+    return pending
+
+
+def _parts() -> dict[str, Any]:
+    from jobs.selectors import jobs_state
+    from stats.selectors import snapshot_state
+
+    return {"snapshot": snapshot_state(), "jobs": jobs_state()}
+
+
+# --- Swagger UI -------------------------------------------------------------------------------
+
+# Swagger UI draws its icons from data: URLs.
+POLICY = {**settings.SECURE_CSP, "img-src": [*settings.SECURE_CSP["img-src"], "data:"]}
+
+
+class _WhereEnabled:
+    """Answers 404 unless CODER_SWAGGER_ENABLE is set."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if not settings.SWAGGER_ENABLE:
+            raise Http404
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # APIView's method.
+
+
+@method_decorator(csp_override(POLICY), name="dispatch")
+class SwaggerView(_WhereEnabled, SpectacularSwaggerSplitView):
+    """The page, or with `?script` its script: the policy forbids inline scripts."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    template_name = "coderapi/swagger.html"
+    url = f"{SWAGGER_PATH}/openapi.json"
+    url_self = SWAGGER_PATH
+
+
+class OpenAPIView(_WhereEnabled, PublicDocumentView):
+    """The OpenAPI document of the request's wire, as JSON."""
+
+    document = Document("openapi", lambda: render_json(openapi(wire.current())), public=True)

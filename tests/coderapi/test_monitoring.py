@@ -1,0 +1,120 @@
+"""The alert rules and the dashboard of docs/monitoring."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from coderapi import monitoring
+from coderapi.server.prometheus import ThisServer
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed")
+
+# The series that make each alert fire, in promtool's notation.
+REQUESTS = 'coderapi_http_requests_total{instance="a",'
+COMMITS = 'coderapi_csp_commit_seconds_bucket{instance="a",'
+FIRES_ON: dict[str, dict[str, str]] = {
+    "CoderapiDown": {'up{job="coderapi"}': "0x99"},
+    "CoderapiNoWebProcess": {
+        "coderapi_build_info": "1x99",
+        'process_resident_memory_bytes{role="jobs"}': "1x99",
+    },
+    "CoderapiDatabaseUnreachable": {"coderapi_database_up": "0x99"},
+    "CoderapiListenerDisconnected": {"coderapi_listener_hearing": "0x99"},
+    "CoderapiServerErrors": {
+        f'{REQUESTS}status="200"}}': "0+90x99",
+        f'{REQUESTS}status="503"}}': "0+10x99",
+    },
+    "CoderapiRateLimited": {
+        f'{REQUESTS}status="200"}}': "0+90x99",
+        f'{REQUESTS}status="429"}}': "0+10x99",
+    },
+    "CoderapiReportCommitsSlow": {
+        f'{COMMITS}le="0.5"}}': "0x99",
+        f'{COMMITS}le="1"}}': "0+9x99",
+        f'{COMMITS}le="+Inf"}}': "0+9x99",
+    },
+    "CoderapiReportsFailing": {
+        f'{REQUESTS}operation="report-csp-violations",status="503"}}': "0+1x99"
+    },
+    "CoderapiJobFailing": {'coderapi_job_failing{job_name="j"}': "1x99"},
+    "CoderapiJobLate": {'coderapi_job_late{job_name="j"}': "1x99"},
+    "CoderapiStatsAlarm": {'coderapi_stats_alarm{alarm="latency_high"}': "1x99"},
+}
+
+
+def panels() -> list[dict[str, Any]]:
+    return [each for each in json.loads(monitoring.dashboard())["panels"] if "targets" in each]
+
+
+def promtool(*arguments: str | Path) -> None:
+    command = [str(PROMTOOL), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_metric_has_a_panel() -> None:
+    assert sorted(panel["title"] for panel in panels()) == [
+        metric.name for metric in monitoring.declared_metrics()
+    ]
+
+
+def test_system_metrics_are_those_that_the_server_reads() -> None:
+    families = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in ThisServer(os.getpid()).collect()
+    }
+    assert {metric.name for metric in monitoring.SYSTEM_METRICS} <= families
+
+
+def test_alert_on_an_unknown_metric_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    alert = monitoring.Alert("Typo", "coderapi_no_such_metric > 0", "1m", "warning", "s", "a")
+    monkeypatch.setattr(monitoring, "ALERTS", (alert,))
+    with pytest.raises(KeyError, match="coderapi_no_such_metric"):
+        monitoring.alert_rules()
+
+
+@needs_promtool
+def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    queries = [target["expr"] for panel in panels() for target in panel["targets"]]
+    rules = [
+        {"record": f"panel:{number}", "expr": re.sub(r"\$__rate_interval", "5m", query)}
+        for number, query in enumerate(queries)
+    ]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool("check", "rules", file)
+
+
+@needs_promtool
+def test_every_alert_fires(tmp_path: Path) -> None:
+    rules = tmp_path / "alerts.yml"
+    rules.write_text(monitoring.alert_rules())
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in given.items()],
+            # The alert's labels vary; that one fires is what counts.
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                    "eval_time": "90m",
+                    "exp_samples": [{"labels": "{}", "value": 1}],
+                }
+            ],
+        }
+        for alert, given in FIRES_ON.items()
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": tests}))
+    assert FIRES_ON.keys() == {alert.name for alert in monitoring.ALERTS}
+    promtool("test", "rules", file)
