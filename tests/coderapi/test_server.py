@@ -96,7 +96,7 @@ def test_an_address_is_written_and_reached() -> None:
 
 
 def test_it_serves_runs_jobs_and_leaves_nothing(start: Start) -> None:
-    server = start()
+    server = start("-v")
     assert server.get() == 200
     assert server.get("/readyz") == 200
     server.wait_for_log("Job prune_job_runs: ok")
