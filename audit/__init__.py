@@ -1,13 +1,13 @@
-"""The audit trail: who did what, to whom, when, from which address and in which request.
+"""The audit trail: actor, action, target, time, client address and request of every change.
 
-Whoever changes something calls `services.record` within the same transaction: the change and its
-entry are committed together or not at all. An entry holds the values before and after, and never a
-secret. It names users by value, so that it outlives them.
+A service that changes something calls `services.record` in the same transaction, so the change and
+its entry are committed together or not at all. An entry holds the values before and after, and no
+secret. It stores users by value, so it outlives them.
 
-The table is partitioned by 30 days. PostgreSQL refuses to update or delete an entry; entries go
-when their whole partition is older than CODER_AUDIT_LOGS_RETENTION. `export_audit` and the admin
-write the trail as JSON lines.
+The table has partitions of 30 days. PostgreSQL rejects updates and deletions of entries. A
+partition is dropped when it is older than CODER_AUDIT_LOGS_RETENTION. `export_audit` and the admin
+export the trail as JSON lines.
 
-What it does not do: it does not protect against the owner of the database, who can switch the
-trigger off. A trail that must withstand that person belongs in another system, fed by the export.
+Known limit: the owner of the database can disable the trigger that protects the entries. To protect
+the trail from that account, export it to another system.
 """

@@ -19,17 +19,17 @@ _models: dict[str, type[Model]] = {}
 
 
 def register_target(target_type: str, model: type[Model]) -> None:
-    """Tells of which model the targets of this type are, so that an entry can link to its own."""
+    """Registers the model of a target type, so that entries link to their target."""
     _models[target_type] = model
 
 
-def entries_page(**chosen: object) -> str:
-    """Returns the address of the entries chosen by a filter, such as `person` or `target_id`."""
-    return reverse("admin:audit_entry_changelist", query=chosen)
+def entries_page(**filters: object) -> str:
+    """Returns the address of the entries with these filters, such as `person` or `target_id`."""
+    return reverse("admin:audit_entry_changelist", query=filters)
 
 
 class PersonFilter(TextFilter):
-    """Chooses what a person did, and what was done to them, by their id or their name then."""
+    """Filters entries whose actor or target is a user, by the user's id or name at that time."""
 
     title = parameter_name = "person"
     hint = "username or id"
@@ -56,26 +56,26 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["at", "who", "action", "target", "address"]
+    list_display = ["at", "actor", "action", "target", "address"]
     list_filter = [PersonFilter, ActionFilter, "at"]
     search_fields = ["actor_name", "action", "target_name", "target_id", "request_id"]
     date_hierarchy = "at"
     paginator = BoundedPaginator
-    show_facets = admin.ShowFacets.NEVER  # They would count every entry.
+    show_facets = admin.ShowFacets.NEVER  # Facets count every entry.
     actions = ["export"]
-    fields = ["at", "who", "action", "target", "changes", "address", "request_id"]
+    fields = ["at", "actor", "action", "target", "changes", "address", "request_id"]
 
-    @admin.display(description="who", ordering="actor_name")
-    def who(self, entry: Entry) -> str:
-        """Links to all that this person did."""
-        name = entry.actor_name or "nobody signed in"
+    @admin.display(ordering="actor_name")
+    def actor(self, entry: Entry) -> str:
+        """Links to the entries of the actor."""
+        name = entry.actor_name or "Not signed in"
         if entry.actor_id is None:
             return name
         return format_html('<a href="{}">{}</a>', entries_page(person=entry.actor_id), name)
 
-    @admin.display(description="to whom or what", ordering="target_name")
+    @admin.display(ordering="target_name")
     def target(self, entry: Entry) -> str:
-        """Links to the target's own page."""
+        """Links to the page of the target."""
         if not entry.target_id:
             return entry.target_name or entry.target_type
         name = f"{entry.target_type.replace('_', ' ')} {entry.target_name or entry.target_id}"
@@ -84,9 +84,9 @@ class EntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="before and after")
     def changes(self, entry: Entry) -> str:
-        """Returns a table row for each value that the entry holds."""
+        """Returns a table with a row for each value of the entry."""
         before, after = entry.before or {}, entry.after or {}
-        rows = [(name, _shown(before, name), _shown(after, name)) for name in before | after]
+        rows = [(name, _text(before, name), _text(after, name)) for name in before | after]
         if not rows:
             return "none"
         return format_html(
@@ -105,8 +105,8 @@ class EntryAdmin(ReadOnlyAdmin):
         )
 
 
-def _shown(values: dict[str, Any], name: str) -> str:
-    """Returns a value as people read it: a lifetime in days, a list with commas."""
+def _text(values: dict[str, Any], name: str) -> str:
+    """Formats a value for people, such as a lifetime in days or a list with commas."""
     value = values.get(name)
     if value is None:
         return ""

@@ -12,7 +12,7 @@ from kernel.db.pages import in_pages
 from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
-# PostgreSQL would look at every entry for a DISTINCT.
+# One index step for each action. PostgreSQL would read every entry for a DISTINCT.
 ACTIONS = """
 WITH RECURSIVE found (action) AS (
     SELECT min(action) FROM audit_entry
@@ -26,22 +26,22 @@ SELECT action FROM found WHERE action IS NOT NULL
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
-        """Chooses what the person did, and what was done to the person."""
-        done_to = Q(target_type="user", target_id=str(user_id))
-        return self.filter(Q(actor_id=user_id) | done_to)
+        """Filters entries whose actor or target is the user."""
+        is_target = Q(target_type="user", target_id=str(user_id))
+        return self.filter(Q(actor_id=user_id) | is_target)
 
     def of_name(self, name: str) -> EntryQuerySet:
-        """Chooses the same by the name that the person had at that time."""
+        """Filters entries whose actor or target had this user name at that time."""
         return self.filter(Q(actor_name=name) | Q(target_type="user", target_name=name))
 
     def actions(self) -> list[str]:
-        """Returns the actions that ever were, each found by one step in the index."""
+        """Returns the distinct actions."""
         with connection.cursor() as cursor:
             cursor.execute(ACTIONS)
             return [action for (action,) in cursor.fetchall()]
 
     def json_lines(self) -> Iterator[bytes]:
-        """Yields every entry by id, as a line of JSON."""
+        """Yields the entries as JSON lines, ordered by id."""
         fields = [field.attname for field in self.model._meta.concrete_fields]
         ordered = self.order_by("id").values(*fields)
         for page in in_pages(ordered, after=lambda row: Q(id__gt=row["id"])):
@@ -50,13 +50,13 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class Entry(models.Model):
-    """One thing that somebody did. Append-only: PostgreSQL itself refuses to change or delete it.
+    """One action of a user or a command. PostgreSQL rejects changes and deletions of entries.
 
-    Users are named by value, not by a foreign key, so that an entry outlives the user.
+    Users are stored by value, without a foreign key, so that an entry outlives the user.
     """
 
     id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField()
+    at = models.DateTimeField("time")
     actor_id = models.UUIDField(null=True)
     actor_name = models.CharField(max_length=64, blank=True)
     action = models.CharField(max_length=64)

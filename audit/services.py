@@ -12,11 +12,11 @@ from audit.models import PARTITIONS, Entry
 from kernel.db import connections
 from kernel.telemetry import logs
 
-# PostgreSQL's answer where no partition takes a row.
+# The SQLSTATE of an insert without a matching partition.
 CHECK_VIOLATION = "23514"
 BATCH = 1_000
 
-# Every action that a caller records.
+# All actions that callers record.
 ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.hide_stored"}
@@ -28,7 +28,7 @@ ACTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who does something: a user, or a command where `user_id` is None."""
+    """A user, or a command if `user_id` is None."""
 
     user_id: uuid.UUID | None = None
     name: str = ""
@@ -39,7 +39,7 @@ SYSTEM = Actor(name="system")
 
 
 def actor_of(request: Any) -> Actor:
-    """Returns who sent a request, be it to the API or to a page of the admin."""
+    """Returns the user and address of a request to the API or the admin."""
     user, address = request.user, getattr(request, "client_address", "")
     return Actor(user_id=user.pk, name=getattr(user, "username", ""), address=address)
 
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One of many changes made at once. `before` and `after` hold no secret."""
+    """One of several changes made together. `before` and `after` hold no secret."""
 
     target: Target
     before: dict[str, Any] | None = None
@@ -71,14 +71,14 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> Entry:
-    """Writes an entry with the surrounding transaction. `before` and `after` hold no secret."""
+    """Writes an entry in the current transaction. `before` and `after` hold no secret."""
     return record_all(action, [Change(target, before, after)], actor=actor, now=now)[0]
 
 
 def record_all(
     action: str, changes: Iterable[Change], *, actor: Actor, now: datetime
 ) -> list[Entry]:
-    """Writes one entry for each change with the surrounding transaction."""
+    """Writes one entry for each change in the current transaction."""
     entries = [_entry(action, change, actor=actor, now=now) for change in changes]
     _insert(entries, now)
     return entries
@@ -101,7 +101,7 @@ def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry
 
 
 def _insert(entries: list[Entry], now: datetime) -> None:
-    """Inserts the entries, and makes their partition where it does not exist yet."""
+    """Inserts the entries, and creates their partition if it does not exist."""
     try:
         with transaction.atomic():
             Entry.objects.bulk_create(entries, batch_size=BATCH)
@@ -113,5 +113,5 @@ def _insert(entries: list[Entry], now: datetime) -> None:
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:
-    """Drops the partitions older than `retention`; 0 keeps all. Returns how many went."""
+    """Drops the partitions older than `retention`; 0 keeps all. Returns their number."""
     return len(PARTITIONS.drop_before(now - retention)) if retention else 0

@@ -1,18 +1,18 @@
-"""Deployment: what this deployment is, how it is configured, and whether Coder has a newer release.
+"""Build info, configuration, SSH settings and update check of the deployment.
 
-`selectors` has the answers that follow from settings and one row: `GET /buildinfo`, with an id and
-a web-push key that the first call makes, and `GET /deployment/ssh`. `GET /deployment/config` shows
-Coder's options as `options` renders them, in both wire forms and without secrets; `schema`
-describes them in the OpenAPI document from the same catalogue.
+`selectors` returns the answers that depend on settings and one row: `GET /buildinfo`, with an id
+and a web-push key that the first call creates, and `GET /deployment/ssh`. `GET /deployment/config`
+returns Coder's options as `options` renders them, in both wire formats and without secrets.
+`schema` describes them in the OpenAPI document, from the same catalogue.
 
-`history` records the options of each start when they differ from the newest revision, as a snapshot
-that holds no secret but a keyed digest of it. The admin and `manage.py config_history` compare two
-revisions, and tell which servers run with which one now, so that a server that missed a change is
-seen.
+`history` records the options at startup if they differ from the newest revision. A revision holds
+no secret, only a keyed digest of it. The admin and `manage.py config_history` compare revisions.
+They also show which servers run which revision, so that a server that missed a change is visible.
 
-`updatecheck` asks the release source once a day, within one deadline, and keeps the newest release.
-Requests only read that row.
+`updatecheck` requests the newest release from its source once a day, with a deadline, and stores
+it. `GET /updatecheck` only reads that row. Without a connection to the source, the check is offline
+and retried every hour.
 
-Not done: a change of an option takes a restart, as with Coder's own server, and nothing here can
-change one. The update check does not install anything.
+Known limits: a changed option takes effect after a restart, as in Coder's own server, and options
+cannot be changed here. The update check does not install releases.
 """

@@ -38,24 +38,24 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         hosts = running()
-        found = {"running": hosts, "has_drifted": has_drifted(hosts)}
-        return super().changelist_view(request, {**found, **(extra_context or {})})
+        context = {"running": hosts, "has_drifted": has_drifted(hosts)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     @admin.display(description="options")
     def options(self, revision: ConfigRevision) -> SafeString:
-        """Returns a table row for each option: its name, its value and its source."""
-        lines = ((each.name, each.value, each.source) for each in settings_of(revision))
+        """Returns a table with the name, value and source of each option."""
+        row = "<tr><td>{}</td><td>{}</td><td>{}</td></tr>"
         return format_html(
             "<table><thead><tr><th>Option</th><th>Value</th><th>Set by</th></tr></thead>"
             "<tbody>{}</tbody></table>",
-            format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", lines),
+            format_html_join("", row, settings_of(revision)),
         )
 
     @admin.action(description="Compare the two selected revisions", permissions=["view"])
     def compare(
-        self, request: HttpRequest, chosen: QuerySet[ConfigRevision]
+        self, request: HttpRequest, selected: QuerySet[ConfigRevision]
     ) -> HttpResponse | None:
-        numbers = sorted(chosen.values_list("pk", flat=True)[:3])
+        numbers = sorted(selected.values_list("pk", flat=True)[:3])
         if len(numbers) != 2:
             self.message_user(request, "Select two revisions to compare.", messages.WARNING)
             return None
@@ -65,13 +65,13 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         """Shows the differences between two revisions."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        one = get_object_or_404(ConfigRevision, pk=before)
-        other = get_object_or_404(ConfigRevision, pk=after)
+        old = get_object_or_404(ConfigRevision, pk=before)
+        new = get_object_or_404(ConfigRevision, pk=after)
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
-            "title": f"From {one} to {other}",
+            "title": f"From {old} to {new}",
             "opts": self.opts,
-            "revisions": [one, other],
-            "differences": differences(one, other),
+            "revisions": [old, new],
+            "differences": differences(old, new),
         }
         return TemplateResponse(request, "admin/deployment/configrevision/diff.html", context)

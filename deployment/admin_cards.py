@@ -17,35 +17,37 @@ CHECK_LATE_AFTER = timedelta(days=3)
 def _update(now: datetime) -> list[Line]:
     if not settings.UPDATE_CHECK:
         return [Line("check", "switched off")]
-    known = UpdateCheck.objects.first()
-    if known is None:
+    check = UpdateCheck.objects.first()
+    if check is None:
         return [Line("check", "has not run yet", State.NOTICE)]
-    failure = [Line("last failure", known.error, State.NOTICE)] if known.error else []
-    release = _release() if known.version else Line("newest release", "not known yet", State.NOTICE)
-    return [release, _checked(known.succeeded_at, now), *failure]
+    lines = [_release(check), _checked(check.succeeded_at, now)]
+    if check.error:
+        lines.append(Line("offline", check.error, State.NOTICE))
+    return lines
 
 
-def _release() -> Line:
-    found = update()
-    if found.current:
-        return Line("Coder", f"{found.version} is current", State.GOOD, found.url)
-    return Line("Coder", f"{found.version} is out", State.NOTICE, found.url)
+def _release(check: UpdateCheck) -> Line:
+    if not check.version:
+        return Line("newest release", "not known yet", State.NOTICE)
+    release = update()
+    if release.current:
+        return Line("Coder", f"{release.version} is current", State.GOOD, release.url)
+    return Line("Coder", f"{release.version} is available", State.NOTICE, release.url)
 
 
-def _checked(succeeded: datetime | None, now: datetime) -> Line:
-    late = succeeded is None or now - succeeded > CHECK_LATE_AFTER
-    return Line("checked", since(succeeded, now), State.NOTICE if late else State.PLAIN)
+def _checked(succeeded_at: datetime | None, now: datetime) -> Line:
+    is_late = succeeded_at is None or now - succeeded_at > CHECK_LATE_AFTER
+    return Line("checked", since(succeeded_at, now), State.NOTICE if is_late else State.PLAIN)
 
 
 def _configuration(now: datetime) -> list[Line]:
     newest = ConfigRevision.objects.newest()
-    hosts = running()
-    drift = "differ from one another" if has_drifted(hosts) else "run the same configuration"
     link = reverse("admin:deployment_configrevision_changelist")
-    return [
-        Line("changed", since(newest.recorded_at if newest else None, now), link=link),
-        Line("servers", drift, State.NOTICE if has_drifted(hosts) else State.GOOD, link),
-    ]
+    if has_drifted(running()):
+        servers = Line("servers", "run different configurations", State.NOTICE, link)
+    else:
+        servers = Line("servers", "run the same configuration", State.GOOD, link)
+    return [Line("changed", since(newest.recorded_at if newest else None, now), link=link), servers]
 
 
 register("Configuration", _configuration, order=30)

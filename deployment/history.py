@@ -1,4 +1,4 @@
-"""The history of the configuration: its revisions, their differences, and who runs which now."""
+"""The history of the configuration: revisions, their differences, and the servers that run them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _NAMES = {option.json_path: option.name for option in CATALOGUE if not option.us
 
 
 def warn_of_options() -> None:
-    """Logs the warnings about options, once a start and not in every process."""
+    """Logs the warnings about options, once for each start and not in every process."""
     for warning in settings.OPTIONS.warnings:
         logger.warning("%s", warning)
 
 
-def record_start(found: ConfigSnapshot, *, now: datetime) -> ConfigRevision | None:
-    """Keeps the options of a start. Returns None where the newest revision says the same."""
+def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | None:
+    """Records the options of a start. Returns None if the newest revision has the same options."""
     with transaction.atomic(), transaction_lock("config-history"):
         newest = ConfigRevision.objects.newest()
-        if newest is not None and newest.digest == found.digest:
+        if newest is not None and newest.digest == options.digest:
             return None
         return ConfigRevision.objects.create(
-            digest=found.digest,
+            digest=options.digest,
             host=socket.gethostname()[:255],
             version=settings.VERSION,
             recorded_at=now,
-            values=found.values,
-            sources=found.sources,
-            secrets=found.secrets,
+            values=options.values,
+            sources=options.sources,
+            secrets=options.secrets,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One option that differs between two revisions; of a secret only that it differs."""
+    """One option that differs between two revisions, without the values of secrets."""
 
     name: str
     before: str
@@ -58,67 +58,58 @@ class Difference:
         return f"{self.name}: {self.before or '(empty)'} → {self.after or '(empty)'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One option of a revision; its source is empty where nobody set it."""
-
-    name: str
-    value: str
-    source: str
-
-
-def settings_of(revision: ConfigRevision) -> list[Setting]:
-    """Returns the options that were set, and then the defaults, both in the options' order."""
-    found = [
-        Setting(_NAMES.get(path, path), _shown(revision, path), revision.sources.get(path, ""))
+def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
+    """Returns name, value and source of each option: those that are set, then the defaults."""
+    options = [
+        (_NAMES.get(path, path), _value(revision, path), revision.sources.get(path, ""))
         for path in _paths(revision)
         if path in revision.values or path in revision.secrets
     ]
-    return sorted(found, key=lambda setting: not setting.source)
+    return sorted(options, key=lambda option: not option[2])
 
 
 def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
-    """Returns the differences in the options' order; options unknown to this release come last."""
-    return [found for path in _paths(before, after) for found in _difference(path, before, after)]
+    """Returns the differences in the order of the catalogue, unknown options last."""
+    return [each for path in _paths(before, after) for each in _difference(path, before, after)]
 
 
 def _paths(*revisions: ConfigRevision) -> list[str]:
-    """Returns the paths of all options, this release's first."""
+    """Returns the paths of all options, those of this release first."""
     others = {path for revision in revisions for path in revision.values} - set(_NAMES)
     return [*_NAMES, *sorted(others)]
 
 
 def _difference(path: str, before: ConfigRevision, after: ConfigRevision) -> Iterator[Difference]:
-    old, new = _shown(before, path), _shown(after, path)
+    old, new = _value(before, path), _value(after, path)
     if old != new:
         yield Difference(_NAMES.get(path, path), old, new)
     elif before.secrets.get(path) != after.secrets.get(path):
         yield Difference(_NAMES.get(path, path), old, f"{new}, changed")
 
 
-def _shown(revision: ConfigRevision, path: str) -> str:
+def _value(revision: ConfigRevision, path: str) -> str:
     if path in revision.values:
         return str(revision.values[path])
     return SECRET if path in revision.secrets else ""
 
 
 def running() -> dict[str, list[str]]:
-    """Returns the hosts by the short digest of the configuration that they run.
+    """Returns the hosts that run each configuration, by its short digest.
 
-    Only processes that listen for changes count, which are servers and workers. A command that
-    somebody runs beside them with other settings is no drift.
+    Counts only servers and workers, which listen for changes. A command with other settings is not
+    drift.
     """
     return hosts_by_configuration(replicas())
 
 
-def hosts_by_configuration(found: Iterable[Replica]) -> dict[str, list[str]]:
+def hosts_by_configuration(running: Iterable[Replica]) -> dict[str, list[str]]:
     hosts: dict[str, set[str]] = {}
-    for replica in found:
+    for replica in running:
         if replica.listens and replica.configuration:
             hosts.setdefault(replica.configuration, set()).add(replica.host)
     return {short: sorted(names) for short, names in sorted(hosts.items())}
 
 
 def has_drifted(hosts: dict[str, list[str]]) -> bool:
-    """Tells whether servers run with different configurations at the same time."""
+    """Returns whether servers run different configurations at the same time."""
     return len(hosts) > 1

@@ -1,4 +1,4 @@
-"""Gauges of the update check, for Prometheus."""
+"""Gauges of the update check."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kernel.telemetry import metrics
 
 
 def _update_check_age(now: datetime) -> metrics.Values:
-    known = UpdateCheck.objects.first()
-    if known is None or known.succeeded_at is None:
+    check = UpdateCheck.objects.first()
+    if check is None or check.succeeded_at is None:
         return {}
-    return {(): (now - known.succeeded_at).total_seconds()}
+    return {(): (now - check.succeeded_at).total_seconds()}
 
 
 metrics.database_gauge(
     "coderapi_update_check_age_seconds",
-    "How long ago Coder's newest release was last learnt; absent before the first time.",
+    "Time since the last successful update check; absent before the first.",
     _update_check_age,
 )
 metrics.database_gauge(
     "coderapi_coder_version_current",
-    "1 while no newer release of Coder is known than the one that we speak for, else 0.",
+    "1 while no release of Coder newer than the configured version is known, else 0.",
     lambda now: {(): float(update().current)},
 )

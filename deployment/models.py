@@ -10,7 +10,7 @@ from options.snapshot import SHORT
 
 
 class DeploymentIdentity(models.Model):
-    """The id and the web-push key of this deployment: made once, kept for ever."""
+    """The id and the web-push key of this deployment. They are created once and never change."""
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
     deployment_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -28,9 +28,10 @@ class DeploymentIdentity(models.Model):
 
 
 class UpdateCheck(models.Model):
-    """The newest known release of Coder, and the result of the last look for it.
+    """The newest known release of Coder, and the result of the last update check.
 
-    `source` is a digest of the URL that was asked, which may hold a secret.
+    `source` is a digest of the requested URL, because the URL may contain a secret. `failed_at` is
+    the time of the last failure. `error` is empty unless the last check failed.
     """
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
@@ -48,7 +49,7 @@ class UpdateCheck(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.version or "never succeeded"
+        return self.version or "unknown"
 
 
 class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
@@ -57,9 +58,9 @@ class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
 
 
 class ConfigRevision(models.Model):
-    """The options of a start that differed from the revision before.
+    """The options at a startup that differed from the previous revision.
 
-    Shape: as in `options.snapshot`; no field holds a secret.
+    Shape: as in `options.snapshot`. No field holds a secret.
     """
 
     digest = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""The configuration in the OpenAPI document: its JSON schema, made from the catalogue."""
+"""Builds the JSON schema of the configuration for the OpenAPI document from the catalogue."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
 
-# Levels of the tree that are no group of options.
+# The levels of the tree that are not groups of options.
 _HEADINGS = {
     "": "The values of all options, as a tree. Secrets are empty.",
     "ai": "AI providers for workspaces.",
     "ai.bridge.anthropic": "The connection to Anthropic.",
     "ai.bridge.bedrock": "The connection to Amazon Bedrock.",
     "ai.bridge.openai": "The connection to OpenAI.",
-    "config_ssh": "What clients write into a user's SSH configuration.",
+    "config_ssh": "Settings for a user's SSH configuration.",
     "derp": "Relays for workspace traffic.",
-    "derp.config": "Where the list of relays comes from.",
+    "derp.config": "The source of the list of relays.",
     "http_cookies": "The attributes of cookies.",
     "oauth2": "Sign-in through OAuth 2.0.",
     "rate_limit": "The limits on requests.",
-    "session_lifetime": "How long sessions and tokens last.",
-    "stats_collection": "The figures that are collected.",
+    "session_lifetime": "The lifetimes of sessions and tokens.",
+    "stats_collection": "The collected statistics.",
     "support": "Help for users.",
     "swagger": "The page that shows this document.",
 }
 _GROUPS = {group.json_path: group.description for group in GROUPS if group.json_path}
 
-# It has a group, a default and a flag, and is no secret.
+# An option with a group, a default and a flag that is not secret.
 EXAMPLE = "Max Token Lifetime"
 
 
@@ -68,9 +68,9 @@ class _Leaf:
 
 
 def config_schema(form: WireForm) -> Schema:
-    """Returns the schema of the member `config`: a tree with a leaf for each JSON path."""
+    """Returns the schema of the member `config`, a tree with a leaf for each JSON path."""
     tree: dict[str, Any] = {}
-    for option in _one_for_each_place():
+    for option in _options_by_path():
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
         put(tree, option.json_path, leaf, form=form)
     for path, constant in CONSTANT_LEAVES.items():
@@ -78,13 +78,13 @@ def config_schema(form: WireForm) -> Schema:
     return _object(tree)
 
 
-def _one_for_each_place() -> Iterable[Option]:
-    """Returns the options without old names that share a place with the new one."""
-    places: dict[str, Option] = {}
+def _options_by_path() -> Iterable[Option]:
+    """Returns one option for each JSON path, without old names of an option."""
+    by_path: dict[str, Option] = {}
     for option in CATALOGUE:
-        if option.json_path not in places or not option.use_instead:
-            places[option.json_path] = option
-    return places.values()
+        if option.json_path not in by_path or not option.use_instead:
+            by_path[option.json_path] = option
+    return by_path.values()
 
 
 def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
@@ -110,7 +110,7 @@ def option_schema(form: WireForm) -> Schema:
     sources = [source.value for source in ValueSource]
     members = {
         "name": described(TEXT, "The option's name. No two options share it."),
-        "description": described(TEXT, "What the option does."),
+        "description": described(TEXT, "A description of the option."),
         "required": described(TRUTH, "Always false: every option can be left unset."),
         "flag": described(TEXT, "The command-line flag, without its dashes."),
         "flag_shorthand": described(TEXT, "The flag's one-letter form."),
@@ -123,14 +123,14 @@ def option_schema(form: WireForm) -> Schema:
         ),
         "group": _group_reference("The group of the option.", form),
         "use_instead": described(
-            array_of(ref(OPTION)), "The options to use instead, if this one is an old name."
+            array_of(ref(OPTION)), "The options that replace this one, if it is an old name."
         ),
-        "hidden": described(TRUTH, "True if help does not list the option."),
+        "hidden": described(TRUTH, "Whether help omits the option."),
         "value_source": described(
-            TEXT | {"enum": sources}, "The source that set the value. Empty: none did."
+            TEXT | {"enum": sources}, "The source of the value. Empty for a default."
         ),
     }
-    return _named(members, "An option, with the value that is in force.", form=form)
+    return _named(members, "An option with its current value.", form=form)
 
 
 def group_schema(form: WireForm) -> Schema:
@@ -138,13 +138,13 @@ def group_schema(form: WireForm) -> Schema:
         "parent": _group_reference("The group above.", form),
         "name": described(TEXT, "The group's name."),
         "yaml": described(TEXT, "The key in the YAML file, below that of the group above."),
-        "description": described(TEXT, "What the group's options are about."),
+        "description": described(TEXT, "A description of the group."),
     }
     return _named(members, "A group of options.", form=form)
 
 
 def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
-    """Returns an object that has all members, or only its name where empty ones are left out."""
+    """Returns an object schema. If the wire omits empty members, only the name is required."""
     optional = members.keys() - {"name"} if form.omits_empty else ()
     return object_of(members, description, optional=optional)
 
@@ -154,22 +154,20 @@ def _group_reference(description: str, form: WireForm) -> Schema:
 
 
 def _any_value(form: WireForm) -> Schema:
-    """Returns the schema of a value of any type, each shape once."""
+    """Returns the schema of a value of any type, with each shape once."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
     choices = [CHOICE_MEMBERS] if form.choice_members else []
-    plain = [_without_words(schema) for schema in (*schemas, *choices, NULL)]
-    different = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
-    return described(
-        {"anyOf": different}, "The value, in the option's own type. `null` for a secret."
-    )
+    plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
+    unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
+    return described({"anyOf": unique}, "The value, in the option's own type. `null` for a secret.")
 
 
-def _without_words(schema: Schema) -> Schema:
+def _without_description(schema: Schema) -> Schema:
     return {key: item for key, item in schema.items() if key != "description"}
 
 
 def components(chosen: Wire) -> dict[str, Schema]:
-    """Returns the schemas of the configuration and of an option, with their components, by name."""
+    """Returns, by name, the schemas of the configuration and of an option, with components."""
     form = WIRE_FORMS[chosen.value]
     options = options_document(load({}), wire=chosen.value)
     example = next(option for option in options if option["name"] == EXAMPLE)

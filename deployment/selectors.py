@@ -1,4 +1,4 @@
-"""Facts about this deployment for clients: its build, its identity, SSH for its workspaces."""
+"""Returns facts about the deployment for clients: its build, identity and SSH settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEPARATOR = re.compile(r"[ =]")
 
 
 def external_url() -> str:
-    """Returns the page that describes this release of ours."""
+    """Returns the URL of this release's notes."""
     return f"{PROJECT_URL}/releases/tag/v{settings.VERSION}"
 
 
@@ -44,15 +44,15 @@ def build_info() -> dict[str, object]:
 
 
 def deployment_identity() -> DeploymentIdentity:
-    """Returns the one id and web-push key; the first call makes them under a lock."""
-    found = DeploymentIdentity.objects.first()
-    if found is not None:
-        return found
+    """Returns the id and web-push key. The first call creates them under a lock."""
+    identity = DeploymentIdentity.objects.first()
+    if identity is not None:
+        return identity
     with transaction.atomic(), transaction_lock("deployment-identity"):
-        return DeploymentIdentity.objects.first() or _make()
+        return DeploymentIdentity.objects.first() or _create_identity()
 
 
-def _make() -> DeploymentIdentity:
+def _create_identity() -> DeploymentIdentity:
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(
         serialization.Encoding.DER,
@@ -65,7 +65,7 @@ def _make() -> DeploymentIdentity:
 
 
 def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
-    """Returns the uncompressed point in unpadded base64url, as browsers want it (RFC 8292)."""
+    """Returns the uncompressed point in unpadded base64url. Source: RFC 8292."""
     point = key.public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
@@ -82,8 +82,8 @@ def ssh_config() -> dict[str, object]:
 
 
 def parse_options(items: Iterable[str]) -> dict[str, str]:
-    """Splits each item at its first space or `=`; a later one of the same name wins.
+    """Splits each item at its first space or `=`. The last item with a name wins.
 
-    The configuration refuses an item that has neither.
+    The configuration rejects an item that has neither.
     """
     return dict(_SEPARATOR.split(item, maxsplit=1) for item in items)

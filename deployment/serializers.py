@@ -25,25 +25,22 @@ class BuildInfoSerializer(WireSerializer):
     }
 
     agent_api_version = serializers.CharField(help_text="The version of the agent API.")
-    dashboard_url = serializers.CharField(
-        help_text="The address under which users reach the deployment."
-    )
+    dashboard_url = serializers.CharField(help_text="The URL at which users reach the deployment.")
     deployment_id = serializers.CharField(help_text="The UUID of the deployment. It never changes.")
-    external_url = serializers.CharField(help_text="The address of the release notes.")
+    external_url = serializers.CharField(help_text="The URL of the release notes.")
     provisioner_api_version = serializers.CharField(help_text="The version of the provisioner API.")
     telemetry = serializers.BooleanField(help_text="Whether telemetry is enabled.")
     upgrade_message = serializers.CharField(
-        help_text="The message that the CLI shows when its version differs. Empty: its own."
+        help_text="The message that the CLI shows if its version differs. Empty for its default."
     )
     version = serializers.CharField(
         help_text="The server's version: a semantic version after a `v`."
     )
     webpush_public_key = serializers.CharField(
-        help_text="The key with which browsers subscribe to notifications (VAPID, unpadded "
-        "base64url)."
+        help_text="The key for browser subscriptions to notifications (VAPID, unpadded base64url)."
     )
     workspace_proxy = serializers.BooleanField(
-        help_text="Always false: the server is no workspace proxy."
+        help_text="Always false: the server is not a workspace proxy."
     )
 
 
@@ -64,30 +61,30 @@ class SSHConfigSerializer(WireSerializer):
     )
     ssh_config_options = serializers.DictField(
         child=serializers.CharField(),
-        help_text="Options to add for every workspace, by the name that OpenSSH gives them.",
+        help_text="SSH options for every workspace, by their OpenSSH name.",
     )
 
 
 class UpdateCheckSerializer(WireSerializer):
     component = "codersdk.UpdateCheckResponse"
-    about = "The newest release that is known."
+    about = "The newest known release."
     example = {
         "current": False,
         "url": "https://github.com/coder/coder/releases/tag/v2.29.1",
         "version": "v2.29.1",
     }
 
-    current = serializers.BooleanField(help_text="True if no newer release is known.")
-    url = serializers.CharField(help_text="The address of the newest release's notes.")
+    current = serializers.BooleanField(help_text="Whether no newer release is known.")
+    url = serializers.CharField(help_text="The URL of the newest release's notes.")
     version = serializers.CharField(help_text="The version of the newest release.")
 
 
 class ConfigField(serializers.JSONField):
-    """The tree of values that `options.rendering` makes; the catalogue describes it."""
+    """The tree of values. The schema comes from the catalogue."""
 
 
 class OptionField(serializers.JSONField):
-    """One option, as `options.rendering` makes it; the catalogue describes it."""
+    """One option. The schema comes from the catalogue."""
 
 
 class DeploymentConfigSerializer(WireSerializer):
@@ -96,5 +93,5 @@ class DeploymentConfigSerializer(WireSerializer):
 
     config = ConfigField(help_text="All values, as a tree.")
     options: Any = serializers.ListField(
-        child=OptionField(), help_text="All options, each with its value and the value's source."
+        child=OptionField(), help_text="All options, each with its value and source."
     )

@@ -1,7 +1,10 @@
-"""The update check: looks once a day for Coder's newest release, and compares it with ours.
+"""Requests Coder's newest release once a day, and compares it with the configured version.
 
-All of it has one deadline: name resolution, connecting, redirects and the answer's body. The URL's
-user, password and query may be secret, so neither log, database nor error message has them.
+One deadline covers name resolution, connecting, redirects and the response body. The user, password
+and query of the URL may be secret, so logs, database and error messages do not contain them.
+
+Some deployments lack internet access, so a failed check is not a failed job. The check is then
+offline: it is retried every hour and logged once a day.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -23,7 +26,6 @@ from django.utils.crypto import salted_hmac
 
 from deployment.models import UpdateCheck
 from deployment.selectors import external_url
-from jobs.registry import JobFailedError
 from kernel.db import listener
 
 TOPIC = "update-check"
@@ -31,12 +33,13 @@ DEADLINE_SECONDS = 10.0
 MAX_REDIRECTS = 3
 MAX_ANSWER_BYTES = 1024 * 1024
 
-# Its debug lines have the whole URL.
+# Its debug messages contain the whole URL.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+logger = logging.getLogger(__name__)
 
 
-class UpdateCheckError(JobFailedError):
-    """The newest release could not be learnt; the text says why, for the log."""
+class UpdateCheckError(Exception):
+    """The source has not returned a release. The message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Update:
 
 
 def update() -> Update:
-    """Returns the answer of `GET /updatecheck`: our own version while nothing newer is known."""
+    """Returns the answer of `GET /updatecheck`: our own version until a release is known."""
     known = UpdateCheck.objects.first() if settings.UPDATE_CHECK else None
     if known is None or not known.version:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
@@ -59,7 +62,7 @@ def update() -> Update:
 
 
 def is_current(own: str, newest: str) -> bool:
-    """Tells whether `own`, cut at its first - or +, is at least `newest`, by semantic version."""
+    """Returns whether `own`, cut at its first - or +, is at least `newest`, by semantic version."""
     return semver.Version.parse(_release(own)) >= semver.Version.parse(newest.removeprefix("v"))
 
 
@@ -67,20 +70,28 @@ def _release(version: str) -> str:
     return version.removeprefix("v").partition("-")[0].partition("+")[0]
 
 
-def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int:
-    """Asks the release source and keeps its answer. Returns 1 for a new release, else 0.
+def check_interval() -> timedelta:
+    """Returns the interval between checks: a day, or an hour while the last check has failed."""
+    is_offline = UpdateCheck.objects.exclude(error="").exists()
+    return timedelta(hours=1) if is_offline else timedelta(days=1)
 
-    Raises: UpdateCheckError, after noting it: the release that was known before stays.
+
+def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int:
+    """Requests the newest release and stores it. Returns 1 for a new release, else 0.
+
+    A failure is stored and logged once a day. The release that was known before stays.
     """
     known = UpdateCheck.objects.get_or_create(only=True)[0]
     url = settings.UPDATE_CHECK_URL
     source = salted_hmac("update-check", url, algorithm="sha256").hexdigest()
     try:
-        answer = _ask(url, etag=known.etag if known.source == source else "", seconds=seconds)
-        return _keep(known, answer, source, now)
+        answer = _fetch(url, etag=known.etag if known.source == source else "", seconds=seconds)
+        return _store(known, answer, source, now)
     except UpdateCheckError as error:
+        if known.failed_at is None or known.failed_at.date() < now.date():
+            logger.warning("The update check is offline: %s", error)
         UpdateCheck.objects.update(failed_at=now, error=str(error)[:512])
-        raise
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +101,11 @@ class _Answer:
     body: bytes
 
 
-def _ask(url: str, *, etag: str, seconds: float) -> _Answer:
-    """Returns the answer of the source, or raises UpdateCheckError once the time is over.
+def _fetch(url: str, *, etag: str, seconds: float) -> _Answer:
+    """Returns the answer of the source. Raises: UpdateCheckError, also after the deadline.
 
-    The request runs in a thread of its own, because a resolver, or a source that sends its headers
-    byte by byte, would hold up the caller for as long as it likes.
+    The request runs in another thread, because the deadline cannot stop a slow resolver or a source
+    that sends its headers byte by byte.
     """
     headers = {
         "Accept": "application/vnd.github+json, application/json",
@@ -108,14 +119,14 @@ def _ask(url: str, *, etag: str, seconds: float) -> _Answer:
     )
     request.start()
     try:
-        found = answers.get(timeout=seconds)
+        answer = answers.get(timeout=seconds)
     except Empty:
-        found = _too_late(seconds)
-    if isinstance(found, str):
-        raise UpdateCheckError(f"{_shown(url)} {found}")
-    if found.status not in {200, 304}:
-        raise UpdateCheckError(f"{_shown(url)} answered {found.status}")
-    return found
+        answer = _too_late(seconds)
+    if isinstance(answer, str):
+        raise UpdateCheckError(f"{_redacted(url)} {answer}")
+    if answer.status not in {200, 304}:
+        raise UpdateCheckError(f"{_redacted(url)} answered {answer.status}")
+    return answer
 
 
 def _too_late(seconds: float) -> str:
@@ -123,7 +134,7 @@ def _too_late(seconds: float) -> str:
 
 
 def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str:
-    """Returns the answer at the end of all redirects, or a problem."""
+    """Returns the answer after all redirects, or an error message."""
     deadline = time.monotonic() + seconds
     try:
         with urllib3.PoolManager(retries=False) as http:
@@ -150,7 +161,7 @@ def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str
 
 
 def _credentials(url: str) -> dict[str, str]:
-    """Returns the header for the user and password of the URL, which urllib3 does not send."""
+    """Returns the header for the credentials of the URL, which urllib3 does not send itself."""
     userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     return dict(urllib3.make_headers(basic_auth=unquote(userinfo))) if at else {}
 
@@ -164,18 +175,18 @@ def _body(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     return body
 
 
-def _shown(url: str) -> str:
+def _redacted(url: str) -> str:
     """Returns the URL without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _keep(known: UpdateCheck, answer: _Answer, source: str, now: datetime) -> int:
+def _store(known: UpdateCheck, answer: _Answer, source: str, now: datetime) -> int:
     before = known.version
     if answer.status == 200:
         known.version, known.url = parse_release(answer.body)
         known.etag, known.source = answer.etag, source
-    known.succeeded_at, known.failed_at, known.error = now, None, ""
+    known.succeeded_at, known.error = now, ""
     with transaction.atomic():
         known.save()
         listener.announce(TOPIC)
@@ -183,9 +194,9 @@ def _keep(known: UpdateCheck, answer: _Answer, source: str, now: datetime) -> in
 
 
 def parse_release(body: bytes) -> tuple[str, str]:
-    """Returns the version and page of a release, from GitHub's answer for the latest one.
+    """Returns the version and URL of the release in GitHub's answer.
 
-    Raises: UpdateCheckError for anything else.
+    Raises: UpdateCheckError for an answer that is not a release.
     """
     try:
         release = orjson.loads(body)

@@ -39,12 +39,12 @@ class BuildInfoView(PublicDocumentView):
 
 
 def _deployment_config() -> bytes:
-    chosen = wire.current()
-    found = {
-        "config": config_document(settings.CONFIGURATION, wire=chosen.value),
-        "options": options_document(settings.CONFIGURATION, wire=chosen.value),
+    form = wire.current().value
+    document = {
+        "config": config_document(settings.CONFIGURATION, wire=form),
+        "options": options_document(settings.CONFIGURATION, wire=form),
     }
-    return render_json(DeploymentConfigSerializer(found).data)
+    return render_json(DeploymentConfigSerializer(document).data)
 
 
 class DeploymentConfigView(DocumentView):
@@ -54,9 +54,8 @@ class DeploymentConfigView(DocumentView):
     @operation(
         "Get deployment config",
         tag="General",
-        description="Returns the configuration that is in force: all values as a tree, and all "
-        "options with the source of each value. Secrets are left out. Needs the role owner or "
-        "auditor.",
+        description="Returns the current configuration: all values as a tree, and all options with "
+        "the source of each value. Secrets are omitted. Needs the role owner or auditor.",
         answers={200: DeploymentConfigSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -69,8 +68,8 @@ class SSHConfigView(DocumentView):
     @operation(
         "SSH Config",
         tag="General",
-        description="Returns what clients write into a user's SSH configuration, so that `ssh` "
-        "finds workspaces.",
+        description="Returns the settings that clients write to a user's SSH configuration for "
+        "workspaces.",
         answers={200: SSHConfigSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -88,8 +87,8 @@ class UpdateCheckView(PublicDocumentView):
     @operation(
         "Update check",
         tag="General",
-        description="Says whether a newer release of Coder is known. The server looks for one once "
-        "in a while, not during this request. No session token is needed.",
+        description="Returns whether a newer release of Coder is known. The server checks for one "
+        "once a day, not during this request. No session token is needed.",
         answers={200: UpdateCheckSerializer},
     )
     def get(self, request: Request) -> HttpResponse:

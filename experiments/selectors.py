@@ -1,4 +1,4 @@
-"""Coder's experiments: the known ones, those that are safe, and those that are enabled."""
+"""Coder's known, safe and enabled experiments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 ALL_SAFE = "*"
-# The experiments that `*` enables: none in the release that we speak for.
+# The experiments that `*` enables. The configured Coder release has none.
 SAFE: tuple[str, ...] = ()
 KNOWN = frozenset(
     {
@@ -27,20 +27,20 @@ def safe_experiments() -> list[str]:
 
 
 def enabled_experiments() -> list[str]:
-    """Returns the names that CODER_EXPERIMENTS enables, in its order, `*` replaced."""
-    return expanded(settings.EXPERIMENTS, safe=SAFE)
+    """Returns the names that CODER_EXPERIMENTS enables, in order, with `*` expanded."""
+    return expand(settings.EXPERIMENTS, safe=SAFE)
 
 
-def expanded(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
-    """Returns the names in lower case, each once, in order; unknown ones are kept."""
-    found: list[str] = []
+def expand(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
+    """Returns the unique names in lower case and in order, including unknown ones."""
+    expanded: list[str] = []
     for name in names:
-        found += safe if name == ALL_SAFE else [name.lower()]
-    return list(dict.fromkeys(found))
+        expanded += safe if name == ALL_SAFE else [name.lower()]
+    return list(dict.fromkeys(expanded))
 
 
 def warn_of_unknown_experiments() -> None:
-    """Logs enabled experiments that Coder does not know, once a start."""
+    """Logs enabled experiments that Coder does not know. Call it once at startup."""
     for name in enabled_experiments():
         if name not in KNOWN:
             logger.warning("CODER_EXPERIMENTS: %r is not a known experiment", name)

@@ -3,16 +3,29 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from experiments.selectors import enabled_experiments, safe_experiments
-from experiments.serializers import ExperimentField
 from kernel.http import wire
 from kernel.http.documents import Document
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 from kernel.http.views import DocumentView
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "description": "The name of an experiment. Expect unknown names.",
+        "examples": ["example"],
+    },
+    component_name="codersdk.Experiment",
+)
+class ExperimentField(serializers.CharField):
+    """An open enumeration: enabled names may be unknown."""
+
 
 NAMES: Any = serializers.ListSerializer(child=ExperimentField())
 
@@ -23,8 +36,7 @@ class EnabledExperimentsView(DocumentView):
     @operation(
         "Get enabled experiments",
         tag="General",
-        description="Lists the experiments that are enabled (`CODER_EXPERIMENTS`). Names that the "
-        "server does not know are listed too.",
+        description="Lists the enabled experiments (`CODER_EXPERIMENTS`), including unknown names.",
         answers={200: NAMES},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -41,7 +53,7 @@ class SafeExperimentsView(DocumentView):
         "Get safe experiments",
         tag="General",
         description="Lists the experiments that are safe to enable: those that `*` in "
-        "`CODER_EXPERIMENTS` stands for.",
+        "`CODER_EXPERIMENTS` enables.",
         answers={200: NAMES},
     )
     def get(self, request: Request) -> HttpResponse:

@@ -1,19 +1,19 @@
-"""Work that runs by the clock, on any number of hosts, each time once.
+"""Scheduled jobs that run once on any number of hosts.
 
-An app registers plain functions of `now` in its module `jobs`; `registry` finds them at the start.
-`worker` gives every job a thread of its own, so that none waits behind another. `selectors` say
-when a job is due: regular slots are multiples of the interval since 1970, so that every worker
-names the same one, and a failed run is tried again after a growing pause. `services` runs a job.
+An app registers plain functions of `now` in its module `jobs`, and `registry` discovers them at
+startup. `worker` runs each job in its own thread, so that no job waits for another. `selectors`
+compute when a job is due. Regular slots are multiples of the interval since 1970, so every worker
+computes the same slots. A failed run is retried after a growing delay. `services` run a job.
 
-Two things keep runs apart. The row of a run is unique for (job, slot), so one worker alone begins
-a slot. An advisory lock, on a connection of its own, keeps runs of different slots from meeting.
-When the process of a run dies, its lock goes with its connection, and the next look marks the run
-as failed.
+Two mechanisms prevent concurrent runs. The row of a run is unique for (job, slot), so only one
+worker starts a slot. An advisory lock, on a separate connection, prevents runs of different slots
+from overlapping. When the process of a run dies, its lock is released with its connection, and the
+next check marks the run as failed.
 
-A job has `within`, the time that a run may take. A run past it, or a job whose next run has not
-ended in time, is late: `/readyz`, the admin's home and the gauge `coderapi_job_late` say so.
+A run that exceeds the job's `max_duration` is late, and so is a job whose next run has not finished
+in time. `/readyz`, the admin's home page and the gauge `coderapi_job_late` show it.
 
-Not done here: a late run is not ended by force, because Python cannot end a thread. A job bounds
-its own waits, by a deadline for its requests or a time-out for its statements. Slots that were
-missed are not made up for, because every job works on all that is there.
+Known limits: a late run is not stopped, because Python cannot stop a thread. A job limits its own
+waits with deadlines and statement timeouts. Missed slots are not run later, because every run
+processes all pending work.
 """

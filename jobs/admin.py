@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from jobs.models import JobRun, JobRunQuerySet
+from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, badge, time_column
-from kernel.humanize import duration
 
 STATES = {"ok": State.GOOD, "failed": State.BAD, "running": State.NOTICE}
 MAX_ERROR = 120
@@ -22,14 +22,23 @@ class StateFilter(admin.SimpleListFilter):
         return [(name, name) for name in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
-        runs, chosen = cast("JobRunQuerySet", queryset), self.value()
-        return runs.in_state(chosen) if chosen in STATES else runs
+        runs, state = cast("JobRunQuerySet", queryset), self.value()
+        return runs.in_state(state) if state in STATES else runs
 
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
-    list_display = ["job", "slot", "started", "took", "run_state", "short_error", "rows", "host"]
-    fields = [("job", "run_state"), ("slot", "started", "took"), ("rows", "host"), "error"]
+    list_display = [
+        "job",
+        "slot",
+        "started",
+        "duration",
+        "run_state",
+        "short_error",
+        "rows",
+        "host",
+    ]
+    fields = [("job", "run_state"), ("slot", "started", "duration"), ("rows", "host"), "error"]
     list_filter = [StateFilter, "job"]
     search_fields = ["job", "error", "host"]
     date_hierarchy = "started_at"
@@ -37,8 +46,8 @@ class JobRunAdmin(ReadOnlyAdmin):
     started = time_column("started_at", "started")
 
     @admin.display
-    def took(self, run: JobRun) -> str:
-        return duration(run.finished_at - run.started_at) if run.finished_at else "-"
+    def duration(self, run: JobRun) -> str:
+        return humanize.duration(run.finished_at - run.started_at) if run.finished_at else "-"
 
     @admin.display(description="state")
     def run_state(self, run: JobRun) -> str:

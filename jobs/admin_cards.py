@@ -23,21 +23,21 @@ def _lines(now: datetime) -> list[Line]:
 
 def _line(job: Job, run: JobRun | None, *, due: datetime, now: datetime) -> Line:
     name = job.name
-    following = format_html("next {}", since(due, now)) if due > now else "due now"
+    next_run = format_html("next {}", since(due, now)) if due > now else "due now"
     link = f"{reverse('admin:jobs_jobrun_changelist')}?job={name}"
     if run is None:
-        return Line(name, format_html("never ran, {}", following), State.NOTICE, link)
-    begun = since(run.started_at, now)
-    late = selectors.is_late(job, run, now=now)
+        return Line(name, format_html("never ran, {}", next_run), State.NOTICE, link)
+    started = since(run.started_at, now)
+    is_late = selectors.is_late(job, run, now=now)
     if run.state == "running":
-        text = format_html("runs, begun {}", begun)
-        return Line(name, text, State.BAD if late else State.PLAIN, link)
+        text = format_html("running, started {}", started)
+        return Line(name, text, State.BAD if is_late else State.PLAIN, link)
     if run.failed:
         error = run.error[:MAX_ERROR_CHARACTERS]
-        text = format_html("failed {}, {}: {}", begun, following, error)
+        text = format_html("failed {}, {}: {}", started, next_run, error)
         return Line(name, text, State.BAD, link)
-    text = format_html("ran {}, {}", begun, following)
-    return Line(name, text, State.BAD if late else State.GOOD, link)
+    text = format_html("ran {}, {}", started, next_run)
+    return Line(name, text, State.BAD if is_late else State.GOOD, link)
 
 
 register("Jobs", _lines, order=50)

@@ -13,29 +13,29 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
         return self.filter(finished_at=None)
 
     def in_state(self, state: str) -> JobRunQuerySet:
-        """Chooses the runs whose `state` is this word."""
+        """Filters runs by their `state`."""
         if state == "running":
             return self.unfinished()
         failed = ~models.Q(error="")
         return self.filter(failed if state == "failed" else ~failed).exclude(finished_at=None)
 
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
-        """Leaves out runs in the future, of a clock that was ahead: they would hide all since."""
+        """Skips runs in the future: after a clock was ahead, they would hide current runs."""
         return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")
 
 
 class JobRun(models.Model):
-    """One run of a job. The constraint lets one worker alone begin the run of a slot."""
+    """One run of a job. The constraint allows only one worker to start the run of a slot."""
 
     job = models.CharField(max_length=100)
-    slot = models.DateTimeField(help_text="The moment that the run stands for.")
+    slot = models.DateTimeField(help_text="The scheduled time of the run.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     rows = models.BigIntegerField(
-        null=True, blank=True, help_text="How many rows it wrote or removed."
+        null=True, blank=True, help_text="The number of rows written or deleted."
     )
     error = models.TextField(blank=True, default="", db_default="")
-    host = models.CharField(max_length=255, help_text="Where it ran: host and process.")
+    host = models.CharField(max_length=255, help_text="The host and process of the run.")
 
     objects = JobRunQuerySet.as_manager()
 

@@ -1,4 +1,4 @@
-"""The jobs that exist. An app registers its own in its module `jobs`, found at the start."""
+"""The registered jobs. An app registers its jobs in its module `jobs`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# An interval that a setting decides is asked for each time.
+# A callable is called for each schedule, because settings may change the interval.
 type Interval = timedelta | Callable[[], timedelta]
 
 
 class JobError(Exception):
-    """A job that cannot be registered or found; the message names it."""
+    """A job cannot be registered or found. The message names it."""
 
 
 class JobFailedError(Exception):
-    """A failure that the job foresaw: the message says all, without a traceback."""
+    """An expected failure of a job. It is logged without a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A plain function of `now` with its name, its interval and the time that it may take.
+    """A function of `now` with its name and its schedule.
 
-    `run` returns how many rows it wrote or removed, or None where that says nothing. It runs
-    outside a transaction, may be killed at any point and is run again, so it must be repeatable.
+    `run` returns how many rows it wrote or deleted, or None if it counts none. It runs outside a
+    transaction. It may be killed at any point and run again, so it must be idempotent. A run that
+    exceeds `max_duration` is late.
     """
 
     name: str
     every: Interval
     run: Callable[[datetime], int | None]
-    within: timedelta = timedelta(minutes=10)
+    max_duration: timedelta = timedelta(minutes=10)
     enabled: Callable[[], bool] = lambda: True
 
     def interval(self) -> timedelta:
@@ -40,7 +41,7 @@ _jobs: dict[str, Job] = {}
 
 
 def register(job: Job) -> Job:
-    """Adds the job to those that run, and returns it. Raises: JobError when the name is taken."""
+    """Registers the job and returns it. Raises: JobError if the name is registered already."""
     if job.name in _jobs:
         raise JobError(f"There are two jobs named {job.name!r}.")
     _jobs[job.name] = job
@@ -48,14 +49,14 @@ def register(job: Job) -> Job:
 
 
 def all_jobs() -> list[Job]:
-    """Lists every job, by name."""
+    """Returns all jobs, sorted by name."""
     return [_jobs[name] for name in sorted(_jobs)]
 
 
 def find(name: str) -> Job:
-    """Returns the job of that name. Raises: JobError when there is none."""
+    """Returns the job with that name. Raises: JobError if there is none."""
     try:
         return _jobs[name]
     except KeyError:
-        known = ", ".join(sorted(_jobs))
-        raise JobError(f"There is no job named {name!r}; there are {known}.") from None
+        names = ", ".join(sorted(_jobs))
+        raise JobError(f"There is no job named {name!r}. The jobs are {names}.") from None

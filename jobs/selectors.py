@@ -1,7 +1,7 @@
-"""Reads of the runs: what ran, what is due next, what is late.
+"""Queries runs: the newest, the next and the late ones.
 
-A regular slot is a multiple of the interval since 1970, so that every worker names the same one. A
-failed run is followed by a slot of its own, which every worker computes from the failed run's row.
+A regular slot is a multiple of the interval since 1970, so that every worker computes the same
+slots. The slot of a retry is computed from the row of the failed run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTED_FAILURES = 8
 
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
-    """Lists every enabled job with its next slot, the earliest first."""
+    """Returns every enabled job with its next slot, earliest first."""
     slots = [
         (upcoming_slot(job.name, every=job.interval(), now=now), job)
         for job in registry.all_jobs()
@@ -34,24 +34,24 @@ def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
 
 
 def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
-    """Returns the job's next slot; it is due when it is not after now.
+    """Returns the job's next slot. It is due unless it is in the future.
 
-    Runs in the future, of a clock that was ahead, hold nothing up.
+    Ignores runs in the future, which a clock that was ahead left behind.
     """
     newest = JobRun.objects.of(job).filter(slot__lte=now).order_by("-slot")[:COUNTED_FAILURES]
     return next_slot(list(newest), every=every, now=now)
 
 
 def slot_of(moment: datetime, *, every: timedelta) -> datetime:
-    """Returns the regular slot that the moment lies in."""
+    """Returns the regular slot that contains the moment."""
     interval = max(every, MIN_INTERVAL)
     return EPOCH + (moment - EPOCH) // interval * interval
 
 
 def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> datetime:
-    """Returns the slot to run next; it is due when it is not after now. `runs`: newest first.
+    """Returns the next slot. It is due unless it is in the future. `runs`: newest first.
 
-    Slots that were missed are not made up for: only the newest of them counts.
+    If several slots were missed, only the newest runs.
     """
     current = slot_of(now, every=every)
     if not runs:
@@ -64,41 +64,31 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
 
 
 def failures_of(runs: Sequence[JobRun]) -> int:
-    """Counts the runs that failed since the last one that did not."""
+    """Counts the failed runs since the last one that did not fail."""
     return next((count for count, run in enumerate(runs) if not run.failed), len(runs))
 
 
 def retry_delay(failures: int) -> timedelta:
-    """Returns the pause after so many failures in a row."""
+    """Returns the delay after this number of consecutive failures."""
     doublings = min(max(failures, 1), COUNTED_FAILURES) - 1
     return min(MAX_RETRY, FIRST_RETRY * (1 << doublings))
 
 
 def newest_runs(now: datetime) -> dict[str, JobRun]:
-    """Returns the newest run of every job that has run, by the job's name."""
+    """Returns the newest run of each job, by name."""
     return {run.job: run for run in JobRun.objects.newest_of_each_job(now)}
 
 
 def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:
-    """Tells whether a run takes longer than the job has, or the next one has not ended in time.
+    """Returns whether the run exceeds its maximum duration, or the next one is overdue.
 
-    `run` is the job's newest. A job that never ran is not late: nobody knows since when it is due.
+    `run` is the job's newest. A job without runs is not late, because its start is unknown.
     """
     if run is None or not job.enabled():
         return False
     if run.finished_at is None:
-        return now - run.started_at > job.within
-    return now - run.finished_at > job.interval() + job.within
-
-
-def late_jobs(now: datetime) -> dict[str, bool]:
-    """Tells of each job that has run whether it is late, by name."""
-    newest = newest_runs(now)
-    return {
-        job.name: is_late(job, newest[job.name], now=now)
-        for job in registry.all_jobs()
-        if job.name in newest
-    }
+        return now - run.started_at > job.max_duration
+    return now - run.finished_at > job.interval() + job.max_duration
 
 
 def jobs_state(now: datetime | None = None) -> dict[str, Any]:

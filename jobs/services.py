@@ -1,4 +1,4 @@
-"""Runs jobs, each at most once a slot, and keeps account of it."""
+"""Runs jobs, at most once for each slot, and records their runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from kernel.telemetry.logs import scrub
 
 logger = logging.getLogger(__name__)
 
-ABANDONED = "The process that ran it ended before the job did."
+ABANDONED = "The process ended before the job finished."
 MAX_ERROR_CHARACTERS = 4000
-KEPT = timedelta(days=30)
+RUN_RETENTION = timedelta(days=30)
 
 
 @contextmanager
 def job_lock(name: str) -> Iterator[bool]:
-    """Takes the job's lock until the end of the block, and yields whether it was free.
+    """Tries to acquire the job's lock until the end of the block. Yields whether it succeeded.
 
-    It tells, too, whether a run's process still lives. It is no fence, since it goes with its
-    connection: the fence is the row of the slot.
+    A free lock also means that no process is running the job. The lock is released when its
+    connection is lost, so it is not enough: the row of the slot prevents a second run.
     """
     with connect_directly() as connection:
         row = connection.execute(
@@ -41,9 +41,9 @@ def job_lock(name: str) -> Iterator[bool]:
 
 
 def run_if_due(job: Job, now: datetime) -> JobRun | None:
-    """Runs the job if a slot of it is due, and returns the finished run.
+    """Runs the job if it is due, and returns the finished run.
 
-    Returns None when nothing is due, or another process has it.
+    Returns None if it is not due or another process runs it.
     """
     fail_abandoned_runs(now, job=job.name)
     slot = upcoming_slot(job.name, every=job.interval(), now=now)
@@ -53,20 +53,20 @@ def run_if_due(job: Job, now: datetime) -> JobRun | None:
 
 
 def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun | None:
-    """Runs the job and returns the finished run. Without a slot the run stands for now.
+    """Runs the job and returns the finished run. The default slot is now.
 
-    Returns None when another process runs the job or has had the slot. What the job raises is
-    logged and kept in the row.
+    Returns None if another process runs the job or has run the slot. Exceptions of the job are
+    logged and stored in the run.
     """
-    with job_lock(job.name) as mine:
-        if not mine:
+    with job_lock(job.name) as acquired:
+        if not acquired:
             return None
-        run = _begin(job, now, slot=slot or now)
-        return run and _carry_out(job, run, now)
+        run = _create_run(job, now, slot=slot or now)
+        return run and _execute(job, run, now)
 
 
-def _begin(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
-    """Makes the row that stands for the run. Returns None when the slot has one."""
+def _create_run(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
+    """Creates the row of the run. Returns None if the slot has one already."""
     host = f"{socket.gethostname()}:{os.getpid()}"[:255]
     try:
         with transaction.atomic():
@@ -75,60 +75,60 @@ def _begin(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
         return None
 
 
-def _carry_out(job: Job, run: JobRun, now: datetime) -> JobRun:
-    begun = time.monotonic()
+def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
+    started = time.monotonic()
     try:
         run.rows = job.run(now)
     except JobFailedError as error:
         logger.warning("Job %s failed: %s", job.name, error, extra={"job": job.name})
         run.error = scrub(str(error) or "It failed.")[:MAX_ERROR_CHARACTERS]
     except Exception as error:
-        trace = None if is_unavailable(error) else error
-        sentence = str(error).partition("\n")[0]
+        exc_info = None if is_unavailable(error) else error
+        reason = str(error).partition("\n")[0]
         logger.error(
-            "Job %s failed: %s", job.name, sentence, extra={"job": job.name}, exc_info=trace
+            "Job %s failed: %s", job.name, reason, extra={"job": job.name}, exc_info=exc_info
         )
         run.error = scrub(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARACTERS]
-    lasted = time.monotonic() - begun
-    run.finished_at = now + timedelta(seconds=lasted)
+    seconds = time.monotonic() - started
+    run.finished_at = now + timedelta(seconds=seconds)
     _finish(run)
-    metrics.count(run, seconds=lasted)
+    metrics.count(run, seconds=seconds)
     return run
 
 
 def _finish(run: JobRun) -> None:
-    # NUL may come with an error's text, and PostgreSQL takes none.
+    # PostgreSQL rejects NUL in texts.
     run.error = run.error.replace("\0", "")
-    written = (
+    updated = (
         JobRun.objects.unfinished()
         .filter(pk=run.pk)
         .update(finished_at=run.finished_at, rows=run.rows, error=run.error)
     )
-    if not written:
-        logger.warning("Job %s ended after its run had been given up", run.job)
-        return
-    logger.info("Job %s: %s", run.job, run.state, extra={"job": run.job, "rows": run.rows})
+    if not updated:
+        logger.warning("Job %s finished after its run was marked as failed", run.job)
+    elif not run.failed:
+        logger.debug("Job %s: ok", run.job, extra={"job": run.job, "rows": run.rows})
 
 
 def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
-    """Marks unfinished runs as failed if nobody runs them any more. Returns how many.
+    """Marks unfinished runs without a process as failed. Returns their number.
 
-    Only those of one job, if it is named.
+    With `job`, only runs of that job.
     """
     unfinished = JobRun.objects.unfinished()
-    found = unfinished.of(job) if job else unfinished
+    selected = unfinished.of(job) if job else unfinished
     marked = 0
-    for name in found.order_by("job").values_list("job", flat=True).distinct():
-        with job_lock(name) as mine:
-            if mine:
+    for name in selected.order_by("job").values_list("job", flat=True).distinct():
+        with job_lock(name) as acquired:
+            if acquired:
                 marked += unfinished.of(name).update(finished_at=now, error=ABANDONED)
     return marked
 
 
 def prune_runs(now: datetime) -> int:
-    """Removes old runs, but never the newest of a job. Returns how many."""
-    # Also those of jobs that are no longer there, which nobody else looks after.
+    """Deletes old runs, except the newest of each job. Returns their number."""
+    # Include runs of jobs that no longer exist, which no worker checks.
     fail_abandoned_runs(now)
     newest = JobRun.objects.newest_of_each_job(now).values("pk")
-    old = JobRun.objects.filter(started_at__lt=now - KEPT).exclude(pk__in=newest)
+    old = JobRun.objects.filter(started_at__lt=now - RUN_RETENTION).exclude(pk__in=newest)
     return old.delete()[0]

@@ -1,4 +1,4 @@
-"""The worker: a thread for every job, each of which runs its job whenever it is due."""
+"""The worker: runs every job in its own thread whenever it is due."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ from kernel.loops import Backoff, repeat
 
 logger = logging.getLogger(__name__)
 
-# Another worker's failure or a changed interval moves the next slot, so it is looked at this often.
+# The longest wait before the next slot is computed again. A failure on another worker or a changed
+# interval moves it.
 MAX_SECONDS = 30.0
-# Another process runs what is due here.
+# The wait while another process runs the due slot.
 BUSY_SECONDS = 1.0
 
 
 class Outage:
-    """Says once for all jobs that the database is away, and once that it is back."""
+    """Logs once for all jobs that the database is unavailable, and once that it is back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lasts = False
+        self._active = False
 
-    def noticed(self, error: Exception) -> None:
+    def begin(self, error: Exception) -> None:
         with self._lock:
-            if not self._lasts:
+            if not self._active:
                 logger.warning("Jobs wait for the database: %s", str(error).partition("\n")[0])
-            self._lasts = True
+            self._active = True
 
-    def over(self) -> None:
+    def end(self) -> None:
         with self._lock:
-            if self._lasts:
+            if self._active:
                 logger.info("The database serves the jobs again")
-            self._lasts = False
+            self._active = False
 
 
 def work(stop: threading.Event) -> None:
-    """Runs all jobs until the event is set. Then runs under way have their own time to end."""
+    """Runs all jobs until the event is set. Then waits for runs, each up to its `max_duration`."""
     outage = Outage()
     jobs = registry.all_jobs()
-    # Daemons: at the end of its time a run is left, and must not keep the process alive.
+    # Daemon threads, so that a run that exceeds its time does not keep the process alive.
     threads = [
         threading.Thread(
             target=_work_on, args=(job, stop, outage), name=f"job-{job.name}", daemon=True
@@ -60,52 +61,52 @@ def work(stop: threading.Event) -> None:
     for thread in threads:
         thread.start()
     stop.wait()
-    asked = time.monotonic()
+    stopped = time.monotonic()
     for job, thread in zip(jobs, threads, strict=True):
-        thread.join(max(0.0, asked + job.within.total_seconds() - time.monotonic()))
+        thread.join(max(0.0, stopped + job.max_duration.total_seconds() - time.monotonic()))
         if thread.is_alive():
-            logger.warning("Job %s is left: it has not ended within %s", job.name, job.within)
+            logger.warning("Job %s is abandoned after %s", job.name, job.max_duration)
 
 
 def _work_on(job: Job, stop: threading.Event, outage: Outage) -> None:
-    # A job that holds its connection for long takes none from the others.
+    # Outside the pool, a long job does not occupy a pooled connection.
     leave_pool()
     keep_running(job, stop=stop, outage=outage)
     connection.close()
 
 
 def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = None) -> int:
-    """Runs the job whenever it is due until the event is set. Returns how many runs went well.
+    """Runs the job whenever it is due until the event is set. Returns the number of good runs.
 
-    While the database is away it tries again, less and less often.
+    While the database is unavailable, retries with a growing delay.
     """
     outage = outage or Outage()
     backoff = Backoff(first=0.5, longest=MAX_SECONDS)
-    went_well = 0
+    succeeded = 0
 
     def turn() -> float:
-        nonlocal went_well
+        nonlocal succeeded
         try:
             run = run_if_due(job, timezone.now())
-            went_well += run is not None and not run.failed
+            succeeded += run is not None and not run.failed
             seconds = seconds_to_next(job)
         except (DatabaseError, psycopg.Error) as error:
-            outage.noticed(error)
+            outage.begin(error)
             connection.close()
             return backoff.after(0)
-        outage.over()
+        outage.end()
         backoff.failures = 0
         close_old_connections()
         return seconds
 
     repeat(turn, every=MAX_SECONDS, stop=stop)
-    return went_well
+    return succeeded
 
 
 def seconds_to_next(job: Job) -> float:
-    """Returns how long to wait before the job is looked at again."""
+    """Returns the wait before the job's next slot is computed again."""
     if not job.enabled():
         return MAX_SECONDS
     now = timezone.now()
-    left = (upcoming_slot(job.name, every=job.interval(), now=now) - now).total_seconds()
-    return min(MAX_SECONDS, left) if left > 0 else BUSY_SECONDS
+    seconds = (upcoming_slot(job.name, every=job.interval(), now=now) - now).total_seconds()
+    return min(MAX_SECONDS, seconds) if seconds > 0 else BUSY_SECONDS

@@ -1,25 +1,30 @@
-"""Deployment stats: what agents report, kept, added up, and shown as of any moment.
+"""Deployment stats: ingests agent rows, rolls them up, and shows the deployment at any moment.
 
-Raw rows are the truth (`AgentStat`, in hourly partitions). Everything else is built from them in
-one place and can be thrown away and built again (`rebuild_stats`):
+Raw rows (`AgentStat`, in hourly partitions) are the source of truth. Everything else is derived
+from them in one place and can be deleted and built again (`rebuild_stats`):
 
-    rows → COPY → AgentStat, each row once    what came in
-                → StaleMinute, one mark for each minute of them    what must be built again
-    builder: takes marks away → builds those minutes, their hour, the newest row of each agent
-    collector: builder, then one snapshot
+    rows → COPY → AgentStat, each row once    the raw data
+                → StaleMinute, a mark for each minute of the rows    what must be built again
+    builder: deletes marks → builds those minutes, their hour, the newest row of each agent
+    collector: runs the builder, then takes one snapshot
 
-Nothing is ever added to a sum or taken from it, so a row that is late, repeated or erased is no
-special case: its minute is marked. Marks are only inserted, so writers never wait for each other.
-A row is known by its id and its time; those that come again count once.
+The code never adds to a stored sum. A late, repeated or erased row only marks its minute, and the
+builder computes that minute again. Writers only insert marks, so they never wait for each other.
+The id and the time of a row identify it. Duplicates count once.
 
-An hour closes when its end and its last building are older than CODERAPI_STATS_RAW_RETENTION. Then
-its raw rows are dropped and its rollups stay; later rows of it are refused. So a month of old rows
-can be imported at once, is rolled up, gets snapshots (`backfill`), and is dropped a day later.
+An hour closes when its end and its last build are older than CODERAPI_STATS_RAW_RETENTION. Then
+its raw rows are dropped, its rollups stay, and later rows of that hour are rejected. So a month of
+old rows can be imported at once: it is rolled up, gets snapshots (`backfill`), and a day later its
+raw rows are dropped.
 
-The rooms: `ingest` (rows on their way in), `rollups` (hours, the builder), `history` (points,
-charts). `figures` reads a window, `services` take snapshots, `jobs` says when.
+The rooms: `ingest` (parsing and storing rows), `rollups` (hours, the builder), `history` (points,
+charts). `statistics` computes the statistics of a window, `services` takes snapshots, and `jobs`
+schedules them.
 
-What it does not do yet: tell a row that comes again with another time (coderd makes ids at random,
-and nothing but a look into every hour would find it), nor rows of closed hours (that would need
-sums that can be added to), nor the states that workspaces had before they were first reported.
+Known limits:
+
+* A row that arrives again with another time counts twice. coderd makes ids at random, so finding it
+  would take a search through every hour.
+* Rows of closed hours are rejected. Accepting them would need sums that can be added to.
+* The state of a workspace before its first report is unknown.
 """

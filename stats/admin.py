@@ -16,7 +16,7 @@ from django.utils.text import Truncator
 from jobs.models import JobRun
 from kernel import humanize
 from kernel.admin import ReadOnlyAdmin, State, ValuesFilter, badge, time_column
-from stats.alarms import alarms
+from stats.alarms import alarms_on
 from stats.history.charts import DEFAULT_RANGE, RANGES, charts
 from stats.jobs import COLLECT
 from stats.models import Snapshot, WorkspaceState, WorkspaceStateQuerySet
@@ -25,8 +25,8 @@ NEWEST_RUNS = 20
 MAX_ERROR = 120
 
 
-def _written(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
-    """Makes a column of the list that shows a figure as people write it."""
+def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
+    """Makes a column that formats the field for people."""
 
     @admin.display(description=name, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
@@ -35,13 +35,13 @@ def _written(field: str, write: Callable[[Any], str], name: str) -> Callable[[An
     return column
 
 
-def _state(field: str) -> Callable[[Any, Snapshot], str]:
-    """Makes a column for a state of which a backfilled snapshot knows nothing."""
+def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
+    """Makes a column for a workspace state that is unknown in backfilled snapshots."""
 
     @admin.display(description=field, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
-        known = snapshot.source != Snapshot.Source.BACKFILL
-        return humanize.count(getattr(snapshot, field)) if known else "unknown"
+        is_known = snapshot.source != Snapshot.Source.BACKFILL
+        return humanize.count(getattr(snapshot, field)) if is_known else "unknown"
 
     return column
 
@@ -50,25 +50,16 @@ def _state(field: str) -> Callable[[Any, Snapshot], str]:
 class SnapshotAdmin(ReadOnlyAdmin):
     change_list_template = "admin/stats/snapshot/change_list.html"
     list_display = [
-        "collected",
-        "running",
-        "stopped_then",
-        "building_then",
-        "pending_then",
-        "failed_then",
-        "received",
-        "sent",
-        "p50",
-        "p95",
-        "rows",
+        *("collected", "running", "stopped_state", "building_state", "pending_state"),
+        *("failed_state", "received", "sent", "p50", "p95", "rows"),
     ]
     fields = [
         ("collected", "aggregated_from"),
-        ("running", "stopped_then", "building_then", "pending_then", "failed_then"),
+        ("running", "stopped_state", "building_state", "pending_state", "failed_state"),
         "sessions",
         ("received", "sent"),
         ("p50", "p95"),
-        ("rows", "source", "method", "took"),
+        ("rows", "source", "method", "duration"),
         "build_version",
         "configuration_hash",
     ]
@@ -77,52 +68,52 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
     def collected(self, snapshot: Snapshot) -> str:
-        # With seconds: there may be two snapshots a minute.
+        # With seconds, because there are several snapshots a minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
-    stopped_then = _state("stopped")
-    building_then = _state("building")
-    pending_then = _state("pending")
-    failed_then = _state("failed")
+    stopped_state = _state_column("stopped")
+    building_state = _state_column("building")
+    pending_state = _state_column("pending")
+    failed_state = _state_column("failed")
 
     @admin.display
     def sessions(self, snapshot: Snapshot) -> str:
         return ", ".join(f"{kind} {n:,}" for kind, n in snapshot.session_counts.items())
 
-    received = _written("rx_bytes", humanize.size, "received")
-    sent = _written("tx_bytes", humanize.size, "sent")
-    p50 = _written("latency_p50", humanize.milliseconds, "p50")
-    p95 = _written("latency_p95", humanize.milliseconds, "p95")
-    rows = _written("row_count", humanize.count, "rows")
-    took = _written("duration_ms", humanize.milliseconds, "took")
+    received = _column("rx_bytes", humanize.size, "received")
+    sent = _column("tx_bytes", humanize.size, "sent")
+    p50 = _column("latency_p50", humanize.milliseconds, "p50")
+    p95 = _column("latency_p95", humanize.milliseconds, "p95")
+    rows = _column("row_count", humanize.count, "rows")
+    duration = _column("duration_ms", humanize.milliseconds, "duration")
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.timelines)
-        own = path("timelines/", view, name="stats_snapshot_timelines")
-        return [own, *super().get_urls()]
+        return [path("timelines/", view, name="stats_snapshot_timelines"), *super().get_urls()]
 
     def timelines(self, request: HttpRequest) -> HttpResponse:
-        """Shows charts of a range of history, alarms, and the newest runs."""
+        """Shows the charts of a range, the alarms that are on, and the newest runs."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = request.GET.get("range", DEFAULT_RANGE)
-        chosen = asked if asked in RANGES else DEFAULT_RANGE
+        selected = request.GET.get("range")
+        if selected not in RANGES:
+            selected = DEFAULT_RANGE
         now = timezone.now()
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Timelines",
             "opts": self.opts,
             "ranges": list(RANGES),
-            "chosen": chosen,
-            "charts": charts(chosen, now=now),
-            "alarms": [alarm for alarm in alarms(now) if alarm.on],
+            "selected": selected,
+            "charts": charts(selected, now=now),
+            "alarms": alarms_on(now),
             "runs": newest_runs(),
         }
         return TemplateResponse(request, "admin/stats/snapshot/timelines.html", context)
 
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
-    """Returns the collector's newest runs, and how long each took; None while it runs."""
+    """Returns the collector's newest runs, each with its duration, or None while it is running."""
     runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 
@@ -143,8 +134,8 @@ class StateFilter(admin.SimpleListFilter):
         return [(word, word) for word in WorkspaceState.WORDS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        states, chosen = cast("WorkspaceStateQuerySet", queryset), self.value()
-        return states.in_state(chosen) if chosen else states
+        states, word = cast("WorkspaceStateQuerySet", queryset), self.value()
+        return states.in_state(word) if word else states
 
 
 @admin.register(WorkspaceState)
@@ -153,15 +144,8 @@ class WorkspaceStateAdmin(ReadOnlyAdmin):
     list_filter = [StateFilter, "transition"]
     search_fields = ["workspace_id", "error"]
     fields = [
-        "workspace_id",
-        "state",
-        "error",
-        "transition",
-        "build_number",
-        "job_started",
-        "job_canceled",
-        "job_completed",
-        "changed",
+        *("workspace_id", "state", "error", "transition", "build_number"),
+        *("job_started", "job_canceled", "job_completed", "changed"),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WorkspaceState]:

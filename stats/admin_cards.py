@@ -6,21 +6,20 @@ from django.urls import reverse
 
 from kernel.admin import Line, State, register
 from kernel.humanize import count, since
-from stats.alarms import alarms
+from stats.alarms import alarms_on
 from stats.models import WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state
 
-# A snapshot that is older than so many intervals says that nobody takes them.
-LATE_AFTER = 3
+# A snapshot that is older than this number of intervals is late.
+LATE_AFTER_INTERVALS = 3
 
 
 def _stats(now: datetime) -> list[Line]:
-    state = snapshot_state(now)
     page = reverse("admin:stats_workspacestate_changelist")
     known = WorkspaceState.objects.filter(deleted=False).count()
     failed = WorkspaceState.objects.in_state("failed").count()
     return [
-        _newest_snapshot(state["collected_at"] if state else None, now),
+        _newest_snapshot(now),
         Line("workspaces known", count(known), link=page),
         Line(
             "workspaces failed",
@@ -34,14 +33,16 @@ def _stats(now: datetime) -> list[Line]:
 
 def _alarms(now: datetime) -> list[Line]:
     link = reverse("admin:stats_snapshot_timelines")
-    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms(now) if alarm.on]
+    return [Line("alarm", alarm.text, State.NOTICE, link) for alarm in alarms_on(now)]
 
 
-def _newest_snapshot(taken: datetime | None, now: datetime) -> Line:
-    late = taken is None or now - taken > LATE_AFTER * refresh_interval()
-    state = State.NOTICE if late else State.GOOD
+def _newest_snapshot(now: datetime) -> Line:
+    state = snapshot_state(now)
+    collected_at = state["collected_at"] if state else None
+    is_late = not collected_at or now - collected_at > LATE_AFTER_INTERVALS * refresh_interval()
     link = reverse("admin:stats_snapshot_changelist")
-    return Line("newest snapshot", since(taken, now), state, link)
+    status = State.NOTICE if is_late else State.GOOD
+    return Line("newest snapshot", since(collected_at, now), status, link)
 
 
 register("Deployment stats", _stats, order=40)

@@ -1,18 +1,19 @@
-"""Alarms for the operator: snapshots that stop, sessions that vanish, slow connections."""
+"""Alarms for the operator: missing snapshots, vanished sessions, high latency."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 
+from kernel.humanize import duration
 from stats.models import Snapshot
 from stats.selectors import refresh_interval, snapshots_so_far
 
 MAX_INTERVALS_MISSED = 4
-# So many snapshots in a row without a session are too many.
+# Sessions have vanished after this number of snapshots in a row without one.
 SNAPSHOTS = 10
 
 
@@ -26,51 +27,43 @@ class Alarm:
 
 
 def newest_snapshots(now: datetime) -> list[Snapshot]:
-    """Returns as many snapshots as alarms look at, the newest first."""
+    """Returns the snapshots that alarms depend on, newest first."""
     return list(snapshots_so_far(now)[:SNAPSHOTS])
 
 
-def alarms(now: datetime, *, newest: Sequence[Snapshot] | None = None) -> list[Alarm]:
-    """Judges the newest snapshots by the operator's limits. Returns every alarm, on or off."""
-    return judge(
-        newest_snapshots(now) if newest is None else newest,
-        now=now,
-        interval=refresh_interval(),
-        p95_limit_ms=settings.STATS_P95_ALARM_MS,
-    )
-
-
-def judge(
-    newest: Sequence[Snapshot], *, now: datetime, interval: timedelta, p95_limit_ms: float
-) -> list[Alarm]:
-    """Judges the newest snapshots, the newest first. Returns every alarm, on or off.
-
-    Units: `p95_limit_ms` milliseconds; 0 is no limit.
-    """
+def alarms(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
+    """Returns every alarm, on or off, for the newest snapshots, newest first."""
     return [
-        _missing(newest, now=now, interval=interval),
-        _silent(newest),
-        _slow(newest, limit_ms=p95_limit_ms),
+        _missing(newest, now=now),
+        _sessions_vanished(newest),
+        _slow(newest, limit_ms=settings.STATS_P95_ALARM_MS),
     ]
 
 
-def _missing(newest: Sequence[Snapshot], *, now: datetime, interval: timedelta) -> Alarm:
+def alarms_on(now: datetime) -> list[Alarm]:
+    """Returns the alarms that are on."""
+    return [alarm for alarm in alarms(newest_snapshots(now), now=now) if alarm.on]
+
+
+def _missing(newest: Sequence[Snapshot], *, now: datetime) -> Alarm:
     if not newest:
         return Alarm("snapshot_missing", on=True, text="No snapshot has been taken yet.")
     age = now - newest[0].collected_at
-    text = f"The newest snapshot is of {newest[0].collected_at:%Y-%m-%d %H:%M:%S} UTC."
-    return Alarm("snapshot_missing", on=age > MAX_INTERVALS_MISSED * interval, text=text)
+    text = f"The newest snapshot was taken at {newest[0].collected_at:%Y-%m-%d %H:%M:%S} UTC."
+    return Alarm("snapshot_missing", on=age > MAX_INTERVALS_MISSED * refresh_interval(), text=text)
 
 
-def _silent(newest: Sequence[Snapshot]) -> Alarm:
-    silent = len(newest) >= SNAPSHOTS and all(
+def _sessions_vanished(newest: Sequence[Snapshot]) -> Alarm:
+    vanished = len(newest) >= SNAPSHOTS and all(
         snapshot.running and not any(snapshot.session_counts.values()) for snapshot in newest
     )
-    text = f"No session in {SNAPSHOTS} snapshots, though workspaces run."
-    return Alarm("sessions_vanished", on=silent, text=text)
+    period = duration(SNAPSHOTS * refresh_interval())
+    text = f"Workspaces run, but no session for {period}. Are agent rows arriving?"
+    return Alarm("sessions_vanished", on=vanished, text=text)
 
 
 def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:
+    """Returns the alarm of high latency. Units: ms; a limit of 0 turns it off."""
     p95 = newest[0].latency_p95 if newest else -1
     text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
     return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

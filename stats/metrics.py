@@ -1,4 +1,4 @@
-"""The newest snapshot, its alarms and the builder's lag as figures for Prometheus."""
+"""Gauges of the newest snapshot, its alarms and the lag of the builder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from functools import lru_cache
 
 from kernel.telemetry.metrics import Values, database_gauge
 from stats.alarms import alarms, newest_snapshots
-from stats.figures import STATES
 from stats.models import Snapshot
 from stats.selectors import rollup_lag, snapshot_state
+from stats.statistics import STATES
 
 
 @lru_cache(maxsize=1)
 def _newest(now: datetime) -> list[Snapshot]:
-    """Reads snapshots once for all figures of a scrape, which ask with the same moment."""
+    """Reads snapshots once for all gauges of a scrape, which have the same `now`."""
     return newest_snapshots(now)
 
 
 def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Values]:
-    """Applies `read` to the newest snapshot; before the first one there is no figure."""
+    """Applies `read` to the newest snapshot. Before the first snapshot the gauge is absent."""
     return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
@@ -31,7 +31,7 @@ def _age(now: datetime) -> Values:
 
 database_gauge(
     "coderapi_snapshot_age_seconds",
-    "How long ago the newest snapshot of deployment stats was taken; absent before the first.",
+    "Age of the newest snapshot of deployment stats; absent before the first.",
     _age,
 )
 database_gauge(
@@ -48,13 +48,13 @@ database_gauge(
 )
 database_gauge(
     "coderapi_stats_traffic_bytes",
-    "Bytes of the window.",
+    "Bytes in the window.",
     _of_newest(lambda newest: {("received",): newest.rx_bytes, ("sent",): newest.tx_bytes}),
     labels=["direction"],
 )
 database_gauge(
     "coderapi_stats_latency_milliseconds",
-    "Latency in the window; -1 where none was measured.",
+    "Latency in the window; -1 if none was measured.",
     _of_newest(lambda newest: {("0.5",): newest.latency_p50, ("0.95",): newest.latency_p95}),
     labels=["quantile"],
 )
@@ -65,17 +65,17 @@ database_gauge(
 )
 database_gauge(
     "coderapi_stats_snapshot_seconds",
-    "How long taking the newest snapshot took.",
+    "Duration of taking the newest snapshot.",
     _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
 )
 database_gauge(
     "coderapi_stats_rollup_lag_seconds",
-    "How long ago the newest minute that is rolled up began; -1 without one.",
+    "Age of the newest minute that is rolled up; -1 if there is none.",
     lambda now: {(): rollup_lag(now)},
 )
 database_gauge(
     "coderapi_stats_alarm",
     "1 while an alarm is on, else 0.",
-    lambda now: {(alarm.name,): float(alarm.on) for alarm in alarms(now, newest=_newest(now))},
+    lambda now: {(alarm.name,): float(alarm.on) for alarm in alarms(_newest(now), now=now)},
     labels=["alarm"],
 )

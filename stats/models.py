@@ -6,7 +6,7 @@ from django.db.models import Case, Q, Value, When
 
 
 class SessionCounts(models.Model):
-    """Numbers of sessions by kind, as an agent reported them."""
+    """The session counts of an agent's report, by kind."""
 
     session_count_vscode = models.BigIntegerField(default=0)
     session_count_jetbrains = models.BigIntegerField(default=0)
@@ -18,11 +18,11 @@ class SessionCounts(models.Model):
 
 
 class AgentStat(SessionCounts):
-    """One report of one agent. Partitioned by the hour of `created_at`, dropped by whole hours.
+    """One report of one agent. Partitioned by the hour of `created_at`.
 
-    PostgreSQL computes `latency_bucket` (the migration has the formula): the bucket of a latency
-    above 0, else NULL.
-    Units: latency in milliseconds, -1 where none was measured.
+    PostgreSQL computes `latency_bucket` (the migration has the formula). It is NULL unless the
+    latency is above 0.
+    Units: latency in milliseconds, -1 if none was measured.
     """
 
     pk = models.CompositePrimaryKey("created_at", "id")
@@ -53,9 +53,9 @@ class AgentStat(SessionCounts):
 
 
 class StaleMinute(models.Model):
-    """A mark: what is built of this minute is no longer what its rows say.
+    """A mark: the rows of this minute have changed since its rollup was built.
 
-    `rows_went` says that rows were removed, so that the newest row of an agent may be gone, too.
+    `rows_went` is true if rows were deleted. Then the newest row of an agent may be deleted too.
     """
 
     minute = models.DateTimeField(db_index=True)
@@ -66,10 +66,10 @@ class StaleMinute(models.Model):
 
 
 class Rollup(models.Model):
-    """All rows of one minute or one hour, added up. Traffic is that of rows with a latency.
+    """The sums of all rows of one minute or one hour. Traffic counts only rows with a latency.
 
-    Of the latency histogram, `counts` has the number of rows in each of `buckets`. An hour that is
-    `closed` has no raw rows any more, and is never built again.
+    The latency histogram has `counts[i]` rows in bucket `buckets[i]`. The raw rows of a `closed`
+    hour are dropped, and it is never built again.
     """
 
     class Span(models.IntegerChoices):
@@ -103,9 +103,9 @@ class NewestAgentStat(SessionCounts):
 
 
 _STARTED, _CANCELED, _COMPLETED = (
-    Q(**{f"job_{what}_at__isnull": False}) for what in ("started", "canceled", "completed")
+    Q(**{f"job_{event}_at__isnull": False}) for event in ("started", "canceled", "completed")
 )
-# By the rules that the figures count by; of two that hold, the first is the word.
+# The same rules as in `stats.statistics`. The first rule that matches gives the word.
 _WORDS = {
     "deleted": Q(deleted=True) | Q(transition="delete", error="") & _COMPLETED & ~_CANCELED,
     "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
@@ -119,7 +119,7 @@ _WORDS = {
 
 class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
     def with_word(self) -> WorkspaceStateQuerySet:
-        """Adds `word`, the state in one word."""
+        """Annotates each workspace with its state as `word`."""
         whens = [When(condition, then=Value(word)) for word, condition in _WORDS.items()]
         word = Case(*whens, default=Value("unknown"), output_field=models.CharField())
         return self.annotate(word=word)
@@ -129,7 +129,7 @@ class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
 
 
 class WorkspaceState(models.Model):
-    """One workspace: its newest build, and the provisioner job of that build."""
+    """The newest build of one workspace, and that build's provisioner job."""
 
     WORDS = tuple(_WORDS)
 
@@ -163,16 +163,17 @@ class WorkspaceState(models.Model):
 
 
 class Snapshot(models.Model):
-    """The deployment's figures at one moment, over the window (aggregated_from, collected_at].
+    """The deployment's statistics at one moment, over the window (aggregated_from, collected_at].
 
-    A snapshot of the past that is `backfilled` knows nothing of workspaces but which reported.
-    Units: traffic in bytes; latency in milliseconds, -1 where none was measured.
+    A snapshot with source `backfill` only knows which workspaces reported; it counts them as
+    running.
+    Units: traffic in bytes; latency in milliseconds, -1 if none was measured.
     Shape: `session_counts` {kind: count}.
     """
 
     class Method(models.TextChoices):
         EXACT = "exact"
-        HISTOGRAM = "histogram"
+        HISTOGRAM = "histogram", "Estimated"
 
     class Source(models.TextChoices):
         REPORTS = "reports"
@@ -190,7 +191,7 @@ class Snapshot(models.Model):
     latency_p50 = models.FloatField()
     latency_p95 = models.FloatField()
     session_counts = models.JSONField()
-    method = models.CharField(max_length=16, choices=Method)
+    method = models.CharField("percentiles", max_length=16, choices=Method)
     source = models.CharField(max_length=16, choices=Source, default=Source.REPORTS)
     row_count = models.BigIntegerField()
     duration_ms = models.FloatField()

@@ -1,8 +1,8 @@
-"""Removes what is too old, and the rows of a person who is erased.
+"""Deletes expired stats, and the rows of an erased person.
 
-Raw rows go by whole hours, once these are closed. Rollups of minutes go after a quarter: those of
-hours tell the rest. Snapshots are thinned. They go, and rollups with them, after
-CODERAPI_STATS_RETENTION.
+Raw rows are dropped by whole hours, after the hour has closed. Minute rollups are deleted after 90
+days; hour rollups cover older history. Snapshots are thinned. Snapshots and hour rollups are
+deleted after CODERAPI_STATS_RETENTION.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from users.models import User
 WEEK = timedelta(days=7)
 QUARTER = timedelta(days=90)
 FIVE_MINUTES = timedelta(minutes=5)
-# Of snapshots that are older than the first, one is kept in each span of the second: the newest.
+# (age, span): of the snapshots older than the age, only the newest in each span is kept.
 THINNED = ((WEEK, FIVE_MINUTES), (QUARTER, HOUR))
 
 _THIN = """
@@ -33,9 +33,9 @@ DELETE FROM stats_snapshot WHERE id IN (
         SELECT id, row_number() OVER (
             PARTITION BY date_bin(%(span)s, collected_at, TIMESTAMPTZ '1970-01-01T00:00:00Z')
             ORDER BY collected_at DESC
-        ) AS place
+        ) AS rank
         FROM stats_snapshot WHERE collected_at >= %(since)s AND collected_at < %(until)s
-    ) AS ranked WHERE place > 1
+    ) AS ranked WHERE rank > 1
 )
 """
 _DELETE_MINUTES = """
@@ -50,50 +50,49 @@ RETURNING date_trunc('minute', created_at, 'UTC')
 
 
 def finest_step(moment: datetime, *, now: datetime) -> timedelta:
-    """Returns the shortest step that history still tells truly as far back as that moment."""
+    """Returns the shortest step of history for which thinning leaves no gaps at that moment."""
     steps = (step for age, step in reversed(THINNED) if moment < now - age)
     return next(steps, timedelta(minutes=1))
 
 
 def prune_stats(now: datetime) -> int:
-    """Removes what is too old. Returns the number of hours and rows that went."""
-    return close_hours(now) + _forget_agents() + thin_snapshots(now) + _delete_old(now)
+    """Deletes expired stats. Returns the number of deleted hours and rows."""
+    return close_hours(now) + _prune_agents() + _thin_snapshots(now) + _delete_expired(now)
 
 
 @transaction.atomic
-def _forget_agents() -> int:
-    """Forgets the newest rows of agents that no moment can be asked for any more."""
-    # The builder may be at an hour that is older than those which are there now.
+def _prune_agents() -> int:
+    """Deletes the newest rows of agents whose raw rows are all dropped."""
+    # The builder may be building an hour older than those that exist now.
     with transaction_lock(ONE_BUILDER):
         hours = AGENT_STATS.starts()
         agents = NewestAgentStat.objects.all()
         return (agents.filter(created_at__lt=hours[0]) if hours else agents).delete()[0]
 
 
-def thin_snapshots(now: datetime) -> int:
-    """Keeps one snapshot a span of those that are old. Returns how many went."""
-    gone = 0
+def _thin_snapshots(now: datetime) -> int:
+    deleted = 0
     with connection.cursor() as cursor:
         since = EPOCH
         for age, span in reversed(THINNED):
             until = floor(now - age, span)
             values: dict[str, Any] = {"span": span, "since": since, "until": until}
             cursor.execute(_THIN, values)
-            gone, since = gone + cursor.rowcount, until
-    return gone
+            deleted, since = deleted + cursor.rowcount, until
+    return deleted
 
 
-def _delete_old(now: datetime) -> int:
+def _delete_expired(now: datetime) -> int:
     retention = settings.STATS_RETENTION
     with connection.cursor() as cursor:
         cursor.execute(_DELETE_MINUTES, [now - min(QUARTER, retention or QUARTER)])
-        gone: int = cursor.rowcount
+        deleted: int = cursor.rowcount
     if retention:
         oldest = now - retention
         hours = Rollup.objects.filter(start__lt=oldest - HOUR, span=Rollup.Span.HOUR, closed=True)
-        gone += Snapshot.objects.filter(collected_at__lt=oldest).delete()[0]
-        gone += hours.delete()[0]
-    return gone
+        deleted += Snapshot.objects.filter(collected_at__lt=oldest).delete()[0]
+        deleted += hours.delete()[0]
+    return deleted
 
 
 @transaction.atomic
@@ -106,7 +105,7 @@ def _erase_rows(user: User) -> None:
 
 AGENT_ROWS = Part(
     what="agent rows",
-    fate="deleted: figures that are built from then on are without them",
+    fate="deleted, and left out of statistics computed afterwards",
     rows=lambda user: AgentStat.objects.filter(user_id=user.pk),
     outlives=True,
     erase=_erase_rows,

@@ -30,11 +30,11 @@ class ConnectionLatencySerializer(WireSerializer):
     example = {"p50": 18.5, "p95": 121.0}
 
     p50 = serializers.FloatField(
-        source="latency_p50", help_text="The median in milliseconds. -1: none was measured."
+        source="latency_p50", help_text="The median in milliseconds, or -1 if none was measured."
     )
     p95 = serializers.FloatField(
         source="latency_p95",
-        help_text="The 95th percentile in milliseconds. -1: none was measured.",
+        help_text="The 95th percentile in milliseconds, or -1 if none was measured.",
     )
 
 
@@ -51,12 +51,12 @@ class WorkspacesSerializer(WireSerializer):
         "tx_bytes": 48_318_382_080,
     }
 
-    building = serializers.IntegerField(help_text="Workspaces whose newest build is under way.")
+    building = serializers.IntegerField(help_text="Workspaces whose newest build is running.")
     connection_latency_ms = ConnectionLatencySerializer(
         source="*", help_text="The latency of connections to workspaces in the period."
     )
     failed = serializers.IntegerField(help_text="Workspaces whose newest build ended in an error.")
-    pending = serializers.IntegerField(help_text="Workspaces whose newest build has not begun.")
+    pending = serializers.IntegerField(help_text="Workspaces whose newest build has not started.")
     running = serializers.IntegerField(help_text="Workspaces that are started.")
     rx_bytes = serializers.IntegerField(help_text="The bytes received in the period.")
     stopped = serializers.IntegerField(help_text="Workspaces that are stopped.")
@@ -65,7 +65,7 @@ class WorkspacesSerializer(WireSerializer):
 
 class DeploymentStatsSerializer(WireSerializer):
     component = "codersdk.DeploymentStats"
-    about = "The figures of the deployment at one time, and of the minutes before it."
+    about = "The statistics of the deployment at one time, and of the minutes before it."
     example = {
         "aggregated_from": "2026-01-20T13:44:29Z",
         "collected_at": "2026-01-20T13:59:29Z",
@@ -73,13 +73,13 @@ class DeploymentStatsSerializer(WireSerializer):
     }
 
     aggregated_from = serializers.DateTimeField(
-        help_text="The beginning of the period that traffic and latency are about."
+        help_text="The start of the period for traffic and latency."
     )
     collected_at = serializers.DateTimeField(
-        help_text="The time when the figures were taken, and the end of that period."
+        help_text="The time of the snapshot, and the end of that period."
     )
     next_update_at = serializers.SerializerMethodField(
-        help_text="The time when newer figures are due. Ask again then, not before."
+        help_text="The time when the next snapshot is due. Do not request again before it."
     )
     session_count = SessionCountSerializer(
         source="session_counts", help_text="The sessions that were open when agents last reported."
@@ -94,30 +94,28 @@ class DeploymentStatsSerializer(WireSerializer):
         return serializers.DateTimeField().to_representation(due)
 
 
-def _word_field(said: str, *words: str, **options: Any) -> serializers.CharField:
-    """Makes a field for one of these words, without the list that a choice puts in the schema."""
+def _word_field(help_text: str, *words: str, **options: Any) -> serializers.CharField:
+    """Makes a field for one of the words, without the separate enum that ChoiceField declares."""
     schema: Any = {"const": words[0]} if len(words) == 1 else {"enum": words}
 
     @extend_schema_field({"type": "string", **schema})
     class WordField(serializers.CharField):
         pass
 
-    return WordField(help_text=said, **options)
+    return WordField(help_text=help_text, **options)
 
 
-def _count_field(said: str) -> serializers.IntegerField:
+def _count_field(description: str) -> serializers.IntegerField:
     return serializers.IntegerField(
-        min_value=0, max_value=MAX_INTEGER, default=0, help_text=f"{said} Absent: 0."
+        min_value=0, max_value=MAX_INTEGER, default=0, help_text=f"{description} Default: 0."
     )
 
 
 class AgentRowSerializer(RequestSerializer):
-    """Describes what `stats.ingest.rows` parses, ten thousand rows at a time."""
+    """Describes agent rows for the schema. `stats.ingest.rows` parses them, which is faster."""
 
     component = "coderapi.AgentRow"
-    about = (
-        "A report of an agent. A member that is null counts as absent; unknown ones are ignored."
-    )
+    about = "A report of an agent. Null members count as absent. Unknown members are ignored."
     example = {
         "kind": "agent",
         "id": "5f3c1a52-0d0e-4c5b-9d0a-3a1f7f0c2b11",
@@ -140,8 +138,8 @@ class AgentRowSerializer(RequestSerializer):
         "usage": False,
     }
 
-    kind = _word_field("Says that this is a row of an agent.", "agent")
-    id = serializers.UUIDField(help_text="The row's own id.")
+    kind = _word_field("The kind of the row: an agent row.", "agent")
+    id = serializers.UUIDField(help_text="The id of the row.")
     created_at = serializers.DateTimeField(
         help_text="The time of the report, with its offset from UTC."
     )
@@ -152,13 +150,13 @@ class AgentRowSerializer(RequestSerializer):
     connections_by_proto = serializers.DictField(
         child=serializers.IntegerField(min_value=0, max_value=MAX_INTEGER),
         default=dict,
-        help_text="The number of connections, by protocol. Absent: none.",
+        help_text="The number of connections, by protocol. Default: none.",
     )
     connection_count = _count_field("Open connections.")
-    rx_packets = _count_field("Packets received since the row before.")
-    rx_bytes = _count_field("Bytes received since the row before.")
-    tx_packets = _count_field("Packets sent since the row before.")
-    tx_bytes = _count_field("Bytes sent since the row before.")
+    rx_packets = _count_field("Packets received since the previous row.")
+    rx_bytes = _count_field("Bytes received since the previous row.")
+    tx_packets = _count_field("Packets sent since the previous row.")
+    tx_bytes = _count_field("Bytes sent since the previous row.")
     session_count_vscode = _count_field("Sessions of VS Code.")
     session_count_jetbrains = _count_field("Sessions of JetBrains IDEs.")
     session_count_reconnecting_pty = _count_field("Sessions of web terminals.")
@@ -167,24 +165,24 @@ class AgentRowSerializer(RequestSerializer):
         min_value=-MAX_LATENCY_MS,
         max_value=MAX_LATENCY_MS,
         default=NO_LATENCY,
-        help_text="The median latency in milliseconds. Absent or below 0: none was measured.",
+        help_text="The median latency in milliseconds. Default: -1, none was measured.",
     )
     usage = serializers.BooleanField(
         default=False,
-        help_text="True if the row tells of usage: by such rows the experiment workspace-usage "
-        "counts sessions. Absent: false.",
+        help_text="Whether this is a usage row. The experiment workspace-usage counts sessions "
+        "from usage rows. Default: false.",
     )
 
 
-def _job_time(said: str) -> serializers.DateTimeField:
-    return serializers.DateTimeField(default=None, allow_null=True, help_text=said)
+def _job_time(description: str) -> serializers.DateTimeField:
+    return serializers.DateTimeField(default=None, allow_null=True, help_text=description)
 
 
 class WorkspaceStateSerializer(RequestSerializer):
-    """Describes what `stats.ingest.rows` parses."""
+    """Describes workspace states for the schema. `stats.ingest.rows` parses them."""
 
     component = "coderapi.WorkspaceState"
-    about = "A workspace: its newest build, and the provisioner job of that build."
+    about = "The newest build of a workspace, and that build's provisioner job."
     example = {
         "kind": "workspace",
         "workspace_id": "7c2f9a34-6f0b-4d3e-9c51-2f6f1b7a9e21",
@@ -198,77 +196,77 @@ class WorkspaceStateSerializer(RequestSerializer):
         "error": "",
     }
 
-    kind = _word_field("Says that this is the state of a workspace.", "workspace")
+    kind = _word_field("The kind of the row: a workspace state.", "workspace")
     workspace_id = serializers.UUIDField(help_text="The workspace.")
     deleted = serializers.BooleanField(
-        default=False, help_text="True once it is deleted. Absent: false."
+        default=False, help_text="Whether the workspace is deleted. Default: false."
     )
     build_number = serializers.IntegerField(
         min_value=0,
         max_value=MAX_INTEGER,
         default=None,
         allow_null=True,
-        help_text="The number of the workspace's newest build. Of several rows the highest wins.",
+        help_text="The number of the workspace's newest build. The highest number wins.",
     )
     transition = _word_field(
-        "The build's direction.", "", "start", "stop", "delete", default="", allow_blank=True
+        "The transition of the build.", "", "start", "stop", "delete", default="", allow_blank=True
     )
-    job_started_at = _job_time("The time when the build's job began. `null`: it has not.")
-    job_canceled_at = _job_time("The time when the job was cancelled. `null`: it was not.")
-    job_completed_at = _job_time("The time when the job ended. `null`: it has not.")
+    job_started_at = _job_time("The time when the build's job started, or null.")
+    job_canceled_at = _job_time("The time when the job was canceled, or null.")
+    job_completed_at = _job_time("The time when the job completed, or null.")
     job_updated_at = _job_time(
-        "The time of the newest change to the job. Of one build the latest wins."
+        "The time when the job last changed. Within one build, the latest time wins."
     )
     error = serializers.CharField(
         default="",
         allow_blank=True,
         max_length=MAX_ERROR,
-        help_text="The error with which the job failed. Empty: it did not.",
+        help_text="The error of the job. Empty if it did not fail.",
     )
 
 
 class RejectionSerializer(WireSerializer):
     component = "coderapi.RejectedRow"
-    about = "A row that was refused."
+    about = "A rejected row."
     example = {"row": 3, "field": "created_at", "detail": "'today' is not a time."}
 
     row = serializers.IntegerField(
-        help_text="The number of the row in the request, from 1. In JSON lines: of the line."
+        help_text="The number of the row in the request, from 1. In JSON lines, the line number."
     )
     field = serializers.CharField(
-        help_text="The member that is wrong. Empty: the row as a whole is."
+        help_text="The invalid member. Empty if the row as a whole is invalid."
     )
-    detail = serializers.CharField(help_text="The reason, with what is expected.")
+    detail = serializers.CharField(help_text="The reason, and what is expected.")
 
 
-class VerdictsSerializer(WireSerializer):
-    component = "coderapi.StatsVerdicts"
-    about = "What became of the rows in a request."
+class IngestResultSerializer(WireSerializer):
+    component = "coderapi.StatsIngestResult"
+    about = "The outcome for the rows of a request."
     example = {"accepted": 2, "duplicate": 1}
 
     accepted = serializers.IntegerField(help_text="The number of rows that were stored.")
-    duplicate = serializers.IntegerField(help_text="The number of rows that were known already.")
+    duplicate = serializers.IntegerField(help_text="The number of rows that were stored before.")
     rejected = RejectionSerializer(
-        many=True, help_text="The rows that were refused. The others are stored all the same."
+        many=True, help_text="The rejected rows. The other rows are stored."
     )
 
 
 class PointSerializer(WireSerializer):
     component = "coderapi.DeploymentStatsPoint"
-    about = "The figures of one step of the history."
+    about = "The statistics of one step of the history."
     example = {"at": "2026-01-20T13:00:00Z"}
 
-    at = serializers.DateTimeField(help_text="The time when the step begins.")
+    at = serializers.DateTimeField(help_text="The start of the step.")
     gap = serializers.BooleanField(
         required=False,
-        help_text="True: nothing is known of the step, and the point has no figures. Else absent.",
+        help_text="True if the step has no data. Otherwise absent.",
     )
     session_count = SessionCountSerializer(
-        required=False, help_text="The open sessions, as they were last seen in the step."
+        required=False, help_text="The open sessions at the newest snapshot of the step."
     )
     workspaces = WorkspacesSerializer(
         required=False,
-        help_text="The workspaces by state, as they were last seen in the step. Traffic and "
+        help_text="The workspaces by state at the newest snapshot of the step. Traffic and "
         "latency are those of the whole step.",
     )
 
@@ -278,14 +276,14 @@ class PointSerializer(WireSerializer):
 
 class HistorySerializer(WireSerializer):
     component = "coderapi.DeploymentStatsHistory"
-    about = "The figures of the deployment in the past, in steps of equal length."
+    about = "The statistics of the deployment in the past, in steps of equal length."
     example = {
         "since": "2026-01-20T13:00:00Z",
         "until": "2026-01-20T14:00:00Z",
         "step": 3_600_000_000_000,
     }
 
-    since = serializers.DateTimeField(help_text="The time when the first step begins.")
-    until = serializers.DateTimeField(help_text="The time when the last step ends.")
+    since = serializers.DateTimeField(help_text="The start of the first step.")
+    until = serializers.DateTimeField(help_text="The end of the last step.")
     step = serializers.IntegerField(help_text="The length of a step in nanoseconds.")
-    points = PointSerializer(many=True, help_text="One point for each step, the oldest first.")
+    points = PointSerializer(many=True, help_text="One point for each step, oldest first.")

@@ -1,4 +1,4 @@
-"""Taking snapshots of the deployment's figures: of now, of a moment, of a stretch of the past."""
+"""Takes snapshots of the deployment: of now, of a moment, or of a period in the past."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from kernel.db import listener
 from kernel.db.connections import transaction_lock, unless_deadlocked
 from kernel.http.rendering import render_json
 from options.rendering import config_document
-from stats import figures
-from stats.figures import WINDOW
+from stats import statistics
 from stats.models import Snapshot
 from stats.rollups.builder import build
 from stats.rollups.hours import (
@@ -29,51 +28,52 @@ from stats.rollups.hours import (
     kept_from,
     lock_open,
 )
+from stats.statistics import WINDOW
 
 TOPIC = "stats"
-ONE_AT_A_TIME = "collect-deployment-stats"
-# With it, sessions are counted by the rows that tell of usage.
+COLLECTOR_LOCK = "collect-deployment-stats"
+# With this experiment, sessions are counted from usage rows.
 USAGE_EXPERIMENT = "workspace-usage"
-# The builder may take so long for rows of the past before a snapshot of now.
+# The time that the builder may spend on old hours before a current snapshot.
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 
 
 class SnapshotError(Exception):
-    """A snapshot that cannot be taken; the message says why."""
+    """A snapshot cannot be taken. The message explains why."""
 
 
 def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
-    """Returns the snapshot of that moment: taken now, or the one that was taken of it before.
+    """Returns the snapshot of that moment. Takes it unless it exists.
 
-    Raises: SnapshotError for a moment that is ahead, or whose raw rows are no longer kept.
+    Raises: SnapshotError for a moment in the future, or whose raw rows were dropped.
     """
     now = now or at
     if at > now:
-        raise SnapshotError(f"{at.isoformat()} is still to come.")
-    # A moment of the past needs all of its minutes.
+        raise SnapshotError(f"{at.isoformat()} must not be in the future.")
+    # A moment in the past needs all of its minutes.
     build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
     return unless_deadlocked(partial(_collected, at, now=now))
 
 
 @transaction.atomic
 def _collected(at: datetime, *, now: datetime) -> Snapshot:
-    with transaction_lock(ONE_AT_A_TIME):
+    with transaction_lock(COLLECTOR_LOCK):
         if not _rows_are_kept(at, now=now):
             first = (kept_from(now) + WINDOW).isoformat()
             raise SnapshotError(
                 f"{at.isoformat()} is too early: its raw rows are not kept. "
-                f"All are from {first} on."
+                f"The first possible time is {first}."
             )
-        known = Snapshot.objects.filter(collected_at=at).first()
-        if known:
-            return known
+        existing = Snapshot.objects.filter(collected_at=at).first()
+        if existing:
+            return existing
         started = time.monotonic()
-        snapshot = _kept(
+        snapshot = _create(
             at,
             started,
-            **_agents(at) | figures.workspace_figures(),
+            **_agent_statistics(at) | statistics.workspace_counts(),
             configuration_hash=configuration_hash(),
             build_version=settings.BUILD_VERSION,
         )
@@ -82,9 +82,9 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
 
 
 def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
-    """Tells whether all raw rows of the moment's window are there, none dropped or refused.
+    """Returns whether the raw rows of the moment's window are kept, in open hours.
 
-    Until the transaction ends, none of them will be dropped.
+    Locks these hours until the transaction ends.
     """
     hours = hours_of([at - WINDOW, at])
     lock_open(hours)
@@ -93,26 +93,26 @@ def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
     return min(hours) >= kept_from(now) or not hours.isdisjoint(AGENT_STATS.starts())
 
 
-def _kept(at: datetime, started: float, **members: Any) -> Snapshot:
+def _create(at: datetime, started: float, **members: Any) -> Snapshot:
     duration_ms = (time.monotonic() - started) * 1000
     window: dict[str, Any] = {"collected_at": at, "aggregated_from": at - WINDOW}
     return Snapshot.objects.create(**window, duration_ms=duration_ms, **members)
 
 
-def _agents(at: datetime) -> dict[str, Any]:
+def _agent_statistics(at: datetime) -> dict[str, Any]:
     if not settings.STATS_USAGE_ENABLED:
-        return figures.NO_AGENTS
-    found = figures.agent_figures(at)
+        return statistics.NO_AGENTS
+    found = statistics.agent_statistics(at)
     if USAGE_EXPERIMENT in map(str.lower, settings.EXPERIMENTS):
-        found["session_counts"] = figures.usage_sessions(at)
+        found["session_counts"] = statistics.usage_sessions(at)
     return found
 
 
 @cache
 def configuration_hash() -> str:
-    """Returns a digest of the configuration as it may be shown, that is without secrets."""
-    shown = render_json(config_document(settings.CONFIGURATION))
-    return hashlib.sha256(shown).hexdigest()
+    """Returns a digest of the configuration without its secrets."""
+    document = render_json(config_document(settings.CONFIGURATION))
+    return hashlib.sha256(document).hexdigest()
 
 
 def backfill(
@@ -120,9 +120,8 @@ def backfill(
 ) -> Iterator[datetime]:
     """Takes a snapshot at the end of each step of [since, until) that has none, oldest first.
 
-    Yields the moment of each. They are taken from raw rows, so only of hours that have them. A
-    step in whose window nothing was reported stays a gap. Workspaces that reported count as
-    running.
+    Yields the moment of each. Skips hours without raw rows, and steps whose window has no rows.
+    Workspaces that reported count as running.
     """
     build(now=now)
     for hour in AGENT_STATS.starts():
@@ -133,30 +132,30 @@ def backfill(
 def _backfill_hour(
     hour: datetime, since: datetime, until: datetime, *, every: timedelta, now: datetime
 ) -> Iterator[datetime]:
-    taken = Snapshot.objects.filter(
+    existing = Snapshot.objects.filter(
         collected_at__gte=hour - every, collected_at__lt=hour + HOUR + every
     )
-    known = {floor(moment, every) for moment in taken.values_list("collected_at", flat=True)}
+    filled = {floor(moment, every) for moment in existing.values_list("collected_at", flat=True)}
     start = floor(max(since, hour), every)
     while start < min(until, hour + HOUR):
         at = start + every - SECOND
-        take = partial(_backfilled, at, now=now)
-        if start not in known and at < until and unless_deadlocked(take):
+        take = partial(_backfill_one, at, now=now)
+        if start not in filled and at < until and unless_deadlocked(take):
             yield at
         start += every
 
 
 @transaction.atomic
-def _backfilled(at: datetime, *, now: datetime) -> bool:
-    """Takes a snapshot of the past. Returns False if there is one, or nothing to take it of."""
-    with transaction_lock(ONE_AT_A_TIME):
-        known = Snapshot.objects.filter(collected_at=at).exists()
-        if known or not _rows_are_kept(at, now=now):
+def _backfill_one(at: datetime, *, now: datetime) -> bool:
+    """Takes a snapshot of the past. Returns False if one exists or its window has no rows."""
+    with transaction_lock(COLLECTOR_LOCK):
+        exists = Snapshot.objects.filter(collected_at=at).exists()
+        if exists or not _rows_are_kept(at, now=now):
             return False
         started = time.monotonic()
-        found = _agents(at)
+        found = _agent_statistics(at)
         if not found["row_count"]:
             return False
-        found |= figures.reporting_workspaces(at)
-        _kept(at, started, **found, source=Snapshot.Source.BACKFILL)
+        found |= statistics.reporting_workspace_counts(at)
+        _create(at, started, **found, source=Snapshot.Source.BACKFILL)
     return True

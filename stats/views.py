@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.http import HttpResponse
@@ -10,23 +11,29 @@ from rest_framework.response import Response
 
 from kernel.durations import to_nanoseconds
 from kernel.http.documents import Document
+from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, DocumentView, tagged
+from kernel.humanize import plural
 from stats.history.points import parse_moment, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
+from stats.ingest.rows import Rejection
 from stats.selectors import newest_snapshot, snapshot_at
 from stats.serializers import (
     AgentRowSerializer,
     DeploymentStatsSerializer,
     HistorySerializer,
-    VerdictsSerializer,
+    IngestResultSerializer,
     WorkspaceStateSerializer,
 )
 from stats.services import TOPIC
 from users.permissions import may
+
+# The number of rejected rows that an error lists.
+MAX_VALIDATIONS = 100
 
 
 class DeploymentStatsView(DocumentView):
@@ -40,19 +47,19 @@ class DeploymentStatsView(DocumentView):
     @operation(
         "Get deployment stats",
         tag="General",
-        description="Returns the newest figures of the deployment, or those of a time in the past. "
-        "Answers 400 until the first figures are taken. Needs the role owner or auditor.",
+        description="Returns the newest snapshot of the deployment, or that of a time in the past. "
+        "Answers 400 until the first snapshot is taken. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
                 "at",
                 datetime,
-                description="A time in the past: the answer is what was taken last until then.",
+                description="A time in the past: returns the newest snapshot at or before it.",
             )
         ],
         answers={
             200: DeploymentStatsSerializer,
             403: ResponseSerializer,
-            404: "Nothing was taken until the time in `at`.",
+            404: "There is no snapshot at or before the time in `at`.",
         },
     )
     def get(self, request: Request) -> HttpResponse:
@@ -69,10 +76,10 @@ class StatsHistoryView(APIView):
     @operation(
         "Get deployment stats history",
         tag="General",
-        description="Returns the figures of a period in the past, in steps of equal length. Steps "
-        "of which nothing is known are gaps. Steps are multiples of 5 minutes if the period begins "
-        "more than a week ago, and of an hour if it begins more than 90 days ago. Needs the role "
-        "owner or auditor.",
+        description="Returns the statistics of a period in the past, in steps of equal length. A "
+        "step without data is a gap. Steps are multiples of 5 minutes if the period begins more "
+        "than a week ago, and of an hour if it begins more than 90 days ago. Unknown parameters "
+        "are rejected. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
                 "since", datetime, description="The beginning. Absent: one day before the end."
@@ -88,12 +95,12 @@ class StatsHistoryView(APIView):
         answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        asked = parse_range(request.query_params.dict(), now=timezone.now())
+        period = parse_range(request.query_params.dict(), now=timezone.now())
         history = {
-            "since": asked.since,
-            "until": asked.until,
-            "step": to_nanoseconds(asked.step),
-            "points": points(asked),
+            "since": period.since,
+            "until": period.until,
+            "step": to_nanoseconds(period.step),
+            "points": points(period),
         }
         return tagged(HistorySerializer(history).data, request=request)
 
@@ -104,20 +111,37 @@ class StatsReportsView(APIView):
     @operation(
         "Report deployment stats",
         tag="General",
-        description="Stores figures of agents and states of workspaces: an array of rows, one row, "
-        'or JSON lines. Each row names its kind: `"kind": "agent"` or `"kind": "workspace"`. Rows '
-        "that are known already count once, so a request may be repeated. The body may be "
-        "compressed with gzip. Needs the role owner.",
+        description="Stores agent rows and workspace states: an array of rows, one row, or JSON "
+        'lines. Each row names its kind: `"kind": "agent"` or `"kind": "workspace"`. Duplicates '
+        "count once, so a request may be repeated. Answers 400 if every row is rejected. The body "
+        "may be compressed with gzip. Needs the role owner.",
         body=PolymorphicProxySerializer(
             component_name="coderapi.StatsRow",
             serializers={"agent": AgentRowSerializer, "workspace": WorkspaceStateSerializer},
             resource_type_field_name="kind",
             many=True,
-            help_text="A row of an agent or the state of a workspace, as its kind says.",
+            help_text="An agent row or the state of a workspace, depending on its kind.",
         ),
-        answers={200: VerdictsSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
+        answers={200: IngestResultSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
     )
     def post(self, request: Request) -> Response:
         encoding = request.headers.get("Content-Encoding", "")
-        verdicts = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
-        return Response(VerdictsSerializer(verdicts).data)
+        result = ingest(read_rows(request._request.body, encoding=encoding), now=timezone.now())
+        if result.rejected and not result.accepted and not result.duplicate:
+            raise _all_rejected(result.rejected)
+        return Response(IngestResultSerializer(result).data)
+
+
+def _all_rejected(rejected: Sequence[Rejection]) -> APIError:
+    detail = f"Rejected {plural(len(rejected), 'row')}."
+    if len(rejected) > MAX_VALIDATIONS:
+        detail += f" The first {MAX_VALIDATIONS} are listed."
+    return APIError(
+        400,
+        "No row was stored: every row was rejected.",
+        detail=detail,
+        validations=[
+            Validation(f"{each.row}.{each.field}".removesuffix("."), each.detail)
+            for each in rejected[:MAX_VALIDATIONS]
+        ],
+    )

@@ -24,8 +24,8 @@ CREATE INDEX audit_entry_actor ON audit_entry (actor_id);
 CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 """
 
-# Against mistakes and injection; whoever owns the table can switch triggers off. Old entries go
-# with their whole partition. There is no trigger on TRUNCATE: it would break Django's flush.
+# Protects from mistakes and injection. The owner of the table can disable triggers. Old entries are
+# dropped with their partition. There is no trigger on TRUNCATE, which Django's flush needs.
 APPEND_ONLY = """
 CREATE FUNCTION audit_entry_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

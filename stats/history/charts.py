@@ -1,4 +1,4 @@
-"""The page of timelines: a range of history as charts."""
+"""Draws the charts of the timelines page from a range of history."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import datetime
 from django.utils.safestring import SafeString
 
 from kernel.charts import BYTES, COUNT, MILLISECONDS, Chart, Series, Unit, render
-from stats.figures import KINDS, NO_SAMPLE, P50, P95, STATES
 from stats.history.points import DAY, Point, Range, even_range, points
 from stats.models import Snapshot
 from stats.rollups.hours import HOUR, MINUTE
-from stats.selectors import refresh_interval
+from stats.selectors import snapshot_interval
+from stats.statistics import KINDS, NO_SAMPLE, P50, P95, STATES
 
-# How far back a page looks, and in which steps.
+# Each range with its length and its shortest step.
 RANGES = {
     "1h": (HOUR, MINUTE),
     "6h": (6 * HOUR, 5 * MINUTE),
@@ -31,53 +31,51 @@ type Read = Callable[[Point], float | None]
 
 
 def charts(name: str, *, now: datetime) -> list[SafeString]:
-    """Draws the charts of the range of that name, which is one of RANGES."""
-    asked = range_of(name, now=now)
-    found = points(asked)
+    """Draws the charts of the range with that name, which is one of RANGES."""
+    period = _range(name, now=now)
+    found = points(period)
     markers = changes(found)
 
-    def drawn(title: str, measure: str, unit: Unit, lines: dict[str, Read]) -> SafeString:
-        # Counts are those of snapshots. Of rows, something may be known without one.
+    def draw(title: str, measure: str, unit: Unit, lines: dict[str, Read]) -> SafeString:
+        # Counts come from snapshots. Traffic and latency come from rollups, which need none.
         is_gap = _has_no_snapshot if unit is COUNT else _has_nothing
         return render(
             Chart(
                 title,
                 measure,
                 unit,
-                asked.since,
-                asked.step,
-                [Series(name, list(map(read, found))) for name, read in lines.items()],
+                period.since,
+                period.step,
+                [Series(label, list(map(read, found))) for label, read in lines.items()],
                 gaps=[step for step, point in enumerate(found) if is_gap(point)],
                 markers=markers,
             )
         )
 
-    states, kinds = (
-        {state: _state(state) for state in STATES},
-        {kind: _kind(kind) for kind in KINDS},
-    )
+    states = {state: _state(state) for state in STATES}
+    kinds = {kind: _kind(kind) for kind in KINDS}
     latency = {"p50": _percentile(P50), "p95": _percentile(P95)}
     traffic = {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")}
     return [
-        drawn("Workspaces by state", "at the end of {step}", COUNT, states),
-        drawn("Sessions by kind", "at the end of {step}", COUNT, kinds),
-        drawn(
-            "Connection latency", "of connections to workspaces in {step}", MILLISECONDS, latency
-        ),
-        drawn("Traffic", "bytes in {step}", BYTES, traffic),
+        draw("Workspaces by state", "every {step}, last value", COUNT, states),
+        draw("Sessions by kind", "every {step}, last value", COUNT, kinds),
+        draw("Connection latency", "to workspaces, every {step}", MILLISECONDS, latency),
+        draw("Traffic", "bytes every {step}", BYTES, traffic),
     ]
 
 
-def range_of(name: str, *, now: datetime) -> Range:
+def _range(name: str, *, now: datetime) -> Range:
+    """Returns the range in steps at least as long as the interval between its snapshots."""
     length, step = RANGES[name]
-    # Steps shorter than the time between snapshots would be gaps and nothing else.
-    while step < refresh_interval():
-        step *= 2
+    # Twice the range, because a few snapshots say little about their interval.
+    shortest = max(step, snapshot_interval(now - 2 * length, now))
+    whole_days = -(-shortest // DAY) * DAY
+    step = next((step for _, step in RANGES.values() if step >= shortest), whole_days)
     return even_range(now - length, now, step=step)
 
 
 def _state(name: str) -> Read:
-    """Reads a state. A backfilled snapshot knows which workspaces ran, and of others nothing."""
+    """Reads a state. A backfilled snapshot only knows `running`."""
 
     def read(point: Point) -> float | None:
         newest = point.newest
@@ -93,7 +91,7 @@ def _kind(name: str) -> Read:
 
 
 def _percentile(fraction: float) -> Read:
-    """Reads a percentile, or None where nothing was measured: a latency of 0 would be a lie."""
+    """Reads a percentile, or None if nothing was measured, because 0 would look like a value."""
     return lambda point: None if (p := point.percentile(fraction)) == NO_SAMPLE else p
 
 
@@ -110,7 +108,7 @@ def _has_nothing(point: Point) -> bool:
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:
-    """Tells, by step, where the build or the configuration is another than in the one before."""
+    """Returns, by step, which new build or configuration its snapshot has."""
     known = [
         (step, point.newest)
         for step, point in enumerate(found)

@@ -1,4 +1,4 @@
-"""History: evenly spaced points with their gaps, from rollups and the newest snapshot in a step."""
+"""Reads history as even steps, each with its rollups and its newest snapshot."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from django.db import connection
 
 from kernel.durations import parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
-from stats.figures import MAX_INTEGER, P50, P95, STATES, percentile
 from stats.ingest.rows import moment
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
 from stats.rollups.hours import EPOCH, HOUR, MINUTE, floor
 from stats.selectors import refresh_interval
+from stats.statistics import MAX_INTEGER, P50, P95, STATES, percentile
+from tokens.extraction import ACCESS_TOKEN, COOKIE
 
 MAX_POINTS = 2_000
+MAX_UNKNOWN = 20
 RESOLUTION = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 DEFAULT_SPAN = DAY
 STEPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
+PARAMETERS = ("since", "until", "step")
+# Clients may send their session token as a query parameter.
+TOKEN_PARAMETERS = (COOKIE, ACCESS_TOKEN)
 
 _STEP_OF = "date_bin(%(step)s, {}, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at"
 _ROLLUPS = f"""
@@ -50,7 +55,7 @@ SELECT DISTINCT ON (at) * FROM (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Even steps that cover what was asked for: [since, until), a step each."""
+    """A period [since, until) that is a whole number of steps."""
 
     since: datetime
     until: datetime
@@ -63,7 +68,7 @@ class Range:
 
 @dataclass(slots=True)
 class Point:
-    """A step: the rows in it, added up, and the newest snapshot in it; without one it is a gap."""
+    """One step: the sums of its rows, and its newest snapshot. Without a snapshot it is a gap."""
 
     at: datetime
     newest: Snapshot | None = None
@@ -75,47 +80,50 @@ class Point:
         return percentile(self.histogram, fraction)
 
 
-def points(asked: Range) -> list[Point]:
+def points(period: Range) -> list[Point]:
     """Returns a point for each step of the range, oldest first."""
-    starts = (asked.since + number * asked.step for number in range(asked.points))
+    starts = (period.since + number * period.step for number in range(period.points))
     found = {start: Point(start) for start in starts}
-    span = Rollup.Span.MINUTE if asked.step % HOUR else Rollup.Span.HOUR
-    values: dict[str, Any] = {**asdict(asked), "span": span}
+    span = Rollup.Span.MINUTE if period.step % HOUR else Rollup.Span.HOUR
+    values: dict[str, Any] = {**asdict(period), "span": span}
     with connection.cursor() as cursor:
         cursor.execute(_ROLLUPS, values)
         for at, rx, tx, buckets, counts in cursor.fetchall():
             histogram = dict(zip(buckets, counts, strict=True))
             found[at] = Point(at, None, int(rx), int(tx), histogram)
     for snapshot in Snapshot.objects.raw(_NEWEST, values):
-        found[floor(snapshot.collected_at, asked.step)].newest = snapshot
+        found[floor(snapshot.collected_at, period.step)].newest = snapshot
     return list(found.values())
 
 
 def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
     """Returns the range of `since`, `until` and `step`: by default the last day, in even steps.
 
-    Raises: APIError 400 that names the parameter.
+    Raises: APIError 400 that names the invalid or unknown parameter.
     """
+    if unknown := sorted(parameters.keys() - {*PARAMETERS, *TOKEN_PARAMETERS}):
+        detail = f"is not a parameter. The parameters are {', '.join(PARAMETERS)}."
+        raise invalid(*(Validation(name[:64], detail) for name in unknown[:MAX_UNKNOWN]))
     until = parse_moment("until", parameters.get("until"), default=now)
     since = parse_moment("since", parameters.get("since"), default=until - DEFAULT_SPAN)
     if since >= until:
-        raise invalid(Validation("since", f"{since.isoformat()} is not before until."))
+        raise invalid(Validation("since", f"{since.isoformat()} must be before until."))
     finest = finest_step(since, now=now)
     text = parameters.get("step")
     step = _step(text) if text else _fitting_step(until - since, finest=finest)
-    asked = even_range(since, until, step=step)
-    if asked.points > MAX_POINTS:
-        detail = f"would make {asked.points} points; the limit is {MAX_POINTS}."
+    period = even_range(since, until, step=step)
+    if period.points > MAX_POINTS:
+        detail = f"would make {period.points} points; the limit is {MAX_POINTS}."
         raise invalid(Validation("step", detail))
-    # Old snapshots are thinned: a shorter step would show gaps where there were none.
+    # Old snapshots are thinned, so a shorter step would show false gaps.
     if step % finest:
         detail = f"must be a multiple of {finest} as far back as {since.isoformat()}."
         raise invalid(Validation("step", detail))
-    return asked
+    return period
 
 
 def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
-    """Returns the moment that a parameter names. Raises: APIError 400."""
+    """Parses a time. Raises: APIError 400 that names the parameter."""
     if not text:
         return default
     try:
@@ -128,7 +136,7 @@ def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
 
 
 def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
-    """Returns the shortest of STEPS that fits the span and the time between snapshots."""
+    """Returns the shortest of STEPS that fits the span and the interval between snapshots."""
     shortest = max(finest, refresh_interval())
     fitting = (step for step in STEPS if step >= shortest and span / step < MAX_POINTS)
     return next(fitting, DAY)
@@ -141,18 +149,18 @@ def _step(text: str) -> timedelta:
         raise invalid(Validation("step", f"{text[:64]!r} {error}.")) from None
     shortest = max(MINUTE, refresh_interval())
     if step < shortest or step % MINUTE:
-        detail = f"must be whole minutes, and no less than {shortest}, between snapshots."
+        detail = f"must be whole minutes, at least {shortest}, the interval between snapshots."
         raise invalid(Validation("step", detail))
     return step
 
 
 def even_range(since: datetime, until: datetime, *, step: timedelta) -> Range:
-    """Returns the steps, counted from 1970, that cover the span."""
+    """Returns the range that covers the span. Steps are counted from 1970."""
     return Range(floor(since, step), floor(until - RESOLUTION, step) + step, step)
 
 
 def point_members(point: Point) -> dict[str, Any]:
-    """Returns a point as the page names its members, or as a gap."""
+    """Returns a point with the member names of the API, or as a gap."""
     newest = point.newest
     if newest is None:
         return {"at": point.at, "gap": True}

@@ -1,4 +1,4 @@
-"""Reads a request's body into rows: JSON or JSON lines, plain or gzip, all within bounds."""
+"""Parses the body of a request into rows: JSON or JSON lines, plain or gzip, within limits."""
 
 from __future__ import annotations
 
@@ -6,41 +6,40 @@ import gzip
 import io
 import zlib
 
+from kernel.http import parsing
 from kernel.http.body import MEBIBYTE
 from kernel.http.errors import APIError
-from kernel.http.parsing import parse_json
-from stats.ingest import rows
-from stats.ingest.rows import Numbered
+from stats.ingest.rows import Numbered, parse_json
 
 MAX_ROWS = 10_000
 MAX_INFLATED_BYTES = 64 * MEBIBYTE
-# A row has some dozens of members, and one object within it. What has far more must not be parsed
-# only to be refused: tiny values take many times the memory of their text.
+# A row has some dozens of members and one nested object. A body with far more values is rejected
+# before it is parsed, because tiny values take many times the memory of their text.
 MAX_COMMAS = 300 * MAX_ROWS
 MAX_CONTAINERS = 10 * MAX_ROWS
-# Empty lines are no rows, but each takes its time.
+# Empty lines are skipped, but skipping them takes time.
 MAX_LINES = 10 * MAX_ROWS
-# Block-wise compressors make several. Of empty ones, eight megabytes would hold 400,000. Within
-# what is compressed, the first bytes of one are found less than once in a body, by chance.
+# Block-wise compressors write several gzip members. Eight megabytes could hold 400,000 empty ones.
+# By chance, compressed data contains the first bytes of a member less than once in a body.
 MAX_MEMBERS = 10_000
 MEMBER = b"\x1f\x8b\x08"
 
 
 def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
-    """Returns the body's rows with their numbers from 1; of JSON lines, those of the lines.
+    """Returns the rows with their numbers from 1. In JSON lines, these are line numbers.
 
-    One JSON array is taken as its rows, one object as one row, several objects as JSON lines.
+    A JSON array has a row in each item, an object is one row, several objects are JSON lines.
 
-    Raises: APIError 400 (no JSON, broken gzip), 413 (too many rows, too much inflated), 415.
+    Raises: APIError 400 (invalid JSON or gzip), 413 (too many rows, too large inflated), 415.
     """
     text = _decoded(body, encoding=encoding)
     containers = text.count(b"[") + text.count(b"{")
     if text.count(b",") > MAX_COMMAS or containers > MAX_CONTAINERS:
         raise _too_many_rows()
-    found = _json_lines(text) if _is_lines(text) else _one_value(text)
-    if len(found) > MAX_ROWS:
+    rows = _json_lines(text) if _is_lines(text) else _one_value(text)
+    if len(rows) > MAX_ROWS:
         raise _too_many_rows()
-    return found
+    return rows
 
 
 def _too_many_rows() -> APIError:
@@ -69,19 +68,19 @@ def _inflated(body: bytes) -> bytes:
     except (EOFError, OSError, zlib.error):
         raise APIError(400, "The request body is not valid gzip.") from None
     if len(text) > MAX_INFLATED_BYTES:
-        detail = f"It may inflate to {MAX_INFLATED_BYTES} bytes."
+        detail = f"The limit is {MAX_INFLATED_BYTES} bytes after decompression."
         raise APIError(413, "The request body is too large.", detail=detail)
     return text
 
 
 def _is_lines(text: bytes) -> bool:
-    """Tells several JSON objects, a line each, from one JSON value."""
+    """Returns whether the text is several JSON objects, one a line, and not one JSON value."""
     first, _, rest = text.strip().partition(b"\n")
     return first.startswith(b"{") and first.rstrip().endswith(b"}") and bool(rest)
 
 
 def _one_value(text: bytes) -> list[Numbered]:
-    value = parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
+    value = parsing.parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 
@@ -91,4 +90,4 @@ def _json_lines(text: bytes) -> list[Numbered]:
     lines = [(n, line) for n, line in enumerate(text.split(b"\n"), 1) if line.strip()]
     if len(lines) > MAX_ROWS:
         raise _too_many_rows()
-    return [(number, rows.parse_json(line)) for number, line in lines]
+    return [(number, parse_json(line)) for number, line in lines]

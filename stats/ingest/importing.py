@@ -1,9 +1,8 @@
-"""Imports of files, as Coder's database writes them: CSV with a header, or JSON lines.
+"""Imports files exported from Coder's database: CSV with a header, or JSON lines.
 
-Rows are parsed in another thread while the database takes in those before.
+Another thread parses the next batch while the database stores the current one.
 
-Each batch is a transaction of its own. An import that was stopped is simply run again: rows that
-are known count once.
+Each batch is one transaction. To resume a stopped import, run it again: duplicates count once.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from rest_framework.fields import DateTimeField, Field
 from tqdm import tqdm
 
 from kernel.http.rendering import WireSerializer
+from kernel.humanize import plural
 from kernel.lines import (
     BadLines,
     ImportResult,
@@ -33,37 +33,37 @@ from kernel.lines import (
     Source,
     records,
 )
-from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, take_in
+from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
     REQUIRED,
+    IngestResult,
     Member,
     Numbered,
     RowError,
-    Verdicts,
     from_text,
     parse_json,
-    shown,
+    quoted,
 )
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
 FORMATS = """\
-A file has one of two forms, which its first line tells:
+A file has one of two formats. Its first line decides which:
 
 JSON lines, as row_to_json writes them:
 
 {json}
 
-CSV with a header, as COPY ... CSV HEADER writes it, with commas, semicolons or tabs:
+CSV with a header, as COPY ... CSV HEADER writes it, separated by commas, semicolons or tabs:
 
 {csv}
-Columns come in any order. Needed: {needed}.
-What else is missing, empty or null counts as none. Unknown columns are ignored.
+Columns may be in any order. Required: {needed}.
+Other columns may be missing, empty or null. Unknown columns are ignored.
 docs/stats.md shows how to export such files from Coder's database."""
-# So many names of unknown columns are shown, and about so many counted.
-MAX_NAMES = 10
+# The number of unknown columns that are listed, and about how many are counted.
+MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
-# Columns that tell the states of workspaces from agent rows.
+# Columns that only workspace states have.
 STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
@@ -74,47 +74,44 @@ class ImportCommand(LinesCommand):
     thing: ClassVar[str]
 
     def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
-        taken, hours, unknown = Verdicts(), set[datetime](), set[str]()
+        total, hours, unknown = IngestResult(), set[datetime](), set[str]()
         for batch, parsed in parsed_batches(source, self.kind, unknown=unknown):
-            verdicts = take_in(parsed, now=timezone.now())
-            _set_aside(batch, verdicts, bad)
-            taken.accepted += verdicts.accepted
-            taken.duplicate += verdicts.duplicate
-            # Of known rows, too: an import may have been stopped before its snapshots.
+            result = store(parsed, now=timezone.now())
+            _set_aside(batch, result, bad)
+            total.accepted += result.accepted
+            total.duplicate += result.duplicate
+            # Include duplicates: an earlier import may have stopped before its snapshots.
             hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
-        said = f"{_counted(taken.accepted, self.thing)} taken in, {taken.duplicate} known already."
+        message = f"{plural(total.accepted, self.thing)} imported, "
+        message += f"{plural(total.duplicate, 'duplicate')}."
         if unknown:
-            said += _ignored(unknown)
-        if filled := _backfill(hours, now=timezone.now()):
-            said += f" {filled} snapshots of the past were taken."
-        return ImportResult(said, good=taken.accepted + taken.duplicate)
+            message += _ignored(unknown)
+        if backfilled := _backfill(hours, now=timezone.now()):
+            message += f" {plural(backfilled, 'snapshot')} backfilled."
+        return ImportResult(message, good=total.accepted + total.duplicate)
 
 
 def _ignored(unknown: set[str]) -> str:
-    names = ", ".join(map(shown, sorted(unknown)[:MAX_NAMES]))
-    end = ", …" if len(unknown) > MAX_NAMES else "."
-    return f" {_counted(len(unknown), 'unknown column')} ignored: {names}{end}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    names = ", ".join(map(quoted, sorted(unknown)[:MAX_LISTED]))
+    end = ", …" if len(unknown) > MAX_LISTED else "."
+    return f" {plural(len(unknown), 'unknown column')} ignored: {names}{end}"
 
 
 def formats(serializer: type[WireSerializer]) -> str:
-    """Describes for `--help` a file of such rows, with the serializer's example in both forms."""
+    """Describes the file formats for `--help`, with the serializer's example in both."""
     example = {name: value for name, value in serializer.example.items() if name != "kind"}
     fields = serializer().fields
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
-        [example, [_as_copied(value, fields[name]) for name, value in example.items()]]
+        [example, [_csv_value(value, fields[name]) for name, value in example.items()]]
     )
     needed = ", ".join(name for name in example if fields[name].required)
     return FORMATS.format(json=json.dumps(example), csv=table.getvalue(), needed=needed)
 
 
-def _as_copied(value: Any, field: Field[Any, Any, Any, Any]) -> str:
-    """Writes a value as PostgreSQL does in CSV."""
+def _csv_value(value: Any, field: Field[Any, Any, Any, Any]) -> str:
+    """Formats a value as PostgreSQL does in CSV."""
     match value:
         case None:
             return ""
@@ -126,45 +123,44 @@ def _as_copied(value: Any, field: Field[Any, Any, Any, Any]) -> str:
     return value.replace("T", " ").replace("Z", "+00") if is_time else str(value)
 
 
-def _set_aside(batch: Sequence[Record], verdicts: Verdicts, bad: BadLines) -> None:
-    by_number = {record.number: record for record in batch} if verdicts.rejected else {}
-    for each in verdicts.rejected:
-        bad.add(by_number[each.row], each.detail, field=each.field)
+def _set_aside(batch: Sequence[Record], result: IngestResult, bad: BadLines) -> None:
+    by_number = {record.number: record for record in batch} if result.rejected else {}
+    for rejection in result.rejected:
+        bad.add(by_number[rejection.row], rejection.detail, field=rejection.field)
 
 
 def _backfill(hours: set[datetime], *, now: datetime) -> int:
-    """Takes the snapshots that are missing of these hours so far. Returns their number."""
-    begun = {hour for hour in hours if hour <= now}
-    if not begun:
+    """Takes the missing snapshots from the first to the last of the hours. Returns their number."""
+    past = {hour for hour in hours if hour <= now}
+    if not past:
         return 0
-    missing = backfill(min(begun), max(begun) + HOUR, now=now)
-    return sum(1 for _ in tqdm(missing, desc="snapshots", unit="", disable=None))
+    backfilled = backfill(min(past), max(past) + HOUR, now=now)
+    return sum(1 for _ in tqdm(backfilled, desc="snapshots", unit="", disable=None))
 
 
 def parsed_batches(
     source: Source, kind: str, *, unknown: set[str]
 ) -> Iterator[tuple[Sequence[Record], Parsed]]:
-    """Yields each batch of the file's records, and their rows, while the next one is parsed.
+    """Yields each batch of the file with its parsed rows while a thread parses the next one.
 
     Adds the names of unknown columns to `unknown`.
     """
     members = MEMBERS[kind]
     needed = [member.name for member in members if member.default is REQUIRED]
     names, check = [member.name for member in members], partial(_check_kind, kind=kind)
-    found = records(source, columns=names, needed=needed, check=check)
-    batches = _batches(found)
-    following = _begun(batches, kind, unknown)
-    while (this := following.result()) is not None:
-        following = _begun(batches, kind, unknown)
-        yield this
+    batches = _batches(records(source, columns=names, needed=needed, check=check))
+    following = _parse_next(batches, kind, unknown)
+    while (current := following.result()) is not None:
+        following = _parse_next(batches, kind, unknown)
+        yield current
 
 
-def _batches(found: Iterable[Record]) -> Iterator[Sequence[Record]]:
-    """Cuts the records into batches. Those before a break of the file are a batch as well."""
+def _batches(lines: Iterable[Record]) -> Iterator[Sequence[Record]]:
+    """Groups the records into batches. If reading fails, yields the last batch before it raises."""
     batch: list[Record] = []
     size = 0
     try:
-        for record in found:
+        for record in lines:
             batch.append(record)
             size += len(record.text)
             if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
@@ -178,19 +174,21 @@ def _batches(found: Iterable[Record]) -> Iterator[Sequence[Record]]:
         yield batch
 
 
-type Ready = tuple[Sequence[Record], Parsed] | None
+type Batch = tuple[Sequence[Record], Parsed]
 
 
-def _begun(batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]) -> Future[Ready]:
-    """Parses the next batch in a thread that nobody has to wait for: it may be reading a pipe."""
-    future: Future[Ready] = Future()
+def _parse_next(
+    batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]
+) -> Future[Batch | None]:
+    """Parses the next batch in a daemon thread, so that Ctrl-C works while it reads a pipe."""
+    future: Future[Batch | None] = Future()
 
     def run() -> None:
         try:
             batch = next(batches, None)
             rows = _rows(batch or (), kind, unknown)
             future.set_result(None if batch is None else (batch, parse(rows, kind=kind)))
-        except BaseException as error:  # noqa: BLE001 - whoever wants the result gets it
+        except BaseException as error:  # noqa: BLE001 - result() raises it again
             future.set_exception(error)
 
     Thread(target=run, name="parse", daemon=True).start()
@@ -198,12 +196,12 @@ def _begun(batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]) ->
 
 
 def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Numbered]:
-    """Yields the records' values, and adds the names that are not known to `unknown`."""
+    """Yields the values of the records, and adds the names of unknown columns to `unknown`."""
     members, width = MEMBERS[kind], -1
     for record in batch:
         value = _value(record, members)
         columns = record.values or value
-        # Rows of a file have the same columns: names are looked at where their number changes.
+        # Rows of a file have the same columns, so check names only if their number changes.
         if isinstance(columns, dict) and len(columns) != width:
             width = len(columns)
             _check_kind(columns, record.number, kind=kind)
@@ -213,7 +211,7 @@ def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Num
 
 
 def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
-    """Raises: LinesError for columns of the other kind."""
+    """Raises: LinesError for the columns of the other kind."""
     if kind == WORKSPACE and "agent_id" in names:
         thing, command = "agent rows", "import_agent_stats"
     elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
@@ -224,13 +222,13 @@ def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:
-    """Returns the value that should be a row, or a RowError."""
+    """Returns the unvalidated value of a record, or a RowError."""
     if record.error:
         return RowError("", record.error)
     if record.values is not None:
         return from_text(record.values, members=members)
     value = parse_json(record.text)
     if isinstance(value, RowError) and b"\\\\" in record.text:
-        # COPY writes every backslash twice, so that the quotes within a text are no JSON.
+        # COPY doubles every backslash, which breaks escaped quotes in JSON.
         return parse_json(record.text.replace(b"\\\\", b"\\"))
     return value

@@ -1,8 +1,8 @@
-"""The one sink for agent rows and workspace states, whichever way they come in.
+"""Stores agent rows and workspace states from every source.
 
-Each agent row is kept once, and its minute is marked for the builder. New rows go by COPY straight
-into their partitions. Only where one of them turns out to be known, they go through a temporary
-table first, which takes half as long again.
+Stores each agent row once and marks its minute for the builder. COPY writes new rows straight into
+their partitions. If a row is a duplicate, the batch goes through a temporary table instead, which
+takes 1.5 times as long.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from stats.ingest.rows import (
     AGENT_MEMBERS,
     WORKSPACE_MEMBERS,
     AgentRow,
+    IngestResult,
     Member,
     Numbered,
     Rejection,
     RowError,
-    Verdicts,
     agent_row,
     check_object,
     parse_row,
 )
-from stats.ingest.workspaces import take_workspaces
+from stats.ingest.workspaces import upsert_workspaces
 from stats.rollups.hours import (
     AHEAD,
     EARLIEST,
@@ -52,7 +52,7 @@ from stats.rollups.hours import (
 AGENT: Final = "agent"
 WORKSPACE: Final = "workspace"
 MEMBERS: dict[str, tuple[Member, ...]] = {AGENT: AGENT_MEMBERS, WORKSPACE: WORKSPACE_MEMBERS}
-PIECE_ROWS = 1_000
+ROWS_PER_WRITE = 1_000
 
 _COLUMNS = ", ".join(member.name for member in AGENT_MEMBERS)
 _COPY = f"COPY {{table}} ({_COLUMNS}) FROM STDIN (FORMAT csv, ESCAPE '\\')"
@@ -61,45 +61,42 @@ CREATE TEMPORARY TABLE arriving_agent_stats (LIKE stats_agentstat) ON COMMIT DRO
 """
 # In the order of the key, so that two transactions with the same rows do not deadlock.
 _INSERT = f"""
-WITH kept AS (
+WITH inserted AS (
     INSERT INTO stats_agentstat ({_COLUMNS})
     SELECT {_COLUMNS} FROM arriving_agent_stats ORDER BY created_at, id
     ON CONFLICT DO NOTHING RETURNING created_at
 )
-SELECT date_trunc('minute', created_at, 'UTC'), count(*) FROM kept GROUP BY 1
+SELECT date_trunc('minute', created_at, 'UTC'), count(*) FROM inserted GROUP BY 1
 """  # noqa: S608 - the names are constants of this package
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Good rows of each kind, those of agents sorted by their key, and those that were refused."""
+    """The valid rows of each kind, those of agents sorted by their key, and the rejected rows."""
 
     agents: Sequence[AgentRow] = ()
     states: list[tuple[Any, ...]] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def ingest(rows: Iterable[Numbered], *, now: datetime) -> Verdicts:
-    """Takes in every good row, all in one transaction. Returns what happened to each.
-
-    Each row names its kind in its member `kind`. Rows that came before count as duplicates.
-    """
-    return take_in(parse(rows), now=now)
+def ingest(rows: Iterable[Numbered], *, now: datetime) -> IngestResult:
+    """Stores the valid rows in one transaction. The member `kind` of a row names its kind."""
+    return store(parse(rows), now=now)
 
 
 def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
-    """Parses rows of that kind, or of the kind that each names, without a look at the database."""
+    """Parses rows of that kind, or of the kind that each row names. Uses no database."""
     agents: list[AgentRow] = []
-    found = Parsed()
+    parsed = Parsed()
     for number, value in rows:
         try:
             if (kind or _kind_of(value)) == AGENT:
                 agents.append(agent_row(number, value))
             else:
-                found.states.append((number, *parse_row(value, members=WORKSPACE_MEMBERS)))
+                parsed.states.append((number, *parse_row(value, members=WORKSPACE_MEMBERS)))
         except RowError as error:
-            found.rejected.append(Rejection(number, error.field, error.detail))
-    return Parsed(sorted(agents), found.states, found.rejected)
+            parsed.rejected.append(Rejection(number, error.field, error.detail))
+    return Parsed(sorted(agents), parsed.states, parsed.rejected)
 
 
 def _kind_of(value: Any) -> str:
@@ -111,7 +108,7 @@ def _kind_of(value: Any) -> str:
 
 
 def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Counts sorted rows by minute; where a minute ends is found by bisection."""
+    """Counts sorted rows by minute, by bisection."""
     minutes: Counter[datetime] = Counter()
     start = 0
     while start < len(rows):
@@ -121,84 +118,84 @@ def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
     return minutes
 
 
-def take_in(parsed: Parsed, *, now: datetime) -> Verdicts:
-    """Takes in the parsed rows, all in one transaction. Returns what happened to each."""
-    rows, verdicts = _timely(parsed.agents, now=now)
+def store(parsed: Parsed, *, now: datetime) -> IngestResult:
+    """Stores the parsed rows in one transaction. Returns the outcome, rejected rows included."""
+    rows, result = _timely(parsed.agents, now=now)
     ensure_hours(hours_of(minutes_of(rows)), now=now)
-    # Rows come twice without harm, so a commit whose answer is lost is tried again as it was.
-    keep = partial(_kept, rows, parsed.states)
-    verdicts.add(unless_deadlocked(partial(commit_with_retry, keep, earlier=lambda: None)))
-    verdicts.add(Verdicts(rejected=parsed.rejected))
-    return verdicts
+    # Storing rows again is harmless, so a commit with an unknown outcome is retried.
+    write = partial(_write, rows, parsed.states)
+    result.add(unless_deadlocked(partial(commit_with_retry, write, earlier=lambda: None)))
+    result.add(IngestResult(rejected=parsed.rejected))
+    return result
 
 
-def _kept(rows: Sequence[AgentRow], states: Sequence[tuple[Any, ...]]) -> Verdicts:
-    verdicts = _keep_agents(rows) if rows else Verdicts()
+def _write(rows: Sequence[AgentRow], states: Sequence[tuple[Any, ...]]) -> IngestResult:
+    result = _write_agents(rows) if rows else IngestResult()
     if states:
-        verdicts.add(take_workspaces(states))
-    return verdicts
+        result.add(upsert_workspaces(states))
+    return result
 
 
-def _timely(rows: Sequence[AgentRow], *, now: datetime) -> tuple[Sequence[AgentRow], Verdicts]:
-    """Refuses rows of times that are never kept."""
+def _timely(rows: Sequence[AgentRow], *, now: datetime) -> tuple[Sequence[AgentRow], IngestResult]:
+    """Rejects rows with a time that is never stored."""
     if not settings.STATS_USAGE_ENABLED:
-        return _sifted(rows, lambda _: "agent rows are switched off", field="kind")
-    # They are in the order of time, so the first and the last tell of all.
-    if any(_untimely(row.created_at, now=now) for row in (*rows[:1], *rows[-1:])):
-        return _sifted(rows, partial(_untimely, now=now))
-    return rows, Verdicts()
+        return _split(rows, lambda _: "agent rows are switched off", field="kind")
+    # Rows are sorted by time, so checking the first and the last one is enough.
+    if any(_time_error(row.created_at, now=now) for row in (*rows[:1], *rows[-1:])):
+        return _split(rows, partial(_time_error, now=now))
+    return rows, IngestResult()
 
 
-def _untimely(moment: datetime, *, now: datetime) -> str:
+def _time_error(moment: datetime, *, now: datetime) -> str:
     if moment > now + AHEAD:
         return f"is more than {AHEAD // MINUTE} minutes in the future"
     retention = settings.STATS_RETENTION
     oldest = max(EARLIEST, now - retention) if retention else EARLIEST
     if moment < oldest:
-        return f"is before {oldest.isoformat()}, and nothing that old is kept"
+        return f"is before {oldest.isoformat()}, the end of the retention"
     return ""
 
 
-def _sifted(
-    rows: Sequence[AgentRow], fault_of: Callable[[datetime], str], *, field: str = "created_at"
-) -> tuple[Sequence[AgentRow], Verdicts]:
-    """Returns the rows whose time has no fault, and the others as rejected."""
-    good, verdicts = [], Verdicts()
+def _split(
+    rows: Sequence[AgentRow], error_of: Callable[[datetime], str], *, field: str = "created_at"
+) -> tuple[Sequence[AgentRow], IngestResult]:
+    """Returns the rows whose time has no error, and the others as rejected."""
+    valid, result = [], IngestResult()
     for row in rows:
-        if fault := fault_of(row.created_at):
-            verdicts.rejected.append(Rejection(row.number, field, fault))
+        if error := error_of(row.created_at):
+            result.rejected.append(Rejection(row.number, field, error))
         else:
-            good.append(row)
-    return good, verdicts
+            valid.append(row)
+    return valid, result
 
 
-def _keep_agents(rows: Sequence[AgentRow]) -> Verdicts:
-    """Keeps each new row of an open hour."""
+def _write_agents(rows: Sequence[AgentRow]) -> IngestResult:
+    """Inserts the new rows of open hours."""
     hours = hours_of(minutes_of(rows))
     open_hours = lock_open(hours)
-    verdicts = Verdicts()
+    result = IngestResult()
     if open_hours != hours:
-        rows, verdicts = _sifted(rows, partial(_unplaced, open_hours=open_hours))
+        rows, result = _split(rows, partial(_hour_error, open_hours=open_hours))
     if not rows:
-        return verdicts
-    kept = _copied(rows) or _inserted(rows)
-    mark_stale(kept)
-    verdicts.accepted = kept.total()
-    verdicts.duplicate = len(rows) - verdicts.accepted
-    return verdicts
+        return result
+    inserted = _copy_all(rows) or _insert_new(rows)
+    mark_stale(inserted)
+    result.accepted = inserted.total()
+    result.duplicate = len(rows) - result.accepted
+    return result
 
 
-def _unplaced(moment: datetime, *, open_hours: set[datetime]) -> str:
+def _hour_error(moment: datetime, *, open_hours: set[datetime]) -> str:
     hour = hour_of(moment)
     if hour in open_hours:
         return ""
     if closed_among([hour]):
-        return f"is of the hour {hour.isoformat()}, which is closed: its rows were dropped"
-    return f"finds no room: {MAX_OLD_HOURS} hours of the past are open; come again in a day"
+        return f"is in the hour {hour.isoformat()}, which is closed: its rows were dropped"
+    return f"is in an old hour, and {MAX_OLD_HOURS} old hours are open already: try again tomorrow"
 
 
-def _copied(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Copies all of the rows, or none if one is known. Returns their number by minute."""
+def _copy_all(rows: Sequence[AgentRow]) -> Counter[datetime]:
+    """Copies all rows, or none if one is a duplicate. Returns their number by minute."""
     try:
         with transaction.atomic():
             _copy(rows, "stats_agentstat")
@@ -209,16 +206,16 @@ def _copied(rows: Sequence[AgentRow]) -> Counter[datetime]:
 
 def _copy(rows: Sequence[AgentRow], table: str) -> None:
     with connection.cursor() as cursor, cursor.copy(_COPY.format(table=table)) as copy:
-        for some in batched(rows, PIECE_ROWS):
-            copy.write(b"".join([row.line for row in some]))
+        for chunk in batched(rows, ROWS_PER_WRITE):
+            copy.write(b"".join([row.line for row in chunk]))
 
 
-def _inserted(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Keeps the rows that are new. Returns their number by minute."""
+def _insert_new(rows: Sequence[AgentRow]) -> Counter[datetime]:
+    """Inserts the rows that are not duplicates. Returns their number by minute."""
     with connection.cursor() as cursor:
         cursor.execute(_STAGE)
         _copy(rows, "arriving_agent_stats")
         cursor.execute(_INSERT)
-        kept = Counter(dict(cursor.fetchall()))
+        inserted = Counter(dict(cursor.fetchall()))
         cursor.execute("DROP TABLE arriving_agent_stats")
-    return kept
+    return inserted

@@ -1,10 +1,10 @@
-"""Parses the rows of agents and the states of workspaces, strictly and by name.
+"""Parses agent rows and workspace states strictly.
 
-A row that comes in gets a number, from 1 on, by which the answer names it.
+Rows are numbered from 1, and error messages name a row by its number.
 
-A row of an agent becomes a line of CSV, for COPY. Most rows are spelled in the same usual way, and
-one pattern for the whole line tells that they are good. Of any other row each member is parsed,
-which takes three times as long, reads all spellings, and names a member that is wrong.
+An agent row becomes a line of CSV for COPY. Most rows have the same usual format, so one pattern
+validates the whole line. In any other row each member is parsed separately. That takes three times
+as long, accepts every format, and names the invalid member.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ MAX_PROTOCOLS = 256
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 REQUIRED = object()
 
-# A number, and a value that should be a row, or a RowError where there is none.
+# The number of a row, and its unvalidated value, or a RowError if it could not be read.
 type Numbered = tuple[int, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that was not taken: its number, the member that is wrong, and why."""
+    """A rejected row: its number, the invalid member, and the reason."""
 
     row: int
     field: str
@@ -43,21 +43,21 @@ class Rejection:
 
 
 @dataclass(slots=True)
-class Verdicts:
-    """The outcome for rows that came in. A duplicate is known already."""
+class IngestResult:
+    """The outcome for ingested rows. A duplicate was stored before."""
 
     accepted: int = 0
     duplicate: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
-    def add(self, other: Verdicts) -> None:
+    def add(self, other: IngestResult) -> None:
         self.accepted += other.accepted
         self.duplicate += other.duplicate
         self.rejected = sorted([*self.rejected, *other.rejected], key=lambda each: each.row)
 
 
 class RowError(ValueError):
-    """A row that cannot be taken. `field` is the member that is wrong."""
+    """A row is invalid. `field` names the invalid member; it is empty if the whole row is."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}" if field else detail)
@@ -66,9 +66,9 @@ class RowError(ValueError):
 
 
 class Member(NamedTuple):
-    """One member of a row: its name, its parser, and its value when it is absent or null.
+    """One member of a row: its name, its parser, and its default when it is absent or null.
 
-    `usual` is the pattern of its usual text in a line of CSV.
+    `usual` is the pattern of its usual format in a line of CSV.
     """
 
     name: str
@@ -78,9 +78,9 @@ class Member(NamedTuple):
 
 
 class AgentRow(NamedTuple):
-    """A good row of an agent. Rows are sorted by their key: time, then id.
+    """A valid agent row. Rows are sorted by their key: time, then id.
 
-    `line` holds its members in the order of AGENT_MEMBERS, as CSV in which a backslash escapes.
+    `line` holds the members in the order of AGENT_MEMBERS, as CSV with backslash escapes.
     """
 
     created_at: datetime
@@ -89,14 +89,14 @@ class AgentRow(NamedTuple):
     line: bytes
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def uuid_text(value: Any) -> str:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise ValueError(f"{shown(value)} is not a UUID")
+        raise ValueError(f"{quoted(value)} is not a UUID")
     return value.lower()
 
 
@@ -104,46 +104,46 @@ def moment(value: Any) -> datetime:
     try:
         return parse_time(value)
     except ValueError as error:
-        raise ValueError(f"{shown(value)} {error}") from None
+        raise ValueError(f"{quoted(value)} {error}") from None
 
 
 def count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise ValueError(f"{shown(value)} is not a whole number from 0 to 2^63-1")
+        raise ValueError(f"{quoted(value)} is not a whole number from 0 to 2^63-1")
     return value
 
 
 def latency(value: Any) -> float:
-    """Parses milliseconds; any negative number says that none was measured."""
+    """Parses milliseconds. A negative number means that none was measured."""
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not abs(value) <= MAX_LATENCY_MS
     ):
-        raise ValueError(f"{shown(value)} is not a number of milliseconds up to 10^12")
+        raise ValueError(f"{quoted(value)} is not a number of milliseconds up to 10^12")
     return float(value) if value >= 0 else NO_LATENCY
 
 
-def truth(value: Any) -> bool:
+def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{shown(value)} is neither true nor false")
+        raise ValueError(f"{quoted(value)} is neither true nor false")
     return value
 
 
 def protocols(value: Any) -> str:
     """Parses a map of protocol to count. Returns it as JSON text."""
     if not isinstance(value, dict) or len(value) > MAX_PROTOCOLS:
-        raise ValueError(f"{shown(value)} is not an object of at most {MAX_PROTOCOLS} counts")
+        raise ValueError(f"{quoted(value)} is not an object of at most {MAX_PROTOCOLS} counts")
     for name, number in value.items():
         if "\0" in name:
-            raise ValueError(f"{shown(name)} holds a NUL")
+            raise ValueError(f"{quoted(name)} contains a NUL")
         count(number)
     return orjson.dumps(value).decode()
 
 
 def transition(value: Any) -> str:
     if value not in ("start", "stop", "delete", ""):
-        raise ValueError(f"{shown(value)} is not start, stop or delete")
+        raise ValueError(f"{quoted(value)} is not start, stop or delete")
     return str(value)
 
 
@@ -194,11 +194,11 @@ AGENT_MEMBERS = (
         NO_LATENCY,
         usual=r"(?:\d{1,12}(?:\.\d+)?|-1(?:\.0)?)",
     ),
-    Member("usage", truth, False, usual="(?:true|false)"),
+    Member("usage", boolean, False, usual="(?:true|false)"),
 )
 WORKSPACE_MEMBERS = (
     Member("workspace_id", uuid_text),
-    Member("deleted", truth, False),
+    Member("deleted", boolean, False),
     Member("build_number", count, None),
     Member("transition", transition, ""),
     Member("job_started_at", moment, None),
@@ -214,12 +214,12 @@ _USUAL = re.compile(rb"\[%b\]" % ",".join(member.usual for member in AGENT_MEMBE
 
 
 def agent_row(number: int, value: Any) -> AgentRow:
-    """Returns the row that the value stands for. Raises: RowError for a bad member."""
+    """Parses an agent row. Raises: RowError for an invalid member."""
     return _usual_row(number, value) or _parsed_row(number, value)
 
 
 def _usual_row(number: int, value: Any) -> AgentRow | None:
-    """Returns the row if it has all members, each in its usual spelling."""
+    """Returns the row if it has all members, each in its usual format."""
     try:
         row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
         text = orjson.dumps(by_proto).decode()
@@ -237,18 +237,18 @@ def _parsed_row(number: int, value: Any) -> AgentRow:
 
 
 def _csv(array: bytes) -> bytes:
-    """Returns a JSON array of values, none of them null, as a line of CSV."""
+    """Converts a JSON array without nulls to a line of CSV."""
     return array[1:-1] + b"\n"
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
-    """Returns the row's values in the order of `members`. Raises: RowError for a bad member."""
+    """Returns the row's values in the order of `members`. Raises: RowError for an invalid one."""
     check_object(value)
     return tuple(_parsed(value, member) for member in members)
 
 
 def check_object(value: Any) -> None:
-    """Raises: RowError for a value that is no JSON object."""
+    """Raises: RowError for a value that is not a JSON object."""
     if isinstance(value, RowError):
         raise value
     if not isinstance(value, Mapping):
@@ -267,27 +267,27 @@ def _parsed(row: Mapping[str, Any], member: Member) -> Any:
 
 
 def parse_json(text: bytes) -> Any:
-    """Returns the value of a text, or a RowError where it is no JSON."""
+    """Returns the parsed value, or a RowError if the text is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return RowError("", f"is not JSON: {error.msg}")
 
 
-# PostgreSQL writes NULL so: in CSV, and in its own text format.
-NO_TEXTS = frozenset({"", "\\N"})
+# PostgreSQL's NULL in CSV and in its own text format.
+NULL_TEXTS = frozenset({"", "\\N"})
 
 
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
-    """Returns the row that a record of texts stands for, without its empty ones."""
+    """Converts a CSV record to a row, without its empty values."""
     return {
         name: _READERS[parse](text) if parse in _READERS else text
         for name, parse, *_ in members
-        if (text := values.get(name, "")) not in NO_TEXTS
+        if (text := values.get(name, "")) not in NULL_TEXTS
     }
 
 
-def _truth_of(text: str) -> bool | str:
+def _boolean_of(text: str) -> bool | str:
     try:
         return parse_bool(text)
     except ValueError:
@@ -301,10 +301,10 @@ def _json_of(text: str) -> Any:
         return text
 
 
-# They return the JSON value of a text, or the text itself, for the member to judge.
+# Return the JSON value of a text, or the text itself, which the member's parser then rejects.
 _READERS: dict[Callable[[Any], Any], Callable[[str], Any]] = {
     count: _json_of,
     latency: _json_of,
     protocols: _json_of,
-    truth: _truth_of,
+    boolean: _boolean_of,
 }

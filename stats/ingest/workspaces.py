@@ -1,4 +1,4 @@
-"""Takes in the states of workspaces: the newest build of each counts."""
+"""Stores workspace states: the newest build of each workspace."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from stats.ingest.rows import WORKSPACE_MEMBERS, Verdicts
+from stats.ingest.rows import WORKSPACE_MEMBERS, IngestResult
 
 NAMES = [member.name for member in WORKSPACE_MEMBERS]
 _COLUMNS = ", ".join(NAMES)
 _ARRIVING = """
 jsonb_populate_recordset(NULL::stats_workspacestate, %(states)s::jsonb) WITH ORDINALITY AS arriving
 """
-_NEWS = ", ".join(
+_NEW_VALUES = ", ".join(
     "known.deleted OR excluded.deleted" if name == "deleted" else f"excluded.{name}"
     for name in NAMES
 )
 
 
 def _age(table: str) -> str:
-    """Orders a workspace's states: by its build, then by how far the job is."""
+    """Returns the sort key of a workspace's states: the build, then the job's progress."""
     return (
         f"coalesce({table}.build_number, -1), coalesce({table}.job_updated_at, greatest("
         f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), '-infinity')"
@@ -35,16 +35,16 @@ SELECT {_COLUMNS} FROM (
     SELECT *, row_number() OVER (
         PARTITION BY workspace_id
         ORDER BY ({_age("arriving")}) DESC, ordinality
-    ) AS place
+    ) AS rank
     FROM {_ARRIVING} WHERE NOT (deleted AND build_number IS NULL)
 ) AS ranked
-WHERE place = 1
+WHERE rank = 1
 ORDER BY workspace_id
-ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEWS})
+ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEW_VALUES})
 WHERE ({_age("excluded")}) > ({_age("known")})
 """  # noqa: S608 - the names are constants of this package
-# A workspace that is gone never comes back, whichever state says so and whenever it comes. Who
-# only says that it is gone need not know its build.
+# A deleted workspace stays deleted, in whatever order its states arrive. A state that only reports
+# the deletion needs no build number.
 _DELETE = f"""
 INSERT INTO stats_workspacestate AS known (workspace_id, deleted, transition, error)
 SELECT DISTINCT workspace_id, true, '', '' FROM {_ARRIVING}
@@ -53,8 +53,8 @@ ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
 """  # noqa: S608 - the names are constants of this package
 
 
-def take_workspaces(rows: Sequence[tuple[Any, ...]]) -> Verdicts:
-    """Takes in each state that is newer than what is known of its workspace.
+def upsert_workspaces(rows: Sequence[tuple[Any, ...]]) -> IngestResult:
+    """Stores each state that is newer than the stored state of its workspace.
 
     Shape of a row: its number, and its values in the order of WORKSPACE_MEMBERS.
     """
@@ -62,7 +62,7 @@ def take_workspaces(rows: Sequence[tuple[Any, ...]]) -> Verdicts:
     with connection.cursor() as cursor:
         arriving = {"states": orjson.dumps(states).decode()}
         cursor.execute(_UPSERT, arriving)
-        news = cursor.rowcount
+        changed = cursor.rowcount
         cursor.execute(_DELETE, arriving)
-        news += cursor.rowcount
-    return Verdicts(accepted=news, duplicate=len(rows) - news)
+        changed += cursor.rowcount
+    return IngestResult(accepted=changed, duplicate=len(rows) - changed)

@@ -4,7 +4,7 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 
 # A partitioned table is beyond Django's models. The bucket of a latency is computed here and
-# nowhere else; stats.figures has its inverse, and the number is log(RATIO) there.
+# nowhere else; stats.statistics has its inverse, and the number is log(RATIO) there.
 AGENT_STATS = """
 CREATE TABLE stats_agentstat (
     id uuid NOT NULL,

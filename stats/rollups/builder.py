@@ -1,8 +1,8 @@
-"""The one place where rollups and newest rows are built: an hour's stale minutes at a time.
+"""Builds rollups and the newest row of each agent: the stale minutes of one hour at a time.
 
-Only one builder runs at a time. It first takes an hour's marks away, and then reads the rows: those
-of each mark are there, as a writer commits both at once. A mark that is committed later stays, and
-its minute is built again.
+Only one builder runs at a time. It deletes the marks of an hour before it reads the rows. A writer
+commits rows and marks together, so the builder sees the rows of every mark that it deletes. A mark
+that is committed later stays, and the next run builds its minute again.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ SESSION_COLUMNS = (
     "session_count_ssh",
 )
 SESSIONS = ", ".join(SESSION_COLUMNS)
-# Older hours than these wait for the next run when time is up. The newest are built always: the
-# next snapshot is of them.
+# The builder always builds these hours, because the next snapshot needs them. When its time is up,
+# it leaves older hours to the next run.
 NEWEST_HOURS = 2
 ONE_BUILDER = "build-stats"
 
 _STALE_HOURS = """
 SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute ORDER BY 1 DESC
 """
-_TAKE_MARKS = """
-WITH taken AS (
+_DELETE_MARKS = """
+WITH deleted AS (
     DELETE FROM stats_staleminute WHERE minute >= %(hour)s AND minute < %(end)s
     RETURNING minute, rows_went
 )
-SELECT minute, bool_or(rows_went) FROM taken GROUP BY minute
+SELECT minute, bool_or(rows_went) FROM deleted GROUP BY minute
 """
 _DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
-# The hour's bounds are there for the planner: it looks at this hour's partition alone.
+# With the bounds of the hour, the planner reads only that hour's partition.
 _STALE_ROWS = """
 FROM unnest(%(minutes)s::timestamptz[]) AS minute JOIN stats_agentstat AS r
     ON r.created_at >= minute AND r.created_at < minute + interval '1 minute'
@@ -82,7 +82,7 @@ ON CONFLICT (span, start) DO UPDATE SET
         excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.buckets,
         excluded.counts, excluded.built_at)
 """
-_RAISE_NEWEST = f"""
+_UPSERT_NEWEST = f"""
 INSERT INTO stats_newestagentstat AS known (agent_id, created_at, id, {SESSIONS})
 SELECT DISTINCT ON (agent_id) agent_id, created_at, id, {SESSIONS}
 {{rows}} ORDER BY agent_id, created_at DESC, id DESC
@@ -91,12 +91,12 @@ ON CONFLICT (agent_id) DO UPDATE SET
     (excluded.created_at, excluded.id, {", ".join(f"excluded.{c}" for c in SESSION_COLUMNS)})
 WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
 """
-_FORGET_NEWEST = """
+_DELETE_NEWEST = """
 DELETE FROM stats_newestagentstat
 WHERE date_trunc('minute', created_at, 'UTC') = ANY(%s) RETURNING agent_id
 """
-# Partitions are read from the newest on, up to a row of the agent.
-_NEWEST_LEFT = """
+# Reads partitions from the newest on until it finds a row of the agent.
+_NEWEST_REMAINING = """
 FROM unnest(%(agents)s) AS agent, LATERAL (
     SELECT * FROM stats_agentstat WHERE agent_id = agent
     ORDER BY created_at DESC, id DESC LIMIT 1
@@ -105,9 +105,9 @@ FROM unnest(%(agents)s) AS agent, LATERAL (
 
 
 def build(*, now: datetime, seconds: float = float("inf")) -> int:
-    """Builds what is stale, the newest hours first. Returns how many minutes with rows it built.
+    """Builds stale minutes, the newest hours first. Returns the number of minutes with rows.
 
-    After so many seconds, older hours are left to the next run.
+    After `seconds`, it leaves older hours to the next run.
     """
     ends = time.monotonic() + seconds
     built = 0
@@ -128,13 +128,13 @@ def _stale_hours() -> list[datetime]:
 def _build_hour(hour: datetime, *, now: datetime) -> int:
     values: dict[str, Any] = {"hour": hour, "end": hour + HOUR, "now": now}
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_MARKS, values)
+        cursor.execute(_DELETE_MARKS, values)
         marks = dict(cursor.fetchall())
     if not marks or closed_among([hour]):
         return 0
     values["minutes"] = sorted(marks)
     built = _build_rollups(values)
-    _build_newest(values, went=[minute for minute, rows_went in marks.items() if rows_went])
+    _build_newest(values, deleted=[minute for minute, rows_went in marks.items() if rows_went])
     return built
 
 
@@ -147,22 +147,23 @@ def _build_rollups(values: dict[str, Any]) -> int:
     return built
 
 
-def _build_newest(values: dict[str, Any], *, went: list[datetime]) -> None:
+def _build_newest(values: dict[str, Any], *, deleted: list[datetime]) -> None:
+    """Updates the newest rows of agents. Rows were removed from the minutes in `deleted`."""
     with connection.cursor() as cursor:
         agents: list[uuid.UUID] = []
-        if went:
-            cursor.execute(_FORGET_NEWEST, [went])
+        if deleted:
+            cursor.execute(_DELETE_NEWEST, [deleted])
             agents = [agent for (agent,) in cursor.fetchall()]
-        cursor.execute(_RAISE_NEWEST.format(rows=_STALE_ROWS), values)
+        cursor.execute(_UPSERT_NEWEST.format(rows=_STALE_ROWS), values)
         if agents:
-            # An older row is the newest now, in whichever hour.
-            cursor.execute(_RAISE_NEWEST.format(rows=_NEWEST_LEFT), {"agents": agents})
+            # Now an older row is the newest, possibly in another hour.
+            cursor.execute(_UPSERT_NEWEST.format(rows=_NEWEST_REMAINING), {"agents": agents})
 
 
 def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
-    """Builds every minute from `since` on again. Returns how many, and how many hours are closed.
+    """Builds every minute from `since` on again, except in closed hours.
 
-    A closed hour has no rows any more, and stays as it is.
+    Returns the number of minutes with rows and the number of closed hours.
     """
     first = since.replace(second=0, microsecond=0)
     for hour in AGENT_STATS.starts():

@@ -1,8 +1,8 @@
-"""The hours of raw rows: each has a partition and a rollup, until it is closed.
+"""Opens and closes the hours of raw rows. Each open hour has a partition and a rollup.
 
-Whoever writes rows of an hour holds the lock of its rollup for as long as the transaction lasts,
-and whoever closes it waits for them: no row falls between. The lock is a key share, so that writers
-wait neither for each other nor for the builder.
+A transaction that writes rows of an hour locks the hour's rollup row. Closing the hour waits for
+that lock, so no row is written to a closed hour. The lock is a key share: writers wait neither for
+each other nor for the builder.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-# Clocks of agents may run ahead by this much; rows further ahead are refused.
+# Agent clocks may run ahead by this much. Rows further in the future are rejected.
 AHEAD = timedelta(minutes=5)
-# Partitions are made before the first row of their hour comes.
+# Partitions are created before the first row of their hour arrives.
 HOURS_AHEAD = 3
-# Each hour is a partition with three indexes, and the server has only so many locks for a query
-# that must look into all of them. These are some 40 days, imported within the raw retention.
+# About 40 days. Each hour is a partition with three indexes. A query that reads all partitions
+# locks each of them, and the number of locks in PostgreSQL is limited.
 MAX_OLD_HOURS = 1_000
 
 AGENT_STATS = PartitionedTable("stats_agentstat", HOUR)
@@ -44,7 +44,7 @@ ORDER BY start FOR KEY SHARE
 
 
 def floor(moment: datetime, span: timedelta) -> datetime:
-    """Returns the start of the span that the moment lies in; spans are counted from 1970."""
+    """Returns the start of the span that contains the moment. Spans are counted from 1970."""
     return moment - (moment - EPOCH) % span
 
 
@@ -61,45 +61,48 @@ def hours_of(moments: Iterable[datetime]) -> set[datetime]:
 
 
 def kept_from(now: datetime) -> datetime:
-    """Returns the first hour whose raw rows are kept for sure: a retention of 0 keeps all."""
+    """Returns the first hour that the raw retention keeps. A retention of 0 keeps all hours."""
     if not settings.STATS_RAW_RETENTION:
         return EARLIEST
-    # Snapshots of now need the raw rows of an hour at least.
+    # Current snapshots need the raw rows of at least one hour.
     return hour_of(now - max(settings.STATS_RAW_RETENTION, HOUR))
 
 
 def keep_hours_ahead(now: datetime) -> int:
-    """Makes the partitions of this hour and the next ones. Returns how many were missing."""
+    """Creates the partitions of this hour and the next ones. Returns how many were missing."""
     before = set(AGENT_STATS.starts())
     hours = {hour_of(now) + number * HOUR for number in range(HOURS_AHEAD + 1)}
     return len(ensure_hours(hours, now=now) - before)
 
 
 def ensure_hours(hours: Collection[datetime], *, now: datetime) -> set[datetime]:
-    """Makes what is missing of these hours. Returns those that have a partition.
+    """Creates the missing partitions and rollups of the hours. Returns hours with a partition.
 
-    An hour that is closed is not made again, nor is an old one while there are too many. Runs
-    outside the transaction that writes the rows, as making a partition locks the whole table.
+    Skips closed hours, and old hours while MAX_OLD_HOURS are open. Runs outside the transaction
+    that writes the rows, because creating a partition locks the whole table.
     """
     present = set(AGENT_STATS.starts())
-    missing = _with_room(set(hours) - present, present, now=now)
-    there = sorted(present & set(hours)) + missing
-    if there:
+    missing = _within_limit(set(hours) - present, present, now=now)
+    wanted = sorted(present & set(hours)) + missing
+    if wanted:
         with connection.cursor() as cursor:
-            cursor.execute(_ADD, [there, now])
+            cursor.execute(_ADD, [wanted, now])
     for hour in sorted(set(missing) - closed_among(missing)):
         AGENT_STATS.ensure(hour, hour)
         present.add(hour)
     return present & set(hours)
 
 
-def _with_room(missing: set[datetime], present: set[datetime], *, now: datetime) -> list[datetime]:
+def _within_limit(
+    missing: set[datetime], present: set[datetime], *, now: datetime
+) -> list[datetime]:
+    """Returns the missing hours without those beyond MAX_OLD_HOURS."""
     if not settings.STATS_RAW_RETENTION:
         return sorted(missing)
-    limit = kept_from(now)
-    old = sorted(hour for hour in missing if hour < limit)
-    room = MAX_OLD_HOURS - sum(hour < limit for hour in present)
-    return [*old[: max(room, 0)], *(hour for hour in missing if hour >= limit)]
+    first = kept_from(now)
+    old = sorted(hour for hour in missing if hour < first)
+    free = MAX_OLD_HOURS - sum(hour < first for hour in present)
+    return [*old[: max(free, 0)], *(hour for hour in missing if hour >= first)]
 
 
 def closed_among(hours: Collection[datetime]) -> set[datetime]:
@@ -108,25 +111,24 @@ def closed_among(hours: Collection[datetime]) -> set[datetime]:
 
 
 def lock_open(hours: Collection[datetime]) -> set[datetime]:
-    """Keeps the open ones of these hours from closing until the transaction ends; returns them."""
+    """Returns the open hours among these. They stay open until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_OPEN, [sorted(hours)])
         return {start.astimezone(UTC) for (start,) in cursor.fetchall()}
 
 
 def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> None:
-    """Has the builder build these minutes again, once the transaction is committed."""
+    """Marks minutes for the builder, which sees the marks after the transaction commits."""
     StaleMinute.objects.bulk_create(
         StaleMinute(minute=minute, rows_went=rows_went) for minute in sorted(minutes)
     )
 
 
 def close_hours(now: datetime) -> int:
-    """Closes the hours that are due and drops their raw rows. Returns how many were dropped."""
+    """Closes expired hours and drops their raw rows. Returns how many were dropped."""
     if not settings.STATS_RAW_RETENTION:
         return 0
-    limit = kept_from(now)
-    hours = [hour for hour in AGENT_STATS.starts() if hour < limit]
+    hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
     for hour in hours:
         _close(hour, built_until=now - max(settings.STATS_RAW_RETENTION, HOUR))
     closed = closed_among(hours)
@@ -137,10 +139,10 @@ def close_hours(now: datetime) -> int:
 
 @transaction.atomic
 def _close(hour: datetime, *, built_until: datetime) -> None:
-    """Closes the hour unless it was built lately, or must be built again."""
+    """Closes the hour unless it was built after `built_until` or has stale minutes."""
     open_hours = Rollup.objects.filter(span=Rollup.Span.HOUR, start=hour, closed=False)
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
-    # The marks of writers that it waited for are seen by a statement after the lock.
+    # Read the marks after the lock, to see those of the writers that it waited for.
     if list(due.values_list("start")) and not stale.exists():
         open_hours.update(closed=True)

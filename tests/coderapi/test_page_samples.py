@@ -40,7 +40,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     with (
         own_database() as database,
         Server(
-            log=directory / "log", DATABASE_URL=database, CODERAPI_FIRST_OWNER_USERNAME="owner"
+            "-v",
+            log=directory / "log",
+            DATABASE_URL=database,
+            CODERAPI_FIRST_OWNER_USERNAME="owner",
         ) as server,
     ):
         server.wait_for_log("Job collect_deployment_stats")

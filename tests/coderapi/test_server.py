@@ -105,7 +105,7 @@ def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str)
 
 
 def test_server_serves_runs_jobs_and_leaves_no_process(start: Start) -> None:
-    server = start()
+    server = start("-v")
     assert server.get() == 200
     assert server.get("/readyz") == 200
     server.wait_for_log("Job prune_job_runs: ok")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 SEMVER = re.compile(r"v\d+\.\d+\.\d+\+coderapi\.\d+\.\d+\.\d+[0-9A-Za-z.-]*")
 
 
-def test_version_is_the_coder_release_with_ours_behind_it(anonymous: APIClient) -> None:
+def test_version_has_the_coder_release_and_our_version(anonymous: APIClient) -> None:
     answer = anonymous.get(PATH)
     assert SEMVER.fullmatch(answer.json()["version"])
     assert answer.json()["version"] == f"v2.29.0+coderapi.{__version__}"
@@ -35,25 +35,25 @@ OPTIONS = {
 }
 
 
-def test_all_members_are_there(anonymous: APIClient) -> None:
-    found = anonymous.get(PATH).json()
-    assert found.pop("external_url").startswith("https://")
-    assert re.fullmatch(r"1\.\d+", found.pop("provisioner_api_version"))
-    assert found.keys() - {"deployment_id", "version", "webpush_public_key"} == OPTIONS.keys()
-    assert {name: found[name] for name in OPTIONS} == OPTIONS
+def test_all_members_are_present(anonymous: APIClient) -> None:
+    info = anonymous.get(PATH).json()
+    assert info.pop("external_url").startswith("https://")
+    assert re.fullmatch(r"1\.\d+", info.pop("provisioner_api_version"))
+    assert info.keys() - {"deployment_id", "version", "webpush_public_key"} == OPTIONS.keys()
+    assert {name: info[name] for name in OPTIONS} == OPTIONS
 
 
-def test_options_are_told(settings: Any, anonymous: APIClient) -> None:
+def test_options_are_shown(settings: Any, anonymous: APIClient) -> None:
     settings.TELEMETRY = False
     settings.CLI_UPGRADE_MESSAGE = "Run brew upgrade."
     settings.ACCESS_URL = "https://coder.example.com"
-    found = anonymous.get(PATH).json()
-    names = ("telemetry", "upgrade_message", "dashboard_url")
-    told = (False, "Run brew upgrade.", "https://coder.example.com")
-    assert tuple(found[name] for name in names) == told
+    info = anonymous.get(PATH).json()
+    assert info["telemetry"] is False
+    assert info["upgrade_message"] == "Run brew upgrade."
+    assert info["dashboard_url"] == "https://coder.example.com"
 
 
-def test_ids_are_made_once_and_kept(anonymous: APIClient) -> None:
+def test_ids_never_change(anonymous: APIClient) -> None:
     first = anonymous.get(PATH).json()
     memory.clear_all()
     second = anonymous.get(PATH).json()
@@ -69,27 +69,25 @@ def test_web_push_key_is_an_uncompressed_point_in_unpadded_base64url(anonymous: 
     assert key.curve.name == "secp256r1"
 
 
-def test_private_key_is_never_told(anonymous: APIClient) -> None:
+def test_private_key_is_not_shown(anonymous: APIClient) -> None:
     private = bytes(deployment_identity().vapid_private_key)
     assert base64.urlsafe_b64encode(private)[:40] not in anonymous.get(PATH).content
 
 
-@pytest.mark.parametrize(("experiments", "told"), [([], False), (["Web-Push"], True)])
-def test_coderd_wire_tells_the_web_push_key_only_with_the_experiment(
-    settings: Any, anonymous: APIClient, experiments: list[str], told: bool
+@pytest.mark.parametrize(("experiments", "shown"), [([], False), (["Web-Push"], True)])
+def test_coderd_wire_has_the_web_push_key_only_with_the_experiment(
+    settings: Any, anonymous: APIClient, experiments: list[str], shown: bool
 ) -> None:
     settings.EXPERIMENTS = experiments
-    found = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
-    assert ("webpush_public_key" in found) is told
+    info = anonymous.get(PATH, headers={"Coder-Wire": "coderd"}).json()
+    assert ("webpush_public_key" in info) is shown
 
 
-def test_token_that_does_not_count_is_ignored(anonymous: APIClient) -> None:
+def test_invalid_token_is_ignored(anonymous: APIClient) -> None:
     assert anonymous.get(PATH, headers={"Coder-Session-Token": "bad"}).status_code == 200
 
 
-def test_it_costs_no_query_once_rendered(
-    anonymous: APIClient, django_assert_num_queries: Any
-) -> None:
+def test_cached_answer_needs_no_query(anonymous: APIClient, django_assert_num_queries: Any) -> None:
     anonymous.get(PATH)
     with django_assert_num_queries(0):
         assert anonymous.get(PATH).status_code == 200

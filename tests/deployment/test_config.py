@@ -1,4 +1,4 @@
-"""GET /deployment/config: who may read it, what is in it, and how options get there."""
+"""GET /deployment/config."""
 
 from __future__ import annotations
 
@@ -19,35 +19,27 @@ from tests.support.client import APIClient
 from tests.support.samples import sample
 
 PATH = "/api/v2/deployment/config"
-# The key tree of the published example: which members there are, and of which JSON type.
+# The members of the published example, with their JSON types.
 PAGE = Path(__file__).parents[1] / "page" / "deployment_config.tsv"
 LISTS = "[]"
 JSON_TYPES = {bool: "boolean", int: "integer", str: "string", type(None): "null"}
-
-
-# --- Who may read it --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("role", "status"),
     [("owner", 200), ("auditor", 200), ("member", 403), ("anonymous", 401)],
 )
-def test_only_those_who_may_read_it(
+def test_owners_and_auditors_may_read_it(
     role: str, status: int, request: pytest.FixtureRequest, db: None
 ) -> None:
     assert request.getfixturevalue(role).get(PATH).status_code == status
 
 
-def test_it_is_served_from_memory(
-    owner: APIClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_it_is_cached(owner: APIClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     first = owner.get(PATH)
     with django_assert_num_queries(1):
         again = owner.get(PATH, headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
-
-
-# --- The page's tree --------------------------------------------------------------------------
 
 
 def page_tree() -> dict[str, str]:
@@ -59,7 +51,7 @@ OPEN = {path for path, kind in page_tree().items() if kind == "object"}
 
 
 def tree(document: Any, above: str = "") -> Iterator[tuple[str, str]]:
-    """Yields path and JSON type of each leaf; an object that the page shows empty is one."""
+    """Yields the path and JSON type of each leaf. Empty objects of the page are leaves."""
     if isinstance(document, dict) and above not in OPEN:
         for key, item in document.items():
             yield from tree(item, f"{above}.{key}".removeprefix("."))
@@ -71,7 +63,7 @@ def tree(document: Any, above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def filled() -> Configuration:
-    """Returns a configuration without an empty list, so that the types of items are seen."""
+    """Returns a configuration without empty lists, so that the types of items are known."""
     lists = {
         option.env: sample(option)
         for option in CATALOGUE
@@ -81,7 +73,7 @@ def filled() -> Configuration:
     return load({**lists, **providers, "CODER_SUPPORT_LINKS": "[{name: desk, target: /help}]"})
 
 
-def test_config_has_the_key_tree_and_types_of_the_page(owner: APIClient, settings: Any) -> None:
+def test_config_has_the_members_and_types_of_the_page(owner: APIClient, settings: Any) -> None:
     settings.CONFIGURATION = redacted(filled())
     memory.clear_all()
     config = owner.get(PATH).json()["config"]

@@ -1,4 +1,4 @@
-"""Which options each start ran with, what changed, and which servers run with which."""
+"""Revisions of the configuration, their differences, and the servers that run them."""
 
 from __future__ import annotations
 
@@ -35,22 +35,19 @@ def of(key: str = KEY, **environ: str) -> ConfigSnapshot:
 
 
 def revision(**environ: str) -> ConfigRevision:
-    found = record_start(of(**environ), now=NOW)
-    assert found
-    return found
+    recorded = record_start(of(**environ), now=NOW)
+    assert recorded
+    return recorded
 
 
-# --- What is kept -----------------------------------------------------------------------------
-
-
-def test_same_values_have_the_same_digest_whatever_they_come_from() -> None:
+def test_same_values_have_the_same_digest_from_any_source() -> None:
     by_env = of(CODER_HTTP_ADDRESS="127.0.0.1:3000")
     assert by_env.digest == of().digest
     assert by_env.sources == {"http_address": "env"}
     assert of(CODER_HTTP_ADDRESS="127.0.0.1:3001").digest != of().digest
 
 
-def test_secret_is_only_a_digest_that_needs_the_key() -> None:
+def test_secret_is_stored_as_a_keyed_digest() -> None:
     one, other = of(CODER_SCIM_AUTH_HEADER="planted"), of(CODER_SCIM_AUTH_HEADER="other")
     assert "scim_api_key" not in one.values
     assert one.secrets["scim_api_key"] != other.secrets["scim_api_key"]
@@ -60,7 +57,7 @@ def test_secret_is_only_a_digest_that_needs_the_key() -> None:
     assert "planted" not in repr(one)
 
 
-def test_password_within_a_value_counts_and_is_not_kept() -> None:
+def test_password_in_a_value_changes_the_digest_and_is_not_stored() -> None:
     one = of(CODER_DERP_SERVER_RELAY_URL="https://u:planted@h")
     other = of(CODER_DERP_SERVER_RELAY_URL="https://u:other@h")
     assert one.values == other.values
@@ -68,13 +65,13 @@ def test_password_within_a_value_counts_and_is_not_kept() -> None:
     assert "planted" not in json.dumps([one.values, one.secrets])
 
 
-def test_sharing_one_secret_text_does_not_show() -> None:
+def test_two_options_with_the_same_secret_have_different_digests() -> None:
     found = of(CODER_SCIM_AUTH_HEADER="planted", CODER_PROVISIONER_DAEMON_PSK="planted")
     assert len(set(found.secrets.values())) == 2
 
 
 @pytest.mark.django_db
-def test_start_is_recorded_only_when_something_changed() -> None:
+def test_start_is_recorded_only_with_a_change() -> None:
     assert record_start(of(), now=NOW)
     assert record_start(of(), now=NOW) is None
     assert record_start(of(CODER_VERBOSE="true"), now=NOW)
@@ -90,7 +87,7 @@ def test_differences_name_options_and_never_a_secret() -> None:
         CODER_PROVISIONER_DAEMON_PSK="planted",
         CODER_ACCESS_URL="https://u:pass@a.example",
     )
-    assert [str(found) for found in differences(before, after)] == [
+    assert [str(each) for each in differences(before, after)] == [
         "Access URL: (empty) → https://u:xxxxx@a.example",
         "Provisioner Daemon Pre-shared Key (PSK): (empty) → (secret)",
         "Browser Only: true → false",
@@ -100,13 +97,10 @@ def test_differences_name_options_and_never_a_secret() -> None:
 
 
 @pytest.mark.django_db
-def test_option_that_a_release_does_not_know_is_named_by_its_path() -> None:
+def test_unknown_option_is_named_by_its_path() -> None:
     before, after = revision(), revision(CODER_VERBOSE="true")
     before.values = {**after.values, "gone.option": "x"}
-    assert [str(found) for found in differences(before, after)] == ["gone.option: x → (empty)"]
-
-
-# --- Who runs what ----------------------------------------------------------------------------
+    assert [str(each) for each in differences(before, after)] == ["gone.option: x → (empty)"]
 
 
 def replica(name: str, *, listens: bool = True) -> Replica:
@@ -120,12 +114,9 @@ def test_servers_that_differ_have_drifted() -> None:
     assert has_drifted(hosts_by_configuration([*same, replica("c:1#22222222")]))
 
 
-def test_a_command_beside_the_servers_is_no_drift() -> None:
-    found = [replica("a:1#11111111"), replica("a:3#22222222", listens=False), replica("a:4")]
-    assert not has_drifted(hosts_by_configuration(found))
-
-
-# --- Command and pages ------------------------------------------------------------------------
+def test_a_command_with_other_settings_is_not_drift() -> None:
+    running = [replica("a:1#11111111"), replica("a:3#22222222", listens=False), replica("a:4")]
+    assert not has_drifted(hosts_by_configuration(running))
 
 
 @pytest.mark.django_db
@@ -155,7 +146,7 @@ def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     assert "<td>true</td>" in page
 
 
-def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClient) -> None:
+def test_page_of_a_revision_lists_set_options_before_defaults(owner: APIClient) -> None:
     found = revision(
         CODER_BROWSER_ONLY="true", CODER_PG_CONNECTION_URL="postgres://u:held-back@h/d"
     )
@@ -164,20 +155,20 @@ def test_page_of_a_revision_lists_what_is_set_before_the_defaults(owner: APIClie
     lines = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
     assert ("Browser Only", "true", "env") in lines
     sources = [source for _, _, source in lines]
-    set_by_somebody = len(list(filter(None, sources)))
-    assert all(sources[:set_by_somebody])
-    assert len(sources) > 100 > set_by_somebody
+    number_set = len(list(filter(None, sources)))
+    assert all(sources[:number_set])
+    assert len(sources) > 100 > number_set
     assert "held-back" not in page
 
 
-def test_two_must_be_selected(owner: APIClient) -> None:
+def test_comparing_needs_two_revisions(owner: APIClient) -> None:
     form = {"action": "compare", "_selected_action": [revision().pk]}
     owner.force_login(owner.user)
     answer: Any = owner.post(PAGE, form, follow=True)
     assert "Select two revisions" in answer.content.decode()
 
 
-def test_members_see_no_history(member: APIClient) -> None:
+def test_members_cannot_see_the_history(member: APIClient) -> None:
     found = revision()
     member.force_login(member.user)
     for path in (PAGE, f"{PAGE}{found.pk}/{found.pk}/"):
@@ -186,48 +177,46 @@ def test_members_see_no_history(member: APIClient) -> None:
 
 @contextmanager
 def server_named(name: str) -> Iterator[None]:
-    """Opens a connection like a server's that hears of changes."""
+    """Opens a connection that listens for changes, like a server's."""
     url = in_database(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
-    with psycopg.connect(url, application_name=f"{PREFIX}{name}", autocommit=True) as hearing:
-        hearing.execute("LISTEN coderapi")
+    with psycopg.connect(url, application_name=f"{PREFIX}{name}", autocommit=True) as listening:
+        listening.execute("LISTEN coderapi")
         yield
 
 
-# Within one transaction PostgreSQL looks at its activity only once.
+# Within a transaction, pg_stat_activity does not change.
 @pytest.mark.django_db(transaction=True)
-def test_page_and_command_say_when_servers_differ(
-    owner: APIClient, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_page_and_command_show_drift(owner: APIClient, capsys: pytest.CaptureFixture[str]) -> None:
     found = revision()
     owner.force_login(owner.user)
-    warning = "Servers run with different configurations now."
+    warning = "Servers run different configurations."
     with server_named(f"one:1#{found.short}"):
         page = owner.get(PAGE).content.decode()
-        assert f"{found.short} runs now on one." in page
+        assert f"Configuration {found.short} runs on one." in page
         assert warning not in page
         with server_named("two:1#ffffffff"):
             page = owner.get(PAGE).content.decode()
             call_command("config_history")
-    assert "ffffffff runs now on two." in page
+    assert "Configuration ffffffff runs on two." in page
     assert warning in page
-    said = capsys.readouterr()
-    assert warning in said.err
-    assert said.out.rstrip().endswith("running now on one")
+    output = capsys.readouterr()
+    assert warning in output.err
+    assert output.out.rstrip().endswith("running on one")
 
 
-def test_servers_record_their_starts_and_what_they_run_is_seen() -> None:
+def test_servers_and_workers_record_their_configuration() -> None:
     with obeying("--web-only", CODER_BROWSER_ONLY="true") as first:
         database = {"DATABASE_URL": first.database}
         (line,) = manage("config_history", **database).stdout.splitlines()
-        assert "running now on" in line
+        assert "running on" in line
         with obeying("--web-only", **database):
-            said = manage("config_history", **database)
+            listing = manage("config_history", **database)
         log = first.directory / "worker"
         worker = Program("worker", log=log, CODER_HIDE_AI_TASKS="true", **database)
         try:
             wait_for(lambda: len(manage("config_history", **database).stdout.splitlines()) == 3)
         finally:
             worker.kill_all()
-    assert len(said.stdout.splitlines()) == 2
-    assert said.stdout.count("running now on") == 2
-    assert "different configurations" in said.stderr
+    assert len(listing.stdout.splitlines()) == 2
+    assert listing.stdout.count("running on") == 2
+    assert "different configurations" in listing.stderr

@@ -19,7 +19,7 @@ def test_defaults_are_coders(member: APIClient) -> None:
     }
 
 
-def test_options_are_told(settings: Any, member: APIClient) -> None:
+def test_options_are_shown(settings: Any, member: APIClient) -> None:
     settings.SSH_HOSTNAME_PREFIX = "dev."
     settings.SSH_HOSTNAME_SUFFIX = "corp"
     settings.SSH_CONFIG_OPTIONS = ["ForwardAgent=yes", "SetEnv LC=a=b"]
@@ -52,10 +52,10 @@ def test_item_is_split_at_its_first_space_or_equals_sign(
         ("CODER_WORKSPACE_HOSTNAME_SUFFIX", ".coder", ".coder"),
     ],
 )
-def test_what_clients_could_not_use_stops_the_start_and_is_named(
+def test_unusable_options_stop_the_start_and_are_named(
     variable: str, value: str, named: str
 ) -> None:
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(ConfigurationError) as raised:
         load({variable: value})
-    assert variable in str(refused.value)
-    assert named in str(refused.value)
+    assert variable in str(raised.value)
+    assert named in str(raised.value)

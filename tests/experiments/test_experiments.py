@@ -4,22 +4,22 @@ from typing import Any
 
 import pytest
 
-from experiments.selectors import expanded, warn_of_unknown_experiments
+from experiments.selectors import expand, warn_of_unknown_experiments
 from tests.support.client import APIClient
 
 ENABLED = "/api/v2/experiments"
 SAFE = "/api/v2/experiments/available"
 
 
-def test_none_is_enabled_by_default(member: APIClient) -> None:
+def test_default_is_no_experiment(member: APIClient) -> None:
     assert member.get(ENABLED).json() == []
 
 
-def test_enabled_ones_are_told_in_lower_case_and_order_known_or_not(
+def test_enabled_experiments_are_listed_in_lower_case_and_in_order(
     settings: Any, member: APIClient
 ) -> None:
-    settings.EXPERIMENTS = ["Workspace-Usage", "of-our-own", "oauth2"]
-    assert member.get(ENABLED).json() == ["workspace-usage", "of-our-own", "oauth2"]
+    settings.EXPERIMENTS = ["Workspace-Usage", "unknown", "oauth2"]
+    assert member.get(ENABLED).json() == ["workspace-usage", "unknown", "oauth2"]
 
 
 def test_no_experiment_is_safe_today(member: APIClient) -> None:
@@ -28,7 +28,7 @@ def test_no_experiment_is_safe_today(member: APIClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "safe", "found"),
+    ("names", "safe", "enabled"),
     [
         ([], ["a"], []),
         (["*"], ["a", "b"], ["a", "b"]),
@@ -37,11 +37,13 @@ def test_no_experiment_is_safe_today(member: APIClient) -> None:
         (["*"], [], []),
     ],
 )
-def test_star_stands_for_the_safe_ones(names: list[str], safe: list[str], found: list[str]) -> None:
-    assert expanded(names, safe=safe) == found
+def test_star_enables_the_safe_experiments(
+    names: list[str], safe: list[str], enabled: list[str]
+) -> None:
+    assert expand(names, safe=safe) == enabled
 
 
-def test_unknown_ones_are_logged(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_experiments_are_logged(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     settings.EXPERIMENTS = ["OAuth2", "typo", "*"]
     warn_of_unknown_experiments()
     assert caplog.messages == ["CODER_EXPERIMENTS: 'typo' is not a known experiment"]

@@ -9,5 +9,5 @@ from tests.support.stats_rows import Deployment, deployment_at
 
 @pytest.fixture
 def deployment(db: None) -> Iterator[Deployment]:
-    with deployment_at() as found:
-        yield found
+    with deployment_at() as deployment:
+        yield deployment

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -10,8 +11,11 @@ from django.test import Client
 from stats.history.charts import RANGES, changes
 from stats.history.points import Point
 from stats.models import Snapshot
+from tests.support.commands import run, write_lines
 from tests.support.factories import PASSWORD, make_user, utc
 from tests.support.stats_rows import (
+    MINUTE,
+    NOW,
     Deployment,
     agent_row,
     reference_workspaces,
@@ -23,14 +27,14 @@ PAGE = "/admin/stats/snapshot/timelines/"
 
 
 def signed_in(*roles: str) -> Client:
-    """Somebody's browser, signed in through the page as far as the page lets them."""
+    """Returns a client after an attempt to sign in to the admin with these roles."""
     client = Client()
     client.post("/admin/login/", {"username": make_user(*roles).username, "password": PASSWORD})
     return client
 
 
 @pytest.mark.parametrize("name", [*RANGES, "", "century"])
-def test_each_range_is_drawn_with_its_tables(deployment: Deployment, name: str) -> None:
+def test_each_range_has_charts_with_tables(deployment: Deployment, name: str) -> None:
     members = {"connection_median_latency_ms": 40, "rx_bytes": 3 * 2**29}
     deployment.take(agent_row(deployment.now, session_count_ssh=3, **members))
     deployment.collect()
@@ -42,7 +46,7 @@ def test_each_range_is_drawn_with_its_tables(deployment: Deployment, name: str) 
     assert "<td>no data</td>" in page
 
 
-def test_where_no_latency_was_measured_there_is_no_line_and_no_gap(deployment: Deployment) -> None:
+def test_steps_without_a_latency_have_neither_line_nor_gap(deployment: Deployment) -> None:
     deployment.take(agent_row(deployment.now, connection_median_latency_ms=-1))
     deployment.collect()
     page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
@@ -50,7 +54,7 @@ def test_where_no_latency_was_measured_there_is_no_line_and_no_gap(deployment: D
     assert page.count("<td>none</td>") == 2
 
 
-def test_rows_are_drawn_where_no_snapshot_was_taken(deployment: Deployment) -> None:
+def test_charts_show_traffic_without_snapshots(deployment: Deployment) -> None:
     deployment.take(agent_row(deployment.now, connection_median_latency_ms=40, rx_bytes=2**20))
     deployment.travel(timedelta(minutes=2))
     deployment.collect()
@@ -58,17 +62,33 @@ def test_rows_are_drawn_where_no_snapshot_was_taken(deployment: Deployment) -> N
     page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
     assert "<td>1 MiB</td>" in page
     assert len(re.findall(r"<td>40(\.\d+)? ms</td>", page)) == 2
-    # Of workspaces and sessions nothing is known then.
+    # Workspaces and sessions are unknown without snapshots.
     assert page.count('class="chart-line ') == (5 + 4 + 2 + 2) + 2 + 2
 
 
+def test_imported_rows_are_charted_in_steps_with_data(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    rows = [agent_row(NOW - n * MINUTE, connection_median_latency_ms=40) for n in range(150)]
+    run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    assert "every 5 minutes, last value" in page
+    # The current interval of 5 minutes has no snapshot yet.
+    assert page.count("<td>no data</td>") == 5 + 4
+    outage = Snapshot.objects.filter(collected_at__range=(NOW - 50 * MINUTE, NOW - 20 * MINUTE))
+    outage.delete()
+    page = signed_in("owner").get(PAGE, {"range": "1h"}).content.decode()
+    assert "every 5 minutes, last value" in page
+    assert page.count("<td>no data</td>") == (5 + 4) * 7
+
+
 @pytest.mark.django_db
-def test_alarms_and_errors_are_shown() -> None:
+def test_the_page_shows_alarms() -> None:
     page = signed_in("auditor").get(PAGE).content.decode()
     assert "No snapshot has been taken yet." in page
 
 
-def test_the_page_obeys_a_policy_without_inline_styles_and_scripts(deployment: Deployment) -> None:
+def test_the_page_has_no_inline_styles_or_scripts(deployment: Deployment) -> None:
     deployment.collect()
     page = signed_in("owner").get(PAGE).content.decode()
     main = page[page.index('id="content"') :]
@@ -76,7 +96,7 @@ def test_the_page_obeys_a_policy_without_inline_styles_and_scripts(deployment: D
 
 
 @pytest.mark.django_db
-def test_members_do_not_see_it() -> None:
+def test_members_cannot_see_the_page() -> None:
     assert signed_in().get(PAGE).status_code != 200
 
 
@@ -89,7 +109,7 @@ def test_snapshots_are_listed_and_cannot_be_changed(deployment: Deployment) -> N
     assert client.post(f"/admin/stats/snapshot/{snapshot.pk}/delete/").status_code == 403
 
 
-def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deployment) -> None:
+def test_workspaces_are_filtered_by_the_states_of_snapshots(deployment: Deployment) -> None:
     at, states = text(deployment.now), list(product((None, 1), (None, 1), (None, 1), "es "))
     rows = [
         workspace_row(
@@ -101,7 +121,7 @@ def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deploy
             error="disk full" if word == "e" else "",
         )
         for number, (started, canceled, completed, word) in enumerate(states)
-        # A job that ends without a start is counted twice.
+        # A job that ended without a start counts in two states.
         if started or not (canceled or completed)
     ]
     deployment.take(*rows, kind="workspace")
@@ -115,7 +135,7 @@ def test_workspaces_are_listed_by_the_states_that_are_counted(deployment: Deploy
     assert "disk full" in page
 
 
-def test_a_snapshot_shows_no_figure_that_nobody_knows(deployment: Deployment) -> None:
+def test_a_backfilled_snapshot_shows_unknown_states(deployment: Deployment) -> None:
     deployment.collect()
     Snapshot.objects.update(source="backfill")
     client, snapshot = signed_in("auditor"), Snapshot.objects.get()
@@ -126,22 +146,22 @@ def test_a_snapshot_shows_no_figure_that_nobody_knows(deployment: Deployment) ->
     assert values.count("none") == 2
     assert "History" not in page
     listed = client.get("/admin/stats/snapshot/").content.decode()
-    assert '<td class="field-failed_then">unknown</td>' in listed
+    assert '<td class="field-failed_state">unknown</td>' in listed
 
 
-def test_build_without_a_name_can_be_chosen(deployment: Deployment) -> None:
+def test_an_empty_build_version_can_be_filtered(deployment: Deployment) -> None:
     deployment.collect()
     Snapshot.objects.update(build_version="")
     page = signed_in("auditor").get("/admin/stats/snapshot/").content.decode()
     assert '<a href="?build_version=">unknown</a>' in page
 
 
-def test_a_new_build_or_configuration_is_marked_also_after_a_gap() -> None:
+def test_a_new_build_or_configuration_is_marked_even_after_a_gap() -> None:
     versions = [("1", "a"), None, ("2", "a"), ("2", "b"), ("", "", "backfill"), ("2", "b")]
     points = []
-    for step, known in enumerate(versions):
+    for step, version in enumerate(versions):
         at = utc(2026, 5, 4) + timedelta(hours=step)
         names = ("build_version", "configuration_hash", "source")
-        newest = Snapshot(**dict(zip(names, known, strict=False))) if known else None
+        newest = Snapshot(**dict(zip(names, version, strict=False))) if version else None
         points.append(Point(at, newest))
     assert changes(points) == {2: "build 2", 3: "configuration changed"}

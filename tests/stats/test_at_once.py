@@ -1,4 +1,4 @@
-"""Writers, the builder, the collector and pruning at the same time."""
+"""Concurrent writers, builders, collectors and pruning."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ from stats.rollups.builder import build
 from stats.services import SnapshotError, backfill, collect_snapshot
 from tests.support.commands import run, write_lines
 from tests.support.processes import wait_for
-from tests.support.stats_rows import HOUR, MINUTE, SECOND, Deployment, agent_row, agrees
+from tests.support.stats_rows import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    Deployment,
+    agent_row,
+    agrees,
+    drop_hours,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OURS = {"id": "%(id)s", "agent_id": "%(agent_id)s"}
+REPLACED = {"id": "%(id)s", "agent_id": "%(agent_id)s"}
 NAMES = [member.name for member in AGENT_MEMBERS]
-LIKE_IT = f"""
+COPY_ROW = f"""
 INSERT INTO stats_agentstat ({", ".join(NAMES)})
-SELECT {", ".join(OURS.get(name, name) for name in NAMES)} FROM stats_agentstat
+SELECT {", ".join(REPLACED.get(name, name) for name in NAMES)} FROM stats_agentstat
 """  # noqa: S608 - the names are constants
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
@@ -41,37 +49,38 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 
 @pytest.fixture
 def deployment() -> Deployment:
-    found = Deployment()
-    found.now = timezone.now()
-    assert found.client.token
-    return found
+    drop_hours()
+    deployment = Deployment()
+    deployment.now = timezone.now()
+    assert deployment.client.token
+    return deployment
 
 
 @pytest.fixture
 def other() -> Iterator[psycopg.Connection[Any]]:
-    """Another's connection, on which a transaction is begun."""
+    """Opens another connection in a transaction."""
     with connect_directly() as connected:
         connected.execute("SET lock_timeout = '3s'")
         connected.autocommit = False
         yield connected
 
 
-def waiting() -> bool:
+def is_waiting() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])
 
 
 def closing[T](action: Callable[[], T]) -> Callable[[], T]:
-    """The action for a thread, which leaves no connection open."""
+    """Wraps an action for a thread, so that it closes its connection."""
 
-    def run_it() -> T:
+    def run_and_close() -> T:
         try:
             return action()
         finally:
             connection.close()
 
-    return run_it
+    return run_and_close
 
 
 def rows_of(now: datetime, number: int) -> list[dict[str, Any]]:
@@ -87,7 +96,7 @@ def rows_of(now: datetime, number: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_same_rows_from_many_at_once_count_once(deployment: Deployment) -> None:
+def test_the_same_rows_from_concurrent_clients_count_once(deployment: Deployment) -> None:
     run("run_job", "keep_stats_hours_ahead")
     rows = rows_of(deployment.now, 200)
 
@@ -103,7 +112,7 @@ def test_the_same_rows_from_many_at_once_count_once(deployment: Deployment) -> N
 
 @contextmanager
 def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
-    """Runs each action again and again, in a thread of its own, until the block ends."""
+    """Repeats each action in a thread until the block ends."""
     over = Event()
 
     def repeat(action: Callable[[], Any]) -> None:
@@ -119,39 +128,39 @@ def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
     assert [each.result() for each in running] == [None] * len(actions)
 
 
-def test_two_writers_and_the_builder_at_once_lose_and_double_nothing(
+def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """One writer is an import; the collector and the builder never stop meanwhile."""
+    """One writer is an import. The collector and the builder run all the time."""
     rows = rows_of(deployment.now, 3000)
     file = write_lines(tmp_path / "rows.jsonl", *rows)
 
     def report() -> int:
-        chance = random.Random(3)  # noqa: S311 - the same each time
+        chance = random.Random(3)  # noqa: S311 - a seed makes the same sample
         return sum(deployment.counts(*chance.sample(rows, 150))[0] for _ in range(40))
 
     def collect() -> None:
         now = timezone.now()
         collect_snapshot(now - 10 * SECOND, now=now)
 
-    def take_in() -> int:
-        return int(run("import_agent_stats", file).split()[0])
+    def import_rows() -> int:
+        return int(run("import_agent_stats", file).split()[0].replace(",", ""))
 
     with meanwhile(lambda: build(now=timezone.now()), collect), ThreadPoolExecutor(2) as pool:
-        writers = [pool.submit(closing(action)) for action in (report, take_in)]
+        writers = [pool.submit(closing(action)) for action in (report, import_rows)]
         accepted = [writer.result() for writer in writers]
     assert sum(accepted) == len(rows)
     agrees(deployment.collect(timezone.now()), rows)
 
 
-def test_a_row_that_is_committed_while_its_minute_is_built_is_built_after(
+def test_a_row_committed_during_a_build_is_built_in_the_next_one(
     deployment: Deployment, other: psycopg.Connection[Any]
 ) -> None:
-    """The builder waits for nobody who writes, and what it did not see stays marked."""
+    """The builder does not wait for writers. The marks that it did not see stay."""
     rows = [agent_row(deployment.now - 3 * MINUTE, connection_median_latency_ms=1, rx_bytes=1)]
     deployment.take(*rows)
     late = rows[0] | {"id": str(uuid.uuid4()), "agent_id": str(uuid.UUID(int=2))}
-    other.execute(LIKE_IT, late)
+    other.execute(COPY_ROW, late)
     other.execute(
         "INSERT INTO stats_staleminute (minute, rows_went) "
         "SELECT date_trunc('minute', created_at, 'UTC'), false FROM stats_agentstat LIMIT 1"
@@ -162,10 +171,10 @@ def test_a_row_that_is_committed_while_its_minute_is_built_is_built_after(
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_an_hour_is_closed_only_when_its_writers_are_done(
+def test_closing_an_hour_waits_for_its_writers(
     deployment: Deployment, other: psycopg.Connection[Any], settings: Any, commits: bool
 ) -> None:
-    """A writer that holds the hour makes pruning wait; its row is then there, or refused."""
+    """The hour stays open if the writer commits, and closes if it rolls back."""
     settings.STATS_RAW_RETENTION = timedelta(hours=1)
     old = deployment.now - 5 * HOUR
     deployment.take(agent_row(old))
@@ -176,21 +185,21 @@ def test_an_hour_is_closed_only_when_its_writers_are_done(
     other.execute("INSERT INTO stats_staleminute (minute, rows_went) VALUES (%s, false)", [old])
     with ThreadPoolExecutor(1) as pool:
         pruned = pool.submit(closing(lambda: run("run_job", "prune_deployment_stats")))
-        wait_for(waiting)
+        wait_for(is_waiting)
         (other.commit if commits else other.rollback)()
         pruned.result()
     assert deployment.counts(agent_row(old)) == ((1, 0, 0) if commits else (0, 0, 1))
 
 
-def test_rows_of_old_hours_come_in_while_hours_are_dropped(
+def test_rows_of_old_hours_are_ingested_while_hours_are_dropped(
     deployment: Deployment, settings: Any
 ) -> None:
-    """Each row is accepted and in history, or refused by name."""
+    """Each row is accepted and in history, or rejected."""
     settings.STATS_RAW_RETENTION = timedelta(hours=1)
     first = deployment.now.replace(minute=5, second=0, microsecond=0) - 30 * HOUR
 
     def prune() -> None:
-        # Of hours alone, one after the other, as all that closes them: not to meet the builder.
+        # Only hours, so that the update does not block the builder.
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE stats_rollup SET built_at = built_at - interval '2 hours' WHERE span = 3600"
@@ -216,7 +225,7 @@ def traffic(moment: datetime) -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_two_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) -> None:
+def test_concurrent_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) -> None:
     at = deployment.now - SECOND
 
     def collect(_: int) -> int:
@@ -226,10 +235,10 @@ def test_two_collectors_of_one_moment_take_one_snapshot(deployment: Deployment) 
         assert len(set(pool.map(collect, range(4)))) == 1
 
 
-def test_an_hour_that_is_closed_while_its_snapshot_is_asked_for_has_none(
+def test_an_hour_closed_during_the_collection_has_no_snapshot(
     deployment: Deployment, other: psycopg.Connection[Any]
 ) -> None:
-    """The collector waits for the one that closes the hour, and does not count what is dropped."""
+    """The collector waits for the transaction that closes the hour."""
     at = deployment.now - 3 * MINUTE
     deployment.take(agent_row(at))
     run("collect_deployment_stats")
@@ -237,14 +246,13 @@ def test_an_hour_that_is_closed_while_its_snapshot_is_asked_for_has_none(
     other.execute("UPDATE stats_rollup SET closed = true WHERE span = 3600")
     with ThreadPoolExecutor(1) as pool:
         collected = pool.submit(closing(lambda: collect_snapshot(at, now=timezone.now())))
-        wait_for(lambda: waiting() or collected.done())
+        wait_for(lambda: is_waiting() or collected.done())
         other.commit()
         with pytest.raises(SnapshotError, match="raw rows are not kept"):
             collected.result()
 
 
-def test_two_backfills_of_the_same_hours_share_the_work(deployment: Deployment) -> None:
-    """Whichever comes first takes the snapshot of a step; none fails."""
+def test_concurrent_backfills_of_the_same_hours_share_the_work(deployment: Deployment) -> None:
     first = deployment.now - 5 * HOUR
     deployment.take(*(agent_row(first + n * MINUTE) for n in range(30)))
     ends = first + 30 * MINUTE

@@ -1,4 +1,4 @@
-"""Rows of the past, imported by one command, show in history and charts."""
+"""Imported rows of the past appear in history and charts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIRST = NOW.replace(hour=0, minute=0, second=0) - 9 * DAY
 
 
 def three_days() -> list[dict[str, Any]]:
-    """Reports of three agents every 10 minutes, but for four hours of each night."""
+    """Returns rows of three agents every 10 minutes, except for four hours of each night."""
     return [
         agent_row(
             FIRST + n * 10 * MINUTE,
@@ -45,13 +45,11 @@ def three_days() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_three_days_that_are_imported_show_in_history(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def test_an_import_of_three_days_appears_in_history(deployment: Deployment, tmp_path: Path) -> None:
     rows = three_days()
-    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
-    assert said.startswith(f"{len(rows)} agent rows taken in, 0 known already.")
-    assert said.endswith(" 720 snapshots of the past were taken.")
+    message = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    assert message.startswith(f"{len(rows):,} agent rows imported, 0 duplicates.")
+    assert message.endswith(" 720 snapshots backfilled.")
     found = deployment.points(FIRST, FIRST + 3 * DAY, "1h")
     assert [point.get("gap", False) for point in found] == ([True] * 4 + [False] * 20) * 3
     for point in found:
@@ -61,13 +59,13 @@ def test_three_days_that_are_imported_show_in_history(
             assert point["workspaces"]["running"] == 3
             p50 = point["workspaces"]["connection_latency_ms"]["p50"]
             assert p50 == pytest.approx(20, rel=0.01)
-    shown = deployment.at(FIRST + 5 * HOUR)
-    agrees({**shown, "rows": 3}, rows)
-    assert shown["collected_at"] == text(FIRST + 5 * HOUR - SECOND)
+    snapshot = deployment.at(FIRST + 5 * HOUR)
+    agrees({**snapshot, "rows": 3}, rows)
+    assert snapshot["collected_at"] == text(FIRST + 5 * HOUR - SECOND)
 
 
 @pytest.mark.slow
-def test_charts_show_what_was_backfilled_and_leave_out_what_nobody_knows(
+def test_charts_show_backfilled_snapshots_without_unknown_states(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     deployment.take(workspace_row(1), kind="workspace")
@@ -78,49 +76,50 @@ def test_charts_show_what_was_backfilled_and_leave_out_what_nobody_knows(
     browser.post("/admin/login/", credentials)
     page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).content.decode()
     workspaces = page[page.index("Workspaces by state") : page.index("Sessions by kind")]
-    # Beside its line in the legend, running has two stretches; the others are of now alone.
+    # Each state has a line in the legend and one for the current snapshot. Only `running` has a
+    # second line, for the imported days.
     lines = [workspaces.count(f'"chart-line chart-{n}"') for n in (1, 2, 3, 4, 5)]
     assert lines == [2, 2, 3, 2, 2]
     assert "<td>none</td>" in workspaces
     assert "chart-marker" not in page
 
 
-def test_what_has_a_snapshot_keeps_it_and_runs_again_change_nothing(
+def test_existing_snapshots_stay_and_a_second_import_changes_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     start = NOW.replace(minute=0, second=0) - 3 * HOUR
     rows = [agent_row(start + n * MINUTE, rx_bytes=1) for n in range(60)]
     taken = deployment.collect(start + 7 * MINUTE)
     path = write_lines(tmp_path / "rows.jsonl", *rows)
-    assert "11 snapshots of the past" in run("import_agent_stats", path)
+    assert "11 snapshots backfilled" in run("import_agent_stats", path)
     assert deployment.at(start + 8 * MINUTE)["collected_at"] == taken["collected_at"]
-    assert run("import_agent_stats", path) == "0 agent rows taken in, 60 known already."
+    assert run("import_agent_stats", path) == "0 agent rows imported, 60 duplicates."
 
 
-def test_an_import_that_stopped_before_its_snapshots_takes_them_when_run_again(
+def test_a_second_import_takes_the_snapshots_that_a_stopped_one_did_not(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     rows = [agent_row(NOW - 5 * HOUR)]
     deployment.take(*rows)
-    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
-    assert said.startswith("0 agent rows taken in, 1 known already. 3 snapshots")
+    message = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    assert message.startswith("0 agent rows imported, 1 duplicate. 3 snapshots")
 
 
-def test_the_hour_that_is_not_over_gets_them_up_to_the_last_interval_that_is(
+def test_the_current_hour_is_backfilled_up_to_its_last_finished_interval(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     start = NOW.replace(minute=0, second=0)
     rows = [agent_row(start + n * MINUTE, rx_bytes=1) for n in range(35)]
-    said = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
-    # It is 12:34:56, and the last interval that is over ended at 12:30.
-    assert said.endswith(" 6 snapshots of the past were taken.")
+    message = run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *rows))
+    # At 12:34:56, the last finished interval ended at 12:30.
+    assert message.endswith(" 6 snapshots backfilled.")
     deployment.collect()
     found = deployment.points(start, start + 35 * MINUTE, "5m")
     assert not any(point.get("gap", False) for point in found)
     agrees({**deployment.at(start + 30 * MINUTE), "rows": 15}, rows)
 
 
-def test_rows_of_the_end_of_time_are_bad_and_break_no_import(
+def test_rows_of_the_year_9999_are_rejected_without_stopping_the_import(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     last = {**agent_row(NOW), "created_at": "9999-12-31T23:59:59.999999Z"}
@@ -128,31 +127,31 @@ def test_rows_of_the_end_of_time_are_bad_and_break_no_import(
         run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", agent_row(NOW), last))
 
 
-def test_snapshots_of_the_past_are_taken_by_hand(deployment: Deployment) -> None:
+def test_a_command_backfills_snapshots(deployment: Deployment) -> None:
     rows = [agent_row(NOW - 5 * HOUR + n * MINUTE, session_count_ssh=n) for n in range(30)]
     deployment.take(*rows)
-    asked = ("--since", text(NOW - DAY), "--until", text(NOW - 4 * HOUR - 45 * MINUTE))
-    command = ("collect_deployment_stats", *asked, "--every", "1m")
-    assert run(*command) == "15 snapshots of the past were taken."
-    assert run(*command) == "0 snapshots of the past were taken."
-    shown = deployment.at(NOW - 5 * HOUR + 5 * MINUTE)
-    agrees({**shown, "rows": 5}, rows)
+    period = ("--since", text(NOW - DAY), "--until", text(NOW - 4 * HOUR - 45 * MINUTE))
+    command = ("collect_deployment_stats", *period, "--every", "1m")
+    assert run(*command) == "15 snapshots backfilled."
+    assert run(*command) == "0 snapshots backfilled."
+    snapshot = deployment.at(NOW - 5 * HOUR + 5 * MINUTE)
+    agrees({**snapshot, "rows": 5}, rows)
 
 
-def test_of_closed_hours_and_of_the_future_there_are_none(deployment: Deployment) -> None:
+def test_closed_hours_and_the_future_are_not_backfilled(deployment: Deployment) -> None:
     deployment.take(agent_row(NOW - 2 * DAY), agent_row(NOW))
     deployment.collect()
     deployment.travel(DAY + MINUTE)
     deployment.prune()
-    said = run(
+    message = run(
         "collect_deployment_stats", "--since", text(NOW - 9 * DAY), "--until", text(NOW + 9 * DAY)
     )
-    # The step of the row, and those whose windows reach back to it. The first has one already.
-    assert said == "2 snapshots of the past were taken."
+    # The windows of three steps contain the row, and the first step has a snapshot already.
+    assert message == "2 snapshots backfilled."
 
 
 @pytest.mark.slow
-def test_a_month_imported_at_once_is_dropped_a_day_later_and_its_history_stays(
+def test_history_of_an_imported_month_stays_after_its_raw_rows_are_dropped(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     moments: list[datetime] = [NOW - timedelta(days=days) for days in range(1, 31)]

@@ -1,4 +1,4 @@
-"""Coder's own data as it comes out: files that its database wrote are taken in as they are."""
+"""Imports of files exported from Coder's own database."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from django.utils import timezone
 
 from coderapi.settings import BASE_DIR
 from kernel.postgres.binaries import found
 from stats.ingest.rows import AGENT_MEMBERS
 from tests.support.coder_tables import BUILDS, coder_database
 from tests.support.commands import run
-from tests.support.stats_rows import HOUR, Deployment, agrees, deployment_at
+from tests.support.stats_rows import Deployment, agrees, deployment_at
 
 MANUAL = (BASE_DIR / "docs/stats.md").read_text(encoding="utf-8")
-# A block of the manual that exports a file and imports it, and the same without a file.
+# The blocks of the manual that export a file and import it, the last one through a pipe.
 BLOCKS = re.findall(r"```sh\n(psql .*?)```", MANUAL, re.DOTALL)
 SELECT = re.findall(r"(SELECT .*?);\nSQL", MANUAL, re.DOTALL)[0]
 AGENTS = "SELECT * FROM workspace_agent_stats"
@@ -37,28 +37,37 @@ EXPORTS = {
     "rows.jsonl": "COPY (SELECT row_to_json(t) FROM ({select}) t) TO STDOUT",
     "no-name": "COPY (SELECT row_to_json(t) FROM ({select}) t) TO STDOUT",
 }
-# The manual exports what is not older than a day.
-MOMENT = (timezone.now() - HOUR).replace(minute=34)
-# Rows come until then, and the interval of 5 minutes that is not over gets none.
-SNAPSHOTS = "3 snapshots of the past were taken."
+# By PostgreSQL's clock, like the queries of the manual. The second is fixed: the rows reach back
+# 897 s, so it decides how many intervals of 5 minutes have rows.
+MOMENT = "SELECT date_trunc('hour', now(), 'UTC') - interval '25 min 4 s'"
+SNAPSHOTS = "3 snapshots backfilled."
 ZONES = ["UTC", "Asia/Kolkata", "America/New_York"]
 
 
+class Coder(NamedTuple):
+    url: str
+    moment: datetime
+    rows: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def coder() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    with coder_database(MOMENT) as made:
-        yield made
+def coder() -> Iterator[Coder]:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        row = connection.execute(MOMENT).fetchone()
+    assert row
+    with coder_database(row[0]) as (url, rows):
+        yield Coder(url, row[0], rows)
 
 
 @pytest.fixture
-def deployment(db: None, coder: Any) -> Iterator[Deployment]:
-    with deployment_at(MOMENT) as made:
-        yield made
+def deployment(db: None, coder: Coder) -> Iterator[Deployment]:
+    with deployment_at(coder.moment) as deployment:
+        yield deployment
 
 
-def exported(url: str, select: str, path: Path, *, zone: str = "UTC") -> str:
-    """The name of a file that PostgreSQL wrote."""
-    with psycopg.connect(url) as connection, path.open("wb") as file:
+def export(coder: Coder, select: str, path: Path, *, zone: str = "UTC") -> str:
+    """Lets PostgreSQL write the file. Returns its name."""
+    with psycopg.connect(coder.url) as connection, path.open("wb") as file:
         connection.execute("SELECT set_config('timezone', %s, false)", [zone])
         command = EXPORTS[path.name].format(select=select).encode()
         with connection.cursor().copy(command) as copy:
@@ -66,67 +75,63 @@ def exported(url: str, select: str, path: Path, *, zone: str = "UTC") -> str:
     return str(path)
 
 
-def states(deployment: Deployment) -> dict[str, int]:
-    workspaces = deployment.collect()["workspaces"]
-    return {name: workspaces[name] for name in STATES}
-
-
-# One for each of BUILDS and the one without a build, by their definitions.
+# The states of BUILDS and of the workspace without a build.
 STATES = {"pending": 3, "building": 1, "running": 1, "failed": 2, "stopped": 1}
 
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("name", EXPORTS)
-def test_agent_rows_come_as_postgresql_writes_them(
-    deployment: Deployment, coder: Any, tmp_path: Path, name: str, zone: str
+def test_agent_rows_are_imported_in_each_format_of_postgresql(
+    deployment: Deployment, coder: Coder, tmp_path: Path, name: str, zone: str
 ) -> None:
-    url, rows = coder
-    path = exported(url, AGENTS, tmp_path / name, zone=zone)
-    said = run("import_agent_stats", path)
-    assert said == f"{len(rows)} agent rows taken in, 0 known already. {SNAPSHOTS}"
-    agrees(deployment.collect(), rows)
-    assert run("import_agent_stats", path) == f"0 agent rows taken in, {len(rows)} known already."
+    path = export(coder, AGENTS, tmp_path / name, zone=zone)
+    message = run("import_agent_stats", path)
+    assert message == f"{len(coder.rows)} agent rows imported, 0 duplicates. {SNAPSHOTS}"
+    agrees(deployment.collect(), coder.rows)
+    message = run("import_agent_stats", path)
+    assert message == f"0 agent rows imported, {len(coder.rows)} duplicates."
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_workspaces_come_by_the_select_of_the_manual(
-    deployment: Deployment, coder: Any, tmp_path: Path, name: str
+def test_workspaces_are_imported_with_the_query_of_the_manual(
+    deployment: Deployment, coder: Coder, tmp_path: Path, name: str
 ) -> None:
-    said = run("import_workspaces", exported(coder[0], SELECT, tmp_path / name))
-    assert said == f"{len(BUILDS) + 1} workspace states taken in, 0 known already."
-    assert states(deployment) == STATES
+    message = run("import_workspaces", export(coder, SELECT, tmp_path / name))
+    assert message == f"{len(BUILDS) + 1} workspace states imported, 0 duplicates."
+    workspaces = deployment.collect()["workspaces"]
+    assert {state: workspaces[state] for state in STATES} == STATES
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_the_order_of_columns_is_free_and_unknown_ones_are_counted(
-    deployment: Deployment, coder: Any, tmp_path: Path, name: str
+def test_columns_may_be_in_any_order_and_unknown_ones_are_listed(
+    deployment: Deployment, coder: Coder, tmp_path: Path, name: str
 ) -> None:
-    url, rows = coder
-    path = exported(url, SHUFFLED, tmp_path / name)
-    said = run("import_agent_stats", path)
-    assert said == (
-        f"{len(rows)} agent rows taken in, 0 known already. 2 unknown columns ignored: 'flavour', "
-        f"'näme'. {SNAPSHOTS}"
+    message = run("import_agent_stats", export(coder, SHUFFLED, tmp_path / name))
+    assert message == (
+        f"{len(coder.rows)} agent rows imported, 0 duplicates. 2 unknown columns ignored: "
+        f"'flavour', 'näme'. {SNAPSHOTS}"
     )
-    agrees(deployment.collect(), rows)
+    agrees(deployment.collect(), coder.rows)
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_the_commands_of_the_manual_do_what_it_says(
-    deployment: Deployment, coder: Any, tmp_path: Path, number: int
+def test_the_commands_of_the_manual_work(
+    deployment: Deployment, coder: Coder, tmp_path: Path, number: int
 ) -> None:
-    url, rows = coder
     exporting, command = BLOCKS[number].strip().rsplit("python manage.py ", 1)
     name, file = command.split()
     if file == "-":
         exporting, file = exporting.rstrip().removesuffix("|") + " > piped", "piped"
-    programs = {"PATH": f"{found()[0].directory}:{os.environ['PATH']}", "CODER_DATABASE": url}
+    programs = {
+        "PATH": f"{found()[0].directory}:{os.environ['PATH']}",
+        "CODER_DATABASE": coder.url,
+    }
     subprocess.run(
         ["bash", "-euc", exporting], cwd=tmp_path, env={**os.environ, **programs}, check=True
     )
-    taken, end = len(BUILDS) + 1, ""
+    imported, end = len(BUILDS) + 1, ""
     if name == "import_agent_stats":
-        taken, end = len(rows), f" {SNAPSHOTS}"
-    said = run(name, str(tmp_path / file))
-    assert said.startswith(f"{taken} ")
-    assert said.endswith(f" taken in, 0 known already.{end}")
+        imported, end = len(coder.rows), f" {SNAPSHOTS}"
+    message = run(name, str(tmp_path / file))
+    assert message.startswith(f"{imported} ")
+    assert message.endswith(f" imported, 0 duplicates.{end}")

@@ -8,7 +8,7 @@ from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.stats_rows import NOW, SECOND, STATS, Deployment, agent_row, text, workspace_row
 
-FIGURES = {
+SNAPSHOT = {
     "aggregated_from": "2026-05-04T12:19:56Z",
     "collected_at": "2026-05-04T12:34:56Z",
     "next_update_at": "2026-05-04T12:35:26Z",
@@ -27,7 +27,7 @@ FIGURES = {
 
 
 @pytest.fixture
-def told(deployment: Deployment) -> Deployment:
+def collected(deployment: Deployment) -> Deployment:
     row = agent_row(
         NOW,
         rx_bytes=10,
@@ -44,31 +44,33 @@ def told(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def test_the_newest_snapshot_is_answered(told: Deployment) -> None:
+def test_the_newest_snapshot_is_returned(collected: Deployment) -> None:
     auditor = APIClient(token=make_key(make_user("auditor")).token)
     answer = auditor.get(STATS)
     assert answer.status_code == 200
-    assert answer.json() == FIGURES
+    assert answer.json() == SNAPSHOT
     assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_before_the_first_snapshot_stats_are_still_processing(owner: APIClient) -> None:
+def test_stats_are_still_processing_before_the_first_snapshot(owner: APIClient) -> None:
     answer = owner.get(STATS)
     assert answer.status_code == 400
     assert "still processing" in answer.json()["message"]
 
 
-@pytest.mark.parametrize("asked", [{}, {"at": text(NOW)}])
-def test_a_known_answer_is_not_sent_again_and_each_wire_has_its_names(
-    told: Deployment, asked: dict[str, str]
+@pytest.mark.parametrize("parameters", [{}, {"at": text(NOW)}])
+def test_answers_have_an_etag_and_the_names_of_their_wire(
+    collected: Deployment, parameters: dict[str, str]
 ) -> None:
-    etag = told.client.get(STATS, asked).headers["ETag"]
-    assert told.client.get(STATS, asked, headers={"If-None-Match": etag}).status_code == 304
-    answer = told.client.get(STATS, asked, headers={"Coder-Wire": "coderd"}).json()
+    etag = collected.client.get(STATS, parameters).headers["ETag"]
+    assert (
+        collected.client.get(STATS, parameters, headers={"If-None-Match": etag}).status_code == 304
+    )
+    answer = collected.client.get(STATS, parameters, headers={"Coder-Wire": "coderd"}).json()
     assert answer["workspaces"]["connection_latency_ms"] == {"P50": 12.5, "P95": 12.5}
-    told.travel(30 * SECOND)
-    told.collect()
-    newest = told.client.get(STATS, headers={"If-None-Match": etag})
+    collected.travel(30 * SECOND)
+    collected.collect()
+    newest = collected.client.get(STATS, headers={"If-None-Match": etag})
     assert newest.status_code == 200
 
 
@@ -81,13 +83,13 @@ def test_the_snapshot_at_or_before_a_time_is_found(deployment: Deployment) -> No
     first = deployment.collect()
     deployment.travel(300 * SECOND)
     second = deployment.collect()
-    asked = {0: first, 299: first, 300: second, 9000: second}
-    for seconds, found in asked.items():
+    expected = {0: first, 299: first, 300: second, 9000: second}
+    for seconds, snapshot in expected.items():
         answer = deployment.at(NOW + seconds * SECOND)
-        assert answer["collected_at"] == found["collected_at"]
+        assert answer["collected_at"] == snapshot["collected_at"]
 
 
-def test_before_the_first_snapshot_nothing_is_found(deployment: Deployment) -> None:
+def test_a_time_before_the_first_snapshot_is_not_found(deployment: Deployment) -> None:
     deployment.collect()
     answer = deployment.client.get(STATS, {"at": text(NOW - SECOND)})
     assert answer.status_code == 404

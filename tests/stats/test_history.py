@@ -1,4 +1,4 @@
-"""GET /api/v2/deployment/stats/history: even steps, their gaps, and what is thinned."""
+"""GET /api/v2/deployment/stats/history: steps, gaps and thinning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def at(minutes: float) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("url", "asked", "field"),
+    ("url", "parameters", "field"),
     [
         (STATS, {"at": "noon"}, "at"),
         (STATS, {"at": "2026-05-04T12:00:00"}, "at"),
@@ -57,12 +57,23 @@ def at(minutes: float) -> datetime:
         ),
     ],
 )
-def test_a_bad_parameter_is_named(
-    deployment: Deployment, url: str, asked: dict[str, str], field: str
+def test_an_invalid_parameter_is_named(
+    deployment: Deployment, url: str, parameters: dict[str, str], field: str
 ) -> None:
-    answer = deployment.client.get(url, asked)
+    answer = deployment.client.get(url, parameters)
     assert answer.status_code == 400
     assert [entry["field"] for entry in answer.json()["validations"]] == [field]
+
+
+def test_an_unknown_parameter_is_rejected_with_the_known_ones(deployment: Deployment) -> None:
+    answer = deployment.client.get(URL, {"form": "2026-05-04T12:00:00Z", "step": "1h"})
+    assert answer.status_code == 400
+    (entry,) = answer.json()["validations"]
+    assert entry["field"] == "form"
+    assert "since, until, step" in entry["detail"]
+    token = deployment.client.token
+    for name in ("coder_session_token", "access_token"):
+        assert APIClient().get(URL, {name: token}).status_code == 200
 
 
 def test_members_may_not_read_history(
@@ -85,7 +96,9 @@ def test_a_step_without_a_snapshot_is_a_gap(deployment: Deployment) -> None:
     assert set(found[2]["session_count"].values()) == {0}
 
 
-def test_a_step_has_the_newest_snapshots_counts_and_its_own_traffic(deployment: Deployment) -> None:
+def test_a_step_has_the_counts_of_its_newest_snapshot_and_its_own_traffic(
+    deployment: Deployment,
+) -> None:
     for minute in (0, 1, 2):
         deployment.travel(at(minute))
         deployment.take(
@@ -104,8 +117,8 @@ def test_a_step_has_the_newest_snapshots_counts_and_its_own_traffic(deployment: 
 
 
 def test_the_range_is_widened_to_even_steps(deployment: Deployment) -> None:
-    asked = {"since": text(at(3)), "until": text(at(61)), "step": "1h"}
-    answer = deployment.client.get(URL, asked).json()
+    parameters = {"since": text(at(3)), "until": text(at(61)), "step": "1h"}
+    answer = deployment.client.get(URL, parameters).json()
     assert (answer["since"], answer["until"]) == (text(at(0)), text(at(120)))
     assert answer["step"] == 3_600_000_000_000
     assert len(answer["points"]) == 2
@@ -121,12 +134,12 @@ def test_the_range_is_widened_to_even_steps(deployment: Deployment) -> None:
         (120, 1, HOUR),
     ],
 )
-def test_the_step_fits_the_range_and_its_age_unless_it_is_named(
+def test_the_default_step_fits_the_range_and_its_age(
     deployment: Deployment, days: int, span: int, step: timedelta
 ) -> None:
     since = deployment.now - days * DAY
-    asked = {"since": text(since), "until": text(since + span * DAY)}
-    answer = deployment.client.get(URL, asked).json()
+    parameters = {"since": text(since), "until": text(since + span * DAY)}
+    answer = deployment.client.get(URL, parameters).json()
     assert answer["step"] == step // timedelta(microseconds=1) * 1000
     assert len(answer["points"]) <= 2_000
 
@@ -136,8 +149,8 @@ def created(row: dict[str, Any]) -> datetime:
 
 
 def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment) -> None:
-    """Rows and snapshots of three days, with hours of silence."""
-    chance = random.Random(3)  # noqa: S311 - the same rows each time
+    """Uses rows and snapshots of three days, with hours without rows."""
+    chance = random.Random(3)  # noqa: S311 - a seed makes the same rows each time
     rows = [
         agent_row(
             at(chance.choice([chance.uniform(0, 200), chance.uniform(3000, 3200)])),
@@ -157,7 +170,7 @@ def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment) -> None:
     for minutes in (1, 5, 15, 60, 180, 1440):
         since = utc(2026, 5, 4) if minutes > 1 else at(2980)
         points = deployment.points(since, utc(2026, 5, 7), f"{minutes}m")
-        assert sum(not point.get("gap", False) for point in points) >= 2
+        assert filled(points) >= 2
         for point in points:
             start = datetime.fromisoformat(point["at"])
             assert_adds_up(
@@ -166,15 +179,15 @@ def test_every_step_adds_up_to_the_rows_in_it(deployment: Deployment) -> None:
 
 
 def assert_adds_up(point: dict[str, Any], inside: list[dict[str, Any]]) -> None:
-    """The point has the sums and percentiles of the rows, or is a gap where there are none."""
+    """Fails unless the point has the sums and percentiles of the rows, or is a gap without rows."""
     if point.get("gap"):
         assert not inside
         return
     assert point["workspaces"]["rx_bytes"] == sum(row["rx_bytes"] for row in inside)
     for name, fraction in (("p50", 0.5), ("p95", 0.95)):
-        right = percentile([row["connection_median_latency_ms"] for row in inside], fraction)
+        expected = percentile([row["connection_median_latency_ms"] for row in inside], fraction)
         latency = point["workspaces"]["connection_latency_ms"][name]
-        assert latency == pytest.approx(right, rel=0.01)
+        assert latency == pytest.approx(expected, rel=0.01)
 
 
 def percentile(latencies: list[float], fraction: float) -> float:
@@ -183,7 +196,7 @@ def percentile(latencies: list[float], fraction: float) -> float:
 
 
 @pytest.mark.parametrize("latency", [1e-12, 1e-6, 0.5, 1, 1.5, 99.9, 1e9, 1e12])
-def test_a_latency_is_told_within_one_percent(deployment: Deployment, latency: float) -> None:
+def test_a_latency_is_exact_within_one_percent(deployment: Deployment, latency: float) -> None:
     deployment.travel(at(7))
     deployment.take(agent_row(at(6), connection_median_latency_ms=latency))
     deployment.collect()
@@ -192,11 +205,12 @@ def test_a_latency_is_told_within_one_percent(deployment: Deployment, latency: f
     assert found == pytest.approx({"p50": latency, "p95": latency}, rel=0.01)
 
 
-def times(points: list[dict[str, Any]]) -> list[bool]:
-    return [not point.get("gap", False) for point in points]
+def filled(points: list[dict[str, Any]]) -> int:
+    """Counts the points that are not gaps."""
+    return sum(not point.get("gap", False) for point in points)
 
 
-def test_old_snapshots_are_thinned_and_steps_are_no_shorter_than_what_is_left(
+def test_old_snapshots_are_thinned_without_gaps_in_the_shortest_step(
     deployment: Deployment,
 ) -> None:
     for minute in (0, 1, 4, 6, 59, 61):
@@ -207,11 +221,11 @@ def test_old_snapshots_are_thinned_and_steps_are_no_shorter_than_what_is_left(
     hours = deployment.points(at(0), at(120), "1h")
     deployment.travel(NOON + timedelta(days=6))
     deployment.prune()
-    assert sum(times(deployment.points(at(0), at(120), "1m"))) == 6
+    assert filled(deployment.points(at(0), at(120), "1m")) == 6
     deployment.travel(NOON + timedelta(days=8))
     deployment.prune()
     assert deployment.points(at(0), at(120), "5m") == before
-    assert sum(times(before)) == 4
+    assert filled(before) == 4
     deployment.travel(NOON + timedelta(days=91))
     deployment.prune()
     assert deployment.points(at(0), at(120), "1h") == hours
@@ -219,7 +233,7 @@ def test_old_snapshots_are_thinned_and_steps_are_no_shorter_than_what_is_left(
     assert deployment.at(at(300))["collected_at"] == text(at(61))
 
 
-def test_hours_outlive_their_minutes(deployment: Deployment) -> None:
+def test_hour_rollups_outlive_minute_rollups(deployment: Deployment) -> None:
     deployment.travel(at(7))
     deployment.take(agent_row(at(6), rx_bytes=5, connection_median_latency_ms=1))
     deployment.collect()

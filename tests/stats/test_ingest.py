@@ -1,4 +1,4 @@
-"""What comes in: each row once, rows of closed hours refused, raw rows dropped when due."""
+"""Ingestion: duplicates, rejected rows, closed hours and retention."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def measured(moment: Any, **members: Any) -> dict[str, Any]:
     return agent_row(moment, connection_median_latency_ms=1, rx_bytes=1, **members)
 
 
-def test_a_row_that_comes_again_changes_nothing(deployment: Deployment) -> None:
+def test_a_duplicate_changes_nothing(deployment: Deployment) -> None:
     row = measured(NOW)
     assert deployment.counts(row, row) == (1, 1, 0)
     assert deployment.counts(row) == (0, 1, 0)
@@ -38,13 +38,13 @@ def test_a_row_that_comes_again_changes_nothing(deployment: Deployment) -> None:
     assert deployment.collect()["workspaces"]["rx_bytes"] == 2
 
 
-def test_the_same_id_with_another_time_is_another_row(deployment: Deployment) -> None:
+def test_the_same_id_with_another_time_is_a_new_row(deployment: Deployment) -> None:
     row = measured(NOW)
     assert deployment.counts(row, row | {"created_at": (NOW - SECOND).isoformat()}) == (2, 0, 0)
     assert deployment.collect()["rows"] == 2
 
 
-def test_known_and_new_rows_of_many_hours_are_told_apart(deployment: Deployment) -> None:
+def test_duplicates_and_new_rows_of_many_hours_are_counted(deployment: Deployment) -> None:
     rows = [measured(NOW - n * 25 * MINUTE, agent=n % 3) for n in range(40)]
     assert deployment.counts(*rows[::2]) == (20, 0, 0)
     assert deployment.counts(*reversed(rows)) == (20, 20, 0)
@@ -56,22 +56,24 @@ def test_known_and_new_rows_of_many_hours_are_told_apart(deployment: Deployment)
     ("moment", "detail"),
     [
         (NOW + timedelta(minutes=5, seconds=1), "5 minutes in the future"),
-        (NOW - 401 * DAY, "nothing that old is kept"),
-        (utc(1), "nothing that old is kept"),
+        (NOW - 401 * DAY, "the end of the retention"),
+        (utc(1), "the end of the retention"),
         (utc(9998), "5 minutes in the future"),
     ],
 )
-def test_a_row_of_a_time_that_is_not_kept_is_refused(
+def test_a_row_outside_the_retention_is_rejected(
     deployment: Deployment, moment: Any, detail: str
 ) -> None:
-    verdicts = deployment.send(agent_row(NOW), agent_row(moment), agent_row(NOW))
-    assert verdicts["accepted"] == 2
-    (rejection,) = verdicts["rejected"]
+    result = deployment.send(agent_row(NOW), agent_row(moment), agent_row(NOW))
+    assert result["accepted"] == 2
+    (rejection,) = result["rejected"]
     assert (rejection["row"], rejection["field"]) == (2, "created_at")
     assert detail in rejection["detail"]
 
 
-def test_without_a_limit_all_from_2000_on_is_taken(deployment: Deployment, settings: Any) -> None:
+def test_without_retention_rows_since_2000_are_stored(
+    deployment: Deployment, settings: Any
+) -> None:
     settings.STATS_RAW_RETENTION = settings.STATS_RETENTION = timedelta(0)
     assert deployment.counts(agent_row(utc(2000)), agent_row(utc(1999))) == (1, 0, 1)
     deployment.travel(5000 * DAY)
@@ -79,7 +81,9 @@ def test_without_a_limit_all_from_2000_on_is_taken(deployment: Deployment, setti
     assert deployment.collect(utc(2000))["rows"] == 1
 
 
-def test_raw_rows_go_by_whole_hours_and_rows_of_these_are_refused(deployment: Deployment) -> None:
+def test_raw_rows_are_dropped_by_hour_and_later_rows_of_the_hour_rejected(
+    deployment: Deployment,
+) -> None:
     old, new = measured(NOW - 2 * HOUR), measured(NOW)
     deployment.take(old, new)
     deployment.collect()
@@ -107,7 +111,7 @@ def test_a_closed_hour_keeps_its_history(deployment: Deployment) -> None:
     assert [point.get("gap", False) for point in before] == [True, False, True]
 
 
-def test_an_old_hour_is_taken_built_and_dropped_a_day_later(deployment: Deployment) -> None:
+def test_an_old_hour_is_opened_built_and_dropped_a_day_later(deployment: Deployment) -> None:
     old = NOW - 30 * DAY
     deployment.take(measured(old))
     deployment.prune()
@@ -115,7 +119,7 @@ def test_an_old_hour_is_taken_built_and_dropped_a_day_later(deployment: Deployme
     deployment.travel(20 * HOUR)
     deployment.prune()
     assert deployment.counts(measured(old)) == (1, 0, 0)
-    # It is built once more, so that it stays for another day.
+    # The hour is built again, so its rows are kept for another day.
     deployment.collect()
     deployment.travel(20 * HOUR)
     deployment.prune()
@@ -125,14 +129,14 @@ def test_an_old_hour_is_taken_built_and_dropped_a_day_later(deployment: Deployme
     assert deployment.counts(measured(old)) == (0, 0, 1)
 
 
-def test_an_hour_with_rows_that_are_not_built_yet_stays_open(deployment: Deployment) -> None:
+def test_an_hour_with_stale_minutes_stays_open(deployment: Deployment) -> None:
     deployment.take(measured(NOW))
     deployment.travel(3 * DAY)
     deployment.prune()
     assert deployment.collect(NOW)["rows"] == 1
 
 
-def test_an_hour_that_never_had_rows_closes_when_it_is_dropped(deployment: Deployment) -> None:
+def test_an_hour_without_rows_closes_when_it_is_dropped(deployment: Deployment) -> None:
     deployment.job("keep_stats_hours_ahead")
     deployment.travel(2 * DAY)
     deployment.prune()
@@ -140,7 +144,7 @@ def test_an_hour_that_never_had_rows_closes_when_it_is_dropped(deployment: Deplo
     assert deployment.counts(agent_row(NOW - 9 * HOUR)) == (1, 0, 0)
 
 
-def test_a_longer_retention_does_not_open_a_closed_hour(
+def test_a_longer_retention_does_not_reopen_a_closed_hour(
     deployment: Deployment, settings: Any
 ) -> None:
     deployment.take(agent_row(NOW))
@@ -154,20 +158,18 @@ def test_a_longer_retention_does_not_open_a_closed_hour(
             deployment.collect(NOW)
 
 
-def test_only_so_many_old_hours_are_open_at_once(
+def test_the_number_of_open_old_hours_is_limited(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hours, "MAX_OLD_HOURS", 3)
     rows = [agent_row(NOW - 2 * DAY - n * HOUR) for n in range(5)]
-    verdicts = deployment.send(*rows, agent_row(NOW))
-    assert verdicts["accepted"] == 4
-    assert {each["row"] for each in verdicts["rejected"]} == {1, 2}
-    assert "come again in a day" in verdicts["rejected"][0]["detail"]
+    result = deployment.send(*rows, agent_row(NOW))
+    assert result["accepted"] == 4
+    assert {each["row"] for each in result["rejected"]} == {1, 2}
+    assert "try again tomorrow" in result["rejected"][0]["detail"]
 
 
-def test_old_snapshots_and_history_go_after_their_time(
-    deployment: Deployment, settings: Any
-) -> None:
+def test_expired_snapshots_and_history_are_deleted(deployment: Deployment, settings: Any) -> None:
     deployment.take(measured(NOW))
     deployment.collect()
     deployment.travel(2 * DAY)
@@ -180,7 +182,7 @@ def test_old_snapshots_and_history_go_after_their_time(
     assert point["gap"]
 
 
-def test_a_row_of_two_kinds_or_none_is_refused(deployment: Deployment) -> None:
+def test_a_row_of_an_unknown_kind_is_rejected(deployment: Deployment) -> None:
     rows = [
         agent_row(NOW, kind="agent"),
         workspace_row(1, kind="workspace"),
@@ -188,9 +190,9 @@ def test_a_row_of_two_kinds_or_none_is_refused(deployment: Deployment) -> None:
         workspace_row(3, kind=["agent"]),
         workspace_row(3, kind=None),
     ]
-    verdicts = deployment.send(*rows)
-    assert (verdicts["accepted"], verdicts["duplicate"]) == (2, 0)
-    assert [(each["row"], each["field"]) for each in verdicts["rejected"]] == [
+    result = deployment.send(*rows)
+    assert (result["accepted"], result["duplicate"]) == (2, 0)
+    assert [(each["row"], each["field"]) for each in result["rejected"]] == [
         (n, "kind") for n in (3, 4, 5)
     ]
 
@@ -228,9 +230,9 @@ def test_the_newest_state_of_a_workspace_wins_in_any_order(
 
 
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("gone_first", [True, False])
+@pytest.mark.parametrize("deleted_first", [True, False])
 @pytest.mark.parametrize(
-    "gone",
+    "deletion",
     [
         state(None, deleted=True),
         state(2, deleted=True),
@@ -239,11 +241,11 @@ def test_the_newest_state_of_a_workspace_wins_in_any_order(
         state(3, deleted=True),
     ],
 )
-def test_a_workspace_that_is_gone_stays_so(
-    deployment: Deployment, gone: dict[str, Any], gone_first: bool, together: bool
+def test_a_deleted_workspace_stays_deleted(
+    deployment: Deployment, deletion: dict[str, Any], deleted_first: bool, together: bool
 ) -> None:
     running = state(2, LATE, **RUNNING)
-    rows = (gone, running) if gone_first else (running, gone)
+    rows = (deletion, running) if deleted_first else (running, deletion)
     for batch in [rows] if together else [(row,) for row in rows]:
         deployment.take(*batch, kind="workspace")
     assert deployment.counts(*rows, kind="workspace") == (0, 2, 0)

@@ -1,10 +1,9 @@
-"""Web processes, the worker, database connections and PostgreSQL itself are killed under load."""
+"""Kills of web processes, collectors, imports, connections and PostgreSQL under load."""
 
 from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,11 +31,11 @@ from tests.support.stats_rows import STATS, agent_row
 REPORTS = f"{STATS}/reports"
 SENDERS = 3
 BATCH = 50
-ENOUGH = 10
-
+MORE_REQUESTS = 10
+KILLS = 4
 
 SNAPSHOTS = "SELECT collected_at, row_count, rx_bytes FROM stats_snapshot ORDER BY 1"
-UNDER_WAY = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
+RUNNING = "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at IS NULL"
 SUCCEEDED = (
     "SELECT count(*) FROM jobs_jobrun WHERE job = %s AND finished_at > started_at AND error = ''"
 )
@@ -44,20 +43,16 @@ WITHOUT_RUN = """
 SELECT count(*) FROM stats_snapshot
 WHERE NOT EXISTS (SELECT FROM jobs_jobrun WHERE job = %s AND started_at = collected_at)
 """
-KILLS = 4
 
 
-def asked(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def rows_of(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(query, parameters).fetchall()
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory that PostgreSQL's own account may enter, too."""
-    with tempfile.TemporaryDirectory(prefix="coderapi-killed-") as path:
-        Path(path).chmod(0o755)
-        yield Path(path)
+def directory(open_directory: Path) -> Path:
+    return open_directory
 
 
 @pytest.fixture
@@ -69,17 +64,17 @@ def cluster(directory: Path) -> Iterator[postgres.Handle]:
 
 @pytest.fixture
 def server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
-    yield from served(cluster, directory)
+    yield from serve(cluster, directory)
 
 
 @pytest.fixture
 def web_server(cluster: postgres.Handle, directory: Path) -> Iterator[Server]:
-    """One that takes no snapshots."""
-    yield from served(cluster, directory, "--web-only")
+    """Starts a server that takes no snapshots."""
+    yield from serve(cluster, directory, "--web-only")
 
 
-def served(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterator[Server]:
-    started = Server(
+def serve(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterator[Server]:
+    server = Server(
         *arguments,
         log=directory / "log",
         DATABASE_URL=cluster.url,
@@ -89,14 +84,14 @@ def served(cluster: postgres.Handle, directory: Path, *arguments: str) -> Iterat
         CODER_UPDATE_CHECK="false",
         CODER_API_RATE_LIMIT="-1",
     )
-    yield started
-    started.kill_all()
+    yield server
+    server.kill_all()
 
 
 def kill_postgres(cluster: postgres.Handle, directory: Path) -> None:
-    found = running(prepared(directory / "data").cluster)
-    assert found
-    os.kill(found.pid, signal.SIGKILL)
+    process = running(prepared(directory / "data").cluster)
+    assert process
+    os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: cluster.revive() == "revived")
 
 
@@ -107,21 +102,21 @@ def command(cluster: postgres.Handle, directory: Path, *arguments: str) -> Progr
 
 
 def counted(cluster: postgres.Handle, directory: Path) -> int:
-    """How many rows a snapshot of now has; all that a test sends are younger than its window."""
+    """Takes a snapshot. Returns its number of rows, which are all rows of the test."""
     collecting = command(cluster, directory, "collect_deployment_stats")
     assert collecting.process.wait(90) == 0, collecting.log.read_text()
     return int(collecting.log.read_text().split(" rows, ")[0].split()[-1])
 
 
 def received(server: Server, token: str) -> int:
-    """How many bytes the newest snapshot has: one for each row."""
+    """Returns the bytes of the newest snapshot: one for each row."""
     answer = server.ask(f"{STATS}", token=token).body
     return int(orjson.loads(answer)["workspaces"]["rx_bytes"])
 
 
 @dataclass(slots=True)
 class Agents:
-    """Senders that repeat each request until it is answered with 200, until they are stopped."""
+    """Sends requests in threads, each request until it is answered with 200."""
 
     server: Server
     token: str
@@ -151,9 +146,9 @@ class Agents:
                 )
                 for n in range(BATCH)
             ]
-            self._send_until_taken(orjson.dumps(rows))
+            self._send_until_ok(orjson.dumps(rows))
 
-    def _send_until_taken(self, body: bytes) -> None:
+    def _send_until_ok(self, body: bytes) -> None:
         while self._status(body) != 200:
             with self._lock:
                 self.repeated += 1
@@ -166,31 +161,31 @@ class Agents:
             return self.server.ask(REPORTS, token=self.token, method="POST", body=body).status
         return 0
 
-    def go_on(self) -> None:
-        """Returns when some more requests were acknowledged."""
-        goal = self.acknowledged + ENOUGH
+    def wait_for_more(self) -> None:
+        """Waits until more requests are acknowledged."""
+        goal = self.acknowledged + MORE_REQUESTS
         wait_for(lambda: self.acknowledged >= goal, seconds=90)
 
 
-def test_no_row_is_lost_or_doubled_whatever_is_killed(
+def test_kills_lose_and_duplicate_no_row(
     server: Server, cluster: postgres.Handle, directory: Path
 ) -> None:
     assert server.port
     with Agents(server, token_in(directory / "own" / "first-owner.txt")) as agents:
-        agents.go_on()
+        agents.wait_for_more()
         os.kill(min(server.web_workers()), signal.SIGKILL)
-        agents.go_on()
+        agents.wait_for_more()
         with psycopg.connect(cluster.url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        agents.go_on()
-        before = asked(cluster.url, SNAPSHOTS)
+        agents.wait_for_more()
+        before = rows_of(cluster.url, SNAPSHOTS)
         kill_postgres(cluster, directory)
-        agents.go_on()
-        wait_for(lambda: len(asked(cluster.url, SNAPSHOTS)) > len(before), seconds=90)
-        assert asked(cluster.url, SNAPSHOTS)[: len(before)] == before
+        agents.wait_for_more()
+        wait_for(lambda: len(rows_of(cluster.url, SNAPSHOTS)) > len(before), seconds=90)
+        assert rows_of(cluster.url, SNAPSHOTS)[: len(before)] == before
     sent = agents.acknowledged * BATCH
     assert agents.repeated
     assert counted(cluster, directory) == received(server, agents.token) == sent
@@ -198,7 +193,7 @@ def test_no_row_is_lost_or_doubled_whatever_is_killed(
 
 @dataclass(frozen=True, slots=True)
 class Collectors:
-    """Collectors on one database, one after the other."""
+    """Runs one collector after another on a database."""
 
     cluster: postgres.Handle
     directory: Path
@@ -208,25 +203,25 @@ class Collectors:
         return command(self.cluster, self.directory, *every)
 
     def snapshots(self) -> list[tuple[Any, ...]]:
-        return asked(self.cluster.url, SNAPSHOTS)
+        return rows_of(self.cluster.url, SNAPSHOTS)
 
-    def under_way(self) -> bool:
-        return asked(self.cluster.url, UNDER_WAY, COLLECT.name) != [(0,)]
+    def is_running(self) -> bool:
+        return rows_of(self.cluster.url, RUNNING, COLLECT.name) != [(0,)]
 
-    def wait_for_more_than(self, seen: list[tuple[Any, ...]]) -> None:
-        wait_for(lambda: len(self.snapshots()) > len(seen), seconds=90)
+    def wait_for_more_than(self, before: list[tuple[Any, ...]]) -> None:
+        wait_for(lambda: len(self.snapshots()) > len(before), seconds=90)
 
     def kill_one(self) -> None:
-        """Kills one at work, after it has taken a snapshot; none of those before is lost."""
-        seen = self.snapshots()
-        running = self.start()
-        self.wait_for_more_than(seen)
-        wait_for(self.under_way, seconds=90)
-        running.kill_all()
-        assert self.snapshots()[: len(seen)] == seen
+        """Kills a running collector after its first snapshot. Earlier snapshots must stay."""
+        before = self.snapshots()
+        collector = self.start()
+        self.wait_for_more_than(before)
+        wait_for(self.is_running, seconds=90)
+        collector.kill_all()
+        assert self.snapshots()[: len(before)] == before
 
 
-def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
+def test_killing_a_collector_loses_and_duplicates_no_snapshot(
     web_server: Server, cluster: postgres.Handle, directory: Path
 ) -> None:
     collectors = Collectors(cluster, directory)
@@ -234,24 +229,24 @@ def test_a_collector_that_is_killed_at_work_loses_and_doubles_no_snapshot(
     with Agents(web_server, token_in(directory / "own" / "first-owner.txt")) as agents:
         for _ in range(KILLS):
             collectors.kill_one()
-        agents.go_on()
-    seen = collectors.snapshots()
+        agents.wait_for_more()
+    before = collectors.snapshots()
     last = collectors.start()
-    collectors.wait_for_more_than(seen)
+    collectors.wait_for_more_than(before)
     assert last.end() == 0, last.log.read_text()
-    found = collectors.snapshots()
-    assert found[: len(seen)] == seen
-    # A run that was killed may have left its snapshot; none was left but by a run, and each by one.
-    assert asked(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
-    assert (len(found),) >= asked(cluster.url, SUCCEEDED, COLLECT.name)[0]
-    assert not collectors.under_way()
+    snapshots = collectors.snapshots()
+    assert snapshots[: len(before)] == before
+    # Each snapshot has a run. A killed run may have a snapshot, so there may be more snapshots.
+    assert rows_of(cluster.url, WITHOUT_RUN, COLLECT.name) == [(0,)]
+    assert (len(snapshots),) >= rows_of(cluster.url, SUCCEEDED, COLLECT.name)[0]
+    assert not collectors.is_running()
     sent = agents.acknowledged * BATCH
     assert counted(cluster, directory) == received(web_server, agents.token) == sent
-    assert found[-1][1:] == (sent, sent)
+    assert snapshots[-1][1:] == (sent, sent)
 
 
 @pytest.mark.parametrize("victim", ["import", "postgres"])
-def test_an_import_that_is_killed_is_run_again(
+def test_a_killed_import_can_be_run_again(
     cluster: postgres.Handle, directory: Path, victim: str
 ) -> None:
     now = timezone.now()
@@ -272,5 +267,5 @@ def test_an_import_that_is_killed_is_run_again(
     assert before % BATCH_ROWS == 0
     again = command(cluster, directory, "import_agent_stats", path)
     assert again.process.wait(90) == 0, again.log.read_text()
-    assert f"{before} known already" in again.log.read_text()
+    assert f"{before:,} duplicates" in again.log.read_text()
     assert counted(cluster, directory) == len(rows)

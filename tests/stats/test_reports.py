@@ -45,7 +45,7 @@ def lines(*rows: Any) -> bytes:
         (lambda: b"[]", 0),
     ],
 )
-def test_rows_come_as_json_as_json_lines_or_alone(
+def test_rows_may_be_json_or_json_lines_or_one_object(
     owner: APIClient, write: Any, accepted: int
 ) -> None:
     answer = owner.post_json(URL, write())
@@ -59,7 +59,7 @@ def test_a_repeated_request_counts_once(owner: APIClient) -> None:
     assert owner.post_json(URL, body).json() == {"accepted": 0, "duplicate": 2, "rejected": []}
 
 
-def test_good_rows_stay_and_bad_ones_are_named(owner: APIClient) -> None:
+def test_valid_rows_are_stored_and_rejected_ones_are_listed(owner: APIClient) -> None:
     body = lines(agent(), agent(rx_bytes=-1)) + b"\n\n{broken\n" + lines({"kind": "cat"})
     answer = owner.post_json(URL, body).json()
     assert answer["accepted"] == 1
@@ -71,7 +71,7 @@ def test_good_rows_stay_and_bad_ones_are_named(owner: APIClient) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
-def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) -> None:
+def test_gzip_may_have_several_members(owner: APIClient, encoding: str) -> None:
     body = gzip.compress(lines(agent()) + b"\n") + gzip.compress(lines(workspace()))
     answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
     assert answer.json()["accepted"] == 2
@@ -101,7 +101,7 @@ def test_gzip_is_accepted_in_several_members(owner: APIClient, encoding: str) ->
         (gzip.compress(b"", mtime=0) * (MAX_MEMBERS + 1), "gzip", 413),
     ],
 )
-def test_a_body_out_of_bounds_is_refused(
+def test_an_invalid_or_too_large_body_is_rejected(
     owner: APIClient, body: bytes, encoding: str, status: int
 ) -> None:
     answer = owner.post_json(URL, body, headers={"Content-Encoding": encoding})
@@ -109,14 +109,14 @@ def test_a_body_out_of_bounds_is_refused(
     assert answer.json()["message"]
 
 
-def test_empty_lines_are_no_rows(owner: APIClient) -> None:
-    verdicts = owner.post_json(URL, b"{}\n\n" + b"{}\n" * (MAX_ROWS - 1)).json()
-    numbers = [rejection["row"] for rejection in verdicts["rejected"]]
-    assert numbers == [1, *range(3, MAX_ROWS + 2)]
+def test_empty_lines_are_skipped(owner: APIClient) -> None:
+    body = lines(workspace()) + b"\n\n" + b"{}\n" * (MAX_ROWS - 1)
+    numbers = [rejection["row"] for rejection in owner.post_json(URL, body).json()["rejected"]]
+    assert numbers == [*range(3, MAX_ROWS + 2)]
 
 
 @pytest.mark.parametrize("members", [[b""] * 99, [b" " * 9999, b""], [b"[", b"]"]])
-def test_many_gzip_members_are_one_body(owner: APIClient, members: list[bytes]) -> None:
+def test_many_gzip_members_form_one_body(owner: APIClient, members: list[bytes]) -> None:
     texts = members if b"[" in members else [*members, b"[]"]
     body = b"".join(gzip.compress(text, mtime=0) for text in texts)
     answer = owner.post_json(URL, body, headers={"Content-Encoding": "gzip"})
@@ -124,12 +124,29 @@ def test_many_gzip_members_are_one_body(owner: APIClient, members: list[bytes]) 
 
 
 @pytest.mark.parametrize("value", [b"7", b"null", b'"row"', b"[null]"])
-def test_a_row_that_is_no_object_is_rejected(owner: APIClient, value: bytes) -> None:
-    (rejection,) = owner.post_json(URL, value).json()["rejected"]
-    assert rejection == {"row": 1, "field": "", "detail": "must be a JSON object"}
+def test_a_row_must_be_an_object(owner: APIClient, value: bytes) -> None:
+    answer = owner.post_json(URL, value)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "message": "No row was stored: every row was rejected.",
+        "detail": "Rejected 1 row.",
+        "validations": [{"field": "1", "detail": "must be a JSON object"}],
+    }
 
 
-def test_only_owners_feed_stats(
+def test_a_report_without_a_valid_row_is_an_error_with_a_bounded_list(owner: APIClient) -> None:
+    answer = owner.post_json(URL, orjson.dumps([agent(rx_bytes=-1)] * 101))
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "Rejected 101 rows. The first 100 are listed."
+    validations = answer.json()["validations"]
+    assert [entry["field"] for entry in validations] == [f"{n}.rx_bytes" for n in range(1, 101)]
+    assert "-1 is not a whole number" in validations[0]["detail"]
+    row = orjson.dumps(workspace())
+    owner.post_json(URL, row)
+    assert owner.post_json(URL, row + b"\n{}").status_code == 200
+
+
+def test_only_owners_may_report_stats(
     auditor: APIClient, template_admin: APIClient, member: APIClient, anonymous: APIClient
 ) -> None:
     for caller in (auditor, template_admin, member):
@@ -147,7 +164,7 @@ def test_only_owners_feed_stats(
         ("auditor", "deployment_stats:create", 403),
     ],
 )
-def test_a_key_may_be_narrowed_to_feeding_stats(role: str, scope: str, status: int) -> None:
+def test_a_scope_allows_only_reporting_stats(role: str, scope: str, status: int) -> None:
     user = make_user(role)
     client = APIClient(token=make_key(user, scopes=[scope]).token)
     assert client.post_json(URL, b"[]").status_code == status

@@ -23,7 +23,7 @@ from tests.support.stats_rows import agent_row as sent
 from tests.support.stats_rows import workspace_row
 
 NOW = utc(2026, 5, 4, 12)
-# A row with all members, each in its usual spelling.
+# A row with all members, each in its usual format.
 USUAL = sent(NOW) | {
     "connections_by_proto": {"TCP": 3, "ssh/2": 0},
     **{member.name: 7 for member in AGENT_MEMBERS[7:16]},
@@ -60,13 +60,13 @@ USUAL = sent(NOW) | {
     ],
 )
 @pytest.mark.parametrize("row", [sent(NOW), USUAL])
-def test_a_bad_member_of_an_agent_row_is_named(
+def test_an_invalid_member_of_an_agent_row_is_named(
     row: dict[str, Any], member: str, values: list[Any]
 ) -> None:
     for value in values:
-        with pytest.raises(RowError) as refused:
+        with pytest.raises(RowError) as raised:
             agent_row(1, row | {member: value})
-        assert refused.value.field == member
+        assert raised.value.field == member
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_a_bad_member_of_an_agent_row_is_named(
         ("error", ["\0", "e" * 70_000, {}]),
     ],
 )
-def test_a_bad_member_of_a_workspace_state_is_named(member: str, values: list[Any]) -> None:
+def test_an_invalid_member_of_a_workspace_state_is_named(member: str, values: list[Any]) -> None:
     for value in values:
-        with pytest.raises(RowError) as refused:
+        with pytest.raises(RowError) as raised:
             parse_row(workspace_row(1) | {member: value}, members=WORKSPACE_MEMBERS)
-        assert refused.value.field == member
+        assert raised.value.field == member
 
 
 @pytest.mark.parametrize("name", ["id", "created_at", "agent_id", "user_id"])
-def test_a_required_member_may_not_be_missing(name: str) -> None:
+def test_a_missing_required_member_is_named(name: str) -> None:
     row = {member: value for member, value in USUAL.items() if member != name}
     with pytest.raises(RowError, match=f"{name}: is missing"):
         agent_row(1, row)
@@ -99,12 +99,6 @@ def test_a_member_that_is_null_counts_as_absent(member: Member) -> None:
     absent = {name: value for name, value in USUAL.items() if name != member.name}
     null = USUAL | {member.name: None}
     assert outcome(lambda: by_line(null)) == outcome(lambda: by_line(absent))
-
-
-@pytest.mark.parametrize("value", [None, [], "row", 7])
-def test_a_row_is_an_object(value: Any) -> None:
-    with pytest.raises(RowError, match="must be a JSON object"):
-        agent_row(1, value)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +115,13 @@ def test_a_row_is_an_object(value: Any) -> None:
         ("2026-05-04T12:00:00.12Z", datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)),
     ],
 )
-def test_times_are_cut_to_microseconds_in_utc(text: str, expected: datetime) -> None:
+def test_times_are_truncated_to_microseconds_in_utc(text: str, expected: datetime) -> None:
     found = agent_row(1, USUAL | {"created_at": text})
     assert found.created_at == datetime.fromisoformat(values_of(found.line)[1]) == expected
 
 
 def as_postgresql(moment: datetime) -> str:
-    """Writes a time as PostgreSQL does: no zeros at the end of a fraction, nor of an offset."""
+    """Formats a time like PostgreSQL, without trailing zeros in the fraction and the offset."""
     day, offset = f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%:z}"
     fraction = f".{moment:%f}".rstrip("0").rstrip(".")
     return f"{moment.year:04}{day[day.index('-') :]}{fraction}{offset.removesuffix(':00')}"
@@ -137,7 +131,7 @@ offsets = st.integers(-15 * 60 - 59, 15 * 60 + 59).map(lambda n: timezone(timede
 
 
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=offsets))  # noqa: DTZ001
-def test_every_time_that_postgresql_writes_is_read(written: datetime) -> None:
+def test_every_time_of_postgresql_is_parsed(written: datetime) -> None:
     found = moment(as_postgresql(written))
     assert found == written
     assert found.tzinfo is UTC
@@ -145,7 +139,7 @@ def test_every_time_that_postgresql_writes_is_read(written: datetime) -> None:
 
 
 @given(st.text(st.sampled_from("0123456789-+:. TZtz٣"), max_size=34) | st.from_regex(r"\d{4}-.*"))
-def test_any_other_text_is_refused_as_a_time_or_read_with_its_offset(written: str) -> None:
+def test_any_other_text_is_rejected_or_parsed_with_its_offset(written: str) -> None:
     try:
         found = moment(written)
     except ValueError as error:
@@ -172,8 +166,7 @@ names = st.sampled_from([member.name for member in AGENT_MEMBERS])
 
 @settings(deadline=None)
 @given(st.dictionaries(names, json_values | good_values, max_size=6))
-def test_any_json_is_taken_as_its_members_are_or_refused_by_name(changed: dict[str, Any]) -> None:
-    """A row that is taken by its spelling as a whole is one whose members are good."""
+def test_the_fast_parser_agrees_with_the_parsers_of_the_members(changed: dict[str, Any]) -> None:
     row = USUAL | {"flavour": "mint"} | changed
     outcomes = [outcome(lambda: by_line(row)), outcome(lambda: by_members(row))]
     assert outcomes[0] == outcomes[1]
@@ -181,7 +174,7 @@ def test_any_json_is_taken_as_its_members_are_or_refused_by_name(changed: dict[s
 
 
 def outcome(parse: Callable[[], list[Any]]) -> list[Any] | str:
-    """Returns the row's values, or the name of the member that is wrong."""
+    """Returns the row's values, or the name of the invalid member."""
     try:
         return parse()
     except RowError as error:

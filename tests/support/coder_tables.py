@@ -1,4 +1,4 @@
-"""Tables as Coder's own database has them, with the columns that exports meet, and some rows."""
+"""Makes a database with the tables of Coder's own that exports read, and some rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CREATE TABLE provisioner_jobs (
 );
 """
 ERROR = 'terraform: exit status 1\n\t"/home/ä" \\ is full; 100 %'
-# Transition, which of its times the job of the newest build has, its error, deleted.
+# The newest build: its transition, the times that its job has, its error, deleted.
 BUILDS: list[tuple[str, str, str | None, bool]] = [
     ("start", "", None, False),
     ("start", "started", None, False),
@@ -52,7 +52,7 @@ BUILDS: list[tuple[str, str, str | None, bool]] = [
 
 @contextmanager
 def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yields the URL of a database with Coder's tables, and its agent rows as they are sent."""
+    """Yields the URL of a database with Coder's tables, and its agent rows in the API's format."""
     rows = agent_rows(now)
     with own_database() as url:
         with psycopg.connect(url) as connection:
@@ -61,18 +61,18 @@ def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
                 _insert(connection, "workspace_agent_stats", row)
             for number, build in enumerate(BUILDS, 1):
                 _insert_workspace(connection, number, build, now=now)
-            # One that has no build yet.
+            # A workspace without a build.
             _insert(connection, "workspaces", {"id": uuid.UUID(int=99), "deleted": False})
         yield url, [row | {"connections_by_proto": {}} for row in rows]
 
 
 def agent_rows(now: datetime) -> list[dict[str, Any]]:
-    chance = random.Random(16)  # noqa: S311 - the same rows each time
+    chance = random.Random(16)  # noqa: S311 - a seed makes the same rows each time
     return [
         agent_row(
             now - timedelta(seconds=chance.randrange(899), microseconds=chance.randrange(999)),
             agent=chance.randrange(1, 9),
-            # Where coderd has no map, it writes null.
+            # coderd writes null for an empty map.
             connections_by_proto=chance.choice([{}, None, {"TCP": 3}, {"TCP": 1, "UDP": 2}]),
             connection_count=chance.randrange(9),
             rx_packets=chance.randrange(99),
@@ -109,12 +109,12 @@ def _insert_workspace(
             "job_id": job,
         }
         _insert(connection, "workspace_builds", members)
-        happened = {
+        times_of_job = {
             f"{name}_at": now - timedelta(hours=3 - build_number)
             for name in (times if build_number == 2 else "started completed").split()
         }
         about = {"id": job, "updated_at": now, "error": error if build_number == 2 else None}
-        _insert(connection, "provisioner_jobs", about | happened)
+        _insert(connection, "provisioner_jobs", about | times_of_job)
 
 
 def _insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:

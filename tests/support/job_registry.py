@@ -1,4 +1,4 @@
-"""A registry of jobs for tests that register their own."""
+"""A job registry for tests that register their own jobs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobs import registry
 
 @contextmanager
 def empty_registry() -> Iterator[None]:
-    """Within it there are only the jobs that are registered within it."""
-    kept = dict(registry._jobs)
+    """Replaces the registered jobs with none until the end of the block."""
+    registered = dict(registry._jobs)
     registry._jobs.clear()
     try:
         yield
     finally:
         registry._jobs.clear()
-        registry._jobs.update(kept)
+        registry._jobs.update(registered)

@@ -1,6 +1,6 @@
-"""Rows for the stats tests, their figures in slow and obvious Python, a deployment to tell them.
+"""Rows for the stats tests, their statistics in slow and simple Python, and a test deployment.
 
-All goes through HTTP and commands, so that the way stats are kept can change under the tests.
+Everything goes through HTTP and commands, so that tests do not depend on how stats are stored.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from kernel.http.rate_limit import shared_counter
+from stats.rollups.hours import AGENT_STATS
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.factories import make_key, make_user, utc
@@ -33,7 +34,7 @@ SESSIONS = ("vscode", "jetbrains", "reconnecting_pty", "ssh")
 
 
 def agent_row(moment: datetime, *, agent: int = 1, **members: Any) -> dict[str, Any]:
-    """A row as it is sent, of the agent with that number."""
+    """Returns a row of the agent with that number, in the format of the API."""
     return {
         "id": str(uuid.uuid4()),
         "created_at": moment.isoformat(),
@@ -51,7 +52,7 @@ def workspace_row(number: int, **members: Any) -> dict[str, Any]:
 
 @dataclass
 class Reference:
-    """The figures by their definitions, read off the rows one by one."""
+    """Computes the statistics by their definitions, from each row."""
 
     rows: list[dict[str, Any]]
     at: datetime
@@ -90,7 +91,7 @@ class Reference:
         }
 
     def usage_sessions(self) -> dict[str, int]:
-        """Of each agent, its rows of usage in its newest minute that is over, added up."""
+        """Adds up the usage rows of each agent's newest finished minute."""
         until = self.at.replace(second=0, microsecond=0)
         rows = [r for r in self.in_window() if r.get("usage") and _minute(r) < until]
         newest = {
@@ -112,7 +113,7 @@ def _age(row: dict[str, Any]) -> tuple[datetime, str]:
 
 
 def reference_workspaces(states: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many workspaces are in each state; `states` has one for each workspace."""
+    """Counts workspaces by state. `states` has one entry for each workspace."""
     counts = dict.fromkeys(("pending", "building", "running", "failed", "stopped"), 0)
     for state in states:
         for name in _states_of(state):
@@ -122,7 +123,7 @@ def reference_workspaces(states: Iterable[dict[str, Any]]) -> dict[str, int]:
 
 def _states_of(state: dict[str, Any]) -> Iterable[str]:
     started, canceled, completed = (
-        state.get(f"job_{what}_at") is not None for what in ("started", "canceled", "completed")
+        state.get(f"job_{event}_at") is not None for event in ("started", "canceled", "completed")
     )
     failed = bool(state.get("error"))
     if state.get("deleted"):
@@ -142,7 +143,7 @@ def text(moment: datetime) -> str:
 
 
 class Deployment:
-    """A deployment that is told of rows, and asked, as by an owner; its clock is ours to set."""
+    """A deployment with a clock that tests set. An owner sends rows to it and reads its stats."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -155,9 +156,9 @@ class Deployment:
 
     @property
     def client(self) -> APIClient:
-        """An owner's client, with a key that is good at this time."""
+        """Returns an owner's client, with a key that is valid at this time."""
         if self._client is None:
-            # Tests look up more new keys than an address may in a minute that stands still.
+            # With a frozen clock, tests exceed the limit of new keys per minute.
             shared_counter().clear()
             self._owner = self._owner or make_user("owner")
             token = make_key(self._owner, now=self.now).token
@@ -165,40 +166,44 @@ class Deployment:
         return self._client
 
     def send(self, *rows: Any, kind: str = "agent") -> dict[str, Any]:
-        """What is answered to a report of these rows."""
-        told = [{"kind": kind, **row} for row in rows]
-        answer = self.client.post_json(f"{STATS}/reports", orjson.dumps(told))
+        """Returns the result of a report with these rows."""
+        body = orjson.dumps([{"kind": kind, **row} for row in rows])
+        answer = self.client.post_json(f"{STATS}/reports", body)
+        if answer.status_code == 400:
+            rejected = [_rejection(entry) for entry in answer.json()["validations"]]
+            return {"accepted": 0, "duplicate": 0, "rejected": rejected}
         assert answer.status_code == 200, answer.content
-        verdicts: dict[str, Any] = answer.json()
-        return verdicts
+        result: dict[str, Any] = answer.json()
+        return result
 
     def take(self, *rows: Any, kind: str = "agent") -> None:
-        """Sends rows of which none is refused."""
+        """Sends valid rows."""
         assert not self.send(*rows, kind=kind)["rejected"]
 
     def counts(self, *rows: Any, kind: str = "agent") -> tuple[int, int, int]:
-        verdicts = self.send(*rows, kind=kind)
-        return verdicts["accepted"], verdicts["duplicate"], len(verdicts["rejected"])
+        """Returns how many rows are accepted, duplicates and rejected."""
+        result = self.send(*rows, kind=kind)
+        return result["accepted"], result["duplicate"], len(result["rejected"])
 
     def collect(self, at: datetime | None = None) -> dict[str, Any]:
-        """The snapshot of the moment, as it is answered, and `rows` as the command says."""
+        """Takes a snapshot. Returns the API's answer, and `rows` from the command's message."""
         at = at or self.now
-        said = run("collect_deployment_stats", "--at", text(at))
-        assert f"Snapshot of {at.isoformat()}" in said
-        return {**self.at(at), "rows": int(said.split(": ")[1].split()[0])}
+        message = run("collect_deployment_stats", "--at", text(at))
+        assert f"Snapshot of {at.isoformat()}" in message
+        return {**self.at(at), "rows": int(message.split(": ")[1].split()[0])}
 
     def at(self, moment: datetime) -> dict[str, Any]:
         answer = self.client.get(STATS, {"at": text(moment)})
         assert answer.status_code == 200, answer.content
-        found: dict[str, Any] = answer.json()
-        return found
+        snapshot: dict[str, Any] = answer.json()
+        return snapshot
 
     def points(self, since: datetime, until: datetime, step: str) -> list[dict[str, Any]]:
-        asked = {"since": text(since), "until": text(until), "step": step}
-        answer = self.client.get(f"{STATS}/history", asked)
+        parameters = {"since": text(since), "until": text(until), "step": step}
+        answer = self.client.get(f"{STATS}/history", parameters)
         assert answer.status_code == 200, answer.content
-        found: list[dict[str, Any]] = answer.json()["points"]
-        return found
+        points: list[dict[str, Any]] = answer.json()["points"]
+        return points
 
     def prune(self) -> str:
         return self.job("prune_deployment_stats")
@@ -208,23 +213,36 @@ class Deployment:
         return run("run_job", name)
 
 
+def _rejection(entry: dict[str, str]) -> dict[str, Any]:
+    """Converts a validation of an error to a rejected row."""
+    row, _, field = entry["field"].partition(".")
+    return {"row": int(row), "field": field, "detail": entry["detail"]}
+
+
 @contextmanager
 def deployment_at(moment: datetime = NOW) -> Iterator[Deployment]:
-    """A deployment whose clock stands at that moment."""
-    found = Deployment()
-    found.now = moment
-    with patch("django.utils.timezone.now", lambda: found.now):
-        yield found
+    """Freezes the clock at that moment for a deployment without old hours."""
+    drop_hours()
+    deployment = Deployment()
+    deployment.now = moment
+    with patch("django.utils.timezone.now", lambda: deployment.now):
+        yield deployment
 
 
-def agrees(found: dict[str, Any], rows: list[dict[str, Any]], *, error: float = 1e-9) -> None:
-    """Fails unless the snapshot has the figures that its rows have, one by one."""
-    expected = Reference(rows, datetime.fromisoformat(found["collected_at"]))
-    workspaces = found["workspaces"]
-    assert found["rows"] == len(expected.in_window())
+def drop_hours() -> None:
+    """Drops the partitions that earlier tests committed. Django only empties tables."""
+    for hour in AGENT_STATS.starts():
+        AGENT_STATS.drop(hour)
+
+
+def agrees(snapshot: dict[str, Any], rows: list[dict[str, Any]], *, error: float = 1e-9) -> None:
+    """Fails unless the snapshot has the statistics of its rows."""
+    expected = Reference(rows, datetime.fromisoformat(snapshot["collected_at"]))
+    workspaces = snapshot["workspaces"]
+    assert snapshot["rows"] == len(expected.in_window())
     assert workspaces["rx_bytes"] == expected.traffic("rx_bytes")
     assert workspaces["tx_bytes"] == expected.traffic("tx_bytes")
-    assert found["session_count"] == expected.sessions()
+    assert snapshot["session_count"] == expected.sessions()
     for name, fraction in (("p50", 0.5), ("p95", 0.95)):
-        right = pytest.approx(expected.percentile(fraction), rel=error)
-        assert workspaces["connection_latency_ms"][name] == right
+        latency = pytest.approx(expected.percentile(fraction), rel=error)
+        assert workspaces["connection_latency_ms"][name] == latency

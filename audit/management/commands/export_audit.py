@@ -10,17 +10,19 @@ from kernel.commands import MOMENT, BaseCommand, UsageError, moment
 
 
 class Command(BaseCommand):
-    help = "Writes the audit trail to standard output as JSON lines, the oldest entry first."
+    help = "Writes the audit trail to standard output as JSON lines, oldest entry first."
     examples = "--since 2026-01-01 --until 2026-02-01\n--action api_key.create"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--since", type=moment, metavar="TIME", help=f"entries from then on: {MOMENT}"
+            "--since", type=moment, metavar="TIME", help=f"entries at or after this time: {MOMENT}"
         )
         parser.add_argument(
-            "--until", type=moment, metavar="TIME", help=f"entries before that: {MOMENT}"
+            "--until", type=moment, metavar="TIME", help=f"entries before this time: {MOMENT}"
         )
-        parser.add_argument("--action", default="", help="only this action, such as api_key.create")
+        parser.add_argument(
+            "--action", default="", help="only entries of this action, such as api_key.create"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         entries = Entry.objects.all()
@@ -35,8 +37,10 @@ class Command(BaseCommand):
 
 
 def _known(action: str) -> str:
-    """Returns the action if it is one, or was one in an older entry. Raises: UsageError."""
+    """Returns the action if it exists in code or in an entry. Raises: UsageError."""
     known = ACTIONS.union(Entry.objects.actions())
     if action not in known:
-        raise UsageError(f"--action {action!r}: there are {', '.join(sorted(known))}.")
+        raise UsageError(
+            f"--action {action!r} does not exist. The actions are {', '.join(sorted(known))}."
+        )
     return action

@@ -12,36 +12,36 @@ from kernel.commands import ListingCommand
 
 class Command(ListingCommand):
     help = (
-        "Lists the revisions of the configuration, the newest first, and where each runs now; "
-        "with --diff, says what changed from one to another."
+        "Lists the revisions of the configuration, newest first, and the hosts that run each. "
+        "With --diff, lists the changes between two revisions."
     )
     examples = "\n--diff 1 2"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--diff", nargs=2, type=int, metavar=("A", "B"), help="two revisions by number"
+            "--diff", nargs=2, type=int, metavar=("A", "B"), help="the numbers of two revisions"
         )
         super().add_arguments(parser)
 
     def handle(self, *args: Any, diff: list[int] | None, **options: Any) -> str:
         if diff is None:
             return self._listing()
-        found = differences(_revision(diff[0]), _revision(diff[1]))
-        for each in found:
-            self.row(str(each), **asdict(each))
-        return "" if found else "Nothing is different."
+        changes = differences(_revision(diff[0]), _revision(diff[1]))
+        for change in changes:
+            self.row(str(change), **asdict(change))
+        return "" if changes else "No differences."
 
     def _listing(self) -> str:
         hosts = running()
         if has_drifted(hosts):
-            self.stderr.write("Servers run with different configurations now.")
+            self.stderr.write("Servers run different configurations.")
         revisions = ConfigRevision.objects.defer("values", "sources", "secrets")
         for revision in revisions:
             self._show(revision, hosts.get(revision.short, []))
-        return "" if revisions else "None is recorded."
+        return "" if revisions else "No revisions."
 
     def _show(self, revision: ConfigRevision, running_on: list[str]) -> None:
-        now = f", running now on {', '.join(running_on)}" if running_on else ""
+        now = f", running on {', '.join(running_on)}" if running_on else ""
         self.row(
             f"{revision.pk}  {revision.recorded_at:%Y-%m-%d %H:%M:%S}  {revision.short}  "
             f"recorded on {revision.host}, version {revision.version}{now}",
@@ -55,7 +55,7 @@ class Command(ListingCommand):
 
 
 def _revision(number: int) -> ConfigRevision:
-    found = ConfigRevision.objects.filter(pk=number).first()
-    if found is None:
+    revision = ConfigRevision.objects.filter(pk=number).first()
+    if revision is None:
         raise CommandError(f"There is no revision {number}.")
-    return found
+    return revision

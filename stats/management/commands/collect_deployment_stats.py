@@ -13,6 +13,7 @@ from jobs.services import run_job
 from jobs.worker import keep_running
 from kernel.commands import MOMENT, BaseCommand, UsageError, moment
 from kernel.durations import DurationError, parse_duration, to_timedelta, whole_seconds
+from kernel.humanize import plural
 from kernel.loops import run_until_signalled
 from stats.jobs import COLLECT
 from stats.models import Snapshot
@@ -31,7 +32,7 @@ def _interval(text: str) -> timedelta:
 
 
 class Command(BaseCommand):
-    help = "Takes a snapshot of the deployment's figures: once, again and again, or of the past."
+    help = "Takes snapshots of the deployment: one now, one each interval, or those of the past."
     examples = (
         "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
         "--since 2026-01-01 --until 2026-02-01 --every 5m"
@@ -39,60 +40,60 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
-        how.add_argument("--once", action="store_true", help="one snapshot; the default")
-        how.add_argument("--loop", action="store_true", help="one each interval, until SIGTERM")
+        how.add_argument(
+            "--loop", action="store_true", help="take one each interval, until SIGTERM"
+        )
         how.add_argument(
             "--at",
             type=moment,
             metavar="TIME",
-            help="the moment to take it of; workspaces are counted as they are known now. It is "
-            f"{MOMENT}",
+            help=f"take one of this moment, with the current workspace states: {MOMENT}",
         )
         how.add_argument(
             "--since",
             type=moment,
             metavar="TIME",
-            help="take a snapshot for each interval from then on that has none, as far as raw "
-            f"rows are kept: {MOMENT}. Workspaces that reported count as running",
+            help="take a snapshot for each interval from this moment on that has raw rows and no "
+            f"snapshot: {MOMENT}. Workspaces that reported count as running",
         )
         parser.add_argument(
             "--until",
             type=moment,
             metavar="TIME",
-            help=f"the end of --since: {MOMENT}; now by default",
+            help=f"the end of --since: {MOMENT}; default: now",
         )
         parser.add_argument(
             "--every",
             type=_interval,
             metavar="DURATION",
-            help="the interval, such as 30s; by default of --loop the server's, of --since 5m",
+            help="the interval, such as 30s; default: the server's for --loop, 5m for --since",
         )
 
     def handle(self, *, loop: bool, **options: Any) -> str:
         at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
         if every and not (loop or since):
-            raise UsageError("--every is an interval, so it goes with --loop or --since.")
+            raise UsageError("--every needs --loop or --since.")
         if until and not since:
-            raise UsageError("--until is the end of --since, so it goes with that.")
+            raise UsageError("--until needs --since.")
         if loop:
             return _loop(every or refresh_interval())
         if since:
             return _backfill(since, until, every=every or FIVE_MINUTES)
-        return _described(_at(at) if at else _once())
+        return _described(_snapshot_at(at) if at else _snapshot_now())
 
 
-def _at(at: datetime) -> Snapshot:
+def _snapshot_at(at: datetime) -> Snapshot:
     try:
         return collect_snapshot(at, now=timezone.now())
     except SnapshotError as error:
         raise CommandError(str(error)) from None
 
 
-def _once() -> Snapshot:
+def _snapshot_now() -> Snapshot:
     now = timezone.now()
     run = run_job(COLLECT, now)
     if run is None:
-        raise CommandError("Another process is taking a snapshot right now.")
+        raise CommandError("Another process is taking a snapshot now.")
     if run.failed:
         raise CommandError(f"No snapshot: {run.error}")
     return Snapshot.objects.get(collected_at=now)
@@ -108,17 +109,17 @@ def _described(snapshot: Snapshot) -> str:
 def _backfill(since: datetime, until: datetime | None, *, every: timedelta) -> str:
     now = timezone.now()
     if since >= (until or now):
-        raise UsageError(f"--since: {since.isoformat()} is not before --until.")
-    taken = sum(1 for _ in backfill(since, until or now, now=now, every=every))
-    return f"{taken} snapshots of the past were taken."
+        raise UsageError(f"--since: {since.isoformat()} must be before --until.")
+    number = sum(1 for _ in backfill(since, until or now, now=now, every=every))
+    return f"{plural(number, 'snapshot')} backfilled."
 
 
 def _loop(every: timedelta) -> str:
-    taken = 0
+    number = 0
 
     def loop(stop: Event) -> None:
-        nonlocal taken
-        taken = keep_running(replace(COLLECT, every=every), stop=stop)
+        nonlocal number
+        number = keep_running(replace(COLLECT, every=every), stop=stop)
 
     run_until_signalled(loop)
-    return f"{taken} snapshots taken."
+    return f"{plural(number, 'snapshot')} taken."

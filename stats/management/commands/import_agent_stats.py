@@ -6,9 +6,9 @@ from stats.serializers import AgentRowSerializer
 
 class Command(ImportCommand):
     help = (
-        "Takes in agent rows, such as Coder's table workspace_agent_stats has them. Rows that came "
-        "before count once, so an import that was stopped is run again. Each past interval of 5 "
-        "minutes that has rows but no snapshot gets one."
+        "Imports agent rows, such as those of Coder's table workspace_agent_stats. Duplicates "
+        "count once, so you can run a stopped import again. Each past interval of 5 minutes that "
+        "has rows but no snapshot gets one."
     )
     examples = "rows.csv.gz"
     kind = "agent"

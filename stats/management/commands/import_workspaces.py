@@ -6,8 +6,8 @@ from stats.serializers import WorkspaceStateSerializer
 
 class Command(ImportCommand):
     help = (
-        "Takes in what the newest build of each workspace says. Builds that are older than the one "
-        "that is known change nothing, so an import may be run again."
+        "Imports the newest build of each workspace. A build older than the stored one changes "
+        "nothing, so you can run an import again."
     )
     examples = "workspaces.csv"
     kind = "workspace"

@@ -7,11 +7,12 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from kernel.commands import MOMENT, BaseCommand, UsageError, moment
+from kernel.humanize import plural
 from stats.rollups.builder import rebuild
 
 
 class Command(BaseCommand):
-    help = "Builds rollups and newest rows again from the raw rows that are kept."
+    help = "Builds rollups and the newest row of each agent again, from the stored raw rows."
     examples = "--since 2026-01-31\n--since 2026-01-31T12:00:00Z"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -20,13 +21,13 @@ class Command(BaseCommand):
             type=moment,
             metavar="TIME",
             required=True,
-            help=f"from when on: {MOMENT}",
+            help=f"the first minute to build: {MOMENT}",
         )
 
     def handle(self, *, since: datetime, **options: Any) -> str:
         now = timezone.now()
         if since > now:
-            raise UsageError(f"--since: {since.isoformat()} is still to come.")
+            raise UsageError(f"--since: {since.isoformat()} must be in the past.")
         minutes, closed = rebuild(since, now=now)
-        stay = f" {closed} hours are closed and stay as they are." if closed else ""
-        return f"{minutes} minutes with rows built again.{stay}"
+        message = f"{plural(minutes, 'minute')} with rows rebuilt."
+        return f"{message} {plural(closed, 'closed hour')} left unchanged." if closed else message

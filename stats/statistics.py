@@ -1,21 +1,23 @@
-"""The figures of one window, (at - 15 minutes, at].
+"""Computes the statistics of one window, (at - 15 minutes, at].
 
-Traffic and latency come from its rows with a latency above 0: whole minutes from rollups, the two
-minutes that the window cuts from raw rows. Sessions come from the newest row of each agent in it,
-workspaces from what is known of them now.
+Traffic and latency come from rows with a latency above 0: from rollups for whole minutes, and from
+raw rows for the two partial minutes at the edges. Sessions come from the newest row of each agent
+in the window. Workspace counts come from the current workspace states.
 
 Percentiles of many rows come from a logarithmic histogram, within 1 %. Bucket b holds latencies in
-(RATIO^b, RATIO^(b+1)], and answers with the value whose relative distance to both ends is the same.
-PostgreSQL puts a row into its bucket as the row comes in (`AgentStat.latency_bucket`). Percentiles
-of merged spans come from merged histograms, never from averages of percentiles.
+(RATIO^b, RATIO^(b+1)]. Its value has the same relative distance to both ends. PostgreSQL computes
+the bucket of a row on insert (`AgentStat.latency_bucket`). Percentiles of a longer span come from
+merged histograms, never from averages of percentiles.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from django.db import connection
@@ -25,7 +27,7 @@ from stats.rollups.builder import SESSION_COLUMNS
 from stats.rollups.hours import MINUTE, floor
 
 WINDOW = timedelta(minutes=15)
-# Up to so many rows, percentiles are taken from the rows themselves.
+# Up to this number of rows, percentiles are exact.
 MAX_EXACT_ROWS = 20_000
 MAX_INTEGER = 2**63 - 1
 KINDS = tuple(name.removeprefix("session_count_") for name in SESSION_COLUMNS)
@@ -47,10 +49,10 @@ NO_AGENTS: dict[str, Any] = {
 }
 
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
-# One statement, so that all figures are of one state of the tables. Only agents whose newest row is
-# later than the moment are looked for among the raw rows. The LIMIT leaves out no row: it tells the
-# planner how few these are, or it would take the statement for one that is worth compiling (JIT).
-_AGENTS = f"""
+# One statement, so that all statistics see the same state of the tables. Only agents whose newest
+# row is later than the moment are looked up in the raw rows. The LIMIT drops no row: it tells the
+# planner that the rows are few, because otherwise PostgreSQL compiles the statement (JIT).
+_AGENT_STATISTICS = f"""
 WITH edges AS MATERIALIZED (
     SELECT latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx
     FROM (
@@ -74,7 +76,8 @@ WITH edges AS MATERIALIZED (
         SELECT each.* FROM minutes, unnest(buckets, counts) AS each
     ) AS parts (bucket, n) GROUP BY bucket
 ), exact AS (
-    SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[]) WITHIN GROUP (ORDER BY latency) AS found
+    SELECT percentile_cont(ARRAY[{P50}, {P95}]::float8[])
+           WITHIN GROUP (ORDER BY latency) AS percentiles
     FROM (
         SELECT connection_median_latency_ms FROM stats_agentstat
         WHERE {_IN_WINDOW} AND latency_bucket IS NOT NULL
@@ -97,11 +100,11 @@ WITH edges AS MATERIALIZED (
 )
 SELECT coalesce(n, 0), coalesce(rx, 0), coalesce(tx, 0),
        ARRAY(SELECT bucket FROM histogram), ARRAY(SELECT n FROM histogram),
-       (SELECT found FROM exact), sessions.*
+       (SELECT percentiles FROM exact), sessions.*
 FROM total, sessions
 """  # noqa: S608 - the names are constants of this package
 
-_WORKSPACES = """
+_WORKSPACE_COUNTS = """
 SELECT
     count(*) FILTER (WHERE job_started_at IS NULL),
     count(*) FILTER (
@@ -115,7 +118,7 @@ FROM stats_workspacestate WHERE NOT deleted
 
 _REPORTING = f"SELECT count(DISTINCT workspace_id) FROM stats_agentstat WHERE {_IN_WINDOW}"  # noqa: S608
 
-# Of each agent, the newest minute with rows of usage that is over.
+# The newest finished minute with usage rows of each agent.
 _USAGE = f"""
 SELECT {", ".join(f"coalesce(sum({name}), 0)" for name in SESSION_COLUMNS)}
 FROM (
@@ -127,10 +130,10 @@ FROM (
 """  # noqa: S608 - the names are constants of this package
 
 
-def agent_figures(at: datetime) -> dict[str, Any]:
-    """Returns the figures of all agents' rows of (at - 15 minutes, at]. Shape: as NO_AGENTS."""
+def agent_statistics(at: datetime) -> dict[str, Any]:
+    """Returns the statistics of the agent rows of the window. Shape: as NO_AGENTS."""
     with connection.cursor() as cursor:
-        cursor.execute(_AGENTS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
+        cursor.execute(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
         rows, rx, tx, buckets, counts, exact, *sessions = cursor.fetchone()
     histogram = dict(zip(buckets, map(int, counts), strict=True))
     p50, p95 = exact or [percentile(histogram, fraction) for fraction in (P50, P95)]
@@ -160,53 +163,46 @@ def _session_counts(sums: Sequence[Decimal]) -> dict[str, int]:
 
 
 def usage_sessions(at: datetime) -> dict[str, int]:
-    """Counts sessions by kind as rows of usage tell: of each agent, in its newest full minute.
+    """Counts sessions by kind from usage rows: those of each agent's newest finished minute.
 
-    An agent tells of its sessions in several such rows, so a minute's rows are added up.
+    An agent reports its sessions in several usage rows, so the rows of that minute are added up.
     """
     with connection.cursor() as cursor:
         cursor.execute(_USAGE, _window(at))
         return _session_counts(cursor.fetchone())
 
 
-def workspace_figures() -> dict[str, int]:
-    """Counts workspaces by state, as the job of their newest build says."""
+def workspace_counts() -> dict[str, int]:
+    """Counts workspaces by the state of their newest build's job."""
     with connection.cursor() as cursor:
-        cursor.execute(_WORKSPACES)
+        cursor.execute(_WORKSPACE_COUNTS)
         return dict(zip(STATES, cursor.fetchone(), strict=True))
 
 
-def reporting_workspaces(at: datetime) -> dict[str, int]:
-    """Counts as running the workspaces that reported in the window; of others nothing is known."""
+def reporting_workspace_counts(at: datetime) -> dict[str, int]:
+    """Counts the workspaces that reported in the window as running. Other states are unknown."""
     with connection.cursor() as cursor:
         cursor.execute(_REPORTING, _window(at))
         return dict.fromkeys(STATES, 0) | {"running": cursor.fetchone()[0]}
 
 
-def value_of(bucket: int) -> float:
-    """Returns the latency that stands for a bucket. Units: ms."""
+def _bucket_latency(bucket: int) -> float:
+    """Returns the latency that represents a bucket. Units: ms."""
     return math.exp(bucket * LOG_RATIO) * (1 + ERROR)
 
 
 def percentile(histogram: Mapping[int, int], fraction: float) -> float:
-    """Interpolates between the buckets' values. Returns -1 without a row.
+    """Interpolates between bucket values. Returns -1 for an empty histogram.
 
     Shape: `histogram` {bucket: rows}.
     """
-    rows = sum(histogram.values())
-    if not rows:
+    if not histogram:
         return NO_SAMPLE
-    position = fraction * (rows - 1)
-    below = math.floor(position)
-    low = _at_rank(histogram, below)
-    high = _at_rank(histogram, min(below + 1, rows - 1))
-    return low + (high - low) * (position - below)
-
-
-def _at_rank(histogram: Mapping[int, int], rank: int) -> float:
-    passed = 0
-    for bucket in sorted(histogram):
-        passed += histogram[bucket]
-        if passed > rank:
-            return value_of(bucket)
-    raise ValueError(f"rank {rank} is beyond the histogram's {passed} rows")
+    buckets = sorted(histogram)
+    ranks = list(accumulate(histogram[bucket] for bucket in buckets))
+    position = fraction * (ranks[-1] - 1)
+    low, high = (
+        _bucket_latency(buckets[bisect_right(ranks, rank)])
+        for rank in (math.floor(position), math.ceil(position))
+    )
+    return low + (high - low) * (position - math.floor(position))
