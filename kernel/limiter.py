@@ -1,39 +1,44 @@
 """Limits how many threads may hold, or wait for, one thing, so that the others always answer.
 
 A web process has a fixed number of threads. A slow client, a frozen database or a crowd at the
-sign-in page could each take all of them. So whatever may take long is done inside a limiter:
+sign-in page could each occupy every thread. So anything that may take long is done in a limiter:
 
     searches = Limiter("searches", limit=16, per_caller=1)
 
     with searches.hold(user_id):
         ...
 
-A limiter has a limit in all, a limit for one caller, and a longest wait for a place. Callers wait
-in the order in which they came. When a wait fails, `LimitReachedError` is raised: 429 if the
-caller's own share is taken, 503 if everything is.
+A limiter has places: a limit for all callers together, a limit for each caller, and the longest
+wait for a place. Callers wait in the order in which they came. A wait that fails raises
+`LimitReachedError`. The client gets 429 if its own places are taken, and 503 if all are.
 
-**Busy or stuck.** A busy limiter serves: blocks end without an error, and their places go to those
-that wait. Callers then wait up to the time-out. If no block has ended well for a second, waiting
-does not help. The wait ends, and the limiter is *failing*: it gives the places that are free, and
-refuses all other callers at once, so that not every thread waits. The next block that ends well
-shows that waiting helps again. So does a limiter without any caller.
+**Busy or stuck.** A limiter is busy while places are *served*: a block ends without an error, and a
+waiting caller gets its place. Callers then wait for their whole time-out. A limiter is stuck when
+no block has ended well for a second. Waiting does not help then, so waits end after that second,
+and the limiter is *failing*: it still gives free places, and refuses other callers at once, so that
+they do not occupy threads. It recovers when a block ends well, or when all places are free.
 
 **A reserve.** All requests that send CSP reports wait for the same commit, so there a place is a
-report that waits. The first places, the reserve, may wait for the whole time-out even if nothing is
-served, and they are still given while the limiter is failing.
+report that waits. The first places, the reserve, may wait for the whole time-out even while the
+limiter is stuck, and they are still given while it is failing.
 
 | limiter | a place is | in all | one caller | wait |
 | --- | --- | --- | --- | --- |
-| `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these | 1 s |
-| `http.streaming.STREAMS` | a streamed answer | 1/8 of the threads | 2 | none |
-| `db.backend.CONNECTIONS` | a pooled connection | the pool, 1/8 of the threads | | 5 s |
+| `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these places | 1 s |
+| `http.views.STREAMS` | a streamed answer | 1/8 of the threads | 2 | none |
+| `db.backend.base` | a pooled connection | the pool, 1/8 of the threads | | 5 s |
 | `csp.writing.writer` | a report that waits | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.middleware` | reading an unknown token | the threads | 1 | 1 s |
 | `admin.SEARCHES` | a search of the admin | 1/16 of the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
 
-The address of a client, an IPv6 network of 64 bits, or a user counts as one caller.
+A caller is a user or the address of a client. An IPv6 network of 64 bits counts as one address.
+
+So a **slow client** holds a few places of `readers` (its body arrives slowly) or of `STREAMS` (it
+reads slowly), and gets 429 for more. While the **database is frozen**, each place of the pool and
+of the reserve holds a thread for some seconds, and other requests that need the database get 503 at
+once. `kernel.memory` answers the requests that do not need it.
 """
 
 from __future__ import annotations
@@ -44,19 +49,20 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
+from weakref import WeakValueDictionary
 
-# If nothing is served for so long, waiting does not help.
+# Waiting does not help if nothing has been served for this long.
 STUCK_SECONDS = 1.0
 
 
 class Waitable(Protocol):
-    """A lock, which is released when what a thread waits for has happened."""
+    """A lock that is released when the event that a thread waits for has happened."""
 
     def acquire(self, *, timeout: float) -> bool: ...
 
 
 class LimitReachedError(Exception):
-    """No place was free in time. `is_own` tells whether the caller's own share is taken."""
+    """No place was free in time. `is_own`: the caller's own places are taken."""
 
     def __init__(self, detail: str, *, is_own: bool) -> None:
         super().__init__(detail)
@@ -64,7 +70,7 @@ class LimitReachedError(Exception):
         self.is_own = is_own
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class _Share:
     """The places of all callers, or of one."""
 
@@ -77,15 +83,16 @@ class _Share:
         return self.taken + amount <= self.limit
 
     def is_stuck(self, since: float) -> bool:
-        """Returns whether nothing was served for a second, or since then if that is shorter ago."""
-        return self.served_at < max(since, time.monotonic() - STUCK_SECONDS)
+        """Returns whether a wait since then has lasted a second, and nothing was served in it."""
+        return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
 
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """A place in a limiter, held since that time of the monotonic clock, in seconds."""
+    """A place in a limiter. Units: `since` in seconds of the monotonic clock."""
 
-    caller: Hashable
+    # The share of all callers, and the caller's own one.
+    shares: tuple[_Share, ...]
     amount: int
     since: float
     is_reserved: bool = False
@@ -113,17 +120,17 @@ class Limiter:
         full: str = "",
         own_full: str = "",
     ) -> None:
-        self.name = name
         self._timeout = timeout
         self._queue = queue
         self._reserve = reserve
         self._full = full or f"Too many {name}."
         self._own_full = own_full or self._full
-        # Re-entrant, because the garbage collector may give a place back at any moment.
+        # Re-entrant, because the garbage collector may release a place at any moment.
         self._lock = threading.RLock()
         self._all = _Share(limit)
         self._per_caller = per_caller
-        self._shares: dict[Hashable, _Share] = {}
+        # A share lives as long as a place refers to it.
+        self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
         # In the order in which they were given, and in which their callers came.
         self._places: dict[Place, None] = {}
         self._waiting: dict[Place, None] = {}
@@ -146,8 +153,8 @@ class Limiter:
     ) -> Place:
         """Returns a place, which must be released. Raises: LimitReachedError."""
         timeout = self._timeout if timeout is None else timeout
-        place = Place(caller, amount, since=time.monotonic())
         with self._lock:
+            place = Place(self._shares_of(caller), amount, since=time.monotonic())
             if self._has_room(place):
                 self._give(place)
                 return place
@@ -160,7 +167,7 @@ class Limiter:
         return place
 
     def wait(self, place: Place, event: Waitable, timeout: float) -> bool:
-        """Waits for the lock while places are served, or in the reserve. Returns if it was got."""
+        """Acquires the lock within the time-out. Ends sooner if stuck, except in the reserve."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             if event.acquire(timeout=left if place.is_reserved else min(left, STUCK_SECONDS)):
@@ -174,40 +181,40 @@ class Limiter:
         now = time.monotonic()
         with self._lock:
             del self._places[place]
-            for share in self._shares_of(place):
+            for share in place.shares:
                 share.taken -= place.amount
                 if served:
                     share.served_at = now
-                elif now - place.since >= STUCK_SECONDS:
+                else:
                     share.is_failing |= share.is_stuck(place.since)
                 if served or not share.taken:
                     share.is_failing = False
-            self._drop_unused_share(place.caller)
-            for waiting in [one for one in self._waiting if self._has_room(one)]:
-                # An earlier one may just have taken the last place.
+            for waiting in tuple(self._waiting):
                 if self._has_room(waiting):
                     del self._waiting[waiting]
                     self._give(waiting)
                     waiting.given.release()
 
+    @property
+    def waiting(self) -> int:
+        """The number of callers that wait for a place."""
+        return len(self._waiting)
+
     def seconds_of_oldest(self) -> float:
-        """Returns for how long the oldest place has been held; 0 if none is."""
+        """Returns how long the oldest place has been held; 0 if every place is free."""
         with self._lock:
             oldest = next(iter(self._places), None)
             return time.monotonic() - oldest.since if oldest else 0.0
 
-    def _shares_of(self, place: Place) -> tuple[_Share, ...]:
-        if place.caller is None:
+    def _shares_of(self, caller: Hashable) -> tuple[_Share, ...]:
+        if caller is None:
             return (self._all,)
-        own = self._shares.get(place.caller)
-        if own is None:
-            own = self._shares[place.caller] = _Share(self._per_caller)
-        return self._all, own
+        return self._all, self._shares.setdefault(caller, _Share(self._per_caller))
 
     def _has_room(self, place: Place) -> bool:
         if self._all.is_failing and self._reserve:
             return self._all.taken < self._reserve
-        return all(share.has_room(place.amount) for share in self._shares_of(place))
+        return not self._full_shares(place)
 
     def _refuses_at_once(self, place: Place) -> bool:
         if self._reserve or len(self._waiting) >= self._queue:
@@ -215,7 +222,7 @@ class Limiter:
         return any(share.is_failing for share in self._full_shares(place))
 
     def _full_shares(self, place: Place) -> list[_Share]:
-        return [share for share in self._shares_of(place) if not share.has_room(place.amount)]
+        return [share for share in place.shares if not share.has_room(place.amount)]
 
     def _is_stuck(self, place: Place) -> bool:
         with self._lock:
@@ -224,7 +231,7 @@ class Limiter:
 
     def _give(self, place: Place) -> None:
         place.is_reserved = self._all.taken < self._reserve
-        for share in self._shares_of(place):
+        for share in place.shares:
             share.taken += place.amount
         place.since = time.monotonic()
         self._places[place] = None
@@ -232,19 +239,12 @@ class Limiter:
     def _give_up(self, place: Place) -> None:
         with self._lock:
             if place not in self._waiting:
-                return  # It was given after all.
+                return  # Another thread has just given the place.
             del self._waiting[place]
             for share in self._full_shares(place):
                 share.is_failing |= share.is_stuck(place.since)
             self._refuse(place)
 
     def _refuse(self, place: Place) -> NoReturn:
-        own = self._shares.get(place.caller)
-        is_own = own is not None and not own.has_room(place.amount)
-        self._drop_unused_share(place.caller)
+        is_own = any(share is not self._all for share in self._full_shares(place))
         raise LimitReachedError(self._own_full if is_own else self._full, is_own=is_own)
-
-    def _drop_unused_share(self, caller: Hashable) -> None:
-        own = self._shares.get(caller)
-        if own and not own.taken and all(one.caller != caller for one in self._waiting):
-            del self._shares[caller]

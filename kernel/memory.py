@@ -1,6 +1,6 @@
-"""Remembers values until they are announced to be stale, too old, or crowded out.
+"""Remembers values until they are announced to be stale, too old, or evicted for newer ones.
 
-Documents, verified keys and ingest keys are asked for all the time and change seldom. A memory
+Documents, verified keys and ingest keys are requested all the time and change seldom. A memory
 keeps them in the process:
 
     keys = Memory("keys", capacity=10_000, max_age=60.0, topics=("key", "user"))
@@ -10,16 +10,24 @@ keeps them in the process:
 
 **Announcements.** The transaction that changes a row announces it by NOTIFY (`kernel.db.listener`)
 as a topic and an argument. Each memory that listens to the topic evicts the values with that tag.
-The argument "" evicts everything. A value that was read while an announcement arrived may be stale
-already, so it is returned once and not remembered.
+So a **revoked key** is refused by every process as soon as the notification arrives. The argument
+"" evicts everything. A value that was read while an announcement arrived may be stale already, so
+it is returned once and not remembered.
 
-**Trust.** While this process does not receive announcements, a value is used only while it is
-younger than `deaf_age`, which is usually 0: never. A `lasting` value needs no announcement, since
-no change elsewhere makes it wrong. While the database is frozen nobody can change anything. Then
-every value is used, whatever its age, for the half minute in which `listener.is_fresh()` holds.
+**When a value is used**
+
+| this process | a value is used |
+| --- | --- |
+| receives announcements | while it is younger than its `max_age` |
+| receives none, and the database answers | while also younger than `deaf_age`, usually never |
+| receives none, and the database answers nothing | whatever its age, for half a minute |
+
+The third row is for a **frozen database**: it cannot change, so no key can be revoked in it. A
+value that is `lasting`, or whose memory has no topics, needs no announcements. For it the first row
+always holds.
 
 **One look-up.** When many requests miss the same value, one of them reads it and the others wait
-for the result. After a restart, one busy key would otherwise take every connection of the pool.
+for the result. Otherwise one busy key would take every connection of the pool after a restart.
 """
 
 from __future__ import annotations
@@ -28,6 +36,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kernel.db import listener
@@ -58,7 +67,7 @@ class Remembered[V]:
 
 
 class Memory[K: Hashable, V]:
-    """Values by key, at most `capacity` of them. Units: `max_age` and `deaf_age` in seconds."""
+    """Up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds."""
 
     def __init__(
         self,
@@ -72,7 +81,7 @@ class Memory[K: Hashable, V]:
         self.name = name
         self.hits = self.misses = 0
         self._capacity = capacity
-        self._topics = {topic: self._evictor(topic) for topic in topics}
+        self._needs_announcements = bool(topics)
         self._max_age = max_age
         self._deaf_age = deaf_age
         self._lock = threading.Lock()
@@ -80,12 +89,12 @@ class Memory[K: Hashable, V]:
         self._tagged: dict[Tag, set[K]] = {}
         # Changes with every eviction.
         self._generation = 0
-        for topic, evict in self._topics.items():
-            listener.subscribe(topic, evict)
+        for topic in topics:
+            listener.subscribe(topic, partial(self._hear, topic))
         _all.append(self)
 
     def get(self, key: K) -> V | None:
-        """Returns the value, or None where none may be used."""
+        """Returns the value, or None if it is not remembered or may not be used."""
         found = self._values.get(key)
         if found is None or not self._may_use(found):
             return None
@@ -98,8 +107,8 @@ class Memory[K: Hashable, V]:
         Raises: as `read` does; DatabaseBusyError if another thread has been reading it for a
         second.
         """
-        if self._topics and not listener.is_fresh() and not self._deaf_age:
-            # Nothing is remembered now, so nobody can wait for the result of another thread.
+        if self._needs_announcements and not listener.is_fresh() and not self._deaf_age:
+            # A value that is read now is used once, so other threads need not wait for it.
             return self._read(key, read)
         try:
             with LOOK_UPS.hold((self.name, key)):
@@ -123,26 +132,22 @@ class Memory[K: Hashable, V]:
             self._values.clear()
             self._tagged.clear()
 
-    def close(self) -> None:
-        """Listens to no topic any more."""
-        for topic, evict in self._topics.items():
-            listener.unsubscribe(topic, evict)
-        _all.remove(self)
-
     def age(self) -> float:
         """Returns the seconds since the newest value was read; 0 without one."""
         newest = max((found.read_at for found in tuple(self._values.values())), default=None)
         return time.monotonic() - newest if newest is not None else 0.0
 
-    def _evictor(self, topic: str) -> Callable[[str], None]:
-        return lambda argument: self.evict((topic, argument)) if argument else self.clear()
+    def _hear(self, topic: str, argument: str) -> None:
+        if argument:
+            self.evict((topic, argument))
+        else:
+            self.clear()
 
     def _may_use(self, found: Remembered[V]) -> bool:
         age = time.monotonic() - found.read_at
-        if found.lasting or not self._topics or listener.is_connected():
+        if found.lasting or not self._needs_announcements or listener.is_connected():
             return age < found.max_age
-        # Nothing grows old while the database is frozen.
-        return age < self._deaf_age or listener.is_fresh()
+        return listener.is_fresh() or age < min(found.max_age, self._deaf_age)
 
     def _read(self, key: K, read: Callable[[], Remembered[V]]) -> V:
         self.misses += 1

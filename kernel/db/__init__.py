@@ -1,26 +1,25 @@
-"""PostgreSQL below the apps: connections, notifications, partitions, replicas. It imports no app.
+"""PostgreSQL below the apps: connections, notifications, partitions, replicas.
 
-`connections` is the one place that connections come from: Django's pool, the listener, the writers
-of CSP reports, the jobs' locks, the migrations. So all of them notice a dead server within
-seconds. It also says which errors mean "the database is away" and which are worth another try.
+`connections` opens every connection: those of Django's pool, and separate ones for the listener,
+the writer of CSP reports, the locks of jobs, and migrations. So a dead server is noticed within
+seconds everywhere. It also classifies errors: the database is away, or another try may succeed.
 
-`listener` hears what other processes changed, by LISTEN on a connection of its own that is checked
-by a heartbeat. Memories of keys and documents rely on it and stay unused while it is deaf.
+`listener` receives notifications from other processes by LISTEN, and checks by a heartbeat that
+they arrive. `kernel.memory` uses remembered keys and documents only while they do.
 
-`partitions` cuts tables by time: it makes partitions ahead of their time, and drops old ones whole.
+`backend` is Django's own backend. It takes a place in a `kernel.limiter` for each connection.
 
-`replicas` lists the processes that are connected now. Their connections' names say who they are.
+`pages` reads long lists in pages. `partitions` creates and drops the partitions of tables by time.
+`replicas` lists the processes that are connected.
 
-`waiting` bounds how many threads wait for the database at a time, so that others always answer.
-`backend` is Django's own with bounded waits.
+**A frozen database.** A request waits up to two seconds for a connection of the pool, and 3.5
+seconds for a statement, so it is answered within six. This process measures the time itself,
+because a frozen server cannot. A statement that takes longer is cancelled, and the request is
+answered 503: nothing was written. The limiter then refuses other requests at once, so that most
+threads stay free for requests that memory can answer. A commit is not cancelled. If its answer is
+lost, the rows may be written, and the request is answered 504 (`CommitUnknownError`).
 
-A request waits two seconds for a connection, and for each statement so long that it is answered
-within six. We measure the time in our own process, because a frozen server cannot, and PgBouncer
-does not accept time-out settings when connecting.
-A commit whose answer is lost is told apart from one that failed (`CommitUnknownError`).
-
-Not done here: bounds for jobs and commands, whose statements may take long; who needs one there
-sets it within the transaction (`SET LOCAL`). Which server is the primary
-is PostgreSQL's business: a URL with several hosts and `target_session_attrs=read-write` finds it at
-each connect.
+Jobs and commands have no such bounds, since their statements may take long. They set their own in
+the transaction (`SET LOCAL`). Finding the primary server is left to libpq: a URL with several hosts
+and `target_session_attrs=read-write` finds it at each connect.
 """

@@ -1,4 +1,4 @@
-"""Every connection to PostgreSQL: Django's pool, connections of one's own, locks, and errors."""
+"""Connections to PostgreSQL: Django's pool, separate ones, what their errors mean, and locks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from psycopg_pool import PoolTimeout
 from kernel.db.replicas import application_name
 from kernel.release import PROGRAM
 
-# How soon a server that vanished without a word is noticed: by a new connection, by one that waits
-# for an answer, and by one whose data nobody confirms. A Unix socket ignores all but the first.
+# When a server that has vanished is noticed: by a new connection, by one that waits for an answer,
+# and by one whose data is not acknowledged. A Unix socket ignores all but the first.
 LIVENESS = {
     "connect_timeout": 2,
     "keepalives_idle": 5,
@@ -29,32 +29,29 @@ LIVENESS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-# A request waits this long for a connection before it is answered 503.
+# A request gets a connection and its answer within six seconds. The time is measured here, because
+# a frozen server cannot measure it, and PgBouncer rejects time-out settings at connect.
 POOL_TIMEOUT_SECONDS = 2
-MIN_POOL_SIZE = 2
-# What a statement of a request may take: with the wait for a connection less than six seconds. We
-# count, not the server, which may be frozen; PgBouncer would refuse time-outs at connect.
 STATEMENT_SECONDS = 3.5
-CANCEL_SECONDS = 0.2
-MIN_SECONDS = 0.05
-# A transaction whose commit was lost is tried again for so long after its beginning. The last try
-# may wait for a connection besides.
-SETTLE_SECONDS = STATEMENT_SECONDS
-SETTLE_PAUSE_SECONDS = 0.1
+# After that a statement has this long to be cancelled, and a transaction to be rolled back.
+GRACE_SECONDS = 0.2
+# Between two tries, so that a database that is away is not asked in a tight loop.
+RETRY_PAUSE_SECONDS = 0.1
+MIN_POOL_SIZE = 2
 
 DEADLOCK = "40P01"
-# No disk, no memory, a statement or a wait for a lock that took too long or would never have ended:
-# it may go well the next time, and the connection is as good as any.
+# No disk, no memory, a statement or a wait for a lock that took too long, a deadlock: another try
+# may succeed, and the connection is still good.
 BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
 # Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
-# too many connections: the server cannot serve us now, whatever the statement was.
+# too many connections: the server cannot serve any statement now.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
-# A table, column or schema is not there, or not this role's.
+# A table, column or schema is missing, or belongs to another role.
 UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
 
 MAX_DEADLOCK_TRIES = 5
-# COPY is psycopg's alone, and so are its errors.
+# COPY goes past Django, and raises psycopg's errors.
 OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
@@ -70,10 +67,10 @@ def databases(
     max_share: int | None = None,
     pooled: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Builds Django's DATABASES: one pool a process, with its share of `pool_size` connections.
+    """Builds Django's DATABASES: a pool for each process, which share `pool_size` connections.
 
-    The share is `max_share` at most. Of these, its share of `idle` stays open when nobody uses it;
-    `auto` is a third of all. `pooled` says that PgBouncer or its like stands between.
+    A process has at most `max_share`. The processes keep `idle` connections open while unused;
+    `auto` is a third of `pool_size`. With `pooled`, PgBouncer or a similar pooler is in between.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -85,7 +82,7 @@ def databases(
             "ENGINE": "kernel.db.backend",
             **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
             "CONN_MAX_AGE": 0,
-            # A cursor on the server would be another client's after the next transaction.
+            # After the next transaction a server-side cursor would belong to another client.
             "DISABLE_SERVER_SIDE_CURSORS": pooled,
             "OPTIONS": {
                 **parameters,
@@ -94,8 +91,9 @@ def databases(
                     "max_size": share,
                     "connection_class": PooledConnection,
                     "timeout": POOL_TIMEOUT_SECONDS,
-                    "max_idle": 60,
+                    # The pauses between attempts to connect double. After 5 s they begin anew.
                     "reconnect_timeout": 5,
+                    "max_idle": 60,
                 },
             },
         }
@@ -103,10 +101,10 @@ def databases(
 
 
 class PooledConnection(psycopg.Connection[Any]):
-    """A connection of Django's pool, which bounds waits and tells a lost commit apart."""
+    """A connection of Django's pool, which bounds waits and reports a lost commit as such."""
 
     _commits: bool = False
-    # Whether a statement took too long since the connection was taken from the pool.
+    # A statement has taken too long since the connection was taken from the pool.
     timed_out: bool = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
@@ -114,23 +112,24 @@ class PooledConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout)
         with timeout_left(_statement_seconds) as seconds:
             try:
-                found = super().wait(gen, interval, None if seconds == float("inf") else seconds)
+                result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
             except psycopg.errors._WaitTimeout as error:
-                found = self._cancelled(gen, interval, error)
+                result = self._cancel(gen, interval, error)
         note_answer()
-        return found
+        return result
 
-    def _cancelled(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
-        """Ends a statement that takes too long. Returns its result, if it has just ended.
+    def _cancel(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
+        """Cancels a statement that takes too long. Returns its result if it has just ended.
 
-        A server that only waits for a lock lets go of it; a frozen one hears nothing, and loses the
-        connection. A commit is not cancelled: it would no longer wait for its standby.
+        A server that waits for a lock reports the cancellation. A frozen one does not answer, and
+        the connection is closed. A commit is not cancelled: it would no longer wait for its
+        standby.
         """
         self.timed_out = True
         try:
             if not self._commits:
-                self._try_cancel(timeout=CANCEL_SECONDS)
-                return super().wait(gen, interval, CANCEL_SECONDS)
+                self._try_cancel(timeout=GRACE_SECONDS)
+                return super().wait(gen, interval, GRACE_SECONDS)
         except psycopg.errors._WaitTimeout:
             pass
         self.pgconn.finish()
@@ -161,19 +160,19 @@ def note_answer() -> None:
 
 
 def answered_at() -> float:
-    """Returns when the database last answered this process, by the clock that never jumps."""
+    """Returns when the database last answered this process, by the monotonic clock."""
     return _answered_at
 
 
 def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
-    """Bounds every statement on the pool's connections, for a process that serves requests."""
+    """Bounds every statement on the pool's connections. Processes that serve requests call it."""
     global _statement_seconds
     _statement_seconds = seconds
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Bounds all that this thread waits for the database in the block, as for a look-up."""
+    """Bounds how long this thread waits for the database in the whole block."""
     _deadline.left = seconds
     try:
         yield
@@ -183,14 +182,14 @@ def deadline(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def timeout_left(usual: float) -> Iterator[float]:
-    """Yields for how many seconds this thread may wait: as usual, or what `deadline` leaves."""
+    """Yields the seconds that this thread may wait: the usual ones, or those left by `deadline`."""
     left = getattr(_deadline, "left", None)
     if left is None:
         yield usual
         return
     begun = time.monotonic()
     try:
-        yield min(usual, max(MIN_SECONDS, left))
+        yield min(usual, max(GRACE_SECONDS, left))
     finally:
         _deadline.left = left - (time.monotonic() - begun)
 
@@ -205,15 +204,15 @@ _DJANGO_NAMES = {
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    """Returns libpq's parameters: what the URL says goes before our own.
+    """Returns libpq's parameters. Those of the URL override ours.
 
-    Raises: ImproperlyConfigured, without repeating the URL: it may hold a password.
+    Raises: ImproperlyConfigured, without the URL, which may hold a password.
     """
     try:
         return {**LIVENESS, "application_name": application_name(), **conninfo_to_dict(url)}
     except psycopg.ProgrammingError:
         raise ImproperlyConfigured(
-            "The database URL is not one that PostgreSQL understands; its form is "
+            "The database URL is not valid. Its form is "
             "postgresql://user:password@host:5432/database."
         ) from None
 
@@ -224,21 +223,21 @@ def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
 
 
 def connect_as_requests_do(**parameters: Any) -> psycopg.Connection[Any]:
-    """Opens a connection by the way that requests take, through PgBouncer if they do."""
+    """Opens a connection to the URL that requests use, which may lead through PgBouncer."""
     return _connect(settings.DATABASE_URL, parameters)
 
 
 def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
-    wanted = {**_parameters(url), "application_name": application_name(), **parameters}
+    parameters = {**_parameters(url), "application_name": application_name(), **parameters}
     if url == settings.DATABASE_URL:
-        # Under test the connection's database is another than the URL's.
-        wanted["dbname"] = connection.settings_dict["NAME"]
-    # PgBouncer in transaction mode knows nothing of statements prepared on another connection.
-    return psycopg.connect(autocommit=True, prepare_threshold=None, **wanted)
+        # Tests use another database than the URL's.
+        parameters["dbname"] = connection.settings_dict["NAME"]
+    # PgBouncer in transaction mode does not find statements prepared on another connection.
+    return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 
 def discard_pool() -> None:
-    """Closes this process's pool, before others are started or the URL changes."""
+    """Closes this process's pool before it starts other processes, or its URL changes."""
     wrapper: Any = connection
     wrapper.close()
     if wrapper.vendor == "postgresql":
@@ -246,24 +245,30 @@ def discard_pool() -> None:
 
 
 def leave_pool() -> None:
-    """Gives this thread's Django connection a session of its own from now on."""
+    """Gives this thread a Django connection outside the pool from now on."""
     wrapper: Any = django.db.connections["default"]
     wrapper.close()
     options = {**wrapper.settings_dict["OPTIONS"], "pool": False}
     wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
 
 
+def release_connection() -> None:
+    """Returns this thread's connection to the pool before it waits for something else."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 # --- What errors mean -------------------------------------------------------------------------
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Returns the SQLSTATE that PostgreSQL gave with the error, or None without one."""
+    """Returns the error's SQLSTATE, or None if PostgreSQL gave none."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Tells whether the error means that the database cannot be reached or used right now."""
+    """Returns whether the error means that the database cannot be reached or used right now."""
     if isinstance(error, (django.db.InterfaceError, psycopg.InterfaceError)):
         return True
     state = sqlstate(error)
@@ -273,51 +278,54 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def why_unusable(error: BaseException) -> str:
-    """Says in a line why no command can use the database; "" if the error is of another kind."""
-    said = str(error).strip().partition("\n")[0]
+    """Returns a line that says why no command can use the database; "" for another error."""
+    reason = _first_line(error)
     if sqlstate(error) in UNPREPARED_STATES:
-        return f"{said}. Was it migrated? `{PROGRAM} migrate` brings it up to date."
+        return f"{reason}. Was it migrated? `{PROGRAM} migrate` brings it up to date."
     if not is_unavailable(error):
         return ""
-    if not isinstance(error.__cause__, PoolTimeout):
-        return said
-    try:
-        # The pool says only that it waited.
-        connect_as_requests_do().close()
-    except psycopg.Error as cause:
-        return str(cause).strip().partition("\n")[0]
-    return said
+    if isinstance(error.__cause__, PoolTimeout):
+        # The pool reports only that it waited.
+        try:
+            connect_as_requests_do().close()
+        except psycopg.Error as cause:
+            return _first_line(cause)
+    return reason
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class DatabaseBusyError(django.db.OperationalError):
-    """Too many threads of this process wait for the database."""
+    """No connection became free in time, because other threads of this process use them all."""
 
 
 class CommitUnknownError(psycopg.OperationalError):
-    """A commit's answer was lost: it may have been done."""
+    """The answer to a commit was lost, so the rows may be written or not."""
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tells whether a connection ended before the answer, so that its statement may have run.
+    """Returns whether the connection ended before the answer, so that the statement may have run.
 
-    A server that shuts down ends connections even between their commit and its answer.
+    A server that shuts down can end a connection between a commit and its answer.
     """
     state = sqlstate(error)
     return is_unavailable(error) and (state is None or state[:2] == "08" or state[:3] == "57P")
 
 
 def is_commit_unknown(error: BaseException) -> bool:
-    """Tells whether the error is, or comes from, a commit whose answer was lost."""
+    """Returns whether the error is a CommitUnknownError, or was caused by one."""
     return isinstance(error, CommitUnknownError) or isinstance(error.__cause__, CommitUnknownError)
 
 
 def is_deadlock(error: BaseException) -> bool:
-    """Tells whether PostgreSQL undid the transaction to end a deadlock."""
+    """Returns whether PostgreSQL rolled the transaction back to end a deadlock."""
     return sqlstate(error) == DEADLOCK
 
 
 def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
-    """Returns what the whole transaction returns, after another try if it met a deadlock."""
+    """Runs a whole transaction, again after a deadlock. Returns its result."""
     for _ in range(MAX_DEADLOCK_TRIES - 1):
         try:
             return transaction()
@@ -328,30 +336,30 @@ def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
 
 
 def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
-    """Runs the body in a transaction. Settles a commit whose answer is lost, on new connections.
+    """Runs the body in a transaction, and again if the answer to the commit is lost.
 
-    There the body runs again, unless `earlier`, which runs before it, finds what was committed.
-    Raises: as the body does, if nothing is there; CommitUnknownError if the database stays away.
+    Before it runs again, `earlier` looks for what the first try committed, and returns that.
+    Raises: as the body does, if nothing was written; CommitUnknownError if the database stays away.
     """
-    settle_until = time.monotonic() + SETTLE_SECONDS
+    retry_until = time.monotonic() + STATEMENT_SECONDS
     lost = False
     while True:
         try:
             with transaction.atomic(durable=True):
-                found = earlier() if lost else None
-                return body() if found is None else found
+                committed = earlier() if lost else None
+                return body() if committed is None else committed
         except (django.db.Error, psycopg.Error) as error:
             if not (lost or is_commit_unknown(error)) or not is_unavailable(error):
                 raise
             lost = True
             connection.close()
-            if time.monotonic() > settle_until:
+            if time.monotonic() > retry_until:
                 raise CommitUnknownError("a commit was lost") from error
-        time.sleep(SETTLE_PAUSE_SECONDS)
+        time.sleep(RETRY_PAUSE_SECONDS)
 
 
 def is_busy(error: BaseException) -> bool:
-    """Returns whether no connection was free in time. The database itself may be well."""
+    """Returns whether no connection became free in time. The database itself may answer."""
     return isinstance(error, DatabaseBusyError) or isinstance(error.__cause__, PoolTimeout)
 
 
@@ -361,10 +369,10 @@ def has_answered_lately() -> bool:
 
 
 def discard_broken_pool(error: BaseException) -> None:
-    """Replaces the pool's connections if the error says that they are of no use.
+    """Replaces the pool's connections unless the error only means that they are busy.
 
-    A demoted primary keeps its connections open, and `target_session_attrs` is only looked at on
-    connect, so they must go. A pool that is only busy keeps them.
+    A demoted primary keeps its connections open, and libpq checks `target_session_attrs` only when
+    it connects.
     """
     wrapper: Any = connection
     if is_busy(error) or sqlstate(error) in BUSY_STATES:
@@ -378,7 +386,7 @@ def discard_broken_pool(error: BaseException) -> None:
 
 
 def lock_number(name: str) -> int:
-    """Returns the advisory lock's key for a name: 64 signed bits, the same in every process."""
+    """Returns the key of the advisory lock with that name: a signed 64-bit number."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
@@ -386,7 +394,7 @@ def lock_number(name: str) -> int:
 def transaction_lock(name: str, *, shared: bool = False) -> Iterator[None]:
     """Holds the named advisory lock until the surrounding transaction ends.
 
-    Many may hold it `shared` at once, and then nobody alone.
+    Several transactions may hold it `shared`. One that wants it alone waits for them.
     """
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:
@@ -395,6 +403,6 @@ def transaction_lock(name: str, *, shared: bool = False) -> Iterator[None]:
 
 
 def notify(channel: str, payload: str) -> None:
-    """Sends a notification, under 8,000 bytes, with the surrounding transaction."""
+    """Sends a notification of less than 8,000 bytes when the surrounding transaction commits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])

@@ -1,16 +1,19 @@
-"""Notifications from other processes: LISTEN on a connection of its own, checked by a heartbeat.
+"""Receives notifications of other processes: LISTEN on its own connection, with a heartbeat.
+
+A change is announced by NOTIFY in the transaction that makes it. `kernel.memory` then evicts what
+this process remembers of it, so a **revoked key** is refused everywhere within milliseconds.
 
 Through PgBouncer in transaction mode, LISTEN succeeds and delivers nothing. A half-open connection
 delivers nothing either. So the listener sends itself a heartbeat every half second. When two are
-missing, `is_connected()` is false and no cache that relies on notifications is used.
+missing, `is_connected()` is false, and memories that rely on notifications are not used.
 
 The heartbeat is sent on a second connection. PostgreSQL delivers a notification to its own sender
 together with the answer to NOTIFY, and a pooler passes that answer on, so a heartbeat on the
 listening connection would prove nothing.
 
-A frozen database cannot be changed. So `is_fresh()` stays true for up to half a minute after the
-last heartbeat if the database has not answered this process since then. The price: a process that
-alone is cut off from the database learns of a revoked key up to half a minute late.
+A **frozen database** cannot be changed. So `is_fresh()` stays true for up to half a minute after
+the last heartbeat if the database has not answered this process since then. The price: a process
+that alone is cut off from the database learns of a revoked key up to half a minute late.
 """
 
 from __future__ import annotations
@@ -31,14 +34,15 @@ from kernel.db.connections import (
     note_answer,
     notify,
 )
-from kernel.loops import Backoff, repeat
+from kernel.loops import repeat
 
 CHANNEL = "coderapi"
+# Also the pause before a broken connection is opened again.
 HEARTBEAT_SECONDS = 0.5
-# Two heartbeats missed.
+# Two missed heartbeats. A revoked key is accepted for this long if its notification is lost.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
+# Longer than a failover takes.
 MAX_SILENCE_SECONDS = 30.0
-DEAD_PEER_MS = 2000
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +53,13 @@ _subscribers: dict[str, list[Callback]] = {}
 def subscribe(topic: str, callback: Callback) -> None:
     """Has `callback(argument)` called for each announcement of the topic.
 
-    The argument is "" when announcements may have been missed: then everything is stale.
+    The argument is "" when announcements may have been missed. Then everything is stale.
     """
     _subscribers.setdefault(topic, []).append(callback)
 
 
-def unsubscribe(topic: str, callback: Callback) -> None:
-    if callback in _subscribers.get(topic, ()):
-        _subscribers[topic].remove(callback)
-
-
 def announce(topic: str, argument: str = "") -> None:
-    """Tells every process, with the surrounding transaction's commit, that something changed.
+    """Notifies every process of a change when the surrounding transaction commits.
 
     Commits that notify run one after another in PostgreSQL: never announce what every request does.
     """
@@ -74,7 +73,8 @@ def dispatch(payload: str) -> None:
 
 
 def _reset_all() -> None:
-    for topic in _subscribers:
+    # A copy: the first request imports the views, and their documents subscribe.
+    for topic in tuple(_subscribers):
         dispatch(topic)
 
 
@@ -82,42 +82,36 @@ class Listener(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="listener", daemon=True)
         self._own_channel = f"{CHANNEL}_{uuid.uuid4().hex}"
-        self._last_heard = float("-inf")
+        self._last_heartbeat = float("-inf")
         self._connected = False
         self._ended = threading.Event()
         self._complained = False
-        self._backoff = Backoff(first=0.2, longest=2.0, settled=DEAF_AFTER_SECONDS)
 
     def is_connected(self) -> bool:
-        return self._connected and time.monotonic() - self._last_heard < DEAF_AFTER_SECONDS
+        return self._connected and time.monotonic() - self._last_heartbeat < DEAF_AFTER_SECONDS
 
     def is_fresh(self) -> bool:
-        silent = answered_at() < self._last_heard + DEAF_AFTER_SECONDS
-        soon = time.monotonic() < self._last_heard + MAX_SILENCE_SECONDS
-        return self.is_connected() or (silent and soon)
+        is_silent = answered_at() < self._last_heartbeat + DEAF_AFTER_SECONDS
+        is_recent = time.monotonic() < self._last_heartbeat + MAX_SILENCE_SECONDS
+        return self.is_connected() or (is_silent and is_recent)
 
     def stop(self) -> None:
         self._ended.set()
         self.join(timeout=5)
 
     def run(self) -> None:
-        repeat(self._try_to_listen, every=0, stop=self._ended)
+        repeat(self._try_to_listen, every=HEARTBEAT_SECONDS, stop=self._ended)
 
-    def _try_to_listen(self) -> float:
-        """Listens as long as the connections live. Returns the seconds until the next try."""
-        begun = time.monotonic()
+    def _try_to_listen(self) -> None:
+        """Listens until a connection breaks."""
         try:
-            with (
-                connect_as_requests_do(tcp_user_timeout=DEAD_PEER_MS) as sender,
-                connect_directly(tcp_user_timeout=DEAD_PEER_MS) as connection,
-            ):
+            with connect_as_requests_do() as sender, connect_directly() as connection:
                 self._listen(connection, sender)
         except (psycopg.Error, OSError) as error:
             if not self._complained:
-                log.warning("not hearing of changes: %s", type(error).__name__)
+                log.warning("notifications are off: %s", type(error).__name__)
             self._complained = True
         self._connected = False
-        return self._backoff.after(time.monotonic() - begun)
 
     def _listen(self, connection: psycopg.Connection[Any], sender: psycopg.Connection[Any]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
@@ -127,19 +121,19 @@ class Listener(threading.Thread):
             sender.execute(f"NOTIFY {self._own_channel}")
             note_answer()
             for notification in connection.notifies(timeout=HEARTBEAT_SECONDS):
-                self._hear(notification)
+                self._receive(notification)
 
-    def _hear(self, notification: psycopg.Notify) -> None:
+    def _receive(self, notification: psycopg.Notify) -> None:
         if notification.channel != self._own_channel:
             dispatch(notification.payload)
-        else:
-            if not self.is_connected():
-                # Announcements may have passed while we were deaf.
-                _reset_all()
-            if self._complained:
-                log.info("hearing of changes again")
-                self._complained = False
-            self._last_heard, self._connected = time.monotonic(), True
+            return
+        if not self.is_connected():
+            # Announcements may have been missed meanwhile.
+            _reset_all()
+        if self._complained:
+            log.info("notifications are on again")
+            self._complained = False
+        self._last_heartbeat, self._connected = time.monotonic(), True
 
 
 _listener: Listener | None = None
@@ -162,18 +156,19 @@ def stop() -> None:
 
 
 def started() -> bool:
-    """Tells whether this process listens at all: only those that serve requests do."""
+    """Returns whether this process listens. Only those that serve requests do."""
     return _listener is not None
 
 
 def is_connected() -> bool:
-    """Tells whether this process hears of changes made elsewhere; false without a listener."""
+    """Returns whether this process receives notifications; false without a listener."""
     return _listener is not None and _listener.is_connected()
 
 
 def is_fresh() -> bool:
-    """Tells whether what this process remembers holds: it hears of changes, or none can be made.
+    """Returns whether remembered values are up to date.
 
-    The second is so, for half a minute, while the database answers nothing in this process.
+    They are while this process receives notifications. They also are, for half a minute, while the
+    database answers nothing to this process.
     """
     return _listener is not None and _listener.is_fresh()

@@ -1,6 +1,6 @@
-"""Reads many rows a page at a time, each page by a query of its own.
+"""Reads many rows a page at a time, with one query for each page.
 
-No cursor is kept open between them: PgBouncer would lose it, and it would hold a connection.
+A cursor would hold a connection while the client reads, and PgBouncer would lose it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from typing import Any
 import django.db
 from django.db.models import Q, QuerySet
 
-from kernel.db.connections import is_busy
+from kernel.db.connections import RETRY_PAUSE_SECONDS, is_busy
 
 PAGE_ROWS = 1_000
-# Whoever has read some pages waits longer for a connection than others: it cannot be told 503.
+# Longer than other requests wait: a list whose status line has been sent can no longer be a 503.
 BUSY_SECONDS = 10.0
-PAUSE_SECONDS = 0.1
 
 
 def in_pages[R](
     rows: QuerySet[Any, R], *, after: Callable[[R], Q], offset: int = 0
 ) -> Iterator[Sequence[R]]:
-    """Yields the ordered rows in pages. `after` tells the rows that follow a row."""
+    """Yields the ordered rows in pages. `after` makes the filter for the rows after one."""
     page = list(rows[offset : offset + PAGE_ROWS])
     while page:
         yield page
@@ -32,7 +31,7 @@ def in_pages[R](
 
 
 def _next_page[R](rows: QuerySet[Any, R]) -> list[R]:
-    """Reads a page, again and again while all connections are busy, for some seconds."""
+    """Reads a page. Tries again for ten seconds while all connections are busy."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -40,4 +39,4 @@ def _next_page[R](rows: QuerySet[Any, R]) -> list[R]:
         except django.db.OperationalError as error:
             if not is_busy(error) or time.monotonic() > until:
                 raise
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(RETRY_PAUSE_SECONDS)

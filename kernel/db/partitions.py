@@ -1,8 +1,8 @@
-"""Tables partitioned by time: partitions made ahead and dropped whole."""
+"""Tables partitioned by time. Partitions are created ahead of their time and dropped whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,16 +17,15 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class PartitionedTable:
-    """A table declared `PARTITION BY RANGE` on a timestamp, cut every `span` from an even start."""
+    """A table declared `PARTITION BY RANGE` on a timestamp, with partitions of `span` each."""
 
     name: str
     span: timedelta
 
     def ensure(self, start: datetime, end: datetime) -> int:
-        """Makes the partitions that cover [start, end]. Returns how many were missing."""
-        wanted = list(self._starts(start, end))
-        missing = set(wanted) - set(self.starts())
-        if not missing:
+        """Creates the partitions that cover [start, end]. Returns how many were missing."""
+        wanted = set(self._starts(start, end))
+        if wanted <= set(self.starts()):
             return 0
         create = partial(self._create_missing, wanted)
         if connection.in_atomic_block:
@@ -34,24 +33,22 @@ class PartitionedTable:
         try:
             return commit_with_retry(create, earlier=lambda: None)
         except CommitUnknownError:
-            # Of what a request sends, nothing was written, whatever became of the partition.
-            raise OperationalError("a partition could not be made") from None
+            # 503, not 504: none of the request's rows were written.
+            raise OperationalError("a partition could not be created") from None
 
-    def _create_missing(self, wanted: Collection[datetime]) -> int:
+    def _create_missing(self, wanted: set[datetime]) -> int:
         with transaction.atomic(), transaction_lock(f"partitions:{self.name}"):
-            missing = set(wanted) - set(self.starts())
+            missing = wanted - set(self.starts())
             for first in sorted(missing):
                 self._create(first)
         return len(missing)
 
     def drop_before(self, moment: datetime) -> list[str]:
         """Drops the partitions whose rows are all older than `moment`. Returns their names."""
-        dropped = []
-        for first in self.starts():
-            if first + self.span <= moment:
-                self._drop(self._partition(first))
-                dropped.append(self._partition(first))
-        return dropped
+        names = self.older_than(moment)
+        for name in names:
+            self._drop(name)
+        return names
 
     def drop(self, first: datetime) -> None:
         """Drops the partition that begins at that moment."""
@@ -62,7 +59,7 @@ class PartitionedTable:
         return [self._partition(first) for first in self.starts() if first + self.span <= moment]
 
     def starts(self) -> list[datetime]:
-        """Returns the first moment of each partition of ours that exists, oldest first."""
+        """Returns the first moment of each partition, oldest first. Skips names of another form."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT inhrelid::regclass::text FROM pg_inherits "
@@ -80,7 +77,7 @@ class PartitionedTable:
             moment += self.span
 
     def _partition(self, first: datetime) -> str:
-        # By hand, as %Y does not everywhere fill a year up to four digits.
+        # Not %Y: on some systems it does not pad a year to four digits.
         day = first.astimezone(UTC)
         return f"{self.name}_p{day.year:04}{day:%m%d%H%M}"
 
@@ -103,7 +100,7 @@ class PartitionedTable:
 
 
 def _parse(suffix: str) -> datetime | None:
-    """Reads the moment from a partition's name. Returns None for a name that is not ours."""
+    """Parses the moment in a partition's name. Returns None for another form."""
     try:
         return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The processes that use one database, as PostgreSQL sees their connections."""
+"""The processes that use the database, by the names of their connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import connection
 
 PREFIX = "coderapi@"
-# PostgreSQL cuts an application's name after 63 bytes.
+# PostgreSQL truncates an application name to 63 bytes.
 MAX_BYTES = 63
 
 _configuration = ""
@@ -23,7 +23,7 @@ def name_configuration(digest: str) -> None:
 
 
 def application_name() -> str:
-    """Names this process's connections: `coderapi@host:process#configuration`."""
+    """Returns the name of this process's connections: `coderapi@host:process#configuration`."""
     process = f":{os.getpid()}"
     if _configuration:
         process += f"#{_configuration}"
@@ -33,7 +33,7 @@ def application_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One process. `listens` says whether it has a connection on which it hears of changes."""
+    """One process. `listens`: it has a connection on which it receives notifications."""
 
     name: str
     connections: int
@@ -46,15 +46,15 @@ class Replica:
 
     @property
     def configuration(self) -> str:
-        """Its configuration's short digest, or "" if its name has none."""
+        """The short digest of its configuration, or "" if the name contains none."""
         return self.name.partition("#")[2]
 
 
 def replicas() -> list[Replica]:
-    """Lists the processes that are connected to our database now, by name.
+    """Lists the processes that are connected to the database now, by name.
 
-    Behind PgBouncer in transaction mode the pooled connections are PgBouncer's and their names may
-    be another client's; connections to the direct URL, such as each listener's, are always right.
+    PgBouncer in transaction mode may show pooled connections under the name of another client.
+    Connections to the direct URL, such as each listener's, always have the right name.
     """
     with connection.cursor() as cursor:
         cursor.execute(

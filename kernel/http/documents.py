@@ -81,11 +81,6 @@ class Document:
         with wire.using(chosen):
             return Remembered(_rendered(self._render()))
 
-    def discard(self) -> None:
-        """Removes a document, as a test does with its own."""
-        _all.remove(self)
-        self._memory.close()
-
 
 def ages() -> dict[str, float]:
     """Returns the age of every document in seconds, by name."""

@@ -1,10 +1,13 @@
-"""One limiter bounds whatever may wait: in all, for one caller, and for how long."""
+"""One limiter bounds what may wait: in all, for one caller, and for how long."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,12 +27,12 @@ def refused(*, is_own: bool) -> Iterator[None]:
 
 @contextmanager
 def waiting(limiter: Limiter, caller: str = "") -> Iterator[list[Place]]:
-    """A thread that waits for a place and keeps it. Yields the place once it is given."""
+    """Starts a thread that waits for a place and keeps it. The list has the place once given."""
     places: list[Place] = []
     thread = threading.Thread(target=lambda: places.append(limiter.acquire(caller, timeout=30)))
-    before = len(limiter._waiting)
+    before = limiter.waiting
     thread.start()
-    wait_for(lambda: len(limiter._waiting) == before + 1)
+    wait_for(lambda: limiter.waiting == before + 1)
     yield places
     thread.join(30)
 
@@ -71,13 +74,12 @@ def test_amounts_count_against_the_limit() -> None:
 
 def test_released_place_goes_to_the_first_caller_that_may_have_it() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
-    first = limiter.acquire("a")
-    limiter.acquire("b")
+    first, second = limiter.acquire("a"), limiter.acquire("b")
     with waiting(limiter, "b") as same_caller, waiting(limiter, "c") as other:
         limiter.release(first)
         wait_for(lambda: other)
         assert not same_caller
-        limiter.release(next(place for place in limiter._places if place.caller == "b"))
+        limiter.release(second)
 
 
 def test_queue_is_bounded() -> None:
@@ -89,14 +91,29 @@ def test_queue_is_bounded() -> None:
         limiter.release(place)
 
 
-def test_after_a_wait_that_nothing_ended_callers_are_refused_at_once() -> None:
+@pytest.fixture
+def any_wait_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("any_wait_is_long")
+def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() -> None:
     limiter = Limiter("bodies", limit=1)
     place = limiter.acquire("a")
     with refused(is_own=False):
         limiter.acquire("b", timeout=0.01)
     with refused(is_own=False):
         limiter.acquire("b", timeout=30)
-    # A place that is given back shows that waiting helps again.
+    limiter.release(place)
+    limiter.acquire("a")
+
+
+def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Limiter("bodies", limit=1)
+    place = limiter.acquire("a")
+    with monkeypatch.context() as patch, refused(is_own=False):
+        patch.setattr(module, "STUCK_SECONDS", 0.0)
+        limiter.acquire("b", timeout=0.01)
     limiter.release(place)
     place = limiter.acquire("a")
     with waiting(limiter, "b") as places:
@@ -104,7 +121,8 @@ def test_after_a_wait_that_nothing_ended_callers_are_refused_at_once() -> None:
         wait_for(lambda: places)
 
 
-def test_caller_who_waited_for_nothing_is_refused_at_once_and_others_are_not() -> None:
+@pytest.mark.usefixtures("any_wait_is_long")
+def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
     limiter.acquire("a")
     with refused(is_own=True):
@@ -114,8 +132,19 @@ def test_caller_who_waited_for_nothing_is_refused_at_once_and_others_are_not() -
     limiter.acquire("b")
 
 
+def test_short_wait_does_not_make_others_be_refused() -> None:
+    """A caller that has little time left cannot know that waiting does not help."""
+    limiter = Limiter("connections", limit=1)
+    place = limiter.acquire("a")
+    with refused(is_own=False):
+        limiter.acquire("b", timeout=0.01)
+    with waiting(limiter, "c") as places:
+        limiter.release(place)
+        wait_for(lambda: places)
+
+
 def test_busy_limiter_never_refuses_at_once() -> None:
-    """One caller waits too long, but places are given back meanwhile."""
+    """One caller's wait times out, but places are released in it."""
     limiter = Limiter("bodies", limit=2)
     long, short = limiter.acquire("a"), limiter.acquire("b")
     with waiting(limiter, "c") as places:
@@ -128,21 +157,16 @@ def test_busy_limiter_never_refuses_at_once() -> None:
 
 
 class Event:
-    """Something to wait for, which happens at the third look. Calls `meanwhile` at each look."""
+    """A lock that the third attempt acquires. Each attempt calls `meanwhile`."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
-        self.looks = 0
+        self.attempts = 0
         self.meanwhile = meanwhile
 
     def acquire(self, *, timeout: float) -> bool:
-        self.looks += 1
+        self.attempts += 1
         self.meanwhile()
-        return self.looks == 3
-
-
-@pytest.fixture
-def any_wait_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_SECONDS", 0.0)
+        return self.attempts == 3
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
@@ -162,7 +186,7 @@ def test_callers_wait_on_while_others_are_served() -> None:
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
-def test_after_a_block_that_waited_for_nothing_only_the_reserve_is_given() -> None:
+def test_after_a_block_that_timed_out_only_the_reserve_is_given() -> None:
     limiter = Limiter("reports", reserve=1)
     with limiter.hold():
         with pytest.raises(TimeoutError), limiter.hold():
@@ -174,7 +198,7 @@ def test_after_a_block_that_waited_for_nothing_only_the_reserve_is_given() -> No
 
 
 @pytest.mark.usefixtures("any_wait_is_long")
-def test_nobody_is_refused_at_once_when_the_last_one_has_stopped_waiting() -> None:
+def test_no_caller_is_refused_at_once_when_all_places_are_free() -> None:
     limiter = Limiter("reports", reserve=1)
     with pytest.raises(TimeoutError), limiter.hold():
         raise TimeoutError
@@ -182,9 +206,55 @@ def test_nobody_is_refused_at_once_when_the_last_one_has_stopped_waiting() -> No
         pass
 
 
-def test_error_that_is_raised_soon_is_not_a_wait() -> None:
+def test_early_error_does_not_count_as_a_wait() -> None:
     limiter = Limiter("reports", reserve=1)
     with pytest.raises(ZeroDivisionError), limiter.hold():
         raise ZeroDivisionError
     with limiter.hold(), limiter.hold():
         pass
+
+
+def call_at_line(number: int, action: Callable[[], object]) -> Any:
+    """Makes a trace function that calls the action before that line of the limiter's code."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        lines += event == "line"
+        if event == "line" and lines == number:
+            action()
+        return trace
+
+    return trace
+
+
+def test_garbage_collector_may_release_a_place_at_any_line() -> None:
+    """A streamed answer that is dropped is released by the thread that collects the garbage."""
+    line, was_reached = 0, True
+    while was_reached:
+        line += 1
+        limiter = Limiter("streams", limit=9, per_caller=2)
+        place = limiter.acquire("a")
+        released: list[Place] = []
+
+        def collect(
+            limiter: Limiter = limiter, place: Place = place, released: list[Place] = released
+        ) -> None:
+            limiter.release(place)
+            released.append(place)
+
+        before = sys.gettrace()
+        sys.settrace(call_at_line(line, collect))
+        try:
+            with limiter.hold("a"):
+                pass
+        finally:
+            sys.settrace(before)
+        was_reached = bool(released)
+        if not was_reached:
+            collect()
+        with limiter.hold("a"), limiter.hold("a"), refused(is_own=True):
+            limiter.acquire("a")
+    assert line > 20

@@ -1,11 +1,12 @@
-"""One memory for documents, keys and ingest keys: when a value is used, read again, or evicted."""
+"""The memory of documents and keys: when a value is used, read again, or evicted."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -28,17 +29,8 @@ class Source:
         return Remembered(self.reads, **self.more)
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Memory[str, int]]]:
-    made: list[Memory[str, int]] = []
-
-    def memory(**options: Any) -> Memory[str, int]:
-        made.append(Memory("test", **{"capacity": 2, **options}))
-        return made[-1]
-
-    yield memory
-    for each in made:
-        each.close()
+def make(**options: Any) -> Memory[str, int]:
+    return Memory("test", **{"capacity": 2, **options})
 
 
 @pytest.fixture
@@ -49,7 +41,7 @@ def connected(transactional_db: None) -> Iterator[None]:
     listener.stop()
 
 
-def test_value_is_read_once(make: Any) -> None:
+def test_value_is_read_once() -> None:
     memory, source = make(), Source()
     assert memory.get("a") is None
     assert [memory.load("a", source.read) for _ in range(3)] == [1, 1, 1]
@@ -57,7 +49,7 @@ def test_value_is_read_once(make: Any) -> None:
     assert (memory.hits, memory.misses) == (1, 1)
 
 
-def test_capacity_evicts_the_oldest(make: Any) -> None:
+def test_capacity_evicts_the_oldest() -> None:
     memory, source = make(), Source(tags=(("topic", "x"),))
     for key in ("a", "b", "c"):
         memory.load(key, source.read)
@@ -67,12 +59,12 @@ def test_capacity_evicts_the_oldest(make: Any) -> None:
 
 
 @pytest.mark.parametrize("limits", [({"max_age": 0.0}, {}), ({}, {"max_age": 0.0})])
-def test_old_value_is_read_again(make: Any, limits: Any) -> None:
+def test_old_value_is_read_again(limits: Any) -> None:
     memory, source = make(**limits[0]), Source(**limits[1])
     assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
 
 
-def test_value_on_the_database_is_not_used_without_announcements(make: Any) -> None:
+def test_value_on_the_database_is_not_used_without_announcements() -> None:
     memory, source = make(topics=("test",)), Source()
     assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
     lasting, source = make(topics=("test",)), Source(lasting=True)
@@ -82,11 +74,26 @@ def test_value_on_the_database_is_not_used_without_announcements(make: Any) -> N
     assert [known_for_a_moment.load("a", source.read) for _ in range(2)] == [1, 1]
 
 
+def test_max_age_holds_without_announcements() -> None:
+    memory, source = make(topics=("test",), deaf_age=60.0), Source(max_age=0.0)
+    assert [memory.load("a", source.read) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_memory_may_be_made_while_the_listener_starts() -> None:
+    """The first request imports the views, and with them their documents."""
+    listener.subscribe("first", lambda _: listener.subscribe(f"more {uuid4()}", print))
+    listener.start()
+    try:
+        wait_for(listener.is_connected)
+    finally:
+        listener.stop()
+        del listener._subscribers["first"]
+
+
 @pytest.mark.usefixtures("connected")
 @pytest.mark.parametrize(("argument", "left"), [("x", {"b"}), ("y", {"a", "b"}), ("", set())])
-def test_announcement_evicts_the_values_with_its_tag(
-    make: Any, argument: str, left: set[str]
-) -> None:
+def test_announcement_evicts_the_values_with_its_tag(argument: str, left: set[str]) -> None:
     memory = make(topics=("test", "done"), capacity=9)
     memory.load("a", Source(tags=(("test", "x"),)).read)
     memory.load("b", Source(tags=(("test", "z"),)).read)
@@ -99,7 +106,7 @@ def test_announcement_evicts_the_values_with_its_tag(
     assert {key for key in "ab" if memory.get(key)} == left
 
 
-def test_value_that_an_announcement_overtook_is_not_remembered(make: Any) -> None:
+def test_value_whose_announcement_came_while_it_was_read_is_not_remembered() -> None:
     memory = make()
 
     def read() -> Remembered[int]:
@@ -110,7 +117,7 @@ def test_value_that_an_announcement_overtook_is_not_remembered(make: Any) -> Non
     assert memory.get("a") is None
 
 
-def test_error_is_not_remembered(make: Any) -> None:
+def test_error_is_not_remembered() -> None:
     memory, source = make(), Source()
 
     def fail() -> Remembered[int]:
@@ -121,7 +128,7 @@ def test_error_is_not_remembered(make: Any) -> None:
     assert memory.load("a", source.read) == 1
 
 
-def test_of_many_that_miss_one_reads_and_the_others_wait(make: Any) -> None:
+def test_of_many_that_miss_one_reads_and_the_others_wait() -> None:
     memory, source, go = make(), Source(), threading.Event()
 
     def read() -> Remembered[int]:
@@ -130,14 +137,14 @@ def test_of_many_that_miss_one_reads_and_the_others_wait(make: Any) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         results = [pool.submit(memory.load, "a", read) for _ in range(4)]
-        wait_for(lambda: len(module.LOOK_UPS._waiting) == 3)
+        wait_for(lambda: module.LOOK_UPS.waiting == 3)
         go.set()
         assert {result.result() for result in results} == {1}
     assert source.reads == 1
 
 
 def test_other_value_does_not_wait_and_a_long_wait_is_an_error(
-    make: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory, go = make(), threading.Event()
     monkeypatch.setattr(module.LOOK_UPS, "_timeout", 0.01)

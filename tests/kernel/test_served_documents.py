@@ -116,20 +116,11 @@ def source() -> Source:
     return Source()
 
 
-@pytest.fixture
-def make_document() -> Iterator[Callable[..., Document]]:
-    made: list[Document] = []
-
-    def make(source: Source, *, topic: str = "") -> Document:
-        made.append(Document("test", source.render, topic=topic))
-        return made[-1]
-
-    yield make
-    for document in made:
-        document.discard()
+def make_document(source: Source, *, topic: str = "") -> Document:
+    return Document("test", source.render, topic=topic)
 
 
-def test_document_is_rendered_once_a_wire(source: Source, make_document: Any) -> None:
+def test_document_is_rendered_once_a_wire(source: Source) -> None:
     document = make_document(source)
     for chosen in (Wire.DOCUMENTED, Wire.CODERD, Wire.DOCUMENTED, Wire.CODERD):
         assert f'"wire":"{chosen}"'.encode() in document.rendered(chosen).body
@@ -137,9 +128,7 @@ def test_document_is_rendered_once_a_wire(source: Source, make_document: Any) ->
     assert source.rendered == 2
 
 
-def test_document_on_the_database_is_not_remembered_while_nothing_is_heard(
-    source: Source, make_document: Any
-) -> None:
+def test_document_on_the_database_is_not_remembered_while_nothing_is_heard(source: Source) -> None:
     document = make_document(source, topic="test")
     document.rendered(Wire.DOCUMENTED)
     document.rendered(Wire.DOCUMENTED)
@@ -147,9 +136,7 @@ def test_document_on_the_database_is_not_remembered_while_nothing_is_heard(
     assert source.rendered == 2
 
 
-def test_announcement_makes_a_remembered_document_stale(
-    hearing: None, source: Source, make_document: Any
-) -> None:
+def test_announcement_makes_a_remembered_document_stale(hearing: None, source: Source) -> None:
     document = make_document(source, topic="test")
     document.rendered(Wire.DOCUMENTED)
     document.rendered(Wire.DOCUMENTED)
@@ -162,9 +149,7 @@ def test_announcement_makes_a_remembered_document_stale(
     assert source.rendered == 2
 
 
-def test_announcement_during_rendering_outdates_what_was_rendered(
-    source: Source, make_document: Any
-) -> None:
+def test_announcement_during_rendering_outdates_what_was_rendered(source: Source) -> None:
     document = make_document(source)
     source.during = document.forget
 
@@ -173,7 +158,7 @@ def test_announcement_during_rendering_outdates_what_was_rendered(
     assert document.peek(Wire.DOCUMENTED) is None
 
 
-def test_failed_rendering_is_not_remembered(source: Source, make_document: Any) -> None:
+def test_failed_rendering_is_not_remembered(source: Source) -> None:
     document = make_document(source)
 
     def fail() -> None:

@@ -1,3 +1,5 @@
+"""Django's backend for PostgreSQL, with a limiter in front of its pool."""
+
 from __future__ import annotations
 
 from functools import cache
@@ -10,6 +12,7 @@ from psycopg import IsolationLevel
 from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, timeout_left
 from kernel.limiter import Limiter, LimitReachedError, Place
 
+# As long as a request may take. While no statement ends, the limiter ends the wait after a second.
 BUSY_SECONDS = 5.0
 
 
@@ -25,7 +28,7 @@ def connections() -> Limiter:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Bounds how long, and in how many threads, a process waits for a pooled connection."""
+    """Takes a place in the limiter for each connection of the pool, until it is returned."""
 
     _place: Place | None = None
 
@@ -42,16 +45,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise DatabaseBusyError(error.detail) from None
         try:
             with timeout_left(POOL_TIMEOUT_SECONDS) as timeout:
-                found = self.pool.getconn(timeout=timeout)
+                connection = self.pool.getconn(timeout=timeout)
         except BaseException:
             self._release_place(served=False)
             raise
-        found.timed_out = False
-        return found
+        connection.timed_out = False
+        return connection
 
     def _close(self) -> None:
-        used: Any = self.connection
-        is_served = used is not None and not used.closed and not getattr(used, "timed_out", False)
+        connection: Any = self.connection
+        is_good = connection is not None and not connection.closed
+        is_served = is_good and not getattr(connection, "timed_out", False)
         try:
             super()._close()  # type: ignore[misc]  # its stubs leave it out
         finally:
@@ -65,10 +69,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
-        """Leaves a broken connection alone at the end of a transaction.
+        """Opens no connection at the end of a transaction whose connection is broken.
 
-        Django would open another one, only to set what every new connection has. If that failed,
-        its error would hide the first one, which may say that a commit was lost.
+        Django would open one only to switch on autocommit, which every new connection has. If that
+        failed, its error would hide the first one, which may be a lost commit.
         """
         if autocommit and self.connection is None:
             self.autocommit = True
