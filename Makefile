@@ -2,6 +2,9 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON
+# Some images set this variable. Each process of the tests would compile the project again.
+export PYTHONDONTWRITEBYTECODE :=
+PYTEST = -m pytest -n 2 $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel clean lock
@@ -21,15 +24,16 @@ serve: ## Start everything: private PostgreSQL, migrations, web and worker
 check: setup ## Run the static checks
 	@bin/check
 
-test: check ## Run the static checks and all tests (PG=system: with the PostgreSQL of this machine)
-	@PG=$(PG) $(PY) -X dev -m pytest -n 2 $(ARGS)
+# PG=system uses the PostgreSQL of this machine. AT=2026-12-31T23:59:30Z begins at that time.
+test: check ## Run the static checks and all tests
+	@PG=$(PG) $(PY) -X dev $(PYTEST) $(ARGS)
 
 quick: setup ## Run the fast tests, in under a minute
-	@PG=$(PG) $(PY) -m pytest -n 2 -q -m "not slow" --hypothesis-profile=quick $(ARGS)
+	@PG=$(PG) $(PY) $(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
 coverage: setup ## Run all tests and list the lines that they do not reach
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -n 2 $(ARGS)
+	@$(PY) -m coverage run $(PYTEST) $(ARGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from hypothesis import HealthCheck, settings
+from pytest_django.plugin import DjangoDbBlocker
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
+from audit.models import PARTITIONS
 from csp.writing import writer
 from kernel import memory
 from kernel.db import listener
@@ -28,7 +32,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 
 # A module that imports one of these starts programs, and all its tests are slow.
-STARTERS = {"subprocess", "Program", "Server", "browsing", "obeying", "rehearsed"}
+STARTERS = {"subprocess", "Program", "Server", "browsing", "manage", "obeying", "rehearsed"}
 # How long an example takes depends on what else the machine does.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
@@ -46,8 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """The test database, which goes only after all connections to it have been closed."""
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Makes the test database, with today's partition of the audit trail, and drops it at the end.
+
+    Without that partition each test makes it again, for its first entry.
+    """
+    with django_db_blocker.unblock():
+        PARTITIONS.ensure(timezone.now(), timezone.now())
     yield
     writer.stop()
     listener.stop()
@@ -63,6 +72,11 @@ def _cheap_hashes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BoundedArgon2, "time_cost", 1)
         patch.setattr(BoundedArgon2, "memory_cost", 8)
+        # Each test client loads the middlewares again, and finding the files takes 30 ms.
+        files = WhiteNoiseMiddleware().files
+        patch.setattr(
+            WhiteNoiseMiddleware, "add_files_from_finders", lambda self: self.files.update(files)
+        )
         yield
 
 

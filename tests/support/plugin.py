@@ -1,0 +1,127 @@
+"""A pytest plugin: the tests' database server, their clock, and an environment of their own.
+
+The server is a private PostgreSQL in a temporary directory. A process of its own keeps it and ends
+with pytest, however pytest ends. `PG=system` takes the machine's programs instead of the wheel's;
+CODERAPI_TEST_DATABASE_URL names a server to use instead.
+
+With `--at TIME` the run begins at that time: pytest starts again under libfaketime, and so do
+its workers, PostgreSQL, and the programs that tests start. Clocks that only measure go on as ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from kernel import postgres
+from kernel.postgres import account
+
+NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
+# A run with a key of its own shares no request counts or hashing turns with another run.
+SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
+FOREIGN = re.compile(r"CODER_|CODERAPI_|CACHE_URL|DATABASE_URL|PG[A-Z]")
+ROOT = Path(__file__).resolve().parents[2]
+# PostgreSQL starts without the caller's environment, so it needs the clock's part of it.
+account.ENVIRONMENT.update(
+    (name, text) for name, text in os.environ.items() if "FAKE" in name or name == "LD_PRELOAD"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--at",
+        type=datetime.fromisoformat,
+        metavar="TIME",
+        help="begin at this time, such as 2026-12-31T23:59:30Z; needs the program faketime",
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Prepares the environment before pytest-django loads the settings, which read it."""
+    # The workers of pytest-xdist inherit the environment, and with it the server and the clock.
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        at = early_config.known_args_namespace.at
+        if at is not None and "FAKETIME" not in os.environ:
+            _start_again(at)
+        url = os.environ.get(NAMED_SERVER) or _throw_away_server(early_config)
+        for name in filter(FOREIGN.match, list(os.environ)):
+            del os.environ[name]
+        os.environ.update(DATABASE_URL=url, CODERAPI_SECRET_KEY=SECRET_KEY)
+        # Servers that tests start must not use the network.
+        os.environ["CODER_UPDATE_CHECK"] = "false"
+    return (yield)
+
+
+def _start_again(at: datetime) -> None:
+    """Replaces this process by one with the same arguments and another clock."""
+    program = shutil.which("faketime")
+    if not program:
+        raise pytest.UsageError("--at needs the program faketime (Debian: apt install faketime).")
+    shift = round(at.timestamp() - datetime.now(UTC).timestamp())
+    switches = ["-m", "--exclude-monotonic", "--disable-shm", "-f", f"{shift:+}s"]
+    # With shifted times of files, Python would take every compiled module for an old one.
+    os.environ["NO_FAKE_STAT"] = "1"
+    os.execv(program, [program, *switches, sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says how to repeat the run: `--quiet` hides the header, which has the seed."""
+    seed, at = config.getoption("randomly_seed", None), config.getoption("at")
+    clock = f" --at {at.isoformat()}" if at else ""
+    terminalreporter.write_line(f"This order again: --randomly-seed={seed}{clock}")
+
+
+def _throw_away_server(config: pytest.Config) -> str:
+    """Returns the URL of a server that runs until pytest has ended."""
+    # In a session of its own, so that Ctrl-C ends the tests first. It ends when its input does.
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.plugin"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    config.add_cleanup(lambda: _end(keeper))
+    assert keeper.stdout
+    answer = keeper.stdout.readline().strip()
+    if not answer.startswith("postgresql://"):
+        raise pytest.UsageError(f"The tests' PostgreSQL does not start. {answer}")
+    return answer
+
+
+def _end(keeper: subprocess.Popen[str]) -> None:
+    keeper.communicate()
+
+
+def _keep_until_input_ends() -> None:
+    only: Literal["system"] | None = "system" if os.environ.get("PG") == "system" else None
+    with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
+        handle = postgres.acquire(Path(directory), only=only, durable=False)
+        try:
+            sys.stdout.write(f"{handle.url}\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+        finally:
+            handle.release()
+
+
+if __name__ == "__main__":
+    try:
+        _keep_until_input_ends()
+    except postgres.PostgresError as error:
+        sys.stdout.write(" ".join(str(error).split()))
