@@ -1,10 +1,10 @@
-"""Roles as clients: each fixture is somebody who sends requests with a real session token."""
+"""Fixtures for all tests, above all a client for each role, with a real session token."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,16 +24,16 @@ from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from users.passwords import BoundedArgon2
 
-# Of a process that a test has killed, the session may still be at work.
+# A session may still run a statement of a process that a test has killed.
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
-# A module that imports one of these starts programs, and all its tests are slow.
+# All tests of a module that imports one of these are slow, because they start programs.
 STARTERS = {"subprocess", "Program", "Server", "browsing", "manage", "obeying", "rehearsed"}
-# How long an example takes depends on what else the machine does.
+# The duration of an example depends on the load of the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
@@ -41,7 +41,7 @@ settings.load_profile("patient")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what starts programs; other slow tests carry the mark themselves."""
+    """Marks the tests as slow that start programs. Others carry the mark themselves."""
     for item in items:
         module = item.getparent(pytest.Module)
         starts = module is not None and not STARTERS.isdisjoint(vars(module.obj))
@@ -67,8 +67,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cheap_hashes() -> Iterator[None]:
-    """Passwords are hashed at the least cost; `test_hashing` and started servers pay the real."""
+def _cheap_set_up() -> Iterator[None]:
+    """Hashes at the least cost, and finds static files once. Started servers do neither."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BoundedArgon2, "time_cost", 1)
         patch.setattr(BoundedArgon2, "memory_cost", 8)
@@ -82,7 +82,7 @@ def _cheap_hashes() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """No test sees the documents, keys or request counts of the one before it."""
+    """Clears documents, keys and request counts, so that no test finds those of another."""
     memory.clear_all()
     yield
     shared_counter().clear()
@@ -90,7 +90,7 @@ def _nothing_remembered() -> Iterator[None]:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """A directory that PostgreSQL's own account may enter, too; pytest's own are closed."""
+    """Makes a directory that PostgreSQL's account may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
         Path(directory).chmod(0o711)
         yield Path(directory)
@@ -101,31 +101,19 @@ def anonymous() -> APIClient:
     return APIClient()
 
 
-def _signed_in(*roles: str) -> APIClient:
-    user = make_user(*roles)
-    return APIClient(user=user, token=make_key(user).token)
+def _role(*roles: str) -> Callable[[None], APIClient]:
+    """Makes a fixture: the client of a user with these roles."""
+
+    @pytest.fixture
+    def client(db: None) -> APIClient:
+        user = make_user(*roles)
+        return APIClient(user=user, token=make_key(user).token)
+
+    return client
 
 
-@pytest.fixture
-def owner(db: None) -> APIClient:
-    return _signed_in("owner")
-
-
-@pytest.fixture
-def auditor(db: None) -> APIClient:
-    return _signed_in("auditor")
-
-
-@pytest.fixture
-def user_admin(db: None) -> APIClient:
-    return _signed_in("user-admin")
-
-
-@pytest.fixture
-def template_admin(db: None) -> APIClient:
-    return _signed_in("template-admin")
-
-
-@pytest.fixture
-def member(db: None) -> APIClient:
-    return _signed_in()
+owner = _role("owner")
+auditor = _role("auditor")
+user_admin = _role("user-admin")
+template_admin = _role("template-admin")
+member = _role()

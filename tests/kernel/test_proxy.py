@@ -34,8 +34,8 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 def proxy(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Proxy]:
     proxy = Proxy(tmp_path, web_port=rehearsal.web.port)
     make_certificate(proxy.tls)
-    (proxy.tls / "tls.conf").write_text(proxy.led(tls_configuration()))
-    assert not proxy.complaints()
+    (proxy.tls / "tls.conf").write_text(proxy.translated(tls_configuration()))
+    assert not proxy.errors()
     with proxy.running():
         yield proxy
 

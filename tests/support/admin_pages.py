@@ -1,4 +1,4 @@
-"""The admin's pages, with rows to show, for the tests that look at all of them."""
+"""Every page of the admin, with rows to show."""
 
 from __future__ import annotations
 
@@ -19,22 +19,16 @@ from users.models import User
 
 
 def make_rows(owner: User, *, now: datetime) -> None:
-    """Something of every kind."""
+    """Makes rows of every kind that the admin shows."""
     make_key(owner)
     member = make_user(username="zoe", status=User.Status.SUSPENDED)
     for user in (owner, member):
         make_key(user, login_type="token", lifetime_ns=30 * DAY_NS)
         expire(make_key(user))
     TokenConfig.objects.create(user=owner, max_token_lifetime=DAY_NS)
-    JobRun.objects.create(job="prune_job_runs", slot=now, started_at=now, host="here:1")
-    JobRun.objects.create(
-        job="audit_partitions",
-        slot=now,
-        started_at=now,
-        finished_at=now,
-        error="<b>bold</b>",
-        host="here:1",
-    )
+    run = {"slot": now, "started_at": now, "host": "here:1"}
+    JobRun.objects.create(job="prune_job_runs", **run)
+    JobRun.objects.create(job="audit_partitions", finished_at=now, error="<b>bold</b>", **run)
     IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
     for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
         WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)
@@ -82,7 +76,7 @@ def _make_report(now: datetime) -> None:
 
 
 def addresses(user: User) -> Iterator[str]:
-    """Every page that the user may open: lists, forms to add, forms of the first row, histories."""
+    """Yields every page that the user may open: lists, forms to add, and pages of a first row."""
     request = RequestFactory().get("/admin/")
     request.user = user
     yield reverse("admin:index")

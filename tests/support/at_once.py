@@ -1,4 +1,4 @@
-"""Several actions at once, each in a thread of its own with a connection of its own."""
+"""Runs several actions at once, each in its own thread with its own connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 
 
 def at_once[T](actions: Sequence[Callable[[], T]]) -> list[T]:
-    """Returns what the actions return, in their order. None begins before all threads are there."""
+    """Returns the results in the order of the actions. All actions begin together."""
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], T]) -> T:

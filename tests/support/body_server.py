@@ -1,6 +1,6 @@
-"""A real HTTP server with a small application behind `kernel.http.body`, for its tests.
+"""A real HTTP server with a small application behind `kernel.http.body`.
 
-Run as `python -m tests.support.body_server PORT`; it ends when its standard input does.
+`python -m tests.support.body_server PORT` starts it. It ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STUCK_SECONDS = 2.0
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answers the process's number, the body's announced length, and the body."""
+    """Answers with the number of the process, the announced length of the body, and the body."""
     received = environ["wsgi.input"].read() if "CONTENT_LENGTH" in environ else b""
     answer = f"{os.getpid()} {environ.get('CONTENT_LENGTH')} ".encode() + received
     start_response("200 OK", [("Content-Length", str(len(answer)))])

@@ -1,4 +1,4 @@
-"""A real Chromium, driven through ChromeDriver's own protocol (W3C WebDriver over HTTP)."""
+"""A real Chromium, driven by ChromeDriver through W3C WebDriver over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ needs_browser = pytest.mark.skipif(
     reason="Chromium and ChromeDriver are not both installed",
 )
 
-# Its sandbox needs rights that a container has not; the rest keeps it off the network.
+# The sandbox needs rights that a container lacks. The other flags keep Chromium off the network.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -40,8 +40,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-# The roles of what people operate, which screen readers call by name.
-OPERATED = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
+# The roles of controls. Screen readers call a control by its name.
+CONTROLS = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
 
 
 class Browser:
@@ -51,7 +51,7 @@ class Browser:
         self._session = f"{driver}/session/{session}"
 
     def open(self, url: str) -> None:
-        """Loads a page; returns when it has loaded."""
+        """Loads a page, and returns when it is complete."""
         self._post("/url", {"url": url})
 
     @property
@@ -59,7 +59,7 @@ class Browser:
         return str(_call(f"{self._session}/url"))
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What the script returns in the page; its arguments are in `arguments`."""
+        """Runs the script in the page and returns its result. `arguments` has its arguments."""
         return self._post("/execute/sync", {"script": script, "args": list(arguments)})
 
     def type_into(self, selector: str, text: str) -> None:
@@ -69,24 +69,24 @@ class Browser:
         self._post(f"/element/{self._find(selector)}/click", {})
 
     def console(self) -> list[str]:
-        """What the console has shown since it was last asked for."""
+        """Returns the messages since the last call."""
         return [entry["message"] for entry in self._post("/se/log", {"type": "browser"})]
 
     def resize(self, width: int, height: int) -> None:
-        """Gives the page these CSS pixels, as a telephone would."""
-        self.tell(
+        """Gives the page this size in CSS pixels."""
+        self.command(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
     def prefer(self, scheme: str) -> None:
-        """Wishes for a `light` or `dark` page."""
+        """Sets the preferred color scheme: `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.tell("Emulation.setEmulatedMedia", {"features": features})
+        self.command("Emulation.setEmulatedMedia", {"features": features})
 
-    def tell(self, command: str, parameters: dict[str, Any]) -> Any:
-        """Sends a command of the browser's own protocol."""
-        return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
+    def command(self, name: str, parameters: dict[str, Any]) -> Any:
+        """Sends a command of the Chrome DevTools Protocol."""
+        return self._post("/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(_call(f"{self._session}/screenshot")))
@@ -103,10 +103,10 @@ class Browser:
 
 
 def inaccessible(browser: Browser) -> list[str]:
-    """Returns the rules of axe-core that the page breaks, each with an element that breaks it."""
+    """Returns the rules of axe-core that the page breaks, each with an element as an example."""
     axe = pytest.importorskip("axe_core_python")
     browser.run((Path(axe.__file__).parent / "axe.min.js").read_text() + "window.axe = axe")
-    # What a page hides until somebody opens it counts too.
+    # Closed details count too.
     browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
     found = browser.run(
         "return axe.run(document, {resultTypes: ['violations']}).then(result => "
@@ -116,20 +116,20 @@ def inaccessible(browser: Browser) -> list[str]:
 
 
 def nameless(browser: Browser) -> list[str]:
-    """Returns what one operates on the page but Chromium's accessibility tree has no name for."""
-    nodes = browser.tell("Accessibility.getFullAXTree", {})["nodes"]
+    """Returns the controls that have no name in Chromium's accessibility tree."""
+    nodes = browser.command("Accessibility.getFullAXTree", {})["nodes"]
     return [
         node["role"]["value"]
         for node in nodes
         if not node.get("ignored")
-        and node["role"]["value"] in OPERATED
+        and node["role"]["value"] in CONTROLS
         and not node.get("name", {}).get("value")
     ]
 
 
 @contextmanager
 def browsing(profile: Path, *, flags: Sequence[str] = ()) -> Iterator[Browser]:
-    """A window of a browser that starts with nothing remembered."""
+    """Opens a window of a new browser, which has the profile to itself."""
     assert CHROMIUM, "CI_REQUIRES_CHROMIUM is 1, and Chromium is not installed"
     assert CHROMEDRIVER, "CI_REQUIRES_CHROMIUM is 1, and ChromeDriver is not installed"
     port = free_port()

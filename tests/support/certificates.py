@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it signs."""
+"""A certificate authority for tests, and the certificates that it signs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ FORMS = {
 }
 
 
+def _signing_only() -> x509.KeyUsage:
+    others = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **dict.fromkeys(others, False))
+
+
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its key, as files."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
@@ -33,52 +41,40 @@ class Authority:
         self.directory = directory
         self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
-        constraints = x509.BasicConstraints(ca=True, path_length=0)
-        usage = x509.KeyUsage(
-            **dict.fromkeys(
-                (
-                    *("digital_signature", "content_commitment", "key_encipherment"),
-                    *("data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
-                ),
-                False,
-            ),
-            key_cert_sign=True,
-            crl_sign=True,
-        )
-        built = (
-            self._builder(name, self._key)
-            .add_extension(constraints, critical=True)
-            .add_extension(usage, critical=True)
-        )
-        self._certificate = built.sign(self._key, hashes.SHA256())
+        extensions = (x509.BasicConstraints(ca=True, path_length=0), _signing_only())
+        builder = self._builder(name, self._key)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
         self.file = directory / f"{name}-ca.pem"
-        self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        self._sign(builder, self.file)
 
     def pair(self, name: str, *, form: str = "pkcs8", password: bytes = b"") -> Pair:
-        """A certificate for localhost, whose key file has the form and, if any, the password."""
+        """Makes a certificate for localhost and a key file in that form, encrypted or not."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-        signed = (
-            self._builder(name, key)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        found = Pair(self.directory / f"{name}.pem", self.directory / f"{name}.key")
-        found.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        hidden = (
+        pair = Pair(self.directory / f"{name}.pem", self.directory / f"{name}.key")
+        alternatives = x509.SubjectAlternativeName(names)
+        builder = self._builder(name, key).add_extension(alternatives, critical=False)
+        self._sign(builder, pair.certificate)
+        encryption = (
             serialization.BestAvailableEncryption(password)
             if password
             else serialization.NoEncryption()
         )
-        found.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, FORMS[form], hidden))
-        return found
+        pem = key.private_bytes(serialization.Encoding.PEM, FORMS[form], encryption)
+        pair.key.write_bytes(pem)
+        return pair
 
     def trusting(self, pair: Pair | None = None) -> ssl.SSLContext:
-        """A client that trusts this authority, and shows the pair if asked."""
+        """Returns a client's context that trusts this authority and may show the pair."""
         context = ssl.create_default_context(cafile=str(self.file))
         if pair:
             context.load_cert_chain(pair.certificate, pair.key)
         return context
+
+    def _sign(self, builder: x509.CertificateBuilder, file: Path) -> None:
+        signed = builder.sign(self._key, hashes.SHA256())
+        file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self._name)])

@@ -1,4 +1,4 @@
-"""A client that sends requests as somebody."""
+"""Django's test client with a session token."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from users.models import User
 
 
 class APIClient(Client):
-    """Django's test client, with a session token in the header, and crashes answered as 500.
+    """Sends a session token in the header, and gets a crash as 500.
 
-    Every answer is held to the OpenAPI document of its wire.
+    It validates each answer against the OpenAPI document of its wire.
     """
 
     def __init__(self, *, user: User | None = None, token: str = "") -> None:
@@ -41,10 +41,10 @@ class APIClient(Client):
         return answer
 
     def post_json(self, path: str, body: bytes | str, **more: Any) -> Any:
-        """Sends the body as it stands, valid or not."""
+        """Sends these bytes, valid JSON or not."""
         return self.post(path, body, content_type="application/json", **more)
 
 
 def _wire_of(header: str) -> Wire:
-    """The wire that the header asks for, else the server's; of an unknown one only errors come."""
+    """Returns the wire of the answer. An unknown wire is an error, which is the same in both."""
     return Wire(header) if header in list(Wire) else Wire(settings.WIRE)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL of a test's own, which it may stop or kill."""
+"""A private PostgreSQL for one test, which the test may stop, freeze or kill."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ class OwnCluster:
         return self.handle.url
 
     def kill(self) -> None:
-        """Ends PostgreSQL, which can write nothing more then."""
-        cluster = prepared(self.directory).cluster
-        found = running(cluster)
-        assert found
-        os.kill(found.pid, signal.SIGKILL)
-        wait_for(lambda: running(cluster) is None)
+        """Kills PostgreSQL, so that it writes nothing more."""
+        os.kill(self._pid(), signal.SIGKILL)
+        wait_for(lambda: running(prepared(self.directory).cluster) is None)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stops every process of PostgreSQL in its tracks for as long as the block lasts."""
-        found = running(prepared(self.directory).cluster)
-        assert found
-        children = Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()
-        pids = [found.pid, *map(int, children)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        """Stops every process of PostgreSQL until the block ends."""
+        pid = self._pid()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        pids = [pid, *map(int, children)]
+        for each in pids:
+            os.kill(each, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            for each in pids:
+                os.kill(each, signal.SIGCONT)
 
     def revive(self) -> None:
         wait_for(lambda: self.handle.revive() == "revived")
+
+    def _pid(self) -> int:
+        server = running(prepared(self.directory).cluster)
+        assert server
+        return server.pid
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Running commands as an operator does."""
+"""Runs commands as an operator does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.processes import PROJECT
 
 
 def run(name: str, *args: str, **options: Any) -> str:
-    """Returns what the command prints, without white space around it."""
+    """Returns the output of the command, stripped."""
     out = StringIO()
     call_command(name, *args, stdout=out, **options)
     return out.getvalue().strip()
 
 
 def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs manage.py in a process of its own, with these variables besides its environment."""
+    """Runs manage.py in another process, with these variables added to the environment."""
     return subprocess.run(
         [sys.executable, str(PROJECT / "manage.py"), *arguments],
         env={**os.environ, **environ},
@@ -36,7 +36,7 @@ def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.Compl
 
 
 def as_lines(*values: Any) -> str:
-    """JSON lines; a text stands as it is."""
+    """Returns JSON lines. A text becomes a line unchanged."""
     texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
     return "".join(f"{text}\n" for text in texts)
 

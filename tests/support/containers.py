@@ -1,6 +1,6 @@
-"""The container files, parsed, and what they say done on this machine: only paths are others.
+"""Rehearses the container files on this machine: their commands run with other paths.
 
-There is no engine here, so what one does itself (layers, users, networks, limits) is not shown.
+There is no container engine, so layers, users, networks and limits are not tested.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,13 +36,13 @@ class Instruction:
 
     @property
     def argv(self) -> list[str]:
-        """The arguments of an exec form, after options such as HEALTHCHECK's."""
+        """Returns the arguments of an exec form, without options such as HEALTHCHECK's."""
         arguments: list[str] = json.loads(self.value[self.value.index("[") :])
         return arguments
 
     @property
     def steps(self) -> list[list[str]]:
-        """The commands of a shell form, which are only ever joined by &&."""
+        """Returns the commands of a shell form, which && joins."""
         return [shlex.split(step) for step in self.value.split("&&")]
 
 
@@ -51,20 +50,20 @@ type Stage = list[Instruction]
 
 
 def stages() -> list[Stage]:
-    """The Dockerfile's stages, each with its FROM first."""
+    """Returns the stages of the Dockerfile. Each begins with its FROM."""
     lines = DOCKERFILE.read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
-    found: list[Stage] = []
+    stages: list[Stage] = []
     for line in filter(str.strip, text.replace("\\\n", " ").splitlines()):
         name, _, value = line.strip().partition(" ")
         if name == "FROM":
-            found.append([])
-        found[-1].append(Instruction(name, value.strip()))
-    return found
+            stages.append([])
+        stages[-1].append(Instruction(name, value.strip()))
+    return stages
 
 
 def only(stage: Stage, name: str) -> Instruction:
-    (instruction,) = (found for found in stage if found.name == name)
+    (instruction,) = (each for each in stage if each.name == name)
     return instruction
 
 
@@ -74,7 +73,7 @@ def image_environment() -> dict[str, str]:
 
 
 def build_context() -> Iterator[str]:
-    """The top-level names that .dockerignore lets into the image."""
+    """Yields the top-level names that .dockerignore lets into the image."""
     for line in (PROJECT / ".dockerignore").read_text().splitlines():
         if line.startswith("!"):
             yield line[1:]
@@ -90,16 +89,16 @@ def copy_build_context(to: Path) -> None:
 
 
 def composition(**variables: str) -> dict[str, Any]:
-    """docker-compose.yml with its variables put in: the given ones, else their defaults."""
+    """Returns docker-compose.yml, with the given variables or else their defaults filled in."""
     text = VARIABLE.sub(
-        lambda found: variables.get(found["name"]) or found["default"], COMPOSE_FILE.read_text()
+        lambda match: variables.get(match["name"]) or match["default"], COMPOSE_FILE.read_text()
     )
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 
 class Image:
-    """The image rehearsed: its files in a folder, and its paths led there."""
+    """The files of the image in a folder, and a folder on this machine for each of its paths."""
 
     def __init__(self, root: Path, *, venv: Path) -> None:
         self.app = root / "app"
@@ -117,16 +116,17 @@ class Image:
             directory.mkdir()
         copy_build_context(self.app)
 
-    def led(self, text: str) -> str:
-        """The text with the image's paths led to ours, and its port to any that is free."""
-        return PLACE.sub(lambda found: str(self._places[found[0]]), text)
+    def translated(self, text: str) -> str:
+        """Returns the text with the paths of this machine, and any free port."""
+        return PLACE.sub(lambda match: str(self._places[match[0]]), text)
 
     def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
-        """What a process of the service finds in its environment, and nothing of ours."""
+        """Returns the whole environment of a process of the service."""
         path = os.environ["PATH"]
         declared = {**image_environment(), **service.get("environment", {})}
-        led = {name: self.led(value.replace("$PATH", path)) for name, value in declared.items()}
-        return {"HOME": str(self.data), "TMPDIR": str(self.temporary), **led}
+        declared = {name: text.replace("$PATH", path) for name, text in declared.items()}
+        translated = {name: self.translated(text) for name, text in declared.items()}
+        return {"HOME": str(self.data), "TMPDIR": str(self.temporary), **translated}
 
     def files(self) -> set[Path]:
         return set(self.app.rglob("*"))
@@ -135,7 +135,7 @@ class Image:
         self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.led(argument) for argument in argv],
+            [self.translated(argument) for argument in argv],
             cwd=self.app,
             env={"PATH": os.environ["PATH"], **(environment or {})},
             capture_output=True,
@@ -146,36 +146,26 @@ class Image:
 
 
 class Container(Program):
-    """A service of the composition, started with the image's entry point as its command says."""
+    """A service of the composition, started by the entry point of the image."""
 
     def __init__(self, image: Image, service: str, *, log: Path, **more: str) -> None:
         described = composition()["services"][service]
-        self.mark = f"TEST_MARK={uuid.uuid4().hex}"
-        self.log = log
-        name, _, value = self.mark.partition("=")
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                [*only(stages()[-1], "ENTRYPOINT").argv, *described["command"]],
-                cwd=image.app,
-                env={**image.environment(described), **more, name: value},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
+        self.directory = image.app
+        command = [*only(stages()[-1], "ENTRYPOINT").argv, *described["command"]]
+        self._start(command, log=log, environment={**image.environment(described), **more})
 
     @property
     def port(self) -> int:
-        """The port of a web service, once it answers there."""
+        """Waits until a web service answers, and returns its port."""
         self.wait_for_log(" answers\n")
-        found = re.search(r"Ready: http://127\.0\.0\.1:(\d+) answers", self.log.read_text())
-        assert found
-        return int(found[1])
+        ready = re.search(r"Ready: http://127\.0\.0\.1:(\d+) answers", self.log.read_text())
+        assert ready
+        return int(ready[1])
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The composition's services of ours, running."""
+    """The running services that use the image."""
 
     image: Image
     web: Container
@@ -184,7 +174,7 @@ class Rehearsal:
 
 
 def built_image(root: Path) -> Image:
-    """The image after the last of the build's steps, which is about the project's files."""
+    """Makes the image by the last step of the build, which collects the static files."""
     image = Image(root, venv=Path(sys.executable).parent.parent)
     last = stages()[0][-1]
     assert last.name == "RUN"
@@ -196,7 +186,7 @@ def built_image(root: Path) -> Image:
 
 @contextmanager
 def rehearsed(image: Image, **environment: str) -> Iterator[Rehearsal]:
-    """Web and worker on a database of their own. Loopback stands for the proxy's address."""
+    """Starts web and worker on their own database. They trust loopback as the proxy's address."""
     logs = image.temporary
     with own_database() as url, ExitStack() as running:
         provide_secrets(image, database_url=url)
@@ -223,7 +213,7 @@ def provide_secrets(image: Image, *, database_url: str) -> None:
 
 
 def make_secrets(directory: Path) -> Path:
-    """The secrets that docker/make-secrets makes, run in a copy of its folder."""
+    """Runs a copy of docker/make-secrets. Returns the directory with the secrets."""
     script = directory / "docker" / "make-secrets"
     script.parent.mkdir()
     shutil.copy2(PROJECT / "docker" / "make-secrets", script)

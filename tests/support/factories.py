@@ -33,12 +33,12 @@ def make_user(*roles: str, **fields: Any) -> User:
 
 @cache
 def hashed(password: str) -> str:
-    """The password's hash, computed once: Argon2 is slow on purpose."""
+    """Returns the hash of the password. Argon2 is slow, so each is computed once."""
     return make_password(password)
 
 
 def make_key(user: User, *, used: bool = True, **fields: Any) -> NewKey:
-    """A key of the user; used moments ago unless asked otherwise, so that no use is due a write."""
+    """Makes a key. By default it was used just now, so that its next use writes nothing."""
     fields.setdefault("lifetime_ns", DAY_NS)
     if fields.pop("login_type", "") == APIKey.LoginType.TOKEN:
         fields.setdefault("token_name", random_name())

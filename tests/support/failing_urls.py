@@ -1,4 +1,4 @@
-"""Routes that fail, for the tests of how failures are answered."""
+"""Routes that always fail, inside and outside the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client that openapi-python-client makes of an OpenAPI document, called by operation."""
+"""The client that openapi-python-client generates, called by operation id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENTS = {Wire.DOCUMENTED: "docs/openapi.yml", Wire.CODERD: "docs/openapi-cod
 
 
 def generate(wire: Wire, directory: Path) -> str:
-    """Makes the client as a package in the directory. Returns the package's name."""
+    """Generates the client into the directory. Returns the name of its package."""
     name = f"{wire.value}_client"
     subprocess.run(
         [
@@ -29,7 +29,7 @@ def generate(wire: Wire, directory: Path) -> str:
             *("--path", str(PROJECT / DOCUMENTS[wire]), "--meta", "none"),
             *("--output-path", str(directory / name)),
         ],
-        # It formats what it makes with ruff, which stands beside this Python.
+        # It formats the client with ruff, which is installed beside this Python.
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         check=True,
         stdout=subprocess.DEVNULL,
@@ -38,7 +38,7 @@ def generate(wire: Wire, directory: Path) -> str:
 
 
 class GeneratedClient:
-    """Calls operations by their id: paths from `arguments`, bodies from the document's examples."""
+    """Calls operations by their id, with bodies from the examples of the document."""
 
     def __init__(self, package: str, wire: Wire, *, url: str, token: str) -> None:
         self.operations = {
@@ -62,7 +62,7 @@ class GeneratedClient:
         self._caller.get_httpx_client().close()
 
     def call(self, name: str, /, *, body: Any = None, **arguments: str) -> Any:
-        """Returns the parsed answer of an operation that succeeds."""
+        """Calls an operation that must succeed, and returns the parsed answer."""
         answer = self.answer(name, body=body, **arguments)
         promised = {int(code) for code in self.operations[name]["responses"] if code < "300"}
         assert answer.status_code in promised, f"{name}: {answer.status_code} {answer.content!r}"
@@ -82,12 +82,12 @@ class GeneratedClient:
         return self._examples(_body_schema(self.operations[name]))
 
     def _examples(self, schema: Schema) -> list[Any]:
-        found = self._resolved(schema)
-        if "examples" in found:
-            return list(found["examples"])
-        if "items" in found:
-            return [self._examples(found["items"])]
-        return [each for option in found["oneOf"] for each in self._examples(option)]
+        resolved = self._resolved(schema)
+        if "examples" in resolved:
+            return list(resolved["examples"])
+        if "items" in resolved:
+            return [self._examples(resolved["items"])]
+        return [each for option in resolved["oneOf"] for each in self._examples(option)]
 
     def _body(self, name: str, value: Any) -> Any:
         given = self.examples(name)[0] if value is None else value
@@ -99,7 +99,7 @@ class GeneratedClient:
         return found
 
     def _model(self, schema: Schema, value: Any) -> Any:
-        """Makes what the client's method takes: instances of the generated classes."""
+        """Returns the value as an instance of a generated class, which the client's methods take."""
         found = self._resolved(schema)
         for option in [*found.get("anyOf", []), *found.get("oneOf", [])]:
             if validator_of(option, wire=self._wire).is_valid(value):

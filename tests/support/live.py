@@ -1,4 +1,4 @@
-"""A real server in processes of its own."""
+"""A real server in separate processes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,15 @@ class Answer:
 
 
 class Server(Program):
-    """A server on a port of its own choice, with one web process unless another number is set.
+    """A server on a free port, by default with one web process and its data beside its log.
 
-    Its data are beside its log. As a context manager it answers within the block, and is killed.
+    As a context manager it answers when the block begins, and is killed at its end.
     """
 
     def __init__(self, *arguments: str, log: Path, address: str = ANY_PORT, **more: str) -> None:
-        usual = {
-            "CODERAPI_DATA_DIR": str(log.parent),
-            "CODERAPI_WEB_WORKERS": "1",
-        }
-        super().__init__(
-            "server", "--http-address", address, *arguments, log=log, **{**usual, **more}
-        )
+        more = {"CODERAPI_DATA_DIR": str(log.parent), "CODERAPI_WEB_WORKERS": "1", **more}
+        super().__init__("server", "--http-address", address, *arguments, log=log, **more)
+        self._data_dir = Path(more["CODERAPI_DATA_DIR"])
 
     def __enter__(self) -> Self:
         try:
@@ -57,8 +53,14 @@ class Server(Program):
         self.kill_all()
 
     @property
+    def owner_token(self) -> str:
+        """Returns the session token that the first start has made for the first owner."""
+        shown = (self._data_dir / "first-owner.txt").read_text()
+        return shown.split("session token")[1].split()[0]
+
+    @property
     def port(self) -> int:
-        """The port, once it answers there."""
+        """Waits until the server answers, and returns its port."""
         return self.port_of("http")
 
     def port_of(self, scheme: str) -> int:
@@ -96,9 +98,9 @@ class Server(Program):
         tls: ssl.SSLContext | None = None,
         **headers: str,
     ) -> Answer:
-        """The answer to one request. Underscores in names of headers stand for hyphens.
+        """Returns the answer to one request. Underscores in names of headers become hyphens.
 
-        A body that is no bytes goes as JSON.
+        A body that is not bytes is sent as JSON.
         """
         sent = {name.replace("_", "-"): text for name, text in headers.items()}
         if token:

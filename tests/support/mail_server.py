@@ -1,4 +1,4 @@
-"""A mail server that takes everything and keeps it."""
+"""A mail server that accepts every message and keeps it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass
 class Mailbox:
-    """What a server was told. `lines` has all lines of all sessions, messages included."""
+    """The input of a server. `lines` has every line of every session, with the messages."""
 
     port: int = 0
     lines: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class _Session(socketserver.StreamRequestHandler):
     server: Any
 
     def handle(self) -> None:
-        # A client that refuses our certificate, or just leaves, is none of our concern.
+        # A client may reject the certificate or disconnect.
         with suppress(OSError):
             self._talk()
 
@@ -37,7 +37,7 @@ class _Session(socketserver.StreamRequestHandler):
     def _talk(self) -> None:
         if self.server.encrypts_at_once:
             self._encrypt()
-        self._say("220 ready")
+        self._reply("220 ready")
         while line := self.rfile.readline():
             text = line.decode().rstrip("\r\n")
             self.server.mailbox.lines.append(text)
@@ -47,24 +47,24 @@ class _Session(socketserver.StreamRequestHandler):
     def _answer(self, text: str) -> bool:
         word = text.partition(" ")[0].upper()
         if word == "EHLO":
-            self._say("250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS")
+            self._reply("250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS")
         elif word == "AUTH":
             self.server.mailbox.sign_ins.append(base64.b64decode(text.split()[2]).decode())
-            self._say("235 welcome")
+            self._reply("235 welcome")
         elif word == "STARTTLS":
-            self._say("220 go on")
+            self._reply("220 go on")
             self._encrypt()
         elif word == "DATA":
             self._take_message()
         else:
-            self._say("221 bye" if word == "QUIT" else "250 ok")
+            self._reply("221 bye" if word == "QUIT" else "250 ok")
         return word != "QUIT"
 
     def _take_message(self) -> None:
-        self._say("354 go on")
+        self._reply("354 go on")
         while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
             self.server.mailbox.lines.append(line)
-        self._say("250 ok")
+        self._reply("250 ok")
 
     def _encrypt(self) -> None:
         self.rfile.close()
@@ -75,7 +75,7 @@ class _Session(socketserver.StreamRequestHandler):
         self.rfile = self.connection.makefile("rb")
         self.server.mailbox.was_encrypted = True
 
-    def _say(self, text: str) -> None:
+    def _reply(self, text: str) -> None:
         self.connection.sendall(f"{text}\r\n".encode())
 
 

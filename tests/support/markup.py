@@ -1,4 +1,4 @@
-"""Checks on the HTML of a page: what its own policy forbids, and what nobody could name."""
+"""Checks the HTML of a page against its own policy, and for fields without labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMED_OTHERWISE = frozenset({"hidden", "submit"})
 
 
 class Markup(HTMLParser):
-    """Collects what a strict policy forbids in a page, and its fields and labels."""
+    """Collects inline scripts and styles, fields, labels and ids of a page."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Markup(HTMLParser):
 
 
 def text_in(answer: Any) -> str:
-    """Returns the words of a page without its tags, one blank between them."""
+    """Returns the words of a page, with one space between them."""
     return " ".join(strip_tags(answer.content.decode().replace("<", " <")).split())
 
 
 def forbidden_in(answer: Any) -> list[str]:
-    """Returns the parts of the page that its own policy forbids."""
+    """Returns the inline parts of the page that its policy forbids."""
     policy = answer.headers["Content-Security-Policy"]
     assert "unsafe" not in policy
     assert "report-uri /api/v2/csp/reports" in policy
@@ -53,7 +53,7 @@ def forbidden_in(answer: Any) -> list[str]:
 
 
 def unlabelled_in(answer: Any) -> list[str]:
-    """Returns fields without a label, ids used twice, and ids that are named but missing."""
+    """Returns fields without a label, duplicate ids, and references to missing ids."""
     page = Markup(answer)
     nameless = [
         str(field.get("name"))

@@ -1,4 +1,4 @@
-"""Programs for Node.js that read the OpenAPI documents; tests/node/package-lock.json pins them."""
+"""Programs for Node.js that read the OpenAPI documents. tests/node/package-lock.json pins them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,20 @@ needs_node = pytest.mark.skipif(
 
 
 def run(program: str, *arguments: str | Path, directory: Path = HERE) -> str:
-    """Returns what a program of the packages prints. Fails with it if its status is not 0."""
+    """Runs a program of these packages. Returns its output, and fails if its status is not 0."""
     return execute(HERE / "node_modules" / ".bin" / program, *arguments, directory=directory)
 
 
 def execute(*command: str | Path, directory: Path) -> str:
-    found = subprocess.run(
+    quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    done = subprocess.run(
         command,
         cwd=directory,
-        env={
-            **os.environ,
-            "REDOCLY_TELEMETRY": "off",
-            "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
-        },
-        capture_output=True,
+        env={**os.environ, **quiet},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout + found.stderr
+    assert done.returncode == 0, done.stdout
+    return done.stdout

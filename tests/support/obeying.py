@@ -1,4 +1,4 @@
-"""Servers with options of their own, and asking them."""
+"""Servers that start with given options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSWORD = "correct-horse-battery-staple"
 
 
 class Obeying:
-    """A running server; its log is in `directory`, and its first owner can sign in."""
+    """A running server. Its log is in `directory`, and its first owner can sign in."""
 
     def __init__(self, server: Server, directory: Path, database: str) -> None:
         self.server = server
@@ -36,7 +36,7 @@ class Obeying:
         return self.server.port_of(scheme)
 
     def ask(self, path: str, **more: Any) -> Answer:
-        """Asks from an address of its own, given in the header that a trusted proxy sets."""
+        """Sends the request from a new address, in the header that a trusted proxy sets."""
         more.setdefault("X_Real_Ip", f"198.51.100.{next(_addresses) % 250}")
         return self.server.ask(path, **more)
 
@@ -46,7 +46,7 @@ class Obeying:
 
     @property
     def token(self) -> str:
-        """Returns a session token of the owner."""
+        """Signs the owner in once, and returns the session token."""
         if not self._token:
             self._token = self.sign_in().json["session_token"]
         return self._token
@@ -76,7 +76,7 @@ class Obeying:
 
 @contextmanager
 def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
-    """Starts a server of its own with a database of its own."""
+    """Starts a server with its own database."""
     with ExitStack() as stack:
         database = stack.enter_context(own_database())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-obey-")))
@@ -92,6 +92,5 @@ def obeying(*flags: str, **options: str) -> Iterator[Obeying]:
             },
         )
         stack.callback(server.kill_all)
-        found = Obeying(server, directory, database)
         server.wait_for_log(" answers\n")
-        yield found
+        yield Obeying(server, directory, database)

@@ -1,4 +1,4 @@
-"""Waiting for, and looking at, the processes that tests start."""
+"""The processes and databases that tests start, and waiting for them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 PROJECT = Path(__file__).resolve().parents[2]
-# The product's packages, apps of Django or not.
+# The packages of the product.
 PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench", "tests"}
-# For a busy machine. Keys are forgotten after a minute anyway, so a wait must be shorter than that.
+# Long enough for a busy machine, and shorter than the minute after which keys are evicted anyway.
 DEADLINE_SECONDS = 50.0
 POLL_SECONDS = 0.02
-# pytest-randomly gives all of its workers the same seed.
+# pytest-randomly gives all workers the same seed, so `random` would draw the same ports in each.
 CHANCE = random.SystemRandom()
 
 
 def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
-    """What the condition gives as soon as it is true. Fails when that takes too long."""
+    """Waits until the condition returns something true, and returns it. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
@@ -37,7 +37,7 @@ def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS
 
 
 def free_port() -> int:
-    """A port that nobody has. The system gives away others by itself, from 32768 on."""
+    """Returns a free port below 32768, where the system takes the ports that it chooses itself."""
     while True:
         port = CHANCE.randrange(10_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 def command_line(pid: int) -> str:
-    """The process's arguments; empty when it has ended."""
+    """Returns the arguments of the process, or nothing after its end."""
     return _read(pid, "cmdline")
 
 
@@ -55,12 +55,12 @@ def environment(pid: int) -> str:
 
 
 def marked_with(mark: str) -> list[int]:
-    """The living processes whose environment has the mark, this one apart."""
+    """Returns the other processes that run and have the mark in their environment."""
     return [pid for pid in _others() if mark in environment(pid) and command_line(pid)]
 
 
 def running_with(argument: str) -> list[int]:
-    """The living processes that have the text in their arguments, this one apart."""
+    """Returns the other processes that run and have the text in their arguments."""
     return [pid for pid in _others() if argument in command_line(pid)]
 
 
@@ -80,7 +80,7 @@ def _read(pid: int, name: str) -> str:
 
 @contextmanager
 def own_database(*, like: str = "template1") -> Iterator[str]:
-    """The URL of a new database on the tests' server, for as long as the block lasts."""
+    """Makes a database on the tests' server, and drops it after the block. Yields its URL."""
     server = os.environ["DATABASE_URL"]
     name = f"own_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
@@ -93,7 +93,7 @@ def own_database(*, like: str = "template1") -> Iterator[str]:
 
 @contextmanager
 def migrated_database() -> Iterator[str]:
-    """The URL of a new database with all tables."""
+    """Makes a database with all tables. Yields its URL."""
     with own_database() as url:
         subprocess.run(
             [sys.executable, str(PROJECT / "manage.py"), "migrate", "--verbosity=0"],
@@ -108,25 +108,29 @@ def database_name(url: str) -> str:
 
 
 def in_database(url: str, name: str) -> str:
-    """The URL of another database on the same server."""
+    """Returns the URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 class Program:
-    """A `manage.py` command in a session of its own, all of whose processes can be found."""
+    """A `manage.py` command in its own session. A mark in the environment finds its processes."""
 
     entry: Sequence[str] = (sys.executable, str(PROJECT / "manage.py"))
     directory: Path | None = None
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        command = [*self.entry, *arguments]
+        self._start(command, log=log, environment={**os.environ, **environment})
+
+    def _start(self, command: Sequence[str], *, log: Path, environment: dict[str, str]) -> None:
         self.mark = f"TEST_MARK={uuid.uuid4().hex}"
         self.log = log
         name, _, value = self.mark.partition("=")
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [*self.entry, *arguments],
+                command,
                 cwd=self.directory,
-                env={**os.environ, **environment, name: value},
+                env={**environment, name: value},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -141,7 +145,7 @@ class Program:
         return marked_with(self.mark)
 
     def logged(self, text: str) -> bool:
-        """Whether it has logged the text. Fails when it has ended without."""
+        """Returns whether the log has the text. Fails if the program ended without it."""
         if text in self.log.read_text():
             return True
         assert self.process.poll() is None, self.log.read_text()
@@ -151,7 +155,7 @@ class Program:
         wait_for(lambda: self.logged(text))
 
     def end(self, signum: int = signal.SIGTERM) -> int:
-        """Its exit status after the signal."""
+        """Sends the signal. Returns the exit status."""
         self.process.send_signal(signum)
         return self.process.wait(DEADLINE_SECONDS)
 

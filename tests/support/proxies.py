@@ -1,4 +1,4 @@
-"""The composition's nginx, on this machine."""
+"""The nginx of the composition, started on this machine."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ needs_nginx = pytest.mark.skipif(
 
 
 class Proxy:
-    """The composition's nginx with its configuration, in front of one service on this machine."""
+    """nginx with the configuration of the composition, in front of one service."""
 
     def __init__(self, directory: Path, *, web_port: int) -> None:
         self.http_port, self.https_port = free_port(), free_port()
         self.access_log = directory / "access.log"
         self.tls = directory / "tls"
         self.tls.mkdir()
-        self._led = {
-            "/tmp/": f"{directory}/",  # noqa: S108 - the container's
+        self._places = {
+            "/tmp/": f"{directory}/",  # noqa: S108 - in the container
             "/dev/stdout": str(self.access_log),
             "/etc/nginx/tls": str(self.tls),
             "listen 8080": f"listen 127.0.0.1:{self.http_port}",
@@ -40,16 +40,17 @@ class Proxy:
             "server web:3000 resolve": f"server 127.0.0.1:{web_port}",
         }
         self._configuration = directory / "nginx.conf"
-        self._configuration.write_text(self.led((PROJECT / "docker" / "nginx.conf").read_text()))
+        text = (PROJECT / "docker" / "nginx.conf").read_text()
+        self._configuration.write_text(self.translated(text))
 
-    def led(self, text: str) -> str:
-        for place, ours in self._led.items():
+    def translated(self, text: str) -> str:
+        for place, ours in self._places.items():
             text = text.replace(place, ours)
         return text
 
     @property
     def command(self) -> list[str]:
-        """What the composition starts; as root its workers would become somebody else."""
+        """Returns the command of the composition. Workers of root must stay root."""
         service = composition()["services"]["proxy"]
         arguments = [
             argument.replace("/etc/nginx/nginx.conf", str(self._configuration))
@@ -59,8 +60,8 @@ class Proxy:
         assert service["entrypoint"] == ["nginx"]
         return [NGINX, *arguments, *(["-g", "user root;"] if os.geteuid() == 0 else [])]
 
-    def complaints(self) -> str:
-        """What nginx says of its configuration, errors only."""
+    def errors(self) -> str:
+        """Returns the errors that nginx finds in its configuration."""
         tested = subprocess.run([*self.command, "-t", "-q"], capture_output=True, text=True)
         return tested.stderr
 
@@ -81,7 +82,7 @@ def is_open(port: int) -> bool:
 
 
 def make_certificate(directory: Path) -> None:
-    """Makes the files that the composition's nginx reads, and `ca.pem` for its clients."""
+    """Makes the certificate that nginx reads, and `ca.pem` for its clients."""
     authority = Authority(directory, "ca")
     pair = authority.pair("localhost")
     authority.file.rename(directory / "ca.pem")

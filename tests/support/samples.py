@@ -1,4 +1,4 @@
-"""Texts that options accept, by their types and rules."""
+"""Texts that options accept."""
 
 from __future__ import annotations
 
@@ -66,15 +66,14 @@ RULED = {
 }
 
 
-# Secrets of eight or more characters are also taken out of log lines where nothing says what
-# they are.
+# Log lines redact secrets of eight characters and more, even without a name beside them.
 MARK = "PLANTED5ecret"
 WITH_PASSWORD = f"https://somebody:{MARK}@planted.example.com/path?q=1"
 SECRETS = [option for option in CATALOGUE if option.secret]
 
 
 def planted() -> dict[str, str]:
-    """Returns variables with the mark in every secret, in URLs' passwords, and in providers."""
+    """Returns variables with the mark in every secret, URL password and external provider."""
     environ = {option.env: MARK for option in SECRETS if not option.use_instead}
     environ |= {
         option.env: WITH_PASSWORD
@@ -99,7 +98,7 @@ def planted() -> dict[str, str]:
 
 
 def samples(option: Option) -> list[str]:
-    """Returns texts for the option; the first means something else than its default."""
+    """Returns texts for the option. The first differs from its default."""
     if option.name in RULED:
         return RULED[option.name]
     if isinstance(option.type, Choice):

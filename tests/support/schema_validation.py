@@ -1,4 +1,4 @@
-"""Holds every answer that a test sees to the OpenAPI document of its wire."""
+"""Validates answers against the OpenAPI document of their wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 
 API = "/api/v2"
-# They answer for whatever has no operation of its own: wrong methods and crashes.
+# Any path may answer these: wrong methods and crashes.
 ANYWHERE = frozenset({405, 500})
 ERROR = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/codersdk.Response"}}}
@@ -25,9 +25,9 @@ type Schema = dict[str, Any]
 
 
 def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
-    """Fails when the answer is not one that the document promises for that method and path.
+    """Fails when the document does not describe this answer of the method and path.
 
-    Other paths, and the preflight requests of other origins, are no part of the document.
+    Paths outside the API and preflight requests are not in the document.
     """
     path = single_slashes(path)
     if method == "OPTIONS" or not (path == API or path.startswith(f"{API}/")):
@@ -37,7 +37,7 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
     promised = _promised(operation, answer.status_code, wire=wire)
     assert promised is not None, (
         f"{name} answered {answer.status_code}, which its schema lacks: "
-        "@extend_schema of its view names every answer but the errors that all have in common"
+        "add the answer to the `@operation` of its view"
     )
     _check_headers(answer.headers, promised, wire=wire, name=name)
     _check_body(answer, promised, method=method, wire=wire, name=name)
@@ -45,7 +45,7 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
 
 @cache
 def document(wire: Wire) -> Schema:
-    """The document, with every object closed: a member that nobody described is an error here."""
+    """Returns the document with closed objects, so that an undescribed member is an error."""
     closed: Schema = _closed(openapi(wire))
     return closed
 
@@ -62,7 +62,7 @@ def _closed(node: Any) -> Any:
 
 
 def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
-    """The operation that answers, None for an unknown route or a method that the route lacks."""
+    """Returns the operation, or None for an unknown route or method."""
     template = _template_of(wire, path.removeprefix(API) or "/")
     if template is None:
         return None
@@ -74,7 +74,7 @@ def operation_of(wire: Wire, *, method: str, path: str) -> Schema | None:
 
 @cache
 def _routes(wire: Wire) -> list[tuple[re.Pattern[str], str]]:
-    """Fixed paths before those with parameters, as routes that say more come first."""
+    """Returns the routes with fixed paths first, because they win over parameters."""
     templates = sorted(document(wire)["paths"], key=lambda path: (path.count("{"), path))
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in templates]
 
@@ -91,7 +91,7 @@ def _promised(operation: Schema | None, status: int, *, wire: Wire) -> Schema | 
 
 
 def resolved(node: Schema, *, wire: Wire) -> Schema:
-    """What a reference refers to; anything else is itself."""
+    """Returns the target of a reference, or the node itself."""
     if "$ref" not in node:
         return node
     target: Any = document(wire)
@@ -111,7 +111,7 @@ def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name:
     content = promised.get("content", {})
     body = answer.getvalue()
     if answer.streaming:
-        # It has been read, and can be read once more.
+        # `getvalue` has read the stream. Let the test read it again.
         answer.streaming_content = [body]
     if method == "HEAD" or not content:
         assert not body, f"{name} answered {answer.status_code} with a body"
@@ -129,7 +129,7 @@ def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name:
 
 @cache
 def _validator(wire: Wire, schema: bytes) -> jsonschema_rs.Validator:
-    """One for each schema and wire: making one costs far more than using it."""
+    """Keeps one validator for each schema and wire: making one costs far more than using it."""
     return validator_of(orjson.loads(schema), wire=wire)
 
 

@@ -1,4 +1,4 @@
-"""What the request generator has to be told of our media types."""
+"""Lets the request generator send CSP reports as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends JSON to the API by method and path; and what an address meets that has tried too often."""
+"""Sends JSON to the API, and signs in too often."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from users.passwords import MAX_TRIES_A_MINUTE
 
 
 def send(client: APIClient, method: str, path: str, body: Any = None, **more: Any) -> Any:
-    """The answer of `method` at `path`, below /api/v2. A body of bytes goes as it is."""
+    """Sends a request to a path below /api/v2. Bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
     return client.generic(
         method, f"/api/v2{path}", content, content_type="application/json", **more
@@ -26,14 +26,14 @@ def validation_fields(answer: Any) -> list[str]:
 
 
 def after_too_many_sign_ins(ask: Callable[[], Any], *, is_refused: Callable[[Any], bool]) -> Any:
-    """Returns the answer to somebody who has tried to sign in as often as a minute allows."""
+    """Uses up the sign-ins of this address and minute, and returns the answer to one more."""
 
     def answer() -> Any:
-        # The minute may end between the two, and with it the count.
+        # Try again if the minute ends between these lines, and with it the count.
         minute = int(time.time()) // WINDOW_SECONDS
         shared_counter().add("sign-in:127.0.0.1", minute, MAX_TRIES_A_MINUTE)
-        found = ask()
-        return found if is_refused(found) else None
+        result = ask()
+        return result if is_refused(result) else None
 
     return wait_for(answer)
 

@@ -1,4 +1,4 @@
-"""A stand-in between a client and PostgreSQL's socket, which breaks connections or falls silent."""
+"""A relay before the socket of PostgreSQL, which breaks connections or stops passing data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 
 class Between:
-    """Breaks the next connection that sends the word, once `break_next` was called.
+    """After `break_next`, breaks the next connection that sends the word.
 
-    With `pass_on` the server gets what was sent, but its answer is lost. With `hangs` nothing at
-    all passes from then on, in no direction and for nobody, until `thaw`.
+    With `pass_on` the server receives the data, but its answer is lost. With `hangs` no data passes
+    on any connection, in either direction, until `thaw`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Between:
     def __exit__(self, *raised: object) -> None:
         self.thaw()
         for each in [self._listening, *self._open]:
-            # A thread that waits in accept or recv is woken by shutdown, not by close.
+            # Only a shutdown wakes a thread that waits in accept or recv.
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -64,7 +64,7 @@ class Between:
                 self._pass(server, client, lambda data, *_: True)
 
     def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
-        """Whether the client's words reach the server and the connection lives."""
+        """Returns whether the data reach the server on a connection that lives."""
         if not self._armed.is_set() or self._word not in data:
             return True
         self._armed.clear()
@@ -72,7 +72,7 @@ class Between:
         if self._hangs:
             self._flows.clear()
             return True
-        # The thread that passes answers back finds the client's end closed.
+        # The thread for the other direction then finds the client's end closed.
         client.shutdown(socket.SHUT_RDWR)
         if self._pass_on:
             server.sendall(data)
