@@ -1,3 +1,5 @@
+"""Rate limits: what has its own limit, and how counts are shared between processes and hosts."""
+
 from __future__ import annotations
 
 import shutil
@@ -19,107 +21,100 @@ from tests.support.processes import DEADLINE_SECONDS, wait_for
 
 REPORTS = "/api/v2/csp/reports"
 ROOT = "/api/v2/"
-# Public routes look at no token, so that users are told apart on others only.
+# Public routes ignore tokens, so they count by address.
 PATH = "/api/v2/experiments"
 NOON = 1_764_072_000.0
+# More requests than a limit of one allows, even if the minute ends between two of them.
+ENOUGH = 3
 
 
-def test_limit_is_counted_down_in_the_headers(
-    settings: Any, anonymous: APIClient, db: None
-) -> None:
+@pytest.fixture
+def one_a_minute(settings: Any) -> None:
+    settings.API_RATE_LIMIT = 1
+
+
+def last_status(client: APIClient, path: str = PATH, **headers: str) -> int:
+    return int([client.get(path, headers=headers) for _ in range(ENOUGH)][-1].status_code)
+
+
+@pytest.mark.django_db
+def test_limit_is_counted_down_in_the_headers(settings: Any, anonymous: APIClient) -> None:
     settings.API_RATE_LIMIT = 5
-
     answer = anonymous.get(ROOT)
-
     assert answer.headers["X-RateLimit-Limit"] == "5"
     assert answer.headers["X-RateLimit-Remaining"] == "4"
     assert int(answer.headers["X-RateLimit-Reset"]) % 60 == 0
 
 
-def test_request_over_the_limit_is_told_when_to_come_back(
-    settings: Any, anonymous: APIClient, db: None
-) -> None:
-    settings.API_RATE_LIMIT = 1
-
-    # Three, since the minute may turn between two.
-    answer = [anonymous.get(ROOT) for _ in range(3)][-1]
-
+@pytest.mark.django_db
+@pytest.mark.usefixtures("one_a_minute")
+def test_request_over_the_limit_is_429_with_the_time_to_wait(anonymous: APIClient) -> None:
+    answer = [anonymous.get(ROOT) for _ in range(ENOUGH)][-1]
     assert answer.status_code == 429
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert answer.headers["X-RateLimit-Remaining"] == "0"
 
 
-def test_users_have_limits_of_their_own(settings: Any, member: APIClient, owner: APIClient) -> None:
-    settings.API_RATE_LIMIT = 1
-    refused = [member.get(PATH) for _ in range(3)][-1]
-
-    assert refused.status_code == 429
+@pytest.mark.usefixtures("one_a_minute")
+def test_each_user_has_one_limit_for_all_keys(member: APIClient, owner: APIClient) -> None:
+    assert last_status(member) == 429
+    assert last_status(APIClient(token=make_key(member.user).token)) == 429
     assert owner.get(PATH).status_code == 200
 
 
-def test_keys_of_one_user_share_a_limit(settings: Any, member: APIClient) -> None:
-    settings.API_RATE_LIMIT = 1
-    other = APIClient(token=make_key(member.user).token)
-    for _ in range(2):
-        member.get(PATH)
-
-    assert [other.get(PATH) for _ in range(2)][-1].status_code == 429
-
-
-def test_reports_and_the_api_have_limits_of_their_own(settings: Any, member: APIClient) -> None:
-    settings.API_RATE_LIMIT = 1
+@pytest.mark.usefixtures("one_a_minute")
+def test_reports_have_their_own_limit(settings: Any, member: APIClient) -> None:
     settings.RATE_LIMITS_APART = {REPORTS: 2}
-    for _ in range(3):
-        member.get(PATH)
-
+    last_status(member)
     answers = [member.post(REPORTS, "null", content_type="application/json") for _ in range(5)]
-
     assert answers[0].headers["X-RateLimit-Limit"] == "2"
-    assert answers[0].status_code == 400
-    assert answers[-1].status_code == 429
+    assert (answers[0].status_code, answers[-1].status_code) == (400, 429)
 
 
-def test_only_an_owner_may_bypass(settings: Any, owner: APIClient, auditor: APIClient) -> None:
-    settings.API_RATE_LIMIT = 1
+@pytest.mark.usefixtures("one_a_minute")
+def test_only_an_owner_may_bypass_the_limit(owner: APIClient, auditor: APIClient) -> None:
     bypass = {"X-Coder-Bypass-Ratelimit": "true"}
-
-    of_owner = [owner.get(PATH, headers=bypass) for _ in range(3)]
-    of_auditor = [auditor.get(PATH, headers=bypass) for _ in range(3)]
-
-    assert {a.status_code for a in of_owner} == {200}
-    assert of_auditor[-1].status_code == 429
+    assert {owner.get(PATH, headers=bypass).status_code for _ in range(ENOUGH)} == {200}
+    assert last_status(auditor, **bypass) == 429
 
 
-def test_no_limit_sends_no_headers(settings: Any, anonymous: APIClient, db: None) -> None:
+@pytest.mark.django_db
+def test_no_limit_sends_no_headers(settings: Any, anonymous: APIClient) -> None:
     settings.API_RATE_LIMIT = None
-
     assert "X-RateLimit-Limit" not in anonymous.get(ROOT).headers
 
 
-def test_health_is_not_limited(settings: Any, anonymous: APIClient) -> None:
-    settings.API_RATE_LIMIT = 1
+@pytest.mark.usefixtures("one_a_minute")
+def test_health_has_no_limit(anonymous: APIClient) -> None:
+    assert {anonymous.get("/healthz").status_code for _ in range(ENOUGH)} == {200}
 
-    assert {anonymous.get("/healthz").status_code for _ in range(3)} == {200}
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("one_a_minute")
+def test_requests_of_a_suspended_user_count_for_the_address() -> None:
+    client = APIClient(token=make_key(make_user(status="suspended")).token)
+    assert last_status(client, ROOT) == 429
+    assert last_status(APIClient(), ROOT) == 429
 
 
 @pytest.mark.parametrize(
     ("configured", "disabled", "limit"),
     [(512, False, 512), (0, False, 512), (-1, False, None), (10, False, 10), (10, True, None)],
 )
-def test_option_zero_means_512_and_negative_none(
+def test_option_zero_means_512_and_negative_means_no_limit(
     configured: int, disabled: bool, limit: int | None
 ) -> None:
     assert api_rate_limit(configured, disabled=disabled) == limit
 
 
-@pytest.mark.parametrize("jump", [60, 3600, -3600])
-def test_count_starts_again_in_another_minute(tmp_path: Path, jump: int) -> None:
-    """Also when the clock jumps, in whichever direction."""
-    counter = SharedCounter(tmp_path / "counts")
+# --- Counters ---------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("jump", [60, 3600, -3600])
+def test_count_starts_again_in_any_other_minute(tmp_path: Path, jump: int) -> None:
+    counter = SharedCounter(tmp_path / "counts")
     first = [check(counter, "a", limit=2, now=NOON) for _ in range(3)]
     later = check(counter, "a", limit=2, now=NOON + jump)
-
     assert [v.refused for v in first] == [False, False, True]
     assert (later.refused, later.remaining) == (False, 1)
 
@@ -127,7 +122,6 @@ def test_count_starts_again_in_another_minute(tmp_path: Path, jump: int) -> None
 def test_reading_does_not_count(tmp_path: Path) -> None:
     counter = SharedCounter(tmp_path / "counts")
     counter.add("a", 1)
-
     assert [counter.add("a", 1, 0) for _ in range(3)] == [1, 1, 1]
 
 
@@ -149,19 +143,15 @@ for thread in threads:
 def test_count_is_exact_over_processes_and_threads(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
-
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert SharedCounter(path).add("a", 1, 0) == 1500
 
 
-def test_a_flood_of_addresses_takes_no_more_room_and_refuses_nobody(tmp_path: Path) -> None:
+def test_flood_of_addresses_needs_no_more_room_and_refuses_none(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     counter = SharedCounter(path)
     size = path.stat().st_size
-
-    highest = max(counter.add(f"address {n}", 1) for n in range(20_000))
-
-    assert highest == 1
+    assert max(counter.add(f"address {n}", 1) for n in range(20_000)) == 1
     assert path.stat().st_size == size
 
 
@@ -170,13 +160,13 @@ REDIS = shutil.which("redis-server")
 
 @pytest.fixture
 def cache_url(tmp_path: Path) -> Iterator[str]:
-    """The URL of a Redis server of its own."""
+    """Starts a Redis server and yields its URL."""
     if REDIS is None:
         pytest.skip("redis-server is not installed")
     socket = tmp_path / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL)
-    # Its socket is there a moment before it listens.
+    # Redis makes the socket a moment before it listens.
     wait_for(lambda: pings(f"unix://{socket}"))
     yield f"unix://{socket}"
     process.terminate()
@@ -191,9 +181,7 @@ def pings(url: str) -> bool:
 
 def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
     one, other = (RedisCounter(cache_url, seconds=DEADLINE_SECONDS) for _ in range(2))
-
     verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
-
     assert [v.refused for v in verdicts] == [False, False, True]
     one.clear()
     assert other.add("a", int(NOON) // 60, 0) == 0
@@ -201,16 +189,6 @@ def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
 
 def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFixture) -> None:
     counter = RedisCounter("redis://127.0.0.1:1/0")
-
     verdicts = [check(counter, "a", limit=1, now=NOON) for _ in range(3)]
-
     assert not any(v.refused for v in verdicts)
     assert caplog.text.count("rate limits are off") == 1
-
-
-def test_suspended_users_address_is_what_counts(settings: Any, db: None) -> None:
-    settings.API_RATE_LIMIT = 1
-    client = APIClient(token=make_key(make_user(status="suspended")).token)
-
-    assert [client.get(ROOT) for _ in range(3)][-1].status_code == 429
-    assert APIClient().get(ROOT).status_code == 429

@@ -99,7 +99,7 @@ class GeneratedClient:
         return found
 
     def _model(self, schema: Schema, value: Any) -> Any:
-        """Returns the value as an instance of a generated class, which the client's methods take."""
+        """Returns the value as an instance of a generated class, as the client expects."""
         found = self._resolved(schema)
         for option in [*found.get("anyOf", []), *found.get("oneOf", [])]:
             if validator_of(option, wire=self._wire).is_valid(value):

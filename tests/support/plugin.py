@@ -4,8 +4,8 @@ The server is a private PostgreSQL in a temporary directory. A process of its ow
 with pytest, however pytest ends. `PG=system` takes the machine's programs instead of the wheel's;
 CODERAPI_TEST_DATABASE_URL names a server to use instead.
 
-With `--at TIME` the run begins at that time: pytest starts again under libfaketime, and so do
-its workers, PostgreSQL, and the programs that tests start. Clocks that only measure go on as ever.
+With `--at TIME` the run begins at that time: pytest starts again with `clock.c` preloaded, which
+its workers, PostgreSQL and the programs that tests start inherit.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
 SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
 FOREIGN = re.compile(r"CODER_|CODERAPI_|CACHE_URL|DATABASE_URL|PG[A-Z]")
 ROOT = Path(__file__).resolve().parents[2]
+SHIFT = "TESTS_CLOCK_SHIFT"
 # PostgreSQL starts without the caller's environment, so it needs the clock's part of it.
-account.ENVIRONMENT.update(
-    (name, text) for name, text in os.environ.items() if "FAKE" in name or name == "LD_PRELOAD"
-)
+if SHIFT in os.environ:
+    account.ENVIRONMENT |= {name: os.environ[name] for name in ("LD_PRELOAD", SHIFT)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--at",
         type=datetime.fromisoformat,
         metavar="TIME",
-        help="begin at this time, such as 2026-12-31T23:59:30Z; needs the program faketime",
+        help="begin at this time, such as 2026-12-31T23:59:30Z; needs a C compiler",
     )
 
 
@@ -53,8 +53,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     # The workers of pytest-xdist inherit the environment, and with it the server and the clock.
     if "PYTEST_XDIST_WORKER" not in os.environ:
         at = early_config.known_args_namespace.at
-        if at is not None and "FAKETIME" not in os.environ:
+        if at is not None and SHIFT not in os.environ:
             _start_again(at)
+        if at is not None:
+            preloaded = Path(os.environ["LD_PRELOAD"]).parent
+            early_config.add_cleanup(lambda: shutil.rmtree(preloaded))
         url = os.environ.get(NAMED_SERVER) or _throw_away_server(early_config)
         for name in filter(FOREIGN.match, list(os.environ)):
             del os.environ[name]
@@ -66,14 +69,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def _start_again(at: datetime) -> None:
     """Replaces this process by one with the same arguments and another clock."""
-    program = shutil.which("faketime")
-    if not program:
-        raise pytest.UsageError("--at needs the program faketime (Debian: apt install faketime).")
+    compiler = shutil.which("cc")
+    if not compiler:
+        raise pytest.UsageError("--at needs a C compiler, and there is no program `cc`.")
+    # PostgreSQL's account reads the library, too.
+    directory = Path(tempfile.mkdtemp(prefix="coderapi-tests-clock-"))
+    directory.chmod(0o755)
+    library = directory / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     shift = round(at.timestamp() - datetime.now(UTC).timestamp())
-    switches = ["-m", "--exclude-monotonic", "--disable-shm", "-f", f"{shift:+}s"]
-    # With shifted times of files, Python would take every compiled module for an old one.
-    os.environ["NO_FAKE_STAT"] = "1"
-    os.execv(program, [program, *switches, sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    os.environ |= {"LD_PRELOAD": str(library), SHIFT: str(shift)}
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def pytest_terminal_summary(
