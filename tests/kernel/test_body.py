@@ -1,4 +1,4 @@
-"""Bodies of requests: counted, capped, in time, and none of them holds up anybody else."""
+"""Bodies of requests: their size, their deadline, and how few of them a process reads at a time."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ READERS = readers(4)
 
 
 def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
-    """The status and body of the answer of an application that echoes, behind `bounded`."""
-    said: list[str] = []
+    """Returns the status and body of the answer of an application that echoes, behind `bounded`."""
+    statuses: list[str] = []
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return [environ["wsgi.input"].read()]
 
     app = bounded(echo, readers=READERS, caps={"/": cap}, address_of=lambda _: "", headers=dict)
-    answer = app({"PATH_INFO": "/", **environ}, lambda status, _headers: said.append(status))  # type: ignore[arg-type]
-    return int(said[0][:3]), b"".join(answer)
+    answer = app({"PATH_INFO": "/", **environ}, lambda status, _headers: statuses.append(status))  # type: ignore[arg-type]
+    return int(statuses[0][:3]), b"".join(answer)
 
 
 # --- Against a stream in memory ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "//", "///"])
-def test_cap_of_a_path_holds_however_its_slashes_are_repeated(path: str) -> None:
+def test_repeated_slashes_do_not_avoid_the_cap_of_a_path(path: str) -> None:
     environ = {"PATH_INFO": path, "CONTENT_LENGTH": str(CAP + 1)}
-
     status, _ = ask_app({**environ, "wsgi.input": io.BytesIO(b"x" * (CAP + 1))})
-
     assert status == 413
 
 
 @given(body=st.binary(min_size=1, max_size=200_000), chunked=st.booleans())
-def test_a_body_comes_as_it_was_sent(body: bytes, chunked: bool) -> None:
-    said = {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
-    environ = {**said, "wsgi.input": io.BytesIO(body)}
+def test_body_is_not_changed(body: bytes, chunked: bool) -> None:
+    framing = (
+        {"HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {"CONTENT_LENGTH": str(len(body))}
+    )
+    environ = {**framing, "wsgi.input": io.BytesIO(body)}
     assert ask_app(environ, cap=200_000) == (200, body)
 
 
@@ -74,8 +74,7 @@ def test_a_body_comes_as_it_was_sent(body: bytes, chunked: bool) -> None:
         ("5", 400),
     ],
 )
-def test_a_length_that_cannot_be_right_is_refused(length: str, status: int) -> None:
-    """The stream has three bytes."""
+def test_wrong_length_is_refused(length: str, status: int) -> None:
     environ = {"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abc")}
     assert ask_app(environ)[0] == status
 
@@ -89,7 +88,7 @@ def test_a_length_that_cannot_be_right_is_refused(length: str, status: int) -> N
         ({"HTTP_TRANSFER_ENCODING": "chunked"}, CAP + 1),
     ],
 )
-def test_what_is_refused_is_read_only_when_it_comes_anyway(
+def test_refused_body_is_read_only_if_the_client_sends_it_anyway(
     environ: dict[str, Any], read: int
 ) -> None:
     stream = io.BytesIO(b"x" * (CAP + 1))
@@ -98,12 +97,12 @@ def test_what_is_refused_is_read_only_when_it_comes_anyway(
 
 
 @pytest.mark.parametrize("size", [CAP - 1, CAP])
-def test_a_chunked_body_may_be_as_large_as_the_cap(size: int) -> None:
+def test_chunked_body_may_be_as_large_as_the_cap(size: int) -> None:
     environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"x" * size)}
     assert ask_app(environ) == (200, b"x" * size)
 
 
-def test_a_body_that_takes_too_long_is_given_up_when_a_piece_has_come() -> None:
+def test_body_after_its_deadline_is_408() -> None:
     with pytest.raises(APIError, match="in time") as caught:
         receive(io.BytesIO(b"abc"), 3, cap=CAP, deadline=time.monotonic() - 1)
     assert caught.value.status == 408
@@ -114,7 +113,7 @@ def test_a_body_that_takes_too_long_is_given_up_when_a_piece_has_come() -> None:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of the server of `tests.support.body_server`."""
+    """Starts `tests.support.body_server`, and yields its port."""
     port = free_port()
     with ExitStack() as running:
         process = subprocess.Popen(
@@ -149,7 +148,7 @@ def text(response: Any) -> str:
 
 
 def stall(port: int, *, client: str = "slow", path: str = "/") -> socket:
-    """A connection whose request announces more than it sends."""
+    """Opens a connection with a request whose body never arrives whole."""
     connection = create_connection(("127.0.0.1", port), timeout=60)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Client: {client}\r\nContent-Length: 500\r\n\r\na"
     connection.sendall(head.encode())
@@ -168,7 +167,6 @@ def stalled(port: int, *clients: str, path: str = "/") -> Iterator[list[socket]]
 def test_every_kind_of_body_through_the_real_server(port: int) -> None:
     assert text(ask(port, b"hello")).endswith(" 5 hello")
     assert text(ask(port, iter([b"chu", b"nked"]), encode_chunked=True)).endswith(" 7 chunked")
-
     for too_large in (b"x" * (CAP + 1), iter([b"x" * 600] * 2), b"x" * 5_000_000):
         response = ask(port, too_large)
         assert response.status == 413
@@ -191,7 +189,7 @@ def test_an_address_with_slow_bodies_is_refused_and_others_are_not(port: int) ->
 
 
 def test_three_addresses_never_have_all_readers(port: int) -> None:
-    """At once, before any of their bodies counts as slow."""
+    # The limit holds before any of the bodies counts as slow.
     slow = [f"slow-{number % 3}" for number in range(3 * MAX_READERS)]
     with stalled(port, *slow) as connections:
         assert refusals(connections, 3 * MAX_READERS * 3 // 4) == {b"429"}
@@ -199,25 +197,25 @@ def test_three_addresses_never_have_all_readers(port: int) -> None:
 
 
 def test_threads_that_read_no_body_always_answer(port: int) -> None:
-    """Whatever the addresses; and when it lasts, another process comes in the place of this one."""
+    # After a while another process replaces this one.
     before = text(ask(port)).split()[0]
     with stalled(port, *(f"slow-{number}" for number in range(2 * MAX_READERS))) as connections:
         assert refusals(connections, MAX_READERS) == {b"503"}
         assert text(ask(port)).endswith(" None ")
-        assert text(wait_for(lambda: taken(port))).split()[0] != before
+        assert text(wait_for(lambda: accepted(port))).split()[0] != before
 
 
 def refusals(connections: list[socket], number: int) -> set[bytes]:
-    """The statuses of so many answers."""
+    """Waits for this number of answers, and returns their statuses."""
 
     def answered() -> list[socket]:
-        found = select(connections, [], [], 0)[0]
-        return found if len(found) >= number else []
+        readable = select(connections, [], [], 0)[0]
+        return readable if len(readable) >= number else []
 
     return {connection.recv(4096).split()[1] for connection in wait_for(answered)}
 
 
-def taken(port: int) -> HTTPResponse | None:
+def accepted(port: int) -> HTTPResponse | None:
     with suppress(OSError, HTTPException):
         answer = ask(port, b"hello")
         return answer if answer.status == 200 else None
@@ -247,12 +245,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("connections", [130, 600])
 def test_stalled_bodies_keep_nobody_from_a_document(server: Server, connections: int) -> None:
     with stalled(server.port, *["slow"] * connections, path="/api/v2/users/login"):
-        begun = time.monotonic()
-        found = {server.ask("/api/v2/buildinfo").status for _ in range(100)}
-        seconds = time.monotonic() - begun
-
-    assert found == {200}
-    assert seconds < 60
+        assert {server.ask("/api/v2/buildinfo").status for _ in range(100)} == {200}
 
 
 @needs_nginx
@@ -270,7 +263,7 @@ def test_stalled_bodies_do_not_pass_the_proxy(server: Server, tmp_path: Path) ->
         assert server.ask("/api/v2/users/login", method="POST", body=b"{}").status == 400
 
 
-def test_a_refused_body_is_answered_with_the_headers_of_all_answers(server: Server) -> None:
+def test_refusal_of_a_body_has_the_headers_of_all_answers(server: Server) -> None:
     always = {"x-coder-build-version", "x-coder-request-id", "x-content-type-options"}
     always |= {"strict-transport-security"}
     for body in (b"{}", b"x" * 5_000_000):

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: all notice a dead server soon, and a URL's own parameters go first."""
+"""Connections to PostgreSQL: they notice a dead server, and parameters in the URL win."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_every_connection_notices_a_dead_server(
         finally:
             connection.close()
 
-    # In a thread of its own, whose Django connection may leave the pool for good.
+    # In another thread, whose Django connection may leave the pool for good.
     with ThreadPoolExecutor(1) as thread:
         found = thread.submit(parameters).result()
     assert {name: str(value) for name, value in LIVENESS.items()}.items() <= found.items()
     assert found["application_name"].startswith("coderapi@")
 
 
-def test_parameters_of_the_url_go_first() -> None:
+def test_parameters_of_the_url_win() -> None:
     url = "postgresql://me:word@h1,h2/d?connect_timeout=7&target_session_attrs=read-write"
     made = databases(url, pool_size=9, idle="auto", workers=2)["default"]
     assert (made["HOST"], made["USER"], made["NAME"]) == ("h1,h2", "me", "d")
@@ -61,7 +61,7 @@ def test_parameters_of_the_url_go_first() -> None:
     assert (options["pool"]["min_size"], options["pool"]["max_size"]) == (1, 4)
 
 
-def test_url_that_is_none_is_refused_without_its_password() -> None:
+def test_error_of_a_malformed_url_hides_the_password() -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         databases("postgresql://me:hunter2@h:port:port/d?no", pool_size=9, idle="1", workers=1)
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Coder and this service behind one host name, in a real browser: neither breaks the other."""
+"""Coder and this service share a host name in a real browser, and neither breaks the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser, needs_nginx]
 
-# Longer than Django's own, which takes it for none and would set another.
+# Longer than Django's token, so that Django would replace it.
 CODERS_COOKIE = "JXm9hOUdZctWt0ZZGAy9xiS/gxMKYOThdxjjMUMUyn4="
 
 SEND = """
@@ -41,7 +41,7 @@ COOKIE = "return document.cookie.split('; ').find(c => c.startsWith('csrf_token=
 
 
 class Coder(BaseHTTPRequestHandler):
-    """Coder's dashboard as far as cookies go: a page that sets them, and a write that needs one."""
+    """Acts as Coder's dashboard: a page that sets cookies, and a write that needs one."""
 
     session_token = ""
 
@@ -55,10 +55,10 @@ class Coder(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:
-        proof = self.headers.get("X-CSRF-TOKEN") == CODERS_COOKIE
-        held = f"csrf_token={CODERS_COOKIE}" in self.headers.get("Cookie", "")
+        has_header = self.headers.get("X-CSRF-TOKEN") == CODERS_COOKIE
+        has_cookie = f"csrf_token={CODERS_COOKIE}" in self.headers.get("Cookie", "")
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200 if proof and held else 400)
+        self.send_response(200 if has_header and has_cookie else 400)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -77,7 +77,7 @@ def serving_coder(session_token: str) -> Iterator[int]:
 
 @contextmanager
 def one_host_name(directory: Path, *, coder: int, ours: str) -> Iterator[int]:
-    """nginx, which sends what this service answers to it and all else to Coder; its port."""
+    """Starts nginx, which sends /api/v2/ here and the rest to Coder. Yields its port."""
     port = free_port()
     scratch = "\n".join(
         f"{kind}_temp_path {directory}/{kind};"
@@ -145,20 +145,17 @@ def test_coders_writes_go_on_after_any_answer_of_ours(
     browser: Browser, method: str, path: str, status: int
 ) -> None:
     before = browser.run(COOKIE)
-
     assert browser.run(SEND, method, path) == status
     assert browser.run(COOKIE) == before
     assert browser.run(SEND, "POST", "/coders/write", before) == 200
 
 
 def test_another_sites_form_writes_nothing(browser: Browser, port: int, member: User) -> None:
-    """The browser takes the name localhost for another site, and sends a fresh cookie with it."""
+    # For the browser, localhost is another site. It sends a new cookie along all the same.
     keys = APIKey.objects.filter(user=member).count()
     target = f"http://127.0.0.1:{port}/api/v2/users/me/keys"
     browser.open(f"http://localhost:{port}/")
-
     browser.run(SUBMIT, target)
     wait_for(lambda: browser.address == target)
-
     assert "Another site sent this request" in browser.run("return document.body.innerText")
     assert APIKey.objects.filter(user=member).count() == keys

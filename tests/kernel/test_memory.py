@@ -98,11 +98,9 @@ def test_announcement_evicts_the_values_with_its_tag(argument: str, left: set[st
     memory.load("a", Source(tags=(("test", "x"),)).read)
     memory.load("b", Source(tags=(("test", "z"),)).read)
     memory.load("c", Source(tags=(("done", "1"),)).read)
-
     listener.announce("test", argument)
     listener.announce("done", "1")
     wait_for(lambda: memory.get("c") is None)
-
     assert {key for key in "ab" if memory.get(key)} == left
 
 

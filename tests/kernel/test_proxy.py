@@ -41,11 +41,11 @@ def proxy(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def tls_configuration() -> str:
-    """What the operator's guide says to write into docker/tls."""
+    """Returns the file that docs/operations.md tells operators to write into docker/tls."""
     guide = (PROJECT / "docs" / "operations.md").read_text()
-    found = re.search(r"```nginx\n# docker/tls/tls.conf\n(.*?)```", guide, re.DOTALL)
-    assert found
-    return found[1]
+    file = re.search(r"```nginx\n# docker/tls/tls.conf\n(.*?)```", guide, re.DOTALL)
+    assert file
+    return file[1]
 
 
 def answer_of(connection: HTTPConnection, path: str, **headers: str) -> HTTPResponse:
@@ -55,35 +55,37 @@ def answer_of(connection: HTTPConnection, path: str, **headers: str) -> HTTPResp
     return answer
 
 
-def test_proxy_passes_on_who_asks_and_believes_no_claim(proxy: Proxy) -> None:
-    def left(claimed: str, *, source: str) -> int:
+def test_proxy_forwards_the_address_of_the_client_and_not_a_claimed_one(proxy: Proxy) -> None:
+    def ask(claimed: str, source: str) -> tuple[int, int]:
         connection = HTTPConnection("127.0.0.1", proxy.http_port, source_address=(source, 0))
         with closing(connection):
-            answer = answer_of(connection, "/api/v2/buildinfo", X_Forwarded_For=claimed)
-        return int(answer.headers["X-Ratelimit-Remaining"])
+            headers = answer_of(connection, "/api/v2/buildinfo", X_Forwarded_For=claimed).headers
+        return int(headers["X-Ratelimit-Remaining"]), int(headers["X-Ratelimit-Reset"])
 
-    first = left("203.0.113.1", source="127.0.0.2")
+    def answers(attempt: int) -> list[int] | None:
+        hosts = (("203.0.113.1", 2), ("203.0.113.2", 2), ("203.0.113.2", 3))
+        pairs = [ask(claimed, f"127.0.{attempt}.{host}") for claimed, host in hosts]
+        # Try other addresses if the minute of the count ended in between.
+        return [count for count, _ in pairs] if len({reset for _, reset in pairs}) == 1 else None
 
-    assert left("203.0.113.2", source="127.0.0.2") == first - 1
-    assert left("203.0.113.2", source="127.0.0.3") == first
+    first, second, other = next(filter(None, map(answers, range(9))))
+    assert (second, other) == (first - 1, first)
 
 
-def test_proxy_logs_no_query_since_a_token_may_stand_in_it(proxy: Proxy) -> None:
+def test_proxy_does_not_log_queries_which_may_hold_tokens(proxy: Proxy) -> None:
     with closing(HTTPConnection("127.0.0.1", proxy.http_port)) as connection:
         answer_of(connection, "/api/v2/buildinfo?coder_session_token=marker")
-
     logged = wait_for(proxy.access_log.read_text)
     assert '"GET /api/v2/buildinfo" 200' in logged
     assert "marker" not in logged
 
 
-def test_service_answers_what_is_too_large_itself(proxy: Proxy) -> None:
+def test_proxy_leaves_the_refusal_of_large_bodies_to_the_service(proxy: Proxy) -> None:
     with closing(HTTPConnection("127.0.0.1", proxy.http_port)) as connection:
         body = b"0" * (8 * 1024**2 + 1)
         connection.request("POST", "/api/v2/deployment/stats/reports", body=body)
         answer = connection.getresponse()
         answer.read()
-
     assert answer.status == 413
     assert answer.headers["Content-Type"].startswith("application/json")
 
@@ -106,9 +108,9 @@ def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehear
         }
         connection.request("POST", "/admin/login/", body=urlencode(fields), headers=headers)
         answer = connection.getresponse()
-        said = answer.read()
+        body = answer.read()
 
-    assert answer.status == 302, said
+    assert answer.status == 302, body
 
 
 def first_owners_password(rehearsal: Rehearsal) -> str:
@@ -120,9 +122,7 @@ def test_health_check_of_the_proxy_passes(proxy: Proxy) -> None:
     if not shutil.which("wget"):
         pytest.skip("wget is not installed")
     argv = composition()["services"]["proxy"]["healthcheck"]["test"][1:]
-
     done = subprocess.run(
         [argument.replace("8080", str(proxy.http_port)) for argument in argv], check=False
     )
-
     assert done.returncode == 0

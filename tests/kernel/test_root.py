@@ -62,7 +62,6 @@ def test_other_origins_may_read_answers_only_if_the_option_allows_it(
     }
     answer = anonymous.get("/api/v2/buildinfo", headers=headers)
     assert "Access-Control-Allow-Origin" not in answer.headers
-
     settings.CORS_ALLOW_ALL_ORIGINS = True
     preflight = anonymous.options("/api/v2/deployment/ssh", headers=headers)
     answer = anonymous.get("/api/v2/buildinfo", headers=headers)
@@ -81,7 +80,7 @@ def test_complete_answer_is_closed_at_once_and_a_stream_by_the_server(
     )
     closed: list[bool] = []
     response._resource_closers.append(lambda: closed.append(True))  # type: ignore[attr-defined]
-    body: Any = complete(lambda *_: response)({}, lambda *_: lambda _: None)  # type: ignore[arg-type,return-value]
+    body: Any = complete(lambda *_: response)({}, lambda *_: lambda _: None)
     assert (isinstance(body, list), bool(closed)) == (not is_stream, not is_stream)
     assert list(body) == ([b"ok"] if pieces is None else pieces)
     if is_stream:

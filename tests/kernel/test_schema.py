@@ -1,4 +1,4 @@
-"""The OpenAPI documents: complete, current, named as the reference page names things."""
+"""The OpenAPI documents are complete and current, and use the names of the reference page."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ def test_page_heading_is_summary_and_operation_id(
     method: str, path: str, heading: str, component: str | None
 ) -> None:
     operation = document(Wire.DOCUMENTED)["paths"][path][method]
-
     assert operation["summary"] == heading
     assert operation["operationId"] == heading.lower().replace(" ", "-")
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -86,7 +85,6 @@ def test_page_heading_is_summary_and_operation_id(
 @both_wires
 def test_every_route_of_the_api_is_described(wire: Wire) -> None:
     served = {path for path in routes(get_resolver().url_patterns) if path.startswith(f"{API}/")}
-
     assert {path.removeprefix(API) for path in served} == set(document(wire)["paths"])
 
 
@@ -132,12 +130,11 @@ def test_every_error_has_the_one_shape(wire: Wire) -> None:
 @both_wires
 def test_operation_ids_are_unique(wire: Wire) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(wire)]
-
     assert len(ids) == len(set(ids))
 
 
 @both_wires
-def test_token_may_be_carried_in_each_way_unless_none_is_needed(wire: Wire) -> None:
+def test_operation_takes_a_token_in_each_way_unless_it_is_public(wire: Wire) -> None:
     schemes = document(wire)["components"]["securitySchemes"]
     carried = {
         (scheme["type"], scheme.get("in"), scheme.get("name")) for scheme in schemes.values()
@@ -159,7 +156,6 @@ def test_token_may_be_carried_in_each_way_unless_none_is_needed(wire: Wire) -> N
 
 def test_reports_need_no_token_in_the_coderd_wire_alone() -> None:
     asked = {wire: document(wire)["paths"]["/csp/reports"]["post"]["security"] for wire in Wire}
-
     assert {} in asked[Wire.CODERD]
     assert {} not in asked[Wire.DOCUMENTED]
 
@@ -178,7 +174,7 @@ def test_every_example_follows_its_schema(wire: Wire) -> None:
 
 
 def _listed(node: dict[str, Any]) -> list[Any]:
-    """The examples of a schema, which are a list, and of a body, which have names."""
+    """Returns the examples of a schema, which are a list, or of a body, which have names."""
     examples = node.get("examples", [])
     if isinstance(examples, list):
         return examples
@@ -207,15 +203,14 @@ def test_everything_is_described_in_sentences(wire: Wire) -> None:
 
 
 @both_wires
-def test_no_description_is_said_of_two_components(wire: Wire) -> None:
+def test_no_two_components_have_the_same_description(wire: Wire) -> None:
     schemas = openapi(wire)["components"]["schemas"]
     texts = [schema["description"] for schema in schemas.values()]
-
     assert [text for text in texts if texts.count(text) > 1] == []
 
 
 def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every object inside, with the keys that lead to it; examples are left out."""
+    """Yields each inner object with the path to it. Skips examples."""
     if isinstance(node, dict):
         yield path, node
     items = node.items() if isinstance(node, dict) else enumerate(node)
@@ -227,7 +222,6 @@ def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ..
 @both_wires
 def test_tags_are_defined(wire: Wire) -> None:
     defined = {tag["name"] for tag in openapi(wire)["tags"]}
-
     assert {tag for _, _, op in operations(wire) for tag in op["tags"]} == defined
 
 
@@ -239,7 +233,7 @@ def test_a_body_has_one_form_that_any_client_can_send(wire: Wire) -> None:
 
 
 @both_wires
-def test_what_is_old_is_marked(wire: Wire) -> None:
+def test_old_members_are_marked_as_deprecated(wire: Wire) -> None:
     schemas = document(wire)["components"]["schemas"]
 
     def old(name: str) -> set[str]:
@@ -255,11 +249,10 @@ def test_document_is_valid_openapi(wire: Wire) -> None:
 
 
 @both_wires
-def test_document_is_made_without_a_warning(wire: Wire) -> None:
+def test_document_is_generated_without_a_warning(wire: Wire) -> None:
     reset_generator_stats()
     openapi(wire)
-
-    assert not GENERATOR_STATS, "drf-spectacular says on stderr what it misses"
+    assert not GENERATOR_STATS, "see the warnings of drf-spectacular on stderr"
 
 
 @both_wires
@@ -282,7 +275,7 @@ def test_values_differ_between_the_wires() -> None:
     assert leaf(Wire.CODERD, "access_url")["type"] == "string"
 
 
-def test_committed_documents_are_what_the_code_makes() -> None:
+def test_committed_documents_are_current() -> None:
     assert list(generated.differences(settings.BASE_DIR)) == []
 
 
@@ -292,10 +285,8 @@ def test_check_fails_and_shows_the_difference(
     call_command("make_documents", str(tmp_path))
     changed = tmp_path / "docs" / "openapi.yml"
     changed.write_text(changed.read_text().replace("summary: Build info", "summary: Old"))
-
     with pytest.raises(CommandError, match="make docs"):
         call_command("make_documents", str(tmp_path), "--check")
-
     assert "-      summary: Old" in capsys.readouterr().out
 
 
@@ -314,7 +305,7 @@ def test_swagger_shows_the_document_under_a_strict_policy(
     assert re.findall(r"<script(?! src=)", page.content.decode()) == []
     for source in re.findall(r'(?:src|href)="([^"]+)"', page.content.decode()):
         assert source.startswith("/"), "every file is our own"
-        # The server of the test began without Swagger, and serves none of its files.
+        # The settings of the test's server exclude Swagger's files, so it does not serve them.
         static = source.removeprefix(settings.STATIC_URL)
         if static != source:
             assert finders.find(static), source
@@ -328,7 +319,5 @@ def test_swagger_serves_the_document_of_the_wire(
     wire: Wire, settings: Any, anonymous: APIClient
 ) -> None:
     settings.SWAGGER_ENABLE = True
-
     answer = anonymous.get("/swagger/openapi.json", headers={"Coder-Wire": wire.value})
-
     assert answer.json()["paths"] == openapi(wire)["paths"]

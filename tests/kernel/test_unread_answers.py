@@ -1,4 +1,4 @@
-"""Clients that ask for much and do not read it: they keep threads from nobody else."""
+"""Clients that do not read large answers take no threads from other clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from django.urls import reverse
 from audit.models import Entry
 from kernel.db.pages import in_pages
 from kernel.http.streaming import StreamedResponse
-from tests.coderapi.test_page_samples import token_in
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
@@ -32,7 +31,7 @@ from users.models import User
 
 SIDECAR = "/static/drf_spectacular_sidecar"
 BUNDLE = f"{SIDECAR}/swagger-ui-dist/swagger-ui-bundle.js"
-# The fewest that there may be.
+# The least that the setting allows.
 THREADS = 16
 
 
@@ -55,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def ask(server: Server, path: str, token: str = "", *, times: int = 1) -> socket:
-    """Sends a request, so many times, from a client that has room for little of an answer."""
+    """Sends a request `times` times, from a client with a small receive buffer."""
     client = socket()
     client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
     client.settimeout(30)
@@ -71,7 +70,7 @@ def all_answered(clients: list[socket]) -> bool:
 
 def test_unread_static_files_take_no_thread(server: Server) -> None:
     with ExitStack() as attack:
-        # The operating system takes some megabytes for a client that does not read.
+        # The operating system buffers some megabytes for a client that does not read.
         asked = (ask(server, BUNDLE, times=6) for _ in range(3 * THREADS))
         clients = [attack.enter_context(closing(client)) for client in asked]
         wait_for(lambda: all_answered(clients))
@@ -103,10 +102,10 @@ def test_files_that_no_page_asks_for_are_not_served(server: Server, path: str) -
 
 
 def test_unread_lists_of_one_caller_take_few_threads(server: Server) -> None:
-    token = token_in(server.log.parent / "first-owner.txt")
+    token = server.owner_token
     with ExitStack() as attack:
         clients = []
-        # In turn: what is tried is not how many the database serves at once.
+        # One after another, so that the database serves each at once.
         for _ in range(2 * THREADS):
             clients.append(attack.enter_context(closing(ask(server, TOKENS, token))))
             wait_for(lambda: all_answered(clients[-1:]))
@@ -157,7 +156,7 @@ def test_list_goes_on_when_all_connections_were_busy_for_a_while(member: Any) ->
     for worker in workers:
         worker.start()
     assert all(holds.wait(10) for holds in busy)
-    # Longer than anybody waits for a connection.
+    # Longer than any request waits for a connection.
     threading.Timer(3, free.set).start()
     rest = [row for page in pages for row in page]
     assert free.is_set()
