@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -19,13 +18,14 @@ from django.db.models.functions import Cast
 from csp.export import rows_in_pages
 from csp.models import Group, Report
 from csp.scrubbing.coder_addresses import PAGES
-from csp.scrubbing.masking import MASK, MAX_ESCAPED, holds_secret, names_a_secret
+from csp.scrubbing.encodings import decoded
+from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
 
 _QUERY = re.compile(r"[?#]")
 _USERINFO = re.compile(r"""//[^/\s"'`<>();,@]+@""")
 _PASSWORD = re.compile(r"""(?<![^/\s"'`<>();,])[^/\s"'`<>();,:@]++:[^/\s"'`<>();,@]++@[\w\[]""")
 _PERSON = re.compile(r"/@(?!\{user\})\w|(?:^|[/\s])@\{user\}/(?!\{workspace\})\w")
-_USER_ROUTE = re.compile(r"/users/(?!\{user\})([\w-]+)")
+_USER_ROUTE = re.compile(r"(?i)[/\\](?:users|home)[/\\](?!\{user\})([\w-]+)")
 _HOST = re.compile(r"(?:(?<![\w/:{}.-])|(?<=//))([\w{}-]++)\.[\w{]")
 _PREFIXED = re.compile(
     r"\b(?:cik_[A-Za-z0-9]{10}|eyJ[A-Za-z0-9_-]{8}|(?:gh[opusr]_|glpat-|AKIA)[A-Za-z0-9_-]{12})"
@@ -33,7 +33,7 @@ _PREFIXED = re.compile(
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22,}")
 _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
 # A text of a JSON document, and the colon after it where it is the name of a member.
-_JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
+_JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,10 @@ def _is_private(column: str, text: str) -> bool:
 
 def holds_private(text: str) -> bool:
     """Tells if a query, credentials, somebody's name in an address, or a token is left in it."""
-    plain = _plain(text)
+    plain = unquote(text)
     return (
-        plain is None
+        # Scrubbing leaves no escape in which a mark or a letter could hide.
+        decoded(text) != text
         or any(rule.search(plain) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON, _PERSONAL))
         or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(plain))
         or any(_is_named_host(found[1]) for found in _HOST.finditer(text))
@@ -78,15 +79,6 @@ def holds_private(text: str) -> bool:
         or _PREFIXED.search(text) is not None
         or holds_secret(text)
     )
-
-
-def _plain(text: str) -> str | None:
-    """Returns the text without escapes and full-width marks; None if they never end."""
-    for _ in range(MAX_ESCAPED + 1):
-        before, text = text, unicodedata.normalize("NFKC", unquote(text))
-        if text == before:
-            return text
-    return None
 
 
 def holds_private_member(document: str) -> bool:

@@ -61,7 +61,8 @@ def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
         return _template_placeholder(before, segments, index)
     if before in ("members", "workspace") and index > 2:
         return _NAMES_BEHIND.get((segments[index - 3], before), "")
-    return "{user}" if before == "users" else ""
+    # Home directories too: `/Users/alice` and `/home/alice`.
+    return "{user}" if before.lower() in ("users", "home") else ""
 
 
 def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from csp.parsing.formats import MAX_POLICY, shortened
-from csp.scrubbing.masking import MASK, masked, names_a_secret, plain_marks, remembered
+from csp.scrubbing.encodings import decoded
+from csp.scrubbing.masking import MASK, masked, names_a_secret, remembered, until_stable
 from csp.scrubbing.uris import private_address
 
 # A query ends at a quote or a blank: servers do not agree on what else separates parameters.
@@ -15,6 +16,7 @@ _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscr
 # In a policy, a semicolon or a comma ends whatever stands before it.
 _POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
 _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
+_MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
 _FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
 _NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
 _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
@@ -31,6 +33,12 @@ def directive_word(text: str) -> str:
 @remembered(512)
 def scrubbed_text(text: str) -> str:
     """Cuts query, fragment, credentials, tokens and names out of each address in the text."""
+    # Nonces differ in every report: without them, most texts need only one round.
+    return _scrubbed_text(_without_nonces(text))
+
+
+@until_stable
+def _scrubbed_text(text: str) -> str:
     bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
     return masked(shortened(bare, MAX_POLICY))
 
@@ -38,12 +46,17 @@ def scrubbed_text(text: str) -> str:
 @remembered(256)
 def scrubbed_policy(policy: str) -> str:
     """Keeps directives' names, and sources without anything private; cuts nonces."""
+    return _scrubbed_policy(_without_nonces(policy))
+
+
+@until_stable
+def _scrubbed_policy(policy: str) -> str:
     bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
     return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))
 
 
 def _without_nonces(text: str) -> str:
-    return _NONCE.sub("'nonce-{nonce}'", plain_marks(text))
+    return _NONCE.sub("'nonce-{nonce}'", decoded(text))
 
 
 def _known_directives(text: str) -> str:
@@ -63,7 +76,7 @@ def _private_run(found: re.Match[str]) -> str:
     run = found[0]
     if ":" in run and (scheme := _OPAQUE.match(run)):
         return scheme[0]
-    if not any(mark in run for mark in ("/", "@", "--", "%2")):
+    if not _MAY_BE_PRIVATE.search(run):
         return run
     # As JSON and scripts may write it.
     run = run.replace("\\/", "/")

@@ -36,16 +36,16 @@ def scrubbed(violation: Violation) -> Violation:
     """
     return replace(
         violation,
-        document_uri=scrubbed_uri(violation.document_uri)[:MAX_URI],
-        blocked_uri=scrubbed_uri(violation.blocked_uri)[:MAX_URI],
-        source_file=scrubbed_uri(violation.source_file)[:MAX_URI],
-        referrer=origin_of(violation.referrer)[:MAX_URI],
-        original_policy=scrubbed_policy(violation.original_policy)[:MAX_POLICY],
-        violated_directive=scrubbed_policy(violation.violated_directive)[:MAX_URI],
+        document_uri=shortened(scrubbed_uri(violation.document_uri), MAX_URI),
+        blocked_uri=shortened(scrubbed_uri(violation.blocked_uri), MAX_URI),
+        source_file=shortened(scrubbed_uri(violation.source_file), MAX_URI),
+        referrer=shortened(origin_of(violation.referrer), MAX_URI),
+        original_policy=shortened(scrubbed_policy(violation.original_policy), MAX_POLICY),
+        violated_directive=shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
         effective_directive=directive_word(violation.effective_directive),
         disposition=violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
-        sample=scrubbed_text(violation.sample)[:MAX_SAMPLE],
-        user_agent=scrubbed_text(violation.user_agent)[:MAX_SAMPLE],
+        sample=shortened(scrubbed_text(violation.sample), MAX_SAMPLE),
+        user_agent=shortened(scrubbed_text(violation.user_agent), MAX_SAMPLE),
         extra=scrubbed_extra(violation.extra),
     )
 
@@ -72,7 +72,7 @@ def _is_bounded(value: Any) -> bool:
 
 
 def _scrubbed_member(name: str, value: Any) -> dict[str, Any]:
-    clean = scrubbed_text(shortened(name, MAX_NAME))[:MAX_NAME]
+    clean = shortened(scrubbed_text(shortened(name, MAX_NAME)), MAX_NAME)
     is_secret = value is not None and names_a_secret(f"{clean} {name}")
     return {clean: MASK if is_secret else _scrubbed_value(value)}
 

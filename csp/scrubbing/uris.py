@@ -8,7 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from csp.parsing.formats import MAX_URI, shortened
 from csp.scrubbing.coder_addresses import private_host, private_segments
-from csp.scrubbing.masking import masked, plain_marks, remembered
+from csp.scrubbing.encodings import decoded
+from csp.scrubbing.masking import masked, remembered, until_stable
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -21,7 +22,11 @@ _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
 # Parameters of a path begin with a semicolon. An address in an address has its own marks encoded.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
 # Most paths hold nothing of the kind, and are not taken apart.
-_PRIVATE = re.compile(r"@|//|--|(?:^|/)(?:users|members|templates)/")
+_PRIVATE = re.compile(r"@|//|--|(?i:(?:^|/)(?:users|home|members|templates)/)")
+# On Windows a home directory is behind backslashes.
+_BACKSLASHES = re.compile(r"\\+")
+_HOME_DIRECTORY = re.compile(r"(?i)[/\\](?:users|home)[/\\]")
+_ESCAPED_SLASH = re.compile(r"(?i)%(?:2f|5c)")
 _CREDENTIALS = re.compile(r"//[^/]+@")
 _BLANK = re.compile(r"\s")
 
@@ -53,13 +58,14 @@ def host_of(parts: SplitResult) -> str:
 
 
 @remembered(2048)
+@until_stable
 def scrubbed_uri(uri: str) -> str:
     """Cuts query, fragment, credentials, tokens and names out of the address.
 
     It ends at the first mark of a query, a fragment or a parameter, whatever follows. Of other
     schemes than the web's only the host stays, and only of an extension, whose id it is.
     """
-    uri = plain_marks(uri)
+    uri = decoded(uri)
     parts = split_web(uri)
     if parts is not None:
         return f"{parts.scheme}://{masked(host_of(parts))}{_scrubbed_path(parts.path)}"
@@ -92,12 +98,13 @@ def page_of(uri: str) -> str:
 def private_address(text: str) -> str:
     """Cuts credentials and names of people out of a path, an address, or a text with one.
 
-    Its marks are plain ones (`plain_marks`).
+    Its marks are plain ones (`decoded`).
     """
-    if "%2" in text:
-        # An address within an address; for the names in it, its slashes count as much. A password
-        # may hold one, too.
-        text = _CREDENTIALS.sub("//", text).replace("%2F", "/").replace("%2f", "/")
+    if _ESCAPED_SLASH.search(text):
+        # An address within an address: names follow its slashes too. A password may hold one.
+        text = _ESCAPED_SLASH.sub("/", _CREDENTIALS.sub("//", text))
+    if "\\" in text and _HOME_DIRECTORY.search(text):
+        text = _BACKSLASHES.sub("/", text)
     if not _PRIVATE.search(text):
         return text
     bare: list[str] = []
