@@ -8,7 +8,7 @@ import django.db.models.functions.datetime
 import uuid
 from django.db import migrations, models
 
-from csp.noise.shipped import ship
+from csp.noise.built_in import add_built_in
 
 # Django makes no partitioned tables, so this one takes the place of the table that it has made. A
 # unique key must hold the column that partitions, so `id` alone is only Django's key. The
@@ -91,7 +91,7 @@ BEGIN
         SELECT *, date_trunc('hour', received_at, 'UTC') AS hour
         FROM ROWS FROM (json_to_recordset(new_reports) AS (
             received_at timestamptz, occurred_at timestamptz, group_id uuid, rule_id bigint,
-            shape text, document_uri text, referrer text, blocked_uri text,
+            format text, document_uri text, referrer text, blocked_uri text,
             effective_directive text, violated_directive text, original_policy text,
             disposition text, status_code integer, sample text, source_file text,
             line_number integer, column_number integer, browser text, user_agent text, client text,
@@ -129,11 +129,11 @@ BEGIN
                 THEN excluded.last_version ELSE held.last_version END
     )
     INSERT INTO csp_report (
-        received_at, occurred_at, group_id, rule_id, shape, document_uri, referrer, blocked_uri,
+        received_at, occurred_at, group_id, rule_id, format, document_uri, referrer, blocked_uri,
         effective_directive, violated_directive, original_policy, disposition, status_code, sample,
         source_file, line_number, column_number, browser, user_agent, client, coder_version, extra,
         weight)
-    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), shape, document_uri, referrer,
+    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), format, document_uri, referrer,
         blocked_uri, effective_directive, violated_directive, original_policy, disposition,
         status_code, sample, source_file, line_number, column_number, browser, user_agent,
         decode(client, 'hex'), coder_version, extra, csp_weight(place)
@@ -180,7 +180,7 @@ $$
 
 
 def add_rules(apps, schema_editor):
-    ship(apps.get_model("csp", "NoiseRule"))
+    add_built_in(apps.get_model("csp", "NoiseRule"))
 
 
 class Migration(migrations.Migration):
@@ -211,9 +211,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
                 ('key', models.CharField(editable=False, max_length=64, unique=True)),
-                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='Comma-separated origins such as https://coder.example.com.')),
+                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='Comma-separated origins, such as https://coder.example.com.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('retired_at', models.DateTimeField(blank=True, help_text='From then on it is answered with 410, which tells browsers to stop.', null=True)),
+                ('retired_at', models.DateTimeField(blank=True, help_text='From this time on, the answer is 410, which makes browsers stop reporting.', null=True)),
             ],
             options={
                 'ordering': ['name'],
@@ -224,21 +224,22 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('directive', models.CharField(blank=True, max_length=64)),
-                ('blocked', models.CharField(blank=True, max_length=255)),
-                ('document', models.CharField(blank=True, max_length=1024)),
+                ('blocked', models.CharField(blank=True, max_length=255, verbose_name='blocked source')),
+                ('document', models.CharField(blank=True, max_length=1024, verbose_name='page')),
                 ('disposition', models.CharField(blank=True, max_length=16)),
                 ('first_seen', models.DateTimeField()),
                 ('last_seen', models.DateTimeField()),
-                ('count', models.BigIntegerField(default=0)),
-                ('noise_count', models.BigIntegerField(default=0)),
+                ('count', models.BigIntegerField(default=0, verbose_name='reports')),
+                ('noise_count', models.BigIntegerField(default=0, verbose_name='reports marked as noise')),
                 ('pages', models.BigIntegerField(default=0)),
                 ('browsers', models.BigIntegerField(default=0)),
                 ('days', models.BigIntegerField(default=0)),
-                ('client_days', models.BigIntegerField(default=0)),
-                ('first_version', models.CharField(blank=True, max_length=64)),
-                ('last_version', models.CharField(blank=True, max_length=64)),
+                ('client_days', models.BigIntegerField(default=0, verbose_name='clients per day')),
+                ('first_version', models.CharField(blank=True, max_length=64, verbose_name='first Coder version')),
+                ('last_version', models.CharField(blank=True, max_length=64, verbose_name='last Coder version')),
             ],
             options={
+                'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
                 'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('noise_count__gte', 0), ('noise_count__lte', models.F('count'))), name='csp_group_noise_within_count')],
@@ -258,17 +259,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='NewGroups',
+            fields=[
+                ('pk', models.CompositePrimaryKey('caller', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('caller', models.BinaryField(max_length=16)),
+                ('hour', models.DateTimeField()),
+                ('count', models.BigIntegerField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='NoiseRule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.SlugField(max_length=64, unique=True)),
                 ('category', models.CharField(max_length=64)),
-                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='Scheme, host and path are those of the blocked address or of the source file.', max_length=16)),
-                ('pattern', models.CharField(help_text="A scheme, such as moz-extension; a host, or *.host for it and all below it; a path's start, on every host or behind one; a part of the user agent.", max_length=255)),
+                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='Scheme, host and path of the blocked address or of the source file.', max_length=16)),
+                ('pattern', models.CharField(help_text='A scheme, such as moz-extension. A host, or *.host for it and its subdomains. The start of a path, such as /inject/ or foo.example/inject/. A part of the user agent.', max_length=255)),
                 ('reason', models.TextField()),
-                ('source', models.CharField(blank=True, help_text='Where this is known from.', max_length=255)),
+                ('source', models.CharField(blank=True, help_text='A page that documents this.', max_length=255)),
                 ('enabled', models.BooleanField(default=True)),
-                ('shipped', models.BooleanField(default=False, editable=False)),
+                ('built_in', models.BooleanField(default=False, editable=False, verbose_name='built-in')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
             ],
@@ -293,7 +303,7 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField()),
                 ('occurred_at', models.DateTimeField()),
                 ('rule_id', models.BigIntegerField(null=True)),
-                ('shape', models.CharField(max_length=16)),
+                ('format', models.CharField(max_length=16)),
                 ('document_uri', models.TextField(blank=True, verbose_name='document URI')),
                 ('referrer', models.TextField(blank=True)),
                 ('blocked_uri', models.TextField(blank=True, verbose_name='blocked URI')),

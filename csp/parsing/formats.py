@@ -1,6 +1,6 @@
 """Reads the forms in which browsers report: each report becomes one `Violation`, or is counted.
 
-Four shapes are told apart: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and
+Four formats are told apart: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and
 WebKit's two single objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are
 not looked at.
 """
@@ -26,10 +26,10 @@ VIOLATION_TYPE = "csp-violation"
 _WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 
 
-class Shape(StrEnum):
-    LEGACY = "legacy"
+class Format(StrEnum):
+    REPORT_URI = "report-uri"
     REPORTING_API = "reporting-api"
-    WEBKIT_LEGACY = "webkit-legacy"
+    WEBKIT_REPORT_URI = "webkit-report-uri"
     WEBKIT = "webkit"
 
 
@@ -40,7 +40,7 @@ class Violation:
     `extra` has what no browser is known to send, in the report or beside it.
     """
 
-    shape: Shape
+    format: Format
     document_uri: str = ""
     referrer: str = ""
     blocked_uri: str = ""
@@ -82,7 +82,7 @@ def parse(value: Any) -> Parsed:
         )
     parsed = Parsed()
     for item in value:
-        _add(parsed, item, Shape.REPORTING_API)
+        _add(parsed, item, Format.REPORTING_API)
     if not parsed.violations and not parsed.other:
         raise invalid(Validation("[]", "must hold at least one report"))
     return parsed
@@ -94,19 +94,19 @@ def _single(value: Any) -> Parsed:
     if "body" not in value and not isinstance(value.get("csp-report"), dict):
         raise invalid(Validation("csp-report", "must be an object"))
     parsed = Parsed()
-    _add(parsed, value, Shape.WEBKIT)
+    _add(parsed, value, Format.WEBKIT)
     if parsed.invalid:
         raise invalid(Validation("body", "must be an object"))
     return parsed
 
 
-def _add(parsed: Parsed, item: Any, modern: Shape) -> None:
-    """Takes one item into account. `modern` is the shape that an object with a `body` has here."""
+def _add(parsed: Parsed, item: Any, modern: Format) -> None:
+    """Takes one item into account. `modern` is the format that an object with a `body` has here."""
     if not isinstance(item, dict):
         parsed.invalid += 1
     elif isinstance(item.get("csp-report"), dict):
-        shape = Shape.WEBKIT_LEGACY if "type" in item else Shape.LEGACY
-        parsed.violations.append(_violation(item["csp-report"], item, shape))
+        format = Format.WEBKIT_REPORT_URI if "type" in item else Format.REPORT_URI
+        parsed.violations.append(_violation(item["csp-report"], item, format))
     elif _is_of_other_type(item):
         parsed.other += 1
     elif not isinstance(item.get("body"), dict):
@@ -148,7 +148,7 @@ _KNOWN_BESIDE = frozenset(
 )
 
 
-def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
+def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
     members: dict[str, Any] = {
         ours: shortened(_text(body, names), most) for ours, (most, names) in _TEXTS.items()
     }
@@ -157,7 +157,7 @@ def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shap
         _text(envelope, ("url",)), MAX_URI
     )
     return Violation(
-        shape=shape,
+        format=format,
         user_agent=shortened(_text(envelope, ("user_agent",)), MAX_SAMPLE),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
         extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),

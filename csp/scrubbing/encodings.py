@@ -1,7 +1,7 @@
 r"""Decodes escapes, so that each rule has to know only one spelling of a mark or a letter.
 
-A question mark may come as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;` or full-width. All of
-these become `%3F`. Letters, digits and the marks in `_PLAIN` become themselves.
+A question mark may come as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;` or full-width.
+All of these become `%3F`. Letters, digits and the marks in `_PLAIN` become themselves.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import page_of
-from csp.writing.grouping import browser_of, group_key
+from csp.writing.grouping import browser_of, group_columns, group_key
 from kernel.memory import Memory, Remembered
 
 # Browsers keep a report for two days at most; a greater age is a mistake or a lie.
@@ -54,6 +54,7 @@ class Entry:
     """One report as it is written: all of its columns but for the rule, and its group's texts."""
 
     received_at: datetime
+    caller: bytes
     facts: Facts
     reach: tuple[Member, ...]
     row: dict[str, Any]
@@ -70,10 +71,7 @@ def prepare(raw: Violation) -> Prepared:
         age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
         columns={
             **{name: getattr(violation, name) for name in COLUMNS},
-            "group_directive": group.directive,
-            "group_blocked": group.blocked,
-            "group_document": group.document,
-            "group_disposition": group.disposition,
+            **group_columns(group),
         },
     )
 
@@ -84,23 +82,33 @@ def entries_of(
     address: str,
     user_agent: str,
     now: datetime,
+    caller: str = "",
     coder_version: str | None = None,
 ) -> list[Entry]:
-    """Makes the entries of reports that came together, of today's version where none is given."""
+    """Makes the entries of reports that came together.
+
+    `caller` is the ingest key, user or address whose new groups are limited, or "" for no limit.
+    Without a version, the entries have the current one.
+    """
     version = settings.CODER_VERSION if coder_version is None else coder_version
-    client = client_of(address, now.date())
+    day = now.date()
+    client = client_of(address, day)
+    hashed = client_hash(caller, key_of(day)) if caller else b""
     return [
-        _entry(report, client=client, header=user_agent, now=now, version=version[:MAX_WORD])
+        _entry(report, client, hashed, header=user_agent, now=now, version=version[:MAX_WORD])
         for report in reports
     ]
 
 
-def _entry(report: Prepared, *, client: bytes, header: str, now: datetime, version: str) -> Entry:
+def _entry(
+    report: Prepared, client: bytes, caller: bytes, *, header: str, now: datetime, version: str
+) -> Entry:
     group_id, columns = report.group_id, report.columns
     agent = report.user_agent or _agent(header)
     browser = browser_of(agent)
     return Entry(
         received_at=now,
+        caller=caller,
         facts=Facts(columns["blocked_uri"], columns["source_file"], columns["document_uri"], agent),
         reach=_reach(settings.SECRET_KEY, group_id, report.page, browser, now.date(), client),
         row={

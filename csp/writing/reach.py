@@ -37,8 +37,8 @@ ORDER BY member OFFSET %s LIMIT 1
 _TRIM = "DELETE FROM csp_reachmember WHERE group_id = %s AND kind = %s AND member > %s"
 
 
-def shown(reached: int) -> str:
-    """Writes the number for people: an estimate says so."""
+def humanized(reached: int) -> str:
+    """Returns the number as text. An estimate is marked with "about"."""
     return f"about {reached:,}" if reached > EXACT else f"{reached:,}"
 
 

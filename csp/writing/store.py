@@ -20,6 +20,7 @@ from csp import metrics
 from csp.models import REPORTS
 from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
 from csp.writing.entries import Entry, Member
+from csp.writing.group_limit import GroupLimit
 from csp.writing.reach import Pair, Reach
 from kernel.db.connections import (
     CommitUnknownError,
@@ -57,6 +58,7 @@ class Store:
         self._rules = Rules()
         self._rules_version: str | None = None
         self._reach = Reach()
+        self._groups = GroupLimit()
 
     def commit(
         self,
@@ -112,7 +114,7 @@ class Store:
             self._connection.close()
         self._connection = None
         self._days.clear()
-        self._reach.forget()
+        self._forget_rows()
         self._rules_version = None
         django.db.connection.close()
 
@@ -120,11 +122,13 @@ class Store:
         """Tells if the batch is written, now or by an earlier try whose answer was lost."""
         connection = self.connected()
         self._ensure_partitions(entries)
+        entries = self._groups.apply(connection, entries)
         had_been_sent, self._sent = self._sent, True
         rules, verdict, outgrown = self._write(connection, batch_id, entries, imported=imported)
         if verdict == REPEATED and not had_been_sent:
             return False
         _count(rules)
+        self._groups.remember(entries)
         self._reach.remember(entries)
         if outgrown:
             self._trim(connection, outgrown)
@@ -178,6 +182,12 @@ class Store:
                 # The writer keeps none of the pool's connections.
                 django.db.connection.close()
                 self._days.add(day)
+                # Pruning may have deleted groups since the last new day.
+                self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self._groups.forget()
+        self._reach.forget()
 
     def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
         # The version first: should a rule change in between, the next answer tells.

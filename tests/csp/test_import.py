@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from csp.importing import files
 from csp.models import Batch, Group, HourCount, Report
-from csp.parsing.formats import Shape
+from csp.parsing.formats import Format
 from kernel.db.connections import connect_directly
 from kernel.lines import MAX_LINE_BYTES, Record, Source, records
 from tests.support.client import APIClient
@@ -92,8 +92,8 @@ def test_help_and_manual_show_the_same_reports_and_these_are_good(
     lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
     settings.CSP_RETENTION = timedelta()
     said = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))
-    assert said.endswith(f"{len(Shape)} reports taken in, 0 of other types.")
-    assert {report.shape for report in Report.objects.all()} == set(Shape)
+    assert said.endswith(f"{len(Format)} reports taken in, 0 of other types.")
+    assert {report.format for report in Report.objects.all()} == set(Format)
     manual = (PROJECT / "docs/csp.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in manual
 

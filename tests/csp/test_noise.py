@@ -6,9 +6,9 @@ from audit.services import SYSTEM
 from csp import services
 from csp.models import Group, HourCount, NoiseRule, Report
 from csp.noise import history
+from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
 from csp.noise.history import Hidden, Match
 from csp.noise.rules import Facts, Rule, Rules, checked_pattern, compiled, is_localhost
-from csp.noise.shipped import SHIPPED, ShippedRule, ship
 from csp.writing import writer
 from tests.support.csp_reports import NOW, entries, legacy
 
@@ -17,8 +17,8 @@ PAGE = "https://coder.example.com/workspaces"
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Rules:
-    on = [rule for rule in SHIPPED if rule.enabled]
+def built_in() -> Rules:
+    on = [rule for rule in BUILT_IN if rule.enabled]
     return compiled(Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(on))
 
 
@@ -50,8 +50,8 @@ def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str 
         (facts("https://example.net/", agent=FACEBOOK), "FBAN/"),
     ],
 )
-def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
-    rule = shipped.match(reported)
+def test_noise_is_known(built_in: Rules, reported: Facts, pattern: str) -> None:
+    rule = built_in.match(reported)
     assert rule is not None
     assert rule.pattern == pattern
 
@@ -78,8 +78,8 @@ def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
         facts(),
     ],
 )
-def test_signal_is_never_noise(shipped: Rules, reported: Facts) -> None:
-    assert shipped.match(reported) is None
+def test_signal_is_never_noise(built_in: Rules, reported: Facts) -> None:
+    assert built_in.match(reported) is None
 
 
 @pytest.mark.parametrize("pattern", ["moz-extension", "moz-extension:", "MOZ-extension://"])
@@ -89,19 +89,19 @@ def test_scheme_is_known_however_it_is_written(pattern: str, sent: str) -> None:
 
 
 @pytest.mark.django_db
-def test_shipping_again_leaves_alone_what_an_operator_has_changed() -> None:
-    ship(NoiseRule)
+def test_adding_rules_again_leaves_alone_what_an_operator_has_changed() -> None:
+    add_built_in(NoiseRule)
     changed = NoiseRule.objects.get(target="scheme", pattern="moz-extension")
     NoiseRule.objects.filter(pk=changed.pk).update(pattern="mine", enabled=False)
     count = NoiseRule.objects.count()
-    ship(NoiseRule)
+    add_built_in(NoiseRule)
     assert NoiseRule.objects.count() == count
     assert NoiseRule.objects.get(pk=changed.pk).pattern == "mine"
 
 
-def test_every_shipped_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:
-    assert all(rule.reason and rule.source.startswith("https://") for rule in SHIPPED)
-    assert len({rule.name for rule in SHIPPED}) == len(SHIPPED)
+def test_every_built_in_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:
+    assert all(rule.reason and rule.source.startswith("https://") for rule in BUILT_IN)
+    assert len({rule.name for rule in BUILT_IN}) == len(BUILT_IN)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.example", "notlocalhost", "1127.0.0.1", "::2"])
@@ -125,8 +125,8 @@ def test_pattern_is_kept_as_it_is_compared(target: str, pattern: str, kept: str)
     assert checked_pattern(target, pattern) == kept
 
 
-@pytest.mark.parametrize("rule", SHIPPED, ids=lambda rule: rule.name)
-def test_shipped_patterns_stand_as_they_are_compared(rule: ShippedRule) -> None:
+@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.name)
+def test_built_in_patterns_are_they_are_compared(rule: BuiltInRule) -> None:
     assert checked_pattern(rule.target, rule.pattern) == rule.pattern
 
 

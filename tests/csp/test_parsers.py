@@ -10,25 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.importing.items import EARLIEST, coder_version, contents, received_at
-from csp.parsing.formats import Shape, parse
+from csp.parsing.formats import Format, parse
 from csp.parsing.tolerant_json import load
 from kernel.http.errors import APIError
 from tests.support.csp_reports import legacy, modern
 
 
 @pytest.mark.parametrize(
-    ("value", "shape"),
+    ("value", "format"),
     [
-        (legacy(), Shape.LEGACY),
-        ([modern()], Shape.REPORTING_API),
-        ({"type": "csp-violation", "url": "https://a.example/", **legacy()}, Shape.WEBKIT_LEGACY),
-        ({"type": "csp-violation", "url": "u", "body": modern()["body"]}, Shape.WEBKIT),
-        ([legacy()], Shape.LEGACY),
+        (legacy(), Format.REPORT_URI),
+        ([modern()], Format.REPORTING_API),
+        (
+            {"type": "csp-violation", "url": "https://a.example/", **legacy()},
+            Format.WEBKIT_REPORT_URI,
+        ),
+        ({"type": "csp-violation", "url": "u", "body": modern()["body"]}, Format.WEBKIT),
+        ([legacy()], Format.REPORT_URI),
     ],
 )
-def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
+def test_each_browsers_format_is_known(value: Any, format: Format) -> None:
     [violation] = parse(value).violations
-    assert violation.shape is shape
+    assert violation.format is format
     assert violation.blocked_uri == "https://cdn.example.net/lib.js"
     assert violation.effective_directive == "script-src-elem"
     assert violation.document_uri == "https://coder.example.com/workspaces"

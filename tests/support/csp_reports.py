@@ -12,7 +12,7 @@ from django.test import Client
 
 from csp.access import keys
 from csp.models import NoiseRule
-from csp.noise.shipped import ship
+from csp.noise.built_in import add_built_in
 from csp.parsing.formats import parse
 from csp.writing import writer
 from csp.writing.entries import Entry, entries_of, prepare
@@ -94,7 +94,7 @@ def fresh_writer() -> Iterator[None]:
     """The writer has a connection of its own, which ends before the test's rows are taken away."""
     # One that an earlier test has left may still hold a connection.
     writer.stop()
-    ship(NoiseRule)
+    add_built_in(NoiseRule)
     keys.MEMORY.clear()
     try:
         yield

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 from csp.export import field_names
 from csp.models import Group
 from csp.selectors import visible_groups
-from csp.writing.reach import shown
+from csp.writing.reach import humanized
 from kernel.commands import ListingCommand
 
 MAX_LIMIT = 100_000
@@ -38,7 +38,7 @@ class Command(ListingCommand):
             self.stdout.write("    clients       pages   reports  what")
         for group in listed:
             self.row(
-                f"{shown(group.client_days):>11} {shown(group.pages):>11} "
+                f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
                 f"{group.visible_count:9,}  "
                 f"{group} on {group.document}",
                 **{name: getattr(group, name) for name in field_names(Group)},

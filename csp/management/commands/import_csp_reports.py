@@ -10,7 +10,7 @@ from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progr
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"
 DIRECTIVE = "script-src-elem"
-# One for each shape that `csp.parsing.formats` tells apart.
+# One for each format that `csp.parsing.formats` tells apart.
 EXAMPLES: dict[str, Any] = {
     "report-uri": {
         "csp-report": {
@@ -48,7 +48,7 @@ EXAMPLES: dict[str, Any] = {
     },
 }
 FORMATS = """\
-A file has JSON lines, each a body as a browser sends it. One example for each shape:
+A file has JSON lines, each a body as a browser sends it. One example for each format:
 
 {examples}
 
@@ -63,7 +63,7 @@ class Command(LinesCommand):
     )
     formats = FORMATS.format(
         examples="\n\n".join(
-            f"{shape}:\n{json.dumps(example)}" for shape, example in EXAMPLES.items()
+            f"{format}:\n{json.dumps(example)}" for format, example in EXAMPLES.items()
         )
     )
     examples = "reports.jsonl\n- <reports.jsonl"
