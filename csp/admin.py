@@ -305,5 +305,5 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key is retired and not deleted, so that browsers that still use it read 410 and stop."""
+        """Keys are retired instead, so that browsers that still use one read 410 and stop."""
         return False

@@ -73,7 +73,7 @@ def _delete_groups(now: datetime) -> int:
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Saves a rule. Its reports are hidden while it is enabled."""
     before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
-    with history.rules_held():
+    with history.rules_locked():
         rule.save()
         history.count_noise(rule.id)
         record(
@@ -90,7 +90,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
     """Deletes the rule. Its reports become visible."""
     before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
     rule.enabled = False
-    with history.rules_held():
+    with history.rules_locked():
         rule.save()
         history.count_noise(rule.id)
         rule.delete()

@@ -1,4 +1,4 @@
-"""Scrubs texts in which addresses may stand anywhere, and policies."""
+"""Scrubs policies, and texts with addresses anywhere in them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, masked, names_a_secret, remembered, until_stable
 from csp.scrubbing.uris import private_address
 
-# A query ends at a quote or a blank: servers do not agree on what else separates parameters.
+# A query ends at a quote or a blank. Servers differ in which other characters separate parameters.
 _QUERY = re.compile(r"""(?:[?#]|%3[fF]|%23)[^\s"'`<>]*""")
 _RUN = re.compile(r"""[^\s"'`<>()]+""")
 _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscript):")
-# In a policy, a semicolon or a comma ends whatever stands before it.
+# In a policy, a semicolon or a comma also ends an address.
 _POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
 _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
 _MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
@@ -23,7 +23,7 @@ _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
 
 
 def directive_word(text: str) -> str:
-    """Returns the directive's name, and a placeholder for text that is no word of the grammar."""
+    """Returns the first word if it could be a directive, or a placeholder."""
     words = text.split(maxsplit=1)
     if not words:
         return ""
@@ -32,8 +32,8 @@ def directive_word(text: str) -> str:
 
 @remembered(512)
 def scrubbed_text(text: str) -> str:
-    """Cuts query, fragment, credentials, tokens and names out of each address in the text."""
-    # Nonces differ in every report: without them, most texts need only one round.
+    """Removes query, fragment, credentials, tokens and names from each address in the text."""
+    # Nonces differ in every report. Without them, most texts need one round only.
     return _scrubbed_text(_without_nonces(text))
 
 
@@ -45,7 +45,7 @@ def _scrubbed_text(text: str) -> str:
 
 @remembered(256)
 def scrubbed_policy(policy: str) -> str:
-    """Keeps directives' names, and sources without anything private; cuts nonces."""
+    """Keeps the names of directives and the public parts of sources. Removes nonces."""
     return _scrubbed_policy(_without_nonces(policy))
 
 
@@ -60,13 +60,13 @@ def _without_nonces(text: str) -> str:
 
 
 def _known_directives(text: str) -> str:
-    """Masks words that are no directive. Commas stand between policies that were joined."""
+    """Masks words that cannot be directives. A comma separates joined policies."""
     kept: list[str] = []
     for directive in text.split(","):
         [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
         word = directive_word(name)
         if names_a_secret(name):
-            # Up to the semicolon, as a secret may hold a comma.
+            # Up to the semicolon, because a secret may contain a comma.
             return ",".join([*kept, blank + (MASK if word == MASK else f"{word} {MASK}")])
         kept.append(blank + (MASK if word == MASK else word + rest))
     return ",".join(kept)
@@ -78,7 +78,7 @@ def _private_run(found: re.Match[str]) -> str:
         return scheme[0]
     if not _MAY_BE_PRIVATE.search(run):
         return run
-    # As JSON and scripts may write it.
+    # JSON and scripts may escape a slash.
     run = run.replace("\\/", "/")
     start = run.find("//")
     if start >= 0 or run.startswith("/"):
