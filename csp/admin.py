@@ -18,7 +18,7 @@ from django.utils.text import Truncator
 from audit.admin import register_target
 from audit.services import actor_of
 from csp import export, selectors, services
-from csp.access.origins import normalised
+from csp.access.origins import normalized
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
@@ -237,12 +237,9 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
         """Shows how many stored and visible reports the rule matches. Changes nothing."""
         matched = history.would_hide(rule)
-        if matched.reports:
-            message = f"{rule.name} matches {matched} in the stored reports."
-            self.message_user(request, message, messages.INFO)
-        else:
-            message = f"{rule.name} matches none of the stored reports that are visible."
-            self.message_user(request, message, messages.WARNING)
+        level = messages.INFO if matched.reports else messages.WARNING
+        message = f"Of the visible stored reports, {rule.name} matches {matched}."
+        self.message_user(request, message, level)
 
     def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
         services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
@@ -260,11 +257,11 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def apply_to_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
             if not rule.enabled:
-                message = f"{rule.name} is disabled. Enable it first."
+                message = f"The rule {rule.name} is disabled. Enable it first."
                 self.message_user(request, message, messages.ERROR)
                 continue
             hidden = services.hide_stored_noise(rule, actor=actor_of(request), now=timezone.now())
-            self.message_user(request, f"{rule.name} has hidden {hidden}.")
+            self.message_user(request, f"The rule {rule.name} has hidden {hidden}.")
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
@@ -289,7 +286,7 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 
     def clean_origins(self) -> list[str]:
         try:
-            return normalised(self.cleaned_data["origins"])
+            return normalized(self.cleaned_data["origins"])
         except ValueError as error:
             raise ValidationError(str(error)) from None
 

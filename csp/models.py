@@ -127,7 +127,7 @@ class Report(models.Model):
         Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="reports"
     )
     rule_id = models.BigIntegerField(null=True)
-    format = models.CharField(max_length=16)
+    format = models.CharField(max_length=32)
     document_uri = models.TextField("document URI", blank=True)
     referrer = models.TextField(blank=True)
     blocked_uri = models.TextField("blocked URI", blank=True)

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from audit.services import Actor, Target, record
 from csp.access.keys import MEMORY, new_key
-from csp.access.origins import normalised
+from csp.access.origins import normalized
 from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
 from csp.noise import history
 from csp.noise.history import Hidden
@@ -123,7 +123,7 @@ def create_ingest_key(
 
     Raises: ValueError if an origin is not valid or the name is too long.
     """
-    allowed = normalised(origins)
+    allowed = normalized(origins)
     if name and len(name) > MAX_KEY_NAME:
         raise ValueError(f"The name must have at most {MAX_KEY_NAME} characters.")
     key = IngestKey(name=name or _free_name(allowed[0]), origins=allowed)

@@ -1,7 +1,7 @@
 """Commits the reports of a file, and skips lines that earlier runs have committed.
 
-Each batch leaves a mark: a digest of the file up to the end of the batch, written in the transaction
-of the reports. So the next run knows at each line whether the file was committed up to there. For
+Each batch leaves a mark: a digest of the file up to the end of the batch, in the transaction of its
+reports. So the next run knows at each line whether the file was committed up to there. For
 this, a batch begins where an earlier one ended, and earlier batches must fit the limits below. So
 these may be raised, but never lowered.
 """

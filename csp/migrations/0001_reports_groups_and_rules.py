@@ -303,7 +303,7 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField()),
                 ('occurred_at', models.DateTimeField()),
                 ('rule_id', models.BigIntegerField(null=True)),
-                ('format', models.CharField(max_length=16)),
+                ('format', models.CharField(max_length=32)),
                 ('document_uri', models.TextField(blank=True, verbose_name='document URI')),
                 ('referrer', models.TextField(blank=True)),
                 ('blocked_uri', models.TextField(blank=True, verbose_name='blocked URI')),

@@ -83,7 +83,7 @@ class Hidden:
     groups: int
 
     def __str__(self) -> str:
-        return f"{self.reports:,} reports of {self.groups:,} groups"
+        return f"{self.reports:,} reports of {self.groups:,} groups" if self.reports else "none"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 
 from csp.parsing.formats import MAX_POLICY, shortened
 from csp.scrubbing.encodings import decoded
-from csp.scrubbing.masking import MASK, masked, names_a_secret, remembered, until_stable
+from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
 from csp.scrubbing.uris import private_address
 
 # A query ends at a quote or a blank. Servers differ in which other characters separate parameters.
@@ -30,7 +30,7 @@ def directive_word(text: str) -> str:
     return words[0] if _DIRECTIVE.fullmatch(words[0]) else MASK
 
 
-@remembered(512)
+@cached(512)
 def scrubbed_text(text: str) -> str:
     """Removes query, fragment, credentials, tokens and names from each address in the text."""
     # Nonces differ in every report. Without them, most texts need one round only.
@@ -43,7 +43,7 @@ def _scrubbed_text(text: str) -> str:
     return masked(shortened(bare, MAX_POLICY))
 
 
-@remembered(256)
+@cached(256)
 def scrubbed_policy(policy: str) -> str:
     """Keeps the names of directives and the public parts of sources. Removes nonces."""
     return _scrubbed_policy(_without_nonces(policy))

@@ -16,7 +16,7 @@ from kernel.redaction import SESSION_TOKEN
 
 MASK = "{secret}"
 # Longer texts are not cached: memory must not grow with the size of bodies.
-MAX_REMEMBERED = 4096
+MAX_CACHED = 4096
 # The shortest secret with its name: `pin=1`.
 MIN_LENGTH = 5
 # A text that still changes after this many rounds is replaced as a whole.
@@ -24,15 +24,15 @@ MAX_ROUNDS = 4
 UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
-def remembered[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
+def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
     """Caches the results of the last `limit` texts that are not too long."""
 
     def decorate(function: Callable[[K], V]) -> Callable[[K], V]:
-        cached = lru_cache(maxsize=limit)(function)
+        results = lru_cache(maxsize=limit)(function)
 
         @wraps(function)
         def answer(text: K) -> V:
-            return cached(text) if len(text) <= MAX_REMEMBERED else function(text)
+            return results(text) if len(text) <= MAX_CACHED else function(text)
 
         return answer
 
@@ -220,7 +220,7 @@ _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 
 
-@remembered(2048)
+@cached(2048)
 @until_stable
 def masked(text: str) -> str:
     """Replaces tokens, keys and e-mail addresses in the text. Masking twice changes nothing."""

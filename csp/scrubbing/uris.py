@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from csp.parsing.formats import MAX_URI, shortened
 from csp.scrubbing.coder_addresses import private_host, private_segments
 from csp.scrubbing.encodings import decoded
-from csp.scrubbing.masking import masked, remembered, until_stable
+from csp.scrubbing.masking import cached, masked, until_stable
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -57,7 +57,7 @@ def host_of(parts: SplitResult) -> str:
     return host if is_default else f"{host}:{parts.port}"
 
 
-@remembered(2048)
+@cached(2048)
 @until_stable
 def scrubbed_uri(uri: str) -> str:
     """Removes query, fragment, credentials, tokens and names from the address.

@@ -108,12 +108,12 @@ def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIC
     assert "x77-src" in text_of(pages.get(url, {"directive": "x77-src"}))
 
 
-def test_rule_that_is_off_hides_nothing_of_what_is_stored(pages: Client, member: APIClient) -> None:
+def test_disabled_rule_hides_no_stored_reports(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     rule = NoiseRule.objects.create(
         name="cdn", category="own", target="host", pattern="cdn.example.net", enabled=False
     )
-    assert "is off" in text_of(act(pages, "noiserule", "hide_stored", rule))
+    assert "is disabled" in text_of(act(pages, "noiserule", "apply_to_stored", rule))
     assert not Report.objects.filter(rule_id=rule.pk).exists()
 
 
@@ -159,7 +159,7 @@ def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIC
     assert json.loads(group)["blocked"] == "cdn.example.net"
 
 
-def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> None:
+def test_rule_is_tried_applied_disabled_and_deleted(pages: Client, member: APIClient) -> None:
     for number in range(3):
         send(member, legacy(blocked_uri=f"https://ads{number}.example.net/"))
         send(member, legacy(blocked_uri="https://good.example.org/"))
@@ -171,11 +171,12 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
         "reason": "advertisements",
         "enabled": "on",
     }
-    assert pages.post(reverse("admin:csp_noiserule_add"), add).status_code == 302
+    shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), add, follow=True))
+    assert "Of the visible stored reports, ads matches 3 reports of 3 groups." in shown
     rule = NoiseRule.objects.get(name="ads")
-    assert "would hide 3 reports of 3 groups" in text_of(act(pages, "noiserule", "dry_run", rule))
+    assert "ads matches 3 reports of 3" in text_of(act(pages, "noiserule", "dry_run", rule))
     assert not Group.objects.filter(noise_count__gt=0).exists()
-    act(pages, "noiserule", "hide_stored", rule)
+    act(pages, "noiserule", "apply_to_stored", rule)
     assert Group.objects.filter(noise_count=1).count() == 3
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
     assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
@@ -183,21 +184,29 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
     # Three that were hidden later, and one that came since.
     assert f"{timezone.now():%Y-%m-%d}: 4" in page
     assert "blocked https://ads0.example.net/" in page
-    act(pages, "noiserule", "switch_off", rule)
+    act(pages, "noiserule", "disable", rule)
     assert not Group.objects.filter(noise_count__gt=0).exists()
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
-    act(pages, "noiserule", "switch_on", rule)
+    act(pages, "noiserule", "enable", rule)
     ads = Group.objects.get(blocked="ads0.example.net")
     assert (ads.count, ads.noise_count) == (3, 2)
     pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
     assert not Group.objects.filter(noise_count__gt=0).exists()
 
 
+def test_rule_that_matches_nothing_stored_says_so(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    rule = {"name": "own", "category": "own", "reason": "none", "target": "host"}
+    add = reverse("admin:csp_noiserule_add")
+    shown = text_of(pages.post(add, rule | {"pattern": "ads.example.org"}, follow=True))
+    assert "Of the visible stored reports, own matches none." in shown
+
+
 @pytest.mark.parametrize(
     ("target", "pattern", "instead"),
     [
-        ("host", "https://foo.example", "Write a host alone, such as foo.example"),
-        ("scheme", "inline", "write the scheme or host of the source file"),
+        ("host", "https://foo.example", "Write only a host, such as foo.example"),
+        ("scheme", "inline", "Write the scheme or host of the source file"),
     ],
 )
 def test_rule_that_would_never_match_is_refused_with_what_to_write(

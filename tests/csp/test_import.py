@@ -78,7 +78,7 @@ def test_import_takes_every_format_and_sets_bad_lines_aside(tmp_path: Path) -> N
     said = complaint(file)
     assert said.startswith("4 lines, of which 0 had")
     assert (
-        f"3 reports taken in, 0 of other types. 2 bad, set aside in {file}.rejected; the first is "
+        f"3 reports imported, 0 of other types. 2 bad, set aside in {file}.rejected; the first is "
         "line 3: "
     ) in said
     assert rejected(file) == [(3, "{nonsense"), (5, '{"a": 1}')]
@@ -92,7 +92,7 @@ def test_help_and_manual_show_the_same_reports_and_these_are_good(
     lines = re.findall(r"^[\[{].*[\]}]$", shown.format_help(), re.MULTILINE)
     settings.CSP_RETENTION = timedelta()
     said = run("import_csp_reports", write_lines(tmp_path / "reports.jsonl", *lines))
-    assert said.endswith(f"{len(Format)} reports taken in, 0 of other types.")
+    assert said.endswith(f"{len(Format)} reports imported, 0 of other types.")
     assert {report.format for report in Report.objects.all()} == set(Format)
     manual = (PROJECT / "docs/csp.md").read_text(encoding="utf-8")
     assert "\n".join(lines) in manual
@@ -104,7 +104,7 @@ def test_grown_file_is_gone_on_with_after_its_last_known_line(tmp_path: Path, mo
     run("import_csp_reports", file)
     write_lines(tmp_path / "reports.jsonl", *[legacy()] * (1500 + more))
     answer = run("import_csp_reports", file)
-    assert f"{1500 + more} lines, of which 1500 had been taken in before: {more} reports" in answer
+    assert f"{1500 + more} lines, of which 1500 had been imported before: {more} reports" in answer
     assert Group.objects.get().count == 1500 + more
 
 
@@ -235,7 +235,7 @@ def test_only_one_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_line_of_nothing_but_bad_reports_is_set_aside_once(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", "{bad", "[]")
     assert "2 bad" in complaint(file)
-    assert "2 had been taken in before" in run("import_csp_reports", file)
+    assert "2 had been imported before" in run("import_csp_reports", file)
     assert rejected(file) == [(1, "{bad"), (2, "[]")]
     assert Batch.objects.filter(imported=True).count() == 1
 
@@ -243,7 +243,7 @@ def test_line_of_nothing_but_bad_reports_is_set_aside_once(tmp_path: Path) -> No
 def test_bad_items_of_an_array_are_set_aside_and_the_others_counted(tmp_path: Path) -> None:
     late = modern() | {"received_at": "2026-02-30"}
     file = write_lines(tmp_path / "a.jsonl", [modern(), 5, HASH, "bad", [modern()], late], HASH)
-    assert "1 reports taken in, 2 of other types. 4 bad" in complaint(file)
+    assert "1 reports imported, 2 of other types. 4 bad" in complaint(file)
     aside = rejected(file)
     assert aside[:2] == [(1, "5"), (1, '"bad"')]
     assert len(aside) == 4
@@ -256,7 +256,7 @@ def test_line_that_is_too_long_is_set_aside(tmp_path: Path) -> None:
     long = as_lines(legacy(sample="x" * MAX_LINE_BYTES))
     path = tmp_path / "a.jsonl"
     path.write_text(long + as_lines(legacy()) + long.rstrip("\n"))
-    assert "1 reports taken in, 0 of other types. 2 bad" in complaint(path)
+    assert "1 reports imported, 0 of other types. 2 bad" in complaint(path)
     assert [number for number, _ in rejected(path)] == [1, 3]
     assert run("import_csp_reports", str(path)).startswith("3 lines, of which 3 had")
 
@@ -294,7 +294,7 @@ def test_bad_line_never_stops_an_import(tmp_path: Path) -> None:
         cursor.execute("ALTER TABLE csp_report ADD CONSTRAINT c CHECK (blocked_uri !~ 'host1.e')")
     try:
         file = write_lines(tmp_path / "a.jsonl", *numbered(0, 1, 2), HUGE, *numbered(3))
-        assert "4 reports taken in, 0 of other types. 1 bad" in complaint(file)
+        assert "4 reports imported, 0 of other types. 1 bad" in complaint(file)
         assert [number for number, _ in rejected(file)] == [2]
         assert run("import_csp_reports", file).startswith("5 lines, of which 5 had")
     finally:
@@ -320,7 +320,7 @@ def test_times_that_cannot_be_kept_do_not_stop_an_import(tmp_path: Path) -> None
     file = write_lines(
         tmp_path / "a.jsonl", *[legacy() | {"received_at": time} for time in times], legacy()
     )
-    assert "1 reports taken in, 0 of other types. 3 bad" in complaint(file)
+    assert "1 reports imported, 0 of other types. 3 bad" in complaint(file)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'csp_report_p0%'")
         assert cursor.fetchone() == (0,)
@@ -363,7 +363,7 @@ def test_line_may_name_its_version(tmp_path: Path, member: APIClient) -> None:
     named = {"received_at": then, "coder_version": "v2.28.1"} | legacy()
     wrong = [legacy() | {"coder_version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
     said = complaint(write_lines(tmp_path / "a", named, *wrong))
-    assert "1 reports taken in, 0 of other types. 3 bad" in said
+    assert "1 reports imported, 0 of other types. 3 bad" in said
     assert versions() == ("2.28.1", "2.29.0")
 
 
@@ -375,4 +375,4 @@ def test_import_that_takes_nothing_says_so_and_known_lines_are_not_nothing(tmp_p
     assert " Nothing was imported" in complaint(write_lines(tmp_path / "empty"))
     hashes = write_lines(tmp_path / "hashes", HASH)
     assert "1 of other types. Nothing was imported; --help" in complaint(hashes)
-    assert "1 had been taken in before" in run("import_csp_reports", hashes)
+    assert "1 had been imported before" in run("import_csp_reports", hashes)

@@ -39,12 +39,6 @@ def test_age_is_taken_off_the_time_of_arrival(member: APIClient) -> None:
     assert report.received_at - report.occurred_at == timedelta(milliseconds=1500)
 
 
-@pytest.mark.parametrize("value", [{"csp-report": {}}, {"type": "csp-violation", "body": {}}])
-def test_report_without_members_is_stored(member: APIClient, value: Any) -> None:
-    assert send(member, value).status_code == 200
-    assert Report.objects.count() == 1
-
-
 def test_number_beyond_64_bits_is_null_and_takes_no_neighbour_with_it(member: APIClient) -> None:
     odd = json.dumps(modern(n=17, sample="a\tb", lineNumber=17)).replace("17", "9" * 20)
     # With a raw tab in it, only the tolerant parser reads it.
