@@ -26,7 +26,7 @@ from kernel.http.rate_limit import bucket_of, verdict_on
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
 # Accepted and dropped in the coderd wire.
-EMPTY = (None, {}, {"csp-report": {}})
+EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 OPERATION = "report-csp-violations"
 
 

@@ -47,8 +47,8 @@ WHERE id IN (SELECT group_id FROM csp_hourcount WHERE rule_id = %s)
 """
 
 _ADD_TO_HOUR = """
-INSERT INTO csp_hourcount AS held (group_id, hour, rule_id, count) VALUES (%s, %s, %s, %s)
-ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + excluded.count
+INSERT INTO csp_hourcount AS stored (group_id, hour, rule_id, count) VALUES (%s, %s, %s, %s)
+ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = stored.count + excluded.count
 """
 
 HOUR = timedelta(hours=1)

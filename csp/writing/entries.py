@@ -1,4 +1,4 @@
-"""Makes reports ready to be written: scrubbed, grouped, and with hashes in place of identities."""
+"""Prepares reports for writing: scrubbed, grouped, and with hashes instead of identities."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from csp.scrubbing.uris import page_of
 from csp.writing.grouping import browser_of, group_columns, group_key
 from kernel.memory import Memory, Remembered
 
-# Browsers keep a report for two days at most; a greater age is a mistake or a lie.
+# Browsers keep a report for at most two days. A greater age is wrong.
 MAX_AGE = timedelta(days=2)
-# The columns of a report that stand in it; the others come with it, or from its group.
+# The columns that come from the report. The others come from its request or its group.
 COLUMNS = tuple(member.name for member in fields(Violation) if member.name != "age_ms")
 KEY_BYTES = 32
 Kind = ReachMember.Kind
 
-# A group's id, a kind, and a keyed hash: one distinct page, browser, day or client of a day.
+# The id of a group, a kind, and a keyed hash of one distinct page, browser, day or client.
 type Member = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A report without its time and sender, so that equal bodies share it. Scrubbed but for `page`.
+    """A report without its time and sender, so that equal bodies share it.
 
-    `page` only goes into a hash.
+    It is scrubbed, except `page`, which is only hashed.
     """
 
     group_id: str
@@ -51,7 +51,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class Entry:
-    """One report as it is written: all of its columns but for the rule, and its group's texts."""
+    """One report with all columns but the rule, and with the texts of its group."""
 
     received_at: datetime
     caller: bytes
@@ -61,7 +61,7 @@ class Entry:
 
 
 def prepare(raw: Violation) -> Prepared:
-    """Scrubs a report as it was sent, and finds its group."""
+    """Scrubs a report and computes its group."""
     violation = scrubbed(raw)
     group = group_key(violation)
     return Prepared(
@@ -142,12 +142,12 @@ def _reach(
 
 @lru_cache(maxsize=2048)
 def _member(secret: str, kind: str, value: bytes) -> int:
-    """Returns a keyed hash as a PostgreSQL bigint: pages and clients are counted, never told."""
+    """Returns a keyed hash as a PostgreSQL bigint, which counts members without storing them."""
     digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-# --- Clients, known within one day: by a hash whose key is deleted once the day is over ----------
+# --- Clients of one day: a hash, whose key is deleted a day later ---------------------------------
 
 # Around midnight, reports of two days arrive. No older key is kept.
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
@@ -157,9 +157,9 @@ _READ = "SELECT key FROM csp_clientkey WHERE day = %s"
 
 
 def client_of(address: str, day: date) -> bytes:
-    """Hashes a client's address with the UTC day's key into 16 bytes, which mean nothing later.
+    """Returns 16 bytes: the address, hashed with the key of the UTC day.
 
-    An imported report has no address: then only the day is hashed. Raises: DatabaseError.
+    Imported reports have no address, so the result is the text of the day. Raises: DatabaseError.
     """
     return client_hash(address, key_of(day)) if address else day.isoformat().encode()
 

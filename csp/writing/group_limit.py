@@ -32,7 +32,7 @@ RETURNING count
 
 
 class GroupLimit:
-    """Knows which groups exist, so that only a new group costs a query. Used by one thread."""
+    """Caches which groups exist, so that only a new group costs a query. Used by one thread."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -41,7 +41,7 @@ class GroupLimit:
         self._known.clear()
 
     def remember(self, entries: Sequence[Entry]) -> None:
-        """Remembers the groups of a batch that is committed."""
+        """Caches the groups of a committed batch."""
         if len(self._known) > MAX_KNOWN:
             self.forget()
         self._known.update(entry.row["group_id"] for entry in entries)

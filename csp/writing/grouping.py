@@ -42,7 +42,7 @@ class GroupKey:
 
     @property
     def id(self) -> str:
-        """Returns a UUID's text, the same in every process, so that no group is looked up."""
+        """Returns the text of a UUID, which every process computes without a query."""
         return _id_of(self)
 
 
@@ -82,14 +82,14 @@ def directive_of(violation: Violation) -> str:
 
 
 def disposition_of(violation: Violation) -> str:
-    """Returns `enforce` or `report`; "" where the browser does not say, as WebKit's old form."""
+    """Returns `enforce` or `report`, or "" if the browser sends none, as WebKit does."""
     disposition = violation.disposition.lower()
     return disposition if disposition in DISPOSITIONS else ""
 
 
 @lru_cache(maxsize=2048)
 def blocked_source(uri: str) -> str:
-    """Returns the host of a web address, the scheme of any other, or the keyword."""
+    """Returns the host of a web address, the scheme of another address, or the keyword."""
     parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
     if parts is not None:
         return masked(host_of(parts))[:255]
@@ -115,7 +115,7 @@ def browser_of(user_agent: str) -> str:
     return ""
 
 
-# The order matters: Edge and Opera also call themselves Chrome, and Chrome calls itself Safari.
+# The order matters: Edge and Opera also send Chrome, and Chrome also sends Safari.
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),

@@ -13,7 +13,7 @@ from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.client import APIClient
 from tests.support.commands import run
-from tests.support.csp_reports import PATH, entries, legacy, modern, send
+from tests.support.csp_reports import PATH, as_bytes, entries, legacy, modern, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
@@ -92,7 +92,7 @@ def test_everybody_with_an_ingest_key_is_one_caller(anonymous: APIClient) -> Non
     for last, host in enumerate("abc"):
         anonymous.post_json(
             f"{PATH}?key={key}",
-            of_hosts(host),
+            as_bytes(of_hosts(host)),
             HTTP_ORIGIN=origin,
             REMOTE_ADDR=f"203.0.113.{last}",
         )
