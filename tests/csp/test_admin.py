@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def pages() -> Client:
-    """An owner's browser in the admin."""
+    """Returns the client of an owner in the admin."""
     return in_admin("owner")
 
 
@@ -53,7 +53,7 @@ def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) ->
     assert f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
-def test_list_of_reports_never_looks_at_all_of_them(pages: Client, member: APIClient) -> None:
+def test_list_of_reports_never_reads_all_of_them(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     url = reverse("admin:csp_report_changelist")
     today = f"{timezone.now():%Y-%m-%d}"
@@ -80,7 +80,7 @@ def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
         assert answer.status_code == status
 
 
-def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient) -> None:
+def test_groups_are_ordered_by_reach_without_noise(pages: Client, member: APIClient) -> None:
     for _ in range(3):
         send(member, legacy(blocked_uri="https://narrow.example.net/"))
     for last in range(2):
@@ -126,7 +126,7 @@ def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APICl
     assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
 
 
-def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None:
+def test_csv_export_has_no_formulas(pages: Client, member: APIClient) -> None:
     send(member, legacy(blocked_uri="=cmd|' /C calc'!A0"))
     answer = act(pages, "report", "export_csv", *Report.objects.all())
     [row] = csv.DictReader(io.StringIO(text_of(answer)))
@@ -135,7 +135,7 @@ def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None
 
 
 @pytest.mark.parametrize("cell", ["a;=HYPERLINK(1)", "\uff1dSUM(1)", "\uff20A1", '"quoted"'])
-def test_no_cell_is_a_formula_wherever_cells_end(
+def test_no_cell_is_a_formula_with_any_separator(
     pages: Client, member: APIClient, cell: str
 ) -> None:
     send(member, legacy())
@@ -148,7 +148,7 @@ def test_no_cell_is_a_formula_wherever_cells_end(
     assert row["blocked_uri"] == (cell if cell.isascii() else f"'{cell}")
 
 
-def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIClient) -> None:
+def test_export_has_every_row_with_large_numbers(pages: Client, member: APIClient) -> None:
     send(member, [modern(), modern()])
     Report.objects.update(extra={"a": 2**63})
     exported = text_of(act(pages, "report", "export_json_lines", *Report.objects.all()))
@@ -194,7 +194,7 @@ def test_rule_is_tried_applied_disabled_and_deleted(pages: Client, member: APICl
     assert not Group.objects.filter(noise_count__gt=0).exists()
 
 
-def test_rule_that_matches_nothing_stored_says_so(pages: Client, member: APIClient) -> None:
+def test_saving_a_rule_that_matches_nothing_warns(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     rule = {"name": "own", "category": "own", "reason": "none", "target": "host"}
     add = reverse("admin:csp_noiserule_add")
@@ -209,7 +209,7 @@ def test_rule_that_matches_nothing_stored_says_so(pages: Client, member: APIClie
         ("scheme", "inline", "Write the scheme or host of the source file"),
     ],
 )
-def test_rule_that_would_never_match_is_refused_with_what_to_write(
+def test_invalid_pattern_is_refused_with_a_hint(
     pages: Client, target: str, pattern: str, instead: str
 ) -> None:
     rule = {"name": "own", "category": "own", "reason": "none", "target": target}

@@ -47,7 +47,7 @@ HEADERS = {
 
 
 class Site(BaseHTTPRequestHandler):
-    """Serves pages with policies, signs readers in, and hands reports to the service behind."""
+    """Serves pages with policies, signs readers in, and forwards reports to the service."""
 
     protocol_version = "HTTP/1.1"
     behind = ""
@@ -80,7 +80,7 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing, so that the tests' output stays theirs."""
+        """Logs nothing, to keep the output of the tests short."""
 
 
 PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
@@ -125,7 +125,7 @@ def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
         ("/by-report-to-only", "reporting-api", "report"),
     ],
 )
-def test_what_chromium_reports_is_seen_in_the_admin(
+def test_reports_of_chromium_are_shown_in_the_admin(
     site: str, tmp_path: Path, path: str, format: str, disposition: str
 ) -> None:
     with browsing(tmp_path / "profile", flags=FLAGS) as browser:

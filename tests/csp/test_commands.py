@@ -76,7 +76,7 @@ def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettin
     REPORTS.drop_before(timezone.now() - timedelta(days=100))
 
 
-def test_batches_are_forgotten_after_a_day(member: APIClient) -> None:
+def test_batches_are_deleted_after_a_day(member: APIClient) -> None:
     send(member, legacy())
     services.prune_reports(timezone.now())
     assert Batch.objects.count() == 1
@@ -93,7 +93,7 @@ def test_partitions_are_made_ahead() -> None:
             cursor.execute(f"DROP TABLE csp_report_p{first:%Y%m%d%H%M}")
 
 
-def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
+def test_csp_top_orders_by_reach_without_noise(member: APIClient) -> None:
     send(member, legacy())
     send(member, legacy(blocked_uri="moz-extension"))
     listed = run("csp_top")
@@ -103,6 +103,6 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
-def test_top_refuses_what_is_no_number_of_groups(limit: str) -> None:
+def test_csp_top_rejects_an_invalid_limit(limit: str) -> None:
     with pytest.raises(CommandError, match=r"--limit: '.* is not a number from 1 to 100,000"):
         run("csp_top", "--limit", limit)

@@ -25,13 +25,13 @@ ORIGIN = "https://coder.example.com"
 
 @pytest.fixture
 def key(transactional_db: None) -> Iterator[str]:
-    """A key for `ORIGIN`, made as an operator makes it."""
+    """A key for `ORIGIN`, created by the command."""
     with fresh_writer():
         yield create("--name", "site")
 
 
 @pytest.fixture
-def hearing(transactional_db: None) -> Iterator[None]:
+def listening(transactional_db: None) -> Iterator[None]:
     """The listener of a process that serves requests."""
     listener.start()
     wait_for(listener.is_connected)
@@ -41,7 +41,7 @@ def hearing(transactional_db: None) -> Iterator[None]:
 
 
 def create(*options: str, origin: str = ORIGIN) -> str:
-    """Creates a key as an operator does, and returns it."""
+    """Creates a key by the command, and returns it."""
     return run("create_ingest_key", "--origin", origin, *options).split()[0]
 
 
@@ -55,7 +55,7 @@ def retire(key: str) -> None:
     ingest_keys.MEMORY.clear()
 
 
-def test_new_key_comes_with_the_headers_that_use_it(db: None, settings: LazySettings) -> None:
+def test_new_key_is_printed_with_the_headers_that_use_it(db: None, settings: LazySettings) -> None:
     settings.ACCESS_URL = "https://collector.example.com/"
     printed = run("create_ingest_key", "--origin", ORIGIN)
     key = IngestKey.objects.get().key
@@ -65,12 +65,12 @@ def test_new_key_comes_with_the_headers_that_use_it(db: None, settings: LazySett
     assert printed.endswith(f"; report-to csp; report-uri {url}")
 
 
-def test_key_lets_its_origin_report(key: str, anonymous: APIClient) -> None:
+def test_key_allows_its_origin(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     assert Report.objects.count() == 1
 
 
-def test_key_lets_no_other_origin_report(key: str, anonymous: APIClient) -> None:
+def test_key_allows_no_other_origin(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key, "https://elsewhere.example.com") == 403
 
 
@@ -80,13 +80,13 @@ def test_wrong_key_is_refused(key: str, anonymous: APIClient, wrong: str) -> Non
     assert post(anonymous, ingest_keys.new_key()) == 401
 
 
-def test_retired_key_tells_browsers_to_stop(key: str, anonymous: APIClient) -> None:
+def test_retired_key_is_410(key: str, anonymous: APIClient) -> None:
     retire(key)
     assert post(anonymous, key) == 410
 
 
-@pytest.mark.usefixtures("hearing")
-def test_every_process_hears_at_once_that_a_key_was_retired(key: str, anonymous: APIClient) -> None:
+@pytest.mark.usefixtures("listening")
+def test_retirement_reaches_every_process_at_once(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     IngestKey.objects.filter(key=key).update(retired_at=timezone.now())
     wait_for(lambda: post(anonymous, key) == 410)
@@ -99,7 +99,7 @@ def test_new_key_works_beside_the_old_one(key: str, anonymous: APIClient) -> Non
     assert post(anonymous, new) == 200
 
 
-def test_only_a_key_will_do_where_it_is_asked_for(
+def test_access_can_require_an_ingest_key(
     key: str, member: APIClient, anonymous: APIClient, settings: LazySettings
 ) -> None:
     settings.CSP_ACCESS = "ingest-key"
@@ -107,7 +107,7 @@ def test_only_a_key_will_do_where_it_is_asked_for(
     assert post(anonymous, key) == 200
 
 
-def test_key_is_no_session_token(key: str, anonymous: APIClient) -> None:
+def test_key_is_not_a_session_token(key: str, anonymous: APIClient) -> None:
     assert anonymous.get(f"/api/v2/experiments?key={key}").status_code == 401
 
 
@@ -139,7 +139,7 @@ def test_key_in_a_policy_is_not_stored(key: str, anonymous: APIClient) -> None:
     assert key not in Report.objects.get().original_policy
 
 
-def test_null_is_an_origin_that_the_list_must_name(key: str, anonymous: APIClient) -> None:
+def test_origin_null_must_be_on_the_list(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key, "null") == 403
     other = create("--origin", "null")
     assert post(anonymous, other, "null") == post(anonymous, other) == 200
@@ -165,7 +165,7 @@ def test_null_is_an_origin_that_the_list_must_name(key: str, anonymous: APIClien
         ("NULL", "null"),
     ],
 )
-def test_origin_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
+def test_origin_is_normalized(text: str, origin: str) -> None:
     assert normalized_origin(text) == origin
 
 
@@ -194,14 +194,14 @@ def test_origin_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
         (f"https://{'.'.join(['abcdefghi'] * 24)}.abcdefghijk:8443", "more than 255"),
     ],
 )
-def test_what_no_browser_sends_is_refused_with_a_sentence(text: str, why: str) -> None:
+def test_invalid_origin_is_refused_with_a_sentence(text: str, why: str) -> None:
     with pytest.raises(CommandError, match=why):
         run("create_ingest_key", "--origin", text)
     assert not IngestKey.objects.exists()
 
 
 @pytest.mark.django_db
-def test_admin_keeps_origins_as_browsers_send_them_too() -> None:
+def test_admin_normalizes_origins() -> None:
     page, client = "/admin/csp/ingestkey/add/", in_admin("owner")
     refused = client.post(page, {"name": "site", "origins": "https://*.site.test"})
     assert "has a wildcard" in refused.content.decode()
@@ -210,7 +210,7 @@ def test_admin_keeps_origins_as_browsers_send_them_too() -> None:
 
 
 @given(st.text(max_size=300) | st.from_regex(r"https?://[^/]{1,40}(:[0-9]{1,5})?", fullmatch=True))
-def test_normalized_origin_stays_as_it_is(text: str) -> None:
+def test_normalizing_twice_changes_nothing(text: str) -> None:
     try:
         origin = normalized_origin(text)
     except ValueError:
@@ -220,7 +220,7 @@ def test_normalized_origin_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_keys_successor_finds_a_name_for_itself(anonymous: APIClient) -> None:
+def test_further_keys_get_a_number_in_their_name(anonymous: APIClient) -> None:
     keys = [create(origin="https://site.test:443") for _ in range(3)]
     assert len(set(keys)) == 3
     names = list(IngestKey.objects.order_by("id").values_list("name", flat=True))
@@ -230,7 +230,7 @@ def test_keys_successor_finds_a_name_for_itself(anonymous: APIClient) -> None:
 
 
 @pytest.mark.django_db
-def test_name_that_cannot_be_given_is_refused_with_a_sentence() -> None:
+def test_invalid_name_is_refused_with_a_sentence() -> None:
     with pytest.raises(CommandError, match="at most 64"):
         create("--name", "n" * 65)
     create("--name", "site")
@@ -238,7 +238,7 @@ def test_name_that_cannot_be_given_is_refused_with_a_sentence() -> None:
         create("--name", "site")
 
 
-def test_key_is_retired_by_its_name_or_itself(key: str, anonymous: APIClient) -> None:
+def test_key_is_retired_by_name_or_text(key: str, anonymous: APIClient) -> None:
     successor = create()
     assert "'site' is retired" in run("retire_ingest_key", "site")
     assert post(anonymous, key) == 410
@@ -255,7 +255,7 @@ def test_key_works_until_the_time_of_its_retirement(key: str, anonymous: APIClie
 
 
 @pytest.mark.django_db
-def test_retirement_that_cannot_be_is_refused_with_a_sentence() -> None:
+def test_invalid_retirement_is_refused_with_a_sentence() -> None:
     create("--name", "site")
     with pytest.raises(CommandError, match="No ingest key is named 'sit'"):
         run("retire_ingest_key", "sit")

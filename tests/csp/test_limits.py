@@ -50,9 +50,7 @@ def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIC
     assert send(owner, array).status_code == 200
 
 
-def test_owner_who_bypasses_the_rate_limit_sends_any_number(
-    settings: Any, owner: APIClient
-) -> None:
+def test_owner_can_bypass_the_rate_limit(settings: Any, owner: APIClient) -> None:
     settings.RATE_LIMITS_APART = {PATH: 2}
     bypass = {"X-Coder-Bypass-Ratelimit": "true"}
     assert send(owner, [modern()] * 9, headers=bypass).status_code == 200
@@ -86,7 +84,7 @@ def test_made_up_directives_share_one_group(member: APIClient) -> None:
 
 
 @pytest.mark.usefixtures("two_groups")
-def test_everybody_with_an_ingest_key_is_one_caller(anonymous: APIClient) -> None:
+def test_all_senders_with_an_ingest_key_are_one_caller(anonymous: APIClient) -> None:
     origin = "https://coder.example.com"
     key = run("create_ingest_key", "--origin", origin).split()[0]
     for last, host in enumerate("abc"):
@@ -100,7 +98,7 @@ def test_everybody_with_an_ingest_key_is_one_caller(anonymous: APIClient) -> Non
 
 
 @pytest.mark.usefixtures("two_groups")
-def test_limit_holds_for_all_processes_and_starts_again_each_hour() -> None:
+def test_processes_share_the_limit_of_an_hour() -> None:
     def write(*hosts: str) -> None:
         store = Store()
         store.commit([e for host in hosts for e in new(host)])
