@@ -74,7 +74,7 @@ class Report(models.Model):
     received_at = models.DateTimeField(default=timezone.now)
     occurred_at = models.DateTimeField(default=timezone.now)
     group_id = models.UUIDField()
-    shape = models.CharField(max_length=16, default="legacy")
+    format = models.CharField(max_length=32, default="report-uri")
     document_uri = models.TextField()
     referrer = models.TextField()
     blocked_uri = models.TextField()

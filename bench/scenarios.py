@@ -47,10 +47,10 @@ MAKE_TABLE = "CREATE TABLE IF NOT EXISTS bench_report (LIKE csp_report INCLUDING
 # The row that this service keeps of the report, of one of so many groups as reports are sent for.
 INSERT_REPORT = """\\set group random(1, 500)
 INSERT INTO bench_report (
-    received_at, occurred_at, group_id, shape, document_uri, referrer, blocked_uri,
+    received_at, occurred_at, group_id, format, document_uri, referrer, blocked_uri,
     effective_directive, violated_directive, original_policy, disposition, status_code, sample,
     source_file, line_number, browser, user_agent, client, coder_version, extra)
-VALUES (now(), now(), lpad(:group::text, 32, '0')::uuid, 'legacy',
+VALUES (now(), now(), lpad(:group::text, 32, '0')::uuid, 'report-uri',
     'https://coder.example.com/templates/docker', '', 'https://cdn.example.net/lib.js',
     'script-src-elem', 'script-src-elem', 'default-src ''self''; report-uri /api/v2/csp/reports',
     'enforce', 200, '', '', 10, '', '', '\\x00112233445566778899aabbccddeeff', '', '{}');

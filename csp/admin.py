@@ -18,14 +18,14 @@ from django.utils.text import Truncator
 from audit.admin import register_target
 from audit.services import actor_of
 from csp import export, selectors, services
-from csp.access.origins import normalised
+from csp.access.origins import normalized
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
     DispositionFilter,
+    FormatFilter,
     HostFilter,
     NoiseFilter,
-    ShapeFilter,
     VersionFilter,
 )
 from csp.models import Group, IngestKey, NoiseRule, Report
@@ -45,7 +45,7 @@ DAYS_OF_HITS = 14
 
 
 class ExportingAdmin(ReadOnlyAdmin):
-    """Rows that may be taken away, but not changed."""
+    """Rows that can be exported, but not changed."""
 
     actions = ["export_csv", "export_json_lines"]
     not_exported: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class ExportingAdmin(ReadOnlyAdmin):
 
 @admin.register(Group)
 class GroupAdmin(ExportingAdmin):
-    """Findings, those that reach the most people first."""
+    """The groups, those with the most clients first."""
 
     list_display = [
         "blocked",
@@ -84,13 +84,13 @@ class GroupAdmin(ExportingAdmin):
     ]
     date_hierarchy = "first_seen"
 
-    @admin.display(description="clients", ordering="client_days")
+    @admin.display(description="clients per day", ordering="client_days")
     def clients(self, group: Group) -> str:
-        return reach.shown(group.client_days)
+        return reach.humanized(group.client_days)
 
     @admin.display(description="pages", ordering="pages")
     def distinct_pages(self, group: Group) -> str:
-        return reach.shown(group.pages)
+        return reach.humanized(group.pages)
 
     @admin.display(description="reports", ordering="count")
     def visible_count(self, group: Group) -> int:
@@ -148,7 +148,7 @@ class ReportAdmin(ExportingAdmin):
         "disposition",
         "browser",
     ]
-    list_filter = [DispositionFilter, ShapeFilter, DayFilter]
+    list_filter = [DispositionFilter, FormatFilter, DayFilter]
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER  # They would count every report.
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
@@ -162,7 +162,7 @@ class ReportAdmin(ExportingAdmin):
         ("source_file", "line_number", "column_number"),
         "sample",
         "original_policy",
-        ("browser", "coder_version", "shape", "status_code"),
+        ("browser", "coder_version", "format", "status_code"),
         "user_agent",
         "extra",
     ]
@@ -192,12 +192,12 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
-    # Without the name, which for a shipped rule says target and pattern once more.
-    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "shipped"]
-    list_filter = ["enabled", "category", "target", "shipped"]
+    # Not the name: for a built-in rule it only repeats target and pattern.
+    list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
+    list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
-    readonly_fields = ["shipped", "updated_at", "hits_by_day", "examples"]
-    actions = ["dry_run", "hide_stored", "switch_on", "switch_off"]
+    readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
+    actions = ["dry_run", "apply_to_stored", "enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
@@ -206,11 +206,11 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def short_pattern(self, rule: NoiseRule) -> str:
         return Truncator(rule.pattern).chars(MAX_IN_LIST)
 
-    @admin.display(description="hits in a week")
+    @admin.display(description="hits in 7 days")
     def hits_in_a_week(self, rule: Any) -> int:
         return rule.week_hits or 0
 
-    @admin.display(description="hits by day (UTC)")
+    @admin.display(description="hits per day (UTC)")
     def hits_by_day(self, rule: NoiseRule) -> SafeString:
         hits = selectors.daily_hits(rule, now=timezone.now(), days=DAYS_OF_HITS)
         return format_html_join(mark_safe("<br>"), "{}: {}", hits) or mark_safe("none")
@@ -226,10 +226,20 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
             ),
         )
         every = reverse("admin:csp_report_changelist", query={"rule_id__exact": rule.pk})
-        return format_html('<ul class="uri">{}</ul><a href="{}">All of them</a>', shown, every)
+        return format_html('<ul class="uri">{}</ul><a href="{}">Show all</a>', shown, every)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
+        # Before saving, because saving locks out the writers of reports.
+        if {"target", "pattern"} & set(form.changed_data):
+            self._show_matches(request, obj)
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
+
+    def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
+        """Shows how many stored and visible reports the rule matches. Changes nothing."""
+        matched = history.would_hide(rule)
+        level = messages.INFO if matched.reports else messages.WARNING
+        message = f"Of the visible stored reports, {rule.name} matches {matched}."
+        self.message_user(request, message, level)
 
     def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
         services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
@@ -238,30 +248,30 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             self.delete_model(request, rule)
 
-    @admin.action(description="Say what the rule would hide of what is stored")
+    @admin.action(description="Dry run on stored reports")
     def dry_run(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
-            hidden = history.would_hide(rule)
-            self.message_user(request, f"{rule.name} would hide {hidden}.", messages.INFO)
+            self._show_matches(request, rule)
 
-    @admin.action(description="Hide what is stored, too", permissions=["change"])
-    def hide_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+    @admin.action(description="Apply to stored reports", permissions=["change"])
+    def apply_to_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
             if not rule.enabled:
-                self.message_user(request, f"{rule.name} is off and hides nothing.", messages.ERROR)
+                message = f"The rule {rule.name} is disabled. Enable it first."
+                self.message_user(request, message, messages.ERROR)
                 continue
             hidden = services.hide_stored_noise(rule, actor=actor_of(request), now=timezone.now())
-            self.message_user(request, f"{rule.name} has hidden {hidden}.")
+            self.message_user(request, f"The rule {rule.name} has hidden {hidden}.")
 
-    @admin.action(description="Switch on", permissions=["change"])
-    def switch_on(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
-        self._switch(request, queryset, enabled=True)
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Switch off, and bring back what was hidden", permissions=["change"])
-    def switch_off(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
-        self._switch(request, queryset, enabled=False)
+    @admin.action(description="Disable, and show its reports again", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+        self._set_enabled(request, queryset, enabled=False)
 
-    def _switch(
+    def _set_enabled(
         self, request: HttpRequest, queryset: QuerySet[NoiseRule], *, enabled: bool
     ) -> None:
         for rule in queryset:
@@ -276,7 +286,7 @@ class IngestKeyForm(forms.ModelForm[IngestKey]):
 
     def clean_origins(self) -> list[str]:
         try:
-            return normalised(self.cleaned_data["origins"])
+            return normalized(self.cleaned_data["origins"])
         except ValueError as error:
             raise ValidationError(str(error)) from None
 
@@ -292,5 +302,5 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key is retired and not deleted: a deleted one could not tell browsers to stop."""
+        """Keys are retired instead, so that browsers that still use one read 410 and stop."""
         return False

@@ -12,7 +12,7 @@ from kernel.admin import Line, register
 
 def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    # The hours' counts are few, however many reports there are.
+    # There are few hourly counts, however many reports there are.
     today = HourCount.objects.filter(hour__gte=midnight).aggregate(
         all=Sum("count"), noise=Sum("count", filter=~Q(rule_id=0))
     )
@@ -23,9 +23,9 @@ def _lines(now: datetime) -> list[Line]:
             str(today["all"] or 0),
             link=reverse("admin:csp_report_changelist"),
         ),
-        Line("of them noise", str(today["noise"] or 0)),
-        Line("groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
-        Line("groups first seen today", str(groups.filter(first_seen__gte=midnight).count())),
+        Line("marked as noise today", str(today["noise"] or 0)),
+        Line("violation groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
+        Line("new groups today", str(groups.filter(first_seen__gte=midnight).count())),
     ]
 
 

@@ -15,7 +15,7 @@ class CspConfig(AppConfig):
 
 
 def _is_reporting(sender: Any, request: Any, **more: Any) -> bool:
-    """Tells if another origin's page may report: the Reporting API asks before it posts."""
+    """Returns whether a page of another origin may report. The Reporting API sends a preflight."""
     from csp.access import keys
 
     return keys.is_open_to(request.path, request.GET, origin=request.headers.get("Origin", ""))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+
 from csp import metrics
 from csp.access import keys
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
-from csp.scrubbing.masking import remembered
+from csp.scrubbing.masking import cached
 from csp.writing import writer
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
 from kernel.http.parsing import first_parameters
+from kernel.http.rate_limit import bucket_of, verdict_on
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
+# Accepted and dropped in the coderd wire.
+EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 OPERATION = "report-csp-violations"
 
 
@@ -46,11 +52,12 @@ def collect(
 
     `environ` is the WSGI environment, which is Django's `request.META`.
 
-    Raises: APIError 401, 403 or 410 for the sender, 400 or 413 for the body; 503, 504 or
-    LimitReachedError if the database cannot take the reports.
+    Raises: APIError 401, 403 or 410 for the sender, 400 or 413 for the body, 429 for too many
+    reports; 503, 504 or LimitReachedError if the database cannot take the reports.
     """
+    parameters = first_parameters(environ)
     keys.check(
-        first_parameters(environ),
+        parameters,
         origin=environ.get("HTTP_ORIGIN", ""),
         identity=identity,
         refusal=refusal,
@@ -61,28 +68,51 @@ def collect(
         return ANSWER
     _count(parsed)
     if parsed.reports:
-        agent = environ.get("HTTP_USER_AGENT", "")
-        writer.write(entries_of(parsed.reports, address=address, user_agent=agent, now=now))
+        _count_reports(len(parsed.reports), environ, identity, address)
+        key = parameters.get(keys.PARAMETER)
+        entries = entries_of(
+            parsed.reports,
+            address=address,
+            user_agent=environ.get("HTTP_USER_AGENT", ""),
+            caller=f"key:{key}" if key else bucket_of(identity, address),
+            now=now,
+        )
+        writer.write(entries)
     return ANSWER
 
 
-@remembered(512)
+def _count_reports(
+    number: int, environ: Mapping[str, Any], identity: Identity | None, address: str
+) -> None:
+    """Counts each report against the rate limit, which has counted the request as one.
+
+    A request is stored or refused as a whole: a browser that reads 429 sends all its reports again.
+    Raises: APIError 429.
+    """
+    if number > 1:
+        now, path = time.time(), settings.CSP_REPORTS_PATH
+        verdict = verdict_on(environ, path, identity, address, now=now, amount=number - 1)
+        if verdict is not None and verdict.refused:
+            raise verdict.refusal(now, of="reports")
+
+
+@cached(512)
 def parse_body(body: bytes) -> ParsedBody | None:
     """Parses a body. Returns None for an empty value.
 
-    Remembered, because the browsers of all visitors of a page send the same bytes: 77 µs a report
-    instead of 130. The result says nothing about the sender or the time.
+    Cached, because the browsers of all visitors of a page send the same bytes: 77 µs a report
+    instead of 130. The result does not depend on the sender or the time.
 
     Raises: APIError 400, 413.
     """
     value = load(body)
-    if value is None or value == {}:
+    if value in EMPTY:
         return None
     if len(body) > MAX_SINGLE and not isinstance(value, list):
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"It has {len(body)} bytes; the limit for a single report is {MAX_SINGLE}.",
+            detail=f"It has {len(body)} bytes. The limit for a single report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
     return ParsedBody(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
@@ -90,7 +120,7 @@ def parse_body(body: bytes) -> ParsedBody | None:
 
 def _accept_nothing() -> None:
     """Accepts a body without a report in the coderd wire. Raises: APIError 400 in the other."""
-    refusal = invalid(Validation("csp-report", "must be an object"))
+    refusal = invalid(Validation("csp-report", "must be an object with members"))
     if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
         raise refusal
 

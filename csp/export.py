@@ -1,4 +1,4 @@
-"""Exports rows as CSV that no spreadsheet runs, and as JSON lines, a page of rows at a time."""
+"""Exports rows as JSON lines, and as CSV without formulas, one page of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django.http.response import HttpResponseBase
 from kernel.db.pages import in_pages
 from kernel.http.streaming import download
 
-# A spreadsheet takes such a cell for a formula, and anybody can write browsers' reports. In East
-# Asia the full-width signs mean the same.
+# Spreadsheets run a cell that begins with one of these as a formula, and any client can send such a
+# report. Full-width signs mean the same in East Asian versions.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields these columns of every row, by key."""
+    """Yields these columns of every row, ordered by key."""
     ordered = queryset.order_by("pk").values("pk", *fields)
     for page in in_pages(ordered, after=lambda row: Q(pk__gt=row["pk"])):
         for row in page:
@@ -36,16 +36,16 @@ def safe_cell(value: Any) -> Any:
 
 def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[bytes]:
     buffer = io.StringIO()
-    # Every cell in quotes: where a semicolon separates cells, the rest of one would be a formula.
+    # All cells are quoted: a program that splits at semicolons could find a formula inside one.
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(fields)
     for row in rows:
-        yield _taken(buffer)
+        yield _flushed(buffer)
         writer.writerow([safe_cell(row[name]) for name in fields])
-    yield _taken(buffer)
+    yield _flushed(buffer)
 
 
-def _taken(buffer: io.StringIO) -> bytes:
+def _flushed(buffer: io.StringIO) -> bytes:
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()

@@ -1,4 +1,4 @@
-"""Filters the admin's lists without a DISTINCT over millions of rows."""
+"""Filters of the admin's lists, without a DISTINCT over millions of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Group, Report
-from csp.parsing.formats import Shape
+from csp.parsing.formats import Format
 from csp.writing.grouping import DISPOSITIONS
 
 MAX_CHOICES = 20
@@ -23,7 +23,7 @@ MAX_DAYS = 31
 
 
 class NoiseFilter(admin.SimpleListFilter):
-    """Noise is left out unless it is asked for."""
+    """Hides noise by default."""
 
     title = "noise"
     parameter_name = "noise"
@@ -32,9 +32,9 @@ class NoiseFilter(admin.SimpleListFilter):
         return [("only", "Only noise"), ("all", "With noise")]
 
     def choices(self, changelist: Any) -> Any:
-        stock = list(super().choices(changelist))
-        stock[0]["display"] = "Without noise"
-        return stock
+        choices = list(super().choices(changelist))
+        choices[0]["display"] = "Without noise"
+        return choices
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
         if self.value() == "all":
@@ -45,7 +45,7 @@ class NoiseFilter(admin.SimpleListFilter):
 
 
 class ValueFilter(admin.SimpleListFilter):
-    """Values of the field that has the parameter's name."""
+    """Filters by the field with the name of the parameter."""
 
     def values(self) -> Iterable[str]:
         raise NotImplementedError
@@ -58,7 +58,7 @@ class ValueFilter(admin.SimpleListFilter):
 
 
 class CommonFilter(ValueFilter):
-    """Values of the groups of the greatest reach: a short list, however many there are."""
+    """Offers only the values of the groups with the most clients."""
 
     def values(self) -> Iterable[str]:
         found = Group.objects.values_list(str(self.parameter_name), flat=True)
@@ -66,7 +66,8 @@ class CommonFilter(ValueFilter):
 
 
 class HostFilter(CommonFilter):
-    title = parameter_name = "blocked"
+    title = "blocked source"
+    parameter_name = "blocked"
 
 
 class DirectiveFilter(CommonFilter):
@@ -80,15 +81,15 @@ class DispositionFilter(ValueFilter):
         return sorted(DISPOSITIONS)
 
 
-class ShapeFilter(ValueFilter):
-    title = parameter_name = "shape"
+class FormatFilter(ValueFilter):
+    title = parameter_name = "format"
 
     def values(self) -> Iterable[str]:
-        return Shape
+        return Format
 
 
 class DayFilter(admin.SimpleListFilter):
-    """The newest days (UTC) with reports: each is a partition."""
+    """Offers the newest days (UTC) with reports. Each day is a partition."""
 
     title = "day"
     parameter_name = "day"
@@ -105,29 +106,29 @@ class DayFilter(admin.SimpleListFilter):
             start = datetime.combine(day, time(), UTC)
             end = start + REPORTS.span
         except (ValueError, OverflowError):
-            # 30 February, and the last day that Python knows.
+            # 30 February, or the last day that Python supports.
             return queryset.none()
         return queryset.filter(received_at__gte=start, received_at__lt=end)
 
 
 class VersionFilter(admin.SimpleListFilter):
-    """Groups first seen with, or after, a release of Coder, as an upgrade brings them."""
+    """Filters groups that were first seen with this release of Coder or a later one."""
 
-    title = "first seen since version"
+    title = "first seen since Coder version"
     parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(version, version) for version in reversed(_versions()[-MAX_CHOICES:])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
-        least = self.value()
-        if not least or not semver.Version.is_valid(least):
+        first = self.value()
+        if not first or not semver.Version.is_valid(first):
             return queryset
-        wanted = [v for v in _versions() if semver.Version.parse(v) >= least]
+        wanted = [v for v in _versions() if semver.Version.parse(v) >= first]
         return queryset.filter(first_version__in=wanted)
 
 
 def _versions() -> list[str]:
-    """Returns the releases with which any group was first seen, oldest first."""
+    """Returns the releases with which groups were first seen, oldest first."""
     names = Group.objects.order_by().values_list("first_version", flat=True).distinct()
     return sorted(filter(semver.Version.is_valid, names), key=semver.Version.parse)

@@ -1,4 +1,4 @@
-"""Runs by the clock: partitions for the days ahead, and pruning."""
+"""Jobs that create partitions for the days ahead, and prune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ PARTITIONS = register(
 
 
 def _prune(now: datetime) -> int:
-    return len(services.prune_reports(now))
+    """Returns the number of dropped days and deleted groups."""
+    pruned = services.prune_reports(now)
+    return len(pruned.partitions) + pruned.groups
 
 
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))

@@ -1,4 +1,4 @@
-"""Figures about report collection, for Prometheus."""
+"""Prometheus metrics of report collection."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
@@ -12,33 +13,46 @@ from kernel.db.partitions import PartitionedTable
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 
-class Group(models.Model):
-    """All reports of one finding: the same thing blocked by the same directive on like pages.
+class GroupQuerySet(models.QuerySet["Group"]):
+    def expired(self, now: datetime) -> GroupQuerySet:
+        """Returns the groups without a report in the days that the retention keeps."""
+        if not settings.CSP_RETENTION:
+            return self.none()
+        # Whole days, as partitions are dropped whole: no report outlives its group.
+        first = (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
+        return self.filter(last_seen__lt=first)
 
-    The key is derived from these four texts, so that every process knows it without asking.
-    `count` is exact; reach says how many distinct pages, browsers, days and clients a day there
-    were. A group outlives its reports.
+
+class Group(models.Model):
+    """All reports with the same directive, blocked source, kind of page and disposition.
+
+    The key is a hash of these four texts, so that every process computes it without a query.
+    `count` is exact. Reach is the number of distinct pages, browsers, days, and clients per day.
+    A group is deleted when its last report is past retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     directive = models.CharField(max_length=64, blank=True)
-    blocked = models.CharField(max_length=255, blank=True)
-    document = models.CharField(max_length=1024, blank=True)
+    blocked = models.CharField("blocked source", max_length=255, blank=True)
+    document = models.CharField("page", max_length=1024, blank=True)
     disposition = models.CharField(max_length=16, blank=True)
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
-    count = models.BigIntegerField(default=0)
-    noise_count = models.BigIntegerField(default=0)
+    count = models.BigIntegerField("reports", default=0)
+    noise_count = models.BigIntegerField("reports marked as noise", default=0)
     pages = models.BigIntegerField(default=0)
     browsers = models.BigIntegerField(default=0)
     days = models.BigIntegerField(default=0)
-    client_days = models.BigIntegerField(default=0)
-    first_version = models.CharField(max_length=64, blank=True)
-    last_version = models.CharField(max_length=64, blank=True)
+    client_days = models.BigIntegerField("clients per day", default=0)
+    first_version = models.CharField("first Coder version", max_length=64, blank=True)
+    last_version = models.CharField("last Coder version", max_length=64, blank=True)
+
+    objects = GroupQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "violation group"
         ordering = ["-client_days", "-pages", "-count", "id"]
-        # Without columns that every report changes: PostgreSQL then updates the row alone.
+        # No index on columns that every report changes, so that updates stay heap-only.
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
@@ -55,12 +69,12 @@ class Group(models.Model):
 
     @property
     def visible_count(self) -> int:
-        """Counts the reports that no enabled noise rule has marked."""
+        """Returns the number of reports that no enabled noise rule has marked."""
         return self.count - self.noise_count
 
 
 class HourCount(models.Model):
-    """The number of a group's reports in an hour, by the noise rule that matched (0: none)."""
+    """The number of a group's reports in an hour, by matching noise rule (0 without one)."""
 
     pk = models.CompositePrimaryKey("group_id", "hour", "rule_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False)
@@ -82,7 +96,7 @@ class HourCount(models.Model):
 
 
 class ReachMember(models.Model):
-    """One distinct page, browser, day or client of a day of a group, as a keyed hash."""
+    """One distinct page, browser, day or client of a day in a group, as a keyed hash."""
 
     class Kind(models.IntegerChoices):
         PAGE = 1
@@ -102,8 +116,8 @@ class ReachMember(models.Model):
 class Report(models.Model):
     """One violation that a browser reported, scrubbed. Partitioned by day of `received_at`.
 
-    PostgreSQL's key is (id, received_at), since a unique key must hold what partitions; `id` alone
-    is unique all the same, as one sequence gives it.
+    The primary key in PostgreSQL is (id, received_at), because a unique key must include the column
+    of the partitions. `id` is still unique, because one sequence generates it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -113,7 +127,7 @@ class Report(models.Model):
         Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="reports"
     )
     rule_id = models.BigIntegerField(null=True)
-    shape = models.CharField(max_length=16)
+    format = models.CharField(max_length=32)
     document_uri = models.TextField("document URI", blank=True)
     referrer = models.TextField(blank=True)
     blocked_uri = models.TextField("blocked URI", blank=True)
@@ -131,7 +145,7 @@ class Report(models.Model):
     client = models.BinaryField(max_length=16)
     coder_version = models.CharField(max_length=64, blank=True)
     extra = models.JSONField(default=dict)
-    # The row stands for so many reports of its hour: more than one where only a sample is kept.
+    # The number of reports that this row represents: more than 1 where only a sample is kept.
     weight = models.BigIntegerField(db_default=1, editable=False)
 
     class Meta:
@@ -150,11 +164,26 @@ class Report(models.Model):
         return f"{self.effective_directive or self.violated_directive} blocked {self.blocked_uri}"
 
 
-class Batch(models.Model):
-    """One commit of the writer. A commit whose answer was lost is looked up here.
+class NewGroups(models.Model):
+    """The number of groups that a caller has opened in an hour, or tried to.
 
-    An import's batches have ids made from their content, and are kept so that it can go on where it
-    was broken off.
+    The caller is a keyed hash like `Report.client`, and means nothing a day later.
+    """
+
+    pk = models.CompositePrimaryKey("caller", "hour")
+    caller = models.BinaryField(max_length=16)
+    hour = models.DateTimeField()
+    count = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
+
+
+class Batch(models.Model):
+    """One commit of the writer. After a lost connection, the writer looks its batch up here.
+
+    An import derives the ids of its batches from their content, and keeps them, so that the next
+    run can continue where this one stopped.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
@@ -166,7 +195,7 @@ class Batch(models.Model):
 
 
 class ClientKey(models.Model):
-    """The random key of one day's client hashes, which is deleted a day later."""
+    """The random key of one day's client hashes. It is deleted a day later."""
 
     day = models.DateField(primary_key=True)
     key = models.BinaryField(max_length=32)
@@ -176,7 +205,7 @@ class ClientKey(models.Model):
 
 
 class NoiseRule(models.Model):
-    """A rule that marks reports as noise: extensions, the browser's own pages, and the like."""
+    """A rule that marks reports as noise, such as those caused by browser extensions."""
 
     class Target(models.TextChoices):
         SCHEME = "scheme", "scheme"
@@ -190,17 +219,17 @@ class NoiseRule(models.Model):
     target = models.CharField(
         max_length=16,
         choices=Target,
-        help_text="Scheme, host and path are those of the blocked address or of the source file.",
+        help_text="Scheme, host and path of the blocked address or of the source file.",
     )
     pattern = models.CharField(
         max_length=255,
-        help_text="A scheme, such as moz-extension; a host, or *.host for it and all below it; "
-        "a path's start, on every host or behind one; a part of the user agent.",
+        help_text="A scheme, such as moz-extension. A host, or *.host for it and its subdomains. "
+        "The start of a path, such as /inject/ or foo.example/inject/. A part of the user agent.",
     )
     reason = models.TextField()
-    source = models.CharField(max_length=255, blank=True, help_text="Where this is known from.")
+    source = models.CharField(max_length=255, blank=True, help_text="A page that documents this.")
     enabled = models.BooleanField(default=True)
-    shipped = models.BooleanField(default=False, editable=False)
+    built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -215,22 +244,22 @@ class NoiseRule(models.Model):
 
 
 class IngestKey(models.Model):
-    """Lets browsers of named origins report without a session token, and does nothing else.
+    """Lets browsers on pages of its origins report without a session token.
 
-    It is public: every reader of a page with such a policy sees it.
+    The key is public: every visitor of these pages can read it.
     """
 
     name = models.CharField(max_length=64, unique=True)
     key = models.CharField(max_length=64, unique=True, editable=False)
     origins = ArrayField(
         models.CharField(max_length=255),
-        help_text="Comma-separated origins such as https://coder.example.com.",
+        help_text="Comma-separated origins, such as https://coder.example.com.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     retired_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="From then on it is answered with 410, which tells browsers to stop.",
+        help_text="From this time on, the answer is 410, which makes browsers stop reporting.",
     )
 
     class Meta:

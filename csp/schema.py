@@ -1,4 +1,4 @@
-"""The body of a report in the OpenAPI document: each form in which browsers send reports."""
+"""The body of a report in the OpenAPI document: each format in which browsers send reports."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SCHEME: Schema = {
     "type": "apiKey",
     "in": "query",
     "name": PARAMETER,
-    "description": "A key that lets the pages of some origins report, without a session token.",
+    "description": "A key with which pages of its origins report without a session token.",
 }
 
 
 class ReportBody(serializers.Serializer[Any]):
-    """Stands for the body in the view's declaration; `csp.parsing` reads it."""
+    """A placeholder for the body in the view's schema. `csp.parsing` reads the body."""
 
 
 def _text(description: str, *examples: str) -> Schema:
@@ -41,38 +41,41 @@ def _number(description: str, example: int) -> Schema:
     return {"type": "integer", "minimum": 0, "description": description, "examples": [example]}
 
 
-# Each member by its name in the old form and in the Reporting API.
+# The names of each member in a `report-uri` report and in the Reporting API.
 _MEMBERS: dict[tuple[str, str], Schema] = {
     ("document-uri", "documentURL"): _text(
-        "The page on which it happened.", "https://coder.example.com/workspaces"
+        "The page with the violation.", "https://coder.example.com/workspaces"
     ),
-    ("referrer", "referrer"): _text("The page before it.", "https://coder.example.com/login"),
+    ("referrer", "referrer"): _text(
+        "The referrer of that page.", "https://coder.example.com/login"
+    ),
     ("blocked-uri", "blockedURL"): _text(
-        "What was blocked: a URL, a scheme, or a word such as `inline` or `eval`.",
+        "The blocked source: a URL, a scheme, or a word such as `inline` or `eval`.",
         "https://evil.example.net/lib.js",
     ),
     ("effective-directive", "effectiveDirective"): _text(
-        "The directive that blocked it.", "script-src-elem"
+        "The directive that was violated.", "script-src-elem"
     ),
     ("violated-directive", "violatedDirective"): _text(
-        "The same, as older browsers name it.", "script-src-elem"
+        "The same, in older browsers.", "script-src-elem"
     ),
     ("original-policy", "originalPolicy"): _text("The whole policy.", "script-src 'self'"),
     ("disposition", "disposition"): _text(
-        "`enforce` if it was blocked, `report` if it was only reported.", "enforce"
+        "`enforce` if the browser blocked the source, `report` if it only reported it.", "enforce"
     ),
     ("source-file", "sourceFile"): _text(
-        "The file whose code caused it.", "https://coder.example.com/assets/index.js"
+        "The file with the code that caused the violation.",
+        "https://coder.example.com/assets/index.js",
     ),
-    ("script-sample", "sample"): _text("The beginning of the code that was blocked.", "alert("),
+    ("script-sample", "sample"): _text("The beginning of the blocked code.", "alert("),
     ("status-code", "statusCode"): _number("The HTTP status of the page.", 200),
     ("line-number", "lineNumber"): _number("The line in the source file.", 12),
     ("column-number", "columnNumber"): _number("The column in that line.", 7),
 }
 
 
-def _violation(form: int, description: str) -> Schema:
-    members = {names[form]: schema for names, schema in _MEMBERS.items()}
+def _violation(position: int, description: str) -> Schema:
+    members = {names[position]: schema for names, schema in _MEMBERS.items()}
     return _object(members, description)
 
 
@@ -82,20 +85,20 @@ def _object(members: dict[str, Schema], description: str, *required: str) -> Sch
         "type": "object",
         "properties": members,
         **({"required": list(required)} if required else {}),
-        "description": f"{description} Other members are taken, too.",
+        "description": f"{description} Other members are stored too.",
         "examples": [example],
     }
 
 
 def components() -> dict[str, Schema]:
-    """Returns the schemas of the body and of what is in it, by name."""
-    old = _violation(0, "What a browser blocked, in the names of `report-uri`.")
-    new = _violation(1, "What a browser blocked, in the names of the Reporting API.")
+    """Returns the schemas of the body and of its parts, by name."""
+    old = _violation(0, "A violation, with the names of `report-uri`.")
+    new = _violation(1, "A violation, with the names of the Reporting API.")
     legacy = _object({"csp-report": old}, "A report to `report-uri`.", "csp-report")
     modern = _object(
         {
             "type": _text("The type of the report. Other types are ignored.", VIOLATION_TYPE),
-            "age": _number("The milliseconds since it happened.", 420),
+            "age": _number("The milliseconds since the violation.", 420),
             "url": _text("The page that sends the report.", "https://coder.example.com/"),
             "user_agent": _text("The browser.", "Mozilla/5.0"),
             "body": new,

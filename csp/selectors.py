@@ -1,4 +1,4 @@
-"""Reads collected reports, groups and rules."""
+"""Reads reports, groups and rules."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def expired_partitions(now: datetime) -> list[str]:
 
 
 def visible_groups() -> QuerySet[Group]:
-    """Returns the groups with reports that no enabled noise rule hides, farthest reach first."""
+    """Returns the groups with reports that no enabled noise rule hides, most clients first."""
     return Group.objects.filter(count__gt=F("noise_count"))
 
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
-    """Returns each of the last hours, oldest first, with its number of reports, noise included."""
+    """Returns the last hours, oldest first, with the number of reports. Includes noise."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
     counted = dict(
@@ -37,26 +37,26 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
 
 
-def breakdown(group: Group, field: str, *, most: int = 10) -> list[tuple[str, int]]:
-    """Returns the values of `field` that most of the group's kept reports have, and how many."""
+def breakdown(group: Group, field: str, *, limit: int = 10) -> list[tuple[str, int]]:
+    """Returns the most frequent values of `field` in the group's stored reports, with counts."""
     rows = group.reports.values_list(field).annotate(n=Count("*")).order_by("-n", field)
-    return [(value or "(not said)", count) for value, count in rows[:most]]
+    return [(value or "(unknown)", count) for value, count in rows[:limit]]
 
 
-def newest_reports(group: Group, *, most: int = 20) -> QuerySet[Report]:
-    """Returns the newest of the group's kept reports."""
-    return group.reports.all()[:most]
+def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
+    """Returns the newest of the group's stored reports."""
+    return group.reports.all()[:limit]
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """Adds `week_hits` to rules: how many reports of seven days each has marked, or None."""
+    """Annotates `week_hits`: the number of reports that the rule marked in 7 days, or None."""
     hours = HourCount.objects.filter(rule_id=OuterRef("pk"), hour__gt=now - timedelta(days=7))
     counted = hours.order_by().values("rule_id").annotate(hits=Sum("count")).values("hits")
     return rules.annotate(week_hits=Subquery(counted))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
-    """Returns the last days with reports that the rule has marked, newest first, with how many."""
+    """Returns the days on which the rule marked reports, newest first, with the number."""
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
     counted = (
         HourCount.objects.filter(rule_id=rule.pk, hour__gte=first)
@@ -66,6 +66,6 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
     return sorted(counted, reverse=True)
 
 
-def examples(rule: NoiseRule, *, most: int = 5) -> QuerySet[Report]:
+def examples(rule: NoiseRule, *, limit: int = 5) -> QuerySet[Report]:
     """Returns the newest reports that the rule has marked."""
-    return Report.objects.filter(rule_id=rule.pk)[:most]
+    return Report.objects.filter(rule_id=rule.pk)[:limit]

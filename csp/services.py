@@ -3,45 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, count
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
 from audit.services import Actor, Target, record
 from csp.access.keys import MEMORY, new_key
-from csp.access.origins import normalised
-from csp.models import REPORTS, Batch, ClientKey, IngestKey, NoiseRule
+from csp.access.origins import normalized
+from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
 from csp.noise import history
 from csp.noise.history import Hidden
 
 AHEAD = timedelta(days=3)
-# A batch is looked up within seconds of its commit, or never.
+# A batch is looked up within seconds of its commit, or not at all.
 BATCHES_KEPT = timedelta(days=1)
 MAX_KEY_NAME = 64
+GROUPS_AT_ONCE = 1_000
 
 
 def make_partitions(now: datetime) -> int:
-    """Makes the partitions of today and the days ahead. Returns how many were missing."""
+    """Creates the partitions of today and the days ahead. Returns how many were missing."""
     return REPORTS.ensure(now, now + AHEAD)
 
 
-def prune_reports(now: datetime) -> list[str]:
-    """Drops the partitions whose reports are all past retention. Returns their names."""
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The partitions that were dropped, and the number of groups that were deleted."""
+
+    partitions: list[str]
+    groups: int
+
+
+def prune_reports(now: datetime) -> Pruned:
+    """Drops the days that are past retention, and deletes groups without a later report."""
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
-    # A process whose clock is a little behind may still be at yesterday.
+    # A process whose clock is slow may still use the key of yesterday.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
-    # A retention of 0 means for ever.
+    NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
+    # A retention of 0 keeps everything.
     if not settings.CSP_RETENTION:
-        return []
-    return REPORTS.drop_before(now - settings.CSP_RETENTION)
+        return Pruned([], 0)
+    return Pruned(REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now))
+
+
+def _delete_groups(now: datetime) -> int:
+    """Deletes expired groups with their hourly counts and members. Returns how many.
+
+    Each transaction deletes some, and skips a group whose next report is being written.
+    """
+    deleted, last = 0, UUID(int=0)
+    while True:
+        with transaction.atomic():
+            some = Group.objects.expired(now).filter(pk__gt=last).order_by("pk")
+            ids = list(
+                some.select_for_update(skip_locked=True).values_list("pk", flat=True)[
+                    :GROUPS_AT_ONCE
+                ]
+            )
+            Group.objects.filter(pk__in=ids).delete()
+        if not ids:
+            return deleted
+        deleted, last = deleted + len(ids), ids[-1]
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Writes a new or changed rule. What it has marked is hidden while it is enabled."""
+    """Saves a rule. Its reports are hidden while it is enabled."""
     before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
-    with history.rules_held():
+    with history.rules_locked():
         rule.save()
         history.count_noise(rule.id)
         record(
@@ -55,10 +87,10 @@ def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Deletes the rule; what it had marked is no longer hidden."""
+    """Deletes the rule. Its reports become visible."""
     before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
     rule.enabled = False
-    with history.rules_held():
+    with history.rules_locked():
         rule.save()
         history.count_noise(rule.id)
         rule.delete()
@@ -66,7 +98,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 
 def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
-    """Hides the stored reports that the rule matches. Returns how many."""
+    """Applies the rule to stored reports. Returns how many it has hidden."""
     hidden = history.hide(rule)
     record(
         "csp.noise_rule.hide_stored",
@@ -87,39 +119,39 @@ def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
 def create_ingest_key(
     *, name: str | None = None, origins: Sequence[str], actor: Actor, now: datetime
 ) -> IngestKey:
-    """Makes a key for reports of these origins, named after the first one if no name is given.
+    """Creates a key for reports of these origins. The default name is the host of the first origin.
 
-    Raises: ValueError for a text that is no origin, and for a name that is too long.
+    Raises: ValueError if an origin is not valid or the name is too long.
     """
-    allowed = normalised(origins)
+    allowed = normalized(origins)
     if name and len(name) > MAX_KEY_NAME:
-        raise ValueError(f"The name is longer than {MAX_KEY_NAME} characters.")
+        raise ValueError(f"The name must have at most {MAX_KEY_NAME} characters.")
     key = IngestKey(name=name or _free_name(allowed[0]), origins=allowed)
     save_ingest_key(key, actor=actor, now=now)
     return key
 
 
 def _free_name(origin: str) -> str:
-    """Returns the origin's host, with the first number that no key has."""
+    """Returns the host of the origin, with the first number that is free."""
     host = origin.rpartition("//")[2][: MAX_KEY_NAME - len(" 9999")]
-    taken = set(IngestKey.objects.filter(name__startswith=host).values_list("name", flat=True))
+    used = set(IngestKey.objects.filter(name__startswith=host).values_list("name", flat=True))
     names = chain([host], (f"{host} {number}" for number in count(2)))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in used)
 
 
 def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: datetime) -> None:
-    """Sets from when on the key tells browsers to stop.
+    """Sets the time of the key's retirement.
 
-    Raises: ValueError if it has told them already: they do not come back for a later date.
+    Raises: ValueError if the key is already retired: browsers that have read 410 do not come back.
     """
     if key.retired_at is not None and key.retired_at <= now:
-        raise ValueError(f"The ingest key {key.name!r} is retired already.")
+        raise ValueError(f"The ingest key {key.name!r} is already retired.")
     key.retired_at = at
     save_ingest_key(key, actor=actor, now=now)
 
 
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
-    """Writes a new or changed key; a new one is given its text here."""
+    """Saves a key, and generates the text of a new one."""
     with transaction.atomic():
         key.key = key.key or new_key()
         key.save()

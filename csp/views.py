@@ -23,7 +23,7 @@ from tokens.authentication import SECURITY
 
 
 class ReportView(APIView):
-    """Collects reports from browsers. Pages of other sites send them, too."""
+    """Collects reports from browsers, on pages of other sites too."""
 
     authentication_classes = []
     permission_classes = []
@@ -31,16 +31,16 @@ class ReportView(APIView):
     @operation(
         "Report CSP violations",
         tag="General",
-        description="Stores reports of what a browser's Content-Security-Policy blocked. Browsers "
-        "send them as `application/csp-report` or `application/reports+json`; the content type "
-        "does not matter. Reports of other types in an array are ignored. The answer comes when "
-        "the reports are stored.",
+        description="Stores reports of violations of a Content-Security-Policy. Browsers send them "
+        "as `application/csp-report` or `application/reports+json`. The content type is ignored, "
+        "and so are reports of other types in an array. The answer is sent when the reports are "
+        "stored.",
         parameters=[
             OpenApiParameter(
                 PARAMETER,
                 str,
-                description="An ingest key, `cik_` and 28 characters. It lets the pages of the "
-                "origins that it is for report without a session token.",
+                description="An ingest key: `cik_` and 28 characters. With it, the pages of its "
+                "origins report without a session token.",
             )
         ],
         body={"application/json": ReportBody},

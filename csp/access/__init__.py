@@ -1,5 +1,5 @@
-"""Decides who may report: the holder of a session token, an ingest key, or everybody.
+"""Decides which senders may report: those with a session token, with an ingest key, or all.
 
-Ingest keys are public, as every reader of a page with such a policy sees them. They are good for
-the reports of named origins and for nothing else.
+Ingest keys are public, because every visitor of a page can read its policy. They only allow to
+report, and only from their origins.
 """

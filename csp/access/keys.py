@@ -1,7 +1,7 @@
-"""Lets in who may report, by ingest key, session token, or because everybody may.
+"""Checks ingest keys, and which senders may report.
 
-An ingest key is `cik_`, 22 random characters, and 6 that are the CRC-32 of those before, so that a
-mistyped or made-up key is refused without asking the database.
+An ingest key is `cik_`, 22 random characters, and the CRC-32 of both in 6 characters. So a mistyped
+or invented key is refused without a query.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def _all() -> Remembered[dict[str, IngestKey]]:
 
 
 def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
-    """Returns if a page of that origin may report here. The answer's CORS headers then say so.
+    """Returns whether a page of that origin may report, which allows the CORS headers.
 
-    No cookie of ours ever comes from another origin, so nothing but a key or openness lets it in.
-    A retired key counts too: a page must be able to read the 410.
+    Browsers send our cookies from no other origin, so only a key or public access counts here. A
+    retired key counts too: the page must be able to read the 410.
     """
     if path != settings.CSP_REPORTS_PATH:
         return False
@@ -87,25 +87,25 @@ def check(
     identity: Identity | None,
     refusal: APIError | None,
 ) -> None:
-    """Lets in who may report: with an ingest key, with a session token, or anybody.
+    """Checks the sender of a report: its ingest key or session token.
 
-    Raises: APIError 401 with the cause, 403 for an ingest key elsewhere, 410 for a retired one.
+    Raises: APIError 401 with the cause, 403 for another origin, 410 for a retired key.
     """
     key = query.get(PARAMETER, "")
     if key:
         _check_key(key, origin=origin)
     elif settings.CSP_ACCESS == "ingest-key":
-        raise APIError(401, "An ingest key is needed.", detail="Send it as ?key=cik_….")
+        raise APIError(401, "An ingest key is required.", detail="Send it as ?key=cik_….")
     elif settings.CSP_ACCESS != "public" and identity is None:
         raise refusal or refusals.missing()
 
 
 def _check_key(key: str, *, origin: str) -> None:
-    """Refuses a key that does not let this origin report.
+    """Raises an APIError if the key does not allow this origin to report.
 
-    A request without an Origin header, as a same-origin report is in some browsers, is not held to
-    the list: only browsers send it truthfully. `null` is an origin like the others, as a sandbox
-    gives it to any page: the list must name it.
+    A request without an Origin header is accepted: some browsers send none with a same-origin
+    report, and other programs can send any. `null` must be on the list, because any page in a
+    sandbox sends it.
     """
     known = find(key)
     if known is None:

@@ -1,4 +1,4 @@
-"""Takes in files of reports, each line a body as a browser sends it.
+"""Imports files of reports. Each line is a body as a browser sends it.
 
-`items` reads what stands in a line, `files` commits line by line what no earlier run has committed.
+`items` parses a line. `files` commits the lines that no earlier run has committed.
 """

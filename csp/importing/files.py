@@ -1,9 +1,9 @@
-"""Commits the reports of a file, and passes over what earlier runs have committed of it.
+"""Commits the reports of a file, and skips lines that earlier runs have committed.
 
-Each batch leaves a mark: a digest of the file up to its end, which is written in the transaction
-of its reports. So the next run sees at each line if the file was committed up to there, wherever
-earlier runs ended. This holds only as long as a batch begins where an earlier one ended and is no
-longer than one could have been then: the two limits below may be raised, never lowered.
+Each batch leaves a mark: a digest of the file up to the end of the batch, in the transaction of its
+reports. So the next run knows at each line whether the file was committed up to there. For
+this, a batch begins where an earlier one ended, and earlier batches must fit the limits below. So
+these may be raised, but never lowered.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from kernel.lines import LinesError, Record
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 LOCK = lock_number("csp import")
-# A run that was killed may leave a batch behind that is still being written.
+# The server may still be writing a batch of a run that was killed.
 LOCK_SECONDS = 5
-# Classes of SQLSTATE that blame the rows: data, constraints, limits.
+# Classes of SQLSTATE for errors in rows: data, constraints, limits.
 BAD_ROWS = frozenset({"22", "23", "54"})
 
 
 class Line(NamedTuple):
-    """A line, and the mark of the file up to and with it."""
+    """A line, and the mark of the file up to its end."""
 
     record: Record
     mark: uuid.UUID
@@ -51,11 +51,11 @@ def import_reports(
     advance: Callable[[int], Any],
     set_aside: Callable[[Record, str], Any],
 ) -> Import:
-    """Takes in every good report, and passes over what an earlier run has committed.
+    """Imports every valid report, and skips lines that an earlier run has committed.
 
-    Calls `set_aside` for bad lines and items before their batch is committed, and
-    `advance(number of lines)` after it. Raises: LinesError while another import runs, and what
-    `Store.commit` raises.
+    Calls `set_aside` for rejected lines and items before their batch is committed, and
+    `advance(number of lines)` after it. Raises: LinesError while another import runs, and the
+    errors of `Store.commit`.
     """
     store = Store(_connect_alone)
     try:
@@ -69,7 +69,7 @@ def import_reports(
 
 
 def _connect_alone() -> psycopg.Connection[Any]:
-    """Opens a connection that keeps other imports out: two could count the same lines twice."""
+    """Opens a connection with a lock, because two imports could count the same lines twice."""
     connection = connect_directly(application_name="coderapi csp import")
     try:
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -77,15 +77,15 @@ def _connect_alone() -> psycopg.Connection[Any]:
         connection.execute("RESET lock_timeout")
     except psycopg.errors.LockNotAvailable:
         connection.close()
-        raise LinesError("Another import is running; try again when it has ended.") from None
+        raise LinesError("Another import is running. Try again when it has ended.") from None
     return connection
 
 
 def _marked(records: Iterable[Record]) -> Iterator[Line]:
-    """Marks each line. White space around lines, and so the end of the last one, does not count."""
+    """Yields each line with its mark. White space around a line does not affect the mark."""
     digest = hashlib.sha256(b"coderapi csp import\n")
     for record in records:
-        # Of a line that is too long, only its beginning and its size are known.
+        # Only the beginning and the size of a line that is too long are known.
         size = f"{record.size}" if record.error else ""
         digest.update(record.text.strip() + size.encode() + b"\n")
         yield Line(record, uuid.UUID(bytes=digest.digest()[:16]))
@@ -93,7 +93,7 @@ def _marked(records: Iterable[Record]) -> Iterator[Line]:
 
 @dataclass(slots=True)
 class Import:
-    """One run. It counts lines, and of these the known ones; of the others, their good items."""
+    """One run, with the numbers of its lines, its known lines, and its new reports."""
 
     _store: Store
     _advance: Callable[[int], Any]
@@ -107,20 +107,20 @@ class Import:
     _size: int = 0
 
     def __post_init__(self) -> None:
-        # One for each thousand lines or so that any import has taken in.
+        # There is about one mark per thousand imported lines.
         rows = self._store.connected().execute("SELECT id FROM csp_batch WHERE imported")
         self._committed = {row[0] for row in rows}
 
     def __str__(self) -> str:
         return (
-            f"{self.lines} lines, of which {self.known} had been taken in before: {self.reports} "
-            f"reports taken in, {self.other} of other types."
+            f"{self.lines} lines, of which {self.known} had been imported before: {self.reports} "
+            f"reports imported, {self.other} of other types."
         )
 
     def add(self, line: Line) -> None:
         is_known = line.mark in self._committed
-        # A last line without an end may still be being written. It is a batch of its own, so that
-        # the lines before it are known again when it reads otherwise.
+        # Another program may still be writing a last line without a line end. It is a batch of its
+        # own, so that the lines before it stay known if it changes.
         if not line.is_ended and not is_known:
             self.commit()
         self._batch.append(line)
@@ -134,20 +134,20 @@ class Import:
         return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
 
     def commit(self) -> None:
-        """Sets bad lines aside and writes the others, in this order: none is lost."""
+        """Sets rejected lines aside, then writes the others, so that none is lost."""
         if not self._batch:
             return
         now = timezone.now()
-        held = [self._entries(line.record, now=now) for line in self._batch]
+        batch = [self._entries(line.record, now=now) for line in self._batch]
         try:
-            is_new = self._write(self._batch[-1], [entry for entries in held for entry in entries])
+            is_new = self._write(self._batch[-1], [entry for entries in batch for entry in entries])
         except (psycopg.Error, TypeError, ValueError) as error:
             _raise_if_not_of_rows(error)
-            is_new = self._write_each(held)
+            is_new = self._write_each(batch)
         self._end_batch(known=0 if is_new else len(self._batch))
 
     def _entries(self, record: Record, *, now: datetime) -> list[Entry]:
-        """Returns the line's good reports, and sets its bad ones aside."""
+        """Returns the valid reports of the line, and sets the others aside."""
         if record.error:
             self._set_aside(record, f"The line {record.error}.")
             return []
@@ -162,14 +162,14 @@ class Import:
         self.reports += len(entries) if is_new else 0
         return is_new
 
-    def _write_each(self, held: Sequence[Sequence[Entry]]) -> bool:
-        """Writes a batch line by line, without the lines that the database refuses."""
-        for line, entries in zip(self._batch, held, strict=True):
+    def _write_each(self, batch: Sequence[Sequence[Entry]]) -> bool:
+        """Writes a batch line by line, without the lines that the database rejects."""
+        for line, entries in zip(self._batch, batch, strict=True):
             try:
                 self._write(line, entries)
             except (psycopg.Error, TypeError, ValueError) as error:
                 _raise_if_not_of_rows(error)
-                self._set_aside(line.record, "The database does not take it.")
+                self._set_aside(line.record, "The database rejects it.")
                 self._write(line, [])
         return True
 

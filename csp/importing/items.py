@@ -1,4 +1,4 @@
-"""Reads a line of an import: reports with their time and version, and items that are none."""
+"""Parses a line of an import: reports with their time and version, and invalid items."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from csp.writing.entries import Entry, entries_of, prepare
 from kernel.http.errors import APIError
 from kernel.texts import parse_time
 
-# Reporting is younger; an older time comes from a clock that was not set.
+# Violation reports are more recent than this. An older time comes from a clock that was not set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
 
 
 @dataclass(slots=True)
 class Contents:
-    """All that a line held. `other` are reports of other types, counted and not kept.
+    """The contents of a line. `other` is the number of reports of other types.
 
-    `refused` has each bad item with its reason; the whole line where it is no array.
+    `refused` has each rejected item with the reason, or the whole line if it is not an array.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -34,20 +34,22 @@ class Contents:
 
 
 def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
-    """Returns all that the line holds. Raises nothing, so that no line can stop an import."""
+    """Returns the contents of the line. Raises nothing, so that no line can stop an import."""
     found = Contents()
     try:
         value = load(text)
         if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
-            raise ValueError(f"An array has 1 to {MAX_REPORTS} reports, and this one {len(value)}.")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the next line is another one
+            raise ValueError(
+                f"An array must have 1 to {MAX_REPORTS} reports. This one has {len(value)}."
+            )
+    except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
         found.refused.append((text, _why(error)))
         return found
     is_array = isinstance(value, list)
     for item in value if is_array else [value]:
         try:
             _add(found, parse([item] if is_array else item), item, now=now, retention=retention)
-        except Exception as error:  # noqa: BLE001 - its neighbours are not at fault
+        except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
             refused = orjson.dumps(item) if is_array else text
             found.refused.append((refused, _why(error, is_item=is_array)))
     return found
@@ -61,7 +63,7 @@ def _add(
     now: datetime,
     retention: timedelta,
 ) -> None:
-    """Takes one item into account. `beside` holds the members beside the report."""
+    """Adds one item. `beside` has the members beside the report."""
     found.other += parsed.other
     if parsed.violations:
         found.entries += entries_of(
@@ -74,10 +76,10 @@ def _add(
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
-    """Returns when the report came, in UTC; `now` where nothing says so.
+    """Returns the time of the report's arrival, in UTC; `now` by default.
 
-    A retention of zero is for ever. Raises: ValueError for a text that is no time with a zone, and
-    for a time whose report cannot be kept.
+    A retention of 0 keeps everything. Raises: ValueError for a time that is not valid, has no time
+    zone, or is not kept.
     """
     if "received_at" not in envelope:
         return now
@@ -85,38 +87,38 @@ def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timede
     try:
         moment = parse_time(value)
     except ValueError as error:
-        raise ValueError(f"received_at: {_shown(value)} {error}.") from None
+        raise ValueError(f"received_at: {_quoted(value)} {error}.") from None
     fault = _fault(moment, now=now, retention=retention)
     if fault:
-        raise ValueError(f"received_at is {_shown(value)}, which {fault}.")
+        raise ValueError(f"received_at: {_quoted(value)} {fault}.")
     return moment
 
 
 def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
     if moment > now:
-        return "has not come yet"
+        return "must be in the past"
     if moment < EARLIEST:
-        return f"is before {EARLIEST.year}"
+        return f"must not be before {EARLIEST.year}"
     if retention and now - moment > retention:
-        return "is past CODERAPI_CSP_RETENTION: the next pruning would drop it"
+        return "is past CODERAPI_CSP_RETENTION, so the next pruning would drop the report"
     return ""
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
-    """Returns the Coder release that served the page, or "" where nothing says so.
+    """Returns the Coder release that served the page, or "" without one.
 
-    Raises: ValueError for a text that is no version.
+    Raises: ValueError if it is not a version.
     """
     value = envelope.get("coder_version", "")
     if value == "":
         return ""
     text = value.removeprefix("v") if isinstance(value, str) else ""
     if len(text) > MAX_WORD or not semver.Version.is_valid(text):
-        raise ValueError(f"coder_version is {_shown(value)}, and not a version such as 2.29.0.")
+        raise ValueError(f"coder_version is {_quoted(value)}. It must be a version such as 2.29.0.")
     return text
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 

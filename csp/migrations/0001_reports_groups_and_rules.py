@@ -1,4 +1,4 @@
-"""Makes every table of report collection, and the functions that write a batch."""
+"""Creates the tables of report collection, and the functions that write a batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import django.db.models.functions.datetime
 import uuid
 from django.db import migrations, models
 
-from csp.noise.shipped import ship
+from csp.noise.built_in import add_built_in
 
-# Django makes no partitioned tables, so this one takes the place of the table that it has made. A
-# unique key must hold the column that partitions, so `id` alone is only Django's key. The
-# indexes follow at the end of the migration, on the new table.
+# Django cannot create partitioned tables, so this one replaces Django's table. A unique key must
+# include the column of the partitions, so `id` alone is the key only for Django. Django creates the
+# indexes at the end of the migration, on the new table.
 PARTITION_REPORTS = """
 ALTER TABLE csp_report RENAME TO csp_report_plain;
 CREATE TABLE csp_report (
@@ -21,13 +21,13 @@ CREATE TABLE csp_report (
 DROP TABLE csp_report_plain;
 """
 
-# Room in each page for a row's next version: with no index to touch, that is all an update takes.
+# Leaves room in each page for new versions of its rows, so that updates stay heap-only.
 LEAVE_ROOM = """
 ALTER TABLE csp_group SET (fillfactor = 60);
 ALTER TABLE csp_hourcount SET (fillfactor = 60);
 """
 
-# Every process forgets the remembered ingest keys when it hears of this; they change rarely.
+# Every process evicts its cached ingest keys on this notification. Keys rarely change.
 ANNOUNCE = """
 CREATE FUNCTION csp_announce_ingest_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,8 +38,8 @@ CREATE TRIGGER csp_ingestkey_changed AFTER INSERT OR UPDATE OR DELETE ON csp_ing
     FOR EACH STATEMENT EXECUTE FUNCTION csp_announce_ingest_key();
 """
 
-# A text that differs when the enabled rules do. It is made from what they say and not from when they
-# were changed, since the clocks of those who change them may differ.
+# A text that changes with the enabled rules. It is computed from their contents and not from their
+# times, because the clocks of hosts may differ.
 RULES_VERSION = """
 CREATE FUNCTION csp_rules_version() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT md5(coalesce(
@@ -49,8 +49,8 @@ CREATE FUNCTION csp_rules_version() RETURNS text LANGUAGE sql STABLE AS $$
 $$
 """
 
-# The number of reports for which a row stands that is its hour's number `place` (from 1) of a group:
-# of the first thousand each is kept, of the others a hundred each time that the count doubles.
+# The number of reports that a row represents. `place` is its number in its group and hour, from 1. The
+# first thousand are all kept, and then a hundred each time that the count doubles.
 WEIGHT = """
 CREATE FUNCTION csp_weight(place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN place <= 1000 THEN 1 ELSE
@@ -59,15 +59,15 @@ CREATE FUNCTION csp_weight(place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE A
 $$
 """
 
-# A whole batch in one call, which is one transaction of its own.
+# Writes a batch in one call, which is one transaction.
 #
-# A function, because the writer shares its interpreter with 64 threads: five statements are as many
-# round trips, after each of which it has to win the interpreter back, and plans that a pooler in
-# between does not let it keep. Sums are made here and not in Python for the same reason.
+# It is a function because the writer shares its interpreter with 64 threads. Five statements would be
+# five round trips, with a wait for the interpreter after each, and a pooler would keep none of their
+# plans. Sums are computed here for the same reason.
 #
-# The first statements see what was committed before each began, so the rules are compared only once
-# their lock is held. Every table's rows come in the order of their keys, and tables in one order: two
-# batches that meet wait for each other and never in a circle.
+# Each statement sees the commits before its start, so the rules are compared after their lock is
+# acquired. The rows of each table are written in the order of their keys, and the tables always in the
+# same order, so that two batches cannot deadlock.
 WRITE_BATCH = """
 CREATE FUNCTION csp_write_batch(
     batch_id uuid, is_imported boolean, rules_lock bigint, rules text,
@@ -91,7 +91,7 @@ BEGIN
         SELECT *, date_trunc('hour', received_at, 'UTC') AS hour
         FROM ROWS FROM (json_to_recordset(new_reports) AS (
             received_at timestamptz, occurred_at timestamptz, group_id uuid, rule_id bigint,
-            shape text, document_uri text, referrer text, blocked_uri text,
+            format text, document_uri text, referrer text, blocked_uri text,
             effective_directive text, violated_directive text, original_policy text,
             disposition text, status_code integer, sample text, source_file text,
             line_number integer, column_number integer, browser text, user_agent text, client text,
@@ -99,17 +99,17 @@ BEGIN
             group_directive text, group_blocked text, group_document text, group_disposition text
         )) WITH ORDINALITY
     ), hours AS (
-        INSERT INTO csp_hourcount AS held (group_id, hour, rule_id, count)
+        INSERT INTO csp_hourcount AS stored (group_id, hour, rule_id, count)
         SELECT group_id, hour, rule_id, count(*) FROM arrived GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-        ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + excluded.count
+        ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = stored.count + excluded.count
         RETURNING group_id, hour, rule_id, count
     ), groups AS (
-        INSERT INTO csp_group AS held (
+        INSERT INTO csp_group AS stored (
             id, directive, blocked, document, disposition, first_seen, last_seen, count,
             noise_count, first_version, last_version, pages, browsers, days, client_days)
         SELECT group_id, group_directive, group_blocked, group_document, group_disposition,
             min(received_at), max(received_at), count(*), count(*) FILTER (WHERE rule_id <> 0),
-            -- Of an imported report it is mostly unknown what version it came under: no news.
+            -- Most imported reports have no version. They do not change those of the group.
             coalesce((array_agg(coder_version ORDER BY received_at)
                 FILTER (WHERE coder_version <> ''))[1], ''),
             coalesce((array_agg(coder_version ORDER BY received_at DESC)
@@ -117,23 +117,23 @@ BEGIN
             0, 0, 0, 0
         FROM arrived GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
         ON CONFLICT (id) DO UPDATE SET
-            count = held.count + excluded.count,
-            noise_count = held.noise_count + excluded.noise_count,
-            first_seen = least(held.first_seen, excluded.first_seen),
-            last_seen = greatest(held.last_seen, excluded.last_seen),
+            count = stored.count + excluded.count,
+            noise_count = stored.noise_count + excluded.noise_count,
+            first_seen = least(stored.first_seen, excluded.first_seen),
+            last_seen = greatest(stored.last_seen, excluded.last_seen),
             first_version = CASE WHEN excluded.first_version <> ''
-                    AND (held.first_version = '' OR excluded.first_seen < held.first_seen)
-                THEN excluded.first_version ELSE held.first_version END,
+                    AND (stored.first_version = '' OR excluded.first_seen < stored.first_seen)
+                THEN excluded.first_version ELSE stored.first_version END,
             last_version = CASE WHEN excluded.last_version <> ''
-                    AND (held.last_version = '' OR excluded.last_seen >= held.last_seen)
-                THEN excluded.last_version ELSE held.last_version END
+                    AND (stored.last_version = '' OR excluded.last_seen >= stored.last_seen)
+                THEN excluded.last_version ELSE stored.last_version END
     )
     INSERT INTO csp_report (
-        received_at, occurred_at, group_id, rule_id, shape, document_uri, referrer, blocked_uri,
+        received_at, occurred_at, group_id, rule_id, format, document_uri, referrer, blocked_uri,
         effective_directive, violated_directive, original_policy, disposition, status_code, sample,
         source_file, line_number, column_number, browser, user_agent, client, coder_version, extra,
         weight)
-    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), shape, document_uri, referrer,
+    SELECT received_at, occurred_at, group_id, nullif(rule_id, 0), format, document_uri, referrer,
         blocked_uri, effective_directive, violated_directive, original_policy, disposition,
         status_code, sample, source_file, line_number, column_number, browser, user_agent,
         decode(client, 'hex'), coder_version, extra, csp_weight(place)
@@ -145,7 +145,7 @@ BEGIN
     WHERE place % csp_weight(place) = 0
     ORDER BY ordinality;
 
-    -- Up to 1,024 members are counted; of more, the caller keeps a sketch and an estimate.
+    -- Up to 1,024 members are counted. Beyond that, the caller keeps a sketch.
     IF new_members IS NOT NULL THEN
         WITH added AS (
             INSERT INTO csp_reachmember (group_id, kind, member)
@@ -154,7 +154,7 @@ BEGIN
             ON CONFLICT DO NOTHING
             RETURNING group_id, kind
         ), reached AS (
-            UPDATE csp_group AS held SET
+            UPDATE csp_group AS stored SET
                 pages = CASE WHEN pages > 1024 THEN pages ELSE pages + p END,
                 browsers = CASE WHEN browsers > 1024 THEN browsers ELSE browsers + b END,
                 days = CASE WHEN days > 1024 THEN days ELSE days + d END,
@@ -165,8 +165,8 @@ BEGIN
                     count(*) FILTER (WHERE kind = 4) AS c
                 FROM added GROUP BY 1
             ) AS more
-            WHERE held.id = more.group_id
-            RETURNING held.id, p, b, d, c, pages, browsers, days, client_days
+            WHERE stored.id = more.group_id
+            RETURNING stored.id, p, b, d, c, pages, browsers, days, client_days
         )
         SELECT json_agg(json_build_array(id, kind)) INTO outgrown FROM reached, LATERAL (
             VALUES (1, p, pages), (2, b, browsers), (3, d, days), (4, c, client_days)
@@ -180,7 +180,7 @@ $$
 
 
 def add_rules(apps, schema_editor):
-    ship(apps.get_model("csp", "NoiseRule"))
+    add_built_in(apps.get_model("csp", "NoiseRule"))
 
 
 class Migration(migrations.Migration):
@@ -211,9 +211,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
                 ('key', models.CharField(editable=False, max_length=64, unique=True)),
-                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='Comma-separated origins such as https://coder.example.com.')),
+                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='Comma-separated origins, such as https://coder.example.com.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('retired_at', models.DateTimeField(blank=True, help_text='From then on it is answered with 410, which tells browsers to stop.', null=True)),
+                ('retired_at', models.DateTimeField(blank=True, help_text='From this time on, the answer is 410, which makes browsers stop reporting.', null=True)),
             ],
             options={
                 'ordering': ['name'],
@@ -224,21 +224,22 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 ('directive', models.CharField(blank=True, max_length=64)),
-                ('blocked', models.CharField(blank=True, max_length=255)),
-                ('document', models.CharField(blank=True, max_length=1024)),
+                ('blocked', models.CharField(blank=True, max_length=255, verbose_name='blocked source')),
+                ('document', models.CharField(blank=True, max_length=1024, verbose_name='page')),
                 ('disposition', models.CharField(blank=True, max_length=16)),
                 ('first_seen', models.DateTimeField()),
                 ('last_seen', models.DateTimeField()),
-                ('count', models.BigIntegerField(default=0)),
-                ('noise_count', models.BigIntegerField(default=0)),
+                ('count', models.BigIntegerField(default=0, verbose_name='reports')),
+                ('noise_count', models.BigIntegerField(default=0, verbose_name='reports marked as noise')),
                 ('pages', models.BigIntegerField(default=0)),
                 ('browsers', models.BigIntegerField(default=0)),
                 ('days', models.BigIntegerField(default=0)),
-                ('client_days', models.BigIntegerField(default=0)),
-                ('first_version', models.CharField(blank=True, max_length=64)),
-                ('last_version', models.CharField(blank=True, max_length=64)),
+                ('client_days', models.BigIntegerField(default=0, verbose_name='clients per day')),
+                ('first_version', models.CharField(blank=True, max_length=64, verbose_name='first Coder version')),
+                ('last_version', models.CharField(blank=True, max_length=64, verbose_name='last Coder version')),
             ],
             options={
+                'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
                 'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('noise_count__gte', 0), ('noise_count__lte', models.F('count'))), name='csp_group_noise_within_count')],
@@ -258,17 +259,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='NewGroups',
+            fields=[
+                ('pk', models.CompositePrimaryKey('caller', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('caller', models.BinaryField(max_length=16)),
+                ('hour', models.DateTimeField()),
+                ('count', models.BigIntegerField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='NoiseRule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.SlugField(max_length=64, unique=True)),
                 ('category', models.CharField(max_length=64)),
-                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='Scheme, host and path are those of the blocked address or of the source file.', max_length=16)),
-                ('pattern', models.CharField(help_text="A scheme, such as moz-extension; a host, or *.host for it and all below it; a path's start, on every host or behind one; a part of the user agent.", max_length=255)),
+                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='Scheme, host and path of the blocked address or of the source file.', max_length=16)),
+                ('pattern', models.CharField(help_text='A scheme, such as moz-extension. A host, or *.host for it and its subdomains. The start of a path, such as /inject/ or foo.example/inject/. A part of the user agent.', max_length=255)),
                 ('reason', models.TextField()),
-                ('source', models.CharField(blank=True, help_text='Where this is known from.', max_length=255)),
+                ('source', models.CharField(blank=True, help_text='A page that documents this.', max_length=255)),
                 ('enabled', models.BooleanField(default=True)),
-                ('shipped', models.BooleanField(default=False, editable=False)),
+                ('built_in', models.BooleanField(default=False, editable=False, verbose_name='built-in')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
             ],
@@ -293,7 +303,7 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField()),
                 ('occurred_at', models.DateTimeField()),
                 ('rule_id', models.BigIntegerField(null=True)),
-                ('shape', models.CharField(max_length=16)),
+                ('format', models.CharField(max_length=32)),
                 ('document_uri', models.TextField(blank=True, verbose_name='document URI')),
                 ('referrer', models.TextField(blank=True)),
                 ('blocked_uri', models.TextField(blank=True, verbose_name='blocked URI')),

@@ -1,4 +1,4 @@
-"""Applies noise rules to stored reports: tells what a rule would hide, hides it, brings it back."""
+"""Applies noise rules to stored reports, as a dry run or to hide them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db.models import F
 from csp.models import Group, HourCount, NoiseRule
 from csp.noise.rules import RULES_LOCK, Facts, Rule, compiled
 
-# Reports of some groups that are not hidden, by all that rules look at.
+# Visible reports of some groups, by the texts that rules match.
 _VISIBLE = """
 SELECT report.group_id, date_trunc('hour', report.received_at, 'UTC') AS hour,
     coalesce(report.rule_id, 0), report.blocked_uri, report.source_file, report.document_uri,
@@ -47,29 +47,29 @@ WHERE id IN (SELECT group_id FROM csp_hourcount WHERE rule_id = %s)
 """
 
 _ADD_TO_HOUR = """
-INSERT INTO csp_hourcount AS held (group_id, hour, rule_id, count) VALUES (%s, %s, %s, %s)
-ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = held.count + excluded.count
+INSERT INTO csp_hourcount AS stored (group_id, hour, rule_id, count) VALUES (%s, %s, %s, %s)
+ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = stored.count + excluded.count
 """
 
 HOUR = timedelta(hours=1)
 
-# Each query looks into every day that is kept; so many groups share one.
+# Each query reads every partition, so it covers many groups.
 GROUPS_AT_ONCE = 500
 
-# A group, an hour, and the rule that has marked its reports until now (0: none).
+# A group, an hour, and the rule that has marked its reports so far (0 without one).
 type Share = tuple[uuid.UUID, datetime, int]
 
 
 @dataclass(slots=True)
 class Match:
-    """A share's rows that a rule matches: for how many reports all and the matched ones stand."""
+    """The reports that a share's rows represent: all of them, and the matching ones."""
 
     kept: int = 0
     matched: int = 0
     facts: list[Facts] = field(default_factory=list)
 
     def reports(self, count: int) -> int:
-        """Returns how many of the share's reports match. Where rows are missing, in proportion."""
+        """Returns the number of matching reports, in proportion if the rows are a sample."""
         if count <= self.kept:
             return min(self.matched, count)
         return round(count * self.matched / self.kept)
@@ -77,18 +77,18 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The size of all that a rule hides, or would hide."""
+    """The number of reports that a rule hides or would hide, and of their groups."""
 
     reports: int
     groups: int
 
     def __str__(self) -> str:
-        return f"{self.reports:,} reports of {self.groups:,} groups"
+        return f"{self.reports:,} reports of {self.groups:,} groups" if self.reports else "none"
 
 
 @contextmanager
-def rules_held() -> Iterator[None]:
-    """Opens a transaction in which no batch is written: counts and rules change together."""
+def rules_locked() -> Iterator[None]:
+    """Opens a transaction and locks out the writers, so that counts and rules change together."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
@@ -96,15 +96,14 @@ def rules_held() -> Iterator[None]:
 
 
 def would_hide(rule: NoiseRule) -> Hidden:
-    """Counts the stored and visible reports that the rule would hide. Changes nothing."""
+    """Returns how many visible stored reports the rule matches. Changes nothing."""
     return _added(_sized(_matches(groups, rule)) for groups in _groups())
 
 
 def hide(rule: NoiseRule) -> Hidden:
-    """Marks stored and visible reports as the rule's. Returns how many.
+    """Marks the visible stored reports that the rule matches. Returns how many.
 
-    It goes group by group, so that reports are written in between. Switching the rule off brings
-    all back.
+    Each group has its own transaction, so that new reports can be written in between.
     """
     return _added(
         _hide_in(group, rule)
@@ -128,7 +127,7 @@ def _added(found: Iterable[dict[Share, int]]) -> Hidden:
 
 
 def _hide_in(group: uuid.UUID, rule: NoiseRule) -> dict[Share, int]:
-    with rules_held():
+    with rules_locked():
         matches = _matches([group], rule)
         sized = _sized(matches)
         for share, count in sized.items():
@@ -140,7 +139,7 @@ def _hide_in(group: uuid.UUID, rule: NoiseRule) -> dict[Share, int]:
 
 
 def count_noise(rule_id: int, group: uuid.UUID | None = None) -> None:
-    """Counts the noise of the rule's groups, or of one, again, after the rule has changed."""
+    """Updates the noise count of the rule's groups, or of one, after the rule has changed."""
     with connection.cursor() as cursor:
         cursor.execute(_COUNT_NOISE, [rule_id, group])
 
@@ -160,12 +159,12 @@ def _matches(groups: list[uuid.UUID], rule: NoiseRule) -> dict[Share, Match]:
 
 
 def _sized(matches: dict[Share, Match]) -> dict[Share, int]:
-    """Returns for how many reports each match stands."""
+    """Returns the number of reports that each match represents."""
     counts = HourCount.objects.filter(
         group_id__in={group for group, _, _ in matches}, hour__in={hour for _, hour, _ in matches}
     )
-    held = {(row.group_id, row.hour, row.rule_id): row.count for row in counts}
-    sized = {share: match.reports(held.get(share, 0)) for share, match in matches.items()}
+    by_share = {(row.group_id, row.hour, row.rule_id): row.count for row in counts}
+    sized = {share: match.reports(by_share.get(share, 0)) for share, match in matches.items()}
     return {share: count for share, count in sized.items() if count}
 
 
@@ -177,10 +176,10 @@ def _mark(share: Share, facts: list[Facts], rule: NoiseRule) -> None:
 
 
 def _move(share: Share, count: int, rule: NoiseRule) -> None:
-    """Moves the count from the hour's old rule, or none, to this one."""
+    """Moves the count from the old rule of the hour to this one."""
     group, hour, old = share
-    held = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
-    held.filter(count=count).delete()
-    held.update(count=F("count") - count)
+    counted = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
+    counted.filter(count=count).delete()
+    counted.update(count=F("count") - count)
     with connection.cursor() as cursor:
         cursor.execute(_ADD_TO_HOUR, [group, hour, rule.pk, count])

@@ -1,6 +1,6 @@
-"""Noise rules: which of them matches a report, and which patterns an operator may write.
+"""Matches reports with noise rules, and validates the patterns of rules.
 
-A rule looks only at texts that are stored, so it judges new and stored reports alike.
+Rules match only texts that are stored, so new and stored reports are treated alike.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, scheme_of, split_web
 from kernel.db.connections import lock_number
 
-# Batches share this lock, and a change of rules has it alone. So a group's noise always fits the
-# rules that are enabled.
+# Batches share this lock, and a change of rules holds it exclusively. So the noise count of a group
+# always fits the enabled rules.
 RULES_LOCK = lock_number("csp noise rules")
-# No rule may hide these: people develop on localhost, and an attack looks like unexplained inline
-# code.
+# No rule hides localhost, where people develop. Nor does one hide unexplained inline code, which
+# may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
-# Number of answers that are remembered; most reports are like one that came before.
-REMEMBERED = 2_048
+# The number of cached results. Most reports repeat an earlier one.
+MAX_CACHED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The texts of a report that rules look at, as they are stored."""
+    """The stored texts of a report that rules match."""
 
     blocked_uri: str
     source_file: str
@@ -45,7 +45,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Rules:
-    """Rules made ready for matching. The first that matches, by target, counts."""
+    """Rules by target, prepared for matching."""
 
     by_scheme: dict[str, Rule] = field(default_factory=dict)
     by_document: dict[str, Rule] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Rules:
     _matched: dict[Facts, Rule | None] = field(default_factory=dict)
 
     def match(self, facts: Facts) -> Rule | None:
-        """Returns the rule by which the report is noise, or None."""
+        """Returns the rule that marks the report as noise, or None."""
         if facts not in self._matched:
-            if len(self._matched) >= REMEMBERED:
+            if len(self._matched) >= MAX_CACHED:
                 self._matched.clear()
             self._matched[facts] = self._match(facts)
         return self._matched[facts]
@@ -80,7 +80,7 @@ class Rules:
         return self._host_rule(host) or self._path_rule(host, parts.path)
 
     def _path_rule(self, host: str, path: str) -> Rule | None:
-        """Compares the path's start, on every host or on the one that stands in the pattern."""
+        """Compares the start of the path, on every host or on the host of the pattern."""
         whole = f"{host}{path}"
         return next(
             (
@@ -92,7 +92,7 @@ class Rules:
         )
 
     def _host_rule(self, host: str) -> Rule | None:
-        """Looks for the host itself, else for `*.` and its end, the longest first."""
+        """Looks up the host, then `*.` with its parent domains, the longest first."""
         found = self.by_host.get(host)
         while host and not found:
             found = self.by_host.get(f"*.{host}")
@@ -104,24 +104,24 @@ class Rules:
 
 
 def compiled(rules: Iterable[Rule]) -> Rules:
-    ready = Rules()
+    result = Rules()
     for rule in rules:
         match rule.target:
             case "scheme":
-                ready.by_scheme[normalised_scheme(rule.pattern)] = rule
+                result.by_scheme[normalized_scheme(rule.pattern)] = rule
             case "document-scheme":
-                ready.by_document[normalised_scheme(rule.pattern)] = rule
+                result.by_document[normalized_scheme(rule.pattern)] = rule
             case "host":
-                ready.by_host[rule.pattern.lower()] = rule
+                result.by_host[rule.pattern.lower()] = rule
             case "path":
-                ready.by_path.append(rule)
+                result.by_path.append(rule)
             case _:
-                ready.by_agent.append(rule)
-    return ready
+                result.by_agent.append(rule)
+    return result
 
 
-def normalised_scheme(pattern: str) -> str:
-    """Takes `moz-extension`, `moz-extension:` and `moz-extension://` for the same."""
+def normalized_scheme(pattern: str) -> str:
+    """Returns `moz-extension` for `moz-extension:` and `moz-extension://` too."""
     return pattern.lower().removesuffix("//").removesuffix(":")
 
 
@@ -132,12 +132,12 @@ def is_never_noise(facts: Facts) -> bool:
 
 
 def is_localhost(host: str) -> bool:
-    """Tells if it always is the browser's own machine. Source: RFC 6761, 6.3, and RFC 1122."""
+    """Returns whether the host is always the client itself. Source: RFC 6761, 6.3; RFC 1122."""
     return _LOCALHOST.fullmatch(host) is not None
 
 
 def _is_foreign(facts: Facts) -> bool:
-    """Tells if the code's source file says that it is not the page's own."""
+    """Returns whether the source file is on another host than the page."""
     source = facts.source_file
     return bool(source) and (scheme_of(source), _host(source)) != (
         scheme_of(facts.document_uri),
@@ -151,19 +151,19 @@ def _host(uri: str) -> str:
 
 
 def _scheme_rule(rules: dict[str, Rule], uri: str) -> Rule | None:
-    """Looks for the whole text, as the browser's error page has it, or for its scheme."""
+    """Looks up the whole text, such as that of an error page, then its scheme."""
     word = uri.lower()
     return rules.get(word) or rules.get(scheme_of(word))
 
 
 def checked_pattern(target: str, pattern: str) -> str:
-    """Returns the pattern as it is compared.
+    """Returns the pattern in the form in which it is compared.
 
-    Raises: ValueError for one that could never match, with a sentence that says what to write.
+    Raises: ValueError for a pattern that can never match. The message says what to write instead.
     """
     match target:
         case "scheme" | "document-scheme":
-            return _checked_scheme(normalised_scheme(pattern.strip()))
+            return _checked_scheme(normalized_scheme(pattern.strip()))
         case "host":
             return _checked_host(pattern.strip().lower())
         case "path":
@@ -175,28 +175,28 @@ def checked_pattern(target: str, pattern: str) -> str:
 def _checked_scheme(scheme: str) -> str:
     if scheme in CODE_KEYWORDS:
         raise ValueError(
-            "Inline code and eval may be an attack, and are never noise by themselves; write the "
-            "scheme or host of the source file that they come from."
+            "Inline code and eval are never noise, because they may be an attack. Write the scheme "
+            "or host of the source file instead."
         )
     if scheme in WEB_SCHEMES:
         raise ValueError(
-            f"Every site's addresses begin with {scheme}; write the host, with the target host."
+            f"Addresses of all sites begin with {scheme}. Choose the target host, and write a host."
         )
     if scheme != ERROR_PAGE and not SCHEME.fullmatch(scheme):
-        raise ValueError("Write a scheme alone, such as moz-extension, without host or path.")
+        raise ValueError("Write only a scheme, such as moz-extension, without host or path.")
     return scheme
 
 
 def _checked_host(host: str) -> str:
     if not _PATTERN_HOST.fullmatch(host):
         raise ValueError(
-            "Write a host alone, such as foo.example, or *.foo.example for it and all below it, "
+            "Write only a host, such as foo.example, or *.foo.example for it and its subdomains, "
             "without scheme, port or path."
         )
     if is_localhost(host):
         raise ValueError(
-            "People develop on localhost, so it is never noise; write another host, "
-            "such as foo.example."
+            "localhost is never noise, because people develop there. Write another host, such as "
+            "foo.example."
         )
     return host
 
@@ -205,7 +205,7 @@ def _checked_path(path: str) -> str:
     found = _PATTERN_PATH.fullmatch(path)
     if not found:
         raise ValueError(
-            "Write what the path starts with, such as /inject/, or foo.example/inject/ on one "
-            "host, without scheme and query."
+            "Write the start of a path, such as /inject/, or foo.example/inject/ for one host, "
+            "without scheme and query."
         )
     return found["host"].lower() + path[found.end("host") :]

@@ -1,4 +1,4 @@
-"""Reads a body as browsers send it: bytes to JSON that PostgreSQL takes, and JSON to violations.
+"""Parses a body: bytes to JSON that PostgreSQL accepts, and JSON to violations.
 
-A new form of report is added in `formats`; nothing after it knows how a browser spells things.
+A new format is added in `formats`. Later steps do not depend on the names that a browser uses.
 """

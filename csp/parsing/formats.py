@@ -1,8 +1,8 @@
-"""Reads the forms in which browsers report: each report becomes one `Violation`, or is counted.
+"""Parses the formats of browsers. Each report becomes one `Violation`, or is only counted.
 
-Four shapes are told apart: the legacy object `{"csp-report": {…}}`, the Reporting API's array, and
-WebKit's two single objects, `{type, url, "csp-report"}` and `{type, url, body}`. Content types are
-not looked at.
+There are four formats: the object `{"csp-report": {…}}` of `report-uri`, the array of the Reporting
+API, and two single objects of WebKit, `{type, url, "csp-report"}` and `{type, url, body}`. The
+content type is ignored.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ MAX_WORD = 64
 MAX_NUMBER = 2**31 - 1
 MAX_SAMPLE = 256
 VIOLATION_TYPE = "csp-violation"
-# What a token or an e-mail address may consist of.
+# The characters of tokens and e-mail addresses.
 _WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 
 
-class Shape(StrEnum):
-    LEGACY = "legacy"
+class Format(StrEnum):
+    REPORT_URI = "report-uri"
     REPORTING_API = "reporting-api"
-    WEBKIT_LEGACY = "webkit-legacy"
+    WEBKIT_REPORT_URI = "webkit-report-uri"
     WEBKIT = "webkit"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One report in one set of names, whatever the browser. Texts are cut, else as sent.
+    """One report, with the same names for every browser. Texts are shortened, not scrubbed.
 
-    `extra` has what no browser is known to send, in the report or beside it.
+    `extra` has the members that no known browser sends, in the report or beside it.
     """
 
-    shape: Shape
+    format: Format
     document_uri: str = ""
     referrer: str = ""
     blocked_uri: str = ""
@@ -60,7 +60,7 @@ class Violation:
 
 @dataclass(slots=True)
 class Parsed:
-    """The violations of a body, and how many items were of other types or no report at all."""
+    """The violations of a body, and the number of reports of other types and of invalid items."""
 
     violations: list[Violation] = field(default_factory=list)
     other: int = 0
@@ -68,60 +68,65 @@ class Parsed:
 
 
 def parse(value: Any) -> Parsed:
-    """Returns the reports in a body's JSON value; a bad one never takes its neighbours with it.
+    """Returns the reports in the JSON value of a body. An invalid one does not affect the others.
 
-    Raises: APIError 413 for too long an array, 400 when nothing in it is a report.
+    Raises: APIError 413 for an array with too many reports, 400 without any report.
     """
     if not isinstance(value, list):
         return _single(value)
     if len(value) > MAX_REPORTS:
         raise APIError(
             413,
-            "The request holds too many reports.",
-            detail=f"It holds {len(value)}; the limit is {MAX_REPORTS}.",
+            "The request has too many reports.",
+            detail=f"It has {len(value)} reports. The limit is {MAX_REPORTS}.",
         )
     parsed = Parsed()
     for item in value:
-        _add(parsed, item, Shape.REPORTING_API)
+        _add(parsed, item, Format.REPORTING_API)
     if not parsed.violations and not parsed.other:
-        raise invalid(Validation("[]", "must hold at least one report"))
+        raise invalid(Validation("[]", "must have at least one report"))
     return parsed
 
 
 def _single(value: Any) -> Parsed:
     if not isinstance(value, dict):
         raise invalid(Validation("", "must be a report object or an array of them"))
-    if "body" not in value and not isinstance(value.get("csp-report"), dict):
-        raise invalid(Validation("csp-report", "must be an object"))
+    if "body" not in value and not _is_report(value.get("csp-report")):
+        raise invalid(Validation("csp-report", "must be an object with members"))
     parsed = Parsed()
-    _add(parsed, value, Shape.WEBKIT)
+    _add(parsed, value, Format.WEBKIT)
     if parsed.invalid:
-        raise invalid(Validation("body", "must be an object"))
+        raise invalid(Validation("body", "must be an object with members"))
     return parsed
 
 
-def _add(parsed: Parsed, item: Any, modern: Shape) -> None:
-    """Takes one item into account. `modern` is the shape that an object with a `body` has here."""
+def _add(parsed: Parsed, item: Any, modern: Format) -> None:
+    """Parses one item. `modern` is the format of an object with a `body`."""
     if not isinstance(item, dict):
         parsed.invalid += 1
-    elif isinstance(item.get("csp-report"), dict):
-        shape = Shape.WEBKIT_LEGACY if "type" in item else Shape.LEGACY
-        parsed.violations.append(_violation(item["csp-report"], item, shape))
+    elif _is_report(item.get("csp-report")):
+        old = Format.WEBKIT_REPORT_URI if "type" in item else Format.REPORT_URI
+        parsed.violations.append(_violation(item["csp-report"], item, old))
     elif _is_of_other_type(item):
         parsed.other += 1
-    elif not isinstance(item.get("body"), dict):
+    elif not _is_report(item.get("body")):
         parsed.invalid += 1
     else:
         parsed.violations.append(_violation(item["body"], item, modern))
 
 
+def _is_report(value: Any) -> bool:
+    """Returns whether the value is an object with members. An empty one reports nothing."""
+    return isinstance(value, dict) and bool(value)
+
+
 def _is_of_other_type(item: Mapping[str, Any]) -> bool:
-    """Tells if it is a report, but of no violation; some types have no body, or an empty one."""
+    """Returns whether the item is a report of another type. Some types need no body."""
     kind = item.get("type", VIOLATION_TYPE)
     return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
 
 
-# Each member by our name, with its bound and every spelling that browsers have for it.
+# The limit of each member, and its names in all browsers.
 _TEXTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "document_uri": (MAX_URI, ("document-uri", "documentURL", "documentURI")),
     "referrer": (MAX_URI, ("referrer",)),
@@ -142,22 +147,22 @@ _KNOWN = frozenset(
     [name for _, names in _TEXTS.values() for name in names]
     + [name for names in _NUMBERS.values() for name in names]
 )
-# `received_at` is an import's, see importing.items.
+# `received_at` is read by importing.items.
 _KNOWN_BESIDE = frozenset(
     {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"} | _KNOWN
 )
 
 
-def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], shape: Shape) -> Violation:
+def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
     members: dict[str, Any] = {
-        ours: shortened(_text(body, names), most) for ours, (most, names) in _TEXTS.items()
+        ours: shortened(_text(body, names), limit) for ours, (limit, names) in _TEXTS.items()
     }
     members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
     members["document_uri"] = members["document_uri"] or shortened(
         _text(envelope, ("url",)), MAX_URI
     )
     return Violation(
-        shape=shape,
+        format=format,
         user_agent=shortened(_text(envelope, ("user_agent",)), MAX_SAMPLE),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
         extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
@@ -169,11 +174,11 @@ def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any
     return {name: value for name, value in members.items() if name not in known}
 
 
-def shortened(text: str, most: int) -> str:
-    """Cuts the text, never in the middle of a word: half a token would not look like one."""
-    if len(text) <= most:
+def shortened(text: str, limit: int) -> str:
+    """Shortens the text, but never within a word: half a token would not be found as a token."""
+    if len(text) <= limit:
         return text
-    return text[:most].rstrip(_WORD) if text[most] in _WORD else text[:most]
+    return text[:limit].rstrip(_WORD) if text[limit] in _WORD else text[:limit]
 
 
 def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
@@ -185,7 +190,7 @@ def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """Returns a number, or a number in a string, that a PostgreSQL integer holds."""
+    """Returns a number, or a number in a string, that fits a PostgreSQL integer."""
     for name in names:
         number = _whole(body.get(name))
         if number is not None and number <= MAX_NUMBER:
@@ -194,7 +199,7 @@ def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Returns a number that is not negative, in a string or not; 2^31 for one that is too large."""
+    """Returns a number or a number in a string, at most 2^31. None for anything else."""
     if isinstance(value, str):
         digits = value.strip()
         if not (digits.isascii() and digits.isdecimal()):

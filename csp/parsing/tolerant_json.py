@@ -1,4 +1,4 @@
-"""Reads JSON as browsers really send it, and makes it fit for PostgreSQL."""
+"""Reads JSON as browsers send it, and replaces what PostgreSQL rejects."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from kernel.http.parsing import values_at_most
 REPLACEMENT = "\ufffd"
 MAX_DIGITS = 20
 MAX_DEPTH = 32
-# A hundred reports have some thousands, with the commas in their texts.
+# An array of 100 reports has a few thousand, with the commas in their texts.
 MAX_VALUES = 50_000
 
 
 def load(body: bytes) -> Any:
-    """Returns the value in `body`, with what PostgreSQL would refuse replaced.
+    """Returns the JSON value of `body`, without what PostgreSQL rejects.
 
-    Bytes that are not UTF-8, NUL and lone surrogates become U+FFFD, and numbers out of range null.
-    UTF-16 and UTF-32 are read too, and control characters in texts.
-    Raises: APIError 400 for what is not JSON, or is nested too deeply.
+    Invalid UTF-8, NUL and lone surrogates become U+FFFD. Numbers out of range become null. UTF-16,
+    UTF-32 and control characters in texts are accepted.
+    Raises: APIError 400 if the body is not JSON, or is nested too deeply.
     """
     if not body.strip():
         raise _not_json("The body is empty.")
@@ -42,13 +42,13 @@ def _loaded(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return cleaned(_loaded_tolerantly(body))
-    # Whatever orjson has read is fit, but for NUL and deep nesting.
-    is_fit = rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
-    return value if is_fit else cleaned(value)
+    # A value that orjson accepts can only have NUL or deep nesting.
+    is_clean = rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
+    return value if is_clean else cleaned(value)
 
 
 def _loaded_tolerantly(body: bytes) -> Any:
-    """Reads JSON with the standard library's parser, which is not strict where browsers are not."""
+    """Reads JSON with the parser of the standard library, which accepts more."""
     text = body.decode(json.detect_encoding(body), errors="replace")
     return json.loads(
         text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
@@ -56,7 +56,7 @@ def _loaded_tolerantly(body: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | None:
-    # The length first, as Python refuses to read thousands of digits.
+    # Check the length first: Python raises an error for thousands of digits.
     number = int(digits) if len(digits) <= MAX_DIGITS else None
     return number if number is not None and -(2**63) <= number < 2**63 else None
 

@@ -1,6 +1,6 @@
-"""Cuts everything private out of a report before it is written.
+"""Removes private parts from a report before it is written.
 
-`uris` and `free_text` take addresses apart, with `coder_addresses` for the names in Coder's own
-pages and application hosts. `masking` finds secrets in any text. `reports` says which of them is
-used for which member. `audit` reads stored texts by rules of its own, and names each private place.
+`encodings` decodes escapes. `masking` finds secrets in any text. `uris` and `free_text` scrub
+addresses, with `coder_addresses` for the names in Coder's pages and application hosts. `reports`
+applies them to the members of a report. `audit` checks stored texts by rules of its own.
 """

@@ -1,14 +1,13 @@
-"""Proves that nothing private was stored: looks again at every text of every row.
+"""Checks every stored text for private parts.
 
-It finds what scrubbing must have taken away by rules of its own: with scrubbing's alone, it would
-miss whatever scrubbing misses. Masking's rules are asked as well.
+The audit has rules of its own. With the same rules, it would miss what scrubbing misses. It also
+applies the rules of decoding and masking.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -19,26 +18,27 @@ from django.db.models.functions import Cast
 from csp.export import rows_in_pages
 from csp.models import Group, Report
 from csp.scrubbing.coder_addresses import PAGES
-from csp.scrubbing.masking import MASK, MAX_ESCAPED, holds_secret, names_a_secret
+from csp.scrubbing.encodings import decoded
+from csp.scrubbing.masking import MASK, holds_secret, names_a_secret
 
 _QUERY = re.compile(r"[?#]")
 _USERINFO = re.compile(r"""//[^/\s"'`<>();,@]+@""")
 _PASSWORD = re.compile(r"""(?<![^/\s"'`<>();,])[^/\s"'`<>();,:@]++:[^/\s"'`<>();,@]++@[\w\[]""")
 _PERSON = re.compile(r"/@(?!\{user\})\w|(?:^|[/\s])@\{user\}/(?!\{workspace\})\w")
-_USER_ROUTE = re.compile(r"/users/(?!\{user\})([\w-]+)")
+_USER_ROUTE = re.compile(r"(?i)[/\\](?:users|home)[/\\](?!\{user\})([\w-]+)")
 _HOST = re.compile(r"(?:(?<![\w/:{}.-])|(?<=//))([\w{}-]++)\.[\w{]")
 _PREFIXED = re.compile(
     r"\b(?:cik_[A-Za-z0-9]{10}|eyJ[A-Za-z0-9_-]{8}|(?:gh[opusr]_|glpat-|AKIA)[A-Za-z0-9_-]{12})"
 )
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22,}")
 _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
-# A text of a JSON document, and the colon after it where it is the name of a member.
-_JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
+# A string of a JSON document, and the colon after it if it is the name of a member.
+_JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The place of something that looks like a secret; never the text itself."""
+    """The place of a value that looks like a secret, without the value."""
 
     table: str
     key: str
@@ -47,7 +47,7 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     yield from _findings_in(Group.objects.all())
-    # As text: there is no telling how deep a value is, or how large a number in it.
+    # As text, because a value may be nested deeply and hold large numbers.
     yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
 
 
@@ -67,10 +67,11 @@ def _is_private(column: str, text: str) -> bool:
 
 
 def holds_private(text: str) -> bool:
-    """Tells if a query, credentials, somebody's name in an address, or a token is left in it."""
-    plain = _plain(text)
+    """Returns whether the text has a query, credentials, the name of a person, or a token."""
+    plain = unquote(text)
     return (
-        plain is None
+        # Scrubbed texts are decoded.
+        decoded(text) != text
         or any(rule.search(plain) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON, _PERSONAL))
         or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(plain))
         or any(_is_named_host(found[1]) for found in _HOST.finditer(text))
@@ -80,31 +81,19 @@ def holds_private(text: str) -> bool:
     )
 
 
-def _plain(text: str) -> str | None:
-    """Returns the text without escapes and full-width marks; None if they never end."""
-    for _ in range(MAX_ESCAPED + 1):
-        before, text = text, unicodedata.normalize("NFKC", unquote(text))
-        if text == before:
-            return text
-    return None
-
-
 def holds_private_member(document: str) -> bool:
-    """Tells the same of a JSON document.
-
-    It looks at texts, names of members, and values whose name says that they are a secret.
-    """
+    """Returns whether a JSON document has private texts, names, or values of secret names."""
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
 
 
 def _is_private_text(quoted: str, follows: str) -> bool:
     text = str(json.loads(f'"{quoted}"'))
-    shown = not follows or follows.rstrip().endswith(("null", f'"{MASK}"'))
-    return holds_private(text) or (not shown and names_a_secret(text))
+    is_masked = not follows or follows.rstrip().endswith(("null", f'"{MASK}"'))
+    return holds_private(text) or (not is_masked and names_a_secret(text))
 
 
 def _is_named_host(label: str) -> bool:
-    """An application's host has the names of agent, workspace and user behind its own."""
+    """Returns whether names follow the application, as in `code--workspace--user`."""
     app, *names = label.rpartition("---")[2].split("--")
     return bool(app) and len(names) > 1 and not all(name.startswith("{") for name in names)
 

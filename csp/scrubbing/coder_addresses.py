@@ -1,4 +1,4 @@
-"""Replaces names of people and workspaces in addresses of Coder's pages and applications."""
+"""Replaces the names of users and workspaces in addresses of Coder's pages and applications."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from csp.scrubbing.masking import UUID
 
 MAX_SEGMENTS = 12
 
-# Replaced in the page of a group alone. Reports keep these names: they are no person's.
+# Replaced only in the page of a group. Reports keep these names, which are not private.
 _ROUTES = {
     "organizations": "{organization}",
     "groups": "{group}",
     "workspaces": "{workspace}",
 }
-# Words where a name could stand.
+# Words of Coder's routes at the place of a name.
 PAGES = frozenset(
     ("new", "create", "members", "groups", "settings", "provisioners", "me", "first", "login")
 )
-# Words after a template's name; anything else is that name, behind an organization's.
+# Words after the name of a template. Any other word is the template, after its organization.
 _TEMPLATE_PAGES = frozenset(
     ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
 )
@@ -30,19 +30,19 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 
 
 def path_template(path: str) -> str:
-    """Returns what pages of one kind share: names, numbers and ids become placeholders."""
+    """Returns the path with placeholders for names, numbers and ids."""
     segments = _with_routes(private_segments(path.rstrip("/").split("/")))
-    shown = [_generic(segment) for segment in segments[: MAX_SEGMENTS + 1]]
-    return "/".join([*shown, "…"] if len(segments) > len(shown) else shown) or "/"
+    parts = [_generic(segment) for segment in segments[: MAX_SEGMENTS + 1]]
+    return "/".join([*parts, "…"] if len(segments) > len(parts) else parts) or "/"
 
 
 def private_segments(segments: Sequence[str]) -> list[str]:
-    """Writes `/@alice/dev.main/apps/code` as `/@{user}/{workspace}/apps/code`."""
+    """Returns `/@{user}/{workspace}/apps/code` for `/@alice/dev.main/apps/code`, in segments."""
     return [_placeholder(segments, index) or segment for index, segment in enumerate(segments)]
 
 
 def _placeholder(segments: Sequence[str], index: int) -> str:
-    """Returns the placeholder of a segment that is a name; else empty."""
+    """Returns the placeholder for a segment that is a name, or ""."""
     segment = segments[index]
     if segment.startswith("@") and len(segments) > 1:
         return "@{user}"
@@ -56,16 +56,17 @@ def _placeholder(segments: Sequence[str], index: int) -> str:
 
 def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
     second = segments[index - 2] if index > 1 else ""
-    # No template's name has a dot; a file on another site, in a folder of this name, has one.
+    # A name of a template has no dot. With a dot it is a file in a folder `templates`.
     if "templates" in (before, second) and "." not in segments[index]:
         return _template_placeholder(before, segments, index)
     if before in ("members", "workspace") and index > 2:
         return _NAMES_BEHIND.get((segments[index - 3], before), "")
-    return "{user}" if before == "users" else ""
+    # Home directories too: `/Users/alice` and `/home/alice`.
+    return "{user}" if before.lower() in ("users", "home") else ""
 
 
 def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:
-    """Knows `/templates/{template}` and `/templates/{organization}/{template}`, and their pages."""
+    """Handles `/templates/{template}` and `/templates/{organization}/{template}`."""
     if before != "templates":
         return "" if segments[index] in _TEMPLATE_PAGES or before in PAGES else "{template}"
     following = segments[index + 1] if index + 1 < len(segments) else ""
@@ -74,11 +75,11 @@ def _template_placeholder(before: str, segments: Sequence[str], index: int) -> s
 
 
 def _with_routes(segments: list[str]) -> list[str]:
-    shown = segments[:1]
+    parts = segments[:1]
     for before, segment in pairwise(segments):
         placeholder = _ROUTES.get(before, "") if segment not in PAGES else ""
-        shown.append((segment and placeholder) or segment)
-    return shown
+        parts.append((segment and placeholder) or segment)
+    return parts
 
 
 def _generic(segment: str) -> str:
@@ -90,10 +91,10 @@ def _generic(segment: str) -> str:
 
 
 def private_host(host: str) -> str:
-    """Writes `8080--main--dev--alice.x` as `{port}--{agent}--{workspace}--{user}.x`.
+    """Returns `{port}--{agent}--{workspace}--{user}.x` for `8080--main--dev--alice.x`.
 
-    An application's own name in place of the port stays: it names no person.
-    A prefix and three hyphens may stand before it, the suffix of a wildcard address behind it.
+    The name of an application in place of the port stays. A prefix with three hyphens may come
+    before it, and the suffix of a wildcard address after the user.
     """
     if "--" not in host:
         return host
@@ -105,6 +106,6 @@ def _private_label(label: str) -> str:
     app, *names = rest.split("--")
     if not app or len(names) < 2:
         return label
-    shown = "{port}" if _PORT.fullmatch(app) else app
+    app = "{port}" if _PORT.fullmatch(app) else app
     named = ["{agent}", "{workspace}", "{user}"][-len(names) :] + ["{suffix}"] * (len(names) - 3)
-    return ("{prefix}" if prefix else "") + hyphens + "--".join([shown, *named])
+    return ("{prefix}" if prefix else "") + hyphens + "--".join([app, *named])

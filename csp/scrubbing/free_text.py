@@ -1,59 +1,72 @@
-"""Scrubs texts in which addresses may stand anywhere, and policies."""
+"""Scrubs policies, and texts with addresses anywhere in them."""
 
 from __future__ import annotations
 
 import re
 
 from csp.parsing.formats import MAX_POLICY, shortened
-from csp.scrubbing.masking import MASK, masked, names_a_secret, plain_marks, remembered
+from csp.scrubbing.encodings import decoded
+from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
 from csp.scrubbing.uris import private_address
 
-# A query ends at a quote or a blank: servers do not agree on what else separates parameters.
+# A query ends at a quote or a blank. Servers differ in which other characters separate parameters.
 _QUERY = re.compile(r"""(?:[?#]|%3[fF]|%23)[^\s"'`<>]*""")
 _RUN = re.compile(r"""[^\s"'`<>()]+""")
 _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscript):")
-# In a policy, a semicolon or a comma ends whatever stands before it.
+# In a policy, a semicolon or a comma also ends an address.
 _POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
 _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
+_MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
 _FIRST_WORD = re.compile(r"(?s)(\s*+)(\S*+)(.*)")
 _NONCE = re.compile(r"(?i)'nonce-[^'\s;,]*'?")
 _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
 
 
 def directive_word(text: str) -> str:
-    """Returns the directive's name, and a placeholder for text that is no word of the grammar."""
+    """Returns the first word if it could be a directive, or a placeholder."""
     words = text.split(maxsplit=1)
     if not words:
         return ""
     return words[0] if _DIRECTIVE.fullmatch(words[0]) else MASK
 
 
-@remembered(512)
+@cached(512)
 def scrubbed_text(text: str) -> str:
-    """Cuts query, fragment, credentials, tokens and names out of each address in the text."""
+    """Removes query, fragment, credentials, tokens and names from each address in the text."""
+    # Nonces differ in every report. Without them, most texts need one round only.
+    return _scrubbed_text(_without_nonces(text))
+
+
+@until_stable
+def _scrubbed_text(text: str) -> str:
     bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
     return masked(shortened(bare, MAX_POLICY))
 
 
-@remembered(256)
+@cached(256)
 def scrubbed_policy(policy: str) -> str:
-    """Keeps directives' names, and sources without anything private; cuts nonces."""
+    """Keeps the names of directives and the public parts of sources. Removes nonces."""
+    return _scrubbed_policy(_without_nonces(policy))
+
+
+@until_stable
+def _scrubbed_policy(policy: str) -> str:
     bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
     return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))
 
 
 def _without_nonces(text: str) -> str:
-    return _NONCE.sub("'nonce-{nonce}'", plain_marks(text))
+    return _NONCE.sub("'nonce-{nonce}'", decoded(text))
 
 
 def _known_directives(text: str) -> str:
-    """Masks words that are no directive. Commas stand between policies that were joined."""
+    """Masks words that cannot be directives. A comma separates joined policies."""
     kept: list[str] = []
     for directive in text.split(","):
         [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
         word = directive_word(name)
         if names_a_secret(name):
-            # Up to the semicolon, as a secret may hold a comma.
+            # Up to the semicolon, because a secret may contain a comma.
             return ",".join([*kept, blank + (MASK if word == MASK else f"{word} {MASK}")])
         kept.append(blank + (MASK if word == MASK else word + rest))
     return ",".join(kept)
@@ -63,9 +76,9 @@ def _private_run(found: re.Match[str]) -> str:
     run = found[0]
     if ":" in run and (scheme := _OPAQUE.match(run)):
         return scheme[0]
-    if not any(mark in run for mark in ("/", "@", "--", "%2")):
+    if not _MAY_BE_PRIVATE.search(run):
         return run
-    # As JSON and scripts may write it.
+    # JSON and scripts may escape a slash.
     run = run.replace("\\/", "/")
     start = run.find("//")
     if start >= 0 or run.startswith("/"):

@@ -1,165 +1,253 @@
-"""Finds what looks like a secret in any text, and puts a placeholder in its place.
+"""Replaces secrets in any text by a placeholder.
 
-Browsers send the same texts again and again, so results are remembered, within bounds.
+Secrets are tokens, keys, e-mail addresses, and the values of names such as `password`. All patterns
+of secrets are in this file. Browsers send the same texts again and again, so results
+are cached, within bounds.
 """
 
 from __future__ import annotations
 
 import re
-import string
-import unicodedata
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from urllib.parse import quote, unquote
 
+from csp.scrubbing.encodings import decoded
 from kernel.redaction import SESSION_TOKEN
 
 MASK = "{secret}"
-# Longer texts are not remembered: memory must not grow with the size of bodies.
-MAX_REMEMBERED = 4096
+# Longer texts are not cached: memory must not grow with the size of bodies.
+MAX_CACHED = 4096
+# The shortest secret with its name: `pin=1`.
+MIN_LENGTH = 5
+# A text that still changes after this many rounds is replaced as a whole.
+MAX_ROUNDS = 4
+UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
-def remembered[K: (str, bytes), V](most: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
-    """Keeps the results of the last `most` texts that are not too long."""
+def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
+    """Caches the results of the last `limit` texts that are not too long."""
 
     def decorate(function: Callable[[K], V]) -> Callable[[K], V]:
-        kept = lru_cache(maxsize=most)(function)
+        results = lru_cache(maxsize=limit)(function)
 
         @wraps(function)
         def answer(text: K) -> V:
-            return kept(text) if len(text) <= MAX_REMEMBERED else function(text)
+            return results(text) if len(text) <= MAX_CACHED else function(text)
 
         return answer
 
     return decorate
 
 
-# The marks that rules look for, and what needs no escape. Blanks, quotes, and marks that end a text
-# stay escaped: what they stand in must not end at them.
-_PLAIN = {f"%{ord(c):02x}": c for c in f"{string.ascii_letters}{string.digits}-._~%@:="}
-_BYTE = r"%[89ab][0-9a-f]"
-_ESCAPE = re.compile(
-    r"(?i)%(?:25)++(?=[0-9a-f]{2})|%(?!25)[2-7][0-9a-f]"
-    rf"|(?:%[cd][0-9a-f]|%e[0-9a-f]{_BYTE}|%f[0-7]{_BYTE}{_BYTE}){_BYTE}"
-)
-# Nothing that browsers make is escaped more often.
-MAX_ESCAPED = 5
+def until_stable(function: Callable[[str], str]) -> Callable[[str], str]:
+    """Repeats the function until it changes nothing more.
 
-
-def plain_marks(text: str) -> str:
-    """Writes marks and letters in one way, so that each rule need know only that one.
-
-    A full-width question mark becomes `?`, `%40` becomes `@`, and `%25%33%46`, which is escaped
-    twice, becomes `%3F`. A text that is escaped too often is cut.
+    The parts on both sides of a cut may together be something that another rule looks for.
     """
-    for _ in range(MAX_ESCAPED):
-        text = text if text.isascii() else unicodedata.normalize("NFKC", text)
-        plain = _ESCAPE.sub(_unescaped, text) if "%" in text else text
-        if plain == text:
-            return text
-        text = plain
-    return text.partition("%")[0]
+
+    @wraps(function)
+    def stable(text: str) -> str:
+        for _ in range(MAX_ROUNDS):
+            before, text = text, function(text)
+            if text == before:
+                return text
+        return MASK
+
+    return stable
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    escape = found[0].lower()
-    if escape.startswith("%25"):
-        return "%"
-    if len(escape) == len("%3f"):
-        return _PLAIN.get(escape, found[0])
-    try:
-        letters = unicodedata.normalize("NFKC", unquote(escape, errors="strict"))
-    except UnicodeDecodeError:
-        return found[0]
-    return "".join(quote(c, safe="") if c.isascii() or c.isspace() else c for c in letters)
+# --- Names whose values are secrets --------------------------------------------------------------
 
+# Names that are followed by their value even without a colon, as in `the password is hunter2`.
+_SPOKEN = (
+    r"pass(?:wor[dt]|wd|phrase|code|key)|token|secret"
+    r"|(?:api|access|account|auth|client|encryption|function|master|private|secret|session|shared"
+    r"|signing|ssh|storage)[_ -]?key"
+)
+# Short ones must be words of their own: `pin` is in `mapping`, and `code` in `statusCode`.
+_WORDS = r"sid|sig|pwd|pswd|jwt|pin|t?otp|mfa|2fa|tfa|cvv|cvc|hmac"
+_CODES = (
+    r"(?:auth(?:orization)?|verification|access|security|backup|recovery|login|device|otp|mfa|2fa"
+    r"|one[_ -]?time)[_ -]?code"
+)
+_NAMES = (
+    rf"{_SPOKEN}|{_CODES}|pass(?![a-z])|key(?![a-z])|credentials?|nonce|cookies?|[cx]srf|signature"
+    r"|sess(?:ion)?(?:[_-]?id)?(?![a-z])|jsess|auth(?:orization|entication)?(?![a-z])"
+    rf"|kennwort|assertion|samlresponse|mnemonic|(?<![a-z])(?:{_WORDS})(?![a-z])"
+    r"|(?-i:(?<=[a-z])(?:Pin|Otp)(?![a-z]))|(?<![a-z0-9_-])code(?![a-z0-9_-])"
+)
+_SECRET_NAME = re.compile(rf"(?i){_NAMES}|auth(?!or)|session|bearer")
+# The end of a word, which may go on as in `password2` and `token_value`.
+_ENDS_IN_NAME = re.compile(
+    rf"(?i)(?:{_NAMES})(?:[_-]?(?:[0-9]{{1,4}}|value|hash|text|string|header|input|field))?-*\Z"
+)
+# A header's value goes to the end of the line: schemes and cookies have several parts.
+_ENDS_IN_HEADER = re.compile(r"(?i)(?:authorization|cookies?2?)\Z")
 
 _ESCAPED_BLANK = "%(?:20|0[9ad])"
 _BLANK = rf"(?:\s|{_ESCAPED_BLANK})"
+# A quote, which may be escaped in the text around it.
+_QUOTE = r"""(?:\\*+["'`]|%2[27])"""
+# A word before `=`, `:` or the like, as in `user[password]=`, `headers["token"] =`, `<pin>…</pin>`
+# and `<input name="pin" value="…">`. The digits of an escape are no part of a word: otherwise a row
+# of `%20` would be looked at from each of them.
+_ASSIGNED = re.compile(
+    r"(?i)(?:(?<![\w-])(?!(?<=%)[0-9a-f]{2})|(?<=%[0-9a-f]{2}))([\w-]++)"
+    rf"(?:{_QUOTE}|\]|%5d|(?:\[|%5b)[0-9]{{0,4}}(?:\]|%5d)){{0,4}}+"
+    rf"(?:,?{_BLANK}*+{_QUOTE}?+value{_QUOTE}?+)?+{_BLANK}*+(?:->|[=:]++>?+|>){_BLANK}*+"
+)
+
+
+def _spoken(prefix: str, blank: str) -> re.Pattern[str]:
+    """Finds names in a sentence or a header without a colon: `secret hunter2`, `X-Api-Key hunter2`.
+
+    A row of such names is one match, so that it is not looked at from each of them.
+    """
+    verb = rf"{_BLANK}*+(?:(?:is|was){_BLANK}++)?+"
+    digits = rf"(?<![a-z0-9_-])(?:otp|pin|code){blank}{verb}(?=[0-9]{{4,8}}(?![0-9]))"
+    return re.compile(rf"(?i){prefix}(?:(?:{_SPOKEN}){_QUOTE}?+{blank}{verb})++|{digits}")
+
+
+# A path or a host may end in such a name, as in policies: `https://h.test/oauth/token https://…`.
+# After an escaped blank it is still the same path.
+_SAID = _spoken(r"(?<![\w/.@-])[\w-]{0,40}?", r"\s")
+_SAID_IN_PATH = _spoken("", _ESCAPED_BLANK)
+# Most texts have none of these, and are not searched further.
+_MAY_BE_SAID = re.compile(r"(?i)pass|token|secret|key|otp|pin|code")
+
+# --- Where a value ends --------------------------------------------------------------------------
+
+_OPENING = re.compile(rf"{_QUOTE}|[\[({{]")
+_MARKS = re.compile(r"""\\.|["'`\[\](){}]""", re.DOTALL)
+_SCHEMES = r"bearer|basic|negotiate|ntlm|dpop|digest|hawk"
+_BARE = re.compile(rf"""(?i)(?:(?:{_SCHEMES}|token|apikey){_BLANK}++)?+[^\s&;'",]*+""")
+_BEHIND = re.compile(r"""(?![\])}>])[^\s&;'",]*+""")
+_LINE = re.compile(r"[^\r\n]*+")
+
+
+def _line_end(text: str, start: int) -> int:
+    opening = _OPENING.match(text, start)
+    if opening and opening[0] not in "[({":
+        return _closed(text, opening)
+    end = _LINE.match(text, start)
+    return end.end() if end else start
+
+
+def _value_end(text: str, start: int) -> int:
+    """Returns where the value ends: a quoted one, a list or an object at its end, else a word."""
+    end = start
+    while opening := _OPENING.match(text, end):
+        end = _closed(text, opening)
+    rest = (_BARE if end == start else _BEHIND).match(text, end)
+    return rest.end() if rest else end
+
+
+def _closed(text: str, opening: re.Match[str]) -> int:
+    """Returns the position after the closing quote or bracket, or the end of the text."""
+    mark = opening[0]
+    if len(mark) > 1:
+        end = text.find(mark, opening.end())
+        return len(text) if end < 0 else end + len(mark)
+    depth, quote = 0, ""
+    for found in _MARKS.finditer(text, opening.start()):
+        mark = found[0]
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark in "\"'`":
+            quote = mark
+        else:
+            depth += (mark in "[({") - (mark in "])}")
+        if not quote and depth <= 0 and len(mark) == 1:
+            return found.end()
+    return len(text)
+
+
+def _ending(found: re.Match[str]) -> Callable[[str, int], int] | None:
+    """Returns the function that finds the value's end, or None if the name is not a secret's."""
+    word = found[1] if found.re is _ASSIGNED else "secret"
+    if _ENDS_IN_HEADER.search(word):
+        return _line_end
+    return _value_end if _ENDS_IN_NAME.search(word) else None
+
+
+def _values_masked(text: str, names: re.Pattern[str]) -> str:
+    parts: list[str] = []
+    copied = start = 0
+    while found := names.search(text, start):
+        start = found.end()
+        if ending := _ending(found):
+            end = ending(text, start)
+            value = _masked_value(text[start:end], is_last=end == len(text))
+            parts += (text[copied:start], value)
+            copied = start = end
+    return "".join([*parts, text[copied:]]) if parts else text
+
+
+def _masked_value(value: str, *, is_last: bool) -> str:
+    """Masks a value, and keeps its quotes. A placeholder stays, even if the text was cut in it."""
+    inner = value.replace(MASK, "").replace("{nonce}", "").strip(" \t\r\n\"'`[](){},\\=:>-")
+    is_cut = is_last and value.endswith(f"{{{inner}") and MASK.startswith(f"{{{inner}")
+    if not inner or is_cut:
+        return value
+    quote = value[0] if value[0] in "\"'`" and value[-1] == value[0] else ""
+    return f"{quote}{MASK}{quote}"
+
+
+# --- Secrets that are known by their form --------------------------------------------------------
+
 # In the order in which they are looked for: the more particular first.
 _SECRETS = re.compile(
     "|".join(
         (
+            r"(?s:-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END|\Z))",
             r"\bcik_[A-Za-z0-9]{10,}",  # our ingest keys
             r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2}",  # JSON web tokens
-            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[abprs]-|sk-|pk_live_|sk_live_|AKIA|AIza)"
-            r"[A-Za-z0-9_-]{12,}",
+            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[abprs]-|sk-|pk_live_|sk_live_|AKIA|ASIA|AIza"
+            r"|npm_|pypi-|dckr_pat_|hf_|shpat_)[A-Za-z0-9_-]{12,}",
             rf"(?<![A-Za-z0-9]){SESSION_TOKEN}(?![A-Za-z0-9])",
             r"(?<![A-Za-z0-9])[0-9a-fA-F]{24,}(?![A-Za-z0-9])",
-            rf"(?i:\b(?:bearer|basic){_BLANK}++)(?!\{{)[^\s\"',;]{{6,}}",  # as in a header
+            # Schemes of an Authorization header, with parameters or with one word.
+            rf"(?i:\b(?:digest|hawk|oauth|aws4-hmac-sha256){_BLANK}++(?=\w{{1,40}}=))[^\r\n]++",
+            rf"(?i:\b(?:{_SCHEMES}){_BLANK}++)(?!\{{)[^\s\"',;]{{6,}}",
         )
     )
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
-UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-# Possessive, and only from the start of a word: without, a local part that has no @ is looked at
-# from each of its characters, and a report of 20 KB holds the process for seconds.
-# What begins like a version is one: `react@18.2.0`.
+# Possessive, and only from the start of a word: otherwise a local part without an @ is looked at
+# from each of its characters, and a report of 20 KB takes seconds.
+# A digit after the @ begins a version: `react@18.2.0`.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
-_SPOKEN = r"pass(?:word|wd|phrase|code)|token|secret|api[_ -]?key"
-_TELLING = (
-    rf"{_SPOKEN}|pass(?![a-z])|session(?:[_-]?id)?(?![a-z])|credentials?|nonce|cookie|[cx]srf"
-    r"|signature|authorization|(?<![a-z])(?:sid|jsess|pwd|jwt)"
-)
-# A placeholder is no value, nor is the beginning of one where the text was cut.
-_VALUE = (
-    r"(?!\{(?:secret|nonce)\}(?:[\s&;'\",]|\Z)|\{(?:s(?:e(?:c(?:r(?:et?)?)?)?)?)?\Z)"
-    r"(?:(?:bearer|basic)\s++)?[^\s&;'\",]+"
-)
-# A parameter or member whose very name says that its value is a secret, wherever it stands.
-_NAMED = re.compile(rf"(?i)({_TELLING})([\"']?\s*+(?:->|[=:]++>?+)[\s\"'\[(]*+){_VALUE}")
 
 
-def _said(before: str, blank: str) -> re.Pattern[str]:
-    """Finds the same in a sentence: `secret hunter2`.
-
-    Without a value it matches too: a long row of such words would otherwise be looked at from each
-    of them.
-    """
-    word = rf"{before}(?:{_SPOKEN})[\"']?{blank}{_BLANK}*+(?:(?:is|was){_BLANK}++)?[\"']?"
-    return re.compile(rf"(?i)((?:{word})++)({_VALUE})?")
-
-
-# A path or a host may end in such a word, as in policies: `https://h.test/oauth/token https://…`.
-# Behind an escaped blank it goes on.
-_SAID = _said(r"(?<![a-z0-9/.@-])", r"\s")
-_SAID_IN_PATH = _said("", _ESCAPED_BLANK)
-_SECRET_NAME = re.compile(rf"(?i){_TELLING}|auth(?!or)|session|bearer|key$")
-
-
-@remembered(2048)
+@cached(2048)
+@until_stable
 def masked(text: str) -> str:
     """Replaces tokens, keys and e-mail addresses in the text. Masking twice changes nothing."""
-    if len(text) < 6:
+    if len(text) < MIN_LENGTH:
         return text
-    text = _NAMED.sub(lambda found: f"{found[1]}{found[2]}{MASK}", plain_marks(text))
-    text = _SAID.sub(_masked_value, text)
-    if "%" in text:
-        text = _SAID_IN_PATH.sub(_masked_value, text)
-    text = _SECRETS.sub(MASK, text)
-    text = _EMAIL.sub("{email}", text)
+    text = _values_masked(decoded(text), _ASSIGNED)
+    if _MAY_BE_SAID.search(text):
+        text = _values_masked(text, _SAID)
+        text = _values_masked(text, _SAID_IN_PATH) if "%" in text else text
+    text = _EMAIL.sub("{email}", _SECRETS.sub(MASK, text))
     return _LONG_WORD.sub(_if_random, text)
 
 
-def _masked_value(found: re.Match[str]) -> str:
-    return f"{found[1]}{MASK}" if found[2] else found[1]
-
-
 def holds_secret(text: str) -> bool:
-    """Tells if something in the text looks like a token, a key or an e-mail address."""
+    """Returns whether anything in the text looks like a token, a key or an e-mail address."""
     return masked(text) != text
 
 
 def names_a_secret(name: str) -> bool:
-    """Tells if a member of this name has a secret for its value."""
+    """Returns whether a member of this name has a secret for its value."""
     return _SECRET_NAME.search(name) is not None
 
 
 def _if_random(found: re.Match[str]) -> str:
     """Masks a random word: it mixes cases and digits, or has many digits and no hyphens.
 
-    Names of built files end in 20 random characters, which say which file it was, and stay.
+    Names of built files end in 20 random characters, which identify the file. They stay.
     """
     word = found[0]
     if UUID.fullmatch(word):

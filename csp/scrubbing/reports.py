@@ -1,6 +1,6 @@
-"""Scrubs a whole report, member by member, before anything of it is written.
+"""Scrubs a whole report, member by member.
 
-Members that no browser is known to send are kept within a bound, scrubbed like the others.
+Members that no known browser sends are scrubbed too, and kept up to a limit.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from csp.scrubbing.uris import origin_of, scrubbed_uri
 
 MAX_EXTRA = 4096
 MAX_NAME = 64
-# Under this name stands how many members there was no room for.
+# The name of the member that counts the members beyond the limit.
 LEFT_OUT = "(left out)"
 _WORD = re.compile(r"[A-Za-z-]{0,16}")
 
 
 def scrubbed(violation: Violation) -> Violation:
-    """Cuts queries, fragments, credentials, tokens, and names of people out of the report.
+    """Removes queries, fragments, credentials, tokens, and names of people from the report.
 
-    Texts are cut here once more: a placeholder may be longer than the text in its place.
+    Texts are shortened again, because a placeholder may be longer than the text that it replaces.
     """
     return replace(
         violation,
-        document_uri=scrubbed_uri(violation.document_uri)[:MAX_URI],
-        blocked_uri=scrubbed_uri(violation.blocked_uri)[:MAX_URI],
-        source_file=scrubbed_uri(violation.source_file)[:MAX_URI],
-        referrer=origin_of(violation.referrer)[:MAX_URI],
-        original_policy=scrubbed_policy(violation.original_policy)[:MAX_POLICY],
-        violated_directive=scrubbed_policy(violation.violated_directive)[:MAX_URI],
+        document_uri=shortened(scrubbed_uri(violation.document_uri), MAX_URI),
+        blocked_uri=shortened(scrubbed_uri(violation.blocked_uri), MAX_URI),
+        source_file=shortened(scrubbed_uri(violation.source_file), MAX_URI),
+        referrer=shortened(origin_of(violation.referrer), MAX_URI),
+        original_policy=shortened(scrubbed_policy(violation.original_policy), MAX_POLICY),
+        violated_directive=shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
         effective_directive=directive_word(violation.effective_directive),
         disposition=violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
-        sample=scrubbed_text(violation.sample)[:MAX_SAMPLE],
-        user_agent=scrubbed_text(violation.user_agent)[:MAX_SAMPLE],
+        sample=shortened(scrubbed_text(violation.sample), MAX_SAMPLE),
+        user_agent=shortened(scrubbed_text(violation.user_agent), MAX_SAMPLE),
         extra=scrubbed_extra(violation.extra),
     )
 
 
 def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
-    """Scrubs as many members as there is room for; `LEFT_OUT` counts the others."""
+    """Scrubs members up to the limit. `LEFT_OUT` counts the others."""
     kept: dict[str, Any] = {}
     room, left_out = MAX_EXTRA, 0
     for name, value in extra.items():
@@ -62,7 +62,7 @@ def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
             room -= size
         else:
             left_out += 1
-            # What is not kept has cost as much to look at.
+            # Scrubbing it has cost as much as if it were kept.
             room -= size if clean else 0
     return kept | {LEFT_OUT: left_out} if left_out else kept
 
@@ -72,7 +72,7 @@ def _is_bounded(value: Any) -> bool:
 
 
 def _scrubbed_member(name: str, value: Any) -> dict[str, Any]:
-    clean = scrubbed_text(shortened(name, MAX_NAME))[:MAX_NAME]
+    clean = shortened(scrubbed_text(shortened(name, MAX_NAME)), MAX_NAME)
     is_secret = value is not None and names_a_secret(f"{clean} {name}")
     return {clean: MASK if is_secret else _scrubbed_value(value)}
 
@@ -90,5 +90,5 @@ def _scrubbed_value(value: Any) -> Any:
 
 
 def _is_too_large(value: Any) -> bool:
-    """Tells if PostgreSQL would give the number back as one of more than 64 bits."""
+    """Returns whether the number has more than 64 bits, which readers of the JSON reject."""
     return isinstance(value, int | float) and not -(2**63) <= value < 2**63

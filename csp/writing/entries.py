@@ -1,4 +1,4 @@
-"""Makes reports ready to be written: scrubbed, grouped, and with hashes in place of identities."""
+"""Prepares reports for writing: scrubbed, grouped, and with hashes instead of identities."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from csp.parsing.tolerant_json import cleaned_text
 from csp.scrubbing.free_text import scrubbed_text
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import page_of
-from csp.writing.grouping import browser_of, group_key
+from csp.writing.grouping import browser_of, group_columns, group_key
 from kernel.memory import Memory, Remembered
 
-# Browsers keep a report for two days at most; a greater age is a mistake or a lie.
+# Browsers keep a report for at most two days. A greater age is wrong.
 MAX_AGE = timedelta(days=2)
-# The columns of a report that stand in it; the others come with it, or from its group.
+# The columns that come from the report. The others come from its request or its group.
 COLUMNS = tuple(member.name for member in fields(Violation) if member.name != "age_ms")
 KEY_BYTES = 32
 Kind = ReachMember.Kind
 
-# A group's id, a kind, and a keyed hash: one distinct page, browser, day or client of a day.
+# The id of a group, a kind, and a keyed hash of one distinct page, browser, day or client.
 type Member = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A report without its time and sender, so that equal bodies share it. Scrubbed but for `page`.
+    """A report without its time and sender, so that equal bodies share it.
 
-    `page` only goes into a hash.
+    It is scrubbed, except `page`, which is only hashed.
     """
 
     group_id: str
@@ -51,16 +51,17 @@ class Prepared:
 
 @dataclass(slots=True)
 class Entry:
-    """One report as it is written: all of its columns but for the rule, and its group's texts."""
+    """One report with all columns but the rule, and with the texts of its group."""
 
     received_at: datetime
+    caller: bytes
     facts: Facts
     reach: tuple[Member, ...]
     row: dict[str, Any]
 
 
 def prepare(raw: Violation) -> Prepared:
-    """Scrubs a report as it was sent, and finds its group."""
+    """Scrubs a report and computes its group."""
     violation = scrubbed(raw)
     group = group_key(violation)
     return Prepared(
@@ -70,10 +71,7 @@ def prepare(raw: Violation) -> Prepared:
         age=min(timedelta(milliseconds=raw.age_ms), MAX_AGE),
         columns={
             **{name: getattr(violation, name) for name in COLUMNS},
-            "group_directive": group.directive,
-            "group_blocked": group.blocked,
-            "group_document": group.document,
-            "group_disposition": group.disposition,
+            **group_columns(group),
         },
     )
 
@@ -84,23 +82,33 @@ def entries_of(
     address: str,
     user_agent: str,
     now: datetime,
+    caller: str = "",
     coder_version: str | None = None,
 ) -> list[Entry]:
-    """Makes the entries of reports that came together, of today's version where none is given."""
+    """Makes the entries of reports that came together.
+
+    `caller` is the ingest key, user or address whose new groups are limited, or "" for no limit.
+    Without a version, the entries have the current one.
+    """
     version = settings.CODER_VERSION if coder_version is None else coder_version
-    client = client_of(address, now.date())
+    day = now.date()
+    client = client_of(address, day)
+    hashed = client_hash(caller, key_of(day)) if caller else b""
     return [
-        _entry(report, client=client, header=user_agent, now=now, version=version[:MAX_WORD])
+        _entry(report, client, hashed, header=user_agent, now=now, version=version[:MAX_WORD])
         for report in reports
     ]
 
 
-def _entry(report: Prepared, *, client: bytes, header: str, now: datetime, version: str) -> Entry:
+def _entry(
+    report: Prepared, client: bytes, caller: bytes, *, header: str, now: datetime, version: str
+) -> Entry:
     group_id, columns = report.group_id, report.columns
     agent = report.user_agent or _agent(header)
     browser = browser_of(agent)
     return Entry(
         received_at=now,
+        caller=caller,
         facts=Facts(columns["blocked_uri"], columns["source_file"], columns["document_uri"], agent),
         reach=_reach(settings.SECRET_KEY, group_id, report.page, browser, now.date(), client),
         row={
@@ -134,12 +142,12 @@ def _reach(
 
 @lru_cache(maxsize=2048)
 def _member(secret: str, kind: str, value: bytes) -> int:
-    """Returns a keyed hash as a PostgreSQL bigint: pages and clients are counted, never told."""
+    """Returns a keyed hash as a PostgreSQL bigint, which counts members without storing them."""
     digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-# --- Clients, known within one day: by a hash whose key is deleted once the day is over ----------
+# --- Clients of one day: a hash, whose key is deleted a day later ---------------------------------
 
 # Around midnight, reports of two days arrive. No older key is kept.
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
@@ -149,9 +157,9 @@ _READ = "SELECT key FROM csp_clientkey WHERE day = %s"
 
 
 def client_of(address: str, day: date) -> bytes:
-    """Hashes a client's address with the UTC day's key into 16 bytes, which mean nothing later.
+    """Returns 16 bytes: the address, hashed with the key of the UTC day.
 
-    An imported report has no address: then only the day is hashed. Raises: DatabaseError.
+    Imported reports have no address, so the result is the text of the day. Raises: DatabaseError.
     """
     return client_hash(address, key_of(day)) if address else day.isoformat().encode()
 

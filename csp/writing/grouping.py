@@ -1,4 +1,4 @@
-"""Decides which reports are one finding: they share directive, blocked thing, page and mode."""
+"""Decides which reports are one group: they share directive, blocked source, page and mode."""
 
 from __future__ import annotations
 
@@ -13,9 +13,22 @@ from csp.scrubbing.free_text import directive_word
 from csp.scrubbing.masking import masked
 from csp.scrubbing.uris import host_of, scheme_of, split_web
 
-# Older Firefox and Safari name inline code so, or not at all.
+# Older Firefox and Safari name inline code "self", or leave the blocked source out.
 _INLINE_ALIASES = frozenset({"", "self"})
 DISPOSITIONS = frozenset({"enforce", "report"})
+OTHER = "other"
+# Only these have a group "other" of their own. Made-up names of directives share one.
+# Source: CSP Level 3 and its extensions.
+DIRECTIVES = frozenset(
+    {
+        *("base-uri", "block-all-mixed-content", "child-src", "connect-src", "default-src"),
+        *("fenced-frame-src", "font-src", "form-action", "frame-ancestors", "frame-src", "img-src"),
+        *("manifest-src", "media-src", "navigate-to", "object-src", "plugin-types", "prefetch-src"),
+        *("report-to", "report-uri", "require-trusted-types-for", "sandbox", "script-src"),
+        *("script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem"),
+        *("trusted-types", "upgrade-insecure-requests", "webrtc", "worker-src"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,7 @@ class GroupKey:
 
     @property
     def id(self) -> str:
-        """Returns a UUID's text, the same in every process, so that no group is looked up."""
+        """Returns the text of a UUID, which every process computes without a query."""
         return _id_of(self)
 
 
@@ -39,10 +52,24 @@ def _id_of(key: GroupKey) -> str:
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
+def other_group(directive: str) -> GroupKey:
+    """Returns the group of reports whose caller has opened too many groups."""
+    return GroupKey(directive if directive in DIRECTIVES else "", OTHER, "", "")
+
+
+def group_columns(group: GroupKey) -> dict[str, str]:
+    return {
+        "group_directive": group.directive,
+        "group_blocked": group.blocked,
+        "group_document": group.document,
+        "group_disposition": group.disposition,
+    }
+
+
 def group_key(violation: Violation) -> GroupKey:
     return GroupKey(
         directive=directive_of(violation),
-        blocked=blocked_thing(violation.blocked_uri),
+        blocked=blocked_source(violation.blocked_uri),
         document=document_template(violation.document_uri),
         disposition=disposition_of(violation),
     )
@@ -55,14 +82,14 @@ def directive_of(violation: Violation) -> str:
 
 
 def disposition_of(violation: Violation) -> str:
-    """Returns `enforce` or `report`; "" where the browser does not say, as WebKit's old form."""
+    """Returns `enforce` or `report`, or "" if the browser sends none, as WebKit does."""
     disposition = violation.disposition.lower()
     return disposition if disposition in DISPOSITIONS else ""
 
 
 @lru_cache(maxsize=2048)
-def blocked_thing(uri: str) -> str:
-    """Returns the host of a web address, the scheme of any other, or the keyword."""
+def blocked_source(uri: str) -> str:
+    """Returns the host of a web address, the scheme of another address, or the keyword."""
     parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
     if parts is not None:
         return masked(host_of(parts))[:255]
@@ -88,7 +115,7 @@ def browser_of(user_agent: str) -> str:
     return ""
 
 
-# The order matters: Edge and Opera also call themselves Chrome, and Chrome calls itself Safari.
+# The order matters: Edge and Opera also send Chrome, and Chrome also sends Safari.
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),

@@ -1,4 +1,4 @@
-"""Writes a batch of reports in one transaction, and settles one whose answer was lost."""
+"""Writes a batch of reports in one transaction, and finds out whether a lost commit succeeded."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from csp import metrics
 from csp.models import REPORTS
 from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
 from csp.writing.entries import Entry, Member
+from csp.writing.group_limit import GroupLimit
 from csp.writing.reach import Pair, Reach
 from kernel.db.connections import (
     CommitUnknownError,
@@ -35,7 +36,7 @@ MAX_TRIES = 3
 log = logging.getLogger(__name__)
 
 NO_RULE = 0
-# The verdicts of csp_write_batch, which the migration makes, where nothing was written.
+# The verdicts of csp_write_batch (see the migration) when it has written nothing.
 OTHER_RULES, REPEATED = "other rules", "repeated"
 
 _RULES_VERSION = "SELECT csp_rules_version()"
@@ -47,7 +48,7 @@ SELECT verdict, outgrown FROM csp_write_batch(
 
 
 class Store:
-    """Writes batches on a connection of its own. Used by one thread."""
+    """Writes batches on its own connection. Used by one thread."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
         self._connect = connect or _connect
@@ -57,6 +58,7 @@ class Store:
         self._rules = Rules()
         self._rules_version: str | None = None
         self._reach = Reach()
+        self._groups = GroupLimit()
 
     def commit(
         self,
@@ -65,12 +67,12 @@ class Store:
         batch_id: uuid.UUID | None = None,
         imported: bool = False,
     ) -> bool:
-        """Writes all entries in one transaction. Returns False if an earlier call did.
+        """Writes all entries in one transaction. Returns False if an earlier call has done so.
 
-        A batch has an id, which its transaction writes first. When the connection breaks, the same
-        batch is tried again: if it had been committed after all, its id is found, and nothing is
-        counted twice. Raises: errors that `is_unavailable` knows, if the database stays away;
-        CommitUnknownError among them, if the batch may be there.
+        The transaction writes the id of the batch first. After a lost connection, the same batch is
+        tried again: if it was committed, its id exists, and nothing is counted twice.
+        Raises: an error for which `is_unavailable` is true, if the database stays unavailable;
+        CommitUnknownError if the batch may have been committed.
         """
         batch_id = batch_id or uuid.uuid4()
         give_up = float("inf")
@@ -84,7 +86,7 @@ class Store:
                 lost |= self._sent and is_lost(error)
                 if self._is_final(error, connected=connected or lost, tries=tries):
                     raise
-                # The first error may come late: what was sent is settled from there on.
+                # The time starts with the first error, which may come late.
                 give_up = min(give_up, time.monotonic() + SETTLE_SECONDS)
                 if time.monotonic() >= give_up:
                     if lost:
@@ -94,13 +96,13 @@ class Store:
         raise AssertionError("count() has no end")
 
     def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
-        """Tells if another try is of no use: no database, or it is not about the connection."""
-        if _goes_well_next_time(error):
+        """Returns whether another try is useless."""
+        if _is_transient(error):
             return tries >= MAX_TRIES
         return not is_unavailable(error) or not connected
 
     def connected(self) -> psycopg.Connection[Any]:
-        """Returns its connection, opened if there is none, or the server has ended it."""
+        """Returns the connection. Opens a new one if the server has closed it."""
         if self._connection is not None and _has_ended(self._connection):
             self.close()
         if self._connection is None:
@@ -112,30 +114,32 @@ class Store:
             self._connection.close()
         self._connection = None
         self._days.clear()
-        self._reach.forget()
+        self._forget_rows()
         self._rules_version = None
         django.db.connection.close()
 
     def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool) -> bool:
-        """Tells if the batch is written, now or by an earlier try whose answer was lost."""
+        """Returns whether the batch is written, now or by an earlier try with a lost answer."""
         connection = self.connected()
         self._ensure_partitions(entries)
+        entries = self._groups.apply(connection, entries)
         had_been_sent, self._sent = self._sent, True
         rules, verdict, outgrown = self._write(connection, batch_id, entries, imported=imported)
         if verdict == REPEATED and not had_been_sent:
             return False
         _count(rules)
+        self._groups.remember(entries)
         self._reach.remember(entries)
         if outgrown:
             self._trim(connection, outgrown)
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
-        """Trims sketches after the commit. If that fails, the batch must not be written again."""
+        """Trims sketches after the commit. An error must not cause another write of the batch."""
         try:
             self._reach.trim(connection, outgrown)
         except psycopg.Error as error:
-            log.warning("the reach of a group could not be summed up: %s", type(error).__name__)
+            log.warning("the reach of a group could not be estimated: %s", type(error).__name__)
             self.close()
 
     def _write(
@@ -146,12 +150,11 @@ class Store:
         *,
         imported: bool,
     ) -> tuple[list[Rule | None], str, Sequence[Pair] | None]:
-        """Writes the batch by one call.
+        """Writes the batch with one call.
 
-        Returns each report's noise rule, the verdict, and the groups that have outgrown an exact
-        count of a reach.
-        Reports are judged by the rules as they are known here. Only the answer tells if they still
-        are the same; if not, nothing was written.
+        Returns the noise rule of each report, the verdict, and the groups whose reach is now too
+        large for an exact count. The call writes nothing if the rules have changed since they were
+        read. Then this reads them again, and repeats the call.
         """
         while True:
             if self._rules_version is None:
@@ -175,12 +178,18 @@ class Store:
             day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
             if day not in self._days:
                 REPORTS.ensure(day, day)
-                # The writer keeps none of the pool's connections.
+                # Return the connection of the pool, which this thread needs no longer.
                 django.db.connection.close()
                 self._days.add(day)
+                # Pruning may have deleted groups since the last new day.
+                self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self._groups.forget()
+        self._reach.forget()
 
     def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
-        # The version first: should a rule change in between, the next answer tells.
+        # Read the version first: if a rule changes in between, the next call detects it.
         version = connection.execute(_RULES_VERSION).fetchone()
         rows = connection.execute(_ENABLED_RULES).fetchall()
         self._rules = compiled(Rule(*row) for row in rows)
@@ -192,22 +201,22 @@ def _connect() -> psycopg.Connection[Any]:
 
 
 def _has_ended(connection: psycopg.Connection[Any]) -> bool:
-    """Tells whether there is something to read, unasked: the server's last words, or the end."""
+    """Returns whether the server has sent a last message, or closed the connection."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _goes_well_next_time(error: Exception) -> bool:
-    """Tells if two processes met, or a partition was dropped under us: no constraint has a name."""
+def _is_transient(error: Exception) -> bool:
+    """Returns whether the error is a deadlock or a dropped partition (a check without a name)."""
     if isinstance(error, psycopg.errors.CheckViolation):
         return error.diag.constraint_name is None
     return is_deadlock(error)
 
 
 def _report_rows(entries: Sequence[Entry], rules: Sequence[Rule | None]) -> str:
-    judged = zip(entries, rules, strict=True)
-    rows = [{**entry.row, "rule_id": rule.id if rule else NO_RULE} for entry, rule in judged]
+    pairs = zip(entries, rules, strict=True)
+    rows = [{**entry.row, "rule_id": rule.id if rule else NO_RULE} for entry, rule in pairs]
     return orjson.dumps(rows).decode()
 
 

@@ -1,7 +1,7 @@
-"""Runs the process's one thread that writes what many requests wait for, batch by batch.
+"""Runs the thread that writes the reports of all requests of this process, in batches.
 
-Nothing is timed: while a commit runs, the next batch gathers. The longer a commit takes, the larger
-the next batch is.
+There is no timer. While a commit runs, new reports wait for the next one. So batches grow when
+commits are slow.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from kernel.limiter import Limiter, Place
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
 WAIT_SECONDS = 5.0
-# For the end of a commit that has begun.
+# The additional time for a commit that has started.
 LAST_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
 
 class Waiting[T]:
-    """The items that one request handed over, and how it ended."""
+    """The items of one request, and the result."""
 
     __slots__ = ("done", "error", "items")
 
@@ -47,7 +47,7 @@ class Waiting[T]:
 
 
 class GroupCommit[T]:
-    """Hands items to `commit`, which writes all that it gets or raises and writes none."""
+    """Passes items to `commit`, which writes all of them, or raises and writes none."""
 
     def __init__(
         self, commit: Callable[[list[T]], object], *, close: Callable[[], None], reserve: int = 1
@@ -68,8 +68,8 @@ class GroupCommit[T]:
     def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
         """Returns when the items are committed. Units: `timeout` in seconds.
 
-        Raises: LimitReachedError, or APIError 503 if the database is away: then the items are not
-        written later either. APIError 504 if their commit has begun and does not end in time.
+        Raises: LimitReachedError, or APIError 503 if the database is unavailable: the items are not
+        written later. APIError 504 if their commit has started and does not end in time.
         """
         waiting = Waiting(items)
         with self._limiter.hold(amount=len(items)) as place:
@@ -92,7 +92,7 @@ class GroupCommit[T]:
                 raise commit_unknown()
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
-        """Takes the items back, and returns True, if nobody has begun to write them."""
+        """Removes the items from the queue. Returns False if their commit has started."""
         with self._changed:
             if waiting in self._queue:
                 self._queue.remove(waiting)
@@ -100,7 +100,7 @@ class GroupCommit[T]:
         return False
 
     def stop(self) -> None:
-        """Writes the waiting items, ends the thread, and closes its connection."""
+        """Writes the waiting items, and stops the thread and its connection."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -122,14 +122,14 @@ class GroupCommit[T]:
             self._close()
 
     def _take(self) -> list[Waiting[T]]:
-        """Waits for the next batch, and returns it; an empty one when the thread is to end."""
+        """Waits for the next batch. Returns an empty one when the thread must end."""
         batch: list[Waiting[T]] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._ended)
-            taken = 0
-            while self._queue and (not batch or taken + len(self._queue[0].items) <= MAX_BATCH):
+            size = 0
+            while self._queue and (not batch or size + len(self._queue[0].items) <= MAX_BATCH):
                 batch.append(self._queue.popleft())
-                taken += len(batch[-1].items)
+                size += len(batch[-1].items)
         return batch
 
     def _write(self, batch: list[Waiting[T]]) -> None:
@@ -137,7 +137,7 @@ class GroupCommit[T]:
         items = [item for waiting in batch for item in waiting.items]
         try:
             self._commit(items)
-        except Exception as error:  # noqa: BLE001 - whatever it is, every waiter must hear of it
+        except Exception as error:  # noqa: BLE001 - every waiter must get an answer
             self._fail(batch, error)
             return
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
@@ -146,7 +146,7 @@ class GroupCommit[T]:
             waiting.finish()
 
     def _fail(self, batch: list[Waiting[T]], error: Exception) -> None:
-        """Gives all the same answer, or writes one by one where only some can be at fault."""
+        """Answers all waiters, or writes their items one by one if only some can be invalid."""
         answer = to_api_error(error)
         if answer is None and len(batch) > 1:
             for waiting in batch:

@@ -72,10 +72,10 @@ class Counter(Protocol):
         ...
 
 
-def check(counter: Counter, bucket: str, *, limit: int, now: float) -> Verdict:
-    """Counts one request of the bucket against `limit` a minute."""
+def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
+    """Counts `amount` requests of the bucket against `limit` a minute."""
     minute = int(now) // WINDOW_SECONDS
-    count = counter.add(bucket, minute)
+    count = counter.add(bucket, minute, amount)
     return Verdict(
         limit=limit,
         remaining=max(0, limit - count),
@@ -219,16 +219,24 @@ class RateLimitMiddleware:
         refused = error_response(verdict.refusal(now)) if verdict.refused else None
         response = refused or self.get_response(request)
         for name, value in verdict.headers(now).items():
-            response.headers[name] = value
+            # A view that has counted more has set newer ones.
+            response.headers.setdefault(name, value)
         return response
 
 
 def verdict_on(
-    environ: Mapping[str, Any], path: str, identity: Identity | None, address: str, *, now: float
+    environ: Mapping[str, Any],
+    path: str,
+    identity: Identity | None,
+    address: str,
+    *,
+    now: float,
+    amount: int = 1,
 ) -> Verdict | None:
     """Counts a request and returns its verdict, or None where no limit applies.
 
-    `environ` is the WSGI environment, which is Django's `request.META`.
+    `environ` is the WSGI environment, which is Django's `request.META`. A view whose limit counts
+    the items of a request counts the others later, with their number as `amount`.
     """
     if not path.startswith(API_PREFIX):
         return None
@@ -237,7 +245,8 @@ def verdict_on(
     if limit is None or may_bypass(identity, environ.get(BYPASS_HEADER)):
         return None
     bucket = bucket_of(identity, address)
-    return check(shared_counter(), f"{path}:{bucket}" if apart else bucket, limit=limit, now=now)
+    bucket = f"{path}:{bucket}" if apart else bucket
+    return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
 
 
 def may_bypass(identity: Identity | None, header: str | None) -> bool:

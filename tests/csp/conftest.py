@@ -9,6 +9,6 @@ from tests.support.csp_reports import fresh_writer
 
 @pytest.fixture
 def collecting(transactional_db: None) -> Iterator[None]:
-    """A service that takes reports, whose writer ends before the test's rows are taken away."""
+    """Collects reports, and stops the writer before the rows of the test are deleted."""
     with fresh_writer():
         yield

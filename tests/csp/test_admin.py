@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def pages() -> Client:
-    """An owner's browser in the admin."""
+    """Returns the client of an owner in the admin."""
     return in_admin("owner")
 
 
@@ -53,7 +53,7 @@ def test_reports_are_listed_found_and_shown(pages: Client, member: APIClient) ->
     assert f"{report.received_at:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
-def test_list_of_reports_never_looks_at_all_of_them(pages: Client, member: APIClient) -> None:
+def test_list_of_reports_never_reads_all_of_them(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     url = reverse("admin:csp_report_changelist")
     today = f"{timezone.now():%Y-%m-%d}"
@@ -80,7 +80,7 @@ def test_auditor_reads_and_member_does_not(member: APIClient) -> None:
         assert answer.status_code == status
 
 
-def test_groups_come_by_reach_and_without_noise(pages: Client, member: APIClient) -> None:
+def test_groups_are_ordered_by_reach_without_noise(pages: Client, member: APIClient) -> None:
     for _ in range(3):
         send(member, legacy(blocked_uri="https://narrow.example.net/"))
     for last in range(2):
@@ -108,12 +108,12 @@ def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIC
     assert "x77-src" in text_of(pages.get(url, {"directive": "x77-src"}))
 
 
-def test_rule_that_is_off_hides_nothing_of_what_is_stored(pages: Client, member: APIClient) -> None:
+def test_disabled_rule_hides_no_stored_reports(pages: Client, member: APIClient) -> None:
     send(member, legacy())
     rule = NoiseRule.objects.create(
         name="cdn", category="own", target="host", pattern="cdn.example.net", enabled=False
     )
-    assert "is off" in text_of(act(pages, "noiserule", "hide_stored", rule))
+    assert "is disabled" in text_of(act(pages, "noiserule", "apply_to_stored", rule))
     assert not Report.objects.filter(rule_id=rule.pk).exists()
 
 
@@ -126,7 +126,7 @@ def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APICl
     assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
 
 
-def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None:
+def test_csv_export_has_no_formulas(pages: Client, member: APIClient) -> None:
     send(member, legacy(blocked_uri="=cmd|' /C calc'!A0"))
     answer = act(pages, "report", "export_csv", *Report.objects.all())
     [row] = csv.DictReader(io.StringIO(text_of(answer)))
@@ -135,7 +135,7 @@ def test_export_as_csv_runs_no_formula(pages: Client, member: APIClient) -> None
 
 
 @pytest.mark.parametrize("cell", ["a;=HYPERLINK(1)", "\uff1dSUM(1)", "\uff20A1", '"quoted"'])
-def test_no_cell_is_a_formula_wherever_cells_end(
+def test_no_cell_is_a_formula_with_any_separator(
     pages: Client, member: APIClient, cell: str
 ) -> None:
     send(member, legacy())
@@ -148,7 +148,7 @@ def test_no_cell_is_a_formula_wherever_cells_end(
     assert row["blocked_uri"] == (cell if cell.isascii() else f"'{cell}")
 
 
-def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIClient) -> None:
+def test_export_has_every_row_with_large_numbers(pages: Client, member: APIClient) -> None:
     send(member, [modern(), modern()])
     Report.objects.update(extra={"a": 2**63})
     exported = text_of(act(pages, "report", "export_json_lines", *Report.objects.all()))
@@ -159,7 +159,7 @@ def test_export_holds_every_row_whatever_the_numbers(pages: Client, member: APIC
     assert json.loads(group)["blocked"] == "cdn.example.net"
 
 
-def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> None:
+def test_rule_is_tried_applied_disabled_and_deleted(pages: Client, member: APIClient) -> None:
     for number in range(3):
         send(member, legacy(blocked_uri=f"https://ads{number}.example.net/"))
         send(member, legacy(blocked_uri="https://good.example.org/"))
@@ -171,11 +171,12 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
         "reason": "advertisements",
         "enabled": "on",
     }
-    assert pages.post(reverse("admin:csp_noiserule_add"), add).status_code == 302
+    shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), add, follow=True))
+    assert "Of the visible stored reports, ads matches 3 reports of 3 groups." in shown
     rule = NoiseRule.objects.get(name="ads")
-    assert "would hide 3 reports of 3 groups" in text_of(act(pages, "noiserule", "dry_run", rule))
+    assert "ads matches 3 reports of 3" in text_of(act(pages, "noiserule", "dry_run", rule))
     assert not Group.objects.filter(noise_count__gt=0).exists()
-    act(pages, "noiserule", "hide_stored", rule)
+    act(pages, "noiserule", "apply_to_stored", rule)
     assert Group.objects.filter(noise_count=1).count() == 3
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
     assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
@@ -183,24 +184,32 @@ def test_rule_says_hides_and_gives_back(pages: Client, member: APIClient) -> Non
     # Three that were hidden later, and one that came since.
     assert f"{timezone.now():%Y-%m-%d}: 4" in page
     assert "blocked https://ads0.example.net/" in page
-    act(pages, "noiserule", "switch_off", rule)
+    act(pages, "noiserule", "disable", rule)
     assert not Group.objects.filter(noise_count__gt=0).exists()
     send(member, legacy(blocked_uri="https://ads0.example.net/"))
-    act(pages, "noiserule", "switch_on", rule)
+    act(pages, "noiserule", "enable", rule)
     ads = Group.objects.get(blocked="ads0.example.net")
     assert (ads.count, ads.noise_count) == (3, 2)
     pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
     assert not Group.objects.filter(noise_count__gt=0).exists()
 
 
+def test_saving_a_rule_that_matches_nothing_warns(pages: Client, member: APIClient) -> None:
+    send(member, legacy())
+    rule = {"name": "own", "category": "own", "reason": "none", "target": "host"}
+    add = reverse("admin:csp_noiserule_add")
+    shown = text_of(pages.post(add, rule | {"pattern": "ads.example.org"}, follow=True))
+    assert "Of the visible stored reports, own matches none." in shown
+
+
 @pytest.mark.parametrize(
     ("target", "pattern", "instead"),
     [
-        ("host", "https://foo.example", "Write a host alone, such as foo.example"),
-        ("scheme", "inline", "write the scheme or host of the source file"),
+        ("host", "https://foo.example", "Write only a host, such as foo.example"),
+        ("scheme", "inline", "Write the scheme or host of the source file"),
     ],
 )
-def test_rule_that_would_never_match_is_refused_with_what_to_write(
+def test_invalid_pattern_is_refused_with_a_hint(
     pages: Client, target: str, pattern: str, instead: str
 ) -> None:
     rule = {"name": "own", "category": "own", "reason": "none", "target": target}

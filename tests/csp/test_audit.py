@@ -1,4 +1,4 @@
-"""What `csp_audit` finds in what is stored, and what it leaves alone."""
+"""The texts that `csp_audit` reports, and those that it accepts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def audited() -> str:
 
 
 @pytest.mark.usefixtures("collecting")
-def test_audit_survives_anything_that_is_stored(member: APIClient) -> None:
+def test_audit_reads_deep_values_and_large_numbers(member: APIClient) -> None:
     send(member, [modern(), modern()])
     deep: Any = 10**30
     for _ in range(500):
         deep = [deep]
     Report.objects.update(extra={"a": deep, "b": None})
-    assert "Nothing" in audited()
+    assert audited() == "No stored value looks like a secret.\n"
 
 
 @pytest.mark.usefixtures("collecting")
@@ -46,15 +46,15 @@ def test_audit_survives_anything_that_is_stored(member: APIClient) -> None:
         (Group, "document", "https://h.test/@maria/dev"),
     ],
 )
-def test_audit_names_the_place_and_not_the_value(
+def test_audit_shows_the_place_without_the_value(
     member: APIClient, model: type[Any], column: str, value: Any
 ) -> None:
     send(member, legacy())
     model.objects.update(**{column: value})
-    said = audited()
-    assert f"{model._meta.db_table} {model.objects.get().pk}: {column}\n" in said
-    assert "1 stored values" in said
-    assert "maria" not in said
+    output = audited()
+    assert f"{model._meta.db_table} {model.objects.get().pk}: {column}\n" in output
+    assert "1 stored values" in output
+    assert "maria" not in output
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_audit_names_the_place_and_not_the_value(
         "token={secretary}",
     ],
 )
-def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
+def test_audit_finds_private_texts(text: str) -> None:
     assert holds_private(text)
     assert holds_private_member(json.dumps({"x": [text]}))
     assert holds_private_member(json.dumps({"x": {text: 1}}))
@@ -116,13 +116,6 @@ def test_what_scrubbing_must_have_taken_away_is_found(text: str) -> None:
         *(f"https://h.test/p password={'{secret}'[:end]}" for end in range(1, 9)),
     ],
 )
-def test_what_scrubbing_leaves_is_no_finding(text: str) -> None:
+def test_audit_accepts_scrubbed_texts(text: str) -> None:
     assert not holds_private(text)
     assert not holds_private_member(json.dumps({"x": [text], "token": "{secret}", "key": None}))
-
-
-@pytest.mark.parametrize("unit", ["a", "a@", "//a", "a:b", "--", "users/", "a.", '"', "\\", "{"])
-def test_audit_is_linear(unit: str) -> None:
-    # With a pattern that backtracks, this would not end within a day.
-    assert holds_private(unit * (200_000 // len(unit))) in {True, False}
-    assert holds_private_member(unit * (200_000 // len(unit))) in {True, False}

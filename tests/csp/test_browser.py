@@ -47,7 +47,7 @@ HEADERS = {
 
 
 class Site(BaseHTTPRequestHandler):
-    """Serves pages with policies, signs readers in, and hands reports to the service behind."""
+    """Serves pages with policies, signs readers in, and forwards reports to the service."""
 
     protocol_version = "HTTP/1.1"
     behind = ""
@@ -80,7 +80,7 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing, so that the tests' output stays theirs."""
+        """Logs nothing, to keep the output of the tests short."""
 
 
 PASSED = frozenset({"cookie", "content-type", "user-agent", "origin"})
@@ -117,16 +117,16 @@ def serving(handler: type[BaseHTTPRequestHandler], pair: Pair) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "shape", "disposition"),
+    ("path", "format", "disposition"),
     [
-        ("/by-report-uri", "legacy", "enforce"),
-        ("/by-report-uri-only", "legacy", "report"),
+        ("/by-report-uri", "report-uri", "enforce"),
+        ("/by-report-uri-only", "report-uri", "report"),
         ("/by-report-to", "reporting-api", "enforce"),
         ("/by-report-to-only", "reporting-api", "report"),
     ],
 )
-def test_what_chromium_reports_is_seen_in_the_admin(
-    site: str, tmp_path: Path, path: str, shape: str, disposition: str
+def test_reports_of_chromium_are_shown_in_the_admin(
+    site: str, tmp_path: Path, path: str, format: str, disposition: str
 ) -> None:
     with browsing(tmp_path / "profile", flags=FLAGS) as browser:
         browser.open(f"{site}{path}")
@@ -134,7 +134,7 @@ def test_what_chromium_reports_is_seen_in_the_admin(
     reports = {report.blocked_uri: report for report in Report.objects.all()}
     assert set(reports) == {"https://blocked.example.net/lib.js", "inline"}
     for report in reports.values():
-        assert (report.shape, report.disposition) == (shape, disposition)
+        assert (report.format, report.disposition) == (format, disposition)
         assert report.document_uri == f"{site}{path}"
         assert report.effective_directive == "script-src-elem"
         assert report.browser.startswith("Chrome ")

@@ -10,7 +10,8 @@ from django.db import connection
 from django.utils import timezone
 
 from csp import services
-from csp.models import REPORTS, Batch, Group, HourCount, Report
+from csp.jobs import PRUNE
+from csp.models import REPORTS, Batch, Group, HourCount, ReachMember, Report
 from tests.support.client import APIClient
 from tests.support.commands import run, write_lines
 from tests.support.csp_reports import legacy, send
@@ -33,6 +34,37 @@ def test_old_days_are_dropped_whole_and_counts_stay(tmp_path: Path, settings: La
     assert (Group.objects.get().count, HourCount.objects.count()) == (2, 2)
 
 
+def test_group_goes_with_its_last_report(
+    tmp_path: Path, member: APIClient, settings: LazySettings
+) -> None:
+    settings.CSP_RETENTION = timedelta(days=90)
+    then = timezone.now() - timedelta(days=40)
+    old = [legacy(blocked_uri=f"https://old{n}.example.net/") for n in range(3)]
+    lines = [{"received_at": then.isoformat(), **report} for report in [*old, legacy()]]
+    run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *lines))
+    send(member, legacy())
+    settings.CSP_RETENTION = timedelta(days=30)
+    assert run("prune_csp_reports", dry_run=True).endswith(
+        " days would be dropped, and 3 groups without a report would be deleted."
+    )
+    assert Group.objects.count() == 4
+    before = timezone.now()
+    expired = len(REPORTS.older_than(before - settings.CSP_RETENTION))
+    assert PRUNE.run(before) == expired + 3
+    assert Group.objects.get().blocked == "cdn.example.net"
+    assert set(HourCount.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
+    assert set(ReachMember.objects.values_list("group", flat=True)) == {Group.objects.get().pk}
+    assert PRUNE.run(before) == 0
+
+
+def test_group_that_comes_back_counts_anew(member: APIClient, settings: LazySettings) -> None:
+    settings.CSP_RETENTION = timedelta(days=30)
+    send(member, legacy())
+    assert services.prune_reports(timezone.now() + timedelta(days=40)).groups == 1
+    send(member, legacy(), REMOTE_ADDR="203.0.113.9")
+    assert Group.objects.get().count == 1
+
+
 def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettings) -> None:
     settings.CSP_RETENTION = timedelta(0)
     then = timezone.now() - timedelta(days=4000)
@@ -40,11 +72,11 @@ def test_retention_of_zero_keeps_everything(tmp_path: Path, settings: LazySettin
         "import_csp_reports",
         write_lines(tmp_path / "a", {"received_at": then.isoformat()} | legacy()),
     )
-    assert run("prune_csp_reports").startswith("0 days")
+    assert run("prune_csp_reports").startswith("0 days were dropped, and 0 groups")
     REPORTS.drop_before(timezone.now() - timedelta(days=100))
 
 
-def test_batches_are_forgotten_after_a_day(member: APIClient) -> None:
+def test_batches_are_deleted_after_a_day(member: APIClient) -> None:
     send(member, legacy())
     services.prune_reports(timezone.now())
     assert Batch.objects.count() == 1
@@ -61,7 +93,7 @@ def test_partitions_are_made_ahead() -> None:
             cursor.execute(f"DROP TABLE csp_report_p{first:%Y%m%d%H%M}")
 
 
-def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
+def test_csp_top_orders_by_reach_without_noise(member: APIClient) -> None:
     send(member, legacy())
     send(member, legacy(blocked_uri="moz-extension"))
     listed = run("csp_top")
@@ -71,6 +103,6 @@ def test_top_lists_by_reach_and_leaves_noise_out(member: APIClient) -> None:
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "all", "9" * 5000])
-def test_top_refuses_what_is_no_number_of_groups(limit: str) -> None:
+def test_csp_top_rejects_an_invalid_limit(limit: str) -> None:
     with pytest.raises(CommandError, match=r"--limit: '.* is not a number from 1 to 100,000"):
         run("csp_top", "--limit", limit)

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def report(host: int = 0) -> bool:
-    """Whether a report, handed over as a request does it, was acknowledged."""
+    """Returns whether the writer has acknowledged a report."""
     body = legacy(blocked_uri=f"https://host{host}.example.net/")
     try:
         writer.write(entries(body, now=timezone.now()))
@@ -40,13 +40,13 @@ def report(host: int = 0) -> bool:
 
 
 def assert_counted(reports: int) -> None:
-    """Rows, groups and hourly counts tell the same."""
+    """Rows, groups and hourly counts have the same sum."""
     assert Report.objects.count() == reports
     assert (Group.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
     assert (HourCount.objects.aggregate(n=Sum("count"))["n"] or 0) == reports
 
 
-def end_writers_connections() -> None:
+def close_writers_connections() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -59,7 +59,7 @@ def test_broken_connections_lose_nothing_and_count_nothing_twice() -> None:
 
     def break_them() -> None:
         while not done.wait(0.2):
-            end_writers_connections()
+            close_writers_connections()
         connections.close_all()
 
     breaker = threading.Thread(target=break_them)
@@ -82,7 +82,7 @@ def test_many_at_once_share_their_commits() -> None:
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_commit_whose_answer_is_lost_is_settled(
+def test_commit_with_a_lost_answer_counts_once(
     tmp_path_factory: pytest.TempPathFactory, settings: LazySettings, committed: bool
 ) -> None:
     facts: dict[str, Any] = connection.get_connection_params()
@@ -100,7 +100,7 @@ def test_commit_whose_answer_is_lost_is_settled(
     assert_counted(1)
 
 
-def test_database_that_is_away_is_answered_503_and_comes_back(
+def test_unavailable_database_is_503_until_it_is_back(
     member: APIClient, settings: LazySettings, tmp_path: Path
 ) -> None:
     direct = settings.DIRECT_DATABASE_URL
@@ -115,7 +115,7 @@ def test_database_that_is_away_is_answered_503_and_comes_back(
     assert_counted(1)
 
 
-def test_partition_that_was_dropped_is_made_again() -> None:
+def test_dropped_partition_is_created_again() -> None:
     assert report()
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text FROM csp_report")
@@ -126,16 +126,16 @@ def test_partition_that_was_dropped_is_made_again() -> None:
 
 
 class Slow:
-    """A database that answers when it is told to."""
+    """A database that answers when the test allows it."""
 
     def __init__(self) -> None:
         self.written: list[int] = []
-        self.begun = threading.Event()
-        self.may_end = threading.Event()
+        self.started = threading.Event()
+        self.may_answer = threading.Event()
 
     def commit(self, items: list[int]) -> None:
-        self.begun.set()
-        self.may_end.wait(30)
+        self.started.set()
+        self.may_answer.wait(30)
         self.written += items
 
 
@@ -143,29 +143,29 @@ class Slow:
 def database() -> Iterator[Slow]:
     slow = Slow()
     yield slow
-    slow.may_end.set()
+    slow.may_answer.set()
 
 
-def test_what_is_answered_503_for_want_of_time_is_not_written_later(database: Slow) -> None:
+def test_report_answered_503_is_not_written_later(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(commits.submit, [1])
-        database.begun.wait(30)
+        database.started.wait(30)
         with pytest.raises(APIError) as refused:
             commits.submit([2], timeout=0.01)
-        database.may_end.set()
+        database.may_answer.set()
         first.result(30)
     commits.stop()
     assert refused.value.status == 503
     assert database.written == [1]
 
 
-def test_what_is_being_written_for_too_long_is_no_503(database: Slow) -> None:
+def test_commit_that_takes_too_long_is_504(database: Slow) -> None:
     commits = GroupCommit(database.commit, close=lambda: None)
     with pytest.raises(APIError) as commit_unknown:
-        # So long the writer's thread has to begin.
+        # The thread of the writer must start within this time.
         commits.submit([1], timeout=2)
-    database.may_end.set()
+    database.may_answer.set()
     commits.stop()
     assert commit_unknown.value.status == 504
     assert database.written == [1]

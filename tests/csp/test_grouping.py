@@ -1,4 +1,4 @@
-"""Groups of reports, their reach, the clients of a day, and the rows that a flood leaves."""
+"""Groups of reports, their reach, the clients of a day, and the rows that a flood stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key_of(**members: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("blocked", "thing"),
+    ("blocked", "source"),
     [
         ("https://CDN.example.net/a.js?x", "cdn.example.net"),
         ("https://cdn.example.net:443/", "cdn.example.net"),
@@ -43,8 +43,8 @@ def key_of(**members: Any) -> Any:
         ("//cdn.example.net/a.js", "cdn.example.net"),
     ],
 )
-def test_blocked_thing_is_host_scheme_or_keyword(blocked: str, thing: str | None) -> None:
-    expected = thing or "{port}--{agent}--{workspace}--{user}.apps.example.com"
+def test_blocked_source_is_host_scheme_or_keyword(blocked: str, source: str | None) -> None:
+    expected = source or "{port}--{agent}--{workspace}--{user}.apps.example.com"
     assert key_of(blocked_uri=blocked).blocked == expected
 
 
@@ -64,7 +64,7 @@ def test_directive_is_the_effective_one(effective: str, violated: str, directive
     assert key.directive == directive
 
 
-def test_people_share_their_group() -> None:
+def test_pages_of_different_users_share_a_group() -> None:
     one = key_of(document_uri="https://coder.example.com/@alice/dev")
     other = key_of(document_uri="https://coder.example.com/@bob/test?x=1")
     assert one == other
@@ -72,7 +72,7 @@ def test_people_share_their_group() -> None:
     assert one.id != key_of(document_uri="https://coder.example.com/workspaces").id
 
 
-def test_disposition_is_unknown_where_the_browser_does_not_say() -> None:
+def test_unknown_disposition_is_empty() -> None:
     assert key_of(disposition="report").disposition == "report"
     assert key_of(disposition="").disposition == key_of(disposition="odd").disposition == ""
 
@@ -93,9 +93,9 @@ def test_browser_is_name_and_major_version(agent: str, browser: str) -> None:
 
 
 @pytest.mark.django_db
-def test_flood_leaves_a_thousand_rows_and_then_a_few_at_each_doubling() -> None:
+def test_flood_stores_a_thousand_rows_and_then_a_hundred_per_doubling() -> None:
     def kept(first: int, last: int) -> tuple[int, int]:
-        """How many rows are left of the reports from one to another, and how many those mean."""
+        """Returns the number of stored rows for these reports, and how many they represent."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*), sum(csp_weight(n)) FROM generate_series(%s::bigint, %s) AS n "
@@ -112,7 +112,7 @@ def test_flood_leaves_a_thousand_rows_and_then_a_few_at_each_doubling() -> None:
 
 
 @pytest.mark.parametrize("members", [2_000, 20_000, 200_000])
-def test_estimate_of_many_is_near(members: int) -> None:
+def test_estimate_is_close(members: int) -> None:
     hashes = sorted(
         int.from_bytes(hashlib.sha256(b"%d" % n).digest()[:8], "big", signed=True)
         for n in range(members)
@@ -128,14 +128,14 @@ def flood(clients: int, *, each: int = 1) -> None:
 
 
 @pytest.mark.usefixtures("collecting")
-def test_flood_keeps_its_counts_exact_and_its_rows_few() -> None:
+def test_flood_has_exact_counts_and_few_rows() -> None:
     flood(1_000, each=3)
     assert Group.objects.get().count == HourCount.objects.get().count == 3_000
     assert 1_000 < Report.objects.count() < 1_250
 
 
 @pytest.mark.usefixtures("collecting")
-def test_reach_is_exact_up_to_its_bound_and_then_near() -> None:
+def test_reach_is_exact_up_to_the_limit_and_then_close() -> None:
     flood(reach.EXACT)
     assert Group.objects.get().client_days == reach.EXACT
     flood(4_000)
@@ -149,7 +149,7 @@ ADDRESS = "203.0.113.7"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_client_is_another_one_the_next_day() -> None:
+def test_client_has_another_hash_the_next_day() -> None:
     one = client_of(ADDRESS, FIRST)
     assert len(one) == 16
     assert one == client_of(ADDRESS, FIRST)
@@ -158,7 +158,7 @@ def test_client_is_another_one_the_next_day() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_day_has_one_key_in_all_processes() -> None:
+def test_all_processes_share_the_key_of_a_day() -> None:
     DAY_KEYS.clear()
     drawn = day_key_of(FIRST)
     DAY_KEYS.clear()
@@ -166,13 +166,13 @@ def test_day_has_one_key_in_all_processes() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_unknown_address_says_nothing_but_the_day() -> None:
+def test_unknown_address_is_hashed_as_the_day() -> None:
     assert client_of("", FIRST) == b"2026-01-01"
     assert not ClientKey.objects.exists()
 
 
 @pytest.mark.usefixtures("collecting")
-def test_keys_of_past_days_are_forgotten_and_the_hashes_stay(member: APIClient) -> None:
+def test_keys_of_past_days_are_deleted_and_hashes_stay(member: APIClient) -> None:
     DAY_KEYS.clear()
     assert send(member, legacy()).status_code == 200
     today = datetime.now(tz=UTC)

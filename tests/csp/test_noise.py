@@ -6,9 +6,9 @@ from audit.services import SYSTEM
 from csp import services
 from csp.models import Group, HourCount, NoiseRule, Report
 from csp.noise import history
+from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
 from csp.noise.history import Hidden, Match
 from csp.noise.rules import Facts, Rule, Rules, checked_pattern, compiled, is_localhost
-from csp.noise.shipped import SHIPPED, ShippedRule, ship
 from csp.writing import writer
 from tests.support.csp_reports import NOW, entries, legacy
 
@@ -17,8 +17,8 @@ PAGE = "https://coder.example.com/workspaces"
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Rules:
-    on = [rule for rule in SHIPPED if rule.enabled]
+def built_in() -> Rules:
+    on = [rule for rule in BUILT_IN if rule.enabled]
     return compiled(Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(on))
 
 
@@ -50,8 +50,8 @@ def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str 
         (facts("https://example.net/", agent=FACEBOOK), "FBAN/"),
     ],
 )
-def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
-    rule = shipped.match(reported)
+def test_built_in_rules_match_noise(built_in: Rules, reported: Facts, pattern: str) -> None:
+    rule = built_in.match(reported)
     assert rule is not None
     assert rule.pattern == pattern
 
@@ -78,30 +78,30 @@ def test_noise_is_known(shipped: Rules, reported: Facts, pattern: str) -> None:
         facts(),
     ],
 )
-def test_signal_is_never_noise(shipped: Rules, reported: Facts) -> None:
-    assert shipped.match(reported) is None
+def test_built_in_rules_match_nothing_else(built_in: Rules, reported: Facts) -> None:
+    assert built_in.match(reported) is None
 
 
 @pytest.mark.parametrize("pattern", ["moz-extension", "moz-extension:", "MOZ-extension://"])
 @pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
-def test_scheme_is_known_however_it_is_written(pattern: str, sent: str) -> None:
+def test_scheme_matches_with_and_without_colon(pattern: str, sent: str) -> None:
     assert compiled([Rule(1, "r", "scheme", pattern)]).match(facts(sent))
 
 
 @pytest.mark.django_db
-def test_shipping_again_leaves_alone_what_an_operator_has_changed() -> None:
-    ship(NoiseRule)
+def test_adding_built_in_rules_again_keeps_changes() -> None:
+    add_built_in(NoiseRule)
     changed = NoiseRule.objects.get(target="scheme", pattern="moz-extension")
     NoiseRule.objects.filter(pk=changed.pk).update(pattern="mine", enabled=False)
     count = NoiseRule.objects.count()
-    ship(NoiseRule)
+    add_built_in(NoiseRule)
     assert NoiseRule.objects.count() == count
     assert NoiseRule.objects.get(pk=changed.pk).pattern == "mine"
 
 
-def test_every_shipped_rule_has_a_reason_a_source_and_a_name_of_its_own() -> None:
-    assert all(rule.reason and rule.source.startswith("https://") for rule in SHIPPED)
-    assert len({rule.name for rule in SHIPPED}) == len(SHIPPED)
+def test_built_in_rules_have_reason_source_and_unique_name() -> None:
+    assert all(rule.reason and rule.source.startswith("https://") for rule in BUILT_IN)
+    assert len({rule.name for rule in BUILT_IN}) == len(BUILT_IN)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.example", "notlocalhost", "1127.0.0.1", "::2"])
@@ -121,48 +121,48 @@ def test_other_hosts_are_not_localhost(host: str) -> None:
         ("user-agent", "FBAN/", "FBAN/"),
     ],
 )
-def test_pattern_is_kept_as_it_is_compared(target: str, pattern: str, kept: str) -> None:
+def test_pattern_is_normalized(target: str, pattern: str, kept: str) -> None:
     assert checked_pattern(target, pattern) == kept
 
 
-@pytest.mark.parametrize("rule", SHIPPED, ids=lambda rule: rule.name)
-def test_shipped_patterns_stand_as_they_are_compared(rule: ShippedRule) -> None:
+@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.name)
+def test_built_in_patterns_are_normalized(rule: BuiltInRule) -> None:
     assert checked_pattern(rule.target, rule.pattern) == rule.pattern
 
 
 @pytest.mark.parametrize(
     ("target", "pattern", "instead"),
     [
-        ("host", "https://foo.example", "Write a host alone"),
-        ("host", "*", "Write a host alone"),
-        ("host", "*.", "Write a host alone"),
-        ("host", "foo.example:8080", "Write a host alone"),
-        ("host", "foo.*.example", "Write a host alone"),
-        ("host", "dev.localhost", "write another host"),
+        ("host", "https://foo.example", "Write only a host"),
+        ("host", "*", "Write only a host"),
+        ("host", "*.", "Write only a host"),
+        ("host", "foo.example:8080", "Write only a host"),
+        ("host", "foo.*.example", "Write only a host"),
+        ("host", "dev.localhost", "Write another host"),
         ("scheme", "inline", "of the source file"),
-        ("scheme", "https", "write the host"),
-        ("document-scheme", "https://", "write the host"),
-        ("scheme", "moz-extension://abc", "Write a scheme alone"),
-        ("path", "/", "Write what the path starts with"),
-        ("path", "https://foo.example/a", "Write what the path starts with"),
-        ("path", "/a?b", "Write what the path starts with"),
+        ("scheme", "https", "write a host"),
+        ("document-scheme", "https://", "write a host"),
+        ("scheme", "moz-extension://abc", "Write only a scheme"),
+        ("path", "/", "Write the start of a path"),
+        ("path", "https://foo.example/a", "Write the start of a path"),
+        ("path", "/a?b", "Write the start of a path"),
     ],
 )
-def test_pattern_that_would_never_match_is_refused(target: str, pattern: str, instead: str) -> None:
+def test_pattern_that_can_never_match_is_refused(target: str, pattern: str, instead: str) -> None:
     with pytest.raises(ValueError, match=instead):
         checked_pattern(target, pattern)
 
 
 @pytest.fixture
 def rule(collecting: None) -> NoiseRule:
-    """A rule that hides what scripts under /ads/ do."""
+    """A disabled rule for scripts below /ads/."""
     rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    switch(rule, on=False)
+    set_enabled(rule, on=False)
     return rule
 
 
-def switch(rule: NoiseRule, *, on: bool) -> None:
+def set_enabled(rule: NoiseRule, *, on: bool) -> None:
     rule.enabled = on
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
 
@@ -171,35 +171,35 @@ def store(path: str, times: int) -> None:
     writer.write(entries(legacy(blocked_uri=f"https://cdn.example.net{path}"), times=times))
 
 
-def test_dry_run_says_what_hiding_then_hides(rule: NoiseRule) -> None:
+def test_dry_run_counts_the_reports_that_applying_hides(rule: NoiseRule) -> None:
     store("/ads/x.js", 3)
     store("/lib/x.js", 2)
     assert history.would_hide(rule) == Hidden(reports=3, groups=1)
     assert services.hide_stored_noise(rule, actor=SYSTEM, now=NOW) == Hidden(3, 1)
-    switch(rule, on=True)
+    set_enabled(rule, on=True)
     group = Group.objects.get()
     assert (group.count, group.noise_count) == (5, 3)
     hours = HourCount.objects.values_list("rule_id", "count")
     assert set(hours) == {(0, 2), (rule.pk, 3)}
     assert Report.objects.filter(rule_id=rule.pk).count() == 3
     assert history.would_hide(rule) == Hidden(0, 0)
-    switch(rule, on=False)
+    set_enabled(rule, on=False)
     assert Group.objects.get().noise_count == 0
 
 
-def test_part_of_a_sampled_hour_is_hidden_in_proportion(rule: NoiseRule) -> None:
+def test_sampled_hour_is_hidden_in_proportion(rule: NoiseRule) -> None:
     for _ in range(8):
         store("/ads/x.js", 125)
         store("/lib/x.js", 375)
     assert Report.objects.count() < 1_300
     hidden = services.hide_stored_noise(rule, actor=SYSTEM, now=NOW)
     assert hidden.reports == pytest.approx(1_000, rel=0.1)
-    switch(rule, on=True)
+    set_enabled(rule, on=True)
     group = Group.objects.get()
     assert (group.count, group.noise_count) == (4_000, hidden.reports)
 
 
-def test_early_rows_of_a_sampled_hour_stand_for_no_more_than_they_are(rule: NoiseRule) -> None:
+def test_early_rows_of_a_sampled_hour_count_once(rule: NoiseRule) -> None:
     for path, reports in (("/ads/x.js", 1_000), ("/lib/x.js", 9_000)):
         for _ in range(reports // 500):
             store(path, 500)
@@ -207,7 +207,7 @@ def test_early_rows_of_a_sampled_hour_stand_for_no_more_than_they_are(rule: Nois
     assert history.would_hide(rule) == Hidden(reports=1_000, groups=1)
 
 
-def test_hidden_reports_belong_to_one_rule_at_a_time(rule: NoiseRule) -> None:
+def test_hidden_report_belongs_to_one_rule(rule: NoiseRule) -> None:
     store("/ads/x.js", 2)
     services.hide_stored_noise(rule, actor=SYSTEM, now=NOW)
     other = NoiseRule(
@@ -215,9 +215,9 @@ def test_hidden_reports_belong_to_one_rule_at_a_time(rule: NoiseRule) -> None:
     )
     services.save_noise_rule(other, actor=SYSTEM, now=NOW)
     services.hide_stored_noise(other, actor=SYSTEM, now=NOW)
-    switch(rule, on=True)
+    set_enabled(rule, on=True)
     assert Group.objects.get().noise_count == 2
-    switch(rule, on=False)
+    set_enabled(rule, on=False)
     assert Group.objects.get().noise_count == 2
     services.delete_noise_rule(other, actor=SYSTEM, now=NOW)
     assert Group.objects.get().noise_count == 0
@@ -227,7 +227,7 @@ def test_hidden_reports_belong_to_one_rule_at_a_time(rule: NoiseRule) -> None:
     ("kept", "matched", "count", "reports"),
     [(4, 1, 4, 1), (4, 4, 400, 400), (1000, 250, 4000, 1000), (3, 2, 1, 1), (1, 1, 0, 0)],
 )
-def test_sampled_rows_stand_for_their_part(
+def test_sampled_rows_count_in_proportion(
     kept: int, matched: int, count: int, reports: int
 ) -> None:
     assert Match(kept=kept, matched=matched).reports(count) == reports

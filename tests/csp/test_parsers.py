@@ -10,25 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.importing.items import EARLIEST, coder_version, contents, received_at
-from csp.parsing.formats import Shape, parse
+from csp.parsing.formats import Format, parse
 from csp.parsing.tolerant_json import load
 from kernel.http.errors import APIError
 from tests.support.csp_reports import legacy, modern
 
 
 @pytest.mark.parametrize(
-    ("value", "shape"),
+    ("value", "format"),
     [
-        (legacy(), Shape.LEGACY),
-        ([modern()], Shape.REPORTING_API),
-        ({"type": "csp-violation", "url": "https://a.example/", **legacy()}, Shape.WEBKIT_LEGACY),
-        ({"type": "csp-violation", "url": "u", "body": modern()["body"]}, Shape.WEBKIT),
-        ([legacy()], Shape.LEGACY),
+        (legacy(), Format.REPORT_URI),
+        ([modern()], Format.REPORTING_API),
+        (
+            {"type": "csp-violation", "url": "https://a.example/", **legacy()},
+            Format.WEBKIT_REPORT_URI,
+        ),
+        ({"type": "csp-violation", "url": "u", "body": modern()["body"]}, Format.WEBKIT),
+        ([legacy()], Format.REPORT_URI),
     ],
 )
-def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
+def test_every_format_is_parsed(value: Any, format: Format) -> None:
     [violation] = parse(value).violations
-    assert violation.shape is shape
+    assert violation.format is format
     assert violation.blocked_uri == "https://cdn.example.net/lib.js"
     assert violation.effective_directive == "script-src-elem"
     assert violation.document_uri == "https://coder.example.com/workspaces"
@@ -53,7 +56,7 @@ def test_each_browsers_shape_is_known(value: Any, shape: Shape) -> None:
         ("", None),
     ],
 )
-def test_numbers_may_be_strings(sent: Any, number: int | None) -> None:
+def test_numbers_can_be_strings(sent: Any, number: int | None) -> None:
     [violation] = parse(legacy(line_number=sent)).violations
     assert violation.line_number == number
 
@@ -63,13 +66,13 @@ def test_unknown_members_are_kept_and_known_ones_are_not_kept_twice() -> None:
     assert violation.extra == {"policy-id": "x"}
 
 
-def test_document_is_the_envelopes_where_the_body_has_none() -> None:
+def test_document_of_the_envelope_is_the_default() -> None:
     item = modern()
     del item["body"]["documentURL"]
     assert parse([item]).violations[0].document_uri == item["url"]
 
 
-def test_members_of_the_wrong_type_are_missing_ones() -> None:
+def test_members_of_a_wrong_type_are_ignored() -> None:
     [violation] = parse(legacy(blocked_uri=7, source_file=["x"], disposition={})).violations
     assert (violation.blocked_uri, violation.source_file, violation.disposition) == ("", "", "")
 
@@ -86,7 +89,7 @@ def test_report_of_another_type_needs_no_body(body: dict[str, Any]) -> None:
 
 
 def outcome(read: Callable[[Any], Any], value: Any) -> int:
-    """The status that reading the value would be answered with."""
+    """Returns the status of the answer to this value."""
     try:
         read(value)
     except APIError as error:
@@ -101,12 +104,12 @@ _any = st.recursive(
 
 
 @given(_any)
-def test_any_value_is_parsed_or_refused(value: Any) -> None:
+def test_any_value_is_parsed_or_rejected(value: Any) -> None:
     assert outcome(parse, value) in {200, 400, 413}
 
 
 @given(_any)
-def test_any_json_is_loaded_fit_for_postgresql(value: Any) -> None:
+def test_any_json_is_loaded_as_postgresql_accepts_it(value: Any) -> None:
     body = json.dumps(value).encode()
     # NaN and infinities, as Python writes them, are not JSON.
     if outcome(load, body) == 400:
@@ -117,7 +120,7 @@ def test_any_json_is_loaded_fit_for_postgresql(value: Any) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
+def test_any_bytes_are_loaded_or_rejected(body: bytes) -> None:
     assert outcome(load, body) in {200, 400}
 
 
@@ -140,12 +143,12 @@ def test_any_bytes_are_loaded_or_refused(body: bytes) -> None:
         (b'{"a": "x\0y\nz"}', {"a": "x\ufffdy\nz"}),
     ],
 )
-def test_what_postgresql_refuses_is_replaced(body: bytes, value: Any) -> None:
+def test_values_that_postgresql_rejects_are_replaced(body: bytes, value: Any) -> None:
     assert load(body) == value
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"[" * 40 + b"]" * 40, b"NaN", b"{'a': 1}"])
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_invalid_json_is_rejected(body: bytes) -> None:
     with pytest.raises(APIError) as caught:
         load(body)
     assert caught.value.status == 400
@@ -163,7 +166,7 @@ RETENTION = timedelta(days=90)
         ("2025-12-04T05:06:00Z", NOW - RETENTION),
     ],
 )
-def test_time_of_arrival_is_read(text: str, moment: datetime) -> None:
+def test_time_of_arrival_is_parsed(text: str, moment: datetime) -> None:
     found = received_at({"received_at": text}, now=NOW, retention=RETENTION)
     assert (found, found.tzinfo) == (moment, UTC)
 
@@ -175,7 +178,7 @@ def test_time_of_arrival_is_read(text: str, moment: datetime) -> None:
         ("0001-01-01T00:00:00+14:00", "out of range"),
         ("1999-12-31T23:59:59Z", "before 2000"),
         ("9999-12-31T23:59:59-14:00", "out of range"),
-        ("2026-03-04T05:06:01Z", "not come yet"),
+        ("2026-03-04T05:06:01Z", "in the past"),
         ("2025-12-04T05:05:59Z", "CODERAPI_CSP_RETENTION"),
         ("2026-03-04T05:06:00", "with its time zone"),
         ("2026-03-04", "with its time zone"),
@@ -187,13 +190,13 @@ def test_time_of_arrival_is_read(text: str, moment: datetime) -> None:
         ({}, "not a time"),
     ],
 )
-def test_time_that_cannot_be_kept_is_refused_with_its_reason(value: Any, why: str) -> None:
+def test_invalid_time_is_rejected_with_the_reason(value: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why) as caught:
         received_at({"received_at": value}, now=NOW, retention=RETENTION)
     assert len(str(caught.value)) < 200
 
 
-def test_retention_of_zero_takes_in_what_is_old() -> None:
+def test_retention_of_zero_accepts_old_reports() -> None:
     old = "2000-01-01T00:00:00Z"
     assert received_at({"received_at": old}, now=NOW, retention=timedelta(0)).year == 2000
 
@@ -204,7 +207,7 @@ def test_retention_of_zero_takes_in_what_is_old() -> None:
     | st.integers()
     | st.none()
 )
-def test_every_time_is_kept_or_refused(value: Any) -> None:
+def test_any_time_is_parsed_or_rejected(value: Any) -> None:
     try:
         found = received_at({"received_at": value}, now=NOW, retention=timedelta(0))
     except ValueError:
@@ -222,17 +225,17 @@ def test_every_time_is_kept_or_refused(value: Any) -> None:
         ({"coder_version": "v2.29.0-rc.1+abc"}, "2.29.0-rc.1+abc"),
     ],
 )
-def test_version_is_what_the_line_names(envelope: dict[str, Any], version: str) -> None:
+def test_version_is_parsed(envelope: dict[str, Any], version: str) -> None:
     assert coder_version(envelope) == version
 
 
 @pytest.mark.parametrize("value", ["new", "v", "2.29", None, 2, {}, f"2.29.0-{'x' * 64}"])
-def test_what_is_no_version_is_refused(value: Any) -> None:
+def test_invalid_version_is_rejected(value: Any) -> None:
     with pytest.raises(ValueError, match="coder_version is"):
         coder_version({"coder_version": value})
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb"\[?(\{\"body\":(\{\}|5)\},?|[0-9],?){0,5}\]?"))
-def test_nothing_that_a_line_holds_stops_an_import(text: bytes) -> None:
+def test_any_line_is_parsed_or_rejected(text: bytes) -> None:
     found = contents(text, now=NOW, retention=RETENTION)
     assert found.entries or found.other or found.refused

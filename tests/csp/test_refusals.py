@@ -1,4 +1,4 @@
-"""Bodies that hold no report, and anything at all: one answer in JSON, never a crash."""
+"""Bodies without a report, and arbitrary bodies: one answer in JSON, never a crash."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ pytestmark = pytest.mark.django_db
         b'{"csp-report": []}',
         b'{"csp-report": null}',
         b'{"body": 1}',
+        b'{"csp-report": {}}',
+        b'{"type": "csp-violation", "body": {}}',
+        b'[{"body": {}}]',
         b'{"other": {}}',
     ],
 )
-def test_what_holds_no_report_is_refused(member: APIClient, body: bytes) -> None:
+def test_body_without_a_report_is_400(member: APIClient, body: bytes) -> None:
     answer = member.post_json(PATH, body)
     assert answer.status_code == 400
     assert answer.json()["message"]
     assert not Report.objects.exists()
 
 
-@pytest.mark.parametrize("value", [{}, None])
-def test_nothing_is_refused_in_the_documented_wire_alone(member: APIClient, value: Any) -> None:
+@pytest.mark.parametrize("value", [{}, None, {"csp-report": {}}])
+def test_empty_body_is_400_only_in_the_documented_wire(member: APIClient, value: Any) -> None:
     refused = send(member, value)
     assert refused.status_code == 400
     assert refused.json()["validations"][0]["field"] == "csp-report"
@@ -58,7 +61,7 @@ def counted(verdict: str) -> float:
     return REGISTRY.get_sample_value("coderapi_csp_reports_total", {"verdict": verdict}) or 0
 
 
-def test_what_is_not_stored_is_counted(member: APIClient) -> None:
+def test_other_and_invalid_items_are_counted(member: APIClient) -> None:
     before = counted("other"), counted("invalid")
     found = [{"type": "deprecation", "body": {}}, {"type": "csp-hash", "body": {}}, "x"]
     assert send(member, found).json() == "ok"
@@ -74,7 +77,7 @@ def test_more_than_a_hundred_reports_are_refused(member: APIClient) -> None:
     assert send(member, [modern()] * 101).status_code == 413
 
 
-def test_token_is_needed(anonymous: APIClient) -> None:
+def test_token_is_required(anonymous: APIClient) -> None:
     answer = send(anonymous, legacy())
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
@@ -87,7 +90,7 @@ def test_wrong_method_is_refused(member: APIClient) -> None:
     assert "POST" in answer["Allow"]
 
 
-# Texts that are longer once they are masked, and those that fill any column.
+# Texts that grow by masking, and texts that fill any column.
 _growing = st.builds(
     lambda unit, times: unit * times,
     st.sampled_from(["a@b.c,", "token=x;", "/@a/b", "a--b--c.", "x", "'nonce-' ", "https://h/"]),
@@ -101,14 +104,14 @@ _values = st.recursive(
 
 
 def _mangled(members: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """The members with some of their values exchanged for anything, and others added."""
+    """Generates the members with some values replaced, and others added."""
     known = st.sampled_from(sorted(members))
     some = st.dictionaries(known | st.text(), _values, max_size=4)
     return some.map(lambda changed: members | changed)
 
 
 def _grown(members: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """The members with a text for each that is too long, or becomes so."""
+    """Generates the members with texts that are or become too long."""
     return _growing.map(lambda text: dict.fromkeys(members, text))
 
 
@@ -123,7 +126,7 @@ _bodies = st.one_of(
 )
 
 
-# Every example is one more request to the same service, which keeps what the others sent.
+# The examples share one database.
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("collecting")
 @settings(

@@ -24,7 +24,7 @@ from tests.support.processes import Program, free_port, in_database, own_databas
 
 
 def collecting_at(database: str, directory: Path, **environment: str) -> Server:
-    """A server with two web processes that takes reports from anybody."""
+    """Returns a server with two web processes and public access for reports."""
     return Server(
         "--web-only",
         log=directory / "log",
@@ -43,7 +43,9 @@ def database() -> Iterator[str]:
         yield url
 
 
-def test_no_acknowledged_report_is_lost_whatever_is_killed(database: str, tmp_path: Path) -> None:
+def test_no_acknowledged_report_is_lost_when_processes_are_killed(
+    database: str, tmp_path: Path
+) -> None:
     with (
         collecting_at(database, tmp_path) as server,
         Load(server.port) as load,
@@ -77,7 +79,7 @@ def test_no_acknowledged_report_is_lost_when_postgresql_is_killed(
 
 
 @pytest.mark.usefixtures("collecting")
-def test_killed_import_is_gone_on_with(tmp_path: Path) -> None:
+def test_killed_import_continues(tmp_path: Path) -> None:
     database = str(connection.settings_dict["NAME"])
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -108,9 +110,7 @@ BODIES = [
 ROUNDS = 6
 
 
-def test_verdicts_rules_and_batches_of_every_process_are_served(
-    database: str, tmp_path: Path
-) -> None:
+def test_metrics_cover_every_process(database: str, tmp_path: Path) -> None:
     port = free_port()
     asked = {"CODER_PROMETHEUS_ENABLE": "true", "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{port}"}
     with collecting_at(database, tmp_path, **asked) as server:
@@ -132,7 +132,7 @@ VERDICTS = ("stored", "noise", "other", "invalid")
 
 
 def samples(port: int) -> dict[str, float]:
-    """The samples without buckets, by name and the values of their labels."""
+    """Returns the samples without buckets, by name and label values."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         text = answer.read().decode()
     return {

@@ -1,4 +1,4 @@
-"""Batches in PostgreSQL: writers that meet, rules that change meanwhile, reach that outgrows."""
+"""Batches in PostgreSQL: concurrent writers, changed rules, and large reach."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CREATE TRIGGER refuse_deletion BEFORE DELETE ON csp_reachmember
 
 
 def of_hosts(hosts: range, *, address: str = "::1") -> list[Entry]:
-    """One report of each host."""
+    """Returns one report of each host."""
     bodies = [legacy(blocked_uri=f"https://host{host}.example.net/") for host in hosts]
     return [entry for body in bodies for entry in entries(body, address=address)]
 
@@ -49,7 +49,7 @@ def test_processes_that_write_the_same_groups_count_each_report_once() -> None:
     assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == 800
 
 
-def test_batch_that_comes_again_is_not_written_again() -> None:
+def test_repeated_batch_is_written_once() -> None:
     batch = uuid.uuid4()
     written = []
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_batch_that_comes_again_is_not_written_again() -> None:
     assert Report.objects.count() == Group.objects.aggregate(n=Sum("count"))["n"] == 3
 
 
-def test_same_words_from_two_people_are_two_clients(member: APIClient) -> None:
+def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> None:
     for address, agent in (("10.0.0.1", CHROME), ("10.0.0.2", FIREFOX), ("10.0.0.1", CHROME)):
         send(member, legacy(), REMOTE_ADDR=address, headers={"User-Agent": agent})
     found = Group.objects.values_list("count", "client_days", "browsers", "pages").get()
@@ -68,7 +68,7 @@ def test_same_words_from_two_people_are_two_clients(member: APIClient) -> None:
     assert set(Report.objects.values_list("browser", flat=True)) == {"Chrome 142", "Firefox 149"}
 
 
-def test_members_that_an_interrupted_writer_left_over_are_trimmed_later() -> None:
+def test_members_left_by_an_interrupted_writer_are_trimmed() -> None:
     store = Store()
     store.commit(of_hosts(range(1)))
     group = Group.objects.get()
@@ -84,7 +84,7 @@ def test_members_that_an_interrupted_writer_left_over_are_trimmed_later() -> Non
     assert Group.objects.get().client_days > reach.EXACT
 
 
-def test_database_counts_exactly_as_far_as_sketches_begin() -> None:
+def test_database_and_sketches_have_the_same_limit() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_functiondef('csp_write_batch'::regproc)")
         bounds = re.findall(r" > (\d+) THEN|total > (\d+);", cursor.fetchone()[0])
@@ -92,8 +92,8 @@ def test_database_counts_exactly_as_far_as_sketches_begin() -> None:
     assert {int(one or other) for one, other in bounds} == {reach.EXACT}
 
 
-def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:
-    """Only the sums fail, and those come after the commit."""
+def test_batch_is_written_once_if_its_reach_cannot_be_estimated() -> None:
+    """Only the estimate fails, which is computed after the commit."""
     with connection.cursor() as cursor:
         cursor.execute(REFUSE_DELETION)
     store, clients = Store(), reach.EXACT + 1
@@ -109,7 +109,7 @@ def test_batch_whose_reach_cannot_be_summed_up_is_written_once() -> None:
     assert (group.count, group.client_days) == (clients, clients)
 
 
-def test_next_report_heeds_a_change_of_rules_whatever_the_clock(
+def test_changed_rules_apply_to_the_next_report(
     member: APIClient,
 ) -> None:
     report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")

@@ -68,7 +68,7 @@ def _make_report(now: datetime) -> None:
         received_at=now,
         occurred_at=now,
         group=group,
-        shape="legacy",
+        format="report-uri",
         document_uri="https://coder.example.com/",
         blocked_uri="https://cdn.example.net/<i>",
         client=bytes(16),

@@ -1,4 +1,4 @@
-"""Load of CSP reports on a real server, with a count of what it has acknowledged."""
+"""Sends CSP reports to a real server, and counts the acknowledged ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.csp_reports import PATH, legacy
 from tests.support.processes import wait_for
 
 SENDERS = 8
-# Up to so many reports of a group in an hour each is kept as a row.
-KEPT_AN_HOUR = 1_000
+# The number of reports of a group in an hour that are all stored as rows.
+STORED_PER_HOUR = 1_000
 ENOUGH = 400
 
 
 @dataclass(slots=True)
 class Load:
-    """Browsers that report until they are told to stop, and count what was acknowledged."""
+    """Threads that send reports until they are stopped, and count the acknowledged ones."""
 
     port: int
     sent: int = 0
@@ -53,13 +53,13 @@ class Load:
                 self.acknowledged += status == 200
 
     def go_on(self, more: int = ENOUGH) -> None:
-        """Returns when so many more were acknowledged."""
+        """Returns when `more` further reports are acknowledged."""
         goal = self.acknowledged + more
         wait_for(lambda: self.acknowledged >= goal, seconds=60)
 
 
 def post(port: int, body: str) -> int:
-    """The status that a report is answered with."""
+    """Returns the status of the answer to a report."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("POST", PATH, body)
@@ -69,10 +69,10 @@ def post(port: int, body: str) -> int:
 
 
 def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None:
-    """Whether nothing acknowledged is lost or counted twice, and every count tells the same.
+    """Asserts that no acknowledged report is lost or counted twice, and that all counts agree.
 
-    What was written while its answer got lost is there as well, at most once: so no more was
-    counted than sent. From a group's thousandth report of an hour on, rows are a sample.
+    A report whose answer was lost may be stored too, so counts may be larger, up to the number of
+    sent reports. After the thousandth report of a group in an hour, rows are a sample.
     """
     rows, groups, hours = connection.execute(
         "SELECT (SELECT count(*) FROM csp_report), (SELECT sum(count) FROM csp_group), "
@@ -80,10 +80,10 @@ def assert_counts_agree(connection: psycopg.Connection[Any], load: Load) -> None
     ).fetchone() or (0, 0, 0)
     assert groups == hours
     assert load.acknowledged <= groups <= load.sent
-    assert rows == groups or most_in_an_hour(connection) > KEPT_AN_HOUR
+    assert rows == groups or max_in_an_hour(connection) > STORED_PER_HOUR
     assert rows <= groups
 
 
-def most_in_an_hour(connection: psycopg.Connection[Any]) -> int:
+def max_in_an_hour(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute("SELECT max(count) FROM csp_hourcount").fetchone()
     return int(row[0]) if row else 0

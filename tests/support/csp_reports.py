@@ -1,4 +1,4 @@
-"""Reports as browsers send them, for the tests of their collection."""
+"""Reports as browsers send them, and a writer for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.test import Client
 
 from csp.access import keys
 from csp.models import NoiseRule
-from csp.noise.shipped import ship
+from csp.noise.built_in import add_built_in
 from csp.parsing.formats import parse
 from csp.writing import writer
 from csp.writing.entries import Entry, entries_of, prepare
@@ -26,7 +26,7 @@ CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0.0.0 Sa
 
 
 def legacy(**members: Any) -> dict[str, Any]:
-    """What `report-uri` makes Chromium and Firefox send."""
+    """Returns a report that Chromium and Firefox send to `report-uri`."""
     body = {
         "document-uri": "https://coder.example.com/workspaces",
         "referrer": "",
@@ -42,7 +42,7 @@ def legacy(**members: Any) -> dict[str, Any]:
 
 
 def modern(**members: Any) -> dict[str, Any]:
-    """One item of the Reporting API's array."""
+    """Returns one item of an array of the Reporting API."""
     body = {
         "documentURL": "https://coder.example.com/workspaces",
         "referrer": "",
@@ -74,7 +74,7 @@ def send(client: Any, value: Any, **more: Any) -> Any:
 
 
 def in_admin(*roles: str) -> Client:
-    """The browser of somebody with these roles, who has signed in to the admin."""
+    """Returns the client of a user with these roles who has signed in to the admin."""
     client = Client()
     credentials = {"username": make_user(*roles).username, "password": PASSWORD}
     client.post("/admin/login/", credentials)
@@ -82,19 +82,24 @@ def in_admin(*roles: str) -> Client:
 
 
 def entries(
-    value: Any, *, times: int = 1, address: str = "::1", now: datetime = NOW
+    value: Any,
+    *,
+    times: int = 1,
+    address: str = "::1",
+    caller: str = "",
+    now: datetime = NOW,
 ) -> list[Entry]:
-    """A report as a request hands it to the writer, so many times."""
+    """The reports of a body, repeated, as a request hands them to the writer."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
-    return entries_of(reports, address=address, user_agent=CHROME, now=now)
+    return entries_of(reports, address=address, caller=caller, user_agent=CHROME, now=now)
 
 
 @contextmanager
 def fresh_writer() -> Iterator[None]:
-    """The writer has a connection of its own, which ends before the test's rows are taken away."""
-    # One that an earlier test has left may still hold a connection.
+    """Stops the writer, which has its own connection, before the rows of the test are deleted."""
+    # A writer of an earlier test may still hold a connection.
     writer.stop()
-    ship(NoiseRule)
+    add_built_in(NoiseRule)
     keys.MEMORY.clear()
     try:
         yield

@@ -2,17 +2,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.services import SYSTEM
+from csp.access.keys import PARAMETER
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
 
+LINES = """\
+{key}
+
+Send these headers with the pages of {origins}:
+
+Reporting-Endpoints: csp="{url}"
+Content-Security-Policy-Report-Only: script-src 'self'; report-to csp; report-uri {url}"""
+
 
 class Command(BaseCommand):
-    help = "Makes a public key with which the browsers of named origins report CSP violations."
+    help = (
+        "Creates a public key with which browsers report CSP violations on the pages of some "
+        "origins. Prints the key, and the two headers that these pages need."
+    )
     examples = "--origin https://coder.example.com --name staging"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,10 +34,10 @@ class Command(BaseCommand):
             action="append",
             required=True,
             metavar="https://…",
-            help="an origin whose pages may report; may be given again",
+            help="an origin whose pages may report; can be repeated",
         )
         parser.add_argument(
-            "--name", help="what it is called; by default the first origin's host, and a number"
+            "--name", help="the name of the key; by default the host of the first origin"
         )
 
     def handle(self, *args: Any, origin: list[str], name: str | None, **options: Any) -> str:
@@ -33,5 +46,8 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(str(error)) from None
         except IntegrityError:
-            raise CommandError("There is a key of that name already; give another.") from None
-        return key.key
+            raise CommandError(
+                f"An ingest key named {name!r} exists already. Choose another name."
+            ) from None
+        url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key.key}"
+        return LINES.format(key=key.key, origins=", ".join(key.origins), url=url)

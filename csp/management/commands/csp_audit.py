@@ -10,10 +10,7 @@ from kernel.commands import ListingCommand
 
 
 class Command(ListingCommand):
-    help = (
-        "Lists the places in stored CSP reports where anything looks like a secret. Fails if there "
-        "are any."
-    )
+    help = "Lists the values in stored CSP reports that look like secrets. Fails if it finds one."
     examples = "\n--json"
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -22,5 +19,5 @@ class Command(ListingCommand):
             found += 1
             self.row(f"{finding.table} {finding.key}: {finding.column}", **asdict(finding))
         if found:
-            raise CommandError(f"{found} stored values look like secrets; they are not shown.")
-        return "Nothing that is stored looks like a secret."
+            raise CommandError(f"{found} stored values look like secrets. They are not shown.")
+        return "No stored value looks like a secret."

@@ -8,37 +8,39 @@ from django.core.management.base import CommandParser
 from csp.export import field_names
 from csp.models import Group
 from csp.selectors import visible_groups
-from csp.writing.reach import shown
+from csp.writing.reach import humanized
 from kernel.commands import ListingCommand
 
 MAX_LIMIT = 100_000
 
 
-def how_many(text: str) -> int:
+def limit_of(text: str) -> int:
     if len(text) < 10 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise ArgumentTypeError(f"{text[:64]!r} is not a number from 1 to {MAX_LIMIT:,}")
 
 
 class Command(ListingCommand):
-    help = "Lists the groups of CSP reports that reach the most people."
+    help = "Lists the groups of CSP reports with the most clients."
     examples = "--limit 5\n--noise --json"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--limit", type=how_many, default=20, metavar="NUMBER", help="how many (20)"
+            "--limit", type=limit_of, default=20, metavar="NUMBER", help="number of groups (20)"
         )
-        parser.add_argument("--noise", action="store_true", help="with what noise rules hide")
+        parser.add_argument(
+            "--noise", action="store_true", help="include groups that noise rules hide"
+        )
         super().add_arguments(parser)
 
     def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:
         groups = Group.objects.all() if noise else visible_groups()
         listed = list(groups[:limit])
         if listed:
-            self.stdout.write("    clients       pages   reports  what")
+            self.stdout.write("    clients       pages   reports  group")
         for group in listed:
             self.row(
-                f"{shown(group.client_days):>11} {shown(group.pages):>11} "
+                f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
                 f"{group.visible_count:9,}  "
                 f"{group} on {group.document}",
                 **{name: getattr(group, name) for name in field_names(Group)},

@@ -10,7 +10,7 @@ from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progr
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"
 DIRECTIVE = "script-src-elem"
-# One for each shape that `csp.parsing.formats` tells apart.
+# One for each format in `csp.parsing.formats`.
 EXAMPLES: dict[str, Any] = {
     "report-uri": {
         "csp-report": {
@@ -48,22 +48,23 @@ EXAMPLES: dict[str, Any] = {
     },
 }
 FORMATS = """\
-A file has JSON lines, each a body as a browser sends it. One example for each shape:
+Each line of the file is the JSON body of one request, as a browser sends it. One example for each
+format:
 
 {examples}
 
-Beside a report there may be received_at, when it came (without it, now), and coder_version, the
-release that served the page."""
+Beside a report, a line may have received_at, the time of its arrival (now by default), and
+coder_version, the release that served the page."""
 
 
 class Command(LinesCommand):
     help = (
-        "Takes in CSP reports from a file of JSON lines. Given the same file again, which may have "
-        "grown, goes on where it ended."
+        "Imports CSP reports from a file of JSON lines. With the same file again, continues after "
+        "the lines that were imported before."
     )
     formats = FORMATS.format(
         examples="\n\n".join(
-            f"{shape}:\n{json.dumps(example)}" for shape, example in EXAMPLES.items()
+            f"{format}:\n{json.dumps(example)}" for format, example in EXAMPLES.items()
         )
     )
     examples = "reports.jsonl\n- <reports.jsonl"
@@ -71,6 +72,6 @@ class Command(LinesCommand):
 
     def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         if ".csv" in Path(source.name).suffixes:
-            raise LinesError("CSP reports are taken in from JSON lines, not from CSV.")
+            raise LinesError("CSP reports are imported from JSON lines, not from CSV.")
         run = import_reports(records(source), advance=progress.advance, set_aside=bad.add)
         return ImportResult(str(run), good=run.reports + run.known)

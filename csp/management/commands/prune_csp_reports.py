@@ -5,25 +5,33 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from csp.models import Group
 from csp.selectors import expired_partitions
-from csp.services import prune_reports
+from csp.services import Pruned, prune_reports
 from kernel.commands import ListingCommand
 
 
 class Command(ListingCommand):
     help = (
-        "Drops whole days of CSP reports that are past CODERAPI_CSP_RETENTION. "
-        "Groups and counts stay."
+        "Drops whole days of CSP reports that are past CODERAPI_CSP_RETENTION, and deletes the "
+        "groups that have had no report since."
     )
     examples = "--dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+        parser.add_argument("--dry-run", action="store_true", help="list them and drop nothing")
         super().add_arguments(parser)
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> str:
         now = timezone.now()
-        names = expired_partitions(now) if dry_run else prune_reports(now)
-        for name in names:
+        if dry_run:
+            pruned = Pruned(expired_partitions(now), Group.objects.expired(now).count())
+        else:
+            pruned = prune_reports(now)
+        for name in pruned.partitions:
             self.row(f"  {name}", partition=name)
-        return f"{len(names)} days {'would be' if dry_run else 'were'} dropped."
+        verb = "would be" if dry_run else "were"
+        return (
+            f"{len(pruned.partitions)} days {verb} dropped, and {pruned.groups} groups without a "
+            f"report {verb} deleted."
+        )

@@ -15,13 +15,13 @@ from kernel.commands import MOMENT, BaseCommand, moment
 
 class Command(BaseCommand):
     help = (
-        "Retires an ingest key, now or later. From then on it is answered with 410, which tells "
-        "browsers to stop."
+        "Retires an ingest key, now or later. From then on the answer is 410, which makes "
+        "browsers stop reporting."
     )
     examples = "staging\nstaging --at 2026-12-31"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("key", metavar="KEY|NAME", help="the key itself, or its name")
+        parser.add_argument("key", metavar="KEY|NAME", help="the key or its name")
         parser.add_argument(
             "--at", type=moment, metavar="TIME", help=f"when: {MOMENT}; now by default"
         )
@@ -29,10 +29,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, key: str, at: datetime | None, **options: Any) -> str:
         found = IngestKey.objects.filter(Q(key=key) | Q(name=key)).first()
         if found is None:
-            raise CommandError(f"There is no ingest key {key!r}.")
+            raise CommandError(f"No ingest key is named {key!r}, or has this text.")
         now = timezone.now()
         try:
             retire_ingest_key(found, at=at or now, actor=SYSTEM, now=now)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        return f"The ingest key {found.name!r} is retired from {at or now:%Y-%m-%d %H:%M} UTC on."
+        return f"The ingest key {found.name!r} is retired from {at or now:%Y-%m-%d %H:%M} UTC."

@@ -1,6 +1,6 @@
-"""Noise rules that come with the service, each with its reason and source.
+"""The built-in noise rules, each with its reason and source.
 
-A rule that is added here reaches databases that exist by a migration that calls `ship` again.
+A rule that is added here reaches existing databases through a migration that calls `add_built_in`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRANSLATORS = "https://github.com/bikeindex/bike_index/pull/3700"
 
 
 @dataclass(frozen=True, slots=True)
-class ShippedRule:
+class BuiltInRule:
     category: str
     target: str
     pattern: str
@@ -70,7 +70,7 @@ _RULES = (
         "browser internals",
         "document-scheme",
         "about file view-source",
-        "The document is not a page of a web server, so no policy of ours applies to it.",
+        "The document is not a page of a web server, so no policy of a site applies to it.",
         DROPBOX,
     ),
     (
@@ -99,7 +99,7 @@ _RULES = (
         "security software",
         "host",
         "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
-        "Security software on the client, or a proxy on its way, adds a script to every page.",
+        "Security software on the client, or a proxy before it, adds a script to every page.",
         DROPBOX,
     ),
     (
@@ -120,7 +120,7 @@ _RULES = (
         "translators",
         "path",
         "www.gstatic.com/_/translate_http/",
-        "The browser translates the page; a site may use other things of this host itself.",
+        "The browser translates the page. A site may itself use other files of this host.",
         TRANSLATORS,
     ),
     (
@@ -129,23 +129,23 @@ _RULES = (
         "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
         "*.netcheckcdn.xyz savingsslider-a.akamaihd.net cdncache-a.akamaihd.net "
         "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
-        "Adware of the years 2015 to 2018; off, as hosts change hands.",
+        "Adware of the years 2015 to 2018. Disabled, because hosts change hands.",
         DROPBOX,
     ),
 )
-# Rules that an operator has to switch on.
+# An operator has to enable these rules.
 _OFF = "ad injectors"
-SHIPPED = tuple(
-    ShippedRule(category, target, pattern, reason, source, enabled=category != _OFF)
+BUILT_IN = tuple(
+    BuiltInRule(category, target, pattern, reason, source, enabled=category != _OFF)
     for category, targets, patterns, reason, source in _RULES
     for target in targets.split()
     for pattern in patterns.split()
 )
 
 
-def ship(model: Any, rules: Iterable[ShippedRule] = SHIPPED) -> None:
-    """Adds the rules whose name and pattern are new; a rule that is there stays as it is."""
+def add_built_in(model: Any, rules: Iterable[BuiltInRule] = BUILT_IN) -> None:
+    """Adds the rules whose name and pattern are new. Existing rules stay unchanged."""
     model.objects.bulk_create(
-        [model(**asdict(rule), name=rule.name, shipped=True) for rule in rules],
+        [model(**asdict(rule), name=rule.name, built_in=True) for rule in rules],
         ignore_conflicts=True,
     )

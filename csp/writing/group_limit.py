@@ -1,0 +1,97 @@
+"""Bounds how many groups a caller can open, so that made-up reports cannot fill the database.
+
+A group is kept as long as reports of it arrive, and for the retention after that. So every caller
+(an ingest key, a user or an address) opens at most `MAX_NEW_GROUPS` of them in an hour. Reports
+beyond that are stored in the group "other" of their directive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from csp.writing.entries import Entry
+from csp.writing.grouping import group_columns, other_group
+
+MAX_NEW_GROUPS = 500
+MAX_KNOWN = 100_000
+
+_EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
+# The count goes on past the limit: it also counts the groups that were refused.
+_COUNT = """
+INSERT INTO csp_newgroups AS known (caller, hour, count)
+VALUES (%s, date_trunc('hour', %s::timestamptz, 'UTC'), %s)
+ON CONFLICT (caller, hour) DO UPDATE SET count = known.count + excluded.count
+RETURNING count
+"""
+
+
+class GroupLimit:
+    """Caches which groups exist, so that only a new group costs a query. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    def remember(self, entries: Sequence[Entry]) -> None:
+        """Caches the groups of a committed batch."""
+        if len(self._known) > MAX_KNOWN:
+            self.forget()
+        self._known.update(entry.row["group_id"] for entry in entries)
+
+    def apply(
+        self, connection: psycopg.Connection[Any], entries: Sequence[Entry]
+    ) -> Sequence[Entry]:
+        """Returns the entries, those of refused groups with "other" as their group."""
+        # An import has no caller and no limit: an operator runs it.
+        wanted = {e.row["group_id"] for e in entries if e.caller} - self._known
+        if not wanted:
+            return entries
+        self._known.update(row[0] for row in connection.execute(_EXISTING, [list(wanted)]))
+        new = [e for e in entries if e.caller and e.row["group_id"] in wanted - self._known]
+        refused = _refused(new, _allowed(connection, new)) if new else set()
+        return [_moved(e) if e.row["group_id"] in refused else e for e in entries]
+
+
+def _allowed(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> dict[bytes, int]:
+    """Counts the new groups of each caller. Returns how many of them each may open."""
+    groups: dict[bytes, set[str]] = defaultdict(set)
+    moments: dict[bytes, datetime] = {}
+    for entry in new:
+        groups[entry.caller].add(entry.row["group_id"])
+        moments[entry.caller] = entry.received_at
+    allowed: dict[bytes, int] = {}
+    # In one order, so that two processes never wait for each other in a circle.
+    for caller in sorted(groups):
+        number = len(groups[caller])
+        row = connection.execute(_COUNT, [caller, moments[caller], number]).fetchone()
+        before = (row[0] if row else number) - number
+        allowed[caller] = max(0, MAX_NEW_GROUPS - before)
+    return allowed
+
+
+def _refused(new: Sequence[Entry], allowed: dict[bytes, int]) -> set[str]:
+    """Returns the groups that no caller in the batch may open."""
+    opened: set[str] = set()
+    for entry in new:
+        group = entry.row["group_id"]
+        if group not in opened and allowed[entry.caller]:
+            allowed[entry.caller] -= 1
+            opened.add(group)
+    return {entry.row["group_id"] for entry in new} - opened
+
+
+def _moved(entry: Entry) -> Entry:
+    group = other_group(entry.row["group_directive"])
+    return replace(
+        entry,
+        row={**entry.row, "group_id": group.id, **group_columns(group)},
+        reach=tuple((group.id, kind, member) for _, kind, member in entry.reach),
+    )
