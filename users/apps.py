@@ -5,6 +5,3 @@ from django.apps import AppConfig
 
 class UsersConfig(AppConfig):
     name = "users"
-
-    def ready(self) -> None:
-        from users import backends  # noqa: F401 - it listens to Django's sign-in signals

@@ -91,11 +91,11 @@ def test_service_answers_what_is_too_large_itself(proxy: Proxy) -> None:
 def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehearsal) -> None:
     trusting = ssl.create_default_context(cafile=str(proxy.tls / "ca.pem"))
     with closing(HTTPSConnection("localhost", proxy.https_port, context=trusting)) as connection:
-        form = answer_of(connection, "/admin/login/", Host=HOST)
+        form = answer_of(connection, "/login", Host=HOST)
         cookie = form.headers["Set-Cookie"].partition(";")[0]
         fields = {
             "csrfmiddlewaretoken": cookie.partition("=")[2],
-            "username": "owner",
+            "name": "owner",
             "password": first_owners_password(rehearsal),
         }
         headers = {
@@ -104,7 +104,7 @@ def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehear
             "Cookie": cookie,
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        connection.request("POST", "/admin/login/", body=urlencode(fields), headers=headers)
+        connection.request("POST", "/login", body=urlencode(fields), headers=headers)
         answer = connection.getresponse()
         said = answer.read()
 

@@ -67,7 +67,7 @@ def test_service_account_signs_in_nowhere(password: str, anonymous: APIClient) -
 
     api = send(anonymous, "POST", "/users/login", entered)
     page = anonymous.post("/login", {"name": robot.username, "password": password})
-    admin = anonymous.post("/admin/login/", {"username": robot.username, "password": password})
+    admin = anonymous.post("/login", {"name": robot.username, "password": password})
 
     assert [answer.status_code for answer in (api, page, admin)] == [401, 401, 200]
 
