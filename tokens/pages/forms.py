@@ -76,6 +76,6 @@ class PasswordForm(ServiceForm):
         label="New password",
         max_length=MAX_TEXT,
         strip=False,
-        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Revokes your other sessions and tokens.",
+        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Your other tokens are revoked.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
