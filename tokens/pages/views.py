@@ -19,8 +19,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit.services import actor_of
 from kernel.http.errors import APIError, not_found
+from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.rate_limit import bucket_of, count_or_refuse
+from kernel.limiter import LimitReachedError
 from tokens import minting, policy, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
@@ -37,6 +39,8 @@ from users.services import change_own_password
 # The newest keys come first. A longer page would help nobody.
 MAX_KEYS = 200
 PAGE_METHODS = ["GET", "HEAD", "POST"]
+# What a page shows instead of failing: an error of a service, or too many sign-ins at once.
+SHOWN = (APIError, LimitReachedError)
 
 
 class SignedInRequest(HttpRequest):
@@ -68,8 +72,8 @@ def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
                 _count(request, identity)
                 request.user = user
                 return page(cast("SignedInRequest", request), *args, **more)
-            except APIError as error:
-                return error_page(request, error)
+            except SHOWN as error:
+                return error_page(request, _api_error(error))
 
         return never_cache(view)
 
@@ -91,6 +95,13 @@ def _count(request: HttpRequest, identity: KeyIdentity) -> None:
     if limit is not None and request.method == "POST":
         bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
         count_or_refuse(bucket, limit=limit, of="requests")
+
+
+def _api_error(error: Exception) -> APIError:
+    found = to_api_error(error)
+    if found is None:
+        raise error
+    return found
 
 
 def error_page(request: HttpRequest, error: APIError) -> HttpResponse:
@@ -144,8 +155,8 @@ def login(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             count_try(cast("IdentifiedRequest", request).client_address)
             return _sign_in(request, form.cleaned_data, target=target)
-    except APIError as refusal:
-        form.refuse(error := refusal)
+    except SHOWN as raised:
+        form.refuse(error := _api_error(raised))
     context = {
         "title": "Sign in",
         "form": form,
@@ -328,6 +339,6 @@ def change_password(request: SignedInRequest) -> HttpResponse:
                 auth.update_session_auth_hash(request, request.user)
             messages.success(request, "Your password was changed. Your other sessions have ended.")
             return redirect("account")
-        except APIError as refusal:
-            form.refuse(error := refusal)
+        except SHOWN as raised:
+            form.refuse(error := _api_error(raised))
     return _account_page(request, password=form, error=error)
