@@ -33,7 +33,7 @@ UNKNOWN_TOKENS = Limiter(
     "unknown tokens",
     per_caller=1,
     timeout=1.0,
-    own_full="Too many session tokens from this address are invalid. Try again in a second.",
+    own_full="Too many session tokens from this address are invalid. Try again soon.",
 )
 # RFC 8594: shows in a client's log that its key expires soon.
 SUNSET = "Sunset"

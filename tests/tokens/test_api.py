@@ -201,7 +201,9 @@ def test_empty_list_is_null_in_the_coderd_wire(member: APIClient) -> None:
     assert listed(member, **{"Coder-Wire": "coderd"}) is None
 
 
-def test_only_owners_list_the_tokens_of_others(owner: APIClient, auditor: APIClient, member: APIClient) -> None:
+def test_only_owners_list_the_tokens_of_others(
+    owner: APIClient, auditor: APIClient, member: APIClient
+) -> None:
     for client in (owner, auditor, member):
         create(client)
     theirs = f"/users/{member.user.username}/keys/tokens"
@@ -256,7 +258,9 @@ def test_session_key_has_the_default_lifetime_and_no_name(member: APIClient) -> 
 
 
 @pytest.mark.parametrize(("lifetime_ns", "warned"), [(6 * DAY_NS, True), (8 * DAY_NS, False)])
-def test_response_to_a_key_that_expires_soon_has_a_sunset_header(lifetime_ns: int, warned: bool) -> None:
+def test_response_to_a_key_that_expires_soon_has_a_sunset_header(
+    lifetime_ns: int, warned: bool
+) -> None:
     client = APIClient(token=make_key(make_user(), lifetime_ns=lifetime_ns).token)
 
     answer = client.get("/api/v2/experiments")

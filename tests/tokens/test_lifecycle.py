@@ -242,7 +242,13 @@ def test_command_creates_a_session_token() -> None:
 
     key = APIKey.objects.get(pk=made.partition("-")[0])
     assert (key.lifetime_ns, key.token_name, key.scopes) == (7 * DAY_NS, "ci", ["user:read"])
-    for wrong in (("--name", "ci"), ("--lifetime", "0"), ("--lifetime", "1ms"), ("--scope", "fly"), ("--name", "a/b")):
+    for wrong in (
+        ("--name", "ci"),
+        ("--lifetime", "0"),
+        ("--lifetime", "1ms"),
+        ("--scope", "fly"),
+        ("--name", "a/b"),
+    ):
         with pytest.raises(CommandError):
             run("create_session_token", "--user", "alice", *wrong)
 

@@ -329,7 +329,9 @@ def test_account_shows_effective_limits_and_the_rules_that_set_them() -> None:
 
     page = signed_in(user).get("/account").content.decode()
 
-    assert re.search(r"maximum lifetime</th>\s*<td[^>]*>7 days</td>\s*<td[^>]*>role auditor</td>", page)
+    assert re.search(
+        r"maximum lifetime</th>\s*<td[^>]*>7 days</td>\s*<td[^>]*>role auditor</td>", page
+    )
     assert "CODER_MAX_TOKEN_LIFETIME: 100 years" in page
     assert re.search(r"<td[^>]*>no limit</td>\s*<td[^>]*>default</td>\s*<td[^>]*>none</td>", page)
     assert "h0m0s" not in page

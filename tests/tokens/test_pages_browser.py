@@ -1,4 +1,4 @@
-"""The pages of a person in a real browser, as somebody uses them who has just run `coder login`."""
+"""The pages of a user in a real browser, from `coder login` to signing out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         yield window
 
 
-def test_from_coder_login_to_a_token_and_out_again(
+def test_user_signs_in_creates_tokens_and_signs_out(
     browser: Browser, live_server: Any, member: User
 ) -> None:
     browser.open(f"{live_server.url}/cli-auth")
@@ -63,7 +63,7 @@ def test_from_coder_login_to_a_token_and_out_again(
     assert [text for text in browser.console() if "Content Security Policy" in text] == []
 
 
-def test_every_field_button_and_link_has_a_name(
+def test_fields_buttons_and_links_have_accessible_names(
     browser: Browser, live_server: Any, member: User
 ) -> None:
     browser.open(f"{live_server.url}/login?next=/account")

@@ -181,8 +181,13 @@ def test_violations_are_sorted_by_owner_and_last_use(
         return [f"{one.key.user} {one.key}" for one in found]
 
     with django_assert_num_queries(2):
-        assert violations(TokenConfig(max_token_lifetime=7 * DAY_NS)) == ["alice longer", "alice long"]
-    assert violations(TokenConfig(role="auditor", max_token_lifetime=35 * DAY_NS)) == ["alice longer"]
+        assert violations(TokenConfig(max_token_lifetime=7 * DAY_NS)) == [
+            "alice longer",
+            "alice long",
+        ]
+    assert violations(TokenConfig(role="auditor", max_token_lifetime=35 * DAY_NS)) == [
+        "alice longer"
+    ]
     assert violations(TokenConfig(role="owner", max_token_lifetime=1)) == []
     assert violations(TokenConfig(max_live_tokens=2)) == ["alice long"]
     assert violations(TokenConfig(user=alice, allowed_scopes=["user:read"])) == [
@@ -199,7 +204,9 @@ def test_command_needs_an_action_for_violations() -> None:
     rule = ("set", "--deployment", "--max-lifetime", "7d")
 
     assert "1 live token violates the token policy of deployment" in run(*rule, "--dry-run")
-    with pytest.raises(CommandError, match=r"1 live token violates it: .* leave, shorten or expire"):
+    with pytest.raises(
+        CommandError, match=r"1 live token violates it: .* leave, shorten or expire"
+    ):
         run(*rule)
     assert not TokenConfig.objects.exists()
 
