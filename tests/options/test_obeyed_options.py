@@ -162,6 +162,17 @@ def test_cookie_has_the_attributes_of_the_options(server: Obeying) -> None:
     assert "SameSite=None" in cookie
 
 
+def test_secure_cookies_belong_to_this_host(server: Obeying, plain: Obeying) -> None:
+    """A browser takes such a cookie only with Secure, Path=/ and no Domain."""
+    for one, prefix in ((server, "__Host-"), (plain, "")):
+        (cookie,) = one.ask("/login").cookies
+        assert cookie.startswith(f"{prefix}coderapi_csrf=")
+        assert ("Secure" in cookie, "Path=/" in cookie) == (bool(prefix), True)
+        assert "Domain" not in cookie
+        names = [part.partition("=")[0] for part in one.admin_cookies().split("; ")]
+        assert f"{prefix}coderapi_admin" in names
+
+
 def test_sessions_and_tokens_have_the_lifetimes_of_the_options(server: Obeying) -> None:
     key = server.ask_as_owner(f"/api/v2/users/me/keys/{server.token.partition('-')[0]}").json
     assert key["lifetime_seconds"] == 2 * 3600
