@@ -181,15 +181,12 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">Changes of this key</a>', page)
 
     created = time_column("created_at", "created")
+    expires = time_column("expires_at", "expires")
     last_used_at = time_column("last_used", "last used")
 
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
         return humanize.duration(key.lifetime_ns)
-
-    @admin.display(ordering="expires_at")
-    def expires(self, key: APIKey) -> str:
-        return humanize.expiry(key.expires_at)
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")

@@ -16,7 +16,7 @@ from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
-BEFORE = ("/templates", "/login", "/login?next=/account")
+BEFORE = ("/templates", "/login?next=/account", "/login")
 PERSONAL = (
     "/account",
     "/account/tokens/{token}/rename",

@@ -19,6 +19,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
 NARROW = 400
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Whether the buttons of all tokens are within the window.
+BUTTONS = """
+return [...document.querySelectorAll(".card-actions a")].map(link => {
+    const box = link.getBoundingClientRect();
+    return box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+});
+"""
 FOCUSED = "return document.activeElement.id"
 COPIED = "return document.getElementById('copied').textContent"
 
@@ -57,6 +64,18 @@ def test_user_signs_in_creates_tokens_and_signs_out(
     browser.type_into("#id_token_name", "ci")
     browser.click("[action='/account/tokens'] [type=submit]")
     wait_for(lambda: "Token ci" in browser.run("return document.body.textContent"))
+
+    for scheme in ("light", "dark"):
+        browser.prefer(scheme)
+        browser.open(f"{live_server.url}/account")
+        buttons = browser.run(BUTTONS)
+        assert len(buttons) == 3  # Rename and Revoke of the token, Revoke of the other session.
+        assert all(buttons)
+    browser.click("[aria-label^='Revoke ci']")
+    wait_for(lambda: "Revoke the token ci?" in browser.run("return document.body.textContent"))
+    browser.click("#content [type=submit]")
+    wait_for(lambda: browser.address == f"{live_server.url}/account")
+    assert "You have revoked the token ci." in browser.run("return document.body.textContent")
 
     browser.click("#logout-form button")
     wait_for(lambda: browser.address == f"{live_server.url}/login")

@@ -76,6 +76,6 @@ class PasswordForm(ServiceForm):
         label="New password",
         max_length=MAX_TEXT,
         strip=False,
-        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Your other tokens are revoked.",
+        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Revokes other sessions and tokens.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
