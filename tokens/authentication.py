@@ -133,7 +133,7 @@ SCHEMES: dict[str, Schema] = {
         "description": f"{_FORMAT}, as OAuth 2.0 carries it in the `Authorization` header.",
     },
 }
-# Any one of them is enough.
+# One of these is enough.
 SECURITY: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
 
 

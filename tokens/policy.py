@@ -116,7 +116,7 @@ def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     return sorted(common)
 
 
-# Of several rules of one rank, the strictest value applies.
+# The strictest value applies if several rules have one rank.
 _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
     MAX_LIFETIME: min,
     DEFAULT_LIFETIME: min,

@@ -95,7 +95,7 @@ def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
 
 
 def session_of(request: HttpRequest) -> KeyIdentity | None:
-    """Returns the identity of the session cookie, or None. A token elsewhere is no session."""
+    """Returns the identity of the session cookie, or None. Tokens in other places do not count."""
     identified = cast("IdentifiedRequest", request)
     attach(identified)
     presented = identified.presented

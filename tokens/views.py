@@ -39,8 +39,8 @@ from users import allow_lists
 from users.models import User
 from users.passwords import count_try
 from users.permissions import identity_of, scoped
-from users.requests import flag, read, whole_number
-from users.selectors import MAX_LIMIT, MAX_OFFSET, user_by_name
+from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
+from users.selectors import user_by_name
 from users.views import CHANGED, UserRouteView
 
 
@@ -189,16 +189,7 @@ class TokensView(UserRouteView):
                 description="List the tokens of all users. Only owners get the tokens of others.",
             ),
             OpenApiParameter("include_expired", bool, description="Include expired tokens."),
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description="The size of the page. Absent or 0: all tokens.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of tokens to skip before the page.",
-            ),
+            *page_parameters(absent="all tokens", skipped="tokens"),
         ],
         answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )

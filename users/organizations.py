@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,8 +23,7 @@ from users import allow_lists, selectors, services
 from users.models import Organization, User
 from users.names import is_uuid
 from users.permissions import identity_of, listing, may
-from users.requests import whole_number
-from users.selectors import MAX_LIMIT, MAX_OFFSET
+from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, whole_number
 from users.serializers import RoleSerializer, slim_roles
 from users.views import UserRouteView
 
@@ -212,18 +211,7 @@ class PaginatedMembersView(APIView):
         "Paginated organization members",
         tag="Members",
         description="Lists a page of the members by username. Needs a role that may list users.",
-        parameters=[
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description=f"The size of the page. Absent or 0: {MAX_LIMIT}.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of members to skip before the page.",
-            ),
-        ],
+        parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),
         answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:

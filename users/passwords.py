@@ -1,6 +1,6 @@
 """Validating, checking and hashing passwords, without taking the service down.
 
-Argon2 takes time and memory on purpose. So few hashes run at once, over all processes of the
+Argon2 takes time and memory on purpose, so only a few hashes run at once, over all processes of the
 service on a host, and a thread that hashes or waits for its turn holds no database connection.
 A request that waits too long is rejected with Retry-After.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -12,6 +13,9 @@ from kernel.http.errors import Validation, invalid
 from kernel.http.parsing import json_object
 from kernel.http.rendering import WireSerializer
 from kernel.texts import parse_bool
+
+MAX_LIMIT = 1000
+MAX_OFFSET = 2**31
 
 
 class RequestSerializer(WireSerializer):
@@ -70,6 +74,22 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
     if not 0 <= number <= limit:
         raise invalid(Validation(name, f"Must be a whole number from 0 to {limit}."))
     return number
+
+
+def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
+    """Describes `limit` and `offset` of a list. `absent` is the page without a limit."""
+    return [
+        OpenApiParameter(
+            "limit",
+            {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+            description=f"The size of the page. Absent or 0: {absent}.",
+        ),
+        OpenApiParameter(
+            "offset",
+            {"type": "integer", "minimum": 0},
+            description=f"The number of {skipped} to skip before the page.",
+        ),
+    ]
 
 
 def flag(request: Request, name: str) -> bool:

@@ -22,8 +22,6 @@ from users.permissions import KeyIdentity, Owner
 
 ME = "me"
 DEFAULT_LIMIT = 25
-MAX_LIMIT = 1000
-MAX_OFFSET = 2**31
 MAX_WORDS = 20
 SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 NOBODY = Q(pk__in=[])

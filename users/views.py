@@ -20,8 +20,8 @@ from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
-from users.requests import read, whole_number
-from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, user_in_path
+from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
+from users.selectors import DEFAULT_LIMIT, user_in_path
 from users.serializers import (
     AssignableRoleSerializer,
     AuthorizationRequest,
@@ -125,16 +125,7 @@ class UsersView(APIView):
                 '`last_seen_before:"2026-01-31T12:00:00Z"`, `last_seen_after:`, `created_before:` '
                 "and `created_after:`.",
             ),
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description=f"The size of the page. Absent or 0: {DEFAULT_LIMIT}.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of users to skip before the page.",
-            ),
+            *page_parameters(absent=str(DEFAULT_LIMIT), skipped="users"),
         ],
         answers={200: GetUsersResponse, 304: None, 403: ResponseSerializer},
     )

@@ -68,10 +68,10 @@ def test_list_shows_the_state_of_each_key(admin: Client, ada: User) -> None:
     assert "its lifetime is 90 days, the maximum is 60 days" in text_in(page)
     assert "in 4 days" in text_in(page)
     key = ada.api_keys.get(token_name="long")
-    page = text_in(admin.get(f"{KEYS}{key.pk}/change/"))
-    assert "violates policy its lifetime is 90 days, the maximum is 60 days" in page
-    assert "Full access" in page
-    assert "a token, a session or a command" in page
+    text = text_in(admin.get(f"{KEYS}{key.pk}/change/"))
+    assert "violates policy its lifetime is 90 days, the maximum is 60 days" in text
+    assert "Full access" in text
+    assert "a token, a session or a command" in text
     User.objects.filter(pk=ada.pk).update(status="suspended")
     assert states(admin.get(KEYS))["fresh"] == "rejected: owner suspended"
 

@@ -15,9 +15,11 @@ class ServiceForm(forms.Form):
     """A form whose valid input a service may still reject."""
 
     template_name = "pages/form.html"
+    error: APIError | None = None
 
     def refuse(self, error: APIError) -> None:
         """Shows the error beside the fields that it names, otherwise above the form."""
+        self.error = error
         named = [one for one in error.validations if one.field in self.fields]
         if error.detail or not named:
             self.add_error(None, f"{error.message} {error.detail}".strip())

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, cast
 
 from django.conf import settings
@@ -36,10 +36,9 @@ from users.roles import AUDITOR, OWNER
 from users.selectors import user_by_name
 from users.services import change_own_password
 
-# The newest keys come first. A longer page would help nobody.
 MAX_KEYS = 200
 PAGE_METHODS = ["GET", "HEAD", "POST"]
-# What a page shows instead of failing: an error of a service, or too many sign-ins at once.
+# Pages show these errors: of a service, or too many sign-ins at once.
 SHOWN = (APIError, LimitReachedError)
 
 
@@ -106,30 +105,41 @@ def _api_error(error: Exception) -> APIError:
 
 def error_page(request: HttpRequest, error: APIError) -> HttpResponse:
     context = {"title": error.message, "error": error}
-    return _with_headers(_page(request, "error", context, status=error.status), error)
+    return _page(request, "error", context, error=error)
 
 
 def _page(
-    request: HttpRequest, name: str, context: dict[str, Any], *, status: int = 200
+    request: HttpRequest,
+    name: str,
+    context: dict[str, Any],
+    *,
+    form: ServiceForm | None = None,
+    error: APIError | None = None,
 ) -> HttpResponse:
-    """Renders a page below `templates/pages`, with what the frame of every page shows."""
+    """Renders a page below `templates/pages`, with the status of the error, or of the form's."""
     identity = getattr(request, "identity", None)
     frame = {
         "identity": identity,
         "may_enter_admin": identity is not None and identity.has_role(OWNER, AUDITOR),
         "site_title": "coderapi",
     }
-    return render(request, f"pages/{name}.html", context | frame, status=status)
-
-
-def _with_headers(response: HttpResponse, error: APIError | None) -> HttpResponse:
-    for name, value in (error.headers if error else {}).items():
-        response.headers[name] = value
+    error = error or (form.error if form else None)
+    status = error.status if error else 400 if form and form.is_bound else 200
+    response = render(request, f"pages/{name}.html", context | frame, status=status)
+    for header, value in (error.headers if error else {}).items():
+        response.headers[header] = value
     return response
 
 
-def _status(error: APIError | None, *, is_invalid: bool) -> int:
-    return error.status if error else 400 if is_invalid else 200
+def _submit(
+    form: ServiceForm, action: Callable[[dict[str, Any]], HttpResponse]
+) -> HttpResponse | None:
+    """Runs the action on the values of a valid form. Otherwise the form has the errors."""
+    try:
+        return action(form.cleaned_data) if form.is_valid() else None
+    except SHOWN as error:
+        form.refuse(_api_error(error))
+        return None
 
 
 # --- Signing in and out -----------------------------------------------------------------------
@@ -147,24 +157,14 @@ def home(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(PAGE_METHODS)
 def login(request: HttpRequest) -> HttpResponse:
-    target, error = _target(request), None
+    target = _target(request)
     if request.method != "POST" and _opens(request, target):
         return HttpResponseRedirect(target)
     form = SignInForm(request.POST if request.method == "POST" else None)
-    try:
-        if form.is_valid():
-            count_try(cast("IdentifiedRequest", request).client_address)
-            return _sign_in(request, form.cleaned_data, target=target)
-    except SHOWN as raised:
-        form.refuse(error := _api_error(raised))
-    context = {
-        "title": "Sign in",
-        "form": form,
-        "next": target,
-        "passwords_off": settings.DISABLE_PASSWORD_AUTH,
-    }
-    status = _status(error, is_invalid=form.is_bound)
-    return _with_headers(_page(request, "login", context, status=status), error)
+    passwords_off = settings.DISABLE_PASSWORD_AUTH
+    context = {"title": "Sign in", "form": form, "next": target, "passwords_off": passwords_off}
+    response = _submit(form, partial(_sign_in, request, target))
+    return response or _page(request, "login", context, form=form)
 
 
 def _target(request: HttpRequest) -> str:
@@ -188,8 +188,9 @@ def _opens(request: HttpRequest, target: str) -> bool:
     return not is_admin_page or admin.site.has_permission(request)
 
 
-def _sign_in(request: HttpRequest, entered: dict[str, str], *, target: str) -> HttpResponse:
+def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> HttpResponse:
     address, now = cast("IdentifiedRequest", request).client_address, timezone.now()
+    count_try(address)
     user = user_by_name(entered["name"])
     new = signin.sign_in(user, entered["password"], address=address, now=now, by="page")
     signin.end_browser_session(request, now=now)
@@ -242,64 +243,54 @@ def account(request: SignedInRequest) -> HttpResponse:
     return _account_page(request)
 
 
-def _account_page(
-    request: SignedInRequest,
-    *,
-    new_token: ServiceForm | None = None,
-    password: ServiceForm | None = None,
-    error: APIError | None = None,
-) -> HttpResponse:
+def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> HttpResponse:
+    """Renders the account. A rejected form takes the place of the empty one."""
     context = {
         "title": "Your account",
         "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
         "max_keys": MAX_KEYS,
         "limits": policy.readable_limits(request.user),
-        "new_token": new_token or NewTokenForm(),
-        "password": password or PasswordForm(),
+        "new_token": form if isinstance(form, NewTokenForm) else NewTokenForm(),
+        "password": form if isinstance(form, PasswordForm) else PasswordForm(),
     }
-    status = _status(error, is_invalid=bool(new_token or password))
-    return _page(request, "account", context, status=status)
+    return _page(request, "account", context, form=form)
 
 
 @require_POST
 @signed_in("api_key:create", "api_key:read")
 def create_token(request: SignedInRequest) -> HttpResponse:
-    form, error = NewTokenForm(request.POST), None
-    if form.is_valid():
-        entered = form.cleaned_data
+    def create(entered: dict[str, Any]) -> HttpResponse:
         wanted = WantedToken(
             lifetime_ns=entered["lifetime"] or 0,
             token_name=entered["token_name"],
             scopes=tuple(entered["scopes"]),
         )
         actor, now = actor_of(request), timezone.now()
-        try:
-            new = minting.create_token(
-                request.user, wanted, caller=request.identity, actor=actor, now=now
-            )
-            return _token_page(request, new)
-        except APIError as refusal:
-            form.refuse(error := refusal)
-    return _account_page(request, new_token=form, error=error)
+        new = minting.create_token(
+            request.user, wanted, caller=request.identity, actor=actor, now=now
+        )
+        return _token_page(request, new)
+
+    form = NewTokenForm(request.POST)
+    return _submit(form, create) or _account_page(request, form)
 
 
 @require_http_methods(PAGE_METHODS)
 @signed_in("api_key:read", "api_key:update")
 def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
-    now, error = timezone.now(), None
+    now = timezone.now()
     token = selectors.own_token(key_id, viewer=request.identity, now=now)
+
+    def rename(entered: dict[str, Any]) -> HttpResponse:
+        name = entered["token_name"]
+        services.rename_token(token, name, actor=actor_of(request), now=now)
+        messages.success(request, f"The token {token.token_name} is now called {name}.")
+        return redirect("account")
+
     entered = request.POST if request.method == "POST" else None
     form = RenameForm(entered, initial={"token_name": token.token_name})
-    if form.is_valid():
-        name = form.cleaned_data["token_name"]
-        try:
-            services.rename_token(token, name, actor=actor_of(request), now=now)
-            messages.success(request, f"The token {token.token_name} is now called {name}.")
-            return redirect("account")
-        except APIError as refusal:
-            form.refuse(error := refusal)
     context = {"title": "Rename a token", "token": token, "form": form}
-    return _page(request, "rename", context, status=_status(error, is_invalid=form.is_bound))
+    return _submit(form, rename) or _page(request, "rename", context, form=form)
 
 
 @require_http_methods(PAGE_METHODS)
@@ -324,21 +315,20 @@ def _label(key: APIKey) -> str:
 @signed_in("user:update_personal", "api_key:read")
 def change_password(request: SignedInRequest) -> HttpResponse:
     require(request.identity, "user:update_personal", on=request.user)
-    form, error = PasswordForm(request.POST), None
-    if form.is_valid():
-        try:
-            change_own_password(
-                request.user,
-                form.cleaned_data["password"],
-                old_password=form.cleaned_data["old_password"],
-                actor=actor_of(request),
-                now=timezone.now(),
-                key_id=request.identity.key_id,
-            )
-            if auth.SESSION_KEY in request.session:
-                auth.update_session_auth_hash(request, request.user)
-            messages.success(request, "Your password was changed. Your other sessions have ended.")
-            return redirect("account")
-        except SHOWN as raised:
-            form.refuse(error := _api_error(raised))
-    return _account_page(request, password=form, error=error)
+
+    def change(entered: dict[str, Any]) -> HttpResponse:
+        change_own_password(
+            request.user,
+            entered["password"],
+            old_password=entered["old_password"],
+            actor=actor_of(request),
+            now=timezone.now(),
+            key_id=request.identity.key_id,
+        )
+        if auth.SESSION_KEY in request.session:
+            auth.update_session_auth_hash(request, request.user)
+        messages.success(request, "Your password was changed. Your other sessions have ended.")
+        return redirect("account")
+
+    form = PasswordForm(request.POST)
+    return _submit(form, change) or _account_page(request, form)
