@@ -65,21 +65,31 @@ def carrying(tokens: dict[str, str]) -> Any:
     [
         "x",
         "a" * 33,
+        "-" * 33,
         "0123456789-",
         "0123456789_0123456789012345678901",
         "0123456789-012345678901234567890\u00e9",
         "0123456789-01234567890123456789012",
         "0123456789-0123456789012345678901\n",
+        "0123456789-0123456789012345678901 ",
+        "\u0661" * 10 + "-" + "a" * 22,
+        "0123456789-\0123456789012345678901"[:33],
+        "'; DROP TABLE tokens_apikey; --  ",
+        "%00" * 11,
         "z" * 1_000_000,
     ],
 )
-def test_malformed_token_is_401_and_never_reaches_the_database(
+def test_malformed_token_is_401_in_every_place_without_a_query(
     token: str, django_assert_num_queries: Any
 ) -> None:
+    # WSGI decodes headers as Latin-1.
+    sent = token.encode().decode("latin-1")
     with django_assert_num_queries(0):
         answer = APIClient().get(PATH, {"coder_session_token": token})
+    headers = ({"Cookie": f"coder_session_token={sent}"}, {"Coder-Session-Token": sent})
+    others = [APIClient().get(PATH, headers=one) for one in headers]
 
-    assert answer.status_code == 401
+    assert [one.status_code for one in (answer, *others)] == [401, 401, 401]
     assert "session has expired" in answer.json()["message"]
     assert "bad format" in answer.json()["detail"]
 
@@ -200,31 +210,6 @@ def test_expiry_slides_after_an_hour_unless_refresh_is_disabled(
     assert (key.expires_at > before) is (slides and refresh)
     assert key.expires_at <= timezone.now() + timedelta(microseconds=lifetime_ns // 1000)
     assert key.last_used is not None
-
-
-STRANGE = [
-    "0123456789-0123456789012345678901 ",
-    "\u0661" * 10 + "-" + "a" * 22,
-    "0123456789-\0123456789012345678901"[:33],
-    "'; DROP TABLE tokens_apikey; --  ",
-    "-" * 33,
-    "%00" * 11,
-    "\U0001f984" * 33,
-    "x" * 1_000_000,
-]
-
-
-@pytest.mark.parametrize("token", STRANGE)
-def test_strange_token_is_401_in_every_place(token: str) -> None:
-    # WSGI decodes headers as Latin-1.
-    sent = token.encode().decode("latin-1")
-    answers = [
-        APIClient().get(PATH, {"coder_session_token": token}),
-        APIClient().get(PATH, headers={"Cookie": f"coder_session_token={sent}"}),
-        APIClient().get(PATH, headers={"Coder-Session-Token": sent}),
-    ]
-
-    assert [answer.status_code for answer in answers] == [401, 401, 401]
 
 
 def test_use_does_not_extend_a_key_that_expired_meanwhile() -> None:

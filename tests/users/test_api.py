@@ -274,16 +274,18 @@ def test_deleted_user_is_unknown_and_signed_out(owner: APIClient) -> None:
     assert send(owner, "DELETE", f"/users/{user.username}").status_code == 200
 
     assert APIClient(token=token).get("/api/v2/users/me").status_code == 401
-    answer = owner.get(f"/api/v2/users/{user.id}")
-    assert answer.status_code == 400
-    assert "must be an existing uuid or username" in answer.json()["message"]
+    assert owner.get(f"/api/v2/users/{user.id}").status_code == 400
 
 
 @pytest.mark.parametrize(
     "reference", ["nobody", "a%00b", "%25", "x@example.com", "%F0%9F%A6%84", "x" * 300, "%ff"]
 )
-def test_unknown_user_is_400(reference: str, owner: APIClient) -> None:
-    assert owner.get(f"/api/v2/users/{reference}").status_code == 400
+@pytest.mark.parametrize("path", ["", "/keys/tokens/tokenconfig"])
+def test_unknown_user_is_400(reference: str, path: str, owner: APIClient) -> None:
+    answer = owner.get(f"/api/v2/users/{reference}{path}")
+
+    assert answer.status_code == 400
+    assert "must be an existing uuid or username" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("word", ["login", "logout", "authmethods", "first", "roles"])
