@@ -49,12 +49,12 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /users/stranger/login-type": (403, 403, 403, 403, 400, 401),
     "POST /users": (400, 403, 400, 403, 403, 401),  # 400: the body is empty
     "DELETE /users/stranger": (200, 403, 200, 403, 400, 401),
-    "DELETE /users/somebody-who-owns": (200, 403, 403, 403, 400, 401),
+    "DELETE /users/another-owner": (200, 403, 403, 403, 400, 401),
     "PUT /users/stranger/status/suspend": (200, 403, 200, 403, 400, 401),
     "PUT /users/stranger/status/activate": (200, 403, 200, 403, 400, 401),
-    "PUT /users/somebody-who-owns/status/suspend": (200, 403, 403, 403, 400, 401),
+    "PUT /users/another-owner/status/suspend": (200, 403, 403, 403, 400, 401),
     "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
-    "PUT /users/somebody-who-owns/password": (204, 403, 403, 403, 400, 401),
+    "PUT /users/another-owner/password": (204, 403, 403, 403, 400, 401),
     "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
     "POST /authcheck": (200, 200, 200, 200, 200, 401),
     "POST /users/logout": (200, 200, 200, 200, 200, 401),
@@ -64,7 +64,7 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
 BODIES = {
     "POST /csp/reports": {"csp-report": {}},
     "PUT /users/stranger/password": {"password": "another-horse-battery"},
-    "PUT /users/somebody-who-owns/password": {"password": "another-horse-battery"},
+    "PUT /users/another-owner/password": {"password": "another-horse-battery"},
     "PUT /users/stranger/roles": {"roles": ["auditor"]},
     "POST /authcheck": {"checks": {}},
 }
@@ -97,8 +97,8 @@ def call(client: APIClient, operation: str, *, key: str = "") -> Any:
 
 def others_in(operation: str) -> str:
     """Creates the users that the operation names. Returns the id of the stranger's key, or ""."""
-    if "somebody-who-owns" in operation:
-        make_user("owner", username="somebody-who-owns")
+    if "another-owner" in operation:
+        make_user("owner", username="another-owner")
     if "stranger" not in operation and "{key}" not in operation:
         return ""
     return make_key(make_user(username="stranger"), token_name="theirs").key.id
