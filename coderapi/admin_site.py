@@ -1,7 +1,7 @@
-"""The admin's site: signing in there, and its home page.
+"""The admin's site: its home page and its sessions.
 
-Whoever signs in gets a session token too, in Coder's cookie. It makes their browser's calls to the
-API theirs, such as the reports of our own content policy.
+The one sign-in page opens the admin and sets the session cookie of the API. The cookie makes the
+browser's calls to the API the user's, such as the reports of our own content policy.
 """
 
 from __future__ import annotations
@@ -10,58 +10,26 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import ValidationError
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
 
-from audit.services import actor_of
 from coderapi.first_steps import DISMISSED_COOKIE, Step, first_steps
 from kernel.admin import bounded_search, cards
-from kernel.http.errors import APIError
-from kernel.http.identity import IdentifiedRequest
 from tokens import signin
 from tokens.models import APIKey
-from tokens.services import create_api_key, delete_keys
 from users.models import User
-from users.passwords import count_try
-from users.roles import OWNER
+from users.roles import AUDITOR, OWNER
 
-# --- The form ---------------------------------------------------------------------------------
-
-
-class SignInForm(AdminAuthenticationForm):
-    """The form for name and password; while passwords are off, only owners may enter."""
-
-    error_messages = {
-        **AdminAuthenticationForm.error_messages,
-        "invalid_login": "The name or the password is wrong, or the account may not enter here.",
-        "passwords_off": "Signing in with a password is switched off for everybody but owners.",
-    }
-
-    def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.fields["username"].label = "Username or e-mail address"
-
-    def clean(self) -> dict[str, Any]:
-        """Counts the try with those of the API, and refuses one too many."""
-        try:
-            count_try(cast("IdentifiedRequest", self.request).client_address)
-        except APIError as error:
-            raise ValidationError(error.detail, code="too_many") from None
-        return super().clean()
-
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
-        super().confirm_login_allowed(cast("Any", user))
-        if settings.DISABLE_PASSWORD_AUTH and OWNER not in cast("User", user).roles:
-            raise ValidationError(self.error_messages["passwords_off"], code="passwords_off")
-
-
-# --- The session token ------------------------------------------------------------------------
+# --- The session ------------------------------------------------------------------------------
 
 
 def key_id(request: HttpRequest) -> str:
@@ -70,24 +38,9 @@ def key_id(request: HttpRequest) -> str:
 
 
 def is_alive(request: HttpRequest, *, now: datetime) -> bool:
-    """Tells if the key of this browser's sign-in still counts; without it the session has ended."""
+    """Returns whether the key of this browser's sign-in is live. The session ends with it."""
     key = key_id(request)
     return not key or APIKey.objects.live(now).filter(id=key).exists()
-
-
-def begin_session(request: HttpRequest, response: HttpResponse, *, now: datetime) -> None:
-    """Makes a key for who has just signed in, and gives the browser its token in a cookie."""
-    user = cast("User", request.user)
-    new = create_api_key(
-        user, lifetime_ns=settings.SESSION_DURATION_NS, now=now, actor=actor_of(request)
-    )
-    request.session[signin.SESSION_ENTRY] = new.key.id
-    signin.give_cookie(response, new.token, max_age=settings.SESSION_COOKIE_AGE)
-
-
-def end_session(key: str, *, request: HttpRequest, now: datetime) -> None:
-    """Deletes a key that a sign-in made; one that is gone already is no mistake."""
-    delete_keys(APIKey.objects.filter(id=key), actor=actor_of(request), now=now)
 
 
 # --- The site ---------------------------------------------------------------------------------
@@ -108,7 +61,6 @@ class ServiceAdminSite(AdminSite):
     site_url = None
     # Lists of addresses need the width; the home page leads everywhere.
     enable_nav_sidebar = False
-    login_form = SignInForm
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Lets in whom Django lets in, until the key of their sign-in is gone."""
@@ -156,13 +108,15 @@ class ServiceAdminSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        before = key_id(request)
-        response = super().login(request, extra_context)
-        if request.method == "POST" and response.status_code == 302:
-            now = timezone.now()
-            end_session(before, request=request, now=now)
-            begin_session(request, response, now=now)
-        return response
+        """Redirects to the one sign-in page, or to the account of a user without access."""
+        identity = signin.session_of(request)
+        if identity is not None and not identity.has_role(OWNER, AUDITOR):
+            name = identity.username
+            text = f"The admin is for owners and auditors. You are signed in as {name}."
+            messages.warning(request, text)
+            return redirect("account")
+        target = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+        return redirect_to_login(target, reverse("login"))
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -170,13 +124,9 @@ class ServiceAdminSite(AdminSite):
         """Redirects to the account page, which changes the password."""
         return HttpResponseRedirect(f"{reverse('account')}#password")
 
-    def logout(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> TemplateResponse:
-        before, user = key_id(request), request.user
-        response = super().logout(request, extra_context)
-        if request.method == "POST":
-            request.user = user
-            end_session(before, request=request, now=timezone.now())
-            signin.take_cookie(response)
+    @method_decorator(require_POST)
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        signin.end_browser_session(request, now=timezone.now())
+        response = redirect("login")
+        signin.delete_cookie(response)
         return response

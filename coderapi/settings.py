@@ -101,6 +101,7 @@ MIDDLEWARE = [
     "kernel.http.metrics.RequestMetricsMiddleware",
     "kernel.http.pages.StaticFilesMiddleware",
     "kernel.http.pages.OriginCorsMiddleware",
+    "tokens.authentication.SignInOriginMiddleware",
     "tokens.middleware.SessionTokenMiddleware",
     "kernel.http.rate_limit.RateLimitMiddleware",
     "kernel.http.content_policy.ContentPolicyMiddleware",
@@ -161,7 +162,6 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W008",  # HTTPS.
     "mail.W001",  # Without a mail server in the options, no mail can be sent.
 ]
-AUTHENTICATION_BACKENDS = ["users.backends.EmailOrUsernameBackend"]
 PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -175,8 +175,7 @@ AUTH_PASSWORD_VALIDATORS = [
 FIRST_OWNER_USERNAME = OPTIONS["CODERAPI_FIRST_OWNER_USERNAME"]
 FIRST_OWNER_EMAIL = OPTIONS["CODERAPI_FIRST_OWNER_EMAIL"]
 FIRST_OWNER_PASSWORD = OPTIONS["CODERAPI_FIRST_OWNER_PASSWORD"]
-LOGIN_URL = "/admin/login/"
-LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_URL = "/login"
 SESSION_DURATION_NS = OPTIONS["session_lifetime.default_duration"]
 DEFAULT_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.default_token_lifetime"]
 MAX_TOKEN_LIFETIME_NS = OPTIONS["session_lifetime.max_token_lifetime"]
@@ -188,7 +187,10 @@ DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 
 SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
-SESSION_COOKIE_NAME = "coderapi_admin"
+# A browser takes a `__Host-` cookie only from this very host: no sibling host can plant one. It
+# must be secure, with the path `/`.
+HOST_PREFIX = "__Host-" if SECURE_COOKIES else ""
+SESSION_COOKIE_NAME = f"{HOST_PREFIX}coderapi_admin"
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
@@ -198,7 +200,7 @@ STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
 # For the admin and our own pages. The API needs no such cookie: see tokens.authentication.
-CSRF_COOKIE_NAME = "coderapi_csrf"
+CSRF_COOKIE_NAME = f"{HOST_PREFIX}coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
 SECURE_CSP = content_policy.content_policy(

@@ -9,6 +9,9 @@ from django.views.generic import RedirectView
 from coderapi import views
 from kernel.http.views import RootView
 
+# Addresses with one slash too many or too few, and the routes that they redirect to.
+MISSPELT = {"admin": "admin:index", "login/": "login", "account/": "account", "swagger/": "swagger"}
+
 # Django tries them in order, so the most frequent ones come first.
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("csp.urls")),
@@ -26,6 +29,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", views.livez),
     path("readyz", views.readyz),
     path("admin/", admin.site.urls),
+    *(
+        path(old, RedirectView.as_view(pattern_name=name, query_string=True))
+        for old, name in MISSPELT.items()
+    ),
     path("swagger", views.SwaggerView.as_view(), name="swagger"),
     path("swagger/openapi.json", views.OpenAPIView.as_view()),
 ]

@@ -106,10 +106,3 @@ def on_hover(text: str, moment: datetime | None) -> SafeString:
 def since(moment: datetime | None, now: datetime | None = None) -> SafeString:
     """Writes a time relative to now, with the exact time on hover."""
     return on_hover(ago(moment, now=now or timezone.now()), moment)
-
-
-@register.filter
-def expiry(moment: datetime) -> SafeString:
-    """Writes a time of expiry: expires in 3 days, expired 4 min ago."""
-    now = timezone.now()
-    return on_hover(f"{'expired' if moment < now else 'expires'} {ago(moment, now=now)}", moment)

@@ -18,7 +18,7 @@ from kernel.db.connections import transaction_lock
 from stats.models import AgentStat, NewestAgentStat, Rollup, Snapshot
 from stats.rollups.builder import ONE_BUILDER
 from stats.rollups.hours import AGENT_STATS, EPOCH, HOUR, close_hours, floor, lock_open, mark_stale
-from users.erasure import Part
+from users.erasure import ErasureRule
 from users.models import User
 
 WEEK = timedelta(days=7)
@@ -103,9 +103,9 @@ def _erase_rows(user: User) -> None:
         mark_stale({minute for (minute,) in cursor.fetchall()}, rows_went=True)
 
 
-AGENT_ROWS = Part(
-    what="agent rows",
-    fate="deleted, and left out of statistics computed afterwards",
+AGENT_ROWS = ErasureRule(
+    data="agent rows",
+    outcome="deleted, and left out of statistics computed afterwards",
     rows=lambda user: AgentStat.objects.filter(user_id=user.pk),
     outlives=True,
     erase=_erase_rows,

@@ -1,18 +1,19 @@
-"""Tokens: the keys that people hold, the policy for them, and finding out who sends a request.
+"""Tokens: the keys of users, the token policy, and the identity of each request.
 
-A key is `<id>-<secret>`. Signing in makes a session key, a request makes a token; of both only a
-digest of the secret is stored. The way of a request:
+A key is `<id>-<secret>`. Signing in creates a session key, a request creates a token. The database
+has only a digest of the secret. A request passes these modules:
 
-* `extraction` finds the token, `middleware` attaches whose it is, `refusals` words the answer to
-  one that does not count. The middleware decides nothing else: views ask `users.permissions`.
-* `verification` looks a key up with one query; `memory` keeps what it found. The tables' triggers
-  announce each change that matters, and every process then forgets the key. A process that hears
-  of no changes remembers nothing, so that a revoked key never outlives its announcement.
-* `policy` resolves the five limits on a user's tokens, `configs` changes the rules and finds the
-  tokens that a new rule would break, `minting` makes tokens within them.
-* `signin` takes passwords. `services` makes and ends keys of both kinds, `digest` mails people
-  before their tokens end. `pages` are a person's own, for a browser.
+* `extraction` finds the token and `middleware` attaches the identity or the error of `refusals`.
+  The middleware does not check permissions: views use `users.permissions`.
+* `verification` looks a key up with one query, and `memory` caches the result. Database triggers
+  notify every process of relevant changes, which then evicts the key. A process without a working
+  listener does not use its cache, so that a revoked key is not accepted after its notification.
+* `policy` resolves the five limits on a user's tokens, `configs` changes policies and finds the
+  tokens that violate them, `minting` creates tokens within the limits.
+* `signin` checks passwords and ends sessions, `authentication` rejects requests from other sites.
+  `services` creates and revokes keys, `digest` mails users before their tokens expire. `pages` are
+  the pages of a user.
 
-A key is no JWT, on purpose: it must end the moment somebody revokes it. OAuth applications,
-external authentication and keys for workspaces are not here: they belong to Coder itself.
+Keys are not JWTs, because revoking one must take effect at once. OAuth applications, external
+authentication and workspace keys belong to Coder and are not part of this service.
 """

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -30,33 +31,34 @@ from kernel.admin import (
 )
 from kernel.durations import to_timedelta
 from tokens import configs, policy, services
-from tokens.configs import Existing
+from tokens.configs import OnViolation
 from tokens.forms import ExpireForm, TokenConfigForm
 from tokens.models import APIKey, TokenConfig
-from tokens.policy import limits_for_people
+from tokens.policy import readable_limits
 from tokens.selectors import CALENDAR_DAYS, expiry_days
 from users.models import User
+from users.scopes import ALL
 from users.selectors import user_by_name
 
 register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
 SOON = timedelta(days=7)
-# Days ahead in which the list shows the keys that end.
-ENDINGS = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
+EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Tells keys apart by their end, which mostly lies ahead."""
+    """Filters keys by their expiry."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        ending = [
-            (name, f"Ends within {humanize.duration(ahead)}") for name, ahead in ENDINGS.items()
+        expiring = [
+            (name, f"Expires within {humanize.duration(ahead)}")
+            for name, ahead in EXPIRES_WITHIN.items()
         ]
-        return [("live", "Live"), *ending, ("expired", "Expired")]
+        return [("live", "Live"), *expiring, ("expired", "Expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, chosen = timezone.now(), self.value()
@@ -64,8 +66,8 @@ class StateFilter(admin.SimpleListFilter):
             return queryset.filter(expires_at__lt=now)
         if chosen == "live":
             return queryset.filter(expires_at__gte=now)
-        if chosen in ENDINGS:
-            return queryset.filter(expires_at__range=(now, now + ENDINGS[chosen]))
+        if chosen in EXPIRES_WITHIN:
+            return queryset.filter(expires_at__range=(now, now + EXPIRES_WITHIN[chosen]))
         return queryset
 
 
@@ -80,27 +82,32 @@ class OwnerFilter(TextFilter):
 
 
 class KeyList(ChangeList):
-    """A page of keys, each with the reasons why it breaks the policy."""
+    """A page of keys, each with the reasons why it violates the policy."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         keys = list(self.result_list)
-        broken = configs.broken_among(keys, now=timezone.now())
-        for key in cast("Any", keys):
-            key.reasons = broken[key.pk].reasons if key.pk in broken else ()
+        add_reasons(keys)
         self.result_list = cast("Any", keys)
 
 
+def add_reasons(keys: list[Any]) -> None:
+    """Sets on each key the reasons why it violates the policy, with two queries."""
+    violations = configs.violations_among(keys, now=timezone.now())
+    for key in keys:
+        key.reasons = violations[key.pk].reasons if key.pk in violations else ()
+
+
 def _state(key: Any, *, now: datetime) -> tuple[str, State]:
-    """Returns the key's state in a word, with its colour. A rule is for new tokens alone."""
+    """Returns the key's state as a word and a color. A violation does not stop a token."""
     left = key.expires_at - now
     if key.is_expired(now):
         return "expired", State.PLAIN
     if key.user.status == User.Status.SUSPENDED:
-        return "refused: owner suspended", State.BAD
+        return "rejected: owner suspended", State.BAD
     if key.reasons:
-        return "breaks a rule", State.BAD
-    # What never lives longer does not end soon: it is made so.
+        return "violates policy", State.BAD
+    # Tokens whose whole lifetime is under a week are not flagged.
     if left < SOON < to_timedelta(key.lifetime_ns):
         return "expires soon", State.NOTICE
     return "valid", State.GOOD
@@ -108,23 +115,32 @@ def _state(key: Any, *, now: datetime) -> tuple[str, State]:
 
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
-    """Every key, to look at and to end; neither a secret nor its digest."""
+    """Lists keys, without secrets and digests, and revokes them."""
 
-    list_display = ["id", "token_name", "owner", "state", "ends", "used", "lifetime", "login_type"]
+    list_display = [
+        "id",
+        "token_name",
+        "owner",
+        "state",
+        "expires",
+        "last_used_at",
+        "lifetime",
+        "login_type",
+    ]
     list_filter = [OwnerFilter, StateFilter, "login_type", "last_used"]
     search_fields = ["id", "token_name", "user__username", "user__email"]
     list_select_related = ["user"]
     fieldsets = [
         (None, {"fields": ["id", "token_name", "owner", "state"]}),
-        ("Rights", {"fields": ["scopes_held", "allowed", "login_type", "minted"]}),
-        ("Times", {"fields": ["ends", "lifetime", "created", "used", "ip_address"]}),
-        ("Trail", {"fields": ["trail"]}),
+        ("Rights", {"fields": ["scope_names", "objects", "login_type", "created_by"]}),
+        ("Times", {"fields": ["expires", "lifetime", "created", "last_used_at", "ip_address"]}),
+        ("Audit trail", {"fields": ["trail"]}),
     ]
     actions = ["expire"]
     change_list_template = "admin/tokens/apikey/change_list.html"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuses to filter by the beginning of a digest, which would let one be guessed."""
+        """Rejects filters on the digest, which would let a caller guess it step by step."""
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -134,8 +150,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def get_object(self, *args: Any, **kwargs: Any) -> Any:
         key: Any = super().get_object(*args, **kwargs)
         if key is not None:
-            broken = configs.broken_among([key], now=timezone.now())
-            key.reasons = broken[key.pk].reasons if key.pk in broken else ()
+            add_reasons([key])
         return key
 
     @admin.display(ordering="user__username")
@@ -144,33 +159,34 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
     @admin.display
     def state(self, key: APIKey) -> str:
-        shown = badge(*_state(key, now=timezone.now()))
-        return format_html("{} {}", shown, "; ".join(cast("Any", key).reasons))
+        state = badge(*_state(key, now=timezone.now()))
+        return format_html("{} {}", state, "; ".join(cast("Any", key).reasons))
 
     @admin.display(description="scopes")
-    def scopes_held(self, key: APIKey) -> str:
-        return ", ".join(key.scopes)
+    def scope_names(self, key: APIKey) -> str:
+        return "Full access" if ALL in key.scopes else ", ".join(key.scopes)
 
-    @admin.display(description="may be used on")
-    def allowed(self, key: APIKey) -> str:
+    @admin.display(description="objects")
+    def objects(self, key: APIKey) -> str:
         listed = [f"{each['type']}:{each['id']}" for each in key.allow_list]
-        return "everything" if listed == ["*:*"] else ", ".join(listed)
+        return "all" if listed == ["*:*"] else ", ".join(listed)
+
+    @admin.display(description="created by")
+    def created_by(self, key: APIKey) -> str:
+        return "a token, a session or a command" if key.minted else "signing in"
 
     @admin.display(description="audit entries")
     def trail(self, key: APIKey) -> str:
         page = entries_page(target_id=key.pk)
-        return format_html('<a href="{}">What was done to this key</a>', page)
+        return format_html('<a href="{}">Changes of this key</a>', page)
 
     created = time_column("created_at", "created")
-    used = time_column("last_used", "last used")
+    expires = time_column("expires_at", "expires")
+    last_used_at = time_column("last_used", "last used")
 
     @admin.display(ordering="lifetime_ns")
     def lifetime(self, key: APIKey) -> str:
         return humanize.duration(key.lifetime_ns)
-
-    @admin.display(ordering="expires_at")
-    def ends(self, key: APIKey) -> str:
-        return humanize.expiry(key.expires_at)
 
     def has_expire_permission(self, request: HttpRequest) -> bool:
         return cast("User", request.user).has_perm("tokens.change_apikey")
@@ -191,51 +207,53 @@ class APIKeyAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/tokens/apikey/calendar.html", context)
 
-    @admin.action(description="Expire, with a reason", permissions=["expire"])
+    @admin.action(description="Revoke, with a reason", permissions=["expire"])
     def expire(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> HttpResponse | None:
         now = timezone.now()
         live = queryset.filter(expires_at__gte=now)
         form = ExpireForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
-            ended = services.expire_keys(
+            expired = services.expire_keys(
                 live, actor=actor_of(request), now=now, reason=form.cleaned_data["reason"]
             )
-            self.message_user(request, f"{humanize.plural(ended, 'key')} ended.", messages.SUCCESS)
+            self.message_user(
+                request, f"{humanize.plural(expired, 'key')} revoked.", messages.SUCCESS
+            )
             return None
         context = {
             **self.admin_site.each_context(request),
-            "title": "Expire keys",
+            "title": "Revoke keys",
             "opts": self.opts,
             "count": humanize.plural(live.count(), "live key"),
             "form": form,
-            "repeated": _repeated(request),
+            "selection": _selection(request),
         }
         return TemplateResponse(request, "admin/tokens/apikey/expire.html", context)
 
 
-def _repeated(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns the fields that chose the keys, to be sent once more with the reason."""
+def _selection(request: HttpRequest) -> list[tuple[str, str]]:
+    """Returns the fields that selected the keys, to send them again with the reason."""
     names = ("action", "select_across", "index", "_selected_action")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
 
 def _limit(name: str) -> Callable[[Any, TokenConfig], str]:
-    """Makes a column for a limit; a rule may leave it to others."""
+    """Builds a column for a limit."""
 
-    @admin.display(description=policy.WORDS[name], ordering=name)
+    @admin.display(description=policy.LABELS[name], ordering=name)
     def column(_: Any, config: TokenConfig) -> str:
         value = getattr(config, name)
-        return "left open" if value is None else policy.readable(name, value)
+        return "inherit" if value is None else policy.readable(name, value)
 
     return column
 
 
 @admin.register(TokenConfig)
 class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
-    """The rules of the token policy."""
+    """Lists and changes token policies."""
 
     form = TokenConfigForm
-    list_display = ["subject", "longest", "usual", "live", "scopes", "minting", "updated"]
+    list_display = ["subject", "maximum", "default", "live", "scopes", "minting", "updated"]
     list_select_related = ["user"]
     search_fields = ["user__username", "role"]
     autocomplete_fields = ["user"]
@@ -250,46 +268,53 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
 
     def explain(self, request: HttpRequest) -> HttpResponse:
-        """Shows the limits of one user, the rule that won each, and what every rule said."""
+        """Shows the limits of one user, the rule that sets each, and the values of all rules."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = request.GET.get("user", "")
         user = user_by_name(name)
-        rule = TokenConfig.objects.filter(user=user).first() if user else None
+        config = TokenConfig.objects.filter(user=user).first() if user else None
         context = {
             **self.admin_site.each_context(request),
-            "title": "Limits of a user",
+            "title": "Effective limits of a user",
             "name": name,
-            "found": user,
-            "rule": rule,
+            "user_found": user,
+            "config": config,
             "opts": self.opts,
             "may_add": self.has_add_permission(request),
-            "limits": limits_for_people(user) if user else [],
+            "limits": readable_limits(user) if user else [],
         }
         return TemplateResponse(request, "admin/tokens/tokenconfig/explain.html", context)
 
-    longest = _limit(policy.MAX_LIFETIME)
-    usual = _limit(policy.DEFAULT_LIFETIME)
+    maximum = _limit(policy.MAX_LIFETIME)
+    default = _limit(policy.DEFAULT_LIFETIME)
     live = _limit(policy.MAX_LIVE)
     scopes = _limit(policy.SCOPES)
     minting = _limit(policy.MINTING)
     updated = time_column("updated_at", "changed")
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Redirects to the audit trail, which also has the changes through commands."""
+        return redirect(entries_page(target_id=object_id))
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["broken"] = getattr(context["adminform"].form, "broken", [])
+        context["violations"] = getattr(context["adminform"].form, "violations", [])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: TokenConfig, form: Any, change: bool) -> None:
+        chosen = form.cleaned_data["existing"]
         changed = configs.save_config(
             obj,
-            existing=Existing(chosen) if (chosen := form.cleaned_data["existing"]) else None,
+            on_violation=OnViolation(chosen) if chosen else None,
             actor=actor_of(request),
             now=timezone.now(),
         )
         if changed:
-            self.message_user(request, f"{changed} keys have been changed with it.")
+            self.message_user(request, f"{humanize.plural(changed, 'existing token')} changed.")
 
     def delete_model(self, request: HttpRequest, obj: TokenConfig) -> None:
         configs.delete_config(obj, actor=actor_of(request), now=timezone.now())

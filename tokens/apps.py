@@ -7,4 +7,4 @@ class TokensConfig(AppConfig):
     name = "tokens"
 
     def ready(self) -> None:
-        from tokens import services  # noqa: F401 - it follows what happens to users
+        from tokens import services  # noqa: F401 - registers signal receivers and erasure rules

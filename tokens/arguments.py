@@ -1,4 +1,4 @@
-"""Arguments that the commands about tokens share: users, lifetimes, filters of keys."""
+"""Arguments that the token commands share: users, lifetimes, and filters for keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from kernel.commands import UsageError
-from kernel.durations import DurationError, parse_positive_duration, to_timedelta
+from kernel.durations import DurationError, to_timedelta
+from tokens.lifetimes import parse_lifetime
 from tokens.models import APIKey, APIKeyQuerySet
 from users.models import User
 from users.scopes import KNOWN, canonical
@@ -17,7 +18,7 @@ from users.selectors import user_by_name
 
 
 def find_user(name: str) -> User:
-    """Returns the user of that name or e-mail address. Raises: CommandError."""
+    """Returns the user with that name or e-mail address. Raises: CommandError."""
     user = user_by_name(name)
     if user is None:
         raise CommandError(f"There is no user {name!r}.")
@@ -25,40 +26,46 @@ def find_user(name: str) -> User:
 
 
 def lifetime_ns(flag: str, text: str) -> int:
-    """Reads a duration above 0. Raises: UsageError that names the flag."""
+    """Parses a lifetime or an age. Raises: UsageError that names the flag."""
     try:
-        return parse_positive_duration(text)
+        return parse_lifetime(text)
     except DurationError as error:
         raise UsageError(f"{flag} {text!r} {error}.") from None
 
 
 def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
-    """Returns the scopes by Coder's names. Raises: UsageError that names the flag."""
+    """Returns the scopes by their canonical names. Raises: UsageError that names the flag."""
     for name in names:
         if canonical(name) not in KNOWN:
-            raise UsageError(f"{flag} {name!r}: there are {', '.join(sorted(KNOWN))}.")
+            raise UsageError(f"{flag} {name!r} is not a scope. Scopes: {', '.join(sorted(KNOWN))}.")
     return [canonical(name) for name in names]
 
 
 def add_key_filters(parser: CommandParser) -> None:
-    parser.add_argument("--user", default="", help="only this user's, by name or e-mail address")
-    parser.add_argument("--id", action="append", default=[], help="only this key; may be repeated")
-    parser.add_argument("--name", default="", help="only tokens whose name holds this text")
-    parser.add_argument("--kind", choices=["token", "session"], help="only tokens, or session keys")
     parser.add_argument(
-        "--unused-for", default="", metavar="DURATION", help="not used for so long, such as 90d"
+        "--user", default="", help="only keys of this user (name or e-mail address)"
     )
     parser.add_argument(
-        "--lifetime-over", default="", metavar="DURATION", help="only those that may live longer"
+        "--id", action="append", default=[], help="only the key with this id; may be repeated"
     )
-    parser.add_argument("--scope", default="", help="only those with this scope")
+    parser.add_argument("--name", default="", help="only tokens whose name contains this text")
+    parser.add_argument(
+        "--kind", choices=["token", "session"], help="only tokens, or only sessions"
+    )
+    parser.add_argument(
+        "--unused-for", default="", metavar="DURATION", help="only keys not used for, say, 90d"
+    )
+    parser.add_argument(
+        "--lifetime-over", default="", metavar="DURATION", help="only keys with a longer lifetime"
+    )
+    parser.add_argument("--scope", default="", help="only keys with this scope")
 
 
 FILTERS = ("user", "id", "name", "kind", "unused_for", "lifetime_over", "scope")
 
 
 def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
-    """Returns the live keys that the filters of a command choose."""
+    """Returns the live keys that match a command's filters."""
     keys = APIKey.objects.live(now).select_related("user").order_by("user__username", "id")
     if options["user"]:
         keys = keys.filter(user=find_user(options["user"]))
@@ -69,10 +76,12 @@ def live_keys(options: dict[str, Any], *, now: datetime) -> APIKeyQuerySet:
     if options["kind"]:
         kinds = {"token": APIKey.LoginType.TOKEN, "session": APIKey.LoginType.PASSWORD}
         keys = keys.filter(login_type=kinds[options["kind"]])
-    return _by_figures(keys, options, now)
+    return _by_use_and_rights(keys, options, now)
 
 
-def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) -> APIKeyQuerySet:
+def _by_use_and_rights(
+    keys: APIKeyQuerySet, options: dict[str, Any], now: datetime
+) -> APIKeyQuerySet:
     if options["unused_for"]:
         since = now - to_timedelta(lifetime_ns("--unused-for", options["unused_for"]))
         keys = keys.filter(created_at__lt=since).exclude(last_used__gte=since)
@@ -84,7 +93,7 @@ def _by_figures(keys: APIKeyQuerySet, options: dict[str, Any], now: datetime) ->
 
 
 def key_line(key: APIKey) -> str:
-    """Writes a key on one line, with tabs between its columns."""
+    """Formats a key as one line of tab-separated columns."""
     used = f"{key.last_used:%Y-%m-%d %H:%M}" if key.last_used else "never"
     columns = (
         key.id,

@@ -1,24 +1,27 @@
-"""Hands to DRF what the session-token middleware found, and describes it to the schema.
+"""Hands the middleware's identity to DRF, describes it to the schema, and rejects other sites.
 
-A write that the cookie alone authenticates is refused when another site sent it. Browsers tell who
-sent a request: by Fetch Metadata (`Sec-Fetch-Site`) over https and on loopback, else by `Origin`.
-What tells neither is no browser, and has no cookie that somebody else could use. The rule is the
-one of Go's `net/http.CrossOriginProtection`. It needs no token and no cookie of its own: on a host
-name that is shared with Coder, a cookie named `csrf_token` is Coder's.
+Two kinds of writes must not come from another site: those that only the cookie authenticates, and
+signing in, which needs no cookie. A browser names the site in `Sec-Fetch-Site` (over https and on
+loopback) or in `Origin`. A request with neither header does not come from a browser, so it carries
+no cookie of a victim. This is the rule of Go's `net/http.CrossOriginProtection`. It needs no CSRF
+cookie: on a host name that is shared with Coder, the cookie `csrf_token` is Coder's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from kernel.http import API_PREFIX
 from kernel.http.errors import APIError
+from kernel.http.handlers import error_response
 from kernel.http.hosts import with_port
 from kernel.http.identity import IdentifiedRequest, Identity, TokenSource
 from kernel.http.wire import Schema
@@ -27,30 +30,32 @@ from tokens.extraction import COOKIE, HEADER, bearer
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
 
-
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# `none` is a person: an address typed, a bookmark. A site beside us is not let in: applications in
-# workspaces live there.
+# `none` is a typed address or a bookmark. `same-site` is rejected: workspace applications run on
+# sibling hosts.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
+SIGN_IN_PATHS = frozenset({f"{API_PREFIX}/users/login", f"{API_PREFIX}/users/first"})
+USE_HEADER = "Send the session token in the header Coder-Session-Token instead."
+USE_LOGIN_PAGE = "Sign in on the page /login of this service, or from a program."
 
 
 class SessionTokenAuthentication(BaseAuthentication):
-    """The identity that the middleware attached. A write by cookie must come from our own site."""
+    """Hands on the identity that the middleware attached."""
 
     def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
         identified = cast("IdentifiedRequest", request._request)
         if identified.identity is None:
             return None
-        if _came_by_cookie_alone(identified):
-            refuse_cross_site(identified.META)
+        if _is_in_cookie_only(identified):
+            require_same_origin(identified.META, advice=USE_HEADER)
         return identified.identity, identified.identity
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="coder"'
 
 
-def _came_by_cookie_alone(request: IdentifiedRequest) -> bool:
-    """Tells whether nothing but the cookie has the token. No other site can send it elsewhere."""
+def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
+    """Returns whether only the cookie has the token. Another site can send it in no other place."""
     if request.presented is None or request.presented.source is not TokenSource.COOKIE:
         return False
     also_sent = (request.headers.get(HEADER), request.GET.get(COOKIE))
@@ -58,66 +63,77 @@ def _came_by_cookie_alone(request: IdentifiedRequest) -> bool:
     return not has_bearer and request.presented.token not in also_sent
 
 
-def refuse_cross_site(environ: Mapping[str, Any]) -> None:
+class SignInOriginMiddleware:
+    """Rejects sign-ins from other sites before anything of the request is read or counted."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path in SIGN_IN_PATHS:
+            try:
+                require_same_origin(request.META, advice=USE_LOGIN_PAGE)
+            except APIError as error:
+                return error_response(error)
+        return self.get_response(request)
+
+
+def require_same_origin(environ: Mapping[str, Any], *, advice: str) -> None:
     """Raises: APIError 400 for a write that another site sent."""
     if environ["REQUEST_METHOD"] in SAFE_METHODS:
         return
     site, origin = environ.get("HTTP_SEC_FETCH_SITE", ""), environ.get("HTTP_ORIGIN", "")
     host = environ.get("HTTP_HOST", "")
     if is_cross_site(site, origin, host=host, own_origins=settings.CSRF_TRUSTED_ORIGINS):
-        named = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
-        raise APIError(
-            400,
-            "Another site sent this request.",
-            detail=f"{named}. Send the session token in the header Coder-Session-Token instead.",
-        )
+        cause = f"Sec-Fetch-Site is {site[:64]!r}" if site else f"Origin is {origin[:256]!r}"
+        raise APIError(400, "Another site sent this request.", detail=f"{cause}. {advice}")
 
 
 def is_cross_site(site: str, origin: str, *, host: str, own_origins: Collection[str]) -> bool:
-    """Tells whether another site sent a request with these headers; `own_origins` are ours too."""
+    """Returns whether another site sent these headers. Source: Go's CrossOriginProtection."""
     if site:
         return site not in TRUSTED_SITES
     if not origin or origin in own_origins:
         return False
     try:
-        found = urlsplit(origin)
+        parts = urlsplit(origin)
     except ValueError:
         return True
-    return not found.netloc or found.netloc.lower() != with_port(host, found.scheme)
+    return not parts.netloc or parts.netloc.lower() != with_port(host, parts.scheme)
 
 
 # --- For the schema ---------------------------------------------------------------------------
 
-_CARRIED = "A session token, `<id>-<secret>`"
+_FORMAT = "A session token, `<id>-<secret>`"
 
 SCHEMES: dict[str, Schema] = {
     "session-token-header": {
         "type": "apiKey",
         "in": "header",
         "name": "Coder-Session-Token",
-        "description": f"{_CARRIED}, in a header of its own.",
+        "description": f"{_FORMAT}, in a header of its own.",
     },
     "session-token-cookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": "coder_session_token",
-        "description": f"{_CARRIED}, in the cookie that signing in sets. Writes that another "
+        "description": f"{_FORMAT}, in the cookie that signing in sets. Writes that another "
         "site has a browser send are refused.",
     },
     "session-token-query": {
         "type": "apiKey",
         "in": "query",
         "name": "coder_session_token",
-        "description": f"{_CARRIED}, in the address. Addresses are logged: use it only where "
+        "description": f"{_FORMAT}, in the address. Addresses are logged: use it only where "
         "neither a header nor a cookie can be sent.",
     },
     "session-token-bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": f"{_CARRIED}, as OAuth 2.0 carries it in the `Authorization` header.",
+        "description": f"{_FORMAT}, as OAuth 2.0 carries it in the `Authorization` header.",
     },
 }
-# Any one of them is enough.
+# One of these is enough.
 SECURITY: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
 
 

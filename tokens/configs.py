@@ -1,4 +1,4 @@
-"""Changing the rules of the policy, and finding the keys that a change breaks."""
+"""Changing token policies, and finding the live tokens that violate them."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from django.db.models import Q
 from audit.services import Actor, Target, record
 from kernel.db.connections import transaction_lock
 from kernel.http.errors import APIError
+from kernel.humanize import plural
 from tokens import policy
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import LIMITS, Policy, readable, resolve
 from tokens.services import expire_keys, shorten_keys
 from users.scopes import within
 
+REASON = "the token policy changed"
 
-class Existing(StrEnum):
-    """The choices for keys that break a new rule."""
+
+class OnViolation(StrEnum):
+    """What to do with live tokens that violate a new policy."""
 
     LEAVE = "leave"
     SHORTEN = "shorten"
     EXPIRE = "expire"
 
 
-REASON = "the token policy changed"
-
-
 def save_config(
-    config: TokenConfig, *, existing: Existing | None, actor: Actor, now: datetime
+    config: TokenConfig, *, on_violation: OnViolation | None, actor: Actor, now: datetime
 ) -> int:
-    """Saves a validated rule. Returns how many keys were shortened or expired with it.
+    """Saves a validated policy. Returns how many tokens were shortened or expired with it.
 
-    Raises: APIError 409 if nothing was chosen for keys that break it, and there are some.
+    Raises: APIError 409 if live tokens violate it and `on_violation` is None.
     """
     with transaction.atomic(), transaction_lock(policy.LOCK):
-        broken = [] if existing is Existing.LEAVE else broken_by(config, now=now)
-        if broken and existing is None:
-            detail = f"{len(broken)} live tokens break it. Choose what to do with them."
-            raise APIError(409, "The rule is not saved.", detail=detail)
+        violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
+        if violations and on_violation is None:
+            tokens = plural(len(violations), "live token")
+            detail = f"It is violated by {tokens}. Choose what to do with existing tokens."
+            raise APIError(409, "The token policy was not saved.", detail=detail)
         before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
         config.save()
         record(
@@ -59,35 +60,36 @@ def save_config(
             before=_facts(before) if before else None,
             after=_facts(config),
         )
-        return settle(broken, existing, actor=actor, now=now)
+        return _enforce(violations, on_violation, actor=actor, now=now)
 
 
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
-    """Deletes a rule; keys stay as they are."""
+    """Deletes a policy and leaves the tokens as they are."""
     with transaction.atomic():
         target, before = _target(config), _facts(config)
         config.delete()
         record("token_config.delete", actor=actor, target=target, now=now, before=before)
 
 
-def settle(
-    broken: Iterable[Broken], existing: Existing | None, *, actor: Actor, now: datetime
+def _enforce(
+    violations: Iterable[Violation], action: OnViolation | None, *, actor: Actor, now: datetime
 ) -> int:
-    """Does to the broken keys what was chosen. Returns how many were changed.
+    """Expires or shortens the tokens. Returns how many changed.
 
-    Shortening helps against a lifetime only; keys that break another limit stay as they are.
+    Shortening helps only against a lifetime. Tokens that violate another limit stay as they are.
     """
-    if existing is Existing.EXPIRE:
-        keys = [one.key for one in broken]
+    if action is OnViolation.EXPIRE:
+        keys = [violation.key for violation in violations]
         return expire_keys(keys, actor=actor, now=now, reason=REASON)
-    if existing is not Existing.SHORTEN:
+    if action is not OnViolation.SHORTEN:
         return 0
-    by_limit = sorted((one for one in broken if one.is_too_long), key=lambda one: one.limit_ns)
+    too_long = (violation for violation in violations if violation.is_too_long)
+    by_limit = sorted(too_long, key=lambda violation: violation.limit_ns)
     return sum(
         shorten_keys(
             [one.key for one in group], lifetime_ns=limit, actor=actor, now=now, reason=REASON
         )
-        for limit, group in groupby(by_limit, key=lambda one: one.limit_ns)
+        for limit, group in groupby(by_limit, key=lambda violation: violation.limit_ns)
     )
 
 
@@ -100,8 +102,8 @@ def _facts(config: TokenConfig) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A live token that would be over a limit, and the reasons. Units: `limit_ns` nanoseconds."""
+class Violation:
+    """A live token over a limit, with the reasons. Units: `limit_ns`, its maximum lifetime, ns."""
 
     key: APIKey
     reasons: tuple[str, ...]
@@ -112,32 +114,34 @@ class Broken:
         return self.key.lifetime_ns > self.limit_ns
 
 
-def broken_by(candidate: TokenConfig, *, now: datetime, deleted: bool = False) -> list[Broken]:
-    """Returns the live tokens that break the policy once the candidate is saved, or `deleted`.
+def violations_of(
+    candidate: TokenConfig, *, now: datetime, deleted: bool = False
+) -> list[Violation]:
+    """Returns the live tokens that will violate a limit once the candidate is saved, or `deleted`.
 
-    By owner, the last used first; with two queries, however many keys there are.
+    Sorted by owner, the last used first. Takes two queries for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    # The rule may be about to change hands, so that those it leaves are affected, too.
-    before = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
-    chosen = reduce(or_, (_subject(config) for config in (candidate, *before)))
-    return _broken(chosen, [*others, *([] if deleted else [candidate])], now=now)
+    # The stored version may apply to other users, whose limits change too.
+    stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
+    chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
+    return _violations(chosen, [*others, *([] if deleted else [candidate])], now=now)
 
 
-def broken_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Broken]:
-    """Returns by id the keys that break the policy as it is, with two queries."""
+def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
+    """Returns, by key id, which of the keys violate the current policy, with two queries."""
     owners, configs = {key.user_id for key in keys}, TokenConfig.objects.select_related("user")
-    return {one.key.pk: one for one in _broken(Q(user_id__in=owners), configs, now=now)}
+    return {one.key.pk: one for one in _violations(Q(user_id__in=owners), configs, now=now)}
 
 
-def _broken(chosen: Q, configs: Iterable[TokenConfig], *, now: datetime) -> list[Broken]:
+def _violations(chosen: Q, configs: Iterable[TokenConfig], *, now: datetime) -> list[Violation]:
     of_user: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
     for config in configs:
         of_user[config.user_id].append(config)
     keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
-    found: list[Broken] = []
-    for user, held in groupby(sorted(keys, key=_by_owner_then_use), key=lambda key: key.user):
-        found += _of_user(held, resolve([*of_user[user.id], *of_user[None]], user))
+    found: list[Violation] = []
+    for user, theirs in groupby(sorted(keys, key=_by_owner_then_use), key=lambda key: key.user):
+        found += _of_user(theirs, resolve([*of_user[user.id], *of_user[None]], user))
     return found
 
 
@@ -151,21 +155,21 @@ def _by_owner_then_use(key: APIKey) -> tuple[str, float, str]:
     return key.user.username, -(key.last_used or key.created_at).timestamp(), key.id
 
 
-def _of_user(keys: Iterable[APIKey], limits: Policy) -> Iterator[Broken]:
-    for rank, key in enumerate(keys):
+def _of_user(keys: Iterable[APIKey], limits: Policy) -> Iterator[Violation]:
+    for rank, key in enumerate(keys, start=1):
         reasons = tuple(_reasons(key, rank, limits))
         if reasons:
-            yield Broken(key, reasons, limits.max_token_lifetime)
+            yield Violation(key, reasons, limits.max_token_lifetime)
 
 
 def _reasons(key: APIKey, rank: int, limits: Policy) -> Iterator[str]:
     if key.lifetime_ns > limits.max_token_lifetime:
-        lives = readable(policy.MAX_LIFETIME, key.lifetime_ns)
-        most = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
-        yield f"lives {lives}, at most {most} are allowed"
+        lifetime = readable(policy.MAX_LIFETIME, key.lifetime_ns)
+        limit = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
+        yield f"its lifetime is {lifetime}, the maximum is {limit}"
     allowed = limits[policy.SCOPES].value
     if allowed is not None and (over := set(key.scopes) - within(key.scopes, allowed)):
-        yield f"has the scope {', '.join(sorted(over))}"
-    most_live = limits[policy.MAX_LIVE].value
-    if most_live is not None and rank >= most_live:
-        yield f"is number {rank + 1} by last use, at most {most_live} may live"
+        yield f"the scope {', '.join(sorted(over))} is not allowed"
+    max_live = limits[policy.MAX_LIVE].value
+    if max_live is not None and rank > max_live:
+        yield f"it is number {rank} by last use, the maximum is {max_live} live tokens"

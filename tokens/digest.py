@@ -1,6 +1,6 @@
-"""Mail about tokens that end soon, to their owners and to the owners of the deployment.
+"""Mails users and the deployment's owners about tokens that expire soon.
 
-It goes out 30, 7 and 1 days before, at most once a day to a person, on however many replicas.
+Mails go out 30, 7 and 1 days before, at most one a day for each recipient over all replicas.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A token that ends soon, and the number of days ahead for which the mail is due."""
+    """A token that expires soon. `days` is the mark of DAYS that it has passed."""
 
     key: APIKey
     days: int
 
 
 def is_on() -> bool:
-    """Tells if there are a mail server and a sender."""
+    """Returns whether a mail server and a sender are configured."""
     return bool(settings.MAILERS) and bool(settings.DEFAULT_FROM_EMAIL)
 
 
 def send_digests(now: datetime) -> int:
-    """Sends the mails. Returns how many. One that fails is logged, and the next run tries again."""
+    """Sends the mails that are due. Returns how many. The next run retries those that fail."""
     sent = 0
     for recipient, lines in _by_recipient(_due(now)).items():
         try:
             sent += _send_once(recipient, lines, now)
-        # A user or a key may be deleted meanwhile.
+        # IntegrityError: a user or a key was deleted meanwhile.
         except (OSError, IntegrityError) as error:
-            log.warning("a digest could not be sent: %s", type(error).__name__)
+            log.warning("an expiry digest could not be sent: %s", type(error).__name__)
     return sent
 
 
 def _due(now: datetime) -> list[Line]:
-    """Returns the tokens for which a mail is due, but none made to live no longer than that."""
+    """Returns the tokens that have passed a mark, without those whose lifetime is below it."""
     keys = (
         APIKey.objects.tokens()
         .live(now)
@@ -70,7 +70,7 @@ def _due(now: datetime) -> list[Line]:
 
 
 def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
-    """Gives everybody their own tokens, and owners of the deployment everyone's."""
+    """Groups tokens by owner. The deployment's owners get all tokens."""
     found: dict[User, list[Line]] = defaultdict(list)
     admins = list(active_owners())
     for line in lines:
@@ -80,17 +80,17 @@ def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
 
 
 def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
-    """Sends a mail; returns 0 if there is nothing new or the person had one today, else 1.
+    """Sends a mail. Returns 0 if nothing is new or the recipient has had a mail today, else 1.
 
-    The notices are committed with the mail: if it fails, they are undone.
+    If sending fails, the notices are rolled back.
     """
     today = now.astimezone(UTC).date()
     with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):
-        told = ExpiryNotice.objects.filter(recipient=recipient)
-        if told.filter(sent_on=today).exists():
+        notices = ExpiryNotice.objects.filter(recipient=recipient)
+        if notices.filter(sent_on=today).exists():
             return 0
-        known = set(told.values_list("key_id", "expires_at", "days"))
-        news = [one for one in lines if (one.key.pk, one.key.expires_at, one.days) not in known]
+        noticed = set(notices.values_list("key_id", "expires_at", "days"))
+        news = [one for one in lines if (one.key.pk, one.key.expires_at, one.days) not in noticed]
         if not news:
             return 0
         ExpiryNotice.objects.bulk_create(
@@ -115,9 +115,9 @@ def _message(recipient: User, lines: list[Line]) -> EmailMessage:
         for line in lines
     )
     return EmailMessage(
-        subject=f"{count} about to end",
-        body=f"{count} about to end on {settings.ACCESS_URL}:\n\n{listed}\n\n"
-        "What still uses one needs a new token before then.\n",
+        subject=f"{count} about to expire",
+        body=f"{count} about to expire on {settings.ACCESS_URL}:\n\n{listed}\n\n"
+        "Programs that use one need a new token before then.\n",
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[recipient.email],
     )

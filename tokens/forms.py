@@ -6,22 +6,19 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from kernel.durations import DurationError, format_duration, parse_positive_duration
+from kernel.durations import DurationError, format_duration
 from kernel.humanize import plural
-from tokens.configs import Broken, Existing, broken_by
+from tokens.configs import OnViolation, Violation, violations_of
+from tokens.lifetimes import DAY_NS, parse_lifetime
 from tokens.models import TokenConfig
 from users.scopes import KNOWN
 
-DAY_NS = 86_400 * 10**9
-
 
 class DurationField(forms.CharField):
-    """Nanoseconds, written such as 720h or 30d."""
+    """A lifetime in nanoseconds, written as 720h or 30d."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault(
-            "help_text", "Such as 720h, 30d or 1h30m; empty leaves it to other rules."
-        )
+        kwargs.setdefault("help_text", "For example 720h, 30d or 1h30m. Leave empty to inherit.")
         super().__init__(required=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
@@ -35,38 +32,38 @@ class DurationField(forms.CharField):
         if not text:
             return None
         try:
-            return parse_positive_duration(text)
+            return parse_lifetime(text)
         except DurationError as error:
             raise ValidationError(f"{text!r} {error}.") from None
 
 
 class TokenConfigForm(forms.ModelForm[TokenConfig]):
-    """A rule. One that breaks keys is refused with their list until the user chooses what to do."""
+    """A token policy. If live tokens violate it, the form lists them and asks what to do."""
 
-    max_token_lifetime = DurationField(label="Longest lifetime")
+    max_token_lifetime = DurationField(label="Maximum lifetime")
     default_token_lifetime = DurationField(label="Default lifetime")
     allowed_scopes = forms.TypedMultipleChoiceField(
         required=False,
         empty_value=None,
         choices=[(name, name) for name in sorted(KNOWN)],
         widget=forms.CheckboxSelectMultiple,
-        help_text="The scopes that a token may have; none chosen leaves it to other rules.",
+        help_text="The scopes that a token may have. Select none to inherit.",
     )
     tokens_may_mint = forms.TypedChoiceField(
         required=False,
-        label="A token may make another",
-        choices=[("", "left to other rules"), (True, "yes"), (False, "no")],
+        label="Tokens may create tokens",
+        choices=[("", "inherit"), (True, "yes"), (False, "no")],
         coerce=lambda text: text == "True",
         empty_value=None,
     )
     existing = forms.ChoiceField(
         required=False,
-        label="Keys that break it",
+        label="Existing tokens",
         choices=[
-            ("", "say which they are"),
-            (Existing.LEAVE, "leave them as they are"),
-            (Existing.SHORTEN, "shorten those that live too long"),
-            (Existing.EXPIRE, "expire them now"),
+            ("", "list first"),
+            (OnViolation.LEAVE, "leave unchanged"),
+            (OnViolation.SHORTEN, "shorten those with a longer lifetime"),
+            (OnViolation.EXPIRE, "revoke now"),
         ],
     )
 
@@ -81,29 +78,27 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
             "allowed_scopes",
             "tokens_may_mint",
         ]
-        labels = {"max_live_tokens": "Live tokens at once"}
+        labels = {"max_live_tokens": "Maximum live tokens"}
 
-    broken: list[Broken]
+    violations: list[Violation]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.broken = []
+        self.violations = []
 
     def _post_clean(self) -> None:
-        """Looks for the keys that the validated rule would break."""
+        """Lists the live tokens that violate the validated policy."""
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, without a stub
         if self.errors or self.cleaned_data.get("existing"):
             return
-        self.broken = broken_by(self.instance, now=timezone.now())
-        if self.broken:
-            self.add_error(
-                "existing",
-                f"The rule is broken by {plural(len(self.broken), 'live token')}, listed below: "
-                "choose what to do.",
-            )
+        self.violations = violations_of(self.instance, now=timezone.now())
+        if self.violations:
+            tokens = plural(len(self.violations), "live token")
+            message = f"The policy is violated by {tokens}, listed below. Choose what to do."
+            self.add_error("existing", message)
 
 
 class ExpireForm(forms.Form):
-    """The reason for ending many keys at once, which the audit trail keeps."""
+    """The reason for revoking many keys at once, for the audit trail."""
 
     reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))

@@ -9,10 +9,10 @@ from tokens.models import APIKey
 from tokens.verification import MEMORY
 
 metrics.sampled_counter(
-    "coderapi_key_memory_hits", "Tokens that were known without a query.", lambda: MEMORY.hits
+    "coderapi_key_memory_hits", "Session tokens answered from the cache.", lambda: MEMORY.hits
 )
 metrics.sampled_counter(
-    "coderapi_key_memory_misses", "Tokens that had to be looked up.", lambda: MEMORY.misses
+    "coderapi_key_memory_misses", "Session tokens not in the cache.", lambda: MEMORY.misses
 )
 
 
@@ -20,4 +20,4 @@ def _live(now: datetime) -> metrics.Values:
     return {(): APIKey.objects.filter(expires_at__gte=now).count()}
 
 
-metrics.database_gauge("coderapi_session_tokens", "Session tokens that have not expired.", _live)
+metrics.database_gauge("coderapi_session_tokens", "Live session tokens.", _live)

@@ -1,4 +1,4 @@
-"""Finds the session token of a request and attaches its identity. Decides nothing else."""
+"""Finds the session token of a request and attaches its identity. Checks no permissions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ UNKNOWN_TOKENS = Limiter(
     "unknown tokens",
     per_caller=1,
     timeout=1.0,
-    own_full="Too many session tokens from this address are refused, so they are looked up one at "
-    "a time.",
+    own_full="Too many session tokens from this address are invalid. Try again soon.",
 )
 # RFC 8594: shows in a client's log that its key expires soon.
 SUNSET = "Sunset"
@@ -42,7 +41,7 @@ SUNSET_AHEAD = timedelta(days=7)
 
 
 class SessionTokenMiddleware:
-    """Attaches `identity`, or the `refusal` with which a view that needs one answers."""
+    """Attaches the `identity`, or the `refusal` for views that need an identity."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -61,7 +60,7 @@ class SessionTokenMiddleware:
 
 
 def attach(request: IdentifiedRequest) -> None:
-    """Attaches what the request's session token says about the caller."""
+    """Attaches the identity of the request's session token, or the refusal."""
     request.presented = presented_token(request.META)
     try:
         request.identity = identify(request.presented, request.client_address)
@@ -72,9 +71,9 @@ def attach(request: IdentifiedRequest) -> None:
 
 
 def identify(presented: Presented | None, address: str) -> Identity:
-    """Returns whose token it is. A refused token counts for its address if the database was asked.
+    """Returns the identity of a token. Counts a refused token that needed a query.
 
-    Raises: APIError 401; LimitReachedError if the address must wait too long for its turn.
+    Raises: APIError 401; LimitReachedError if the address waits too long for its turn.
     """
     if presented is None:
         raise refusals.missing()
@@ -99,9 +98,9 @@ def _minute() -> int:
 
 
 def _turn(bucket: str) -> AbstractContextManager[object]:
-    """Makes an address with many refused tokens have its unknown ones looked up one at a time.
+    """Lets an address with many refused tokens look up one unknown token at a time.
 
-    Good tokens are remembered or wait for their turn, so that no one can lock out an office.
+    Valid tokens are cached or wait for their turn, so one client cannot lock out an office.
     """
     if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
         return nullcontext()
@@ -110,7 +109,7 @@ def _turn(bucket: str) -> AbstractContextManager[object]:
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths that need no token. On these no token is looked for."""
+    """Returns the paths of public routes, on which tokens are ignored."""
     return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
 
 

@@ -1,19 +1,22 @@
-"""Making the keys that a request asks for, within the policy. A refusal says which rule won."""
+"""Creates the keys that requests ask for, within the token policy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from audit.services import Actor
 from kernel.db.connections import commit_with_retry, transaction_lock
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
+from tokens.lifetimes import MIN_LIFETIME_NS, too_short
 from tokens.models import APIKey
 from tokens.policy import Limit, Policy
-from tokens.services import NewKey, checked_name, create_api_key, unused_name
+from tokens.services import NewKey, create_api_key, unused_name, validated_name
+from tokens.token_format import TokenParts
 from users import allow_lists, scopes
 from users.allow_lists import EVERYTHING, AllowList
 from users.models import User
@@ -22,10 +25,10 @@ from users.services import lock
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A token as asked for. Units: `lifetime_ns` nanoseconds, 0 for the default.
+class WantedToken:
+    """A token as a request describes it. Units: `lifetime_ns` nanoseconds, 0 for the default.
 
-    `scopes_member` is the member of the request that held the scopes.
+    `scopes_member` is the member of the request that had the scopes.
     """
 
     lifetime_ns: int = 0
@@ -36,49 +39,51 @@ class Wanted:
 
 
 def create_token(
-    user: User, wanted: Wanted, *, caller: KeyIdentity, actor: Actor, now: datetime
+    user: User, wanted: WantedToken, *, caller: KeyIdentity, actor: Actor, now: datetime
 ) -> NewKey:
-    """Makes a token of the user.
+    """Creates a token of the user.
 
-    Raises: APIError 400 for what is malformed or over a limit, 403 for what the caller or the
-    policy forbids, 409 for a used name.
+    Raises: APIError 400 for malformed values and exceeded limits, 403 for what the caller or the
+    policy does not allow, 409 for a used name.
     """
-    return _create(user, wanted, caller=caller, actor=actor, now=now, is_named=True)
+    name = validated_name(wanted.token_name) if wanted.token_name else token_format.random_name()
+    return _mint(user, wanted, name, caller=caller, actor=actor, now=now)
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """Makes a key without a name and with the default lifetime, within the same limits.
+    """Creates a key without a name and with the default lifetime, within the same limits.
 
     Raises: APIError as `create_token` does.
     """
-    return _create(user, Wanted(), caller=caller, actor=actor, now=now, is_named=False)
+    return _mint(user, WantedToken(), "", caller=caller, actor=actor, now=now)
 
 
-def _create(
+def _mint(
     user: User,
-    wanted: Wanted,
+    wanted: WantedToken,
+    name: str,
     *,
     caller: KeyIdentity,
     actor: Actor,
     now: datetime,
-    is_named: bool,
 ) -> NewKey:
-    """Makes the key if there is room, once: one whose commit had no answer is looked for."""
+    """Creates the key exactly once, also if the answer to the commit is lost."""
     parts = token_format.generate()
 
-    def make() -> NewKey:
+    def mint() -> NewKey:
         with transaction_lock(policy.LOCK, shared=True):
             limits = _limits(user, caller)
-            name = _name(wanted.token_name) if is_named else ""
             lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-            scopes = _scopes(wanted, limits, caller)
+            chosen = _scopes(wanted, limits, caller)
             allow_list = _allow_list(wanted.allow_list, caller)
+            # The row lock serializes this user's requests: two cannot both take the last place.
+            lock(user)
             _require_room(limits, user, now)
             return create_api_key(
                 user,
                 lifetime_ns=lifetime_ns,
                 token_name=name,
-                scopes=scopes,
+                scopes=chosen,
                 allow_list=allow_list,
                 minted=True,
                 parts=parts,
@@ -86,23 +91,26 @@ def _create(
                 now=now,
             )
 
-    def made() -> NewKey | None:
-        # The lost transaction holds the user's row until it ends.
-        list(User.objects.select_for_update().filter(pk=user.pk))
-        key = APIKey.objects.filter(pk=parts.key_id).first()
-        return NewKey(key, parts.token) if key else None
+    with unused_name(name):
+        return commit_with_retry(mint, earlier=partial(_committed, user, parts))
 
-    with unused_name(wanted.token_name):
-        return commit_with_retry(make, earlier=made)
+
+def _committed(user: User, parts: TokenParts) -> NewKey | None:
+    """Returns the key if an earlier attempt committed it."""
+    # A lost transaction holds the user's row until it ends, so this waits for its outcome.
+    list(User.objects.select_for_update().filter(pk=user.pk))
+    key = APIKey.objects.filter(pk=parts.key_id).first()
+    return NewKey(key, parts.token) if key else None
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:
-    """Returns the limits on the user's keys. Raises: APIError 403, 404 where none may be made."""
+    """Returns the user's limits. Raises: APIError 403, 404 if the caller may not create keys."""
     require(caller, "api_key:create", on=user)
     limits = policy.policy_of(user)
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
-        raise forbidden(f"A token may not make keys: {limit.explanation()}. Sign in instead.")
+        detail = f"A token cannot create keys ({limit.explanation()}). Sign in instead."
+        raise forbidden(detail)
     return limits
 
 
@@ -110,31 +118,33 @@ def _lifetime(wanted_ns: int, limits: Policy) -> int:
     limit = limits[policy.MAX_LIFETIME]
     if wanted_ns < 0:
         raise invalid(Validation("lifetime", "The lifetime must not be below 0."))
+    if 0 < wanted_ns < MIN_LIFETIME_NS:
+        raise invalid(Validation("lifetime", too_short(wanted_ns)))
     if wanted_ns > limit.value:
         detail = f"lifetime must be less than {format_duration(limit.value)}"
-        raise _over("The lifetime is over the limit.", "lifetime", detail, limit)
+        raise _over_limit("The lifetime is too long.", "lifetime", detail, limit)
     return wanted_ns or limits.default_token_lifetime
 
 
-def _over(message: str, member: str, detail: str, limit: Limit) -> APIError:
+def _over_limit(message: str, member: str, detail: str, limit: Limit) -> APIError:
     explained = f"{detail} ({limit.explanation()})"
     return APIError(400, message, detail=explained, validations=[Validation(member, detail)])
 
 
-def _scopes(wanted: Wanted, limits: Policy, caller: KeyIdentity) -> list[str]:
-    """Returns the wanted scopes: known, allowed by the policy, none that the caller's key lacks."""
+def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[str]:
+    """Returns the wanted scopes if they are known, within the policy and within the caller's."""
     chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
     member, limit = wanted.scopes_member, limits[policy.SCOPES]
     unknown = [name for name in chosen if name not in scopes.KNOWN]
     if unknown:
         known = ", ".join(sorted(scopes.KNOWN))
-        detail = f"{unknown[0][:64]!r} is not a scope; there are {known}."
+        detail = f"{unknown[0][:64]!r} is not a scope. Scopes: {known}."
         raise invalid(Validation(member, detail))
     if limit.value is not None and (over := set(chosen) - scopes.within(chosen, limit.value)):
         detail = f"{', '.join(sorted(over))} is not allowed"
-        raise _over("A scope is not allowed.", member, detail, limit)
+        raise _over_limit("A scope is not allowed.", member, detail, limit)
     if scopes.within(chosen, caller.scopes) != frozenset(chosen):
-        raise forbidden("A key cannot make another whose scopes are wider than its own.")
+        raise forbidden("A key cannot create a key with wider scopes than its own.")
     return chosen
 
 
@@ -145,25 +155,20 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
         raise invalid(Validation("allow_list", str(error))) from None
     chosen = tuple(parsed) or EVERYTHING
     if not allow_lists.is_within(chosen, caller.allow_list):
-        raise forbidden("A key cannot make another whose allow list is wider than its own.")
+        raise forbidden("A key cannot create a key with a wider allow list than its own.")
     return chosen
 
 
-def _name(wanted: str) -> str:
-    return checked_name(wanted) if wanted else token_format.random_name()
-
-
 def _require_room(limits: Policy, user: User, now: datetime) -> None:
-    """Counts the user's keys, and holds the user's row, so that no two see the last room."""
+    """Raises: APIError 400 if the user has as many live tokens as the policy allows."""
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
         return
-    lock(user)
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
         raise APIError(
             400,
-            "There are too many live tokens.",
-            detail=f"{count} live tokens of at most {limit.value} ({limit.explanation()}). "
+            "You have too many live tokens.",
+            detail=f"{count} live tokens, at most {limit.value} ({limit.explanation()}). "
             "Delete or expire one first.",
         )

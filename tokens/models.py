@@ -25,24 +25,24 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return self.filter(expires_at__gte=now)
 
     def tokens(self) -> APIKeyQuerySet:
-        """Chooses the keys that have a name."""
+        """Filters for keys with a name."""
         return self.filter(login_type=APIKey.LoginType.TOKEN)
 
     def minted(self) -> APIKeyQuerySet:
-        """Chooses the keys that the policy is for."""
+        """Filters for keys that the token policy applies to."""
         return self.filter(minted=True)
 
 
 class APIKey(models.Model):
-    """A session token of a user. Only a digest of its secret is stored.
+    """A session token of a user, with the digest of its secret.
 
-    A `minted` key was made by a request with another key, or by a command, and not by signing in.
+    A `minted` key was created with another key or by a command, not by signing in.
     Units: `lifetime_ns` nanoseconds; times UTC. `last_used` is null until the first use.
     Shape: `allow_list` [{type str, id str}].
     """
 
     class LoginType(models.TextChoices):
-        PASSWORD = "password"  # noqa: S105 - how the user signed in, no secret
+        PASSWORD = "password"  # noqa: S105 - a way of signing in, no secret
         TOKEN = "token"  # noqa: S105 - as above
 
     id = models.CharField(primary_key=True, max_length=10, editable=False)
@@ -87,10 +87,9 @@ class APIKey(models.Model):
 
 
 class TokenConfig(models.Model):
-    """Limits on the tokens of a user, of everybody with a role, or of the deployment.
+    """A token policy: limits on the tokens of a user, of a role's users, or of the deployment.
 
-    A limit that is null is left to the next rule.
-    Units: lifetimes in nanoseconds.
+    A limit that is null is inherited. Units: lifetimes in nanoseconds.
     """
 
     user = models.OneToOneField(
@@ -99,42 +98,44 @@ class TokenConfig(models.Model):
         null=True,
         blank=True,
         related_name="token_config",
-        help_text="The user that this is for; leave it empty for a role or the deployment.",
+        help_text="The user that the policy applies to. Leave empty for a role or the deployment.",
     )
     role = models.CharField(
         max_length=32,
         blank=True,
         default="",
         choices=list(DISPLAY_NAMES.items()),
-        help_text="The role that this is for; leave both empty for the whole deployment.",
+        help_text="The role that the policy applies to. Leave both empty for the deployment.",
     )
     max_token_lifetime = models.BigIntegerField(
         null=True,
         blank=True,
-        help_text="The longest lifetime that may be asked for.",
+        help_text="The maximum lifetime of a new token.",
     )
     default_token_lifetime = models.BigIntegerField(
         null=True,
         blank=True,
-        help_text="The lifetime of a token for which none is asked.",
+        help_text="The lifetime of a token if the request names none.",
     )
     max_live_tokens = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How many tokens may live at once; 0 forbids them."
+        null=True, blank=True, help_text="The maximum number of live tokens. 0 allows none."
     )
     allowed_scopes = ArrayField(
         models.CharField(max_length=64, choices=[(name, name) for name in sorted(scopes.KNOWN)]),
         null=True,
         blank=True,
-        help_text="The scopes that a token may have, and what they cover.",
+        help_text="The scopes that a token may have.",
     )
     tokens_may_mint = models.BooleanField(
-        null=True, blank=True, help_text="Whether a request made with a token may make another."
+        null=True, blank=True, help_text="Whether requests with a token may create tokens."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["id"]
+        verbose_name = "token policy"
+        verbose_name_plural = "token policies"
         constraints = [
             models.CheckConstraint(
                 condition=Q(user__isnull=True) | Q(role=""),
@@ -145,7 +146,7 @@ class TokenConfig(models.Model):
                 fields=["role"],
                 condition=Q(user__isnull=True),
                 name="token_config_role_unique",
-                violation_error_message="This role, or the deployment, has a token config already.",
+                violation_error_message="This role or the deployment already has a token policy.",
             ),
             models.CheckConstraint(
                 condition=Q(max_token_lifetime__gt=0) & Q(default_token_lifetime__gt=0),
@@ -159,24 +160,26 @@ class TokenConfig(models.Model):
 
     @property
     def subject(self) -> str:
-        """Names whom this is for: `user alice`, `role auditor` or `deployment`."""
+        """Returns `user alice`, `role auditor` or `deployment`."""
         if self.user_id is not None:
             return f"user {self.user}"
         return f"role {self.role}" if self.role else "deployment"
 
 
 class ExpiryNotice(models.Model):
-    """A note that a person has been told, so many days ahead, that a key ends.
+    """A mail that told a recipient, some days ahead, that a key expires.
 
-    It keeps several replicas from telling twice, and anybody from two mails on one day.
+    It prevents duplicate mails from several replicas, and two mails to one recipient on one day.
     """
 
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="expiry_notices"
     )
     key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="expiry_notices")
-    expires_at = models.DateTimeField(help_text="When the key was to end: a later end is news.")
-    days = models.PositiveSmallIntegerField(help_text="How many days ahead.")
+    expires_at = models.DateTimeField(
+        help_text="The expiry that the mail named. A later expiry needs another mail."
+    )
+    days = models.PositiveSmallIntegerField(help_text="The number of days ahead.")
     sent_on = models.DateField()
 
     class Meta:

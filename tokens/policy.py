@@ -1,4 +1,4 @@
-"""The token policy: five limits on a user's tokens, each with the rule that won."""
+"""The token policy: five limits on a user's tokens, each with the rule that sets it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ MAX_LIVE = "max_live_tokens"
 SCOPES = "allowed_scopes"
 MINTING = "tokens_may_mint"
 
-WORDS = {
-    MAX_LIFETIME: "longest lifetime",
+LABELS = {
+    MAX_LIFETIME: "maximum lifetime",
     DEFAULT_LIFETIME: "default lifetime",
-    MAX_LIVE: "live tokens at once",
+    MAX_LIVE: "maximum live tokens",
     SCOPES: "allowed scopes",
-    MINTING: "a token may make another",
+    MINTING: "tokens may create tokens",
 }
-NO_RULE, NO_RULE_IN_WORDS = "default", "no rule sets it"
-# Held shared while a key is made within the policy, and alone while a rule changes: no key that is
-# made meanwhile escapes what is done to those that break the new rule.
+NO_RULE = "default"
+# Held shared while a key is created, and exclusively while a policy changes. So every key either
+# is created under the new policy, or is checked against it.
 LOCK = "token-policy"
 
 
-class Said(NamedTuple):
-    """The value that one rule gives to a limit; None where it gives none."""
+class RuleValue(NamedTuple):
+    """The value that a rule sets for a limit, or None."""
 
     rule: str
     value: Any
@@ -43,7 +43,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit as it holds for one user, the rule that won, and what every rule said.
+    """A limit for one user, the rule that sets it, and the values of all rules.
 
     Units: lifetimes in nanoseconds. A value of None is no limit.
     """
@@ -51,18 +51,19 @@ class Limit:
     name: str
     value: Any
     rule: str
-    said: tuple[Said, ...]
+    rule_values: tuple[RuleValue, ...]
 
     def explanation(self) -> str:
-        """Names the rule that won, and what the others say, for people."""
+        """Names the rule that sets the limit, and the rules that it overrides."""
         if self.rule == NO_RULE:
-            return NO_RULE_IN_WORDS
+            return "not set by any rule"
         others = [
-            f"{rule} says {readable(self.name, value)}"
-            for rule, value in self.said
+            f"{rule}: {readable(self.name, value)}"
+            for rule, value in self.rule_values
             if value is not None and rule not in {self.rule, NO_RULE}
         ]
-        return "; ".join([f"{self.rule} says {readable(self.name, self.value)} and wins", *others])
+        overridden = f"; overrides {', '.join(others)}" if others else ""
+        return f"set by {self.rule}: {readable(self.name, self.value)}{overridden}"
 
 
 class Policy(dict[str, Limit]):
@@ -77,19 +78,19 @@ class Policy(dict[str, Limit]):
         return int(self[DEFAULT_LIFETIME].value)
 
 
-def limits_for_people(user: User) -> list[dict[str, Any]]:
+def readable_limits(user: User) -> list[dict[str, Any]]:
     """Returns the limits as a page shows them.
 
-    Shape: name str, value str, rule str, said [(rule str, value str)].
+    Shape: name str, value str, rule str, rule_values [(rule str, value str)].
     """
     return [
         {
-            "name": WORDS[limit.name],
+            "name": LABELS[limit.name],
             "value": readable(limit.name, limit.value),
-            "rule": NO_RULE_IN_WORDS if limit.rule == NO_RULE else limit.rule,
-            "said": [
+            "rule": limit.rule,
+            "rule_values": [
                 (rule, readable(limit.name, value))
-                for rule, value in limit.said
+                for rule, value in limit.rule_values
                 if value is not None and rule != NO_RULE
             ],
         }
@@ -115,7 +116,7 @@ def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     return sorted(common)
 
 
-# Of several rules of one rank the strictest holds.
+# The strictest value applies if several rules have one rank.
 _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
     MAX_LIFETIME: min,
     DEFAULT_LIFETIME: min,
@@ -127,7 +128,7 @@ LIMITS = tuple(_STRICTEST)
 
 
 def policy_of(user: User) -> Policy:
-    """Returns the limits on this user's tokens, by one query."""
+    """Returns the limits on this user's tokens, with one query."""
     configs = TokenConfig.objects.filter(
         Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
     ).select_related("user")
@@ -137,8 +138,8 @@ def policy_of(user: User) -> Policy:
 def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
     """Resolves the user's limits from these configs and the options.
 
-    Each limit by itself: the user's own config that sets it wins; else the strictest of the roles';
-    else the deployment's; else the option. Source: the contract's tokenconfig.
+    Each limit is resolved by itself. The user's own config comes first, then the strictest of the
+    roles' configs, then the deployment's, then the option. Source: the contract's tokenconfig.
     """
     ranks = [
         [config for config in configs if config.user_id == user.id],
@@ -146,34 +147,35 @@ def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
         [config for config in configs if config.user_id is None and not config.role],
     ]
     limits = Policy((name, _limit(name, ranks, user.roles)) for name in LIMITS)
-    longest, usual = limits[MAX_LIFETIME], limits[DEFAULT_LIFETIME]
-    if usual.value > longest.value:
-        limits[DEFAULT_LIFETIME] = replace(usual, value=longest.value, rule=longest.rule)
+    maximum, default = limits[MAX_LIFETIME], limits[DEFAULT_LIFETIME]
+    if default.value > maximum.value:
+        limits[DEFAULT_LIFETIME] = replace(default, value=maximum.value, rule=maximum.rule)
     return limits
 
 
 def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) -> Limit:
-    fallback = _option(name, roles)
-    said = tuple(Said(c.subject, getattr(c, name)) for rank in ranks for c in rank)
+    option = _option(name, roles)
+    of_configs = [RuleValue(c.subject, getattr(c, name)) for rank in ranks for c in rank]
+    rule_values = (*of_configs, option)
     for rank in ranks:
         setting = [config for config in rank if getattr(config, name) is not None]
         if setting:
             value = _STRICTEST[name]([getattr(config, name) for config in setting])
-            return Limit(name, value, _winner(name, setting, value), (*said, fallback))
-    return Limit(name, fallback.value, fallback.rule, (*said, fallback))
+            return Limit(name, value, _rule(name, setting, value), rule_values)
+    return Limit(name, option.value, option.rule, rule_values)
 
 
-def _winner(name: str, setting: list[TokenConfig], value: Any) -> str:
-    """Names the config that gave the value, or all of them where none did alone."""
+def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
+    """Names the config that has the value, or all of them if only their combination has it."""
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)
 
 
-def _option(name: str, roles: Collection[str]) -> Said:
+def _option(name: str, roles: Collection[str]) -> RuleValue:
     if name == MAX_LIFETIME and OWNER in roles:
-        return Said("CODER_MAX_ADMIN_TOKEN_LIFETIME", settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
+        return RuleValue("CODER_MAX_ADMIN_TOKEN_LIFETIME", settings.MAX_ADMIN_TOKEN_LIFETIME_NS)
     if name == MAX_LIFETIME:
-        return Said("CODER_MAX_TOKEN_LIFETIME", settings.MAX_TOKEN_LIFETIME_NS)
+        return RuleValue("CODER_MAX_TOKEN_LIFETIME", settings.MAX_TOKEN_LIFETIME_NS)
     if name == DEFAULT_LIFETIME:
-        return Said("CODER_DEFAULT_TOKEN_LIFETIME", settings.DEFAULT_TOKEN_LIFETIME_NS)
-    return Said(NO_RULE, True if name == MINTING else None)
+        return RuleValue("CODER_DEFAULT_TOKEN_LIFETIME", settings.DEFAULT_TOKEN_LIFETIME_NS)
+    return RuleValue(NO_RULE, True if name == MINTING else None)

@@ -1,4 +1,4 @@
-"""The answers to a token that does not count. Each names the cause, and never the token."""
+"""The answers to rejected tokens. Each names the cause, never the token."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def _unauthenticated(message: str, detail: str) -> APIError:
 
 
 def missing() -> APIError:
-    return _unauthenticated(EXPIRED, "The request carries no session token.")
+    return _unauthenticated(EXPIRED, "The request has no session token.")
 
 
 def malformed() -> APIError:
     return _unauthenticated(
         EXPIRED,
-        "The session token has a bad format: it must be 10 letters or digits, a hyphen, "
-        "and 22 letters or digits.",
+        "The session token has a bad format. It must be 10 letters or digits, a hyphen, and 22 "
+        "letters or digits.",
     )
 
 
 def unknown() -> APIError:
-    """Makes one answer for an unknown id and a wrong secret, so that nobody can guess ids."""
+    """Builds one answer for unknown ids and wrong secrets, so that ids cannot be guessed."""
     return _unauthenticated(EXPIRED, "The session token is unknown or was revoked.")
 
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from kernel.durations import whole_seconds
 from kernel.http import wire
 from kernel.http.rendering import WireSerializer
+from tokens.lifetimes import not_a_number
 from tokens.models import APIKey
 from tokens.policy import LIMITS
 from tokens.selectors import SHOWN
@@ -46,41 +47,43 @@ class TokenConfigSerializer(WireSerializer):
     component_name="coderapi.TokenLimitValue",
 )
 class LimitValueField(serializers.JSONField):
-    """Shows the value of a limit in its own type."""
+    """Renders the value of a limit in its own type."""
 
 
-class SaidSerializer(WireSerializer):
-    component = "coderapi.TokenLimitOpinion"
-    about = "The value that one rule gives to a limit."
+class RuleValueSerializer(WireSerializer):
+    component = "coderapi.TokenLimitRule"
+    about = "The value that one rule sets for a limit."
     example = {"rule": "CODER_MAX_TOKEN_LIFETIME", "value": 3_155_760_000_000_000_000}
 
     rule = serializers.CharField(
-        help_text="The rule: an option, or the token config of a user, a role or the deployment."
+        help_text="The rule: an option, or the token policy of a user, a role or the deployment."
     )
-    value = LimitValueField(help_text="The value. `null`: the rule sets no limit.")
+    value = LimitValueField(help_text="The value. `null`: the rule does not set this limit.")
 
 
 class LimitSerializer(WireSerializer):
     component = "coderapi.TokenLimit"
-    about = "A limit on a user's tokens, and the rule that decided it."
+    about = "A limit on a user's tokens, and the rule that sets it."
     example = {
         "name": "max_token_lifetime",
         "value": 3_155_760_000_000_000_000,
         "rule": "CODER_MAX_TOKEN_LIFETIME",
-        "explanation": "CODER_MAX_TOKEN_LIFETIME says 36525 days and wins",
+        "explanation": "set by CODER_MAX_TOKEN_LIFETIME: 100 years",
     }
 
     name = serializers.ChoiceField(
         choices=LIMITS,
         help_text="The limit: `max_token_lifetime` and `default_token_lifetime` in nanoseconds, "
-        "`max_live_tokens` at the same time, `allowed_scopes`, and `tokens_may_mint`: whether a "
-        "token may make other tokens.",
+        "`max_live_tokens`, `allowed_scopes`, and `tokens_may_mint`: whether a token may create "
+        "tokens.",
     )
-    value = LimitValueField(help_text="The value that holds.")
-    rule = serializers.CharField(help_text="The rule that decided.")
-    explanation = serializers.CharField(help_text="The decision in a sentence for people.")
-    said = SaidSerializer(
-        many=True, help_text="What each rule says. The rule that counts most comes first."
+    value = LimitValueField(help_text="The effective value.")
+    rule = serializers.CharField(help_text="The rule that sets it.")
+    explanation = serializers.CharField(
+        help_text="The rule and the rules that it overrides, as text."
+    )
+    rule_values = RuleValueSerializer(
+        many=True, help_text="The value of each rule. The rule with the highest rank comes first."
     )
 
 
@@ -91,12 +94,12 @@ class TokenPolicySerializer(WireSerializer):
 
     user_id = serializers.UUIDField(help_text="The user's id.")
     username = serializers.CharField(help_text="The user's name.")
-    limits = LimitSerializer(many=True, help_text="The limits, each with its cause.")
+    limits = LimitSerializer(many=True, help_text="The limits.")
 
 
 class AllowListEntry(WireSerializer):
     component = "codersdk.APIAllowListTarget"
-    about = "An object, or a type of objects, that a key may act on."
+    about = "An object, or all objects of a type, that a key may act on."
     example = {"type": "*", "id": "*"}
 
     type = serializers.CharField(
@@ -108,10 +111,10 @@ class AllowListEntry(WireSerializer):
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class APIKeySerializer(WireSerializer):
-    """Describes what `key_object` makes: a list of ten thousand keys is rendered by hand."""
+    """Describes what `key_object` returns. Lists of 10,000 keys are too slow through DRF."""
 
     component = "codersdk.APIKey"
-    about = "A key: what stands behind a session token, without its secret."
+    about = "A key: a session token without its secret."
     example = {
         "id": "aBcDeFgHiJ",
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
@@ -129,17 +132,17 @@ class APIKeySerializer(WireSerializer):
     id = serializers.CharField(
         help_text="The key's id: the ten characters of the session token before the hyphen."
     )
-    user_id = serializers.UUIDField(help_text="The id of the user whom the key belongs to.")
+    user_id = serializers.UUIDField(help_text="The id of the key's user.")
     last_used = serializers.DateTimeField(
-        help_text="The time of the newest use, to within an hour. `0001-01-01T00:00:00Z`: never."
+        help_text="The time of the last use, accurate to an hour. `0001-01-01T00:00:00Z`: never."
     )
     expires_at = serializers.DateTimeField(
-        help_text="The time from which on the key is refused. Use may move it."
+        help_text="The time after which the key is rejected. Using the key may move it."
     )
-    created_at = serializers.DateTimeField(help_text="The time when the key was made.")
-    updated_at = serializers.DateTimeField(help_text="The time of the newest change to the key.")
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     login_type = LoginTypeField(
-        help_text="How the key was made: `password` by signing in, `token` as a token with a name."
+        help_text="How the key was created: `password` by signing in, `token` as a named token."
     )
     scope = serializers.CharField(
         allow_blank=True,
@@ -147,27 +150,24 @@ class APIKeySerializer(WireSerializer):
     )
     scopes = serializers.ListField(
         child=serializers.CharField(),
-        help_text="What the key may do, such as `coder:all` or `user:read`. The user's roles bound "
-        "it.",
+        help_text="What the key may do, for example `coder:all` or `user:read`. A scope never "
+        "allows more than the user's roles.",
     )
     token_name = serializers.CharField(
-        allow_blank=True, help_text="The token's name. Empty for a key from signing in."
+        allow_blank=True, help_text="The token's name. Empty for a session."
     )
     lifetime_seconds = serializers.IntegerField(
-        help_text="The lifetime of the key, in seconds. Where use renews a key, it then lives this "
-        "long again."
+        help_text="The lifetime in seconds. Using the key may renew it for this time."
     )
-    allow_list = AllowListEntry(
-        many=True, help_text="The objects that the key may act on: those of any entry."
-    )
+    allow_list = AllowListEntry(many=True, help_text="The objects that the key may act on.")
 
 
 class APIKeyWithOwnerSerializer(APIKeySerializer):
     component = "codersdk.APIKeyWithOwner"
-    about = "A key, with the name of its user."
+    about = "A key with the name of its user."
     example = {**APIKeySerializer.example, "username": "ada"}
 
-    username = serializers.CharField(help_text="The name of the user whom the key belongs to.")
+    username = serializers.CharField(help_text="The name of the key's user.")
 
 
 def key_object(key: APIKey) -> Any:
@@ -182,7 +182,7 @@ def owned_key_object(key: APIKey) -> Any:
 
 
 def token_object(row: Mapping[str, Any]) -> Any:
-    """Renders a row of `selectors.tokens` likewise. Shape: codersdk.APIKeyWithOwner."""
+    """Renders a row of `selectors.tokens`. Shape: codersdk.APIKeyWithOwner."""
     members = {**_members(row), "username": row["user__username"]}
     return wire.apply("codersdk.APIKeyWithOwner", members)
 
@@ -212,38 +212,47 @@ def _time(moment: datetime | None) -> str:
     {
         "anyOf": [
             {"$ref": "#/components/schemas/codersdk.APIAllowListTarget"},
-            {"type": "string", "description": "The same as text.", "examples": ["*:*"]},
+            {"type": "string", "description": "The same, as text.", "examples": ["*:*"]},
         ]
     }
 )
 class AllowListField(serializers.JSONField):
-    """Takes an entry of an allow list, in either spelling."""
+    """Accepts an entry of an allow list as an object or as text."""
+
+
+class LifetimeField(WholeNumberField):
+    """A number of nanoseconds. A client that sends text gets a hint."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str | float):
+            raise serializers.ValidationError(not_a_number(data))
+        return super().to_internal_value(data)
 
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
     component = "codersdk.CreateTokenRequest"
-    about = "A token to make. Without members it gets the usual lifetime and may do everything."
+    about = "A token to create. Without members it has the default lifetime and full access."
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
-    lifetime = WholeNumberField(
+    lifetime = LifetimeField(
         required=False,
         default=0,
-        help_text="The lifetime in nanoseconds. Absent or 0: the user's default lifetime.",
+        help_text="The lifetime in nanoseconds, at least one second. Absent or 0: the user's "
+        "default lifetime.",
     )
     token_name = OptionalTextField(
-        help_text="The token's name. The user may have no other token of that name. Absent or "
-        "empty: a random one."
+        help_text="The name, unique among the user's tokens. Absent or empty: a random name."
     )
     scope = OptionalTextField(
-        max_length=64, help_text="One scope. Send `scopes` instead, which wins over it."
+        max_length=64, help_text="One scope. Ignored if `scopes` is sent: use that instead."
     )
     scopes = BoundedListField(
         child=TextField(max_length=64),
         required=False,
         default=list,
         max_length=64,
-        help_text="What the token may do. Absent or empty: everything that its user may do.",
+        help_text="What the token may do. Absent or empty: full access.",
     )
     allow_list = BoundedListField(
         child=AllowListField(),
@@ -260,7 +269,7 @@ class GenerateAPIKeyResponse(WireSerializer):
     example = {"key": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
     key = serializers.CharField(
-        help_text="The session token, `<id>-<secret>`. Keep it: it is shown only now."
+        help_text="The session token, `<id>-<secret>`. Store it: it is not shown again."
     )
 
 
@@ -275,11 +284,11 @@ class LoginRequest(RequestSerializer):
 
 class LoginResponse(WireSerializer):
     component = "codersdk.LoginWithPasswordResponse"
-    about = "The session that signing in has begun."
+    about = "A new session."
     example = {"session_token": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
     session_token = serializers.CharField(
-        help_text="The session token, `<id>-<secret>`. The cookie holds the same."
+        help_text="The session token, `<id>-<secret>`. The cookie has the same value."
     )
 
 
@@ -303,11 +312,11 @@ class GithubAuthMethodSerializer(WireSerializer):
 class OIDCAuthMethodSerializer(WireSerializer):
     component = "codersdk.OIDCAuthMethod"
     about = "Signing in through OpenID Connect, which this service does not offer."
-    example = {"enabled": False, "signInText": "OpenID Connect", "iconUrl": ""}
+    example = {"enabled": False, "signInText": "", "iconUrl": ""}
 
     enabled = serializers.BooleanField(help_text="Always false.")
-    signInText = serializers.CharField(allow_blank=True, help_text="The text on the button.")  # noqa: N815 - Coder's own name
-    iconUrl = serializers.CharField(allow_blank=True, help_text="The address of its icon.")  # noqa: N815 - Coder's own name
+    signInText = serializers.CharField(allow_blank=True, help_text="Always empty.")  # noqa: N815 - Coder's own name
+    iconUrl = serializers.CharField(allow_blank=True, help_text="Always empty.")  # noqa: N815 - Coder's own name
 
 
 class AuthMethodsSerializer(WireSerializer):

@@ -25,16 +25,16 @@ from tokens.verification import KEY_TOPIC, MEMORY
 from users import allow_lists, roles
 from users import scopes as known_scopes
 from users.allow_lists import EVERYTHING, AllowList
-from users.erasure import Part, register
+from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import lock, password_changed
+from users.services import password_changed
 from users.services import target_of as user_target
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A new key and its token, which holds the secret and is shown only now."""
+    """A new key and its token, the only copy of the secret."""
 
     key: APIKey
     token: str
@@ -52,38 +52,36 @@ def create_api_key(
     minted: bool = False,
     parts: TokenParts | None = None,
 ) -> NewKey:
-    """Makes a key of the user: a token if it has a name, which is always minted.
+    """Creates a key of the user: a token if it has a name, which is always minted.
 
-    Units: `lifetime_ns` nanoseconds. Raises: APIError 404, 409.
+    The caller holds the lock on the user's row, within its transaction.
+    Units: `lifetime_ns` nanoseconds.
     """
     parts = parts or token_format.generate()
-    with transaction.atomic():
-        lock(user)
-        key = APIKey.objects.create(
-            id=parts.key_id,
-            hashed_secret=token_format.digest(parts.secret),
-            user=user,
-            token_name=token_name,
-            login_type=APIKey.LoginType.TOKEN if token_name else APIKey.LoginType.PASSWORD,
-            minted=minted or bool(token_name),
-            scopes=[known_scopes.canonical(scope) for scope in scopes],
-            allow_list=allow_lists.stored(allow_list),
-            lifetime_ns=lifetime_ns,
-            expires_at=now + to_timedelta(lifetime_ns),
-            created_at=now,
-        )
-        after = _facts(key)
-        record("api_key.create", actor=actor, target=target_of(key), now=now, after=after)
+    key = APIKey.objects.create(
+        id=parts.key_id,
+        hashed_secret=token_format.digest(parts.secret),
+        user=user,
+        token_name=token_name,
+        login_type=APIKey.LoginType.TOKEN if token_name else APIKey.LoginType.PASSWORD,
+        minted=minted or bool(token_name),
+        scopes=[known_scopes.canonical(scope) for scope in scopes],
+        allow_list=allow_lists.stored(allow_list),
+        lifetime_ns=lifetime_ns,
+        expires_at=now + to_timedelta(lifetime_ns),
+        created_at=now,
+    )
+    record("api_key.create", actor=actor, target=target_of(key), now=now, after=_facts(key))
     return NewKey(key, parts.token)
 
 
 def target_of(key: APIKey) -> Target:
-    """Names the key for the audit trail."""
+    """Returns the key as the target of an audit entry."""
     return Target("api_key", key.id, key.token_name)
 
 
 def _facts(key: APIKey) -> dict[str, Any]:
-    """Returns what the audit trail keeps of a key: neither its secret nor the digest."""
+    """Returns the values of a key for the audit trail, without the secret and its digest."""
     return {
         "user_id": str(key.user_id),
         "login_type": str(key.login_type),
@@ -96,14 +94,14 @@ def _facts(key: APIKey) -> dict[str, Any]:
 
 
 def rename_token(token: APIKey, name: str, *, actor: Actor, now: datetime) -> None:
-    """Gives a live token another name.
+    """Renames a live token.
 
-    Raises: APIError 400 for a malformed name, 404 for a session or an ended token, 409 for a used
+    Raises: APIError 400 for a malformed name, 404 for a session or an expired token, 409 for a used
     name.
     """
-    checked_name(name)
-    with unused_name(name), _locked([token]) as found:
-        key = next((key for key in found if key.token_name and not key.is_expired(now)), None)
+    validated_name(name)
+    with unused_name(name), _locked([token]) as keys:
+        key = next((key for key in keys if key.token_name and not key.is_expired(now)), None)
         if key is None:
             raise not_found()
         if key.token_name == name:
@@ -114,8 +112,8 @@ def rename_token(token: APIKey, name: str, *, actor: Actor, now: datetime) -> No
         _rows([key]).update(token_name=name, updated_at=now)
 
 
-def checked_name(name: str) -> str:
-    """Returns the name if a token can have it. Raises: APIError 400."""
+def validated_name(name: str) -> str:
+    """Returns the name. Raises: APIError 400 if a token cannot have it."""
     if problem := token_format.name_problem(name):
         raise invalid(Validation("token_name", problem))
     return name
@@ -123,72 +121,72 @@ def checked_name(name: str) -> str:
 
 @contextmanager
 def unused_name(name: str) -> Iterator[None]:
-    """Raises: APIError 409 if the user has another token of that name."""
+    """Raises: APIError 409 if the user has another token with that name."""
     try:
         yield
     except IntegrityError as error:
         if "api_key_name_unique" not in str(error):
             raise
-        used = [Validation("name", "This name is used already.")]
-        message = f"A token named {name!r} exists already."
+        used = [Validation("name", "This name is already in use.")]
+        message = f"You already have a token named {name!r}."
         raise APIError(409, message, validations=used) from None
 
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
-    """Ends keys now and keeps their rows. Returns how many had not expired before."""
+    """Expires keys now and keeps their rows. Returns how many were live."""
     after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
-    with _locked(keys) as found:
-        ended = [key for key in found if not key.is_expired(now)]
+    with _locked(keys) as locked:
+        live = [key for key in locked if not key.is_expired(now)]
         changes = [
             Change(target_of(key), before={"expires_at": key.expires_at.isoformat()}, after=after)
-            for key in ended
+            for key in live
         ]
         record_all("api_key.expire", changes, actor=actor, now=now)
-        _rows(ended).update(expires_at=now, updated_at=now)
-    return len(ended)
+        _rows(live).update(expires_at=now, updated_at=now)
+    return len(live)
 
 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
     """Deletes keys. Returns how many."""
-    with _locked(keys) as found:
-        changes = [Change(target_of(key), before=_facts(key)) for key in found]
+    with _locked(keys) as locked:
+        changes = [Change(target_of(key), before=_facts(key)) for key in locked]
         record_all("api_key.delete", changes, actor=actor, now=now)
-        _rows(found).delete()
-    return len(found)
+        _rows(locked).delete()
+    return len(locked)
 
 
 def shorten_keys(
     keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
 ) -> int:
-    """Cuts keys to a lifetime, counted from now. Returns how many were longer."""
-    why = {"reason": reason} if reason else {}
+    """Shortens keys to a lifetime that starts now. Returns how many had a longer one."""
+    more = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
     changes = []
-    with _locked(keys) as found:
-        cut = [key for key in found if key.lifetime_ns > lifetime_ns]
-        for key in cut:
+    with _locked(keys) as locked:
+        longer = [key for key in locked if key.lifetime_ns > lifetime_ns]
+        for key in longer:
             before = _facts(key)
             key.lifetime_ns, key.expires_at = lifetime_ns, min(key.expires_at, latest)
-            changes.append(Change(target_of(key), before=before, after=_facts(key) | why))
-        new_end = Least("expires_at", latest)
-        _rows(cut).update(lifetime_ns=lifetime_ns, expires_at=new_end, updated_at=now)
+            changes.append(Change(target_of(key), before=before, after=_facts(key) | more))
+        expires_at = Least("expires_at", latest)
+        _rows(longer).update(lifetime_ns=lifetime_ns, expires_at=expires_at, updated_at=now)
         record_all("api_key.shorten", changes, actor=actor, now=now)
-    return len(cut)
+    return len(longer)
 
 
 @contextmanager
 def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
-    """Locks the keys that still exist, in a transaction: first their users, then they, by id.
+    """Locks the users of the keys, then those keys that still exist, by id, in a transaction.
 
-    This process forgets them at once; the others hear of the change from the tables' triggers.
+    This process evicts the keys at once. Other processes are notified by the tables' triggers.
     """
     given = list(keys)
     with transaction.atomic():
         users = User.objects.select_for_update().filter(pk__in={key.user_id for key in given})
         list(users.order_by("pk").values_list("pk"))
-        found = list(_rows(given).select_for_update().order_by("pk"))
-        yield found
-        for key in found:
+        locked = list(_rows(given).select_for_update().order_by("pk"))
+        yield locked
+        for key in locked:
             transaction.on_commit(partial(MEMORY.evict, (KEY_TOPIC, key.pk)))
 
 
@@ -198,7 +196,7 @@ def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
 
 @dataclass(frozen=True, slots=True)
 class FirstOwner:
-    """The owner that the first start made. `password` is "" where the operator chose it."""
+    """The owner that the first start created. `password` is "" if the operator chose it."""
 
     username: str
     password: str
@@ -206,7 +204,7 @@ class FirstOwner:
 
 
 def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
-    """Makes the first owner, with a session token, if nobody exists and the settings name one."""
+    """Creates the first owner and a session token, if the settings name one and no user exists."""
     username = settings.FIRST_OWNER_USERNAME
     if not username or user_exists():
         return None
@@ -225,31 +223,33 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
 
 
 def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
-    """Deletes keys that expired longer ago than `retention`; 0 keeps all. Returns how many."""
+    """Deletes keys that expired before the retention; 0 keeps all. Returns how many."""
     if not retention:
         return 0
     return APIKey.objects.filter(expires_at__lt=now - retention).delete()[0]
 
 
 @receiver(password_changed)
-def end_other_keys(user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any) -> None:
-    """Ends every key but the one in use: who knew the old password may hold one of them."""
+def delete_other_keys(
+    user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any
+) -> None:
+    """Deletes every key but the one in use: an attacker with the old password may have one."""
     others = APIKey.objects.filter(user=user).exclude(id=kept_key_id)
     delete_keys(others, actor=actor, now=now)
 
 
 register(
-    Part(
-        what="session tokens",
-        fate="erased",
+    ErasureRule(
+        data="session tokens",
+        outcome="erased",
         rows=lambda user: APIKey.objects.filter(user=user),
         page=lambda user: reverse("admin:tokens_apikey_changelist", query={"person": user}),
     )
 )
 register(
-    Part(
-        what="token rules",
-        fate="erased",
+    ErasureRule(
+        data="token policies",
+        outcome="erased",
         rows=lambda user: TokenConfig.objects.filter(user=user),
         page=lambda user: reverse("admin:tokens_tokenconfig_explain", query={"user": user}),
     )

@@ -1,52 +1,64 @@
-"""Signing in with a password, and signing out."""
+"""Signing in with a password, and signing out. The API's operations and the pages share it."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from audit.services import Actor, Target, record
 from kernel.http.errors import APIError
+from kernel.http.identity import IdentifiedRequest, TokenSource
 from tokens.extraction import COOKIE
+from tokens.middleware import attach
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key, delete_keys
 from users.models import User
 from users.passwords import is_right
+from users.permissions import KeyIdentity
+from users.roles import OWNER
 from users.services import lock, note_failed_sign_in, target_of
 
-# Where Django's session, which opens the admin, notes the key of the same sign-in.
+# The entry of Django's session, which opens the admin, that names the key of the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
 
 
-def sign_in(user: User | None, password: str, *, address: str, now: datetime) -> NewKey:
-    """Makes a session key for the user if the password is theirs.
+def sign_in(
+    user: User | None, password: str, *, address: str, now: datetime, by: str = "api"
+) -> NewKey:
+    """Creates a session key for the user if the password is right.
 
-    An unknown user, None, is answered as a wrong password is, and takes as long.
-    Raises: APIError 401, or 403 where passwords are switched off.
+    An unknown user (None) gets the answer to a wrong password, after the same time. While passwords
+    are disabled, only owners may sign in. `by` is the audit entry's name for the way of signing in.
+    Raises: APIError 401 for a wrong password or a suspended user, 403 while passwords are disabled.
     """
-    if settings.DISABLE_PASSWORD_AUTH:
-        raise APIError(403, "Forbidden.", detail="Signing in with a password is switched off.")
-    right = is_right(user, password)
-    if user is None or not right or not user.is_active:
-        note_failed_sign_in(user, address=address, now=now, by="api")
-        # Who knows the password may learn that the account is suspended.
-        raise _suspended() if user and right else _wrong()
+    is_correct = is_right(user, password)
+    if user is None or not is_correct or not user.is_active:
+        note_failed_sign_in(user, address=address, now=now, by=by)
+        # Only a caller with the right password learns that the account is suspended.
+        raise _suspended() if user and is_correct else _wrong()
+    if settings.DISABLE_PASSWORD_AUTH and OWNER not in user.roles:
+        raise passwords_disabled()
     actor = Actor(user_id=user.id, name=user.username, address=address)
     try:
         with transaction.atomic():
             if not lock(user).is_active:
                 raise _suspended()
-            record(
-                "user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": "api"}
-            )
+            record("user.sign_in", actor=actor, target=target_of(user), now=now, after={"by": by})
             lifetime_ns = settings.SESSION_DURATION_NS
             return create_api_key(user, lifetime_ns=lifetime_ns, actor=actor, now=now)
     except APIError as error:
-        # The user has been deleted since, or the password has been changed.
+        # The user was deleted or changed after the password was checked.
         raise _wrong() if error.status in {404, 409} else error from None
+
+
+def passwords_disabled() -> APIError:
+    return APIError(403, "Forbidden.", detail="Signing in with a password is disabled.")
 
 
 def _wrong() -> APIError:
@@ -57,8 +69,8 @@ def _suspended() -> APIError:
     return APIError(401, "User is not active.", detail="The account is suspended.")
 
 
-def give_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
-    """Has the browser send the token from now on; without `max_age` until it is closed."""
+def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
+    """Sets the session cookie. Without `max_age` the browser keeps it until it closes."""
     response.set_cookie(
         COOKIE,
         token,
@@ -70,14 +82,48 @@ def give_cookie(response: HttpResponse, token: str, *, max_age: int | None = Non
     )
 
 
-def take_cookie(response: HttpResponse) -> None:
-    """Has the browser forget the token."""
+def delete_cookie(response: HttpResponse) -> None:
     response.delete_cookie(COOKIE, path="/", samesite=settings.SAMESITE)
 
 
 def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
-    """Deletes the key that the request came with."""
+    """Deletes the key and records the sign-out."""
     with transaction.atomic():
         delete_keys(APIKey.objects.filter(id=key_id), actor=actor, now=now)
         target = Target("user", str(actor.user_id), actor.name)
         record("user.sign_out", actor=actor, target=target, now=now, after={"by": "api"})
+
+
+def session_of(request: HttpRequest) -> KeyIdentity | None:
+    """Returns the identity of the session cookie, or None. Tokens in other places do not count."""
+    identified = cast("IdentifiedRequest", request)
+    attach(identified)
+    presented = identified.presented
+    if presented is None or presented.source is not TokenSource.COOKIE:
+        return None
+    return cast("KeyIdentity | None", identified.identity)
+
+
+def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
+    """Ends the sessions whose cookies came with the request, in the admin too.
+
+    A token that a person created and put in the cookie is not a session, and stays.
+    """
+    identified = cast("IdentifiedRequest", request)
+    admin, identity = _admin_session(request), session_of(request)
+    key_ids = {admin.get(SESSION_ENTRY)}
+    if identity is not None and not identity.minted:
+        key_ids.add(identity.key_id)
+    admin.flush()
+    for key in APIKey.objects.filter(id__in=key_ids - {None}).select_related("user"):
+        actor = Actor(key.user_id, key.user.username, identified.client_address)
+        sign_out(key.id, actor=actor, now=now)
+    identified.identity = None
+
+
+def _admin_session(request: HttpRequest) -> SessionBase:
+    """Returns Django's session, also on the API's routes, which have no session middleware."""
+    attached: SessionBase | None = getattr(request, "session", None)
+    if attached is not None:
+        return attached
+    return SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))

@@ -1,4 +1,4 @@
-"""Session tokens as text, `<id>-<secret>`, 10 and 22 letters and digits; and names of tokens."""
+"""The format of session tokens, `<id>-<secret>` with 10 and 22 characters, and of their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(rf"([A-Za-z0-9]{{{ID_LENGTH}}})-([A-Za-z0-9]{{{SECRET_LENGTH}}})", re.ASCII)
 
 MAX_NAME_LENGTH = 64
-# `/keys/tokens/tokenconfig` is a route, and `.` and `..` do not survive in a path.
+# `/keys/tokens/tokenconfig` is a route, and clients remove `.` and `..` from paths.
 RESERVED_NAMES = frozenset({"tokenconfig", ".", ".."})
 _QUALITIES = """
 amber brisk calm civil clever crisp deft eager early fair fleet frank gentle glad golden hardy jolly
@@ -41,7 +41,7 @@ class TokenParts:
 
 
 def generate() -> TokenParts:
-    """Makes a new token from the system's random source."""
+    """Generates a token from the system's random source."""
     return TokenParts(_random(ID_LENGTH), _random(SECRET_LENGTH))
 
 
@@ -50,7 +50,7 @@ def _random(length: int) -> str:
 
 
 def split(token: str) -> TokenParts | None:
-    """Returns the token's two parts, or None for text of another form."""
+    """Returns the token's two parts, or None for text in another format."""
     if len(token) != ID_LENGTH + 1 + SECRET_LENGTH:
         return None
     found = _FORM.fullmatch(token)
@@ -58,22 +58,22 @@ def split(token: str) -> TokenParts | None:
 
 
 def digest(secret: str) -> bytes:
-    """Returns what is stored of a secret: SHA-256, 32 bytes. It has 131 random bits, so no salt."""
+    """Returns the SHA-256 of a secret, 32 bytes. Its 131 random bits make a salt unnecessary."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def name_problem(name: str) -> str:
-    """Returns why a token cannot have that name, or ""."""
+    """Returns why a token cannot have this name, or ""."""
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        return f"A token's name has 1 to {MAX_NAME_LENGTH} characters."
+        return f"The name must have 1 to {MAX_NAME_LENGTH} characters."
     if not name.isprintable() or "/" in name or name != name.strip():
-        return "A token's name is printable, without slashes, and without spaces around it."
+        return "The name must be printable, without slashes and surrounding spaces."
     if name.lower() in RESERVED_NAMES:
-        return f"{name} has another meaning where names of tokens stand."
+        return f"You cannot use the name {name}: it is reserved."
     return ""
 
 
 def random_name() -> str:
-    """Makes a name that people can read out, such as `quiet-harbor-7f3a`."""
+    """Generates a name that is easy to read out, such as `quiet-harbor-7f3a`."""
     quality, thing = secrets.choice(_QUALITIES.split()), secrets.choice(_THINGS.split())
     return f"{quality}-{thing}-{secrets.token_hex(3)}"

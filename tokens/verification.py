@@ -1,8 +1,8 @@
-"""Verifies session tokens: finds the key and the user of a token, or the reason to refuse it.
+"""Verifies session tokens: finds the key and the user of a token, or the reason to reject it.
 
-Most tokens are known to the process: `MEMORY` keeps identities and refusals by a hash of the token,
-so that it holds no usable secret. A new token costs one query. The tables' triggers announce each
-change of a key or a user, which evicts what is remembered of it.
+`MEMORY` caches identities and refusals by a hash of the token, so that it has no usable secret.
+A token that is not cached costs one query. Database triggers notify the process of each change of
+a key or a user, which evicts its entries.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ USER_TOPIC = "user"
 MEMORY: Memory[bytes, KeyIdentity | APIError] = Memory(
     "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
 )
-# `last_used` and a sliding expiry are written at most about this often for one key.
+# The minimum time between two writes of `last_used` and a sliding expiry.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP_SECONDS = 1.5
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
-    """Returns the identity of a remembered token, or None. Asks no database.
+    """Returns the identity of a cached token, or None, without a query.
 
-    Raises: APIError 401 for a token that was refused within the last minute.
+    Raises: APIError 401 for a token that was rejected within the last minute.
     """
     return _checked(MEMORY.get(_fingerprint(token)), now)
 
@@ -53,14 +53,14 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     )
     identity = _checked(found, now)
     if identity is None:
-        # It expired while it was remembered, which only a frozen database allows.
+        # It expired in the cache, which is possible only while the database is frozen.
         raise refusals.unknown()
     return identity
 
 
 def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:
     if isinstance(found, APIError):
-        # A copy: an exception that is raised keeps its traceback, and what its frames hold.
+        # A copy, because a raised exception keeps its traceback with all frames.
         raise replace(found)
     return found if found is not None and found.expires_at > now else None
 
@@ -75,7 +75,7 @@ def _look_up(
     key = _authentic_key(parts)
     by_key = (KEY_TOPIC, parts.key_id)
     if key is None or key.is_expired(now):
-        # No change elsewhere makes such a token valid again.
+        # No later change can make this token valid again.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
         return Remembered(refusal, tags=(by_key,), lasting=True)
     tags = (by_key, (USER_TOPIC, str(key.user_id)))
@@ -112,14 +112,14 @@ def is_touch_due(key: APIKey, now: datetime) -> bool:
 
 
 def next_touch(key: APIKey) -> datetime:
-    """Returns when the key's use must next be written: an hour after the last time, or at once."""
+    """Returns when the next use must be written: an hour after the last one, or at once."""
     never = key.last_used is None or key.user.status == User.Status.DORMANT
     used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
     return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
 
 
 def refresh_from(key: APIKey) -> datetime:
-    """Returns the time from which a use extends the key: its remaining life is lifetime - 1 h."""
+    """Returns the time from which a use extends the key: one hour after its last extension."""
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 

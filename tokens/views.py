@@ -19,7 +19,7 @@ from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
 from kernel.http.views import APIView, PublicAPIView, tagged, whole_list
 from tokens import minting, selectors, services, signin
-from tokens.minting import Wanted
+from tokens.minting import WantedToken
 from tokens.models import APIKey
 from tokens.policy import policy_of
 from tokens.serializers import (
@@ -39,8 +39,8 @@ from users import allow_lists
 from users.models import User
 from users.passwords import count_try
 from users.permissions import identity_of, scoped
-from users.requests import flag, read, whole_number
-from users.selectors import MAX_LIMIT, MAX_OFFSET, user_by_name
+from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
+from users.selectors import user_by_name
 from users.views import CHANGED, UserRouteView
 
 
@@ -48,23 +48,27 @@ class LoginView(PublicAPIView):
     @operation(
         "Log in user",
         tag="Authorization",
-        description="Signs in with an e-mail address and a password. The answer holds a session "
-        "token, and sets it as a cookie too. An address may try 60 passwords in a minute.",
+        description="Signs in with an e-mail address and a password. The answer has a session "
+        "token, also as a cookie. Ends the session whose cookie came with the request. Sixty tries "
+        "a minute are allowed for an address.",
         body=LoginRequest,
         answers={
             201: LoginResponse,
             401: "The e-mail address or the password is wrong, or the user is suspended.",
-            403: "Signing in with a password is switched off.",
+            403: "Signing in with a password is disabled.",
         },
     )
     def post(self, request: Request) -> Response:
-        address = cast("IdentifiedRequest", request._request).client_address
-        count_try(address)
+        address, now = cast("IdentifiedRequest", request._request).client_address, timezone.now()
         wanted = read(LoginRequest, request)
+        count_try(address)
+        if settings.DISABLE_PASSWORD_AUTH:
+            raise signin.passwords_disabled()
         user, password = user_by_name(wanted["email"]), wanted["password"]
-        new = signin.sign_in(user, password, address=address, now=timezone.now())
+        new = signin.sign_in(user, password, address=address, now=now)
+        signin.end_browser_session(request._request, now=now)
         answer = Response(LoginResponse({"session_token": new.token}).data, status=201)
-        signin.give_cookie(answer, new.token)
+        signin.set_cookie(answer, new.token)
         return answer
 
 
@@ -72,13 +76,13 @@ class LogoutView(APIView):
     @operation(
         "Log out user",
         tag="Users",
-        description="Signs out: the session token of this request ends, and its cookie is deleted.",
+        description="Signs out: deletes the key of this request and the cookie.",
         answers={200: "You are signed out."},
     )
     def post(self, request: Request) -> Response:
         signin.sign_out(identity_of(request).key_id, actor=actor_of(request), now=timezone.now())
         answer = Response({"message": "You are signed out."})
-        signin.take_cookie(answer)
+        signin.delete_cookie(answer)
         return answer
 
 
@@ -86,8 +90,7 @@ class AuthMethodsView(PublicAPIView):
     @operation(
         "Get authentication methods",
         tag="Users",
-        description="Lists the ways to sign in, and says which of them are open. No session token "
-        "is needed.",
+        description="Lists the ways to sign in and whether each is enabled. Needs no token.",
         answers={200: AuthMethodsSerializer},
     )
     def get(self, request: Request) -> Response:
@@ -98,24 +101,21 @@ def _methods() -> dict[str, Any]:
     found: dict[str, Any] = {
         "password": {"enabled": not settings.DISABLE_PASSWORD_AUTH},
         "github": {"enabled": False, "default_provider_configured": False},
-        "oidc": {
-            "enabled": False,
-            "signInText": settings.CONFIGURATION["oidc.sign_in_text"],
-            "iconUrl": str(settings.CONFIGURATION["oidc.icon_url"] or ""),
-        },
+        # Coder leaves both texts empty while OpenID Connect is off, whatever the options say.
+        "oidc": {"enabled": False, "signInText": "", "iconUrl": ""},
     }
     terms = settings.CONFIGURATION["terms_of_service_url"]
     return found | ({"terms_of_service_url": str(terms)} if terms else {})
 
 
 class LimitsView(UserRouteView):
-    """The base of the two routes that show a user's limits."""
+    """The base of the two routes for a user's limits."""
 
     def get_permissions(self) -> list[BasePermission]:
         return [scoped("user:read", "api_key:read")()]
 
     def limited_user(self, reference: str) -> User:
-        """Returns the user whose limits are asked for. Raises: APIError 400, 404."""
+        """Returns the user in the path. Raises: APIError 400, 404."""
         target, allowed = self.user_in_path(reference), self.caller.allow_list
         if allow_lists.covers(allowed, "user", str(target.id)):
             return target
@@ -128,7 +128,7 @@ class TokenConfigView(LimitsView):
     @operation(
         "Get token config",
         tag="General",
-        description="Returns the longest lifetime that a new token of the user may have.",
+        description="Returns the maximum lifetime of a new token of the user.",
         answers={200: TokenConfigSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -140,8 +140,8 @@ class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
         tag="Users",
-        description="Returns all limits on the user's tokens. Each says which rule decided it, and "
-        "what the other rules say.",
+        description="Returns all limits on the user's tokens, each with the rule that sets it and "
+        "the values of the other rules.",
         answers={200: TokenPolicySerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -164,8 +164,8 @@ class SessionKeysView(UserRouteView):
     @operation(
         "Create new session key",
         tag="Users",
-        description="Makes a session token without a name, with the user's default lifetime. Only "
-        "owners make one for another user.",
+        description="Creates a session token without a name, with the user's default lifetime. "
+        "Only owners can create one for another user.",
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
     def post(self, request: Request, user: str) -> Response:
@@ -180,32 +180,21 @@ class TokensView(UserRouteView):
     @operation(
         "Get user tokens",
         tag="Users",
-        description="Lists the user's tokens, the newest first, without their secrets. Owners see "
-        "the tokens of other users; everybody else gets an empty list there.",
+        description="Lists the user's tokens, the newest first, without their secrets. For another "
+        "user, owners get their tokens and other callers get an empty list.",
         parameters=[
             OpenApiParameter(
                 "include_all",
                 bool,
-                description="Lists the tokens of all users. Only owners see others' tokens.",
+                description="List the tokens of all users. Only owners get the tokens of others.",
             ),
-            OpenApiParameter(
-                "include_expired", bool, description="Lists tokens that have expired, too."
-            ),
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description="The size of the page. Absent or 0: all tokens.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of tokens to skip before the page.",
-            ),
+            OpenApiParameter("include_expired", bool, description="Include expired tokens."),
+            *page_parameters(absent="all tokens", skipped="tokens"),
         ],
         answers={200: APIKeyWithOwnerSerializer(many=True), 304: None},
     )
     def get(self, request: Request, user: str) -> HttpResponseBase:
-        limit = whole_number(request, "limit", default=0, most=MAX_LIMIT)
+        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT)
         found = selectors.tokens(
             self.user_in_path(user),
             viewer=self.caller,
@@ -213,7 +202,7 @@ class TokensView(UserRouteView):
             expired=flag(request, "include_expired"),
             now=timezone.now(),
             limit=limit,
-            offset=whole_number(request, "offset", default=0, most=MAX_OFFSET),
+            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
         )
         if limit:
             page = [token_object(row) for row in next(found)]
@@ -223,13 +212,13 @@ class TokensView(UserRouteView):
     @operation(
         "Create token API key",
         tag="Users",
-        description="Makes a token with a name, for programs. The limits on its user hold; a "
-        "refusal names the rule that decided. Only owners make one for another user.",
+        description="Creates a named token, for programs. The limits of its user apply; an error "
+        "names the rule that sets the limit. Only owners can create one for another user.",
         body=CreateTokenRequest,
         answers={
             201: GenerateAPIKeyResponse,
             403: ResponseSerializer,
-            409: "The user has another token of that name.",
+            409: "The user has another token with that name.",
         },
     )
     def post(self, request: Request, user: str) -> Response:
@@ -240,10 +229,10 @@ class TokensView(UserRouteView):
         return token_response(new.token)
 
 
-def _wanted(members: dict[str, Any]) -> Wanted:
-    # Older clients name one scope, newer ones several.
+def _wanted(members: dict[str, Any]) -> WantedToken:
+    # Older clients send one scope, newer ones a list.
     several, one = members["scopes"], members["scope"]
-    return Wanted(
+    return WantedToken(
         lifetime_ns=members["lifetime"],
         token_name=members["token_name"],
         scopes=tuple(several or filter(None, [one])),
@@ -258,7 +247,7 @@ class TokenByNameView(UserRouteView):
     @operation(
         "Get API key by token name",
         tag="Users",
-        description="Returns a token of the user by its name.",
+        description="Returns a token of the user by name.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
@@ -267,7 +256,7 @@ class TokenByNameView(UserRouteView):
 
 
 class KeyRouteView(UserRouteView):
-    """The base of the routes of one key, whosever it is: the user in the path only has to exist."""
+    """The base of the routes for one key. The user in the path need not be its owner."""
 
     def key(self, user: str, key_id: str) -> APIKey:
         self.user_in_path(user)
@@ -280,7 +269,7 @@ class KeyView(KeyRouteView):
     @operation(
         "Get API key by ID",
         tag="Users",
-        description="Returns a key by its id. Owners may ask for the key of another user.",
+        description="Returns a key by id. Owners can get the keys of other users.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, key_id: str) -> Response:
@@ -289,7 +278,7 @@ class KeyView(KeyRouteView):
     @operation(
         "Delete API key",
         tag="Users",
-        description="Deletes a key: its session token is refused from now on. It may be the key of "
+        description="Deletes a key. Its session token is rejected at once. It may be the key of "
         "this request.",
         answers={204: None},
     )
@@ -306,8 +295,8 @@ class ExpireKeyView(KeyRouteView):
     @operation(
         "Expire API key",
         tag="Users",
-        description="Ends a key: its session token is refused from now on. The key stays in lists "
-        "that include expired ones. A key that has expired stays as it is.",
+        description="Expires a key. Its session token is rejected at once. The key stays in lists "
+        "that include expired keys. An expired key does not change.",
         answers={204: None},
     )
     def put(self, request: Request, user: str, key_id: str) -> Response:

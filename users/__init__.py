@@ -1,17 +1,17 @@
-"""Users: who exists, what each may do, and how far a key narrows that.
+"""Users: accounts, their permissions, and how a key narrows these.
 
-A request reaches a view with an identity: the user's roles, and the scopes and allow list of the
-key in hand. `permissions` decides from these. Roles say what a user may do at all, scopes which
-kinds of action the key keeps of that, the allow list on which objects. Each can only take away.
+A view gets a request with an identity: the user's roles, and the scopes and allow list of the key.
+`permissions` decides from these. Roles say what a user may do, scopes which actions the key keeps,
+the allow list on which objects. Scopes and allow list only ever narrow the roles.
 
-* `models`, `names`: accounts, and the names and e-mail addresses that they may have.
-* `roles`, `scopes`, `allow_lists`, `permissions`: rights. `/authcheck` and the views ask the same
-  function, so that a dashboard is never told something else than what happens.
-* `services`, `selectors`: changes and look-ups. No change may take away the last active owner.
-* `passwords`, `backends`: what a password may be, and signing in to the admin with one.
-* `erasure`: forgetting a person. Each app registers what it holds.
+* `models`, `names`: accounts, and the normal form of usernames and e-mail addresses.
+* `roles`, `scopes`, `allow_lists`, `permissions`: permissions. `/authcheck` and the views call the
+  same function, so their answers agree.
+* `services`, `selectors`: changes and queries. No change can remove the last active owner.
+* `passwords`: validating and hashing passwords.
+* `erasure`: deleting and erasing users. Each app registers the data that it stores about a user.
 
-There is one organization and everybody is in it: Coder's clients ask for it. Groups, custom roles,
-and sign-in through GitHub or OpenID Connect are not here: Coder itself has them, and a service that
-stands beside a Coder can let it say who a token belongs to.
+There is one organization, with every user as a member, because Coder's clients ask for it. Groups,
+custom roles, and sign-in through GitHub or OpenID Connect belong to Coder. A service beside a Coder
+deployment can let it verify tokens.
 """

@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
 
-from audit.admin import register_target
+from audit.admin import entries_page, register_target
 from audit.services import Actor, actor_of
 from kernel.admin import Line, ServiceAdmin, State, badge, register, time_column
 from kernel.http.errors import APIError, not_found
@@ -36,15 +36,15 @@ STATES = {
     User.Status.SUSPENDED: State.BAD,
 }
 RIGHTS = {
-    roles.OWNER: "may do everything",
-    roles.AUDITOR: "reads the admin, the configuration, stats, CSP reports and the audit trail",
-    roles.USER_ADMIN: "makes, changes and deletes users, but no owner",
-    roles.TEMPLATE_ADMIN: "reads users",
+    roles.OWNER: "full access",
+    roles.AUDITOR: "view the admin, the configuration, stats, CSP reports and the audit trail",
+    roles.USER_ADMIN: "create, change and delete users who are not owners",
+    roles.TEMPLATE_ADMIN: "view users",
 }
 
 
 def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
-    """Gives the user the wanted status and roles, where they differ. Raises: APIError 400."""
+    """Sets the user's status and roles if they differ. Raises: APIError 400."""
     now = timezone.now()
     if wanted["status"] != user.status:
         services.set_status(user, wanted["status"], actor=actor, now=now)
@@ -53,7 +53,7 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
 
 
 def _stored(user: User) -> User:
-    """Returns the user as the database has them, whatever a form has made of them."""
+    """Returns the user as stored: a form may have changed the instance."""
     found = User.objects.filter(pk=user.pk).first()
     if found is None:
         raise not_found()
@@ -61,7 +61,7 @@ def _stored(user: User) -> User:
 
 
 class CreationForm(AdminUserCreationForm[User]):
-    usable_password = None  # type: ignore[assignment]  # how Django takes a field away
+    usable_password = None  # type: ignore[assignment]  # Django's way to remove a field
 
     class Meta:
         model = User
@@ -73,14 +73,14 @@ class CreationForm(AdminUserCreationForm[User]):
 
 
 class ChangeForm(UserChangeForm[User]):
-    """Status and roles are tried out with the services that will set them, to show a refusal."""
+    """Validates status and roles by a dry run of the services that will set them."""
 
     actor: Actor
     roles = forms.MultipleChoiceField(
         required=False,
         choices=[(name, f"{roles.DISPLAY_NAMES[name]}: {may}") for name, may in RIGHTS.items()],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Everybody is a member, who holds their own tokens; roles come on top.",
+        help_text="Roles in addition to member, which every user has.",
     )
 
     class Meta:
@@ -90,10 +90,10 @@ class ChangeForm(UserChangeForm[User]):
     def clean(self) -> dict[str, Any]:
         super().clean()
         if not self.errors and {"status", "roles"} <= self.cleaned_data.keys():
-            self._try_out()
+            self._dry_run()
         return self.cleaned_data
 
-    def _try_out(self) -> None:
+    def _dry_run(self) -> None:
         try:
             with transaction.atomic():
                 change_access(_stored(self.instance), self.cleaned_data, actor=self.actor)
@@ -103,7 +103,7 @@ class ChangeForm(UserChangeForm[User]):
 
 
 class PasswordForm(AdminPasswordChangeForm[User]):
-    """Sets the password by the API's own service: it ends the user's keys, and is noted."""
+    """Sets the password with the API's service, which deletes the user's keys."""
 
     actor: Actor
 
@@ -139,17 +139,17 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     form = ChangeForm
     add_form = CreationForm
     change_password_form = PasswordForm
-    list_display = ["username", "email", "state", "role_names", "seen"]
+    list_display = ["username", "email", "state", "role_names", "last_seen"]
     list_filter = ["status", RoleFilter]
     search_fields = ["username", "email", "name"]
     ordering = ["username"]
     filter_horizontal = []
-    readonly_fields = ["role_names", "held", "created", "updated", "seen", "signed_in"]
+    readonly_fields = ["role_names", "data", "created", "updated", "last_seen", "last_sign_in"]
     fieldsets = [
         (None, {"fields": ["username", "email", "name", "password"]}),
         ("Access", {"fields": ["status", "roles"]}),
-        ("Tokens, limits and trail", {"fields": ["held"]}),
-        ("Times", {"fields": [("created", "updated", "seen", "signed_in")]}),
+        ("Tokens, limits and audit trail", {"fields": ["data"]}),
+        ("Times", {"fields": [("created", "updated", "last_seen", "last_sign_in")]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "password1", "password2"]})]
 
@@ -163,18 +163,18 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
 
     created = time_column("created_at", "created")
     updated = time_column("updated_at", "changed")
-    seen = time_column("last_seen_at", "last seen")
-    signed_in = time_column("last_login", "last sign-in to the admin")
+    last_seen = time_column("last_seen_at", "last seen")
+    last_sign_in = time_column("last_login", "last sign-in to the admin")
 
-    @admin.display(description="see their")
-    def held(self, user: User) -> str:
-        """Links to the tokens, the limits and the audit entries of the user."""
-        found = erasure.survey(user, parts=erasure.parts_with_page())
-        links = [(cast("Any", part.page)(user), f"{part.what} ({rows})") for part, rows in found]
+    @admin.display(description="links")
+    def data(self, user: User) -> str:
+        """Links to the user's tokens, limits and audit entries."""
+        found = erasure.survey(user, erasure.rules_with_page())
+        links = [(cast("Any", rule.page)(user), f"{rule.data} ({rows})") for rule, rows in found]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Shows whoever may not change the roles their names, and not the boxes."""
+        """Shows the names of the roles instead of checkboxes to users who cannot change them."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
@@ -189,7 +189,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
-        # The form is made without the request, which alone says who is changing the password.
+        # Django creates the form without the request, which has the actor.
         bound = copy.copy(self)
 
         class OfActor(PasswordForm):
@@ -211,8 +211,8 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             stored.save(update_fields=["username", "email", "name", "updated_at"])
             change_access(stored, wanted, actor=actor)
 
-    # Without the transaction that Django puts around both: hashing a password gives the connection
-    # back, and what is written is one transaction in `save_model`.
+    # Without Django's transaction around these views: hashing a password releases the connection.
+    # `save_model` has a transaction of its own.
     def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
         return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
 
@@ -225,14 +225,14 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     ) -> HttpResponse:
         view = cast("Any", self)._changeform_view
         page = partial(view, request, object_id, form_url, extra_context)
-        return self._or_refusal(page, request, object_id)
+        return self._or_error(page, request, object_id)
 
-    def _or_refusal(
+    def _or_error(
         self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
     ) -> HttpResponse:
-        """Shows the refusal by a service on the user's page.
+        """Shows an APIError of a service on the user's page.
 
-        A form that was tried out is refused only after another request has changed something.
+        A validated form gets one only if another request has changed something meanwhile.
         """
         try:
             return view()
@@ -242,23 +242,29 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             self.message_user(request, error.message, messages.ERROR)
             return redirect("admin:users_user_change", object_id)
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Redirects to the audit trail, which also has the changes through the API."""
+        return redirect(entries_page(person=object_id))
+
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Nobody deletes themselves; nor many at once, where a refusal could not show."""
+        """Allows one user at a time, to show errors, and never the caller's own account."""
         return (
             super().has_delete_permission(request, obj) and obj is not None and obj != request.user
         )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Surveys what is held of the user. Nothing of it asks for a right of its own."""
-        parts = erasure.parts_of_deletion()
-        found = [line for user in objs for line in erasure.survey(user, parts=parts)]
+        """Counts the data about the users. Deleting it needs no other permission."""
+        rules = erasure.rules_of_deletion()
+        found = [line for user in objs for line in erasure.survey(user, rules)]
         return found, {}, set(), []
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         view = partial(super().delete_view, request, object_id, extra_context)
-        return self._or_refusal(view, request, object_id)
+        return self._or_error(view, request, object_id)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         erasure.delete_user(obj, actor=actor_of(request), now=timezone.now())

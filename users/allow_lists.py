@@ -1,7 +1,4 @@
-"""Allow lists of keys: the objects that a key may act on, as pairs of a type and an id.
-
-In both `*` stands for any.
-"""
+"""Allow lists of keys: the objects that a key may act on, as (type, id) pairs. `*` matches any."""
 
 from __future__ import annotations
 
@@ -20,19 +17,16 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
 
 
 def parse_entry(entry: object) -> tuple[str, str]:
-    """Reads an entry, `"type:id"` or `{"type": …, "id": …}`.
-
-    Raises: ValueError that says what is wrong with it.
-    """
+    """Parses an entry, `"type:id"` or `{"type": …, "id": …}`. Raises: ValueError."""
     kind, value = _parts(entry)
     if kind != ANY and kind not in TYPES:
         known = ", ".join(sorted(TYPES))
-        raise ValueError(f"{kind[:64]!r} is not a type of resource; there are {known} and *.")
+        raise ValueError(f"{kind[:64]!r} is not a resource type. Types: {known} and *.")
     if value == ANY or (kind == "api_key" and _KEY_ID.fullmatch(value)):
         return kind, value
     if not is_uuid(value):
-        raise ValueError(f"{value[:64]!r} is neither a uuid nor *.")
-    # In one form: what is compared with it is text.
+        raise ValueError(f"{value[:64]!r} is neither a UUID nor *.")
+    # Normalized, because it is compared as text.
     return kind, str(uuid.UUID(value))
 
 
@@ -44,28 +38,28 @@ def _parts(entry: object) -> tuple[str, str]:
         pair = entry.get("type"), entry.get("id")
         if isinstance(pair[0], str) and isinstance(pair[1], str):
             return pair[0], pair[1]
-    raise ValueError("An entry is type:id, or an object with type and id.")
+    raise ValueError("An entry must be type:id, or an object with type and id.")
 
 
 def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
-    """Tells if the list holds the object, or for the value `*` every object of the type."""
+    """Returns whether the list has the object, or for `*` all objects of the type."""
     return any(t in (ANY, kind) and i in (ANY, value) for t, i in allowed)
 
 
 def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
-    """Returns the ids of that type in the list; None where the list holds all of them."""
+    """Returns the ids of that type in the list, or None if it has all objects of the type."""
     if covers(allowed, kind):
         return None
     return frozenset(i for t, i in allowed if t in (ANY, kind))
 
 
 def is_within(narrow: AllowList, wide: AllowList) -> bool:
-    """Tells if `wide` holds everything that `narrow` holds."""
+    """Returns whether `wide` covers every entry of `narrow`."""
     return all(covers(wide, kind, value) for kind, value in narrow)
 
 
 def stored(allowed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """Writes the list as JSON objects, as it is stored and shown."""
+    """Returns the list as JSON objects, as stored and shown."""
     return [{"type": kind, "id": value} for kind, value in allowed]
 
 

@@ -1,4 +1,4 @@
-"""Deleting or forgetting a person. Each app registers what it holds of one, and its fate."""
+"""Deleting and erasing users. Each app registers the data that it stores about a user."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from users.services import keeping_an_owner, lock, require_another_owner, target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """The rows about a person in one place, which are deleted, kept, or erased in a way of its own.
+class ErasureRule:
+    """What happens to one kind of data about a user: its rows are deleted, kept, or `erase`d.
 
-    `fate` says so to people. All of them go before the user's own row. A part that `outlives` the
-    user stays when the user is deleted, and goes when the person is forgotten. `page` returns the
-    address of the admin's page of these rows.
+    `data` and `outcome` describe it on pages. The rules run before the user's own row is deleted.
+    Data that `outlives` the user stays when the user is deleted, and goes when the user is erased.
+    `page` returns the address of the admin page that lists the rows.
     """
 
-    what: str
-    fate: str
+    data: str
+    outcome: str
     rows: Callable[[User], QuerySet[Any]]
     kept: bool = False
     outlives: bool = False
@@ -37,78 +37,78 @@ class Part:
     page: Callable[[User], str] | None = None
 
 
-type Survey = list[tuple[Part, int]]
+type Survey = list[tuple[ErasureRule, int]]
 
-_parts: list[Part] = []
-
-
-def register(part: Part) -> None:
-    _parts.append(part)
+_rules: list[ErasureRule] = []
 
 
-def survey(user: User, *, parts: Iterable[Part] | None = None) -> Survey:
-    """Counts the rows of each of the parts, or of all, and changes nothing."""
-    return [(part, part.rows(user).count()) for part in (_parts if parts is None else parts)]
+def register(rule: ErasureRule) -> None:
+    _rules.append(rule)
 
 
-def parts_of_deletion() -> list[Part]:
-    """Returns the parts that the deletion of a user reaches."""
-    return [part for part in _parts if not part.outlives]
+def survey(user: User, rules: Iterable[ErasureRule]) -> Survey:
+    """Returns the number of rows for each rule."""
+    return [(rule, rule.rows(user).count()) for rule in rules]
 
 
-def parts_with_page() -> list[Part]:
-    return [part for part in _parts if part.page is not None]
+def rules_of_deletion() -> list[ErasureRule]:
+    """Returns the rules that apply when a user is deleted."""
+    return [rule for rule in _rules if not rule.outlives]
+
+
+def rules_with_page() -> list[ErasureRule]:
+    return [rule for rule in _rules if rule.page is not None]
 
 
 def rehearse(user: User) -> Survey:
-    """Returns what `erase` would, and changes nothing. Raises: APIError 400 for the last owner."""
+    """Returns what `erase` would, without changes. Raises: APIError 400 for the last owner."""
     require_another_owner(user)
-    return survey(user)
+    return survey(user, _rules)
 
 
 def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
-    """Erases or keeps what is held of the user, as each part says. Returns the counts.
+    """Erases the user and applies every rule. Returns the number of rows for each.
 
-    One audit entry says by the id alone that it was done. Raises: APIError 400 for the last owner.
+    The audit entry has only the user's id. Raises: APIError 400 for the last owner.
     """
     with keeping_an_owner():
         target = Target("user", str(user.pk))
-        found = _remove(lock(user), _parts)
+        found = _remove(lock(user), _rules)
         record("user.erase", actor=actor, target=target, now=now, after=_counts(found))
     return found
 
 
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Deletes the user with the parts that do not outlive them; the audit entry names the user.
+    """Deletes the user and the data that does not outlive them. The audit entry names the user.
 
-    Raises: APIError 403 for oneself, 400 for the last owner.
+    Raises: APIError 403 for the caller's own account, 400 for the last owner.
     """
     if user.id == actor.user_id:
-        raise forbidden("Nobody deletes themselves.")
+        raise forbidden("You cannot delete yourself.")
     with keeping_an_owner():
         stored = lock(user)
         target, before = target_of(stored), {"roles": stored.roles, "status": str(stored.status)}
-        after = _counts(_remove(stored, parts_of_deletion()))
+        after = _counts(_remove(stored, rules_of_deletion()))
         record("user.delete", actor=actor, target=target, now=now, before=before, after=after)
 
 
-def _remove(user: User, parts: Sequence[Part]) -> Survey:
-    found = survey(user, parts=parts)
-    for part in parts:
-        if part.erase is not None:
-            part.erase(user)
-        elif not part.kept:
-            part.rows(user).delete()
+def _remove(user: User, rules: Sequence[ErasureRule]) -> Survey:
+    found = survey(user, rules)
+    for rule in rules:
+        if rule.erase is not None:
+            rule.erase(user)
+        elif not rule.kept:
+            rule.rows(user).delete()
     user.delete()
     return found
 
 
 def _counts(found: Survey) -> dict[str, int]:
-    return {part.what: rows for part, rows in found}
+    return {rule.data: rows for rule, rows in found}
 
 
 def _sessions(user: User) -> QuerySet[Session]:
-    """Returns the user's admin sessions: only the encoded data names the user."""
+    """Returns the user's admin sessions. Only their encoded data names the user."""
     theirs = [
         session.pk
         for session in Session.objects.iterator()
@@ -117,27 +117,26 @@ def _sessions(user: User) -> QuerySet[Session]:
     return Session.objects.filter(pk__in=theirs)
 
 
-for _part in (
-    Part(
-        what="audit entries",
-        fate="kept until CODER_AUDIT_LOGS_RETENTION drops them: the trail is append-only, and says "
-        "who did what to the deployment",
+for _rule in (
+    ErasureRule(
+        data="audit entries",
+        outcome="kept until CODER_AUDIT_LOGS_RETENTION ends: the audit trail is append-only",
         rows=lambda user: Entry.objects.of_person(user.pk),
         kept=True,
         page=lambda user: reverse("admin:audit_entry_changelist", query={"person": user.pk}),
     ),
-    Part(what="admin sessions", fate="erased", rows=_sessions),
-    Part(
-        what="notes of changes in the admin",
-        fate="erased with the user",
+    ErasureRule(data="admin sessions", outcome="erased", rows=_sessions),
+    ErasureRule(
+        data="log entries of the admin by the user",
+        outcome="erased with the user",
         rows=lambda user: LogEntry.objects.filter(user=user),
     ),
-    Part(
-        what="notes about the user in the admin",
-        fate="erased: they repeat the name",
+    ErasureRule(
+        data="log entries of the admin about the user",
+        outcome="erased: they contain the name",
         rows=lambda user: LogEntry.objects.filter(
             object_id=str(user.pk), content_type__app_label="users"
         ),
     ),
 ):
-    register(_part)
+    register(_rule)

@@ -18,7 +18,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """Somebody who may hold session tokens."""
+    """A user, or a service account without a password."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -26,7 +26,7 @@ class User(AbstractBaseUser):
         SUSPENDED = "suspended"
 
     class LoginType(models.TextChoices):
-        PASSWORD = "password"  # noqa: S105 - how the user signs in, no secret
+        PASSWORD = "password"  # noqa: S105 - a way of signing in, no secret
         NONE = "none"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -41,7 +41,7 @@ class User(AbstractBaseUser):
         models.CharField(max_length=32, choices=list(roles.DISPLAY_NAMES.items())),
         blank=True,
         default=list,
-        help_text="Everybody is a member; these roles come on top.",
+        help_text="Roles in addition to member, which every user has.",
     )
     theme_preference = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -60,12 +60,12 @@ class User(AbstractBaseUser):
             models.UniqueConstraint(
                 fields=["username"],
                 name="user_username_unique",
-                violation_error_message="This username is taken.",
+                violation_error_message="This username is already in use.",
             ),
             models.UniqueConstraint(
                 fields=["email"],
                 name="user_email_unique",
-                violation_error_message="This e-mail address is taken.",
+                violation_error_message="This e-mail address is already in use.",
             ),
             models.CheckConstraint(
                 condition=models.Q(username__regex=names.USERNAME), name="user_username_normal"
@@ -92,13 +92,13 @@ class User(AbstractBaseUser):
 
     @property
     def login_type(self) -> str:
-        """Returns how the user signs in; a service account, `none`, has tokens alone."""
+        """Returns how the user signs in: `none` for a service account, which only has tokens."""
         return self.LoginType.PASSWORD if self.has_usable_password() else self.LoginType.NONE
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Tells if this is the password. Hashes it again where the hasher has changed.
+        """Returns whether the password is right. Updates a hash with outdated parameters.
 
-        Django's own would write the old password over one that has been set in between.
+        Django's own method could overwrite a password that another request has just set.
         """
         outdated: list[str] = []
         if not hashers.check_password(raw_password, self.password, outdated.append):
@@ -114,11 +114,11 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Lets owners into the admin, and auditors to read."""
+        """Returns whether the user may enter the admin. Auditors can only view."""
         return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Answers Django for `app.action_model`: owners may do everything, auditors may view."""
+        """Returns whether the user has `app.action_model`: owners have all, auditors `view`."""
         if not self.is_active:
             return False
         return roles.OWNER in self.roles or (
@@ -130,7 +130,7 @@ class User(AbstractBaseUser):
 
 
 class Organization(models.Model):
-    """The one organization, to which everybody belongs. Its UUID is made once and kept."""
+    """The only organization. Every user belongs to it. Its UUID never changes."""
 
     NAME = "coder"
     DISPLAY_NAME = "Coder"

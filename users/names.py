@@ -1,7 +1,7 @@
-"""Usernames and e-mail addresses: their one normal form, and what a username may be.
+"""The normal form of usernames and e-mail addresses, and their validation.
 
-Both are stored, unique and looked up in the normal form, NFKC in lower case. Else an address with a
-long s would be another user's to one comparison, and to the next one the owner's.
+Both are stored, unique and looked up in NFKC and lower case. Otherwise two comparisons could
+disagree about a look-alike, such as an address with a long s.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from django.urls.converters import StringConverter
 
 MAX_LENGTH = 32
 MAX_EMAIL_LENGTH = 254
-# These words stand in the same place of a path as a username.
+# Route names at the place of a username in a path.
 RESERVED = frozenset({"me", "first", "login", "logout", "authmethods", "roles"})
-# `me` stands for the caller, so it is a user there; the others have routes of their own.
+# In a path `me` is the caller. The others have routes of their own.
 _ROUTES = "|".join(sorted(RESERVED - {"me"}))
 USERNAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# Printable ASCII without capital letters, and without quotes, in which all could stand.
+# Printable ASCII without capital letters and quotes. A quoted part could contain anything.
 EMAIL = r"^[!#-@\[-~]+$"
 
 
@@ -38,12 +38,12 @@ def is_uuid(text: str) -> bool:
 
 
 def normal_username(text: str) -> str:
-    # Once more, because lower case can take a letter apart.
+    # NFKC again: lower case can decompose a letter.
     return normalize("NFKC", normalize("NFKC", text).lower())
 
 
 def normal_email(text: str) -> str:
-    """Returns the address with its host in IDNA's ASCII form, where the host has one."""
+    """Returns the normal form, with the host in IDNA's ASCII form if it has one."""
     local, at, host = normal_username(text[: 2 * MAX_EMAIL_LENGTH]).rpartition("@")
     with suppress(UnicodeError):
         host = host.encode("idna").decode("ascii")
@@ -51,26 +51,26 @@ def normal_email(text: str) -> str:
 
 
 def validate_username(value: str) -> None:
-    """Raises: ValidationError unless it is letters, digits and single hyphens between them."""
+    """Raises: ValidationError for a malformed or reserved username."""
     if len(value) > MAX_LENGTH or not re.fullmatch(USERNAME, value):
         raise ValidationError(
-            "A username is letters, digits and single hyphens between them, at most "
+            "A username must have letters and digits, with single hyphens between them, at most "
             f"{MAX_LENGTH} characters."
         )
     if value in RESERVED or is_uuid(value):
-        raise ValidationError(f"{value} has another meaning where usernames stand.")
+        raise ValidationError(f"You cannot use the username {value}: it is reserved.")
 
 
 def validate_email(value: str) -> None:
-    """Raises: ValidationError for an address that has no ASCII form, or a quoted part."""
+    """Raises: ValidationError for an address with a quoted part or without an ASCII form."""
     if not re.fullmatch(EMAIL, value):
         raise ValidationError(
-            "An e-mail address is ASCII without quotes before the @, and a host name after it."
+            "An e-mail address must be ASCII without quotes, with a host name after the @."
         )
 
 
 class _InNormalForm:
-    """Stores and looks up a column's values in the normal form."""
+    """Stores and looks up values in the normal form."""
 
     normal: Callable[[str], str]
 
@@ -90,7 +90,7 @@ class EmailField(_InNormalForm, models.EmailField[str, str]):
 
 
 class UserConverter(StringConverter):
-    """The `{user}` of a path: `me`, a UUID or a username; no word that has a route of its own."""
+    """Matches `{user}` in a path: `me`, a UUID or a username, but no other route."""
 
     regex = rf"(?!(?:{_ROUTES})(?:/|$))[^/]+"
 

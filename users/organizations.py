@@ -1,4 +1,4 @@
-"""The one organization and its members, which everybody is. Coder's clients ask for both."""
+"""The only organization and its members: all users. Coder's clients need both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,18 +23,17 @@ from users import allow_lists, selectors, services
 from users.models import Organization, User
 from users.names import is_uuid
 from users.permissions import identity_of, listing, may
-from users.requests import whole_number
-from users.selectors import MAX_LIMIT, MAX_OFFSET
+from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, whole_number
 from users.serializers import RoleSerializer, slim_roles
 from users.views import UserRouteView
 
-# By this name Coder's clients ask for the organization without knowing its own.
+# The name by which Coder's clients ask for the default organization.
 DEFAULT = "default"
 
 
 class OrganizationSerializer(WireSerializer):
     component = "codersdk.Organization"
-    about = "The deployment's only organization. All users are in it."
+    about = "The only organization. All users are members."
     example = {
         "id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
         "name": "coder",
@@ -48,10 +47,10 @@ class OrganizationSerializer(WireSerializer):
 
     id = serializers.UUIDField(source="uuid", help_text="The organization's id. It never changes.")
     name = serializers.CharField(source="NAME", help_text="The name in paths.")
-    display_name = serializers.CharField(source="DISPLAY_NAME", help_text="The name for people.")
+    display_name = serializers.CharField(source="DISPLAY_NAME", help_text="The display name.")
     description = serializers.CharField(default="", help_text="Always empty.")
     icon = serializers.CharField(default="", help_text="Always empty.")
-    created_at = serializers.DateTimeField(help_text="The time when it was created.")
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(
         source="created_at", help_text="The same as `created_at`."
     )
@@ -59,9 +58,8 @@ class OrganizationSerializer(WireSerializer):
 
 
 class MemberSerializer(WireSerializer):
-    """A user as a member of the organization."""
+    """A member. The context has the `organization_id`, read once for each response."""
 
-    # The context holds the `organization_id`, read once for each answer.
     component = "codersdk.OrganizationMemberWithUserData"
     about = "A user as a member of the organization."
     example = {
@@ -79,15 +77,15 @@ class MemberSerializer(WireSerializer):
 
     user_id = serializers.UUIDField(source="id", help_text="The user's id.")
     organization_id = serializers.SerializerMethodField(help_text="The organization's id.")
-    created_at = serializers.DateTimeField(help_text="The time when the user was created.")
-    updated_at = serializers.DateTimeField(help_text="The time of the newest change to the user.")
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     roles = serializers.SerializerMethodField(
-        help_text="Always empty: the organization has no roles of its own."
+        help_text="Always empty: the organization has no roles."
     )
-    username = serializers.CharField(help_text="The name in paths. No two users share it.")
-    name = serializers.CharField(help_text="The full name. It may be empty.")
-    avatar_url = serializers.CharField(help_text="The address of a picture. Empty: none.")
-    email = serializers.EmailField(help_text="The e-mail address. No two users share it.")
+    username = serializers.CharField(help_text="The username. It is unique.")
+    name = serializers.CharField(help_text="The full name, or empty.")
+    avatar_url = serializers.CharField(help_text="The URL of a picture, or empty.")
+    email = serializers.EmailField(help_text="The e-mail address. It is unique.")
     global_roles = serializers.SerializerMethodField(
         help_text="The user's roles, without `member`."
     )
@@ -110,12 +108,12 @@ class PaginatedMembersSerializer(WireSerializer):
     about = "A page of the organization's members."
     example = {"members": [MemberSerializer.example], "count": 1}
 
-    members = MemberSerializer(many=True, help_text="The members of this page, by name.")
+    members = MemberSerializer(many=True, help_text="The members on this page, by username.")
     count = serializers.IntegerField(help_text="The number of all members.")
 
 
 def organization_in_path(reference: str) -> Organization:
-    """Returns the organization that an id or a name stands for. Raises: APIError 404."""
+    """Returns the organization with this id or name. Raises: APIError 404."""
     found = services.organization()
     is_its_id = is_uuid(reference) and uuid.UUID(reference) == found.uuid
     if not is_its_id and reference.lower() not in {Organization.NAME, DEFAULT}:
@@ -127,17 +125,22 @@ def organization_response(found: Organization) -> Response:
     return Response(OrganizationSerializer(found).data)
 
 
+def organizations_response(request: Request) -> HttpResponse:
+    found = OrganizationSerializer([services.organization()], many=True)
+    return tagged(found.data, request=request)
+
+
 class OrganizationsView(APIView):
     permission_classes = [may("organization:read")]
 
     @operation(
         "Get organizations",
         tag="Organizations",
-        description="Lists the organizations. There is only one, and all users are in it.",
-        answers={200: OrganizationSerializer(many=True), 403: ResponseSerializer},
+        description="Lists the organizations. There is only one.",
+        answers={200: OrganizationSerializer(many=True), 304: None, 403: ResponseSerializer},
     )
-    def get(self, request: Request) -> Response:
-        return Response(OrganizationSerializer([services.organization()], many=True).data)
+    def get(self, request: Request) -> HttpResponse:
+        return organizations_response(request)
 
 
 class OrganizationView(APIView):
@@ -160,11 +163,11 @@ class OfUserView(UserRouteView):
         "Get organizations by user",
         tag="Users",
         description="Lists the organizations of the user: always the only one.",
-        answers={200: OrganizationSerializer(many=True)},
+        answers={200: OrganizationSerializer(many=True), 304: None},
     )
-    def get(self, request: Request, user: str) -> Response:
+    def get(self, request: Request, user: str) -> HttpResponse:
         self.target(user)
-        return Response(OrganizationSerializer([services.organization()], many=True).data)
+        return organizations_response(request)
 
 
 class OneOfUserView(UserRouteView):
@@ -187,7 +190,7 @@ class MembersView(APIView):
     @operation(
         "List organization members",
         tag="Members",
-        description="Lists all members, by name. Needs a role that may list users.",
+        description="Lists all members by username. Needs a role that may list users.",
         answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponseBase:
@@ -207,25 +210,14 @@ class PaginatedMembersView(APIView):
     @operation(
         "Paginated organization members",
         tag="Members",
-        description="Lists a page of the members, by name. Needs a role that may list users.",
-        parameters=[
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description=f"The size of the page. Absent or 0: {MAX_LIMIT}.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of members to skip before the page.",
-            ),
-        ],
+        description="Lists a page of the members by username. Needs a role that may list users.",
+        parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),
         answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
         context, found = _context(organization), _members(request)
-        limit = whole_number(request, "limit", default=0, most=MAX_LIMIT) or MAX_LIMIT
-        offset = whole_number(request, "offset", default=0, most=MAX_OFFSET)
+        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT) or MAX_LIMIT
+        offset = whole_number(request, "offset", default=0, limit=MAX_OFFSET)
         page = {"members": found[offset : offset + limit], "count": found.count()}
         return tagged(PaginatedMembersSerializer(page, context=context).data, request=request)
 

@@ -1,8 +1,8 @@
-"""Rules for passwords, checking one, and hashing that cannot take the service down.
+"""Validating, checking and hashing passwords, without taking the service down.
 
-Argon2 takes time and memory on purpose. So few hashes run at once, over all processes of the
+Argon2 takes time and memory on purpose, so only a few hashes run at once, over all processes of the
 service on a host, and a thread that hashes or waits for its turn holds no database connection.
-Whoever waits too long is told to come back.
+A request that waits too long is rejected with Retry-After.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
 NO_PASSWORD = Validation("password", "A service account has no password.")
-# One hash takes a core for about 25 ms: half of the cores stay for everybody else.
+# One hash takes a core for about 25 ms, so half of the cores stay free for other requests.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
-BUSY = "Too many passwords are being checked right now."
+BUSY = "Too many passwords are being checked right now. Try again in a few seconds."
 POLL_SECONDS = 0.02
 # One thread of each process hashes. The allocator keeps 19 MiB for every thread that ever did.
 _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
@@ -47,7 +47,7 @@ HASHING = Limiter(
 
 
 class BoundedArgon2(Argon2PasswordHasher):
-    """Argon2id with the least parameters that OWASP names, 19 MiB and 2 passes, one at a time."""
+    """Argon2id with OWASP's minimum parameters (19 MiB, 2 passes), one hash at a time."""
 
     time_cost = 2
     memory_cost = 19 * 1024
@@ -64,7 +64,7 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits for one of the few turns to hash. Raises: LimitReachedError after two seconds."""
+    """Waits for permission to hash. Raises: LimitReachedError after two seconds."""
     release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
@@ -76,7 +76,7 @@ def _turn() -> Iterator[None]:
 
 
 def _lock_any(deadline: float) -> int:
-    """Returns an open file, locked. The system unlocks it when the process ends or is killed."""
+    """Returns a locked, open file. The system unlocks it when the process ends or is killed."""
     while True:
         for number in range(MAX_HASHES):
             path = private_directory() / f"hashing-{number}"
@@ -91,16 +91,16 @@ def _lock_any(deadline: float) -> int:
 
 
 def count_try(address: str) -> None:
-    """Counts a password that an address tries. Raises: APIError 429 past 60 in a minute."""
+    """Counts a sign-in attempt of an address. Raises: APIError 429 after 60 in a minute."""
     if settings.API_RATE_LIMIT is not None:
         bucket = f"sign-in:{rate_limit_bucket(address)}"
         count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
 
 
 def problems(password: str, user: User) -> list[Validation]:
-    """Returns why the user may not have that password: an entry, or none."""
+    """Returns why the user cannot have this password: one entry, or none."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        detail = f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters."
+        detail = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
         return [Validation("password", detail)]
     try:
         validate_password(password, user)
@@ -110,20 +110,20 @@ def problems(password: str, user: User) -> list[Validation]:
 
 
 def problems_of_change(password: str, user: User) -> list[Validation]:
-    """Returns the same for a new password, which must not be the old one.
+    """Returns why the user cannot change to this password, which must differ from the old one.
 
-    A service account has none, and gets none.
+    A service account cannot have a password.
     """
     if not user.has_usable_password():
         return [NO_PASSWORD]
     found = problems(password, user)
     if not found and user.check_password(password):
-        return [Validation("password", "This is the old password.")]
+        return [Validation("password", "This is the current password.")]
     return found
 
 
 def is_right(user: User | None, password: str) -> bool:
-    """Tells if this is the user's password; takes as long where there is no user."""
+    """Returns whether this is the user's password. Takes the same time without a user."""
     if user is None:
         User().set_password(password)
         return False

@@ -1,4 +1,4 @@
-"""Deciding who may do what: by role, narrowed by the key's scopes and its allow list."""
+"""Permissions: the user's roles, narrowed by the key's scopes and allow list."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from users import allow_lists, roles, scopes
 from users.allow_lists import EVERYTHING, AllowList
 
 if TYPE_CHECKING:
-    # DRF imports this module, its default permission, while its own views are half imported.
+    # DRF imports this module (its default permission) while it imports its own views.
     from rest_framework.views import APIView
 
     from users.models import User
 
-# Resources of which each object is a user, as the allow list names it.
+# Resources whose objects are users: the allow list names them by `user`.
 ON_USERS = frozenset({"user", "assign_role"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyIdentity(Identity):
-    """An identity with all that its key says; a `minted` key was not made by signing in."""
+    """An identity with the limits of its key. A `minted` key was not created by signing in."""
 
     allow_list: AllowList = EVERYTHING
     expires_at: datetime
@@ -35,17 +35,17 @@ class KeyIdentity(Identity):
 
 
 def identity_of(request: Request) -> KeyIdentity:
-    """Returns the caller. Raises: APIError 401 (or 429, 503) with the cause when there is none."""
+    """Returns the caller. Raises: APIError 401, 429 or 503 with the cause if there is none."""
     identified = cast("IdentifiedRequest", request._request)
     if identified.identity is None:
-        # The session-token middleware attaches the one or the other to every request below /api/v2.
+        # The middleware attaches an identity or a refusal to every request below /api/v2.
         raise identified.refusal or forbidden()
     return cast("KeyIdentity", identified.identity)
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user whom an object is or belongs to. `roles` is empty for one who does not exist."""
+    """The user who is, or owns, an object. `roles` is empty if the user does not exist."""
 
     id: str
     roles: Collection[str] = ()
@@ -54,10 +54,10 @@ class Owner:
 def refusal(
     identity: KeyIdentity, action: str, *, of: Owner | None = None, object_id: str = allow_lists.ANY
 ) -> APIError | None:
-    """Returns why the caller may not do `resource:action`, or None where they may.
+    """Returns the error if the caller may not do `resource:action`, or None.
 
-    `of` names the user that it is done to, or whose object it is done to; without it and without
-    `object_id` it is done to every object. Views and `/authcheck` both decide by this function.
+    `of` is the user who is, or owns, the object. Without `of` and `object_id` the action is on all
+    objects. Views and `/authcheck` both use this function.
     """
     own = of is not None and of.id == str(identity.user_id)
     if problem := _role_problem(identity, action, of, own=own):
@@ -70,8 +70,8 @@ def refusal(
     if not allow_lists.covers(identity.allow_list, kind, object_id):
         if object_id != allow_lists.ANY:
             return not_found()
-        return forbidden("The session token's allow list does not reach that far.")
-    # To make something for another user is to act on that user.
+        return forbidden("The session token's allow list does not include all objects.")
+    # Creating an object for another user is an action on that user.
     if of and not own and object_id == allow_lists.ANY:
         return None if allow_lists.covers(identity.allow_list, "user", of.id) else not_found()
     return None
@@ -79,39 +79,39 @@ def refusal(
 
 def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: bool) -> str:
     if own and action == "user:delete":
-        return "Nobody deletes themselves."
-    if own and action in roles.ON_ONESELF:
+        return "You cannot delete yourself."
+    if own and action in roles.OWN_PERMISSIONS:
         return ""
     if not roles.may(identity.roles, action):
-        return f"This needs a role that may {action}."
+        return f"You need a role with the permission {action}."
     if of is None or action == "user:read":
         return ""
     if roles.OWNER in of.roles and not identity.has_role(roles.OWNER):
         return "Only an owner may act on an owner."
-    # With the password one signs in as the other, with all that the other may do.
+    # Setting the password means getting all rights of the user.
     if action == "user:update_personal" and not _has_rights(identity, roles.rights(of.roles)):
-        return "Nobody resets the password of somebody with rights that they lack."
+        return "You cannot reset the password of a user who has rights you lack."
     return ""
 
 
 def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
-    """Tells if the caller's roles and scopes both allow all of the actions."""
+    """Returns whether the caller's roles and scopes allow all of the actions."""
     return all(roles.may(identity.roles, a) and scopes.allow(identity.scopes, a) for a in wanted)
 
 
 def require(identity: KeyIdentity, action: str, *, on: User) -> None:
-    """Raises: APIError 403 or 404 unless the caller may do it to that user, or for that user."""
+    """Raises: APIError 403 or 404 unless the caller may do the action on that user."""
     refused = refusal(identity, action, of=Owner(str(on.id), tuple(on.roles)))
     if refused is not None:
         raise refused
 
 
 class Authenticated(BasePermission):
-    """Allows a request with a valid session token."""
+    """Requires a valid session token."""
 
     @staticmethod
     def refusal(identity: KeyIdentity) -> APIError | None:
-        """Returns why a caller with that identity is refused, or None."""
+        """Returns the error for a caller with that identity, or None."""
         return None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -130,15 +130,12 @@ def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authe
 
 
 def may(action: str) -> type[Authenticated]:
-    """Makes a permission class for `resource:action`: role, scopes and allow list must agree."""
+    """Builds a permission class for `resource:action` by role, scopes and allow list."""
     return _permission(lambda identity: refusal(identity, action))
 
 
 def scoped(*actions: str) -> type[Authenticated]:
-    """Makes a permission class for a path below a user: 404 unless a scope covers one action.
-
-    To a key that may not read the user, nothing below the user exists.
-    """
+    """Builds a permission class for paths below a user: 404 unless a scope covers one action."""
 
     def refused(identity: KeyIdentity) -> APIError | None:
         covered = any(scopes.allow(identity.scopes, action) for action in actions)
@@ -148,5 +145,5 @@ def scoped(*actions: str) -> type[Authenticated]:
 
 
 def listing(action: str) -> type[Authenticated]:
-    """Makes the class of `may` for a list, which shows only what the allow list reaches."""
+    """Builds a permission class as `may` does, for a list that the allow list filters."""
     return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))

@@ -1,10 +1,11 @@
-"""Request bodies and query parameters, read as Coder's server reads them."""
+"""Request bodies and query parameters, parsed as Coder's server parses them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -13,9 +14,12 @@ from kernel.http.parsing import json_object
 from kernel.http.rendering import WireSerializer
 from kernel.texts import parse_bool
 
+MAX_LIMIT = 1000
+MAX_OFFSET = 2**31
+
 
 class RequestSerializer(WireSerializer):
-    """A request's JSON object. A member that is null counts as absent; unknown ones are ignored."""
+    """A request's JSON object. Null members count as absent. Unknown members are ignored."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -24,7 +28,7 @@ class RequestSerializer(WireSerializer):
 
 
 class TextField(serializers.CharField):
-    """Text, kept as it is; a number or a boolean is refused."""
+    """Text, unchanged. Rejects numbers and booleans."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("trim_whitespace", False)
@@ -37,14 +41,14 @@ class TextField(serializers.CharField):
 
 
 class OptionalTextField(TextField):
-    """Text that may be absent or empty, which is the same."""
+    """Text that may be absent or empty, with the same meaning."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, allow_blank=True, default="", **kwargs)
 
 
 class WholeNumberField(serializers.IntegerField):
-    """An integer; neither a float nor text that looks like one. 64-bit numbers keep every digit."""
+    """An integer with all its digits. Rejects floats and text."""
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
@@ -60,29 +64,45 @@ def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[st
     return found
 
 
-def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
-    """Reads a query parameter as a number from 0 to `most`. Raises: APIError 400."""
+def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:
+    """Parses a query parameter as a number from 0 to `limit`. Raises: APIError 400."""
     text = request.query_params.get(name, "")
     if not text:
         return default
-    # A few digits are enough, and Python refuses to convert very many.
+    # Python cannot convert very long numbers.
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
-    if not 0 <= number <= most:
-        raise invalid(Validation(name, f"A whole number from 0 to {most} is expected."))
+    if not 0 <= number <= limit:
+        raise invalid(Validation(name, f"Must be a whole number from 0 to {limit}."))
     return number
 
 
+def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
+    """Describes `limit` and `offset` of a list. `absent` is the page without a limit."""
+    return [
+        OpenApiParameter(
+            "limit",
+            {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+            description=f"The size of the page. Absent or 0: {absent}.",
+        ),
+        OpenApiParameter(
+            "offset",
+            {"type": "integer", "minimum": 0},
+            description=f"The number of {skipped} to skip before the page.",
+        ),
+    ]
+
+
 def flag(request: Request, name: str) -> bool:
-    """Reads a query parameter as Go reads a boolean; absent is false. Raises: APIError 400."""
+    """Parses a query parameter as Go parses a boolean. Absent is false. Raises: APIError 400."""
     text = request.query_params.get(name, "")
     try:
         return bool(text) and parse_bool(text)
     except ValueError:
-        raise invalid(Validation(name, "true or false is expected.")) from None
+        raise invalid(Validation(name, "Must be true or false.")) from None
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items: a million bad ones cost nothing."""
+    """A list whose length is checked before its items, so that a long list costs nothing."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and self.max_length and len(data) > self.max_length:
@@ -91,15 +111,15 @@ class BoundedListField(serializers.ListField):
 
 
 class BoundedDictField(serializers.DictField):
-    """An object with at most `most` members, counted before any of them is checked."""
+    """An object with at most `limit` members, counted before any of them is checked."""
 
-    default_error_messages = {"most": "Ensure this object has no more than {most} members."}
+    default_error_messages = {"limit": "Ensure this object has no more than {limit} members."}
 
-    def __init__(self, *, most: int, **more: Any) -> None:
-        self.most = most
+    def __init__(self, *, limit: int, **more: Any) -> None:
+        self.limit = limit
         super().__init__(**more)
 
     def to_internal_value(self, data: Any) -> dict[Any, Any]:
-        if isinstance(data, dict) and len(data) > self.most:
-            self.fail("most", most=self.most)
+        if isinstance(data, dict) and len(data) > self.limit:
+            self.fail("limit", limit=self.limit)
         return super().to_internal_value(data)

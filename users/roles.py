@@ -1,4 +1,4 @@
-"""Roles and the actions they allow, each written `resource:action`."""
+"""Roles and the actions that they allow, as `resource:action`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OWNER = "owner"
 AUDITOR = "auditor"
 USER_ADMIN = "user-admin"
 TEMPLATE_ADMIN = "template-admin"
-# Everybody has it, so it is neither stored nor shown.
+# Every user has it, so it is neither stored nor shown.
 MEMBER = "member"
 
 DISPLAY_NAMES = {
@@ -27,26 +27,24 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     TEMPLATE_ADMIN: _READ_USERS,
 }
 
-EVERYBODYS = frozenset({"assign_role:read", "organization:read"})
-# Allowed to everybody on themselves and on what is theirs.
-ON_ONESELF = frozenset(
+MEMBER_PERMISSIONS = frozenset({"assign_role:read", "organization:read"})
+# Every user may do these on their own account and keys.
+OWN_PERMISSIONS = frozenset(
     {"user:read", "user:read_personal", "user:update_personal"}
     | {f"api_key:{action}" for action in ("create", "read", "update", "delete")}
 )
 
 
 def may(roles: Iterable[str], action: str) -> bool:
-    """Tells if any of the roles allows the action. An owner may do everything."""
-    return action in EVERYBODYS or any(
+    """Returns whether any of the roles allows the action. An owner may do everything."""
+    return action in MEMBER_PERMISSIONS or any(
         role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles
     )
 
 
 def rights(roles: Iterable[str]) -> frozenset[str]:
-    """Returns the actions that the roles allow beyond a member's; for an owner `*`, everything."""
-    held = frozenset(roles)
-    return (
-        frozenset({"*"})
-        if OWNER in held
-        else frozenset().union(*(PERMISSIONS.get(role, frozenset()) for role in held))
-    )
+    """Returns the actions that the roles allow beyond a member's. For an owner it is `*`."""
+    names = frozenset(roles)
+    if OWNER in names:
+        return frozenset({"*"})
+    return frozenset().union(*(PERMISSIONS.get(name, frozenset()) for name in names))

@@ -1,4 +1,4 @@
-"""Scopes of keys. A scope never widens what the user's role allows."""
+"""Scopes of keys. A scope never allows more than the user's roles."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def canonical(scope: str) -> str:
 
 
 def allow(scopes: Iterable[str], action: str) -> bool:
-    """Tells if any of the scopes covers the action, a `resource:action`, or another scope."""
+    """Returns whether any of the scopes covers the action (`resource:action`) or scope."""
     wanted = canonical(action)
     family = f"{wanted.partition(':')[0]}:*"
-    # `coder:*` is no scope: what begins with `coder:` is only covered by itself or by everything.
+    # `coder:*` is not a scope: `coder:…` is covered only by itself and by `coder:all`.
     return any(scope in (ALL, wanted, family) for scope in map(canonical, scopes))
 
 
@@ -41,7 +41,7 @@ def within(narrow: Iterable[str], wide: Iterable[str]) -> frozenset[str]:
 
 
 def legacy_name(scopes: Iterable[str]) -> str:
-    """Returns the word by which older clients know a key's scopes; "" where there is none."""
+    """Returns the name of a key's scopes for older clients, or ""."""
     found = {canonical(scope) for scope in scopes}
     for word, scope in ALIASES.items():
         if scope in found:

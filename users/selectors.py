@@ -22,13 +22,11 @@ from users.permissions import KeyIdentity, Owner
 
 ME = "me"
 DEFAULT_LIMIT = 25
-MAX_LIMIT = 1000
-MAX_OFFSET = 2**31
 MAX_WORDS = 20
 SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 NOBODY = Q(pk__in=[])
-# Every type of resource that Coder's clients ask about. What this service lacks of them, nobody but
-# an owner may touch.
+# All resource types that Coder's clients ask about. For those that this service does not have, only
+# owners have permissions.
 _TYPES = """
 * aibridge_interception api_key assign_org_role assign_role audit_log connection_log crypto_key
 debug_info deployment_config deployment_stats file group group_member idpsync_settings
@@ -42,15 +40,15 @@ RESOURCE_TYPES = frozenset(_TYPES.split())
 
 
 def user_in_path(reference: str, *, viewer: Identity) -> User:
-    """Returns the user that `me`, a UUID or a username in any case stands for.
+    """Returns the user for `me`, a UUID or a username in any case.
 
-    Raises: APIError 400, alike for a user who does not exist and for one who may not be seen.
+    Raises: APIError 400, the same for a missing user and for one whom the viewer may not read.
     Source: the contract's rule for `{user}`.
     """
     user = _lookup(reference, viewer)
     if user and (user.id == viewer.user_id or roles.may(viewer.roles, "user:read")):
         return user
-    # Coder's clients search for these very words and take the 400 for "not found".
+    # Coder's clients search for these words, and treat the 400 as "not found".
     raise APIError(400, "The user in the path must be an existing uuid or username.")
 
 
@@ -63,13 +61,13 @@ def _lookup(reference: str, viewer: Identity) -> User | None:
 
 
 def user_by_name(name: str) -> User | None:
-    """Returns the user of that username or e-mail address, in any case, or None."""
-    # No username holds an @, and every address does: a name can only be one of the two.
+    """Returns the user with that username or e-mail address, in any case, or None."""
+    # Only an e-mail address has an @, so the name is never ambiguous.
     return _one(email=name) if "@" in name else _one(username=name)
 
 
 def _one(**name: str) -> User | None:
-    """Returns the user of that name. Two would be an error, and never the first of them."""
+    """Returns the user with that name, or None. Raises if two rows match."""
     if any(not text or "\0" in text for text in name.values()):
         return None
     try:
@@ -79,19 +77,19 @@ def _one(**name: str) -> User | None:
 
 
 def user_exists() -> bool:
-    """Tells if anybody has been created yet."""
+    """Returns whether any user exists."""
     return User.objects.exists()
 
 
 def active_owners() -> QuerySet[User]:
-    """Returns the owners who may sign in."""
+    """Returns the owners who can sign in."""
     owners = User.objects.filter(roles__contains=[roles.OWNER]).exclude(SERVICE_ACCOUNTS)
     return owners.exclude(status=User.Status.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the users found, and the number of all that were found."""
+    """One page of the matching users, and the number of all matching users."""
 
     users: list[User]
     count: int
@@ -100,19 +98,19 @@ class Page:
 def search(
     query: str, *, ids: frozenset[str] | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
 ) -> Page:
-    """Returns the users that match all words of the query, by name; `ids` limits them further.
+    """Returns the users that match all words of the query, by name, within `ids`.
 
-    A word `key:…` of `CHOICES` chooses by values with commas between them, one of `TIMES` by an
-    RFC 3339 time in quotes. Any other word, or words in quotes, must be part of the username, the
-    name or the e-mail address.
-    Raises: APIError 400 for an unknown key or value.
+    A word `key:…` filters by one of several values (`CHOICES`, separated by commas) or by an
+    RFC 3339 time in quotes (`TIMES`). Any other word or quoted phrase must be part of the username,
+    the name or the e-mail address.
+    Raises: APIError 400 for an unknown key or value, or for too many words.
     """
     found = reachable(ids).filter(*_conditions(query))
     return Page(list(found[offset : offset + limit]), found.count())
 
 
 def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
-    """Returns the users whom an allow list names, by name; None names all."""
+    """Returns the users with these ids, or all for None, ordered by username."""
     found = User.objects.order_by("username")
     return found if ids is None else found.filter(id__in=[i for i in ids if is_uuid(i)])
 
@@ -120,18 +118,18 @@ def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 CHOICES: dict[str, dict[str, Q]] = {
     "status": {status: Q(status=status) for status in User.Status.values},
-    # Everybody is a member. Among alternatives, Django leaves out a Q() that says nothing.
+    # Every user is a member. Django drops an empty Q() from alternatives, so match everything.
     "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES}
     | {roles.MEMBER: ~NOBODY},
     "login_type": {
         User.LoginType.PASSWORD: ~SERVICE_ACCOUNTS,
         User.LoginType.NONE: SERVICE_ACCOUNTS,
-        # Coder's other types, which nobody has here.
+        # Coder's other types, which no user has here.
         **dict.fromkeys(("github", "oidc", "token", "oauth2_provider_app"), NOBODY),
     },
 }
 TIMES: dict[str, Callable[[datetime], Q]] = {
-    # To Coder's clients, who was never seen was seen in the year 1.
+    # Coder reports "never seen" as year 1, so match NULL too.
     "last_seen_before": lambda at: Q(last_seen_at__lte=at) | Q(last_seen_at=None),
     "last_seen_after": lambda at: Q(last_seen_at__gte=at),
     "created_before": lambda at: Q(created_at__lte=at),
@@ -141,12 +139,12 @@ TIMES: dict[str, Callable[[datetime], Q]] = {
 
 def _conditions(query: str) -> list[Q]:
     if "\0" in query:
-        raise invalid(Validation("q", "A search holds no NUL character."))
+        raise invalid(Validation("q", "A search cannot contain a NUL character."))
     if query.count('"') % 2:
-        raise invalid(Validation("q", "A quote is not closed."))
-    words = _WORD.findall(query)
+        raise invalid(Validation("q", "A quotation mark is missing."))
+    words = dict.fromkeys(_WORD.findall(query))
     if len(words) > MAX_WORDS:
-        raise invalid(Validation("q", f"A search has at most {MAX_WORDS} words."))
+        raise invalid(Validation("q", f"A search can have at most {MAX_WORDS} words."))
     return [_condition(word) for word in words]
 
 
@@ -157,11 +155,13 @@ def _condition(word: str) -> Q:
         part = word.replace('"', "")
         return Q(username__icontains=part) | Q(email__icontains=part) | Q(name__icontains=part)
     if key in CHOICES:
-        return reduce(or_, (_chosen(key, value) for value in text.lower().split(",")))
+        # Repeated values would each become a condition of the query.
+        values = dict.fromkeys(text.lower().split(","))
+        return reduce(or_, (_chosen(key, value) for value in values))
     if key in TIMES:
         return TIMES[key](_moment(key, text))
     known = ", ".join([*CHOICES, *TIMES])
-    raise invalid(Validation("q", f"{key[:64]!r} cannot be searched for; {known} can."))
+    raise invalid(Validation("q", f"You cannot search for {key[:64]!r}. Keys: {known}."))
 
 
 def _chosen(key: str, value: str) -> Q:
@@ -176,18 +176,19 @@ def _moment(key: str, text: str) -> datetime:
         return parse_time(text)
     except ValueError:
         example = f'{key}:"2026-01-31T12:00:00Z"'
-        raise invalid(Validation("q", f"{text[:64]!r} is no time; write {example}.")) from None
+        detail = f"{text[:64]!r} is not a time. Example: {example}."
+        raise invalid(Validation("q", detail)) from None
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
-    """Answers each named check as the operations themselves would, with one query for all users.
+    """Returns, for each named check, whether the operation would be allowed. Takes one query.
 
-    Raises: APIError 400 for a type of resource that Coder does not have, and for a malformed id.
+    Raises: APIError 400 for an unknown resource type and for a malformed id.
     """
     objects = [_checked(check["object"]) for check in checks.values()]
     named = {i for one in objects for i in (one["owner_id"], one["resource_id"]) if is_uuid(i)}
     found = User.objects.filter(id__in=named).values_list("id", "roles")
-    role_names = {str(user_id): tuple(held) for user_id, held in found}
+    role_names = {str(user_id): tuple(names) for user_id, names in found}
     return {
         name: _is_allowed(caller, check["action"], one, role_names)
         for (name, check), one in zip(checks.items(), objects, strict=True)
@@ -197,9 +198,9 @@ def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) 
 def _checked(wanted: Mapping[str, str]) -> dict[str, str]:
     kind, resource_id = wanted["resource_type"], wanted["resource_id"]
     if kind not in RESOURCE_TYPES:
-        raise invalid(Validation("resource_type", f"{kind!r} is not a known resource."))
+        raise invalid(Validation("resource_type", f"{kind!r} is not a known resource type."))
     if resource_id and not is_uuid(resource_id):
-        raise invalid(Validation("resource_id", f"{resource_id!r} is not a uuid."))
+        raise invalid(Validation("resource_id", f"{resource_id!r} is not a UUID."))
     found = {"owner_id": wanted["owner_id"], "resource_id": resource_id}
     return {n: str(uuid.UUID(i)) if is_uuid(i) else i for n, i in found.items()} | {"kind": kind}
 
@@ -221,7 +222,7 @@ def _is_allowed(
 
 
 def assignable_roles(caller: KeyIdentity) -> list[dict[str, Any]]:
-    """Returns every role that there is. Shape: [codersdk.AssignableRoles]."""
+    """Returns all roles. Shape: [codersdk.AssignableRoles]."""
     assignable = permissions.refusal(caller, "assign_role:assign") is None
     return [
         {

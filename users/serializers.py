@@ -17,7 +17,7 @@ from users.requests import (
 )
 from users.roles import DISPLAY_NAMES
 
-# What Go's clients take for "never".
+# Go's zero time: "never" to Coder's clients.
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -33,22 +33,22 @@ class CreateFirstUserRequest(RequestSerializer):
 
     email = serializers.EmailField(
         max_length=254,
-        help_text="The address to sign in with. No other user may have it, in upper or lower case.",
+        help_text="The e-mail address. It must be unique, in any case.",
     )
     username = TextField(
         max_length=255,
-        help_text="1 to 32 letters and digits, with single hyphens between them. No other user may "
-        "have it, in upper or lower case.",
+        help_text="1 to 32 letters and digits, with single hyphens between them. It must be "
+        "unique, in any case.",
     )
     name = OptionalTextField(max_length=128, help_text="The full name.")
     password = TextField(
-        max_length=255, help_text="The password: 8 to 64 characters, not easy to guess."
+        max_length=255, help_text="The password: 8 to 64 characters, hard to guess."
     )
 
 
 class CreateFirstUserResponse(WireSerializer):
     component = "codersdk.CreateFirstUserResponse"
-    about = "The first user that was created."
+    about = "The first user."
     example = {
         "user_id": "0f4c2b7e-54b4-4a0a-9c0e-6f5b0f3f5d11",
         "organization_id": "5c2fbb0c-3f8b-4f57-a1d2-2ea0c8b8a7d6",
@@ -62,8 +62,8 @@ class CreateFirstUserResponse(WireSerializer):
     {
         "type": "string",
         "enum": User.Status.values,
-        "description": "`active`: may use the service. `dormant`: may too, and becomes active by "
-        "that. `suspended`: is refused.",
+        "description": "`active`: can use the service. `dormant`: can too, and becomes active with "
+        "the first use. `suspended`: cannot.",
     },
     component_name="codersdk.UserStatus",
 )
@@ -76,13 +76,13 @@ class StatusField(serializers.ChoiceField):
     {
         "type": "string",
         "enum": ["password", "token", "none"],
-        "description": "`password`: by e-mail address and password. `token`: by a token that was "
-        "made for a program; only keys have it. `none`: not at all; service accounts have it.",
+        "description": "`password`: with e-mail address and password. `token`: a key that was "
+        "created as a named token. `none`: a service account, which cannot sign in.",
     },
     component_name="codersdk.LoginType",
 )
 class LoginTypeField(serializers.CharField):
-    """Shows how a user signs in, or how a key was made."""
+    """How a user signs in, or how a key was created."""
 
 
 class CreateUserRequest(CreateFirstUserRequest):
@@ -93,41 +93,45 @@ class CreateUserRequest(CreateFirstUserRequest):
     user_status = StatusField(
         required=False,
         default=User.Status.DORMANT,
-        help_text="The status to begin with. Absent: `dormant`.",
+        help_text="The initial status. Absent: `dormant`.",
     )
     password = OptionalTextField(
         max_length=255,
-        help_text="8 to 64 characters, not easy to guess. A service account has no password.",
+        help_text="8 to 64 characters, hard to guess. A service account has no password.",
     )
     login_type = serializers.ChoiceField(
         choices=User.LoginType.choices,
         required=False,
         default=User.LoginType.PASSWORD,
-        help_text="`none` creates a service account. It cannot sign in; an owner makes its tokens.",
+        help_text="`none` creates a service account. It cannot sign in. Owners create its tokens.",
     )
     disable_login = serializers.BooleanField(
         required=False, default=False, help_text="`true` is the same as `login_type` `none`."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Returns what `services.NewUser` takes: a service account's password is None."""
+        """Returns the members of `services.NewUser`. The password of a service account is None."""
         wanted, password = dict(attrs), attrs["password"]
-        has_none = wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
+        is_service_account = (
+            wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
+        )
         del wanted["login_type"]
-        if has_none and password:
-            raise serializers.ValidationError({"password": "A service account takes none."})
-        if not has_none and not password:
+        if is_service_account and password:
+            raise serializers.ValidationError(
+                {"password": "A service account cannot have a password."}
+            )
+        if not is_service_account and not password:
             raise serializers.ValidationError({"password": "This field is required."})
-        return wanted | {"password": None if has_none else password}
+        return wanted | {"password": None if is_service_account else password}
 
 
 class RoleSerializer(WireSerializer):
     component = "codersdk.SlimRole"
-    about = "A role that a user has."
+    about = "A role of a user."
     example = {"name": "owner", "display_name": "Owner"}
 
     name = serializers.CharField(help_text="The role's name in requests.")
-    display_name = serializers.CharField(help_text="The role's name for people.")
+    display_name = serializers.CharField(help_text="The role's display name.")
 
 
 def slim_roles(user: User) -> list[dict[str, str]]:
@@ -145,13 +149,13 @@ class PermissionSerializer(WireSerializer):
     example = {"action": "read", "negate": False, "resource_type": "user"}
 
     action = serializers.CharField(help_text="The action. `*`: every action.")
-    negate = serializers.BooleanField(help_text="Always false: no role forbids anything.")
+    negate = serializers.BooleanField(help_text="Always false.")
     resource_type = serializers.CharField(help_text="The type of resource. `*`: every type.")
 
 
 class AssignableRoleSerializer(WireSerializer):
     component = "codersdk.AssignableRoles"
-    about = "A role that users can have."
+    about = "A role."
     example = {
         "name": "template-admin",
         "display_name": "Template Admin",
@@ -162,11 +166,11 @@ class AssignableRoleSerializer(WireSerializer):
     }
 
     name = serializers.CharField(help_text="The role's name in requests.")
-    display_name = serializers.CharField(help_text="The role's name for people.")
-    assignable = serializers.BooleanField(help_text="Whether the caller may give it to others.")
-    built_in = serializers.BooleanField(help_text="Always true: nobody can add roles.")
+    display_name = serializers.CharField(help_text="The role's display name.")
+    assignable = serializers.BooleanField(help_text="Whether the caller may assign it.")
+    built_in = serializers.BooleanField(help_text="Always true: roles cannot be added.")
     site_permissions = PermissionSerializer(
-        many=True, help_text="The actions that the role allows beyond those of every user."
+        many=True, help_text="The actions that the role allows, in addition to every user's."
     )
     organization_permissions = PermissionSerializer(many=True, help_text="Always empty.")
     user_permissions = PermissionSerializer(many=True, help_text="Always empty.")
@@ -174,28 +178,28 @@ class AssignableRoleSerializer(WireSerializer):
 
 class UserRolesSerializer(WireSerializer):
     component = "codersdk.UserRoles"
-    about = "The roles of a user, by their names."
+    about = "The names of a user's roles."
     example = {"roles": ["auditor"], "organization_roles": {}}
 
     roles = serializers.ListField(
         child=serializers.CharField(),
-        help_text="The names of the user's roles. `member` is left out.",
+        help_text="The names of the user's roles, without `member`.",
     )
     organization_roles = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
-        help_text="Always empty: the organization has no roles of its own.",
+        help_text="Always empty: the organization has no roles.",
     )
 
 
 class NullableTimeField(serializers.DateTimeField):
-    """A time; the year 1 stands for never, as in Go."""
+    """A time. Never is Go's zero time, in year 1."""
 
     def get_attribute(self, instance: Any) -> Any:
         return super().get_attribute(instance) or NEVER
 
 
 class UserSerializer(WireSerializer):
-    """Shows a user. The context holds the `organization_id`, read once for each answer."""
+    """A user. The context has the `organization_id`, read once for each response."""
 
     component = "codersdk.User"
     about = "A user account."
@@ -216,27 +220,25 @@ class UserSerializer(WireSerializer):
     }
 
     id = serializers.UUIDField(help_text="The user's id. It never changes.")
-    username = serializers.CharField(help_text="The name in paths. No two users share it.")
-    avatar_url = serializers.CharField(help_text="The address of a picture. Empty: none.")
-    name = serializers.CharField(help_text="The full name. It may be empty.")
-    email = serializers.EmailField(help_text="The e-mail address. No two users share it.")
-    created_at = serializers.DateTimeField(help_text="The time when the user was created.")
-    updated_at = serializers.DateTimeField(help_text="The time of the newest change to the user.")
+    username = serializers.CharField(help_text="The username. It is unique.")
+    avatar_url = serializers.CharField(help_text="The URL of a picture, or empty.")
+    name = serializers.CharField(help_text="The full name, or empty.")
+    email = serializers.EmailField(help_text="The e-mail address. It is unique.")
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     last_seen_at = NullableTimeField(
-        help_text="The time when the user's session tokens were last used, to within an hour. "
+        help_text="The time of the last use of a session token, accurate to an hour. "
         "`0001-01-01T00:00:00Z`: never."
     )
-    status = StatusField(help_text="Whether the user may use the service.")
-    login_type = LoginTypeField(help_text="The way in which the user signs in.")
+    status = StatusField(help_text="Whether the user can use the service.")
+    login_type = LoginTypeField(help_text="How the user signs in.")
     theme_preference = serializers.CharField(
-        help_text="The theme of the dashboard. Empty: the dashboard chooses."
+        help_text="The theme of the dashboard. Empty: the dashboard's default."
     )
     organization_ids = serializers.SerializerMethodField(
-        help_text="The organizations of the user: always the deployment's only one."
+        help_text="The ids of the user's organizations: always the only one."
     )
-    roles = serializers.SerializerMethodField(
-        help_text="The user's roles. `member`, which every user has, is left out."
-    )
+    roles = serializers.SerializerMethodField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
         return [self.context["organization_id"]]
@@ -248,13 +250,11 @@ class UserSerializer(WireSerializer):
 
 class GetUsersResponse(WireSerializer):
     component = "codersdk.GetUsersResponse"
-    about = "A page of the users that were found."
+    about = "A page of the matching users."
     example = {"count": 1}
 
-    users = UserSerializer(many=True, help_text="The users on this page, sorted by name.")
-    count = serializers.IntegerField(
-        help_text="The number of users that were found, on all pages together."
-    )
+    users = UserSerializer(many=True, help_text="The users on this page, by username.")
+    count = serializers.IntegerField(help_text="The number of all matching users.")
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
@@ -263,10 +263,10 @@ class UpdateUserPasswordRequest(RequestSerializer):
     example = {"old_password": "a-good-long-one", "password": "an-even-better-one"}
 
     old_password = OptionalTextField(
-        max_length=255, help_text="The present password. Required to change one's own."
+        max_length=255, help_text="The current password. Required for your own account."
     )
     password = TextField(
-        max_length=255, help_text="The new password: 8 to 64 characters, not easy to guess."
+        max_length=255, help_text="The new password: 8 to 64 characters, hard to guess."
     )
 
 
@@ -278,30 +278,30 @@ class UpdateRoles(RequestSerializer):
     roles = BoundedListField(
         child=TextField(max_length=64),
         max_length=32,
-        help_text="The names of all roles that the user has from now on. `member` may be left out.",
+        help_text="The names of all roles that the user is to have. `member` may be omitted.",
     )
 
 
 class UserLoginType(WireSerializer):
     component = "codersdk.UserLoginType"
-    about = "The way in which a user signs in."
+    about = "How a user signs in."
     example = {"login_type": "password"}
 
-    login_type = LoginTypeField(help_text="The way in which the user signs in.")
+    login_type = LoginTypeField(help_text="How the user signs in.")
 
 
 class AuthorizationObject(RequestSerializer):
     component = "codersdk.AuthorizationObject"
-    about = "The objects that a check is about."
+    about = "The objects of a check."
     example = {"resource_type": "deployment_config"}
 
     resource_type = TextField(
         max_length=64,
-        help_text="The type of the objects, such as `user`, `api_key` or `deployment_config`.",
+        help_text="The type of the objects, for example `user`, `api_key` or `deployment_config`.",
     )
     owner_id = OptionalTextField(
         max_length=64,
-        help_text="The id of the user who owns them, or `me`. Empty: whoever owns them.",
+        help_text="The id of their owner, or `me`. Empty: any owner.",
     )
     resource_id = OptionalTextField(
         max_length=64, help_text="The UUID of one object. Empty: all objects of the type."
@@ -310,18 +310,18 @@ class AuthorizationObject(RequestSerializer):
 
 class AuthorizationCheck(RequestSerializer):
     component = "codersdk.AuthorizationCheck"
-    about = "A question: whether the caller may do this to these objects."
+    about = "A check whether the caller may do an action on objects."
     example = {"action": "read"}
 
     object = AuthorizationObject(help_text="The objects.")
     action = TextField(
-        max_length=64, help_text="The action, such as `create`, `read`, `update` or `delete`."
+        max_length=64, help_text="The action, for example `create`, `read`, `update` or `delete`."
     )
 
 
 class AuthorizationRequest(RequestSerializer):
     component = "codersdk.AuthorizationRequest"
-    about = "Questions about what the caller may do."
+    about = "Checks of what the caller may do."
     example = {
         "checks": {
             "may-read-config": {
@@ -332,16 +332,16 @@ class AuthorizationRequest(RequestSerializer):
     }
 
     checks = BoundedDictField(
-        most=500,
+        limit=500,
         required=False,
         default=dict,
         child=AuthorizationCheck(),
-        help_text="The questions. The caller names each; the answers have the same names.",
+        help_text="The checks, under names that the caller chooses.",
     )
 
 
 class AuthorizationResponse(WireSerializer):
     component = "codersdk.AuthorizationResponse"
-    about = "The answers, each under the name of its question."
+    about = "The results, under the names of the checks."
     example = {"may-read-config": True}
     schema = {"type": "object", "additionalProperties": {"type": "boolean"}}

@@ -19,14 +19,14 @@ from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
 
-# Sent within the transaction that sets a password, to the apps above, which this one may not know.
-# Arguments: user; kept_key_id, the id of the key that the change came with, or ""; actor; now.
+# Sent in the transaction that sets a password, to apps that this one cannot import.
+# Arguments: user; kept_key_id, the id of the key of the request, or ""; actor; now.
 password_changed = Signal()
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user as asked for. Without a password it is a service account, which has tokens alone."""
+    """A user to create. Without a password it is a service account."""
 
     username: str
     email: str
@@ -37,20 +37,20 @@ class NewUser:
 
 
 def organization() -> Organization:
-    """Returns the one organization, and makes it at the first call."""
+    """Returns the only organization. The first call creates it."""
     return Organization.objects.get_or_create(only=True)[0]
 
 
 def organization_id() -> uuid.UUID:
-    """Returns the id that every user's answer names."""
+    """Returns the id of the only organization, for the `organization_ids` of every user."""
     return organization().uuid
 
 
 def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """Makes a user.
+    """Creates a user.
 
-    Raises: APIError 400 with an entry for each field that is refused, 409 for a used name or
-    e-mail address.
+    Raises: APIError 400 with an entry for each invalid field, 409 for a used name or e-mail
+    address.
     """
     user = _prepared(new)
     with transaction.atomic():
@@ -59,7 +59,7 @@ def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
 
 
 def _prepared(new: NewUser) -> User:
-    """Returns the user as to be inserted. Hashing comes before any transaction."""
+    """Returns the validated user. Hashes the password, which must not run in a transaction."""
     user = User(
         username=new.username,
         email=new.email,
@@ -77,40 +77,40 @@ def _prepared(new: NewUser) -> User:
 
 
 def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts a user within the surrounding transaction. Raises: APIError 409 for a used name."""
+    """Inserts a user in the surrounding transaction. Raises: APIError 409 for a used name."""
     try:
         with transaction.atomic():
             user.save(force_insert=True)
     except IntegrityError as error:
         field = "email" if "user_email_unique" in str(error) else "username"
-        used = [Validation(field, "This is used already.")]
-        raise APIError(409, "The user exists already.", validations=used) from None
+        used = [Validation(field, "This is already in use.")]
+        raise APIError(409, "The user already exists.", validations=used) from None
     after = {"roles": user.roles, "status": str(user.status), "login_type": str(user.login_type)}
     record("user.create", actor=actor, target=target_of(user), now=now, after=after)
 
 
 def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """Makes the first user, an owner. Raises: APIError 409 once anybody exists."""
-    require_nobody()
+    """Creates the first user, an owner. Raises: APIError 409 if a user exists."""
+    require_no_user()
     owner = _prepared(replace(new, roles=(OWNER,), status=User.Status.ACTIVE))
     with transaction.atomic(), transaction_lock("first-owner"):
-        require_nobody()
+        require_no_user()
         insert_user(owner, actor=actor, now=now)
     return owner
 
 
-def require_nobody() -> None:
-    """Raises: APIError 409 once anybody exists."""
+def require_no_user() -> None:
+    """Raises: APIError 409 if a user exists."""
     if selectors.user_exists():
-        raise APIError(409, "The first user exists already.")
+        raise APIError(409, "The first user already exists.")
 
 
 def lock(user: User) -> User:
     """Returns the user's row, locked until the transaction ends.
 
-    Whoever changes a user or what is theirs locks the user first, so that no two wait for each
-    other. Raises: APIError 404 if the user is gone, 409 if their rights or password have changed
-    since they were looked at.
+    Every change of a user or their keys locks the user first, which prevents deadlocks.
+    Raises: APIError 404 if the user was deleted, 409 if roles or password have changed since
+    `user` was read.
     """
     found = User.objects.select_for_update().filter(pk=user.pk).first()
     if found is None:
@@ -121,23 +121,23 @@ def lock(user: User) -> User:
 
 
 def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:
-    """Sets the status. Raises: APIError 400 for oneself and for the last active owner."""
+    """Sets the status. Raises: APIError 400 for the caller's own account and the last owner."""
     if status == User.Status.SUSPENDED and user.id == actor.user_id:
         raise APIError(400, "You cannot suspend yourself.")
     return _change(user, "status", status, actor=actor, now=now)
 
 
 def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) -> User:
-    """Gives the user exactly these roles; `member`, which everybody is, may be named.
+    """Replaces the user's roles. `member`, which every user has, may be among them.
 
-    Raises: APIError 400 for an unknown role, for oneself, and for the last active owner.
+    Raises: APIError 400 for an unknown role, the caller's own account and the last active owner.
     """
     if user.id == actor.user_id:
         raise APIError(400, "You cannot change your own roles.")
     unknown = [name for name in names if name not in DISPLAY_NAMES and name != MEMBER]
     if unknown:
         known = ", ".join(DISPLAY_NAMES)
-        raise invalid(Validation("roles", f"{unknown[0][:64]!r} is not a role; {known} are."))
+        raise invalid(Validation("roles", f"{unknown[0][:64]!r} is not a role. Roles: {known}."))
     wanted = [name for name in DISPLAY_NAMES if name in names]
     return _change(user, "roles", wanted, actor=actor, now=now)
 
@@ -156,9 +156,9 @@ def _change(user: User, field: str, value: Any, *, actor: Actor, now: datetime) 
 def set_password(
     user: User, password: str, *, actor: Actor, now: datetime, kept_key_id: str = ""
 ) -> None:
-    """Sets the password and ends every key of the user but the one that the change came with.
+    """Sets the password and deletes the user's keys, except `kept_key_id`.
 
-    Raises: APIError 400 for a password that is refused, or for a service account.
+    Raises: APIError 400 for an invalid password, or for a service account.
     """
     problems = passwords.problems_of_change(password, user)
     if problems:
@@ -174,7 +174,7 @@ def set_password(
 
 
 def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: str) -> None:
-    """Notes it. A name that nobody has is left out: it may be a password in the wrong field."""
+    """Records a failed sign-in. An unknown name is not stored: it may be a misplaced password."""
     target = target_of(user) if user else Target("user", "")
     actor, action = Actor(address=address), "user.sign_in_failed"
     record(action, actor=actor, target=target, now=now, after={"by": by})
@@ -183,28 +183,27 @@ def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: s
 def change_own_password(
     user: User, password: str, *, old_password: str, actor: Actor, now: datetime, key_id: str
 ) -> None:
-    """Sets the password of who knows the old one; the key that the change came with stays.
+    """Sets the user's password if the old one is right, and keeps the key `key_id`.
 
     A wrong old password counts as a failed sign-in.
-    Raises: APIError 400 for one, or for a new password that is refused, 429 for too many.
+    Raises: APIError 400 for a wrong old or an invalid new password, 429 for too many attempts.
     """
     if not user.has_usable_password():
         raise invalid(passwords.NO_PASSWORD)
     if not old_password:
-        raise invalid(Validation("old_password", "Your old password is needed."))
+        raise invalid(Validation("old_password", "Enter your current password."))
     passwords.count_try(actor.address)
     if not user.check_password(old_password):
         note_failed_sign_in(user, address=actor.address, now=now, by="old_password")
-        raise invalid(Validation("old_password", "This is not your old password."))
+        raise invalid(Validation("old_password", "This is not your current password."))
     set_password(user, password, actor=actor, now=now, kept_key_id=key_id)
 
 
 @contextmanager
 def keeping_an_owner() -> Iterator[None]:
-    """Refuses a change that takes away the last active owner. Raises: APIError 400.
+    """Rejects a change that removes the last active owner. Raises: APIError 400.
 
-    The changes run one after another: of two owners who demote each other at once, each would
-    still see the other.
+    The changes run one at a time. Otherwise two owners could demote each other at once.
     """
     with transaction.atomic(), transaction_lock("owners"):
         had_one = selectors.active_owners().exists()
@@ -221,16 +220,16 @@ def require_another_owner(user: User) -> None:
 
 
 def _last_owner() -> APIError:
-    return APIError(400, "The last active owner cannot be taken away.")
+    return APIError(400, "You cannot remove the last active owner.")
 
 
 def target_of(user: User) -> Target:
-    """Names the user for the audit trail."""
+    """Returns the user as the target of an audit entry."""
     return Target("user", str(user.id), user.username)
 
 
 def _field_problems(user: User) -> list[Validation]:
-    """Checks the fields alone: PostgreSQL says on insert whether a name is used."""
+    """Validates the fields. The database checks for used names on insert."""
     try:
         user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:

@@ -20,8 +20,8 @@ from users import allow_lists, selectors, services
 from users.erasure import delete_user
 from users.models import User
 from users.permissions import KeyIdentity, identity_of, listing, may, require, scoped
-from users.requests import read, whole_number
-from users.selectors import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, user_in_path
+from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, read, whole_number
+from users.selectors import DEFAULT_LIMIT, user_in_path
 from users.serializers import (
     AssignableRoleSerializer,
     AuthorizationRequest,
@@ -37,11 +37,11 @@ from users.serializers import (
     UserSerializer,
 )
 
-CHANGED = "The user was changed by another request at the same moment. Try again."
+CHANGED = "Another request changed the user at the same time. Try again."
 
 
 class UserRouteView(APIView):
-    """A route at or below `{user}`. `actions` says what each of its methods does."""
+    """A route at or below `{user}`. `actions` maps its methods to permissions."""
 
     actions: ClassVar[Mapping[str, str]]
 
@@ -58,11 +58,11 @@ class UserRouteView(APIView):
         return [scoped(self.action)()]
 
     def user_in_path(self, reference: str) -> User:
-        """Returns the user in the path. Raises: APIError 400 if the caller may not see them."""
+        """Returns the user in the path. Raises: APIError 400 if the caller may not read them."""
         return user_in_path(reference, viewer=self.caller)
 
     def target(self, reference: str) -> User:
-        """Returns the user in the path. Raises: APIError, also if the action is not allowed."""
+        """Returns the user in the path. Raises: APIError if the action is not allowed."""
         found = self.user_in_path(reference)
         require(self.caller, self.action, on=found)
         return found
@@ -77,8 +77,8 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Check initial user created",
         tag="Users",
-        description="Says whether the deployment has a user. Clients ask before they offer to "
-        "create the first one.",
+        description="Returns whether the deployment has a user. Clients call it before they offer "
+        "to create the first one.",
         answers={
             200: "The initial user has been created.",
             404: "There is no user yet.",
@@ -86,19 +86,19 @@ class FirstUserView(PublicAPIView):
     )
     def get(self, request: Request) -> Response:
         if not selectors.user_exists():
-            raise APIError(404, "The initial user was not found: nobody has been created.")
+            raise APIError(404, "The initial user was not found: there is no user yet.")
         return Response({"message": "The initial user has been created."})
 
     @operation(
         "Create initial user",
         tag="Users",
-        description="Creates the first user and makes them an owner. No session token is needed. "
-        "Works only while the deployment has no user.",
+        description="Creates the first user, an owner. Works only while the deployment has no "
+        "user. Needs no session token.",
         body=CreateFirstUserRequest,
-        answers={201: CreateFirstUserResponse, 409: "The deployment has a user already."},
+        answers={201: CreateFirstUserResponse, 409: "The deployment already has a user."},
     )
     def post(self, request: Request) -> Response:
-        services.require_nobody()
+        services.require_no_user()
         wanted = read(CreateFirstUserRequest, request)
         address = cast("IdentifiedRequest", request._request).client_address
         actor, now = Actor(name=wanted["username"][:64], address=address), timezone.now()
@@ -114,37 +114,28 @@ class UsersView(APIView):
     @operation(
         "Get users",
         tag="Users",
-        description="Searches for users, and answers one page of those that were found. Needs the "
-        "role owner, auditor, user admin or template admin.",
+        description="Searches for users and returns one page of the matches. Needs the role owner, "
+        "auditor, user admin or template admin.",
         parameters=[
             OpenApiParameter(
                 "q",
                 str,
                 description="The search: parts of a username, name or e-mail address. "
-                "`status:active`, `role:owner` and `login_type:none` narrow it, and so do times: "
+                "Filters: `status:active`, `role:owner`, `login_type:none`, and times: "
                 '`last_seen_before:"2026-01-31T12:00:00Z"`, `last_seen_after:`, `created_before:` '
                 "and `created_after:`.",
             ),
-            OpenApiParameter(
-                "limit",
-                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-                description=f"The size of the page. Absent or 0: {DEFAULT_LIMIT}.",
-            ),
-            OpenApiParameter(
-                "offset",
-                {"type": "integer", "minimum": 0},
-                description="The number of users to skip before the page.",
-            ),
+            *page_parameters(absent=str(DEFAULT_LIMIT), skipped="users"),
         ],
         answers={200: GetUsersResponse, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
-        limit = whole_number(request, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
+        limit = whole_number(request, "limit", default=DEFAULT_LIMIT, limit=MAX_LIMIT)
         page = selectors.search(
             request.query_params.get("q", ""),
             ids=allow_lists.ids(identity_of(request).allow_list, "user"),
             limit=limit or DEFAULT_LIMIT,
-            offset=whole_number(request, "offset", default=0, most=MAX_OFFSET),
+            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
         )
         context = {"organization_id": services.organization_id()}
         return tagged(GetUsersResponse(page, context=context).data, request=request)
@@ -152,8 +143,8 @@ class UsersView(APIView):
     @operation(
         "Create new user",
         tag="Users",
-        description="Creates a user without roles. With `login_type` `none` it is a service "
-        "account. Needs the role owner or user admin.",
+        description="Creates a user without roles, or a service account with `login_type` `none`. "
+        "Needs the role owner or user admin.",
         body=CreateUserRequest,
         answers={
             201: UserSerializer,
@@ -175,7 +166,7 @@ class UserView(UserRouteView):
     @operation(
         "Get user by name",
         tag="Users",
-        description="Returns one user. Members see only themselves.",
+        description="Returns a user. Members can only get their own account.",
         answers={200: UserSerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -184,8 +175,8 @@ class UserView(UserRouteView):
     @operation(
         "Delete user",
         tag="Users",
-        description="Deletes a user, with their session tokens and the limits set for them. Needs "
-        "the role owner or user admin. The last active owner cannot be deleted.",
+        description="Deletes a user, their session tokens and their token policy. Needs the role "
+        "owner or user admin. The last active owner cannot be deleted.",
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
     )
     def delete(self, request: Request, user: str) -> Response:
@@ -199,18 +190,18 @@ class LoginTypeView(UserRouteView):
     @operation(
         "Get user login type",
         tag="Users",
-        description="Says how the caller signs in. Nobody may ask it about another user.",
+        description="Returns how the caller signs in. Works only for your own account.",
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
     def get(self, request: Request, user: str) -> Response:
         found = self.target(user)
         if found.id != self.caller.user_id:
-            raise forbidden("Everybody sees their own login type only.")
+            raise forbidden("You can only get your own login type.")
         return Response(UserLoginType(found).data)
 
 
 class StatusView(UserRouteView):
-    """The base of the two routes that set a status."""
+    """The base of the routes that set a status."""
 
     actions = {"PUT": "user:update"}
     status: str
@@ -226,7 +217,7 @@ class ActivateView(StatusView):
     @operation(
         "Activate user account",
         tag="Users",
-        description="Lets a suspended user in again. Needs the role owner or user admin.",
+        description="Activates a suspended user. Needs the role owner or user admin.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
@@ -239,8 +230,8 @@ class SuspendView(StatusView):
     @operation(
         "Suspend user account",
         tag="Users",
-        description="Refuses the user and all their session tokens until the user is activated. "
-        "Needs the role owner or user admin. The last active owner cannot be suspended.",
+        description="Suspends a user: their session tokens are rejected until the user is "
+        "activated. Needs the role owner or user admin. The last active owner cannot be suspended.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
@@ -253,8 +244,8 @@ class PasswordView(UserRouteView):
     @operation(
         "Update user password",
         tag="Users",
-        description="Sets a password. One's own needs the old one; another user's needs the role "
-        "owner or user admin. All other session tokens of the user end.",
+        description="Sets a password and deletes the user's other session tokens. Your own account "
+        "needs the old password, another user's the role owner or user admin.",
         body=UpdateUserPasswordRequest,
         answers={204: None, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -288,8 +279,8 @@ class RolesView(UserRouteView):
     @operation(
         "Assign role to user",
         tag="Users",
-        description="Replaces the roles of a user. Needs the role owner; nobody changes their own. "
-        "The last active owner stays one.",
+        description="Replaces the roles of a user. Needs the role owner. You cannot change your "
+        "own roles, or those of the last active owner.",
         body=UpdateRoles,
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -305,7 +296,7 @@ class SiteRolesView(APIView):
     @operation(
         "Get site member roles",
         tag="Members",
-        description="Lists all roles with what they allow.",
+        description="Lists all roles with their permissions.",
         answers={200: AssignableRoleSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request) -> Response:
@@ -319,8 +310,8 @@ class AuthCheckView(APIView):
     @operation(
         "Check authorization",
         tag="Authorization",
-        description="Says what the caller may do, by roles, scopes and allow list. Nothing is "
-        "done.",
+        description="Returns what the caller may do by roles, scopes and allow list. Changes "
+        "nothing.",
         body=AuthorizationRequest,
         answers={200: AuthorizationResponse},
     )

@@ -179,9 +179,9 @@ def test_admin_sign_ins_and_their_failures_are_recorded() -> None:
     user = make_user("owner")
     client = Client()
 
-    client.post("/admin/login/", {"username": user.username, "password": "wrong"})
-    client.post("/admin/login/", {"username": "my-secret-by-mistake", "password": "x"})
-    client.post("/admin/login/", {"username": user.username, "password": PASSWORD})
+    client.post("/login", {"name": user.username, "password": "wrong"})
+    client.post("/login", {"name": "my-secret-by-mistake", "password": "x"})
+    client.post("/login", {"name": user.username, "password": PASSWORD})
 
     trail = Entry.objects.filter(action__startswith="user.sign_in").order_by("id")
     assert [(e.action, e.target_name) for e in trail] == [

@@ -16,8 +16,14 @@ from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
-BEFORE = ("/templates", "/login", "/login?next=/account", "/admin/login/")
-PERSONAL = ("/account", "/account/tokens/{token}/rename", "/cli-auth", "/logout")
+BEFORE = ("/templates", "/login?next=/account", "/login")
+PERSONAL = (
+    "/account",
+    "/account/tokens/{token}/rename",
+    "/account/tokens/{token}/revoke",
+    "/cli-auth",
+    "/logout",
+)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
@@ -39,9 +45,9 @@ def test_axe_finds_nothing_on_any_page(
             return {path: rules for path, rules in wrong.items() if rules}
 
         assert found(BEFORE) == {}
-        browser.type_into("#id_username", owner.username)
+        browser.type_into("#id_name", owner.username)
         browser.type_into("#id_password", PASSWORD)
-        browser.click("[type=submit]")
+        browser.click("#content [type=submit]")
         wait_for(lambda: browser.address == f"{live_server.url}/admin/")
         assert found(addresses(owner)) == {}
         assert found(path.format(token=token) for path in PERSONAL) == {}

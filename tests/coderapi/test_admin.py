@@ -16,15 +16,14 @@ from audit.models import Entry
 from kernel.admin import cards
 from kernel.http.content_policy import content_policy
 from tests.support.admin_pages import addresses, make_rows
-from tests.support.factories import PASSWORD, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.markup import forbidden_in
-from tests.support.sending import after_too_many_sign_ins
 from tokens.models import APIKey
 from users.models import User
 
 pytestmark = pytest.mark.django_db
 
-LOGIN = "/admin/login/"
+LOGIN = "/login"
 REPORTS = "/api/v2/csp/reports"
 COOKIE = "coder_session_token"
 ME = "/api/v2/users/me/keys/tokens/tokenconfig"
@@ -33,7 +32,7 @@ ME = "/api/v2/users/me/keys/tokens/tokenconfig"
 def signed_in(user: User) -> Client:
     """Returns a browser in which the user has signed in."""
     browser = Client()
-    answer = browser.post(LOGIN, {"username": user.username, "password": PASSWORD})
+    answer = browser.post(LOGIN, {"name": user.username, "password": PASSWORD})
     assert answer.status_code == 302, answer.content
     return browser
 
@@ -44,7 +43,7 @@ def test_every_page_opens_and_complies_with_its_policy(role: str) -> None:
     make_rows(make_user("owner"), now=timezone.now())
     browser = signed_in(user)
     for address in addresses(user):
-        answer = browser.get(address)
+        answer = browser.get(address, follow=True)
         assert answer.status_code == 200, address
         assert forbidden_in(answer) == [], address
 
@@ -68,19 +67,26 @@ def test_auditor_cannot_change_anything() -> None:
 
 
 def test_member_and_anonymous_have_no_access() -> None:
-    member = Client()
-    answer = member.post(LOGIN, {"username": make_user().username, "password": PASSWORD})
-    assert answer.status_code == 200
-    assert COOKIE not in answer.cookies
-    assert b"may not enter here" in answer.content
-    for browser in (member, Client()):
-        assert browser.get("/admin/").headers["Location"].startswith(LOGIN)
+    user = make_user()
+    form = {"name": user.username, "password": PASSWORD, "next": "/admin/users/user/"}
+    member, anonymous = Client(), Client()
+
+    page = member.post(LOGIN, form, follow=True)
+
+    assert page.redirect_chain[-1][0] == "/account"
+    text = f"The admin is for owners and auditors. You are signed in as {user.username}."
+    assert text in page.content.decode()
+    for path in ("/admin", "/admin/", "/admin/users/user/"):
+        assert member.get(path, follow=True).redirect_chain[-1][0] == "/account", path
+        target = "/admin/" if path == "/admin" else path
+        last, _ = anonymous.get(path, follow=True).redirect_chain[-1]
+        assert last == f"{LOGIN}?next={target}", path
 
 
 def test_sign_in_gives_a_session_token(settings: Any) -> None:
     owner = make_user("owner")
     settings.SECURE_COOKIES, settings.SAMESITE = True, "Strict"
-    answer = Client().post(LOGIN, {"username": owner.email, "password": PASSWORD})
+    answer = Client().post(LOGIN, {"name": owner.email, "password": PASSWORD})
     cookie = answer.cookies[COOKIE]
     assert (cookie["path"], cookie["httponly"], cookie["secure"]) == ("/", True, True)
     assert cookie["samesite"] == "Strict"
@@ -108,7 +114,7 @@ def test_sign_out_deletes_the_key_and_the_cookie() -> None:
 def test_second_sign_in_leaves_one_key() -> None:
     owner = make_user("owner")
     browser = signed_in(owner)
-    browser.post(LOGIN, {"username": owner.username, "password": PASSWORD})
+    browser.post(LOGIN, {"name": owner.username, "password": PASSWORD})
     assert APIKey.objects.filter(user=owner).count() == 1
 
 
@@ -122,24 +128,30 @@ def test_suspension_ends_session_and_key() -> None:
     assert browser.get(ME).status_code == 401
 
 
-@pytest.mark.parametrize(("role", "status"), [("owner", 302), ("auditor", 200)])
-def test_only_owners_have_access_while_passwords_are_off(
-    settings: Any, role: str, status: int
-) -> None:
-    settings.DISABLE_PASSWORD_AUTH = True
-    form = {"username": make_user(role).username, "password": PASSWORD}
-    answer = Client().post(LOGIN, form)
-    assert answer.status_code == status
-    assert (b"switched off" in answer.content) is (status == 200)
+def test_owner_with_a_session_of_the_api_alone_signs_in_to_the_admin() -> None:
+    owner = make_user("owner")
+    browser = Client()
+    browser.cookies[COOKIE] = make_key(owner).token
+
+    form = browser.get("/admin/", follow=True)
+
+    assert form.redirect_chain[-1][0] == "/login?next=/admin/"
+    assert form.status_code == 200
+    entered = {"name": owner.username, "password": PASSWORD, "next": "/admin/"}
+    assert browser.post(LOGIN, entered, follow=True).redirect_chain == [("/admin/", 302)]
 
 
-def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
-    form = {"username": make_user("owner").username, "password": PASSWORD}
-
-    assert after_too_many_sign_ins(
-        lambda: Client().post(LOGIN, form),
-        is_refused=lambda answer: b"The limit is 60 sign-ins a minute." in answer.content,
-    )
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/admin", "/admin/"),
+        ("/login/?next=/account", "/login?next=/account"),
+        ("/account/", "/account"),
+        ("/swagger/", "/swagger"),
+    ],
+)
+def test_address_with_a_wrong_slash_redirects(path: str, location: str) -> None:
+    assert Client().get(path).headers["Location"] == location
 
 
 def test_home_shows_the_state() -> None:

@@ -105,7 +105,7 @@ def test_no_user_of_a_token_policy_is_500(text: str, pages: Client) -> None:
 @pytest.mark.parametrize("end", ["sign out", "delete", "expire"])
 def test_session_of_the_admin_ends_with_its_key(end: str, boss: User) -> None:
     client = Client()
-    client.post("/admin/login/", {"username": boss.username, "password": PASSWORD})
+    client.post("/login", {"name": boss.username, "password": PASSWORD})
     assert client.get("/admin/").status_code == 200
     token = client.cookies["coder_session_token"].value
     header = {"Coder-Session-Token": token}

@@ -36,9 +36,9 @@ def browser(live_server: Any, owner: User, tmp_path: Path) -> Iterator[Browser]:
     """A browser in which the owner has signed in to the admin."""
     with fresh_writer(), browsing(tmp_path / "profile") as window:
         window.open(f"{live_server.url}/admin/")
-        window.type_into("#id_username", owner.username)
+        window.type_into("#id_name", owner.username)
         window.type_into("#id_password", PASSWORD)
-        window.click("[type=submit]")
+        window.click("#content [type=submit]")
         wait_for(lambda: window.address == f"{live_server.url}/admin/")
         yield window
 

@@ -97,6 +97,6 @@ def test_installed_server_serves_from_any_directory(
         build = server.ask("/api/v2/buildinfo").json
         assert build["external_url"].endswith(f"v{__version__}")
         assert server.get("/static/coderapi/admin.css") == 200
-        assert server.get("/admin/login/") == 200
+        assert server.get("/login") == 200
         assert server.end(signal.SIGTERM) == 0
     assert set(elsewhere.iterdir()) == before

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.browser import Browser, browsing, needs_browser
 from tests.support.csp_reports import fresh_writer
-from tests.support.factories import make_key, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import DEADLINE_SECONDS, free_port, wait_for
 from tests.support.proxies import NGINX, is_open, needs_nginx
 from tokens.models import APIKey
@@ -30,6 +30,16 @@ const [method, path, csrf] = arguments;
 const headers = csrf ? {"X-CSRF-TOKEN": csrf} : {};
 return fetch(path, {method, headers, body: method === "GET" ? undefined : "{}"})
     .then(answer => answer.status);
+"""
+SIGN_IN = """
+const form = document.body.appendChild(document.createElement("form"));
+form.method = "POST";
+form.enctype = "text/plain";
+form.action = arguments[0];
+const field = form.appendChild(document.createElement("input"));
+field.name = `{"email": "${arguments[1]}", "password": "${arguments[2]}", "x": "`;
+field.value = '"}';
+form.submit();
 """
 SUBMIT = """
 const form = document.body.appendChild(document.createElement("form"));
@@ -159,3 +169,18 @@ def test_another_sites_form_writes_nothing(browser: Browser, port: int, member: 
     wait_for(lambda: browser.address == target)
     assert "Another site sent this request" in browser.run("return document.body.innerText")
     assert APIKey.objects.filter(user=member).count() == keys
+
+
+def test_another_sites_form_does_not_sign_in(browser: Browser, port: int, member: User) -> None:
+    """A form with enctype text/plain can send a body that is valid JSON."""
+    attacker = make_user()
+    target = f"http://127.0.0.1:{port}/api/v2/users/login"
+    browser.open(f"http://localhost:{port}/")
+
+    browser.run(SIGN_IN, target, attacker.email, PASSWORD)
+    wait_for(lambda: browser.address == target)
+
+    assert "Another site sent this request" in browser.run("return document.body.innerText")
+    assert not APIKey.objects.filter(user=attacker).exists()
+    browser.open(f"http://127.0.0.1:{port}/api/v2/users/me")
+    assert member.username in browser.run("return document.body.innerText")

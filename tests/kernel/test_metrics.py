@@ -51,7 +51,7 @@ def requests(**labels: str) -> float:
         ("/api/v2/buildinfo", "build-info", "200"),
         ("/api/v2/users/me/keys/tokens/tokenconfig", "get-token-config", "401"),
         ("/healthz", "healthz", "200"),
-        ("/admin/login/", "admin", "200"),
+        ("/admin/", "admin", "302"),
         ("/swagger", "SwaggerView", "404"),
         ("/no/such/page", "unknown", "404"),
     ],

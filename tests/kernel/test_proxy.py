@@ -93,11 +93,11 @@ def test_proxy_leaves_the_refusal_of_large_bodies_to_the_service(proxy: Proxy) -
 def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehearsal) -> None:
     trusting = ssl.create_default_context(cafile=str(proxy.tls / "ca.pem"))
     with closing(HTTPSConnection("localhost", proxy.https_port, context=trusting)) as connection:
-        form = answer_of(connection, "/admin/login/", Host=HOST)
+        form = answer_of(connection, "/login", Host=HOST)
         cookie = form.headers["Set-Cookie"].partition(";")[0]
         fields = {
             "csrfmiddlewaretoken": cookie.partition("=")[2],
-            "username": "owner",
+            "name": "owner",
             "password": first_owners_password(rehearsal),
         }
         headers = {
@@ -106,7 +106,7 @@ def test_owner_signs_in_to_the_admin_through_tls(proxy: Proxy, rehearsal: Rehear
             "Cookie": cookie,
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        connection.request("POST", "/admin/login/", body=urlencode(fields), headers=headers)
+        connection.request("POST", "/login", body=urlencode(fields), headers=headers)
         answer = connection.getresponse()
         body = answer.read()
 

@@ -135,8 +135,8 @@ def test_header_is_sent_only_with_its_option(
 
 def test_additional_policy_is_sent_with_pages(server: Obeying, plain: Obeying) -> None:
     name, source = "Content-Security-Policy", "frame-src https://frames.example.com"
-    assert source in server.ask("/admin/login/").headers[name]
-    assert source not in plain.ask("/admin/login/").headers[name]
+    assert source in server.ask("/login").headers[name]
+    assert source not in plain.ask("/login").headers[name]
 
 
 def test_disabled_rate_limits_are_reported(plain: Obeying) -> None:
@@ -160,6 +160,17 @@ def test_cookie_has_the_attributes_of_the_options(server: Obeying) -> None:
     ]
     assert "Secure" in cookie
     assert "SameSite=None" in cookie
+
+
+def test_secure_cookies_belong_to_this_host(server: Obeying, plain: Obeying) -> None:
+    """A browser takes such a cookie only with Secure, Path=/ and no Domain."""
+    for one, prefix in ((server, "__Host-"), (plain, "")):
+        (cookie,) = one.ask("/login").cookies
+        assert cookie.startswith(f"{prefix}coderapi_csrf=")
+        assert ("Secure" in cookie, "Path=/" in cookie) == (bool(prefix), True)
+        assert "Domain" not in cookie
+        names = [part.partition("=")[0] for part in one.admin_cookies().split("; ")]
+        assert f"{prefix}coderapi_admin" in names
 
 
 def test_sessions_and_tokens_have_the_lifetimes_of_the_options(server: Obeying) -> None:

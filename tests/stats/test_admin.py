@@ -29,7 +29,7 @@ PAGE = "/admin/stats/snapshot/timelines/"
 def signed_in(*roles: str) -> Client:
     """Returns a client after an attempt to sign in to the admin with these roles."""
     client = Client()
-    client.post("/admin/login/", {"username": make_user(*roles).username, "password": PASSWORD})
+    client.post("/login", {"name": make_user(*roles).username, "password": PASSWORD})
     return client
 
 

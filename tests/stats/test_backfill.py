@@ -72,8 +72,8 @@ def test_charts_show_backfilled_snapshots_without_unknown_states(
     run("import_agent_stats", write_lines(tmp_path / "rows.jsonl", *three_days()))
     deployment.collect()
     browser = Client()
-    credentials = {"username": deployment.client.user.username, "password": PASSWORD}
-    browser.post("/admin/login/", credentials)
+    credentials = {"name": deployment.client.user.username, "password": PASSWORD}
+    browser.post("/login", credentials)
     page = browser.get("/admin/stats/snapshot/timelines/", {"range": "30d"}).content.decode()
     workspaces = page[page.index("Workspaces by state") : page.index("Sessions by kind")]
     # Each state has a line in the legend and one for the current snapshot. Only `running` has a

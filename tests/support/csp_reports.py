@@ -76,8 +76,8 @@ def send(client: Any, value: Any, **more: Any) -> Any:
 def in_admin(*roles: str) -> Client:
     """Returns the client of a user with these roles who has signed in to the admin."""
     client = Client()
-    credentials = {"username": make_user(*roles).username, "password": PASSWORD}
-    client.post("/admin/login/", credentials)
+    credentials = {"name": make_user(*roles).username, "password": PASSWORD}
+    client.post("/login", credentials)
     return client
 
 

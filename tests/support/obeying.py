@@ -53,14 +53,14 @@ class Obeying:
 
     def admin_cookies(self, **headers: str) -> str:
         """Signs the owner in to the admin. Returns the cookies that a browser then sends."""
-        form = self.ask("/admin/login/", **headers)
-        (cookie,) = [text for text in form.cookies if text.startswith("coderapi_csrf=")]
+        form = self.ask("/login", **headers)
+        (cookie,) = [text for text in form.cookies if "coderapi_csrf=" in text]
         token = cookie.partition(";")[0]
-        body = {"username": OWNER, "password": PASSWORD}
+        body = {"name": OWNER, "password": PASSWORD}
         body["csrfmiddlewaretoken"] = token.partition("=")[2]
         headers |= {"Cookie": token, "Content-Type": "application/x-www-form-urlencoded"}
         with closing(HTTPConnection("127.0.0.1", self.port(), timeout=30)) as connection:
-            connection.request("POST", "/admin/login/?next=/admin/", urlencode(body), headers)
+            connection.request("POST", "/login?next=/admin/", urlencode(body), headers)
             answer = connection.getresponse()
             assert answer.status == 302, answer.status
             sent = answer.headers.get_all("Set-Cookie", [])

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.test import Client
+
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
-from tests.support.client import APIClient
 from tests.support.processes import wait_for
 from users.passwords import MAX_TRIES_A_MINUTE
 
 
-def send(client: APIClient, method: str, path: str, body: Any = None, **more: Any) -> Any:
+def send(client: Client, method: str, path: str, body: Any = None, **more: Any) -> Any:
     """Sends a request to a path below /api/v2. Bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body)
     return client.generic(

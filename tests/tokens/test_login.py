@@ -1,27 +1,30 @@
-"""Signing in, staying signed in by cookie, and signing out."""
+"""Signing in by the API, writes by cookie, and signing out."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.test import Client
 
 from audit.models import Entry
+from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.sending import send
+from tests.support.sending import after_too_many_sign_ins, is_429, send
 from tokens.models import APIKey
 from users.models import User
 
 pytestmark = pytest.mark.django_db
 
 
-def log_in(client: APIClient, email: str, password: str = PASSWORD, **more: Any) -> Any:
+def log_in(client: Client, email: str, password: str = PASSWORD, **more: Any) -> Any:
     return send(client, "POST", "/users/login", {"email": email, "password": password}, **more)
 
 
-def test_right_password_answers_a_token_and_sets_it_as_a_cookie(anonymous: APIClient) -> None:
+def test_right_password_returns_a_token_and_sets_the_cookie(anonymous: APIClient) -> None:
     user = make_user()
 
     answer = log_in(anonymous, user.email.upper())
@@ -37,7 +40,7 @@ def test_right_password_answers_a_token_and_sets_it_as_a_cookie(anonymous: APICl
     assert set(Entry.objects.values_list("action", flat=True)) >= {"user.sign_in", "api_key.create"}
 
 
-def test_unknown_address_and_wrong_password_answer_alike(anonymous: APIClient) -> None:
+def test_unknown_address_and_wrong_password_get_the_same_answer(anonymous: APIClient) -> None:
     user = make_user()
 
     wrong = log_in(anonymous, user.email, "wrong-password")
@@ -70,7 +73,7 @@ def test_unknown_address_costs_a_hash_as_a_wrong_password_does(
     assert hashed == ["verify", "encode"]
 
 
-def test_suspended_user_learns_it_by_the_right_password_only(anonymous: APIClient) -> None:
+def test_only_the_right_password_shows_that_the_user_is_suspended(anonymous: APIClient) -> None:
     user = make_user(status=User.Status.SUSPENDED)
 
     assert log_in(anonymous, user.email).json()["message"] == "User is not active."
@@ -78,7 +81,7 @@ def test_suspended_user_learns_it_by_the_right_password_only(anonymous: APIClien
     assert not APIKey.objects.exists()
 
 
-def test_passwords_switched_off_refuse_everybody(settings: Any, anonymous: APIClient) -> None:
+def test_sign_in_is_403_while_passwords_are_disabled(settings: Any, anonymous: APIClient) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     user = make_user("owner")
 
@@ -89,15 +92,31 @@ def test_passwords_switched_off_refuse_everybody(settings: Any, anonymous: APICl
     assert anonymous.get("/api/v2/users/authmethods").json()["password"] == {"enabled": False}
 
 
-def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
-    for _ in range(3):  # A minute that turns meanwhile starts the count anew.
-        answers = [send(anonymous, "POST", "/users/login", b"{") for _ in range(61)]
-        if answers[-1].status_code == 429:
-            break
+def tries() -> int:
+    """Returns the sign-ins of this address that count in this minute."""
+    return shared_counter().add("sign-in:127.0.0.1", int(time.time()) // WINDOW_SECONDS, 0)
 
-    assert {answer.status_code for answer in answers[:60]} == {400}
-    assert answers[60].status_code == 429
-    assert 0 < int(answers[60].headers["Retry-After"]) <= 60
+
+def test_61st_try_in_a_minute_is_429(anonymous: APIClient) -> None:
+    answer = after_too_many_sign_ins(
+        lambda: log_in(anonymous, "nobody@example.com"), is_refused=is_429
+    )
+
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"email": "a@example.com"}'])
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "cross-site"}])
+def test_request_without_a_name_and_a_password_is_not_counted(
+    body: bytes, headers: dict[str, str], anonymous: APIClient
+) -> None:
+    for path in ("/api/v2/users/login", "/login"):
+        answer = anonymous.generic("POST", path, body, headers=headers)
+        assert answer.status_code == 400, path
+
+    assert tries() == 0
+    assert log_in(anonymous, "nobody@example.com").status_code == 401
+    assert tries() == 1
 
 
 @pytest.mark.parametrize(
@@ -116,12 +135,12 @@ def test_malformed_sign_in_is_400(body: Any, anonymous: APIClient) -> None:
     assert answer.json()["validations"]
 
 
-def test_auth_methods_in_the_documented_shape(anonymous: APIClient) -> None:
+def test_auth_methods_have_the_documented_shape(anonymous: APIClient) -> None:
     methods = anonymous.get("/api/v2/users/authmethods").json()
 
     assert methods["password"] == {"enabled": True}
     assert methods["github"] == {"enabled": False, "default_provider_configured": False}
-    assert methods["oidc"]["enabled"] is False
+    assert methods["oidc"] == {"enabled": False, "signInText": "", "iconUrl": ""}
 
 
 def test_sign_out_deletes_the_key_in_use_and_the_cookie(member: APIClient) -> None:
@@ -133,6 +152,45 @@ def test_sign_out_deletes_the_key_in_use_and_the_cookie(member: APIClient) -> No
     assert answer.cookies["coder_session_token"].value == ""
     assert list(APIKey.objects.filter(user=member.user)) == [other]
     assert member.get("/api/v2/users/me").status_code == 401
+
+
+def test_sign_in_of_another_site_is_not_counted_and_changes_nothing(anonymous: APIClient) -> None:
+    user = make_user()
+    headers = {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+
+    answer = log_in(anonymous, user.email, headers=headers)
+
+    assert (answer.status_code, answer.cookies) == (400, {})
+    assert "X-RateLimit-Limit" not in answer.headers
+    assert tries() == 0
+    assert not APIKey.objects.exists()
+
+
+@pytest.mark.parametrize("role", ["owner", ""])
+def test_sign_in_ends_the_session_whose_cookies_came_with_it(role: str) -> None:
+    before, after = make_user(*filter(None, [role])), make_user()
+    browser = Client()
+    browser.post("/login", {"name": before.username, "password": PASSWORD})
+    old = browser.cookies["coder_session_token"].value
+    assert browser.get("/admin/").status_code == (200 if role else 302)
+
+    answer = log_in(browser, after.email)
+
+    assert answer.status_code == 201
+    assert "Sunset" not in answer.headers
+    assert APIClient(token=old).get("/api/v2/users/me").status_code == 401
+    assert browser.get("/admin/").status_code == 302
+    assert browser.get("/api/v2/users/me").json()["username"] == after.username
+    assert Entry.objects.get(action="user.sign_out").actor_id == before.pk
+
+
+def test_sign_in_keeps_a_token_that_came_as_the_cookie() -> None:
+    user, browser = make_user(), APIClient()
+    token = make_key(user, token_name="ci").token
+    browser.cookies["coder_session_token"] = token
+
+    assert log_in(browser, user.email).status_code == 201
+    assert APIClient(token=token).get("/api/v2/users/me").status_code == 200
 
 
 # --- By cookie --------------------------------------------------------------------------------
@@ -170,7 +228,7 @@ def cookie_client() -> APIClient:
         ("", "http://[", False),
     ],
 )
-def test_write_by_cookie_must_come_from_our_own_site(
+def test_writes_by_cookie_and_sign_ins_must_come_from_our_own_site(
     settings: Any, site: str, origin: str, passes: bool
 ) -> None:
     settings.CSRF_TRUSTED_ORIGINS = [ACCESS_URL]
@@ -179,14 +237,19 @@ def test_write_by_cookie_must_come_from_our_own_site(
     client = cookie_client()
 
     write = send(client, "POST", "/users/me/keys", headers=headers)
+    sign_in = send(APIClient(), "POST", "/users/login", {}, headers=headers)
+    first = send(APIClient(), "POST", "/users/first", {}, headers=headers)
     read = client.get("/api/v2/users/me", headers=headers)
 
     assert write.status_code == (201 if passes else 400)
     assert read.status_code == 200
     assert not write.cookies
     assert not read.cookies
+    for answer in (sign_in, first):
+        assert (answer.json()["message"] == "Another site sent this request.") is not passes
     if not passes:
-        assert (site or origin) in write.json()["detail"]
+        for answer in (write, sign_in, first):
+            assert (site or origin) in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -197,11 +260,10 @@ def test_write_by_cookie_must_come_from_our_own_site(
         ("/users/me/keys", {"Authorization": "Bearer x"}, 201),
         ("/users/me/keys", {"Authorization": "Basic eDp5"}, 400),
         ("/users/me/keys", {"Coder-Session-Token": "other"}, 400),
-        ("/users/login", {}, 400),  # Its body is empty: the rule is not asked.
         ("/csp/reports", {}, 400),
     ],
 )
-def test_only_a_write_by_cookie_alone_is_asked_where_it_comes_from(
+def test_write_with_a_token_outside_the_cookie_may_come_from_any_site(
     path: str, headers: dict[str, str], status: int
 ) -> None:
     client = cookie_client()

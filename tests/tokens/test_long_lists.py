@@ -1,4 +1,4 @@
-"""Lists of tokens: paged where a client asks for it, else whole, however long."""
+"""Lists of tokens: one page on request, otherwise all tokens in a stream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FROM users_user, generate_series(1, 60000) AS number WHERE username = 'owner'
 
 
 def make_tokens(user: User, count: int) -> None:
-    """Makes tokens, two of each moment, so that pages end within a moment."""
+    """Creates two tokens for each moment, so that pages end between tokens of one moment."""
     now = timezone.now()
     APIKey.objects.bulk_create(
         APIKey(
@@ -49,7 +49,7 @@ def make_tokens(user: User, count: int) -> None:
 
 
 @pytest.mark.django_db
-def test_tokens_are_paged_where_a_client_asks_for_it(member: APIClient) -> None:
+def test_tokens_are_paged_on_request(member: APIClient) -> None:
     make_tokens(member.user, 5)
 
     def ids(query: str) -> list[int]:
@@ -65,12 +65,12 @@ def test_tokens_are_paged_where_a_client_asks_for_it(member: APIClient) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("query", ["limit=1001", "limit=-1", "limit=x", "offset=-1", "offset=1.5"])
-def test_senseless_page_is_400(query: str, member: APIClient) -> None:
+def test_invalid_page_is_400(query: str, member: APIClient) -> None:
     assert member.get(f"{TOKENS}?{query}").status_code == 400
 
 
 @pytest.mark.django_db
-def test_page_that_is_known_already_is_304(member: APIClient) -> None:
+def test_unchanged_page_is_304(member: APIClient) -> None:
     make_tokens(member.user, 2)
     path = f"{TOKENS}?limit=1"
     again = {"If-None-Match": member.get(path).headers["ETag"]}
@@ -85,7 +85,7 @@ def test_page_that_is_known_already_is_304(member: APIClient) -> None:
 @pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, CODERD])
-def test_ten_thousand_tokens_are_streamed_a_page_at_a_time(
+def test_ten_thousand_tokens_are_streamed_in_pages(
     headers: dict[str, str], member: APIClient
 ) -> None:
     make_tokens(member.user, 10_000)
@@ -102,7 +102,7 @@ def test_ten_thousand_tokens_are_streamed_a_page_at_a_time(
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_long_list_takes_the_memory_of_two_pages(member: APIClient) -> None:
+def test_long_list_needs_the_memory_of_two_pages(member: APIClient) -> None:
     client = Client(headers={"Coder-Session-Token": member.token})
 
     def peak(count: int) -> int:

@@ -1,4 +1,4 @@
-"""The pages of a person: signing in, a token for the command line, one's own account."""
+"""The pages of a user: sign-in, a token for the command line, and the account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN = re.compile(r'value="([A-Za-z0-9]{10}-[A-Za-z0-9]{22})"')
 
 
 def signed_in(user: User) -> Client:
-    """The user's browser, signed in through the page."""
+    """Returns the user's browser, signed in on the page."""
     browser = Client()
     answer = sign_in(browser, user)
     assert answer.status_code == 302, answer.content
@@ -40,7 +40,7 @@ def sign_in(browser: Client, user: User, *, password: str = PASSWORD, **more: An
 
 
 def whose(token: str) -> str:
-    """The name that the API knows the token's user by."""
+    """Returns the username that the API has for the token, or ""."""
     return str(APIClient(token=token).get(ME).json().get("username", ""))
 
 
@@ -51,7 +51,7 @@ def token_on(answer: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["email", "username"])
-def test_sign_in_gives_the_session_of_the_api(name: str, settings: Any) -> None:
+def test_sign_in_sets_the_session_cookie_of_the_api(name: str, settings: Any) -> None:
     settings.SECURE_COOKIES, settings.SAMESITE = True, "Strict"
     user = make_user()
     form = {"name": getattr(user, name).upper(), "password": PASSWORD}
@@ -67,7 +67,7 @@ def test_sign_in_gives_the_session_of_the_api(name: str, settings: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/account", "/cli-auth", "/cli-auth?a=b&c=%2F", "/logout"])
-def test_sign_in_leads_back(path: str) -> None:
+def test_sign_in_returns_to_the_page(path: str) -> None:
     browser, user = Client(), make_user()
 
     to_login = browser.get(path).headers["Location"]
@@ -91,13 +91,21 @@ def test_sign_in_leads_back(path: str) -> None:
         "javascript:alert(1)",
         "/\t/evil.example",
         "",
+        "https://testserver.evil.example/",
     ],
 )
-def test_sign_in_never_leads_elsewhere(elsewhere: str) -> None:
-    assert sign_in(Client(), make_user(), next=elsewhere).headers["Location"] == "/"
+def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
+    browser = Client()
+    query = {"next": elsewhere}
+
+    assert sign_in(browser, make_user(), next=elsewhere).headers["Location"] == "/"
+    assert browser.get("/login", query).headers["Location"] == "/"
+    assert Client().get("/login/", query).headers["Location"].startswith("/login?next=")
+    admin = browser.get("/admin/login/", query)
+    assert admin.headers["Location"] == "/account"
 
 
-def test_wrong_password_and_unknown_name_look_alike() -> None:
+def test_wrong_password_and_unknown_name_get_the_same_page() -> None:
     user, stranger = make_user(), User(username="stranger")
 
     answers = [sign_in(Client(), one, password="wrong-password") for one in (user, stranger)]
@@ -108,7 +116,7 @@ def test_wrong_password_and_unknown_name_look_alike() -> None:
     assert all(b"wrong-password" not in answer.content for answer in answers)
 
 
-def test_suspended_person_is_told_so_and_their_session_ends() -> None:
+def test_suspended_user_gets_a_message_and_loses_the_session() -> None:
     user = make_user()
     browser = signed_in(user)
     User.objects.filter(pk=user.pk).update(status=User.Status.SUSPENDED)
@@ -129,12 +137,7 @@ def test_sign_ins_of_an_address_are_counted_with_those_of_the_api() -> None:
     assert b"The limit is 60 sign-ins a minute." in answer.content
 
 
-def test_post_without_fields_is_refused_like_any_other() -> None:
-    assert Client().post("/login").status_code == 400
-    assert after_too_many_sign_ins(lambda: Client().post("/login"), is_refused=is_429)
-
-
-def test_sign_in_ends_the_session_of_whoever_used_the_browser_before() -> None:
+def test_sign_in_ends_the_previous_session_of_the_browser() -> None:
     owner, member = make_user("owner"), make_user()
     browser = signed_in(owner)
     token = browser.cookies[COOKIE].value
@@ -147,22 +150,25 @@ def test_sign_in_ends_the_session_of_whoever_used_the_browser_before() -> None:
     assert whose(browser.cookies[COOKIE].value) == member.username
 
 
-@pytest.mark.parametrize("role", ["owner", ""])
-def test_passwords_switched_off(settings: Any, role: str) -> None:
+@pytest.mark.parametrize(("role", "status"), [("owner", 302), ("auditor", 403), ("", 403)])
+def test_only_owners_sign_in_while_passwords_are_disabled(
+    settings: Any, role: str, status: int
+) -> None:
     settings.DISABLE_PASSWORD_AUTH = True
     user = make_user(*filter(None, [role]))
 
     answer = sign_in(Client(), user)
 
-    assert answer.status_code == 403
-    assert COOKIE not in answer.cookies
-    assert b"/admin/login/" in Client().get("/login").content
+    assert answer.status_code == status
+    assert (COOKIE in answer.cookies) is (status == 302)
+    assert sign_in(Client(), user, password="wrong-password").status_code == 401
+    assert b"Only owners can sign in here." in Client().get("/login").content
 
 
 @pytest.mark.parametrize(
     "path", ["/login", "/logout", "/cli-auth", "/account/tokens", "/account/tokens/{key}/rename"]
 )
-def test_form_of_another_site_is_refused(path: str) -> None:
+def test_form_of_another_site_is_rejected(path: str) -> None:
     user = make_user()
     browser = Client(enforce_csrf_checks=True)
     key = make_key(user, token_name="old")
@@ -179,12 +185,12 @@ def test_form_of_another_site_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("role", "home"), [("owner", "/admin/"), ("auditor", "/admin/"), ("", "/account")]
 )
-def test_first_page_is_the_admin_for_who_may_enter_it(role: str, home: str) -> None:
+def test_home_redirects_to_the_admin_the_account_or_the_sign_in(role: str, home: str) -> None:
     browser = signed_in(make_user(*filter(None, [role])))
 
     assert browser.get("/").headers["Location"] == home
     assert browser.get(home).status_code == 200
-    assert Client().get("/").headers["Location"] == "/admin/"
+    assert Client().get("/").headers["Location"] == "/login"
 
 
 @pytest.mark.parametrize("role", ["owner", ""])
@@ -203,12 +209,14 @@ def test_sign_out_ends_the_session_everywhere(role: str) -> None:
     assert browser.get("/account").status_code == browser.get("/admin/").status_code == 302
 
 
-def test_signing_out_of_the_admin_ends_a_session_begun_on_the_page() -> None:
+def test_signing_out_of_the_admin_ends_the_session() -> None:
     browser = signed_in(make_user("owner"))
 
-    browser.post("/admin/logout/")
+    answer = browser.post("/admin/logout/")
 
+    assert answer.headers["Location"] == "/login"
     assert not APIKey.objects.exists()
+    assert browser.get("/admin/logout/").status_code in {302, 405}
 
 
 def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
@@ -227,7 +235,7 @@ def test_command_line_gets_a_session_token_of_its_own(settings: Any) -> None:
     assert token not in browser.get("/account").content.decode()
 
 
-def test_token_made_by_hand_is_no_way_around_the_policy() -> None:
+def test_token_in_the_cookie_does_not_bypass_the_policy() -> None:
     user = make_user()
     TokenConfig.objects.create(user=user, tokens_may_mint=False)
     browser = Client()
@@ -236,11 +244,11 @@ def test_token_made_by_hand_is_no_way_around_the_policy() -> None:
     answers = [browser.post("/cli-auth"), browser.post("/account/tokens", {})]
 
     assert [answer.status_code for answer in answers] == [403, 403]
-    assert all(b"A token may not make keys" in answer.content for answer in answers)
+    assert all(b"A token cannot create keys" in answer.content for answer in answers)
     assert APIKey.objects.count() == 1
 
 
-def test_scopes_of_the_session_hold() -> None:
+def test_scopes_of_the_session_apply() -> None:
     user = make_user()
     browser = Client()
     browser.cookies[COOKIE] = make_key(user, scopes=["api_key:read"]).token
@@ -249,7 +257,7 @@ def test_scopes_of_the_session_hold() -> None:
     other = make_key(user).key.id
     for path in ("/cli-auth", "/account/tokens", "/account/password"):
         assert browser.post(path).status_code == 404, path
-    assert browser.post(f"/account/tokens/{other}/expire").status_code == 404
+    assert browser.post(f"/account/tokens/{other}/revoke").status_code == 404
     assert APIKey.objects.live(timezone.now()).count() == 2
 
 
@@ -260,7 +268,7 @@ def test_token_in_a_query_or_header_is_no_session() -> None:
     assert Client(headers={"Coder-Session-Token": token}).get("/account").status_code == 302
 
 
-def test_account_lists_what_is_left_of_each_live_key_of_ones_own() -> None:
+def test_account_lists_the_users_live_keys() -> None:
     user = make_user()
     make_key(user, token_name="laptop", lifetime_ns=3 * DAY_NS + DAY_NS // 24)
     make_key(user, token_name="narrow", scopes=["api_key:read"])
@@ -270,14 +278,15 @@ def test_account_lists_what_is_left_of_each_live_key_of_ones_own() -> None:
     page = signed_in(user).get("/account").content.decode()
 
     assert "laptop" in page
-    assert ">expires in 3 days</time>" in page
+    assert 'data-label="Scopes">Full access</td>' in page
+    assert ">in 3 days</time>" in page
     assert "api_key:read</td>" in page
     assert "this session" in page
     assert "long-gone" not in page
     assert "of-somebody-else" not in page
 
 
-def test_token_is_made_as_asked_for() -> None:
+def test_token_is_created_as_requested() -> None:
     user = make_user()
     form = {"token_name": "ci", "lifetime": "12h", "scopes": ["user:read", "api_key:read"]}
 
@@ -293,15 +302,16 @@ def test_token_is_made_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("form", "status", "text"),
     [
-        ({"lifetime": "8d"}, 400, "lifetime must be less than 168h0m0s (user"),
+        ({"lifetime": "8d"}, 400, "lifetime must be less than 168h0m0s (set by user"),
         ({"lifetime": "soon"}, 400, "soon"),
+        ({"lifetime": "1ms"}, 400, "is less than a second"),
         ({"token_name": "a/b"}, 400, "printable, without slashes"),
-        ({"token_name": "taken"}, 409, "exists already"),
+        ({"token_name": "taken"}, 409, "already have a token named"),
         ({"scopes": ["everything"]}, 400, "everything"),
         ({"token_name": "x" * 300}, 400, "at most 255 characters"),
     ],
 )
-def test_refused_token_says_why(form: dict[str, Any], status: int, text: str) -> None:
+def test_rejected_token_shows_the_reason(form: dict[str, Any], status: int, text: str) -> None:
     user = make_user()
     TokenConfig.objects.create(user=user, max_token_lifetime=7 * DAY_NS)
     make_key(user, token_name="taken")
@@ -313,35 +323,41 @@ def test_refused_token_says_why(form: dict[str, Any], status: int, text: str) ->
     assert APIKey.objects.filter(user=user).count() == 2
 
 
-def test_account_says_what_limits_and_why() -> None:
+def test_account_shows_effective_limits_and_the_rules_that_set_them() -> None:
     user = make_user("auditor")
     TokenConfig.objects.create(role="auditor", max_token_lifetime=7 * DAY_NS)
 
     page = signed_in(user).get("/account").content.decode()
 
-    assert re.search(r"longest lifetime</th>\s*<td>7 days</td>\s*<td>role auditor</td>", page)
+    assert re.search(
+        r"maximum lifetime</th>\s*<td[^>]*>7 days</td>\s*<td[^>]*>role auditor</td>", page
+    )
     assert "CODER_MAX_TOKEN_LIFETIME: 100 years" in page
-    assert re.search(r"<td>no limit</td>\s*<td>no rule sets it</td>\s*<td>nothing</td>", page)
+    assert re.search(r"<td[^>]*>no limit</td>\s*<td[^>]*>default</td>\s*<td[^>]*>none</td>", page)
     assert "h0m0s" not in page
 
 
-def test_token_is_ended() -> None:
+def test_token_is_revoked_after_one_question() -> None:
     user = make_user()
     browser, other = signed_in(user), make_key(user, token_name="old")
+    path = f"/account/tokens/{other.key.id}/revoke"
 
-    page = browser.post(f"/account/tokens/{other.key.id}/expire", follow=True)
+    assert f'href="{path}"' in browser.get("/account").content.decode()
+    assert b"Revoke the token old?" in browser.get(path).content
+    assert whose(other.token) == user.username
+    page = browser.post(path, follow=True)
 
-    assert b"The token old can no longer be used." in page.content
+    assert b"You have revoked the token old." in page.content
     assert whose(other.token) == ""
     assert browser.get("/account").status_code == 200
 
 
 @pytest.mark.parametrize("key_id", ["0000000000", "nul%00"])
-def test_key_of_somebody_else_or_none_is_not_ended(key_id: str) -> None:
+def test_key_of_another_user_or_unknown_key_is_not_revoked(key_id: str) -> None:
     strange = make_key(make_user())
     browser = signed_in(make_user())
 
-    answers = [browser.post(f"/account/tokens/{one}/expire") for one in (key_id, strange.key.id)]
+    answers = [browser.post(f"/account/tokens/{one}/revoke") for one in (key_id, strange.key.id)]
 
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].headers["Content-Type"].startswith("text/html")
@@ -367,7 +383,7 @@ def test_token_is_renamed() -> None:
     assert (entry.actor_id, entry.target_id) == (user.pk, token.key.id)
 
 
-def test_token_that_keeps_its_name_is_no_change() -> None:
+def test_renaming_a_token_to_its_own_name_changes_nothing() -> None:
     user = make_user()
     token = make_key(user, token_name="same").key.id
 
@@ -384,14 +400,14 @@ def test_token_that_keeps_its_name_is_no_change() -> None:
         ("a/b", 400, "printable, without slashes"),
         ("a\u200bb", 400, "printable, without slashes"),
         ("a\0b", 400, "Null characters are not allowed."),
-        ("TokenConfig", 400, "TokenConfig has another meaning"),
+        ("TokenConfig", 400, "You cannot use the name TokenConfig"),
         ("x" * 65, 400, "1 to 64 characters."),
         ("x" * 300, 400, "at most 255 characters"),
-        ("taken", 409, "A token named &#x27;taken&#x27; exists already."),
-        ("taken-before", 409, "exists already"),
+        ("taken", 409, "You already have a token named &#x27;taken&#x27;."),
+        ("taken-before", 409, "already have a token"),
     ],
 )
-def test_refused_name_says_why(name: str, status: int, text: str) -> None:
+def test_rejected_name_shows_the_reason(name: str, status: int, text: str) -> None:
     user = make_user()
     token = make_key(user, token_name="old").key.id
     make_key(user, token_name="taken")
@@ -406,12 +422,12 @@ def test_refused_name_says_why(name: str, status: int, text: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["owner", ""])
-def test_only_ones_own_live_tokens_are_renamed(role: str) -> None:
+def test_only_the_users_own_live_tokens_are_renamed(role: str) -> None:
     user = make_user(*filter(None, [role]))
-    ended = make_key(user, token_name="ended")
-    expire(ended)
+    expired = make_key(user, token_name="expired")
+    expire(expired)
     strange = make_key(make_user(), token_name="strange")
-    others = [ended.key.id, strange.key.id, make_key(user).key.id, "0000000000", "nul%00"]
+    others = [expired.key.id, strange.key.id, make_key(user).key.id, "0000000000", "nul%00"]
     browser = signed_in(user)
 
     for one in others:
@@ -429,7 +445,7 @@ def test_only_ones_own_live_tokens_are_renamed(role: str) -> None:
         ({"allow_list": (("api_key", "0000000000"),)}, 404),
     ],
 )
-def test_renaming_needs_what_ending_needs(fields: dict[str, Any], status: int) -> None:
+def test_renaming_and_revoking_need_the_same_scopes(fields: dict[str, Any], status: int) -> None:
     user = make_user()
     token = make_key(user, token_name="old").key.id
     browser = Client()
@@ -437,7 +453,7 @@ def test_renaming_needs_what_ending_needs(fields: dict[str, Any], status: int) -
 
     answers = [
         browser.post(f"/account/tokens/{token}/{what}", {"token_name": "new"})
-        for what in ("rename", "expire")
+        for what in ("rename", "revoke")
     ]
 
     assert [answer.status_code for answer in answers] == [status, status]
@@ -452,7 +468,7 @@ def test_password_is_changed_and_other_sessions_end(role: str) -> None:
 
     page = browser.post("/account/password", form, follow=True)
 
-    assert b"Your password is changed." in page.content
+    assert b"Your password was changed." in page.content
     assert whose(other.token) == ""
     assert browser.get("/").headers["Location"] == ("/admin/" if role else "/account")
     assert browser.get(browser.get("/").headers["Location"]).status_code == 200
@@ -462,13 +478,13 @@ def test_password_is_changed_and_other_sessions_end(role: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ("wrong-password", "another-good-password", "This is not your old password."),
+        ("wrong-password", "another-good-password", "This is not your current password."),
         (PASSWORD, "short", "8 to 64 characters"),
-        (PASSWORD, PASSWORD, "This is the old password."),
+        (PASSWORD, PASSWORD, "This is the current password."),
         ("", "another-good-password", "This field is required."),
     ],
 )
-def test_refused_password_says_why(old: str, new: str, text: str) -> None:
+def test_rejected_password_shows_the_reason(old: str, new: str, text: str) -> None:
     user = make_user()
 
     answer = signed_in(user).post("/account/password", {"old_password": old, "password": new})
@@ -478,7 +494,7 @@ def test_refused_password_says_why(old: str, new: str, text: str) -> None:
     assert sign_in(Client(), user).status_code == 302
 
 
-def test_forms_are_counted_with_the_requests_to_the_api(settings: Any) -> None:
+def test_forms_count_as_requests_to_the_api(settings: Any) -> None:
     settings.API_RATE_LIMIT = 1
     user = make_user()
     rename = f"/account/tokens/{make_key(user, token_name='old').key.id}/rename"
@@ -489,22 +505,23 @@ def test_forms_are_counted_with_the_requests_to_the_api(settings: Any) -> None:
     assert browser.get("/account").status_code == 200
 
 
-def test_every_page_obeys_its_policy_and_labels_its_fields() -> None:
+def test_pages_obey_their_content_policy_and_label_their_fields() -> None:
     user = make_user()
     browser = signed_in(user)
-    refused = {"lifetime": "soon", "token_name": "a/b"}
-    rename = f"/account/tokens/{make_key(user, token_name='old').key.id}/rename"
+    invalid = {"lifetime": "soon", "token_name": "a/b"}
+    token = f"/account/tokens/{make_key(user, token_name='old').key.id}"
     pages = {
         "login": Client().get("/login"),
-        "refused": sign_in(Client(), user, password="wrong-password"),
+        "wrong password": sign_in(Client(), user, password="wrong-password"),
         "logout": browser.get("/logout"),
         "cli-auth": browser.get("/cli-auth"),
         "token": browser.post("/cli-auth"),
         "account": browser.get("/account"),
-        "account refused": browser.post("/account/tokens", refused),
-        "rename": browser.get(rename),
-        "rename refused": browser.post(rename, refused),
-        "error": browser.post("/account/tokens/none/expire"),
+        "account invalid": browser.post("/account/tokens", invalid),
+        "rename": browser.get(f"{token}/rename"),
+        "rename invalid": browser.post(f"{token}/rename", invalid),
+        "revoke": browser.get(f"{token}/revoke"),
+        "error": browser.post("/account/tokens/none/revoke"),
     }
     for name, page in pages.items():
         assert forbidden_in(page) == [], name
@@ -512,7 +529,7 @@ def test_every_page_obeys_its_policy_and_labels_its_fields() -> None:
         assert "no-store" in page.headers["Cache-Control"], name
 
 
-def test_session_that_has_ended_signs_in_anew() -> None:
+def test_expired_session_leads_to_the_sign_in() -> None:
     user = make_user()
     browser = signed_in(user)
     APIKey.objects.update(expires_at=timezone.now() - timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""The pages of a person in a real browser, as somebody uses them who has just run `coder login`."""
+"""The pages of a user in a real browser, from `coder login` to signing out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.browser import Browser, browsing, nameless, needs_browser
 from tests.support.client import APIClient
 from tests.support.csp_reports import fresh_writer
-from tests.support.factories import PASSWORD, make_user
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import wait_for
 from users.models import User
 
@@ -19,6 +19,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), needs_browser]
 
 NARROW = 400
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Whether the buttons of all tokens are within the window.
+BUTTONS = """
+return [...document.querySelectorAll(".card-actions a")].map(link => {
+    const box = link.getBoundingClientRect();
+    return box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+});
+"""
 FOCUSED = "return document.activeElement.id"
 COPIED = "return document.getElementById('copied').textContent"
 
@@ -35,7 +42,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         yield window
 
 
-def test_from_coder_login_to_a_token_and_out_again(
+def test_user_signs_in_creates_tokens_and_signs_out(
     browser: Browser, live_server: Any, member: User
 ) -> None:
     browser.open(f"{live_server.url}/cli-auth")
@@ -52,18 +59,33 @@ def test_from_coder_login_to_a_token_and_out_again(
     browser.click("[data-copies]")
     wait_for(lambda: browser.run(COPIED) == "Copied.")
 
-    browser.open(f"{live_server.url}/account")
-    assert browser.run(OVERFLOW) <= 0
-    browser.type_into("#id_token_name", "ci")
-    browser.click("[action='/account/tokens'] [type=submit]")
-    wait_for(lambda: "Token ci" in browser.run("return document.body.textContent"))
-
     browser.click("#logout-form button")
     wait_for(lambda: browser.address == f"{live_server.url}/login")
     assert [text for text in browser.console() if "Content Security Policy" in text] == []
 
 
-def test_every_field_button_and_link_has_a_name(
+def test_buttons_of_tokens_are_visible_on_a_narrow_screen(
+    browser: Browser, live_server: Any, member: User
+) -> None:
+    make_key(member, token_name="ci")
+    browser.open(f"{live_server.url}/login?next=/account")
+    browser.type_into("#id_name", member.email)
+    browser.type_into("#id_password", PASSWORD)
+    browser.click("#content [type=submit]")
+    wait_for(lambda: browser.address == f"{live_server.url}/account")
+
+    for scheme in ("light", "dark"):
+        browser.prefer(scheme)
+        assert browser.run(OVERFLOW) <= 0
+        assert browser.run(BUTTONS) == [True, True]  # Rename and Revoke.
+    browser.click("[aria-label^='Revoke ci']")
+    wait_for(lambda: "Revoke the token ci?" in browser.run("return document.body.textContent"))
+    browser.click("#content [type=submit]")
+    wait_for(lambda: browser.address == f"{live_server.url}/account")
+    assert "You have revoked the token ci." in browser.run("return document.body.textContent")
+
+
+def test_fields_buttons_and_links_have_accessible_names(
     browser: Browser, live_server: Any, member: User
 ) -> None:
     browser.open(f"{live_server.url}/login?next=/account")

@@ -1,4 +1,4 @@
-"""Refused tokens cost little and lock out nobody who has a good one."""
+"""Rejected tokens cost little and do not lock out valid ones."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def ask(token: str) -> Any:
 
 
 def refused() -> int:
-    """How many refused tokens of this address count in this minute."""
+    """Returns how many rejected tokens of this address count in this minute."""
     return shared_counter().add("refused:127.0.0.1", int(time.time()) // 60, 0)
 
 
 def refuse_300() -> None:
-    """Counts as many as the middleware would, which spares as many requests."""
-    # Not at the end of a minute, which would take the count away.
+    """Counts 300 rejected tokens, as the middleware would for 300 requests."""
+    # Not at the end of a minute, when the count starts again.
     wait_for(lambda: time.time() % 60 < 50)
     shared_counter().add("refused:127.0.0.1", int(time.time()) // 60, 300)
 
 
-def test_malformed_token_counts_for_nothing() -> None:
+def test_malformed_token_is_not_counted() -> None:
     for _ in range(5):
         assert APIClient().get(PATH, {"coder_session_token": "x"}).status_code == 401
 
     assert refused() == 0
 
 
-def test_public_route_looks_at_no_token(django_assert_num_queries: Any) -> None:
+def test_public_route_ignores_tokens(django_assert_num_queries: Any) -> None:
     suspended = make_key(make_user(status="suspended")).token
     APIClient().get("/api/v2/buildinfo")
 
@@ -63,7 +63,7 @@ def test_public_route_looks_at_no_token(django_assert_num_queries: Any) -> None:
     assert refused() == 0
 
 
-def test_refused_token_is_looked_up_once(django_assert_num_queries: Any) -> None:
+def test_rejected_token_is_looked_up_once(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         answers = [ask(unknown(1)) for _ in range(3)]
 
@@ -82,7 +82,7 @@ def test_user_let_in_again_is_not_refused_from_memory(owner: APIClient) -> None:
     assert ask(token).status_code == 200
 
 
-def test_good_token_works_from_an_address_with_many_refused_ones() -> None:
+def test_valid_token_works_from_an_address_with_many_rejected_ones() -> None:
     good = make_key(make_user()).token
     refuse_300()
 

@@ -1,4 +1,4 @@
-"""Two servers on one database behave as one: what is revoked on either is refused by both."""
+"""Two servers on one database: a key that is revoked on one is rejected by both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.processes import PROJECT, free_port, own_database, wait_for
 SSH = "/api/v2/deployment/ssh"
 CONFIG = "/api/v2/deployment/config"
 WITHIN_SECONDS = 1.0
-# On a busy machine a try may come late, or find the memory off for a moment.
+# On a busy machine a try may be late, or the cache may be disabled for a moment.
 TRIES = 10
 PASSWORD = "correct-horse-battery-staple"
 
@@ -47,14 +47,14 @@ class Pair:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def delete_unheard(self, token: str) -> None:
-        """Deletes the key in a session whose triggers are off, so that nobody is told."""
+    def delete_silently(self, token: str) -> None:
+        """Deletes the key with triggers disabled, so that no server is notified."""
         with psycopg.connect(self.database) as connection:
             connection.execute("SET session_replication_role = replica")
             connection.execute("DELETE FROM tokens_apikey WHERE id = %s", [token[:10]])
 
     def listeners(self) -> list[int]:
-        """The processes of PostgreSQL that serve the listening connections."""
+        """Returns the PostgreSQL processes of the listening connections."""
         rows = self.execute(
             "SELECT pid FROM pg_stat_activity "
             "WHERE datname = current_database() AND starts_with(query, 'LISTEN ')"
@@ -74,7 +74,7 @@ def two_servers(database: str, directory: Path, **more: str) -> Iterator[list[Se
     with ExitStack() as running:
         servers = []
         for name in ("one", "two"):
-            # The second finds the database migrated.
+            # The first server migrates the database.
             server = Server("--web-only", log=directory / f"{name}.log", **settings)
             servers.append(running.enter_context(server))
         yield servers
@@ -104,8 +104,8 @@ def token_of(pair: Pair, username: str = "owner") -> str:
     return made.stdout.strip()
 
 
-def remembered(pair: Pair, token: str, path: str = SSH) -> str:
-    """The token, once both servers have seen it twice and hear each other."""
+def cached(pair: Pair, token: str, path: str = SSH) -> str:
+    """Returns the token after both servers have cached it."""
     wait_for(pair.answer(token, 200, path))
     wait_for(pair.answer(token, 200, path))
     return token
@@ -116,11 +116,11 @@ def owner_again(pair: Pair) -> None:
     wait_for(lambda: pair.listeners() and len(pair.listeners()) == 2)
 
 
-def test_remembered_key_is_answered_without_asking(pair: Pair) -> None:
+def test_cached_key_needs_no_query(pair: Pair) -> None:
     def statuses() -> list[int]:
         owner_again(pair)
-        token = remembered(pair, token_of(pair))
-        pair.delete_unheard(token)
+        token = cached(pair, token_of(pair))
+        pair.delete_silently(token)
         return pair.statuses(token)
 
     assert any(statuses() == [200, 200] for _ in range(TRIES))
@@ -159,12 +159,12 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_change_is_obeyed_by_both_within_a_second(pair: Pair, change: str) -> None:
+def test_change_reaches_both_servers_within_a_second(pair: Pair, change: str) -> None:
     statement, path, status = CHANGES[change]
 
     def seconds() -> float:
         owner_again(pair)
-        token = remembered(pair, token_of(pair), path)
+        token = cached(pair, token_of(pair), path)
         pair.execute(statement, token[:10])
         begun = time.monotonic()
         wait_for(pair.answer(token, status, path))
@@ -173,9 +173,9 @@ def test_change_is_obeyed_by_both_within_a_second(pair: Pair, change: str) -> No
     assert any(seconds() < WITHIN_SECONDS for _ in range(TRIES))
 
 
-def test_new_password_ends_the_other_keys_on_both(pair: Pair) -> None:
+def test_new_password_revokes_other_keys_on_both_servers(pair: Pair) -> None:
     owner_again(pair)
-    token, other = (remembered(pair, token_of(pair)) for _ in range(2))
+    token, other = (cached(pair, token_of(pair)) for _ in range(2))
     body = json.dumps({"old_password": PASSWORD, "password": f"{PASSWORD}-2"}).encode()
 
     answer = pair.servers[0].ask("/api/v2/users/me/password", token=token, method="PUT", body=body)
@@ -185,25 +185,25 @@ def test_new_password_ends_the_other_keys_on_both(pair: Pair) -> None:
     assert pair.statuses(token) == [200, 200]
 
 
-def test_change_that_was_missed_is_obeyed_when_the_connection_was_cut(pair: Pair) -> None:
+def test_missed_change_takes_effect_after_a_lost_connection(pair: Pair) -> None:
     owner_again(pair)
-    token = remembered(pair, token_of(pair))
+    token = cached(pair, token_of(pair))
 
     pair.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", pair.listeners())
-    pair.delete_unheard(token)
+    pair.delete_silently(token)
 
     wait_for(pair.answer(token, 401))
 
 
-def test_memory_is_off_while_the_listening_connection_is_half_open(pair: Pair) -> None:
+def test_cache_is_disabled_while_the_listening_connection_is_half_open(pair: Pair) -> None:
     owner_again(pair)
-    token = remembered(pair, token_of(pair))
+    token = cached(pair, token_of(pair))
     stopped = pair.listeners()
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        pair.delete_unheard(token)
-        # Nothing arrives any more, and nothing says so but the silence.
+        pair.delete_silently(token)
+        # Only the silence shows that no notification arrives.
         wait_for(pair.answer(token, 401))
     finally:
         for pid in stopped:
@@ -230,7 +230,7 @@ pidfile = {directory}/pgbouncer.pid
 
 @contextmanager
 def pooler(database: str, directory: Path) -> Iterator[str]:
-    """The database's URL through PgBouncer in transaction mode."""
+    """Yields the database's URL through PgBouncer in transaction mode."""
     assert PGBOUNCER
     parts = psycopg.conninfo.conninfo_to_dict(database)
     port = free_port()
@@ -238,7 +238,7 @@ def pooler(database: str, directory: Path) -> Iterator[str]:
     directory.chmod(0o777)
     ini = directory / "pgbouncer.ini"
     ini.write_text(POOLER.format(upstream=upstream, port=port, directory=directory))
-    # PgBouncer refuses to run as root.
+    # PgBouncer does not run as root.
     other = ["setpriv", "--reuid=postgres", "--clear-groups"] if os.getuid() == 0 else []
     process = subprocess.Popen([*other, PGBOUNCER, str(ini)], stderr=subprocess.DEVNULL)
     try:
@@ -261,7 +261,7 @@ def connects(url: str) -> bool:
 @pytest.mark.skipif(
     not PGBOUNCER and "CI_REQUIRES_PGBOUNCER" not in os.environ, reason="pgbouncer is not installed"
 )
-def test_memory_is_off_behind_a_pooler_that_delivers_nothing(tmp_path: Path) -> None:
+def test_cache_is_disabled_behind_a_pooler_without_notifications(tmp_path: Path) -> None:
     with (
         own_database() as database,
         tempfile.TemporaryDirectory(prefix="coderapi-pool-") as directory,
@@ -269,8 +269,8 @@ def test_memory_is_off_behind_a_pooler_that_delivers_nothing(tmp_path: Path) -> 
         two_servers(pooled, tmp_path, CODERAPI_PG_DIRECT_URL=pooled) as servers,
     ):
         pair = Pair(servers, database)
-        token = remembered(pair, token_of(pair))
+        token = cached(pair, token_of(pair))
 
-        pair.delete_unheard(token)
+        pair.delete_silently(token)
 
         assert pair.statuses(token) == [401, 401]

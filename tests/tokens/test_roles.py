@@ -1,4 +1,4 @@
-"""Who may call what: the contract's matrix, cell by cell."""
+"""Permissions: the contract's matrix of operations and roles, and scopes."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /users/stranger/login-type": (403, 403, 403, 403, 400, 401),
     "POST /users": (400, 403, 400, 403, 403, 401),  # 400: the body is empty
     "DELETE /users/stranger": (200, 403, 200, 403, 400, 401),
-    "DELETE /users/somebody-who-owns": (200, 403, 403, 403, 400, 401),
+    "DELETE /users/another-owner": (200, 403, 403, 403, 400, 401),
     "PUT /users/stranger/status/suspend": (200, 403, 200, 403, 400, 401),
     "PUT /users/stranger/status/activate": (200, 403, 200, 403, 400, 401),
-    "PUT /users/somebody-who-owns/status/suspend": (200, 403, 403, 403, 400, 401),
+    "PUT /users/another-owner/status/suspend": (200, 403, 403, 403, 400, 401),
     "PUT /users/stranger/password": (204, 403, 204, 403, 400, 401),
-    "PUT /users/somebody-who-owns/password": (204, 403, 403, 403, 400, 401),
+    "PUT /users/another-owner/password": (204, 403, 403, 403, 400, 401),
     "PUT /users/stranger/roles": (200, 403, 403, 403, 400, 401),
     "POST /authcheck": (200, 200, 200, 200, 200, 401),
     "POST /users/logout": (200, 200, 200, 200, 200, 401),
     "GET /users/authmethods": (200, 200, 200, 200, 200, 200),
-    "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: nobody has been made
+    "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: there is no user
 }
 BODIES = {
     "POST /csp/reports": {"csp-report": {}},
     "PUT /users/stranger/password": {"password": "another-horse-battery"},
-    "PUT /users/somebody-who-owns/password": {"password": "another-horse-battery"},
+    "PUT /users/another-owner/password": {"password": "another-horse-battery"},
     "PUT /users/stranger/roles": {"roles": ["auditor"]},
     "POST /authcheck": {"checks": {}},
 }
-# A report is committed by a writer that no test's transaction holds back.
+# The writer commits reports outside the test's transaction.
 COMMITS = {"POST /csp/reports"}
 CELLS = [
     pytest.param(
@@ -96,16 +96,16 @@ def call(client: APIClient, operation: str, *, key: str = "") -> Any:
 
 
 def others_in(operation: str) -> str:
-    """The id of the stranger's key. Only whom the operation names is made: passwords take time."""
-    if "somebody-who-owns" in operation:
-        make_user("owner", username="somebody-who-owns")
+    """Creates the users that the operation names. Returns the id of the stranger's key, or ""."""
+    if "another-owner" in operation:
+        make_user("owner", username="another-owner")
     if "stranger" not in operation and "{key}" not in operation:
         return ""
     return make_key(make_user(username="stranger"), token_name="theirs").key.id
 
 
 @pytest.mark.parametrize(("operation", "role", "status"), CELLS)
-def test_operation_answers_each_role_as_the_matrix_says(
+def test_operation_has_the_status_of_the_matrix_for_each_role(
     operation: str, role: str, status: int
 ) -> None:
     key = others_in(operation)
@@ -143,7 +143,7 @@ SCOPES: list[tuple[str, str, int]] = [
     ("api_key:read", "GET /users/me/keys/tokens", 200),
     ("api_key:read", "GET /users/me", 404),
     ("api_key:read", "POST /users/me/keys/tokens", 404),
-    ("api_key:create", "POST /users/me/keys/tokens", 403),  # It would be wider than its maker.
+    ("api_key:create", "POST /users/me/keys/tokens", 403),  # The new token would have more scopes.
     ("api_key:read", "DELETE /users/me/keys/0123456789", 404),
     ("user:read", "GET /users", 200),
     ("user:read", "GET /users/me", 200),
@@ -156,7 +156,7 @@ SCOPES: list[tuple[str, str, int]] = [
 
 
 @pytest.mark.parametrize(("scope", "operation", "status"), SCOPES)
-def test_scope_narrows_what_an_owners_key_may_do(
+def test_scope_narrows_the_permissions_of_an_owners_key(
     db: None, scope: str, operation: str, status: int
 ) -> None:
     user = make_user("owner")
@@ -165,7 +165,7 @@ def test_scope_narrows_what_an_owners_key_may_do(
     assert call(client, operation).status_code == status
 
 
-def test_scope_never_widens_the_role(db: None) -> None:
+def test_scope_never_allows_more_than_the_role(db: None) -> None:
     user = make_user()
     key = make_key(user, scopes=["deployment_config:read"])
 

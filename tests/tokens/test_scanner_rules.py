@@ -1,4 +1,4 @@
-"""The rules for secret scanners find our keys, and nothing in text."""
+"""The rules for secret scanners match our keys and nothing else."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ RULES = tomllib.loads((ROOT / "docs/secret-scanning.toml").read_text())["rules"]
 
 
 def entropy(text: str) -> float:
-    """Shannon's, in bits a character, as scanners count it."""
+    """Returns the Shannon entropy in bits per character, as scanners compute it."""
     shares = [count / len(text) for count in Counter(text).values()]
     return -sum(share * math.log2(share) for share in shares)
 
 
 def found(text: str) -> list[str]:
-    """The ids of the rules that a scanner would report."""
+    """Returns the ids of the rules that a scanner would report."""
     return [
         rule["id"]
         for rule in RULES
         for match in re.finditer(rule["regex"], text, re.ASCII)
-        if entropy(match[0]) >= rule.get("entropy", 0) and not is_let_pass(rule, match[0])
+        if entropy(match[0]) >= rule.get("entropy", 0) and not is_allowed(rule, match[0])
     ]
 
 
-def is_let_pass(rule: dict[str, Any], text: str) -> bool:
+def is_allowed(rule: dict[str, Any], text: str) -> bool:
     lists = rule.get("allowlists", [])
     return any(re.search(regex, text) for allowed in lists for regex in allowed["regexes"])
 
@@ -66,10 +66,10 @@ def test_every_ingest_key_is_found(around: str) -> None:
         *(str(uuid.UUID(int=n * 2**100)) for n in range(20)),
     ],
 )
-def test_text_is_no_secret(text: str) -> None:
+def test_other_text_is_not_found(text: str) -> None:
     assert found(text) == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"])
-def test_our_own_documents_hold_no_secret(name: str) -> None:
+def test_documents_contain_no_secret(name: str) -> None:
     assert found((ROOT / name).read_text()) == []

@@ -1,4 +1,4 @@
-"""The admin changes users by the same rules as the API, and notes it."""
+"""Users in the admin: the rules and the audit entries of the API."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def change(client: Client, user: User, **fields: Any) -> Any:
     return client.post(page(user), body | fields)
 
 
-def test_status_and_roles_are_changed_and_noted(admin: Client) -> None:
+def test_status_and_roles_are_changed_and_recorded(admin: Client) -> None:
     user = make_user("auditor")
 
     answer = change(admin, user, status="suspended", roles=["user-admin"], name="New Name")
@@ -56,7 +56,7 @@ def test_status_and_roles_are_changed_and_noted(admin: Client) -> None:
     assert [entry.actor_name for entry in Entry.objects.filter(action__in=actions)] == ["boss"] * 2
 
 
-def test_nobody_suspends_or_demotes_or_deletes_themselves(admin: Client, boss: User) -> None:
+def test_owner_cannot_suspend_demote_or_delete_themselves(admin: Client, boss: User) -> None:
     assert b"cannot suspend yourself" in change(admin, boss, status="suspended").content
     assert b"cannot change your own roles" in change(admin, boss, roles=["auditor"]).content
     assert admin.post(page(boss, "delete/"), {"post": "yes"}).status_code == 403
@@ -64,7 +64,7 @@ def test_nobody_suspends_or_demotes_or_deletes_themselves(admin: Client, boss: U
     assert (boss.status, boss.roles) == ("active", ["owner"])
 
 
-def test_new_password_ends_every_key_and_is_noted(admin: Client) -> None:
+def test_new_password_deletes_all_keys_and_is_recorded(admin: Client) -> None:
     user = make_user()
     make_key(user)
 
@@ -72,7 +72,7 @@ def test_new_password_ends_every_key_and_is_noted(admin: Client) -> None:
         body = {"password1": password, "password2": password}
         return admin.post(page(user, "password/"), body)
 
-    assert b"This is the old password" in set_password(PASSWORD).content
+    assert b"This is the current password" in set_password(PASSWORD).content
     assert b"8 to 64 characters" in set_password("x" * 65).content
     assert set_password("another-horse-battery").status_code == 302
 
@@ -82,7 +82,7 @@ def test_new_password_ends_every_key_and_is_noted(admin: Client) -> None:
     assert user.check_password("another-horse-battery")
 
 
-def test_user_is_made_and_deleted_and_both_are_noted(admin: Client) -> None:
+def test_user_is_created_and_deleted(admin: Client) -> None:
     body = {
         "username": "newcomer",
         "email": "new@example.com",
@@ -103,7 +103,7 @@ def test_user_is_made_and_deleted_and_both_are_noted(admin: Client) -> None:
     assert [entry.action for entry in trail] == ["user.create", "user.delete"]
 
 
-def test_deletion_says_what_goes_and_takes_it(admin: Client) -> None:
+def test_deletion_lists_the_data_first(admin: Client) -> None:
     user = make_user("auditor")
     make_key(user)
     make_key(user, login_type="token", token_name="ci")
@@ -111,7 +111,7 @@ def test_deletion_says_what_goes_and_takes_it(admin: Client) -> None:
 
     asked = text_in(admin.get(page(user, "delete/")))
     assert "session tokens 2 erased" in asked
-    assert "token rules 1 erased" in asked
+    assert "token policies 1 erased" in asked
     assert "audit entries 0 kept until" in asked
     assert admin.post(page(user, "delete/"), {"post": "yes"}).status_code == 302
 
@@ -124,33 +124,41 @@ def test_deletion_says_what_goes_and_takes_it(admin: Client) -> None:
     assert entry.before == {"roles": ["auditor"], "status": "active"}
 
 
-def test_roles_are_boxes_and_what_a_user_holds_is_linked(admin: Client) -> None:
+def test_page_has_checkboxes_for_roles_and_links_to_the_users_data(
+    admin: Client, boss: User
+) -> None:
     user = make_user("auditor")
     key = make_key(user).key
     change(admin, user, status="suspended")
 
     shown = admin.get(page(user)).content.decode()
     assert re.search(r'<input type="checkbox" name="roles" value="auditor"[^>]* checked', shown)
-    for link in re.findall(r'href="([^"]+)">(?:audit entries|session tokens|token rules) ', shown):
+    for link in re.findall(
+        r'href="([^"]+)">(?:audit entries|session tokens|token policies) ', shown
+    ):
         followed = admin.get(link.replace("&amp;", "&"))
         assert followed.status_code == 200
         assert user.username in followed.content.decode(), link
     back = admin.get(f"/admin/tokens/apikey/{key.pk}/change/").content.decode()
     assert page(user) in back
     assert f"/admin/audit/entry/?target_id={key.pk}" in back
+    history = admin.get(page(user, "history/"))
+    assert history.headers["Location"] == f"/admin/audit/entry/?person={user.pk}"
+    home = admin.get("/admin/").content.decode()
+    assert f'href="/admin/audit/entry/?person={boss.pk}"' in home
     assert change(admin, user, roles=["owner", "nobody"]).status_code == 200
     assert User.objects.get(pk=user.pk).roles == ["auditor"]
 
 
 @pytest.mark.parametrize(("role", "shown"), [("owner", {"boss"}), ("auditor", {"reader"})])
-def test_users_are_found_by_role(admin: Client, role: str, shown: set[str]) -> None:
+def test_users_are_filtered_by_role(admin: Client, role: str, shown: set[str]) -> None:
     make_user("auditor", username="reader")
     make_user(username="neither")
     listed = admin.get("/admin/users/user/", {"role": role})
     assert {user.username for user in listed.context["cl"].result_list} == shown
 
 
-def test_user_deleted_meanwhile_is_no_error_of_the_server(admin: Client) -> None:
+def test_deleted_user_causes_no_server_error(admin: Client) -> None:
     user = make_user()
     user.delete()
 

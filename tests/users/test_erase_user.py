@@ -1,4 +1,4 @@
-"""Erasing a person: what goes, what is kept and why."""
+"""The command erase_user: the data that it deletes and keeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 erase = partial(run, "erase_user")
 
 
-def person() -> User:
+def make_alice() -> User:
     make_user("owner")
     user = make_user("auditor", username="alice", name="Alice Adams")
     client = APIClient(token=make_key(user, token_name="ci").token)
@@ -32,24 +32,24 @@ def person() -> User:
     return user
 
 
-def test_dry_run_says_what_would_go_and_changes_nothing() -> None:
-    user = person()
+def test_dry_run_lists_the_data_and_changes_nothing() -> None:
+    user = make_alice()
 
-    told = erase("alice", "--dry-run")
+    output = erase("alice", "--dry-run")
 
-    assert "2\tsession tokens\terased" in told
-    assert "1\ttoken rules\terased" in told
-    assert "1\tadmin sessions\terased" in told
-    assert "audit entries\tkept until" in told
+    assert "2\tsession tokens\terased" in output
+    assert "1\ttoken policies\terased" in output
+    assert "1\tadmin sessions\terased" in output
+    assert "audit entries\tkept until" in output
     assert User.objects.filter(pk=user.pk).exists()
     assert not Entry.objects.filter(action="user.erase").exists()
 
 
-def test_person_is_erased_with_all_that_points_at_them() -> None:
-    user = person()
+def test_user_is_erased_with_all_related_rows() -> None:
+    user = make_alice()
     before = Entry.objects.count()
 
-    assert "alice has been erased" in erase("alice")
+    assert "Erased alice." in erase("alice")
 
     assert not User.objects.filter(pk=user.pk).exists()
     assert not APIKey.objects.filter(user_id=user.pk).exists()
@@ -60,7 +60,7 @@ def test_person_is_erased_with_all_that_points_at_them() -> None:
     assert "alice" not in str(row.after)
 
 
-def test_last_owner_and_nobody_are_not_erased() -> None:
+def test_last_owner_and_unknown_user_are_errors() -> None:
     owner = make_user("owner")
 
     for arguments in ([owner.username], [owner.username, "--dry-run"]):

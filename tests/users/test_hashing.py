@@ -1,4 +1,4 @@
-"""Hashing passwords cannot take the service down, however many strangers sign in."""
+"""Hashing passwords does not take the service down, even with many sign-ins at once."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from users.models import User
 LOG_INS = 30
 STRANGER = {"email": "stranger@example.com", "password": "no-password-of-ours"}
 MEBIBYTE = 1024 * 1024
-# As the code has them: this module is read before the tests' own costs are set.
+# This module is imported before the fixture reduces the costs.
 REAL_COSTS = {name: getattr(passwords.BoundedArgon2, name) for name in ("time_cost", "memory_cost")}
 
 
 @contextmanager
-def every_turn_taken() -> Iterator[None]:
-    """Holds all turns to hash, as other processes would."""
+def hashing_blocked() -> Iterator[None]:
+    """Locks all files for hashing, as other processes would."""
     with ExitStack() as held:
         for number in range(passwords.MAX_HASHES):
             file = held.enter_context((private_directory() / f"hashing-{number}").open("w"))
@@ -42,11 +42,11 @@ def every_turn_taken() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_log_ins_wait_for_a_hash_others_are_answered(settings: Any) -> None:
+def test_requests_are_answered_while_sign_ins_wait_for_a_hash(settings: Any) -> None:
     settings.API_RATE_LIMIT = None
     users = [make_user() for _ in range(LOG_INS)]
     token = make_key(make_user()).token
-    # The client's schema is built by the first request, and not by several threads at once.
+    # The first request builds the client's schema, which threads must not do at once.
     assert APIClient(token=token).get("/api/v2/experiments").status_code == 200
 
     def log_in(email: str) -> Any:
@@ -55,7 +55,7 @@ def test_while_log_ins_wait_for_a_hash_others_are_answered(settings: Any) -> Non
         finally:
             connection.close()
 
-    with every_turn_taken(), ThreadPoolExecutor(LOG_INS) as threads:
+    with hashing_blocked(), ThreadPoolExecutor(LOG_INS) as threads:
         waiting = [threads.submit(log_in, user.email) for user in users]
         others = []
         while not all(answer.done() for answer in waiting):
@@ -69,12 +69,12 @@ def test_while_log_ins_wait_for_a_hash_others_are_answered(settings: Any) -> Non
 
 
 def memory_of(pids: set[int], figure: str) -> int:
-    """The bytes that the processes use now (VmRSS), or have used at most (VmHWM)."""
+    """Returns the bytes that the processes use now (VmRSS) or have used at most (VmHWM)."""
     lines = [line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(figure))
 
 
-def test_thirty_log_ins_at_once_take_little_memory(tmp_path: Path) -> None:
+def test_thirty_concurrent_sign_ins_take_little_memory(tmp_path: Path) -> None:
     with own_database() as database:
         server = Server(
             "--web-only", log=tmp_path / "log", DATABASE_URL=database, CODER_API_RATE_LIMIT="-1"
@@ -99,7 +99,7 @@ def test_thirty_log_ins_at_once_take_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_password_is_hashed_with_the_parameters_of_owasp(
+def test_password_is_hashed_with_owasps_parameters(
     owner: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = make_user()
@@ -128,7 +128,7 @@ def test_wrong_old_password_counts_as_a_failed_sign_in(member: APIClient) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sign_ins_that_hash_again_at_once_all_succeed(
+def test_concurrent_sign_ins_that_rehash_all_succeed(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.API_RATE_LIMIT = None
@@ -147,7 +147,7 @@ def test_sign_ins_that_hash_again_at_once_all_succeed(
 
 
 @pytest.mark.django_db
-def test_hashing_again_never_brings_an_old_password_back(
+def test_rehashing_never_restores_an_old_password(
     owner: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = make_user()
@@ -156,7 +156,7 @@ def test_hashing_again_never_brings_an_old_password_back(
     assert send(owner, "PUT", f"/users/{user.id}/password", new).status_code == 204
     monkeypatch.setattr(passwords.BoundedArgon2, "time_cost", 2)
 
-    # As a sign-in that looked the user up just before the change.
+    # Like a sign-in that read the user just before the change.
     assert not seen_before.check_password(PASSWORD)
 
     user.refresh_from_db()

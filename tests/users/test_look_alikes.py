@@ -1,4 +1,4 @@
-"""Names and e-mail addresses have one normal form: no look-alike stands for another user."""
+"""Names and e-mail addresses have one normal form, so that look-alikes are no other users."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG_S, DOTLESS_I, KELVIN, WIDE_A = "\u017f", "\u0131", "\u212a", "\uff41"
         ("username", "KELVIN", 409),
     ],
 )
-def test_look_alike_of_a_name_is_that_name_or_none(
+def test_look_alike_is_the_same_name_or_invalid(
     field: str, value: str, status: int, user_admin: APIClient
 ) -> None:
     make_user("owner", username="kelvin", email="owner@localhost.localdomain")
@@ -47,7 +47,7 @@ def test_look_alike_of_a_name_is_that_name_or_none(
 
 
 @pytest.mark.django_db
-def test_owner_signs_in_whatever_look_alikes_were_tried(user_admin: APIClient) -> None:
+def test_owner_can_sign_in_after_attempts_with_look_alikes(user_admin: APIClient) -> None:
     owner = make_user("owner", email="owner@localhost.localdomain")
     for letter in (LONG_S, "S", "s"):
         send(user_admin, "POST", "/users", NEW | {"email": f"owner@localho{letter}t.localdomain"})
@@ -62,7 +62,7 @@ def test_owner_signs_in_whatever_look_alikes_were_tried(user_admin: APIClient) -
 
 
 @pytest.mark.django_db
-def test_host_is_stored_and_looked_up_in_its_ascii_form(owner: APIClient) -> None:
+def test_host_is_stored_and_looked_up_in_ascii(owner: APIClient) -> None:
     made = send(owner, "POST", "/users", NEW | {"email": "a@B\u00fccher.example"})
 
     assert made.json()["email"] == "a@xn--bcher-kva.example"
@@ -72,7 +72,7 @@ def test_host_is_stored_and_looked_up_in_its_ascii_form(owner: APIClient) -> Non
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reference", ["NEEDLE", "Needle@Example.com"])
-def test_look_up_by_name_is_one_look_up_in_an_index(reference: str) -> None:
+def test_look_up_by_name_uses_an_index(reference: str) -> None:
     make_user(username="needle", email="needle@example.com")
 
     with CaptureQueriesContext(connection) as queries:
@@ -90,6 +90,6 @@ def test_look_up_by_name_is_one_look_up_in_an_index(reference: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_normal_form_of_a_normal_form_is_itself(text: str) -> None:
+def test_normal_form_is_idempotent(text: str) -> None:
     for normal in (normal_username, normal_email):
         assert normal(normal(text)) == normal(text)

@@ -1,4 +1,4 @@
-"""The one organization, its members, and roles, as Coder's command line asks for them."""
+"""The organization, its members and roles, as Coder's command line requests them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def get(client: APIClient, path: str) -> Any:
     return answer.json()
 
 
-def test_organization_is_found_by_every_name_that_clients_use(member: APIClient) -> None:
+def test_organization_has_all_names_that_clients_use(member: APIClient) -> None:
     (found,) = get(member, "/organizations")
 
     assert list(found) == [
@@ -37,6 +37,17 @@ def test_organization_is_found_by_every_name_that_clients_use(member: APIClient)
     assert get(member, "/users/me/organizations") == [found]
 
 
+@pytest.mark.parametrize("path", ["/organizations", "/users/me/organizations"])
+def test_list_of_organizations_has_an_etag(path: str, member: APIClient) -> None:
+    answer = member.get(f"/api/v2{path}")
+    headers = {"If-None-Match": answer.headers["ETag"]}
+
+    again = member.get(f"/api/v2{path}", headers=headers)
+
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert (again.status_code, again.content) == (304, b"")
+
+
 @pytest.mark.parametrize("name", ["other", "00000000-0000-4000-8000-000000000000", "%00", "%20"])
 def test_other_organization_is_404(name: str, owner: APIClient) -> None:
     for path in ("", "/members", "/paginated-members"):
@@ -44,7 +55,7 @@ def test_other_organization_is_404(name: str, owner: APIClient) -> None:
     assert owner.get(f"/api/v2/users/me/organizations/{name}").status_code == 404
 
 
-def test_members_are_everybody(owner: APIClient) -> None:
+def test_members_are_all_users(owner: APIClient) -> None:
     make_user("auditor", username="zelda", name="Princess Z")
 
     (first, zelda) = get(owner, "/organizations/coder/members")
@@ -59,7 +70,7 @@ def test_members_are_everybody(owner: APIClient) -> None:
     assert owner.get("/api/v2/organizations/coder/paginated-members?limit=x").status_code == 400
 
 
-def test_members_are_listed_whole_however_many(
+def test_long_list_of_members_is_streamed(
     owner: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "PAGE_ROWS", 2)
@@ -73,7 +84,7 @@ def test_members_are_listed_whole_however_many(
     assert (len(names), answer.streaming) == (5, True)
 
 
-def test_only_who_may_list_users_lists_members(
+def test_listing_members_needs_the_role_for_listing_users(
     member: APIClient, auditor: APIClient, anonymous: APIClient
 ) -> None:
     def statuses(client: APIClient) -> list[int]:
@@ -85,13 +96,13 @@ def test_only_who_may_list_users_lists_members(
     assert statuses(anonymous) == [401, 401, 401, 401]
 
 
-def test_list_of_members_is_as_far_as_the_key_reaches() -> None:
+def test_allow_list_of_the_key_filters_members() -> None:
     boss, other = make_user("owner"), make_user()
     client = APIClient(token=make_key(boss, allow_list=(("user", str(other.id)),)).token)
 
     members = client.get("/api/v2/organizations/coder/members")
 
-    # The organization itself is beyond such a key, and the list names its id alone.
+    # The key cannot read the organization, only its id in the list.
     assert [one["user_id"] for one in members.json()] == [str(other.id)]
     assert client.get("/api/v2/organizations").status_code == 403
 
@@ -103,13 +114,13 @@ def test_organization_needs_a_scope(scope: str, status: int) -> None:
     client = APIClient(token=make_key(make_user(), scopes=[scope]).token)
     check = {"object": {"resource_type": "organization"}, "action": "read"}
 
-    told = send(client, "POST", "/authcheck", {"checks": {"it": check}}).json()["it"]
+    allowed = send(client, "POST", "/authcheck", {"checks": {"it": check}}).json()["it"]
 
     assert client.get("/api/v2/organizations").status_code == status
-    assert told == (status == 200)
+    assert allowed == (status == 200)
 
 
-def test_roles_say_what_they_allow_and_who_may_give_them(
+def test_roles_have_permissions_and_whether_the_caller_may_assign_them(
     owner: APIClient, member: APIClient
 ) -> None:
     found = {role["name"]: role for role in get(owner, "/users/roles")}
@@ -125,7 +136,7 @@ def test_roles_say_what_they_allow_and_who_may_give_them(
     assert {role["assignable"] for role in get(member, "/users/roles")} == {False}
 
 
-def test_roles_of_a_user_are_edited_as_the_command_line_does(owner: APIClient) -> None:
+def test_command_lines_requests_edit_the_roles_of_a_user(owner: APIClient) -> None:
     user = make_user("auditor")
 
     known = {role["name"] for role in get(owner, "/users/roles")}
@@ -137,7 +148,7 @@ def test_roles_of_a_user_are_edited_as_the_command_line_does(owner: APIClient) -
     assert get(owner, f"/users/{user.username}/roles")["roles"] == ["user-admin"]
 
 
-def test_user_is_created_and_shown_as_the_command_line_does(owner: APIClient) -> None:
+def test_command_lines_requests_create_and_show_a_user(owner: APIClient) -> None:
     (organization,) = get(owner, "/users/me/organizations")
     body = {
         "email": "new@example.com",

@@ -1,4 +1,4 @@
-"""What several do at once: one name, one last owner, a user who is being deleted."""
+"""Concurrent requests: one username, the last owner, and a user who is being deleted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def statuses_of(*actions: Callable[[], object]) -> list[int]:
-    """Returns the statuses of the actions, done at once; 200 where none was refused."""
+    """Runs the actions at once. Returns their statuses, 200 for an action without an error."""
 
     def status(action: Callable[[], object]) -> int:
         try:
@@ -39,7 +39,7 @@ def statuses_of(*actions: Callable[[], object]) -> list[int]:
     return sorted(at_once([partial(status, action) for action in actions]))
 
 
-def test_of_users_of_one_name_made_at_once_one_wins() -> None:
+def test_concurrent_requests_create_one_user_with_a_name() -> None:
     def make(username: str) -> Callable[[], object]:
         new = NewUser(username, f"{username}@example.com", "a-quite-good-one")
         return lambda: services.create_user(new, actor=SYSTEM, now=timezone.now())
@@ -47,32 +47,24 @@ def test_of_users_of_one_name_made_at_once_one_wins() -> None:
     assert statuses_of(make("zelda"), make("Zelda"), make("ZELDA")) == [200, 409, 409]
 
 
-def test_two_owners_cannot_demote_each_other_at_once() -> None:
+@pytest.mark.parametrize("action", ["demote", "suspend", "delete"])
+def test_two_owners_cannot_remove_each_other_at_once(action: str) -> None:
     one, other = make_user("owner"), make_user("owner")
 
-    def demote(target: User, by: User) -> Callable[[], object]:
-        actor = Actor(user_id=by.id, name=by.username)
-        return lambda: services.set_roles(target, [], actor=actor, now=timezone.now())
-
-    assert statuses_of(demote(one, other), demote(other, one)) == [200, 400]
-    assert User.objects.filter(roles__contains=["owner"]).count() == 1
-
-
-@pytest.mark.parametrize("end", ["suspend", "delete"])
-def test_two_owners_cannot_end_each_other_at_once(end: str) -> None:
-    one, other = make_user("owner"), make_user("owner")
-
-    def finish(target: User, by: User) -> Callable[[], object]:
+    def remove(target: User, by: User) -> Callable[[], object]:
         actor, now = Actor(user_id=by.id, name=by.username), timezone.now()
-        if end == "delete":
-            return lambda: delete_user(target, actor=actor, now=now)
-        return lambda: services.set_status(target, "suspended", actor=actor, now=now)
+        calls: dict[str, Callable[[], object]] = {
+            "demote": lambda: services.set_roles(target, [], actor=actor, now=now),
+            "suspend": lambda: services.set_status(target, "suspended", actor=actor, now=now),
+            "delete": lambda: delete_user(target, actor=actor, now=now),
+        }
+        return calls[action]
 
-    assert statuses_of(finish(one, other), finish(other, one)) == [200, 400]
+    assert statuses_of(remove(one, other), remove(other, one)) == [200, 400]
 
 
-def test_two_owners_cannot_demote_each_other_at_once_in_the_admin() -> None:
-    """Whoever is second is refused, or is no owner any more."""
+def test_two_owners_cannot_demote_each_other_in_the_admin() -> None:
+    """The second request is rejected, or its sender is no longer an owner."""
     owners = [make_user("owner"), make_user("owner")]
 
     def demote(target: User, by: User) -> Callable[[], bool]:
@@ -85,11 +77,11 @@ def test_two_owners_cannot_demote_each_other_at_once_in_the_admin() -> None:
         }
         address = f"/admin/users/user/{target.id}/change/"
         form |= {"roles": ["auditor"]}
-        return lambda: is_refused(browser.post(address, form, follow=True))
+        return lambda: is_rejected(browser.post(address, form, follow=True))
 
-    def is_refused(answer: Any) -> bool:
+    def is_rejected(answer: Any) -> bool:
         assert answer.status_code in {200, 403}
-        kept = "The last active owner cannot be taken away." in text_in(answer)
+        kept = "You cannot remove the last active owner." in text_in(answer)
         return kept or answer.status_code == 403
 
     assert sorted(at_once([demote(*owners), demote(*reversed(owners))])) == [False, True]
@@ -104,11 +96,11 @@ ROUNDS = 25
     "others",
     [("password", "key", "status"), ("roles", "token", "log in"), ("page", "status", "roles")],
 )
-def test_deletion_meets_everything_and_nothing_is_500(others: tuple[str, ...]) -> None:
+def test_deletion_during_other_requests_is_never_500(others: tuple[str, ...]) -> None:
     owner = make_user("owner")
     boss, pages = APIClient(token=make_key(owner).token), Client(raise_request_exception=False)
     pages.force_login(owner)
-    # The client's schema is built by the first request, and not by several threads at once.
+    # The first request builds the client's schema, which threads must not do at once.
     assert boss.get("/api/v2/users/me").status_code == 200
     statuses: Counter[tuple[str, int]] = Counter()
     for number in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Scopes and allow lists never widen, and authcheck says what the operations then do."""
+"""Scopes and allow lists only narrow, and authcheck agrees with the operations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCOPES = [
     "api_key:*",
     "deployment_config:read",
 ]
-# The action that authcheck knows, and what is done with it: {} is a user, or their key.
+# The action for authcheck, and the request that needs it.
 ON_A_USER = [
     ("user:read", "GET", "/users/{user}", None),
     ("user:update", "PUT", "/users/{user}/status/activate", None),
@@ -60,8 +60,8 @@ def new_user() -> dict[str, str]:
     return {"username": f"u-{name}", "email": f"{name}@example.com", "password": NEW_PASSWORD}
 
 
-def foretold(client: APIClient, cases: list[Case]) -> list[bool]:
-    """The answers of authcheck, in the order of the cases."""
+def authcheck(client: APIClient, cases: list[Case]) -> list[bool]:
+    """Returns the answers of authcheck in the order of the cases."""
     checks = {}
     for number, case in enumerate(cases):
         kind, _, verb = case.action.partition(":")
@@ -71,9 +71,9 @@ def foretold(client: APIClient, cases: list[Case]) -> list[bool]:
     return [found[str(number)] for number in range(len(cases))]
 
 
-def done(client: APIClient, method: str, path: str, body: Any) -> bool:
-    """Tells if it is done; nothing of it stays."""
-    # No `atomic` around it: where a lost commit is settled, the transaction must be the outermost.
+def succeeds(client: APIClient, method: str, path: str, body: Any) -> bool:
+    """Returns whether the request succeeds, and rolls it back."""
+    # Not `atomic`: commit_with_retry needs the outermost transaction.
     before = transaction.savepoint_create()
     answer = send(client, method, path, body)
     transaction.savepoint_rollback(before)
@@ -86,9 +86,9 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
     for action, method, path, body in ON_A_USER:
         where = path.format(user=target.id, key=key)
         if target == me and action == "assign_role:assign":
-            continue  # Nobody changes their own roles: 400, whatever the rights.
+            continue  # Changing your own roles is 400 for everyone.
         if path.endswith("/keys") and scope != "coder:all":
-            continue  # It would have every scope, which no narrowed key may give.
+            continue  # The new key would have all scopes, which a narrowed key cannot grant.
         old = {"old_password": PASSWORD} if target == me and path.endswith("/password") else {}
         scopes = {"scopes": [scope]} if path.endswith("/tokens") else {}
         yield Case(action, method, where, {**(body or {}), **old, **scopes}, target)
@@ -97,7 +97,7 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
 @pytest.mark.slow
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("role", ROLES)
-def test_authcheck_and_reality_agree(role: str, scope: str) -> None:
+def test_authcheck_agrees_with_the_operations(role: str, scope: str) -> None:
     me = make_user(*([] if role == "member" else [role]))
     client = APIClient(user=me, token=make_key(me, scopes=[scope]).token)
     make_user("owner")
@@ -107,10 +107,10 @@ def test_authcheck_and_reality_agree(role: str, scope: str) -> None:
     for target in (me, make_user(), make_user("auditor"), make_user("owner")):
         cases += cases_on(target, me, scope)
 
-    told = foretold(client, cases)
-    reality = [done(client, case.method, case.path, case.body) for case in cases]
+    expected = authcheck(client, cases)
+    reality = [succeeds(client, case.method, case.path, case.body) for case in cases]
 
-    assert [c for c, one, other in zip(cases, told, reality, strict=True) if one != other] == []
+    assert [c for c, one, other in zip(cases, expected, reality, strict=True) if one != other] == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_authcheck_and_reality_agree(role: str, scope: str) -> None:
         ("user:update_personal", "password", {"password": NEW_PASSWORD}, True),
     ],
 )
-def test_roles_and_passwords_need_scopes_of_their_own(
+def test_changing_roles_and_passwords_needs_its_own_scope(
     scope: str, path: str, body: Any, allowed: bool
 ) -> None:
     user, boss = make_user(), make_user("owner")
@@ -137,7 +137,7 @@ def test_roles_and_passwords_need_scopes_of_their_own(
 
 
 @pytest.mark.parametrize("scope", ["user:*", "user:update_personal"])
-def test_narrowed_key_resets_no_password_of_somebody_with_more_rights(scope: str) -> None:
+def test_narrowed_key_cannot_reset_the_password_of_a_user_with_more_rights(scope: str) -> None:
     boss, other, auditor = make_user("owner"), make_user("owner"), make_user("auditor")
     client = APIClient(token=make_key(boss, scopes=[scope]).token)
 
@@ -149,7 +149,7 @@ def test_narrowed_key_resets_no_password_of_somebody_with_more_rights(scope: str
 @pytest.mark.parametrize(
     ("role", "status"), [("owner", 403), ("auditor", 403), ("user-admin", 204), ("", 204)]
 )
-def test_nobody_resets_the_password_of_somebody_with_rights_that_they_lack(
+def test_password_of_a_user_with_more_rights_cannot_be_reset(
     role: str, status: int, user_admin: APIClient
 ) -> None:
     target = make_user(*filter(None, [role]))
@@ -160,7 +160,7 @@ def test_nobody_resets_the_password_of_somebody_with_rights_that_they_lack(
 
 
 @pytest.mark.parametrize("path", ["password", "roles", "keys/tokens"])
-def test_rights_are_asked_for_before_the_body_is_read(path: str, user_admin: APIClient) -> None:
+def test_permissions_are_checked_before_the_body(path: str, user_admin: APIClient) -> None:
     boss = make_user("owner")
     method = "POST" if path == "keys/tokens" else "PUT"
 
@@ -168,11 +168,11 @@ def test_rights_are_asked_for_before_the_body_is_read(path: str, user_admin: API
 
 
 def forms(user: User) -> list[str]:
-    """The same UUID as clients write it."""
+    """Returns the UUID in the forms that clients use."""
     return [str(user.id), str(user.id).upper(), user.id.hex, f"{{{user.id}}}", user.id.urn]
 
 
-def test_allow_list_of_one_user_acts_on_that_user_alone() -> None:
+def test_allow_list_of_one_user_reaches_only_that_user() -> None:
     boss, one, other = make_user("owner"), make_user(), make_user()
     maker = APIClient(token=make_key(boss).token)
     for written in forms(one):
@@ -183,18 +183,18 @@ def test_allow_list_of_one_user_acts_on_that_user_alone() -> None:
             wanted = body_of_it or {"scopes": ["coder:all"], "allow_list": [f"user:{one.id}"]}
             if path.endswith("/keys"):
                 continue
-            assert done(client, method, path.format(user=one.id), wanted), (path, written)
-            assert not done(client, method, path.format(user=other.id), wanted), (path, written)
+            assert succeeds(client, method, path.format(user=one.id), wanted), (path, written)
+            assert not succeeds(client, method, path.format(user=other.id), wanted), (path, written)
         limits = "/users/{}/keys/tokens/tokenconfig"
-        assert done(client, "GET", limits.format(one.id), None)
-        assert not done(client, "GET", "/users/me", None)
+        assert succeeds(client, "GET", limits.format(one.id), None)
+        assert not succeeds(client, "GET", "/users/me", None)
 
 
-def test_authcheck_takes_any_owner_and_refuses_what_is_no_uuid(owner: APIClient) -> None:
+def test_authcheck_accepts_any_owner_and_rejects_an_invalid_id(owner: APIClient) -> None:
     def ask(**wanted: str) -> Any:
         checks = {"it": {"object": {"resource_type": "user", **wanted}, "action": "read"}}
         return send(owner, "POST", "/authcheck", {"checks": checks})
 
-    assert ask(owner_id="nobody's").json() == {"it": True}
+    assert ask(owner_id="unknown").json() == {"it": True}
     assert ask(resource_id="x").status_code == 400
     assert send(owner, "POST", "/authcheck", {"checks": {}}).json() == {}

@@ -1,16 +1,13 @@
-"""The pages of a person: signing in, a token for the command line, one's own account.
+"""The pages of a user: signing in and out, a token for the command line, and the account.
 
-They are for everybody, while the admin is for owners and auditors. The session is the one of the
-API: `coder_session_token`, made and ended by the functions behind `POST /users/login` and
-`/users/logout`. Who may enter the admin is signed in there as well, so that nobody signs in twice.
-A sign-in ends the session that the browser had before, whoever's it was.
+`/login` is the only sign-in page. A session is the cookie of the API's `POST /users/login`. Owners
+and auditors are signed in to the admin with it. A sign-in ends the previous session of the browser.
+Each page calls the API's services with the identity of the session's key, so the same limits,
+scopes and allow lists apply, and an error of the API is shown as text. Only pages can rename a
+token, because Coder's API cannot.
 
-Each page calls the services that the API calls, with the identity of the session's key: limits,
-scopes and allow lists hold here as they hold there, and a refusal is the API's, shown as text.
-Renaming a token is on a page alone, since Coder's API cannot do it.
-
-The HTML is made on the server and looks like the admin. It works without JavaScript, except for
-the button that copies a token. Every form carries Django's CSRF token. A page never makes anything
-on GET, so `/cli-auth` asks for one click where Coder's makes its token at once: a link or a
-prefetch would otherwise leave keys behind.
+The server renders the HTML in the style of the admin. The pages work without JavaScript, except for
+the button that copies a token. Every form has Django's CSRF token. A GET never creates anything, so
+`/cli-auth` asks for a click where Coder's page creates its token at once. Otherwise a link or a
+prefetch would leave keys behind.
 """

@@ -11,13 +11,15 @@ from users.scopes import ALL, KNOWN
 MAX_TEXT = 255
 
 
-class RefusableForm(forms.Form):
-    """A form whose input a service may refuse after it looked valid."""
+class ServiceForm(forms.Form):
+    """A form whose valid input a service may still reject."""
 
     template_name = "pages/form.html"
+    error: APIError | None = None
 
     def refuse(self, error: APIError) -> None:
-        """Shows the refusal: beside the fields that it names, or above all of them."""
+        """Shows the error beside the fields that it names, otherwise above the form."""
+        self.error = error
         named = [one for one in error.validations if one.field in self.fields]
         if error.detail or not named:
             self.add_error(None, f"{error.message} {error.detail}".strip())
@@ -26,7 +28,7 @@ class RefusableForm(forms.Form):
                 self.add_error(one.field, one.detail)
 
 
-class SignInForm(RefusableForm):
+class SignInForm(ServiceForm):
     name = forms.CharField(
         label="E-mail address or username",
         max_length=MAX_TEXT,
@@ -39,20 +41,25 @@ class SignInForm(RefusableForm):
     )
 
 
-class NewTokenForm(RefusableForm):
+class NewTokenForm(ServiceForm):
     token_name = forms.CharField(
-        label="Name", required=False, max_length=MAX_TEXT, help_text="Empty for a random one."
+        label="Name",
+        required=False,
+        max_length=MAX_TEXT,
+        help_text="Leave empty for a random name.",
     )
-    lifetime = DurationField(help_text="Such as 12h, 30d or 2w. Empty for the default lifetime.")
+    lifetime = DurationField(
+        help_text="For example 12h, 30d or 2w. Leave empty for the default lifetime."
+    )
     scopes = forms.MultipleChoiceField(
         required=False,
         choices=[(name, name) for name in sorted(KNOWN - {ALL})],
         widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: the token may do all that you may.",
+        help_text="Select none for full access: everything that you may do.",
     )
 
 
-class RenameForm(RefusableForm):
+class RenameForm(ServiceForm):
     token_name = forms.CharField(
         label="New name",
         max_length=MAX_TEXT,
@@ -60,9 +67,9 @@ class RenameForm(RefusableForm):
     )
 
 
-class PasswordForm(RefusableForm):
+class PasswordForm(ServiceForm):
     old_password = forms.CharField(
-        label="Present password",
+        label="Current password",
         max_length=MAX_TEXT,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
@@ -71,6 +78,6 @@ class PasswordForm(RefusableForm):
         label="New password",
         max_length=MAX_TEXT,
         strip=False,
-        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Your other sessions and tokens end.",
+        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Revokes other sessions and tokens.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )

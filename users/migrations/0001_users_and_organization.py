@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(blank=True, default='', max_length=128)),
                 ('avatar_url', models.URLField(blank=True, default='')),
                 ('status', models.CharField(choices=[('active', 'Active'), ('dormant', 'Dormant'), ('suspended', 'Suspended')], default='active', max_length=16)),
-                ('roles', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], max_length=32), blank=True, default=list, help_text='Everybody is a member; these roles come on top.')),
+                ('roles', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], max_length=32), blank=True, default=list, help_text='Roles in addition to member, which every user has.')),
                 ('theme_preference', models.CharField(blank=True, default='', max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['username'],
-                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is taken.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is taken.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!#-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known')],
+                'constraints': [models.UniqueConstraint(fields=('username',), name='user_username_unique', violation_error_message='This username is already in use.'), models.UniqueConstraint(fields=('email',), name='user_email_unique', violation_error_message='This e-mail address is already in use.'), models.CheckConstraint(condition=models.Q(('username__regex', '^[a-z0-9]+(-[a-z0-9]+)*$')), name='user_username_normal'), models.CheckConstraint(condition=models.Q(('email__regex', '^[!#-@\\[-~]+$')), name='user_email_normal'), models.CheckConstraint(condition=models.Q(('roles__contained_by', ['owner', 'auditor', 'user-admin', 'template-admin'])), name='user_roles_known'), models.CheckConstraint(condition=models.Q(('status__in', ['active', 'dormant', 'suspended'])), name='user_status_known')],
             },
         ),
         migrations.CreateModel(

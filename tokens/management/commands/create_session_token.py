@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from kernel.commands import BaseCommand, UsageError
@@ -12,12 +12,13 @@ from tokens import token_format
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.services import create_api_key
 from users.scopes import ALL
+from users.services import lock
 
 
 class Command(BaseCommand):
     help = (
-        "Makes a session token for a user and prints it, only this once. The rules on tokens and "
-        "the longest lifetime do not hold here."
+        "Creates a session token for a user and prints it once. The token policy, with its maximum "
+        "lifetime, does not apply to this command."
     )
     examples = "--user alice\n--user alice --lifetime 30d --name ci --scope template:read"
 
@@ -27,25 +28,26 @@ class Command(BaseCommand):
             "--lifetime",
             default="",
             metavar="DURATION",
-            help="such as 24h or 7d; default: the option's",
+            help="for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
         )
-        parser.add_argument("--name", default="", help="default: a random one")
+        parser.add_argument("--name", default="", help="default: a random name")
         parser.add_argument(
             "--scope", action="append", default=[], help=f"default: {ALL}; may be repeated"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
-        asked, usual = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
+        lifetime, default = options["lifetime"], settings.DEFAULT_TOKEN_LIFETIME_NS
         wanted: dict[str, Any] = {
-            "lifetime_ns": lifetime_ns("--lifetime", asked) if asked else usual,
+            "lifetime_ns": lifetime_ns("--lifetime", lifetime) if lifetime else default,
             "token_name": _name(options["name"]),
             "scopes": known_scopes("--scope", options["scope"]) or [ALL],
         }
         user = find_user(options["user"])
         try:
-            new = create_api_key(user, **wanted, now=timezone.now())
+            with transaction.atomic():
+                new = create_api_key(lock(user), **wanted, now=timezone.now())
         except IntegrityError:
-            raise CommandError(f"{user} has a token named {options['name']!r} already.") from None
+            raise CommandError(f"{user} already has a token named {options['name']!r}.") from None
         return new.token
 
 

@@ -14,28 +14,30 @@ from tokens.services import expire_keys
 
 
 class Command(ListingCommand):
-    help = "Ends the live keys that the filters choose; they stay in the list. Needs a reason."
+    help = "Expires the live keys that match the filters. They stay in the list."
     examples = "--unused-for 90d --dry-run\n--user alice --reason 'left the company'"
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key_filters(parser)
-        parser.add_argument("--all", action="store_true", help="every live key, without a filter")
-        parser.add_argument("--reason", default="", help="why; the audit trail keeps it")
-        parser.add_argument("--dry-run", action="store_true", help="say which, and end none")
+        parser.add_argument("--all", action="store_true", help="all live keys, without a filter")
+        parser.add_argument(
+            "--reason", default="", help="the reason, for the audit trail; required"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="list the keys and expire none")
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> str:
         if not options["all"] and not any(options[name] for name in FILTERS):
-            raise UsageError("Name a filter, or --all for every live key.")
+            raise UsageError("Add a filter, or --all for all live keys.")
         if not (options["dry_run"] or options["reason"]):
-            raise UsageError("Say why with --reason.")
+            raise UsageError("Add a --reason for the audit trail.")
         now = timezone.now()
-        keys, ended = list(live_keys(options, now=now)), 0
+        keys, expired = list(live_keys(options, now=now)), 0
         if not options["dry_run"]:
-            # Before the list, whose reader may leave in its midst.
-            ended = expire_keys(keys, actor=SYSTEM, now=now, reason=options["reason"])
+            # Before the list is printed: a closed pipe such as `| head` stops the command.
+            expired = expire_keys(keys, actor=SYSTEM, now=now, reason=options["reason"])
         for key in keys:
             self.row(key_line(key), **owned_key_object(key))
         if options["dry_run"]:
-            return f"{plural(len(keys), 'live key')} would be ended."
-        return f"Ended {plural(ended, 'key')}."
+            return f"{plural(len(keys), 'live key')} would be expired."
+        return f"Expired {plural(expired, 'key')}."

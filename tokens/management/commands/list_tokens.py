@@ -12,7 +12,7 @@ from tokens.serializers import owned_key_object
 
 
 class Command(ListingCommand):
-    help = "Lists live keys of every kind, never their secrets."
+    help = "Lists live tokens and sessions, without their secrets."
     examples = "--user alice\n--kind token --lifetime-over 90d --json"
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -17,8 +17,8 @@ from users.services import NewUser, create_user
 
 class Command(BaseCommand):
     help = (
-        "Creates an owner. The password is asked for, or read from the first line of standard "
-        "input; it is no argument, which every process of the machine could read."
+        "Creates an owner. Asks for the password, or reads it from the first line of standard "
+        "input. It is not an argument, because every process on the host can read arguments."
     )
     examples = (
         "--username alice --email alice@example.com\n"
@@ -44,13 +44,13 @@ class Command(BaseCommand):
         except APIError as error:
             details = " ".join(f"{v.field}: {v.detail}" for v in error.validations)
             raise CommandError(f"{error.message} {details}".strip()) from None
-        return f"{user} is an owner now."
+        return f"Created the owner {user}."
 
 
 def _password() -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass("Password: ")
-    if getpass("Once more: ") != password:
-        raise CommandError("The two passwords differ.")
+    if getpass("Password (again): ") != password:
+        raise CommandError("The passwords do not match.")
     return password

@@ -13,12 +13,14 @@ from users.selectors import user_by_name
 
 
 class Command(ListingCommand):
-    help = "Erases a person and what is held of them; says what is kept, and why."
+    help = "Erases a user and the data about them. Lists what is deleted and what is kept."
     examples = "alice --dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", metavar="USER", help="the name or the e-mail address")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+        parser.add_argument("user", metavar="USER", help="name or e-mail address")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="list the data and change nothing"
+        )
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -33,6 +35,7 @@ class Command(ListingCommand):
                 found = erasure.erase(user, actor=SYSTEM, now=timezone.now())
         except APIError as error:
             raise CommandError(error.message) from None
-        for part, rows in found:
-            self.row(f"{rows}\t{part.what}\t{part.fate}", what=part.what, rows=rows, fate=part.fate)
-        return f"{name} would be erased." if options["dry_run"] else f"{name} has been erased."
+        for rule, rows in found:
+            line = f"{rows}\t{rule.data}\t{rule.outcome}"
+            self.row(line, data=rule.data, rows=rows, outcome=rule.outcome)
+        return f"Would erase {name}." if options["dry_run"] else f"Erased {name}."
