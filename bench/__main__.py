@@ -1,6 +1,6 @@
-"""`make bench`: runs every scenario in turn, several times, and writes what it found as dated JSON.
+"""`make bench`: runs every scenario in several rounds, and writes the result as dated JSON.
 
-Figures depend on the machine and on what else it does; the ratios of one round are what counts.
+Figures depend on the machine and its load. Compare only ratios, each of one round.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import platform
 import statistics
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from bench.load import BenchError, Figure
+from bench.load import BenchError, Figure, now
 from bench.scenarios import CONNECTIONS, MAKE_TABLE, RATIOS, SCENARIOS
 from bench.service import THREADS, WORKERS, Service, running
 
@@ -44,7 +43,7 @@ def main() -> int:
 def measured(service: Service, *, rounds: int, seconds: int) -> dict[str, Any]:
     with psycopg.connect(service.database_url, autocommit=True) as connection:
         connection.execute(MAKE_TABLE)
-    for scenario in SCENARIOS:  # A warm-up, whose figures are not kept.
+    for scenario in SCENARIOS:  # A warm-up, without figures.
         scenario.run(service, 1)
     found: Rounds = {scenario.name: [] for scenario in SCENARIOS}
     for number in range(rounds):
@@ -53,7 +52,7 @@ def measured(service: Service, *, rounds: int, seconds: int) -> dict[str, Any]:
             found[scenario.name].append(figure)
             sys.stderr.write(f"{number + 1}/{rounds} {scenario.name}: {figure.per_second:,.0f}/s\n")
     return {
-        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "machine": machine(service),
         "load": {"connections": CONNECTIONS, "seconds": seconds, "rounds": rounds},
         "figures": {name: summary(figures) for name, figures in found.items()},
@@ -72,12 +71,12 @@ def summary(figures: list[Figure]) -> dict[str, Any]:
     }
 
 
-def ratio(found: Rounds, name: str, of: str, over: str, least: float | None) -> dict[str, Any]:
-    """The median of the rounds' ratios: both sides of one were measured within one round."""
+def ratio(found: Rounds, name: str, of: str, over: str, minimum: float | None) -> dict[str, Any]:
+    """Returns the median of the ratios, each of two figures of the same round."""
     pairs = zip(found[of], found[over], strict=True)
     value = statistics.median(a.per_second / b.per_second for a, b in pairs)
-    met = None if least is None else value >= least
-    return {"name": name, "value": round(value, 3), "at_least": least, "met": met}
+    met = None if minimum is None else value >= minimum
+    return {"name": name, "value": round(value, 3), "at_least": minimum, "met": met}
 
 
 def machine(service: Service) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""`python -m bench.csp`: what collecting CSP reports costs, held against the usual ways.
+"""`python -m bench.csp`: compares collecting CSP reports with a DRF view and with pgbench.
 
-All sides run in turn on one database, with equally many workers and threads; ours with scrubbing,
-noise rules and grouping. `--memory 1000000` then sends so many more, and looks at the workers.
+All sides run in turn on one database, with the same number of workers and threads. Only this
+service scrubs and groups. `--memory 1000000` then sends a million more, and measures the workers.
 """
 
 from __future__ import annotations
@@ -13,29 +13,27 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import psycopg
 
 from bench.csp_memory import Growth, growth_over
-from bench.load import BenchError, Figure, pgbench, wrk
+from bench.load import BenchError, Figure, now, pgbench, wrk
 from bench.scenarios import INSERT_REPORT, MAKE_TABLE, POST_REPORT, REPORT
 from bench.service import (
-    THREADS,
-    WORKERS,
     Service,
     free_port,
     process,
+    reference_command,
     running,
     wait_for_answer,
 )
 
 CONNECTIONS = 64
 MANY_CONNECTIONS = 256
-# Reports of 500 blocked hosts: so many groups, each of which keeps its reports as rows.
+# Reports of 500 blocked hosts, which make 500 groups. Each keeps its reports as rows.
 SCRIPT = (
     POST_REPORT.replace("{report}", REPORT)
     + """
@@ -57,17 +55,17 @@ OURS, OURS_MANY, DJANGO, PGBENCH = "service", "service, 256 connections", "DRF v
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A figure that is promised, and whether it was met."""
+    """A figure with its minimum or maximum."""
 
     name: str
     value: float
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
     @property
     def met(self) -> bool:
-        over = self.least is None or self.value >= self.least
-        return over and (self.most is None or self.value <= self.most)
+        enough = self.minimum is None or self.value >= self.minimum
+        return enough and (self.maximum is None or self.value <= self.maximum)
 
 
 def main() -> int:
@@ -94,14 +92,14 @@ def measured(
         with psycopg.connect(service.database_url, autocommit=True) as connection:
             connection.execute(MAKE_TABLE)
         sides = sides_of(service, stack.enter_context(django_view(service.database_url)))
-        for name in (OURS, DJANGO):  # A warm-up, whose figures are not kept.
+        for name in (OURS, DJANGO):  # A warm-up, without figures.
             warm_up(sides[name])
         found = [{name: run(seconds) for name, run in sides.items()} for _ in range(rounds)]
         return found, growth_over(service, reports=reports) if reports else None
 
 
 def warm_up(run: Callable[[int], Figure]) -> None:
-    """Fills memories and pools, for which so many first requests at once may have to wait."""
+    """Fills memories and pools. The first requests may fail while they wait for a connection."""
     with suppress(BenchError):
         run(1)
     run(1)
@@ -109,13 +107,9 @@ def warm_up(run: Callable[[int], Figure]) -> None:
 
 @contextmanager
 def django_view(database_url: str) -> Iterator[str]:
-    """The URL of the DRF view that is compared with."""
+    """Starts the DRF view, and yields its URL."""
     port = free_port()
-    command = [
-        *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
-        *("--http", "1", "--no-ws", "bench.csp_reference:application"),
-    ]
+    command = reference_command(port, "bench.csp_reference:application")
     with process(command, {**os.environ, "DATABASE_URL": database_url}):
         wait_for_answer(port)
         yield f"http://127.0.0.1:{port}/reports"
@@ -143,7 +137,7 @@ def sides_of(service: Service, django_url: str) -> dict[str, Callable[[int], Fig
 
 
 def claims(rounds: list[dict[str, Figure]], grown: Growth | None) -> list[Claim]:
-    """Ratios are of one round each, so that both sides had the same machine."""
+    """Returns the claims. Each ratio compares figures of one round."""
 
     def over(name: str) -> float:
         ratios = [each[OURS].per_second / each[name].per_second for each in rounds]
@@ -151,12 +145,12 @@ def claims(rounds: list[dict[str, Figure]], grown: Growth | None) -> list[Claim]
 
     p99 = statistics.median(each[OURS_MANY].p99_ms for each in rounds)
     found = [
-        Claim("service over DRF view", over(DJANGO), least=3.5),
-        Claim("service over pgbench", over(PGBENCH), least=0.2),
-        Claim("p99 of 256 connections, ms", p99, most=100),
+        Claim("service over DRF view", over(DJANGO), minimum=3.5),
+        Claim("service over pgbench", over(PGBENCH), minimum=0.2),
+        Claim("p99 of 256 connections, ms", p99, maximum=100),
     ]
     if grown:
-        found.append(Claim("memory after all over after half", grown.ratio, most=1.05))
+        found.append(Claim("memory after all over after half", grown.ratio, maximum=1.05))
     return found
 
 
@@ -164,16 +158,13 @@ def report(
     rounds: list[dict[str, Figure]], found: list[Claim], grown: Growth | None
 ) -> dict[str, Any]:
     return {
-        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "load_average": os.getloadavg()[0],
         "per_second": {
             name: [round(each[name].per_second) for each in rounds] for name in rounds[0]
         },
         "memory_mib": grown.mebibytes if grown else None,
-        "claims": [
-            {"name": c.name, "value": c.value, "least": c.least, "most": c.most, "met": c.met}
-            for c in found
-        ],
+        "claims": [asdict(claim) | {"met": claim.met} for claim in found],
     }
 
 

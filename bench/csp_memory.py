@@ -1,4 +1,4 @@
-"""Whether the workers' memory stays flat while many different reports come in."""
+"""Measures the workers' memory while many different reports arrive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLICE_SECONDS = 2
 CONNECTIONS = 16
 PER_REQUEST = 100
 
-# Every report has an address of its own, so that what is remembered of them is full soon.
+# Every report has its own address, so that the workers' memories are full soon.
 DIFFERENT = """
 local threads = 0
 function setup(thread) thread:set("number", threads); threads = threads + 1 end
@@ -39,12 +39,12 @@ class Growth:
 
     @property
     def ratio(self) -> float:
-        """At the end over half-way: what a process remembers is full by then."""
+        """Returns the last size over that at half-way, when the memories are full."""
         return round(self.mebibytes[-1] / self.mebibytes[len(self.mebibytes) // 2], 3)
 
 
 def growth_over(service: Service, *, reports: int) -> Growth:
-    """Sends the reports in arrays of 100 and looks at the workers after each tenth."""
+    """Sends the reports in arrays of 100. Measures the workers after each tenth."""
     script = POST_REPORT.replace("{report}", many_reports()).replace("{token}", service.token)
     with psycopg.connect(service.database_url, autocommit=True) as connection:
         already = collected(connection)
@@ -62,7 +62,7 @@ def growth_over(service: Service, *, reports: int) -> Growth:
 
 
 def many_reports() -> str:
-    """The body of one request: reports of twenty hosts, and of as many pages as there are."""
+    """Returns the body of one request, with reports of twenty hosts and a hundred pages."""
     report = json.loads(REPORT)["csp-report"]
     items = [
         {
@@ -85,7 +85,7 @@ def collected(connection: psycopg.Connection[tuple[int]]) -> int:
 
 
 def worker_mebibytes(service: Service) -> int:
-    """The memory that the service's workers hold together."""
+    """Returns the memory of all workers of the service."""
     sizes = [resident_kib(entry) for entry in Path("/proc").iterdir() if is_worker(entry, service)]
     if not sizes:
         raise BenchError("the service's workers cannot be found under /proc.")
@@ -93,7 +93,7 @@ def worker_mebibytes(service: Service) -> int:
 
 
 def is_worker(entry: Path, service: Service) -> bool:
-    """Whether it is one of granian's processes, with the environment of the service's database."""
+    """Returns whether it is a process of granian with the URL of the service's database."""
     try:
         spawned = b"spawn_main" in (entry / "cmdline").read_bytes()
         return spawned and service.database_url.encode() in (entry / "environ").read_bytes()

@@ -1,6 +1,6 @@
-"""What a report costs the usual way: a token by the ORM, a DRF serializer, and `objects.create`.
+"""Stores a report the usual way: a token by the ORM, a DRF serializer, and `objects.create`.
 
-A Django of its own with the middlewares that `startproject` writes, on the same database.
+It is a separate Django project on the same database, with the middlewares of `startproject`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ from rest_framework.views import APIView  # noqa: E402
 
 
 class Report(models.Model):
-    """The table that pgbench fills as well: the columns of the service's own."""
+    """The copy of the service's table that pgbench fills, too."""
 
     received_at = models.DateTimeField(default=timezone.now)
     occurred_at = models.DateTimeField(default=timezone.now)
@@ -102,7 +102,7 @@ class Report(models.Model):
 
 
 class Key(models.Model):
-    """A session token, in the service's own table."""
+    """A session token in the service's table."""
 
     id = models.CharField(primary_key=True, max_length=10)
     hashed_secret = models.BinaryField()
@@ -118,7 +118,7 @@ class Key(models.Model):
 
 
 class KeyAuthentication(BaseAuthentication):
-    """Looks the token up, as the usual libraries do for every request."""
+    """Looks up the token for every request, as the usual libraries do."""
 
     def authenticate(self, request: Request) -> tuple[uuid.UUID, Key]:
         key_id, _, secret = request.headers["Coder-Session-Token"].partition("-")
@@ -129,7 +129,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class ReportSerializer(serializers.Serializer[Report]):
-    """A report by the members that this service tells apart, too."""
+    """Validates the members that this service validates."""
 
     document_uri = serializers.CharField(max_length=2048, allow_blank=True)
     referrer = serializers.CharField(max_length=2048, allow_blank=True)

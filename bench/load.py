@@ -1,4 +1,4 @@
-"""Load by wrk and pgbench, and what they report. Only addresses of this machine are ever asked."""
+"""Load from wrk and pgbench on this machine, and their reports."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 class BenchError(Exception):
-    """A figure cannot be measured; the message says what is missing or went wrong."""
+    """Raised if a figure cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one run found. Units: answers a second, milliseconds."""
+    """The result of one run. Units: answers a second, milliseconds."""
 
     per_second: float
     p50_ms: float
@@ -26,7 +27,7 @@ class Figure:
 
 
 def wrk(url: str, *, script: str, connections: int, seconds: int) -> Figure:
-    """One run of wrk with two threads. Raises: BenchError when an answer was not a success."""
+    """Runs wrk with two threads. Raises: BenchError if an answer is an error."""
     if not url.startswith("http://127.0.0.1:"):
         raise BenchError(f"{url} is not on this machine.")
     program = shutil.which("wrk")
@@ -40,6 +41,11 @@ def wrk(url: str, *, script: str, connections: int, seconds: int) -> Figure:
             [*command, url], capture_output=True, text=True, check=True
         ).stdout
     return parse_wrk(report)
+
+
+def now() -> str:
+    """Returns the time for a report."""
+    return datetime.now(tz=UTC).isoformat(timespec="seconds")
 
 
 def parse_wrk(report: str) -> Figure:
@@ -58,7 +64,7 @@ def _percentile(report: str, name: str) -> float:
 
 
 def pgbench(binaries: Path, url: str, *, statement: str, clients: int, seconds: int) -> Figure:
-    """One run of pgbench: the statement, one commit each."""
+    """Runs pgbench with a commit after each statement."""
     program = binaries / "pgbench"
     if not program.exists():
         raise BenchError(f"there is no pgbench beside {binaries}.")

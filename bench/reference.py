@@ -1,4 +1,4 @@
-"""What the HTTP server can do at most: a WSGI function that returns bytes."""
+"""A WSGI function that returns bytes: the most that the HTTP server can do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured, and what it is held against."""
+"""The scenarios that `make bench` measures, and the ratios that it compares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.service import KEYS, SECRET, Service
 
 CONNECTIONS = 64
 
-# A whole answer that keeps the connection; wrk's own default request.
+# The default request of wrk, which keeps the connection.
 PLAIN = ""
 
 AUTHENTICATED = 'wrk.headers["Coder-Session-Token"] = "{token}"'
@@ -42,9 +42,9 @@ wrk.headers["Content-Type"] = "application/csp-report"
 wrk.headers["Coder-Session-Token"] = "{token}"
 """
 
-# A table such as the service's own, with its indexes, for the ways that it is held against.
+# A copy of the service's table and indexes, for the other ways to write a report.
 MAKE_TABLE = "CREATE TABLE IF NOT EXISTS bench_report (LIKE csp_report INCLUDING ALL)"
-# The row that this service keeps of the report, of one of so many groups as reports are sent for.
+# The row of a report in one of 500 groups.
 INSERT_REPORT = """\\set group random(1, 500)
 INSERT INTO bench_report (
     received_at, occurred_at, group_id, format, document_uri, referrer, blocked_uri,
@@ -59,7 +59,7 @@ VALUES (now(), now(), lpad(:group::text, 32, '0')::uuid, 'report-uri',
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing measured: `run` takes the service and how many seconds to spend."""
+    """A measurement: `run` takes the service and the number of seconds."""
 
     name: str
     run: Callable[[Service, int], Figure]
@@ -78,7 +78,7 @@ def _reference(service: Service, seconds: int) -> Figure:
 
 
 def _list(service: Service, seconds: int) -> Figure:
-    """One request after the other: what counts is how long one takes."""
+    """Measures with few connections how long one request takes."""
     script = AUTHENTICATED.replace("{token}", service.token)
     url = f"{service.url}/api/v2/users/me/keys/tokens"
     return wrk(url, script=script, connections=2, seconds=seconds)

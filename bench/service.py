@@ -26,13 +26,13 @@ PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 WORKERS = 2
 THREADS = 64
-# More than a process remembers, so that keys asked for in turn are always first seen.
+# More than a process remembers, so that each key of a round is new to it.
 KEYS = 20_000
 TOKENS = 10_000
 SECRET = "a" * 22
 TOKEN = f"{1:010}-{SECRET}"
 
-# Copies of the first owner's key, so that every column has what the service itself puts there.
+# Copies of the first owner's key, so that every column has the service's own values.
 MAKE_KEYS = """
 INSERT INTO tokens_apikey SELECT made.* FROM
     (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
@@ -48,7 +48,7 @@ INSERT INTO tokens_apikey SELECT made.* FROM
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where to find what is measured."""
+    """The addresses of the service, of the reference, and of their database."""
 
     url: str
     reference_url: str
@@ -60,7 +60,7 @@ class Service:
 
 @contextmanager
 def running() -> Iterator[Service]:
-    """The service and its reference, for as long as the block lasts."""
+    """Starts the service and its references, and ends them after the block."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-bench-")))
         handle = postgres.acquire(directory)
@@ -158,7 +158,7 @@ def wait_for_answer(port: int) -> None:
 
 
 def config_bytes(port: int) -> int:
-    """How long the configuration is that an owner is answered."""
+    """Returns the size of the configuration that an owner gets."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(
@@ -170,7 +170,7 @@ def config_bytes(port: int) -> int:
 
 
 def make_keys(database_url: str) -> None:
-    """Session keys to ask with, and named tokens to list."""
+    """Makes session keys for requests, and named tokens for lists."""
     digest = hashlib.sha256(SECRET.encode()).digest()
     with psycopg.connect(database_url) as connection:
         for mark, count in (("", KEYS), ("t", TOKENS)):

@@ -1,4 +1,4 @@
-"""A view that returns so many bytes of JSON, behind the service's own middlewares."""
+"""A view that returns BENCH_BYTES bytes of JSON behind the service's middlewares."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""`python -m bench.stats`: what a snapshot and a build cost, and how fast rows are taken in.
+"""`python -m bench.stats`: measures snapshots, the builder, and the ingestion of rows.
 
-10,000 agents report every 30 seconds, so that a window has 300,000 rows. A snapshot is measured
-with few and with many raw rows present, at several seconds of a minute, of which the dearest is
-what counts, against two straightforward queries over the raw table. A round of the builder is that
-of half a minute of reports. Two ways of taking rows in are measured against a plain COPY of the
-same number of rows into the same indexes. All is done in one run.
+10,000 agents report every 30 seconds, so that a window has 300,000 rows. Snapshots are taken at
+several seconds of a minute, with few and with many raw rows. The slowest counts, and is compared
+with two plain queries of the raw table. A round of the builder builds half a minute of reports.
+Imports of files and requests are compared with a COPY of as many rows into the same indexes.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from typing import Any
 import orjson
 import psycopg
 
-from bench.load import BenchError
+from bench.load import BenchError, now
 from bench.service import PROJECT, Service, running, server_environment
 
 AGENTS = 10_000
 EVERY = timedelta(seconds=30)
 REQUEST_ROWS = 10_000
-# They take milliseconds, so that a disturbance is soon as long as all those of a round.
+# A snapshot takes milliseconds, so a disturbance can be longer than a whole round.
 SNAPSHOTS_A_ROUND = 4
-TAKEN_IN = 100_000
+INGESTED = 100_000
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
-# Seconds of a minute when snapshots are taken: how many raw rows are at the edges differs.
+# The seconds of a minute at which snapshots are taken. The number of raw rows at the edges differs.
 MOMENTS = [timedelta(seconds=seconds) for seconds in (1, 14, 29, 44, 59)]
 COLUMNS = (
     "id, created_at, user_id, agent_id, workspace_id, template_id, connections_by_proto, "
@@ -47,7 +46,7 @@ COLUMNS = (
     "session_count_jetbrains, session_count_reconnecting_pty, session_count_ssh, "
     "connection_median_latency_ms, usage"
 )
-# A report of every agent each half minute of (%(start)s, %(end)s], within which they take turns.
+# Each agent reports once in each half minute of (%(start)s, %(end)s], one after another.
 FILL = f"""
 INSERT INTO stats_agentstat ({COLUMNS})
 SELECT gen_random_uuid(), at + agent * interval '3 ms',
@@ -115,7 +114,7 @@ type Line = dict[str, Any]
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m bench.stats", description=__doc__)
-    arguments.add_argument("--rows", type=int, default=30_000_000, help="present at most")
+    arguments.add_argument("--rows", type=int, default=30_000_000, help="maximum in the table")
     arguments.add_argument("--rounds", type=int, default=5)
     chosen = arguments.parse_args()
     try:
@@ -131,51 +130,51 @@ def main() -> int:
 def measured(service: Service, directory: Path, *, rows: int, rounds: int) -> dict[str, Any]:
     minute = datetime.now(tz=UTC).replace(second=0, microsecond=0) - 2 * MINUTE
     with psycopg.connect(service.database_url, autocommit=True) as connection:
-        few = present(connection, minute, rows=1_000_000)
+        few = fill(connection, minute, rows=1_000_000)
         rebuild(service, connection, directory, since=minute - 20 * MINUTE)
-        at, small = dearest(service, connection, directory, minute, rounds=rounds)
-        straight = straightforward(connection, at, rounds=rounds)
-        many = present(connection, at, rows=rows)
-        at, large = dearest(service, connection, directory, at, rounds=rounds)
-        again = straightforward(connection, at, rounds=rounds)
+        at, small = slowest(service, connection, directory, minute, rounds=rounds)
+        plain = plain_queries(connection, at, rounds=rounds)
+        many = fill(connection, at, rows=rows)
+        at, large = slowest(service, connection, directory, at, rounds=rounds)
+        plain_many = plain_queries(connection, at, rounds=rounds)
         overtaken = snapshots(service, directory, at - EVERY / 3, rounds=rounds)
         built = builds(service, connection, directory, at, rounds=rounds)
-        taken = taking_in(service, connection, directory, rounds=rounds)
+        ingested = ingestion(service, connection, directory, rounds=rounds)
     ratios = [
         at_most("snapshot with many over few rows", large / small, 1.3),
-        at_most("snapshot over straightforward queries, few rows", small / straight, 1 / 10),
-        at_most("snapshot over straightforward queries, many rows", large / again, 1 / 10),
+        at_most("snapshot over plain queries, few rows", small / plain, 1 / 10),
+        at_most("snapshot over plain queries, many rows", large / plain_many, 1 / 10),
         at_most("a round of the builder, seconds", built, 0.15),
-        at_least("file over COPY", speed(taken, "file"), 0.5),
-        at_least("HTTP over COPY", speed(taken, "HTTP"), 0.3),
+        at_least("file over COPY", speed(ingested, "file"), 0.5),
+        at_least("HTTP over COPY", speed(ingested, "HTTP"), 0.3),
     ]
     return {
-        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "load_average": os.getloadavg()[0],
-        "rows": {"few": few, "many": many, "taken in": TAKEN_IN},
+        "rows": {"few": few, "many": many, "ingested": INGESTED},
         "seconds": {
             "snapshot, few": small,
             "snapshot, many": large,
             "snapshot, many, overtaken by a third of the agents": overtaken,
             "a round of the builder": built,
-            "straightforward, few": straight,
-            "straightforward, many": again,
-            **{name: statistics.median(times) for name, times in taken.items()},
+            "plain queries, few": plain,
+            "plain queries, many": plain_many,
+            **{name: statistics.median(times) for name, times in ingested.items()},
         },
         "ratios": ratios,
     }
 
 
-def at_most(name: str, value: float, most: float) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 4), "at_most": most, "met": value <= most}
+def at_most(name: str, value: float, limit: float) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 4), "at_most": limit, "met": value <= limit}
 
 
-def at_least(name: str, value: float, least: float) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 4), "at_least": least, "met": value >= least}
+def at_least(name: str, value: float, limit: float) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 4), "at_least": limit, "met": value >= limit}
 
 
-def present(connection: psycopg.Connection[Any], at: datetime, *, rows: int) -> int:
-    """Fills hours that have none, the newest first, until so many rows are there; how many are."""
+def fill(connection: psycopg.Connection[Any], at: datetime, *, rows: int) -> int:
+    """Fills empty hours, the newest first, up to this number of rows. Returns the number."""
     known = count(connection)
     end = oldest(connection) or at
     while known < rows:
@@ -212,7 +211,7 @@ def make_partition(connection: psycopg.Connection[Any], hour: datetime) -> None:
 def rebuild(
     service: Service, connection: psycopg.Connection[Any], directory: Path, *, since: datetime
 ) -> None:
-    """Builds what was put in past the service."""
+    """Builds the rows that were written without the service."""
     command(service, directory, "rebuild_stats", "--since", since.isoformat())
     connection.execute("VACUUM ANALYZE stats_newestagentstat, stats_rollup")
 
@@ -225,15 +224,15 @@ def builds(
     *,
     rounds: int,
 ) -> float:
-    """Agents report for half a minute, again and again; the median of what building it takes."""
+    """Returns the median time to build half a minute of reports. Units: seconds."""
     for hour in {at, at + rounds * EVERY}:
         make_partition(connection, hour.replace(minute=0, second=0, microsecond=0))
     code = BUILD.format(at=at.isoformat(), rounds=rounds, fill=FILL, agents=AGENTS)
-    said = command(service, directory, "shell", "--no-imports", "-c", code)
-    return statistics.median(map(float, said.split()))
+    output = command(service, directory, "shell", "--no-imports", "-c", code)
+    return statistics.median(map(float, output.split()))
 
 
-def dearest(
+def slowest(
     service: Service,
     connection: psycopg.Connection[Any],
     directory: Path,
@@ -241,7 +240,7 @@ def dearest(
     *,
     rounds: int,
 ) -> tuple[datetime, float]:
-    """Agents report for another minute; its end, and how long its dearest snapshot took."""
+    """Adds a minute of reports. Returns its end, and the time of its slowest snapshot."""
     found = []
     known = since
     for moment in MOMENTS:
@@ -256,10 +255,9 @@ def dearest(
 
 
 def snapshots(service: Service, directory: Path, at: datetime, *, rounds: int) -> float:
-    """The least time that a snapshot took, as it says itself: others disturb it least.
+    """Returns the least time of a snapshot, which the machine disturbed least. Units: seconds.
 
-    All are taken by one process, as the worker does; a first one, which warms it up, is left out.
-    Units: seconds.
+    One process takes all, as the worker does. The first is a warm-up.
     """
     times = SNAPSHOTS_A_ROUND * rounds
     moments = [at - timedelta(microseconds=number) for number in range(times + 1, 0, -1)]
@@ -272,7 +270,7 @@ def snapshots(service: Service, directory: Path, at: datetime, *, rounds: int) -
     return float(min(row[0] for row in taken)) / 1000
 
 
-def straightforward(connection: psycopg.Connection[Any], at: datetime, *, rounds: int) -> float:
+def plain_queries(connection: psycopg.Connection[Any], at: datetime, *, rounds: int) -> float:
     def both() -> None:
         for query in (SUMS, NEWEST):
             connection.execute(query, {"at": at}).fetchall()
@@ -280,41 +278,41 @@ def straightforward(connection: psycopg.Connection[Any], at: datetime, *, rounds
     return min(seconds_of(both) for _ in range(rounds))
 
 
-def taking_in(
+def ingestion(
     service: Service, connection: psycopg.Connection[Any], directory: Path, *, rounds: int
 ) -> dict[str, list[float]]:
-    """Each way is taken in turn within a round. Units: seconds; the start of a command apart."""
+    """Ingests rows in each way in turn. Units: seconds, without the start of a command."""
     found: dict[str, list[float]] = {"COPY": [], "file": [], "HTTP": []}
     one = directory / "one.jsonl"
     one.write_bytes(orjson.dumps(next(lines(datetime.now(tz=UTC)))))
     for number in range(rounds):
-        now = datetime.now(tz=UTC)
-        for each in {now - HOUR, now}:
+        moment = datetime.now(tz=UTC)
+        for each in {moment - HOUR, moment}:
             make_partition(connection, each.replace(minute=0, second=0, microsecond=0))
-        text = "".join("\t".join(map(as_text, line.values())) + "\n" for line in lines(now))
+        text = "".join("\t".join(map(as_text, line.values())) + "\n" for line in lines(moment))
         found["COPY"].append(seconds_of(partial(copy, connection, text)))
         file = directory / f"rows{number}.jsonl"
-        file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines(now)))
+        file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines(moment)))
         started = seconds_of(partial(imported, service, directory, one))
         imported_in = seconds_of(partial(imported, service, directory, file))
         found["file"].append(imported_in - started)
-        bodies = list(request_bodies(now))
+        bodies = list(request_bodies(moment))
         found["HTTP"].append(seconds_of(partial(post, service, bodies)))
     return found
 
 
-def speed(taken: dict[str, list[float]], way: str) -> float:
-    """How quick a way is where COPY is 1, by the least time of each: others disturb it least."""
-    return min(taken["COPY"]) / min(taken[way])
+def speed(ingested: dict[str, list[float]], way: str) -> float:
+    """Returns the speed relative to COPY, by the least times, which the machine disturbed least."""
+    return min(ingested["COPY"]) / min(ingested[way])
 
 
-def lines(now: datetime) -> Iterator[Line]:
-    """Rows in the order of time, as agents report them, that nobody has seen yet."""
-    for number in range(TAKEN_IN):
+def lines(moment: datetime) -> Iterator[Line]:
+    """Yields new rows in the order of time, as agents report them."""
+    for number in range(INGESTED):
         agent = str(uuid.UUID(int=number % AGENTS))
         yield {
             "id": str(uuid.uuid4()),
-            "created_at": (now - 3 * timedelta(microseconds=TAKEN_IN - number)).isoformat(),
+            "created_at": (moment - 3 * timedelta(microseconds=INGESTED - number)).isoformat(),
             "user_id": str(uuid.UUID(int=number % 500)),
             "agent_id": agent,
             "workspace_id": agent,
@@ -347,8 +345,8 @@ def imported(service: Service, directory: Path, file: Path) -> None:
     command(service, directory, "import_agent_stats", str(file))
 
 
-def request_bodies(now: datetime) -> Iterator[bytes]:
-    rows = [line | {"kind": "agent"} for line in lines(now)]
+def request_bodies(moment: datetime) -> Iterator[bytes]:
+    rows = [line | {"kind": "agent"} for line in lines(moment)]
     for start in range(0, len(rows), REQUEST_ROWS):
         yield b"\n".join(map(orjson.dumps, rows[start : start + REQUEST_ROWS]))
 
@@ -361,7 +359,7 @@ def post(service: Service, bodies: list[bytes]) -> None:
         answer = connection.getresponse()
         verdicts = orjson.loads(answer.read())
         if answer.status != 200 or verdicts["accepted"] != REQUEST_ROWS:
-            raise BenchError(f"Rows were not taken: {answer.status} {str(verdicts)[:200]}")
+            raise BenchError(f"Rows were not ingested: {answer.status} {str(verdicts)[:200]}")
     connection.close()
 
 

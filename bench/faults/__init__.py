@@ -1,21 +1,21 @@
-"""`make faults`: breaks what the service stands on, repairs it, and keeps a ledger.
+"""`make faults`: breaks PostgreSQL, disks and processes, repairs them, and keeps a ledger.
 
-A round goes like this. Clients send reports, agent rows and token requests, and ask for documents
-and probes, all the time (`load`). A fault breaks something, holds it broken for a while and repairs
-it (`killing`, `connections`, `hosts`, `disk`, `starting`, `stopping`). The round waits until every
-kind of request goes well again, and ends the load. Then the ledger asks PostgreSQL itself, past
-proxies and service, for everything that was sent (`ledger`):
+In a round, clients send reports, agent rows and token requests, and request documents and probes
+(`clients`). A fault breaks something for a while and repairs it (`killing`, `connections`, `hosts`,
+`disk`, `starting`, `stopping`, `commands`). The round waits until every kind of request succeeds
+again, and ends the load. Then the ledger looks in PostgreSQL for each mark that was sent
+(`ledger`):
 
-* acknowledged and not found is lost;
-* found twice is doubled;
-* answered 503 and found all the same is an untruth: the client would send it again.
+* An acknowledged mark that is not found is lost.
+* A mark that is found twice is doubled.
+* A mark that is found although it was answered 503 is untrue: the client would send it again.
 
-A stage is what faults need below them: one cluster behind a proxy, a primary with a standby, or the
-private PostgreSQL on a small disk (`stages`). `registry` names all faults in order.
+A stage is the environment of a fault: one cluster behind a proxy, a primary with a standby, or the
+private PostgreSQL on a small disk (`stages`). `registry` lists all faults in order.
 
-Figures are measured, not promised: the machine may be busy. The exit status says whether the ledger
-is clean, every recovery took at most ten seconds without help, and `/healthz` at most two.
+The exit status is 0 if the ledger is clean, every recovery took at most ten seconds without help,
+and `/healthz` at most two. A busy machine can exceed these times.
 
-It does not look at rollups and snapshots (the tests do), and it does not break the machine itself:
-a power cut is a kill -9 of PostgreSQL here.
+It does not check rollups and snapshots, as the tests do. It does not break the machine: a power cut
+is a kill -9 of PostgreSQL here.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench.faults`: plays every fault, or those named, and writes what it found."""
+"""`python -m bench.faults`: plays all faults, or the named ones, and writes the result."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help="faults to play, whose result is only shown; all without one",
+        help="faults to play, by default all; the result of named ones is only shown",
     )
-    arguments.add_argument("--rounds", type=int, help="of each fault; its own number without it")
+    arguments.add_argument("--rounds", type=int, help="of each fault, instead of its own number")
     arguments.add_argument("--seed", type=int, help="of the random moments")
     arguments.add_argument(
         "--table", metavar="JSON", help="only write the table of this earlier result"
@@ -44,7 +44,7 @@ def main() -> int:
     if chosen.table:
         write_table(json.loads(Path(chosen.table).read_text(encoding="utf-8")))
         return 0
-    # A shell's background jobs ignore Ctrl-C, and so would the commands that are interrupted here.
+    # A shell's background jobs ignore Ctrl-C, and the commands of faults would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = secrets.randbelow(1 << 16) if chosen.seed is None else chosen.seed
     rounds, starts, skipped = played(faults, rounds=chosen.rounds, seed=seed)
@@ -87,7 +87,7 @@ def _on_stage(
 ) -> list[Round]:
     found: list[Round] = []
     for fault in faults:
-        chance = random.Random(f"{seed} {fault.name}")  # noqa: S311 - no secret
+        chance = random.Random(f"{seed} {fault.name}")  # noqa: S311 - not a secret
         found += [
             play(fault, stage, number, chance) for number in range(1, (rounds or fault.rounds) + 1)
         ]
@@ -97,7 +97,7 @@ def _on_stage(
 
 
 if __name__ == "__main__":
-    # What was started must end with us.
+    # Started processes must end with this one.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         sys.exit(main())

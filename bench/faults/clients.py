@@ -1,4 +1,4 @@
-"""Clients of the service: each a thread that asks one kind of thing until it is told to stop."""
+"""Clients of the service. Each is a thread that sends one kind of request until the load ends."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ READERS = 2
 ROWS_IN_BATCH = 10
 TIMEOUT_SECONDS = 20.0
 PROBE_SECONDS = 10.0
-# A request that began before the repair may end badly for so long after it.
+# A request that began before the repair may fail during this time after it.
 IN_FLIGHT_SECONDS = 5.0
 STEADY_SECONDS = 1.5
 POLL_SECONDS = 0.05
 DOCUMENT, LOOK_UP = "document", "look-up"
 PROBES = ("healthz", "livez", "readyz", "metrics")
 DOCUMENTS = ("buildinfo", "deployment/config", "experiments", "deployment/ssh")
-# Of a group so many reports are sent that each is kept as a row.
+# Few enough reports for a group to keep each as a row.
 REPORTS_IN_GROUP = 500
 _marks = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request, and the marks by which what it brings is found."""
+    """One request, and the marks by which the ledger finds its rows."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What one thread does: the kind, the next request, and the pause after each."""
+    """The kind and the requests of one thread, and the pause after each."""
 
     kind: str
     asks: Iterator[Ask]
@@ -66,7 +66,7 @@ class Client:
 
 @dataclass(slots=True)
 class Course:
-    """How one kind of request goes: since when well, and how slow the slowest was."""
+    """The course of one kind of request: since when it succeeds, and its slowest answer."""
 
     good_since: float | None = None
     slowest: float = 0.0
@@ -76,7 +76,7 @@ class Course:
 
 @dataclass(slots=True)
 class Load:
-    """All clients of one round, for as long as the block lasts."""
+    """All clients of one round, which run until the block ends."""
 
     service: Service
     sent: Sent = field(default_factory=Sent)
@@ -107,14 +107,14 @@ class Load:
             thread.start()
 
     def repaired(self) -> None:
-        """From now on what goes wrong counts as being away."""
+        """Begins to measure the recovery."""
         with self._lock:
             self._repaired = time.monotonic()
             for course in self.courses.values():
                 course.good_since = None
 
     def seconds_away(self, *, at_most: float) -> float | None:
-        """Waits until every kind goes well. Returns how long that took, None if it did not."""
+        """Waits until every kind succeeds. Returns the seconds since the repair, or None."""
         while (now := time.monotonic()) < self._repaired + at_most:
             since = self._good_since()
             if since is not None and now - since > STEADY_SECONDS:
@@ -123,7 +123,7 @@ class Load:
         return None
 
     def troubled(self) -> list[str]:
-        """Returns the kinds of request that do not go well now."""
+        """Returns the kinds of request that fail now."""
         with self._lock:
             return [kind for kind in sorted(self._counted) if not self.courses[kind].good_since]
 
@@ -139,15 +139,15 @@ class Load:
     def _run(self, client: Client) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=client.timeout)
         for ask in client.asks:
-            maybe_taken = False
+            maybe_written = False
             while not self._stop.is_set():
                 status = self._ask(client, connection, ask)
                 self.sent.count_status(client.kind, status)
                 if ask.marks and status != NO_CONNECTION:
-                    self.sent.note(client.kind, ask.marks, status, maybe_taken=maybe_taken)
-                maybe_taken |= status == NO_ANSWER
+                    self.sent.note(client.kind, ask.marks, status, maybe_written=maybe_written)
+                maybe_written |= status == NO_ANSWER
                 self._stop.wait(client.pause if status > 0 else max(client.pause, 0.1))
-                # Rows have ids of their own: a sender repeats what had no answer.
+                # Rows have ids, so their sender repeats a request without an answer.
                 if status > 0 or client.kind != ROW:
                     break
             if self._stop.is_set():
@@ -193,14 +193,14 @@ class Load:
 
 
 def crowd(service: Service, connection: psycopg.Connection[Any]) -> list[Client]:
-    """Returns clients whose keys no process has seen before, so that each must be looked up."""
+    """Returns clients with new keys, so that each request needs a look-up."""
     make_keys(connection)
     shared = _Shared(Ask("GET", "/api/v2/deployment/ssh", token=key) for key in _keys)
     return [Client(LOOK_UP, shared, 0.2, service.port, with_token=False) for _ in range(CROWD)]
 
 
 def make_keys(connection: psycopg.Connection[Any]) -> None:
-    """Makes session keys of the first owner, unless they are there."""
+    """Makes session keys of the first owner, unless they exist."""
     query = sql.SQL("SELECT count(*) FROM {} WHERE id = '0000000001'")
     row = connection.execute(query.format(table_of(TOKEN, connection))).fetchone()
     if row == (0,):
@@ -268,7 +268,7 @@ def _report() -> Ask:
 
 
 def report_body() -> tuple[str, dict[str, Any]]:
-    """Returns the next report, and the mark by which it is found: its line's number."""
+    """Returns the next report and its mark, which is its line number."""
     mark = next(_marks)
     report = {
         "document-uri": "https://coder.example.com/workspaces",

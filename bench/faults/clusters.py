@@ -1,4 +1,4 @@
-"""PostgreSQL clusters of our own on 127.0.0.1: made, killed, frozen, copied and promoted."""
+"""PostgreSQL clusters on 127.0.0.1 that faults kill, freeze, copy and promote."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 class Cluster:
-    """One PostgreSQL server with a database for the service, which is no superuser there."""
+    """One PostgreSQL server with a database for the service, whose role is not a superuser."""
 
     def __init__(self, directory: Path, name: str) -> None:
         place = prepared(directory)
@@ -49,7 +49,7 @@ class Cluster:
         return f"postgresql://{ROLE}:{self.password}@{hosts or self.address}/{database}"
 
     def connect(self, database: str = DATABASE) -> psycopg.Connection[Any]:
-        """Opens a superuser's connection, past every proxy."""
+        """Opens a superuser's connection without a proxy."""
         return psycopg.connect(
             f"postgresql://postgres:{self.password}@{self.address}/{database}",
             autocommit=True,
@@ -100,7 +100,7 @@ class Cluster:
             self._pg_ctl("stop", f"--mode={mode}")
 
     def kill(self) -> None:
-        """Kills the postmaster, and waits until its children have noticed."""
+        """Kills the postmaster, and waits until its children end."""
         pid, children = self.pid, self.processes()
         if pid:
             os.kill(pid, signal.SIGKILL)
@@ -122,7 +122,7 @@ class Cluster:
             _signal(pid, signal.SIGCONT)
 
     def become_standby_of(self, primary: Cluster) -> None:
-        """Copies the primary, follows it, and has it wait for us with every commit."""
+        """Copies and follows the primary, whose commits then wait for this standby."""
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
         self._make_home()

@@ -1,4 +1,4 @@
-"""Commands that are interrupted, that lose their database, or that never find it."""
+"""Faults of commands: an interrupt, a lost database, and a database that does not answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from psycopg import sql
 from bench.faults.clients import Load, report_body
 from bench.faults.clusters import Cluster
 from bench.faults.ledger import REPORT, table_of
-from bench.faults.rounds import CALM_SECONDS, PATIENCE_SECONDS, Fault, Round, keep
+from bench.faults.rounds import CALM_SECONDS, RECOVERY_SECONDS, Fault, Round, keep
 from bench.faults.service import Service, unclear
 from bench.faults.stages import Single
 from bench.service import PROJECT, free_port
@@ -24,8 +24,8 @@ from bench.service import PROJECT, free_port
 LINES = 30_000
 IMPORT_SECONDS = 120
 COMMAND_SECONDS = 60
-# Lines that an import has taken in when it is disturbed.
-LEAST_TAKEN = 1_000
+# The import has this number of lines when it is disturbed.
+MIN_IMPORTED = 1_000
 COMMANDS = (
     ("run_job", "collect_deployment_stats"),
     ("csp_top",),
@@ -35,7 +35,7 @@ COMMANDS = (
 
 
 class Command:
-    """One `manage.py` command with the environment of a service, and what it says."""
+    """One `manage.py` command with the environment of a service, and its output."""
 
     def __init__(self, service: Service, output: Path, *arguments: str, **more: str) -> None:
         self._output = output
@@ -51,7 +51,7 @@ class Command:
             )
 
     def wait(self, seconds: float) -> int | None:
-        """Returns its exit status; None when it had to be killed."""
+        """Returns the exit status, or None if the command had to be killed."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -60,12 +60,12 @@ class Command:
             return None
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self._output.read_text(encoding="utf-8", errors="replace")
 
 
 class DisturbedImport(Fault[Single]):
-    """Disturbs an import of reports, and then has it go on."""
+    """Disturbs an import of reports, and then runs it again."""
 
     stage, rounds = Single, 2
 
@@ -73,29 +73,29 @@ class DisturbedImport(Fault[Single]):
         raise NotImplementedError
 
     def mend(self, cluster: Cluster) -> None:
-        """Brings back what it took away."""
+        """Repairs what the disturbance broke."""
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Breaks nothing: `play` does, once the import is under way."""
+        """Does nothing: `play` disturbs the import when it runs."""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         file, marks = _reports(stage.directory)
         arguments = ("import_csp_reports", str(file))
         with Load(stage.service) as load:
-            first = Command(stage.service, stage.directory / "said", *arguments)
-            _wait_until_taken(stage, marks, first)
+            first = Command(stage.service, stage.directory / "output", *arguments)
+            _wait_until_imported(stage, marks, first)
             time.sleep(chance.random() / 2)
             self.disturb(first, stage.cluster)
             status = first.wait(COMMAND_SECONDS)
             self.mend(stage.cluster)
             load.repaired()
-            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
-            found.complaints += unclear(first.said, status)
-            again = Command(stage.service, stage.directory / "said", *arguments)
+            found.away = load.seconds_away(at_most=RECOVERY_SECONDS)
+            found.problems += unclear(first.output, status)
+            again = Command(stage.service, stage.directory / "output", *arguments)
             if again.wait(IMPORT_SECONDS) != 0:
-                found.complaints.append(f"does not go on: {again.said[-300:]}")
+                found.problems.append(f"does not continue: {again.output[-300:]}")
         keep(load, found)
-        found.sent.note(REPORT, marks, 200, maybe_taken=False)
+        found.sent.note(REPORT, marks, 200, maybe_written=False)
 
 
 def _reports(directory: Path) -> tuple[Path, list[str]]:
@@ -106,20 +106,20 @@ def _reports(directory: Path) -> tuple[Path, list[str]]:
     return file, [mark for mark, _ in marked]
 
 
-def _wait_until_taken(stage: Single, marks: list[str], command: Command) -> None:
+def _wait_until_imported(stage: Single, marks: list[str], command: Command) -> None:
     with stage.look() as connection:
         query = sql.SQL("SELECT count(*) FROM {} WHERE line_number BETWEEN %s AND %s").format(
             table_of(REPORT, connection)
         )
         while command.process.poll() is None:
             row = connection.execute(query, [int(marks[0]), int(marks[-1])]).fetchone()
-            if row and row[0] >= LEAST_TAKEN:
+            if row and row[0] >= MIN_IMPORTED:
                 return
             time.sleep(0.02)
 
 
 class InterruptedImport(DisturbedImport):
-    """Ctrl-C in an import of 30,000 reports, which then goes on."""
+    """Ctrl-C in an import of 30,000 reports, which then continues."""
 
     name = "import-interrupted"
 
@@ -129,7 +129,7 @@ class InterruptedImport(DisturbedImport):
 
 
 class ImportWithoutDatabase(DisturbedImport):
-    """kill -9 of the postmaster under an import, which then goes on."""
+    """kill -9 of the postmaster during an import, which then continues."""
 
     name = "import-loses-database"
 
@@ -146,20 +146,20 @@ class CommandsWithoutDatabase(Fault[Single]):
     name, stage, rounds = "commands-without-database", Single, 1
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Breaks nothing for the service: the commands get an address where nobody listens."""
+        """Does nothing to the service: the commands get a port without a server."""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         nowhere = stage.cluster.url(f"127.0.0.1:{free_port()}")
         with Load(stage.service) as load:
             time.sleep(CALM_SECONDS)
             for arguments in COMMANDS:
-                output = stage.directory / "said"
+                output = stage.directory / "output"
                 command = Command(stage.service, output, *arguments, DATABASE_URL=nowhere)
                 status = command.wait(COMMAND_SECONDS)
-                wrong = unclear(command.said, status)
-                found.complaints += [f"{arguments[0]}: {text}" for text in wrong]
+                problems = unclear(command.output, status)
+                found.problems += [f"{arguments[0]}: {text}" for text in problems]
             load.repaired()
-            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
+            found.away = load.seconds_away(at_most=RECOVERY_SECONDS)
         keep(load, found)
 
 

@@ -1,4 +1,4 @@
-"""Connections that break at the worst moment, that are all taken, or that wait for a lock."""
+"""Faults of connections: cut during COMMIT, all in use, or waiting for a lock."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class CutCommits(Fault[Single]):
     def repair(self, stage: Single) -> None:
         self._cuts = int(stage.proxy.order("forward"))
 
-    def complaints(self, stage: Single, found: Round) -> list[str]:
+    def problems(self, stage: Single, found: Round) -> list[str]:
         return [] if self._cuts else ["the proxy saw no commit to cut"]
 
 
 class Exhausted(Fault[Single]):
-    """Somebody else takes every connection of PostgreSQL for eight seconds."""
+    """Another program takes every connection of PostgreSQL for eight seconds."""
 
     name, stage, rounds, seconds = "connections-exhausted", Single, 3, 8.0
 
@@ -59,7 +59,7 @@ class Exhausted(Fault[Single]):
 
     def _take_all(self, stage: Single) -> None:
         url = f"{stage.cluster.url()}?application_name={THIEF}"
-        # A superuser's connection: some are kept for it.
+        # PostgreSQL reserves some connections for superusers.
         with stage.look() as connection:
             while not self._over.is_set():
                 try:

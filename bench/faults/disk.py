@@ -1,4 +1,4 @@
-"""The private PostgreSQL on a disk that is full."""
+"""Faults of the disk: the private PostgreSQL runs out of space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSAL_SECONDS = 40
 
 
 class FullDisk(Fault[SmallDisk]):
-    """The private PostgreSQL's disk is full until PostgreSQL ends itself, 20 seconds at most."""
+    """The disk of the private PostgreSQL is full until PostgreSQL ends, for at most 20 seconds."""
 
     name, stage, rounds, seconds = "disk-full", SmallDisk, 3, 3.0
 
@@ -31,7 +31,7 @@ class FullDisk(Fault[SmallDisk]):
                     "SELECT pg_switch_wal() FROM pg_logical_emit_message(true, '', '')"
                 )
             time.sleep(0.2)
-        # What became free when it ended is taken as well.
+        # Fill the space that PostgreSQL freed when it ended.
         stage.fill()
 
     def repair(self, stage: SmallDisk) -> None:
@@ -39,7 +39,7 @@ class FullDisk(Fault[SmallDisk]):
 
 
 class FullAtStart(Fault[SmallDisk]):
-    """A start on a full disk is refused; started again when there is room."""
+    """A start on a full disk is refused. The next start has room."""
 
     name, stage, rounds, seconds = "disk-full-at-start", SmallDisk, 1, 0.0
 
@@ -59,7 +59,7 @@ class FullAtStart(Fault[SmallDisk]):
         stage.empty()
         stage.service.start()
 
-    def complaints(self, stage: SmallDisk, found: Round) -> list[str]:
+    def problems(self, stage: SmallDisk, found: Round) -> list[str]:
         return self._found
 
 

@@ -1,4 +1,4 @@
-"""Database hosts that freeze, hand over to another, or vanish without a word."""
+"""Faults of database hosts: they freeze, are replaced by a standby, or drop all packets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.faults.stages import Pair, Single
 
 
 class Frozen(Fault[Single]):
-    """SIGSTOP of every process of PostgreSQL for twelve seconds, with those 150 clients."""
+    """SIGSTOP of every process of PostgreSQL for twelve seconds, with 150 more clients."""
 
     name, stage, rounds, seconds = "postgresql-frozen", Single, 3, 12.0
 
@@ -25,7 +25,7 @@ class Frozen(Fault[Single]):
 
 
 class Promotion(Fault[Pair]):
-    """The primary stops at once; a second later the standby is promoted."""
+    """The primary stops. A second later the standby is promoted."""
 
     name, stage, rounds, seconds = "promotion", Pair, 3, 1.0
 
@@ -37,7 +37,7 @@ class Promotion(Fault[Pair]):
 
 
 class Vanished(Fault[Pair]):
-    """The primary's host drops every packet, with those 150 clients; after 6 s a promotion."""
+    """The primary's host drops every packet, with 150 more clients. Promotion after 6 s."""
 
     name, stage, rounds, seconds = "host-vanishes", Pair, 3, 6.0
 
@@ -60,7 +60,7 @@ class Returned(Fault[Single]):
         stage.proxy.order("silence")
 
     def repair(self, stage: Single) -> None:
-        stage.proxy.lead_to(stage.cluster.port)
+        stage.proxy.forward_to(stage.cluster.port)
 
 
 FAULTS = (Frozen(), Returned())

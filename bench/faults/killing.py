@@ -1,4 +1,4 @@
-"""kill -9 of each process: the service's own, and PostgreSQL's."""
+"""kill -9 of each process of the service and of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.faults.stages import Single, SmallDisk, Stage
 
 
 class KillProcess(Fault[Stage]):
-    """Kills one process of the service; its supervisor starts another."""
+    """Kills one process of the service. Its supervisor starts another."""
 
     stage: type[Stage] = Single
     process = ""
@@ -59,13 +59,13 @@ class KillSupervisor(KillProcess):
 
 
 class KillSupervisorOfPrivate(KillSupervisor):
-    """The same with the private PostgreSQL, which the next start adopts."""
+    """kill -9 of the supervisor of a private PostgreSQL, which the next start adopts."""
 
     name, stage, rounds = "kill-supervisor-private", SmallDisk, 2
 
 
 class KillBackends(Fault[Single]):
-    """kill -9 of a connection's backend, upon which PostgreSQL ends them all."""
+    """kill -9 of a connection's backend, after which PostgreSQL ends all backends."""
 
     name, stage, rounds = "kill-backend", Single, 4
 
@@ -95,7 +95,7 @@ class TerminateBackends(Fault[Stage]):
 
 
 class KillPostmaster(Fault[Single]):
-    """kill -9 of the postmaster; started again after a second."""
+    """kill -9 of the postmaster, which starts again after a second."""
 
     name, stage, rounds, seconds = "kill-postmaster", Single, 4, 1.0
 
@@ -107,7 +107,7 @@ class KillPostmaster(Fault[Single]):
 
 
 class KillPrivatePostmaster(Fault[SmallDisk]):
-    """kill -9 of the private postmaster, which the service starts again itself."""
+    """kill -9 of the private postmaster, which the service starts again."""
 
     name, stage, rounds, seconds = "kill-private-postmaster", SmallDisk, 4, 0.0
 

@@ -1,4 +1,4 @@
-"""What was sent and how it was answered, held against what PostgreSQL has."""
+"""The ledger: compares the answers of the service with the rows in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND %(count)s = (
     SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = ANY(%(names)s)
 ) ORDER BY 1
 """
-# By kind: columns that only its table has, the column with the mark, and what a row counts for.
+# By kind: columns that only its table has, the column with the mark, and the count of a row.
 KINDS: dict[str, tuple[list[str], str, str]] = {
     REPORT: (["line_number", "blocked_uri", "weight"], "line_number", "sum(weight)"),
     ROW: (["agent_id", "connection_median_latency_ms", "rx_bytes", "id"], "id", "count(*)"),
@@ -37,7 +37,7 @@ GROUPS, HOURS = ["blocked", "noise_count", "count"], ["group_id", "hour", "rule_
 
 @dataclass(slots=True)
 class Account:
-    """One line of the ledger. `there` are those found although nobody was told so."""
+    """One line of the ledger. `there` counts the marks found without an acknowledgment."""
 
     acknowledged: int = 0
     found: int = 0
@@ -55,7 +55,7 @@ class Account:
 
 @dataclass(slots=True)
 class Sent:
-    """The marks of what was sent, by kind and by how it was answered."""
+    """The marks that were sent, by kind and answer."""
 
     acknowledged: dict[str, set[str]] = field(default_factory=dict)
     refused: dict[str, set[str]] = field(default_factory=dict)
@@ -63,11 +63,11 @@ class Sent:
     statuses: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, kind: str, marks: Iterable[str], status: int, *, maybe_taken: bool) -> None:
-        """Notes how a request ended; `maybe_taken`: an earlier try of it had no answer."""
+    def note(self, kind: str, marks: Iterable[str], status: int, *, maybe_written: bool) -> None:
+        """Notes the answer. `maybe_written`: an earlier attempt had no answer."""
         if 200 <= status < 300:
             book = self.acknowledged
-        elif status == 503 and not maybe_taken:
+        elif status == 503 and not maybe_written:
             book = self.refused
         else:
             book = self.unanswered
@@ -123,7 +123,7 @@ def _portions(marks: Sequence[str]) -> Iterator[list[str]]:
 
 
 def table_of(kind: str, connection: psycopg.Connection[Any]) -> sql.SQL:
-    """Returns the name of the table that holds what is sent of this kind."""
+    """Returns the name of the table of this kind."""
     return sql.SQL(_table(KINDS[kind][0], connection))
 
 

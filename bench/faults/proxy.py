@@ -1,8 +1,8 @@
-"""A TCP proxy in a process of its own that can cut a connection around COMMIT, or fall silent.
+"""A TCP proxy in its own process that can cut connections around COMMIT, or drop all packets.
 
-Silence is what a host that lost its power or its cable leaves behind: the kernel itself drops what
-comes for these sockets (a socket filter that lets nothing through), so nothing is confirmed, no new
-connection is made, and no keepalive is answered. Without Linux it only stops to forward.
+`silence` imitates a host without power or network. A socket filter makes the kernel drop every
+packet, so it acknowledges no data, accepts no connection and answers no keepalive. Without Linux
+the proxy only stops forwarding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TextIO, cast
 from bench.load import BenchError
 from bench.service import PROJECT, free_port
 
-# What makes PostgreSQL commit: a transaction's end, and the one call that writes a batch.
+# These words make PostgreSQL commit: the end of a transaction, and the call that writes a batch.
 COMMITS = re.compile(rb"\bCOMMIT\b|write_batch", re.IGNORECASE)
 CUTS = ("before", "during", "after")
 CHUNK = 65_536
@@ -30,7 +30,7 @@ RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class Proxy:
-    """The proxy's process, and the orders that it takes."""
+    """The process of the proxy, which takes orders."""
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
@@ -42,13 +42,13 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def order(self, *words: object) -> str:
-        """Returns what the proxy answers: `ok`, and for `forward` how many cuts there were."""
+        """Returns the answer of the proxy: `ok`, or the number of cuts after `forward`."""
         self._orders.write(" ".join(map(str, words)) + "\n")
         self._orders.flush()
         return self._answers.readline().strip()
 
-    def lead_to(self, target: int) -> None:
-        """Begins again with another target. Connections that are open end."""
+    def forward_to(self, target: int) -> None:
+        """Starts again with another target, which ends all connections."""
         self.end()
         self._target = target
         self._start()
@@ -72,7 +72,7 @@ class Proxy:
 
 
 class Forwarder:
-    """Both directions of every connection, and what becomes of them."""
+    """Forwards both directions of every connection."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -81,7 +81,7 @@ class Forwarder:
         self._cuts = 0
         self._forwarding = asyncio.Event()
         self._forwarding.set()
-        self._chance = random.Random()  # noqa: S311 - no secret
+        self._chance = random.Random()  # noqa: S311 - not a secret
 
     def listen_on(self, listening: Any) -> None:
         self._sockets.add(listening)
@@ -186,12 +186,12 @@ async def _main(port: int, target: int) -> None:
     orders = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    _say("ready")
+    _answer("ready")
     while order := await orders.readline():
-        _say(forwarder.obey(order.decode()))
+        _answer(forwarder.obey(order.decode()))
 
 
-def _say(text: str) -> None:
+def _answer(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""All faults in the order in which they are played: those of one stage stand together."""
+"""All faults in the order in which they are played. Faults of one stage follow each other."""
 
 from __future__ import annotations
 

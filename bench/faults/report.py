@@ -8,18 +8,13 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.faults.ledger import KINDS, Account
 from bench.faults.registry import FAULTS
-from bench.faults.rounds import (
-    MAX_ANSWER_SECONDS,
-    MAX_HEALTH_SECONDS,
-    Fault,
-    Round,
-)
+from bench.faults.rounds import MAX_ANSWER_SECONDS, MAX_HEALTH_SECONDS, Fault, Round
+from bench.load import now
 from bench.service import PROJECT, THREADS, WORKERS
 
 RESULTS = PROJECT / "bench" / "results"
@@ -35,13 +30,10 @@ HEAD = (
 def report(
     rounds: Sequence[Round], *, starts: list[float], skipped: dict[str, str], seed: int
 ) -> dict[str, Any]:
-    """Returns everything that the rounds found.
-
-    Units: seconds.
-    """
+    """Returns the results of all rounds. Units: seconds."""
     total = sum((found.total for found in rounds), Account())
     return {
-        "at": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "seed": seed,
         "machine": {
             "cores": os.cpu_count(),
@@ -81,8 +73,8 @@ def _of_round(found: Round) -> dict[str, Any]:
         "slowest": found.slowest,
         "failed": found.failed,
         "statuses": found.statuses,
-        "complaints": found.complaints,
-        # What the service said where all went well is of no interest.
+        "problems": found.problems,
+        # The log matters only if something failed.
         "log": {} if found.met else found.log,
         "seconds": found.seconds,
     }
@@ -95,7 +87,7 @@ def write_json(made: dict[str, Any]) -> Path:
 
 
 def write_table(made: dict[str, Any]) -> None:
-    """Puts the table between its marks; all else in the document stays."""
+    """Replaces the table between its marks in the document."""
     before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     DOCUMENT.write_text(f"{before}{BEGIN}\n{table(made)}{END}{after}", encoding="utf-8")
@@ -115,17 +107,17 @@ def table(made: dict[str, Any]) -> str:
 
 
 def _rounds_of(made: dict[str, Any]) -> list[Round]:
-    """Returns the rounds that the report tells of."""
+    """Returns the rounds of a report."""
     return [
         Round(
             fault["fault"],
             number,
-            accounts={kind: Account(**account) for kind, account in told["kinds"].items()},
+            accounts={kind: Account(**account) for kind, account in result["kinds"].items()},
             max_away=_fault(fault["fault"]).max_away,
-            **{name: told[name] for name in ("away", "by_hand", "slowest", "complaints")},
+            **{name: result[name] for name in ("away", "by_hand", "slowest", "problems")},
         )
         for fault in made["faults"]
-        for number, told in enumerate(fault["rounds"], 1)
+        for number, result in enumerate(fault["rounds"], 1)
     ]
 
 
@@ -159,7 +151,7 @@ def _cells(title: str, rounds: Sequence[Round]) -> str:
 
 
 def _away(rounds: Sequence[Round]) -> str:
-    """Returns the longest; one that did not come back by itself is longer than all."""
+    """Returns the longest recovery, or "never"."""
     times = [found.away for found in rounds]
     known = [away for away in times if away is not None]
     return f"{max(known):.1f}" if len(known) == len(times) else "never"
@@ -174,7 +166,7 @@ def _fault(name: str) -> Fault[Any]:
 
 
 def _wrong(rounds: Sequence[Round]) -> str:
-    """Returns a list of what did not hold, a line a fault and reason."""
+    """Returns a list of the problems, with a line for each fault and reason."""
     lines = [
         f"* `{name}`: {reason}\n"
         for name in _names(rounds)
@@ -184,7 +176,7 @@ def _wrong(rounds: Sequence[Round]) -> str:
 
 
 def _reasons(rounds: Sequence[Round]) -> list[str]:
-    """Returns what did not hold in a fault's rounds, with the worst figure."""
+    """Returns the problems of a fault's rounds, each with the worst figure."""
     reasons = [*_untruths(rounds)]
     aways = [found.away for found in rounds if found.away and found.away > found.max_away]
     if aways:
@@ -195,13 +187,13 @@ def _reasons(rounds: Sequence[Round]) -> list[str]:
     if slowest.slowest_answer > MAX_ANSWER_SECONDS:
         kind = max(slowest.slowest, key=lambda kind: slowest.slowest[kind])
         reasons.append(f"an answer ({kind}) took {slowest.slowest_answer:.0f} s")
-    said = [" ".join(text.split())[:240] for found in rounds for text in found.complaints]
-    # Those that differ in their numbers alone are one.
-    return [*reasons, *{re.sub(r"\d+", "", text): text for text in said}.values()]
+    texts = [" ".join(text.split())[:240] for found in rounds for text in found.problems]
+    # Texts that differ only in their numbers are one problem.
+    return [*reasons, *{re.sub(r"\d+", "", text): text for text in texts}.values()]
 
 
 def _untruths(rounds: Sequence[Round]) -> list[str]:
-    """Returns by kind what was lost, doubled, or there in spite of a 503."""
+    """Returns by kind the marks that were lost, doubled, or written despite a 503."""
     reasons: list[str] = []
     for kind in KINDS:
         these = [found.accounts[kind] for found in rounds if kind in found.accounts]

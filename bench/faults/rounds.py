@@ -1,4 +1,4 @@
-"""One round: load, break, repair, wait until all goes well, and settle the accounts."""
+"""One round: start the load, break, repair, wait for the recovery, and settle the accounts."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import psycopg
 
 from bench.faults.clients import Load
 from bench.faults.ledger import Account, Sent, disagreements, settle
-from bench.faults.service import crash_causes, crashes, news
+from bench.faults.service import crash_causes, crashes, frequent_lines
 from bench.faults.stages import Stage
 from bench.load import BenchError
 
 MAX_AWAY_SECONDS = 10.0
 MAX_HEALTH_SECONDS = 2.0
-# Whoever waits for the database hears 503 after five seconds; one more for a busy machine.
+# A request that waits for the database is 503 after five seconds. One more for a busy machine.
 MAX_ANSWER_SECONDS = 6.0
-# So long a round waits for the service to come back by itself.
-PATIENCE_SECONDS = 30.0
+# A round waits this long for a recovery without help.
+RECOVERY_SECONDS = 30.0
 CALM_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Round:
-    """What one round found. `away` is None when it did not come back by itself."""
+    """The result of one round. `away` is None without a recovery."""
 
     fault: str
     number: int
@@ -39,10 +39,10 @@ class Round:
     slowest: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     log: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    # Kept to look once more when all rounds of a stage are over: late commits show then.
+    # Used again after all rounds of a stage, when late commits are visible.
     sent: Sent = field(default_factory=Sent)
 
     @property
@@ -60,19 +60,19 @@ class Round:
     @property
     def met(self) -> bool:
         total = self.total
-        clean = not (total.lost or total.doubled or total.refused_there or self.complaints)
+        clean = not (total.lost or total.doubled or total.refused_there or self.problems)
         back = self.away is not None and self.away <= self.max_away and not self.by_hand
         prompt = self.slowest_answer <= MAX_ANSWER_SECONDS
         return clean and back and prompt and self.healthz <= MAX_HEALTH_SECONDS
 
 
 class Fault[S: Stage]:
-    """Something that breaks under load. The class's docstring is its line in the table."""
+    """A fault under load. The docstring of its class is its line in the table."""
 
     name = ""
     stage: type[S]
     rounds = 3
-    # So long it stays broken.
+    # The time between the fault and its repair.
     seconds = 0.5
     max_away = MAX_AWAY_SECONDS
 
@@ -80,14 +80,14 @@ class Fault[S: Stage]:
         raise NotImplementedError
 
     def repair(self, stage: S) -> None:
-        """Does what an operator, or the machine itself, does to what is below the service."""
+        """Repairs the fault as an operator or the machine does."""
 
-    def complaints(self, stage: S, found: Round) -> list[str]:
-        """Returns what else was wrong, a sentence each."""
+    def problems(self, stage: S, found: Round) -> list[str]:
+        """Returns other problems of the round."""
         return []
 
     def play(self, stage: S, found: Round, chance: random.Random) -> None:
-        """Plays one round of it."""
+        """Plays one round of the fault."""
         with Load(stage.service) as load:
             time.sleep(CALM_SECONDS + chance.random())
             try:
@@ -96,9 +96,9 @@ class Fault[S: Stage]:
             finally:
                 self.repair(stage)
             load.repaired()
-            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
+            found.away = load.seconds_away(at_most=RECOVERY_SECONDS)
             if found.away is None:
-                found.complaints.append(f"still in trouble: {', '.join(load.troubled())}")
+                found.problems.append(f"still in trouble: {', '.join(load.troubled())}")
                 found.by_hand = True
                 stage.restart_by_hand()
                 time.sleep(CALM_SECONDS)
@@ -106,7 +106,7 @@ class Fault[S: Stage]:
 
 
 def keep(load: Load, found: Round) -> None:
-    """Keeps what the load has seen."""
+    """Copies the observations of the load into the round."""
     found.sent = load.sent
     found.slowest = {kind: round(course.slowest, 3) for kind, course in load.courses.items()}
     found.failed = {kind: f"{c.failed} of {c.asked}" for kind, c in load.courses.items()}
@@ -114,15 +114,15 @@ def keep(load: Load, found: Round) -> None:
 
 
 def play[S: Stage](fault: Fault[S], stage: S, number: int, chance: random.Random) -> Round:
-    """Returns what one round of the fault found, with its accounts settled."""
+    """Plays one round of the fault, and settles its accounts."""
     found = Round(fault.name, number, max_away=fault.max_away)
     with _measured(found, stage):
         stage.renew()
         _ensure_ready(stage)
         fault.play(stage, found, chance)
-        found.complaints += fault.complaints(stage, found)
+        found.problems += fault.problems(stage, found)
     settle_round(found, stage)
-    _say(found)
+    _print(found)
     return found
 
 
@@ -132,13 +132,13 @@ def _measured(found: Round, stage: Stage) -> Iterator[None]:
     try:
         yield
     except (BenchError, OSError, psycopg.Error) as error:
-        found.complaints.append(f"{type(error).__name__}: {str(error)[:500]}")
+        found.problems.append(f"{type(error).__name__}: {str(error)[:500]}")
     found.seconds = round(time.monotonic() - begun, 1)
     log = stage.service.logged_since(offset)
-    found.log = news(log)
+    found.log = frequent_lines(log)
     if count := crashes(log):
         causes = "; ".join(crash_causes(log))
-        found.complaints.append(f"{count} tracebacks in the log: {causes}")
+        found.problems.append(f"{count} tracebacks in the log: {causes}")
 
 
 def _ensure_ready(stage: Stage) -> None:
@@ -147,17 +147,17 @@ def _ensure_ready(stage: Stage) -> None:
 
 
 def settle_round(found: Round, stage: Stage) -> None:
-    """Settles the accounts. Called again at the end of a stage, when late commits are there."""
+    """Settles the accounts. Called again after a stage, when late commits are visible."""
     try:
         with stage.look() as connection:
             found.accounts = settle(found.sent, connection)
-            wrong = [text for text in disagreements(connection) if text not in found.complaints]
+            wrong = [text for text in disagreements(connection) if text not in found.problems]
     except (OSError, psycopg.Error, BenchError) as error:
-        wrong = [f"the database could not be looked into: {error}"]
-    found.complaints += wrong
+        wrong = [f"the database cannot be read: {error}"]
+    found.problems += wrong
 
 
-def _say(found: Round) -> None:
+def _print(found: Round) -> None:
     total = found.total
     away = "did not come back" if found.away is None else f"away {found.away:.1f} s"
     sys.stderr.write(
@@ -166,6 +166,6 @@ def _say(found: Round) -> None:
         f"{total.refused_there} of {total.refused} 503 there, {away}, "
         f"healthz {found.healthz:.2f} s, slowest {found.slowest_answer:.1f} s, "
         f"{found.seconds:.0f} s in all"
-        f"{'; ' + '; '.join(found.complaints)[:400] if found.complaints else ''}\n"
+        f"{'; ' + '; '.join(found.problems)[:400] if found.problems else ''}\n"
     )
     sys.stderr.flush()

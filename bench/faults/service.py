@@ -1,4 +1,4 @@
-"""The service as an init system sees it: started, looked into, killed, ended."""
+"""The service under test, which faults start, kill and stop as an init system does."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from bench.service import PROJECT, free_port, server_environment
 READY_SECONDS = 90
 END_SECONDS = 40
 MAX_REFUSAL_LINES = 4
-# What a process of the service has in its command line.
+# Parts of the command lines of the service's processes.
 SUPERVISOR, WEB, HTTP = "manage.py", "spawn_main", "server.http"
 JOBS, METRICS = "server.worker", "server.prometheus"
 CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
-# What makes one line of the log differ from the next of its kind.
+# Time, request id and numbers, in which lines of the same kind differ.
 STAMP = re.compile(
     r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*| ?request_id=\S+| \(\d+\)"
 )
 
 
 class Service:
-    """`manage.py server` with web workers, jobs and metrics, and what it logs."""
+    """`manage.py server` with web workers, jobs and metrics, and its log."""
 
     def __init__(self, directory: Path, *, database_url: str, data_dir: Path | None = None) -> None:
         self.port, self.metrics_port = free_port(), free_port()
@@ -52,7 +52,7 @@ class Service:
         self.token = ""
 
     def start(self) -> None:
-        """Starts it, without waiting for an answer."""
+        """Starts the service without waiting for an answer."""
         name, _, value = self.mark.partition("=")
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -95,7 +95,7 @@ class Service:
         return self._process is not None and self._process.poll() is None
 
     def processes(self, having: str = "") -> list[int]:
-        """Returns its living processes that have the text in their command line."""
+        """Returns the running processes that have the text in their command line."""
         numbers = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
         return sorted(
             int(number)
@@ -104,7 +104,7 @@ class Service:
         )
 
     def kill_one(self, having: str) -> None:
-        """Kills one of these processes, as the kernel does when memory is short."""
+        """Kills one of these processes, as the kernel does when memory runs out."""
         found = self.processes(having)
         if not found:
             raise BenchError(f"There is no process with {having!r} in its command line.")
@@ -123,7 +123,7 @@ class Service:
                 self._process.poll()
 
     def end(self) -> int | None:
-        """Returns its exit status after SIGTERM; None when it had to be killed."""
+        """Sends SIGTERM. Returns the exit status, or None if it had to be killed."""
         self.terminate()
         return self.wait()
 
@@ -132,7 +132,7 @@ class Service:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds: float = END_SECONDS) -> int | None:
-        """Returns its exit status once it has ended; None when it had to be killed."""
+        """Waits for the end. Returns the exit status, or None if it had to be killed."""
         try:
             return self._process.wait(seconds) if self._process else None
         except subprocess.TimeoutExpired:
@@ -151,18 +151,18 @@ class Service:
         return "\n".join(self.logged_since(0).splitlines()[-15:])
 
 
-def unclear(said: str, status: int | None, *, naming: str = "") -> list[str]:
-    """Returns what is wrong with how a program refused or gave up, a sentence each."""
-    wrong: list[str] = []
+def unclear(output: str, status: int | None, *, naming: str = "") -> list[str]:
+    """Returns the problems of a program's error message."""
+    problems: list[str] = []
     if not status:
-        wrong.append(f"exit status {status} instead of a refusal")
-    if naming not in said:
-        wrong.append(f"does not name {naming!r}: {said.strip()[-300:]}")
-    if count := crashes(said):
-        wrong.append(f"{count} tracebacks: {'; '.join(crash_causes(said))}")
-    elif (lines := len(said.strip().splitlines())) > MAX_REFUSAL_LINES:
-        wrong.append(f"{lines} lines instead of a sentence: {said.strip()[-300:]}")
-    return wrong
+        problems.append(f"exit status {status} instead of an error")
+    if naming not in output:
+        problems.append(f"does not name {naming!r}: {output.strip()[-300:]}")
+    if count := crashes(output):
+        problems.append(f"{count} tracebacks: {'; '.join(crash_causes(output))}")
+    elif (lines := len(output.strip().splitlines())) > MAX_REFUSAL_LINES:
+        problems.append(f"{lines} lines instead of a sentence: {output.strip()[-300:]}")
+    return problems
 
 
 def crashes(log: str) -> int:
@@ -171,7 +171,7 @@ def crashes(log: str) -> int:
 
 
 def crash_causes(log: str) -> list[str]:
-    """Returns the line that ends each traceback, every one once."""
+    """Returns the last line of each traceback, without duplicates."""
     causes: list[str] = []
     for part in re.split(r"^Traceback .*$", log, flags=re.MULTILINE)[1:]:
         ends = (line for line in part.splitlines() if line and not line.startswith(" "))
@@ -180,8 +180,8 @@ def crash_causes(log: str) -> list[str]:
     return list(dict.fromkeys(causes))[:5]
 
 
-def news(log: str) -> dict[str, int]:
-    """Returns the lines that were logged most, without their times, and how often each was."""
+def frequent_lines(log: str) -> dict[str, int]:
+    """Returns the most frequent lines of the log, without their times, and their counts."""
     lines = (STAMP.sub("", line)[:200] for line in log.splitlines() if not line.startswith(" "))
     return dict(Counter(line for line in lines if line).most_common(12))
 

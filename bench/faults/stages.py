@@ -1,4 +1,4 @@
-"""What faults need below them: a cluster behind a proxy, a pair, or a small disk of its own."""
+"""The environments of faults: a cluster behind a proxy, a primary with a standby, a small disk."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ BLOCK = bytes(1 << 20)
 
 
 class UnfitError(Exception):
-    """The stage cannot be set up here; the message says what is missing."""
+    """Raised if the stage cannot be set up on this machine."""
 
 
 class Stage:
-    """A service that runs, and how to look past it into its database."""
+    """A running service, and access to its database."""
 
     service: Service
     directory: Path
-    # How long a first start took: how busy the machine is.
+    # The duration of the first start shows how busy the machine is.
     start_seconds = 0.0
 
     def __init__(self) -> None:
         self._ends = contextlib.ExitStack()
 
     def open(self) -> None:
-        """Sets everything up. Raises: UnfitError, BenchError; `close` is needed all the same."""
+        """Sets the stage up. Call `close` even after an error. Raises: UnfitError, BenchError."""
         self.directory = Path(tempfile.mkdtemp(prefix="coderapi-faults-"))
         self._ends.callback(shutil.rmtree, self.directory, ignore_errors=True)
         # PostgreSQL's own account must be able to enter.
@@ -51,18 +51,18 @@ class Stage:
         self.start_seconds = round(time.monotonic() - begun, 1)
 
     def set_up(self) -> Service:
-        """Returns the service, not started yet, once all below it is there."""
+        """Makes everything that the service needs. Returns the service before its start."""
         raise NotImplementedError
 
     def look(self) -> psycopg.Connection[Any]:
-        """Opens a connection past the proxies, to whichever database is the true one now."""
+        """Opens a connection to the current database without a proxy."""
         raise NotImplementedError
 
     def renew(self) -> None:
-        """Prepares the next round, if the last one has used something up."""
+        """Prepares the next round."""
 
     def restart_by_hand(self) -> None:
-        """Does what an operator would do."""
+        """Restarts the service as an operator does."""
         self.service.kill_all()
         self.service.start_and_wait()
 
@@ -70,7 +70,7 @@ class Stage:
         self._ends.close()
 
     def new_cluster(self, name: str) -> Cluster:
-        """Returns a cluster that ends with the stage, not made yet."""
+        """Returns a cluster to make, which ends with the stage."""
         cluster = Cluster(self.directory, name)
         self._ends.callback(cluster.stop)
         return cluster
@@ -95,7 +95,7 @@ class Single(Stage):
 
 
 class Pair(Stage):
-    """A primary and a standby that has every commit; each behind a proxy, one URL for both."""
+    """A primary and a synchronous standby, each behind a proxy, with one URL for both."""
 
     def set_up(self) -> Service:
         self.primary, self.standby = self.new_cluster("first"), self.new_cluster("second")
@@ -114,17 +114,17 @@ class Pair(Stage):
         self.primary, self.standby = self.standby, self.primary
 
     def renew(self) -> None:
-        """Gives the primary a new standby, in the place of the one that it was promoted over."""
+        """Makes the old primary the standby of the promoted one."""
         with self.primary.connect() as connection:
             row = connection.execute("SELECT count(*) FROM pg_stat_replication").fetchone()
         if row and row[0]:
             return
         self.standby.become_standby_of(self.primary)
-        self.proxies[self.standby.home].lead_to(self.standby.port)
+        self.proxies[self.standby.home].forward_to(self.standby.port)
 
 
 class SmallDisk(Stage):
-    """The private PostgreSQL, in a data directory on a small disk of its own."""
+    """The private PostgreSQL, in a data directory on a small disk."""
 
     def set_up(self) -> Service:
         self.data_dir = self.directory / "disk"
@@ -164,7 +164,7 @@ class SmallDisk(Stage):
 
     @property
     def postmaster(self) -> int | None:
-        """Returns the private PostgreSQL's process id, or None without one."""
+        """Returns the process id of the private PostgreSQL, or None without one."""
         return living(self.data_dir / "postgres/data/postmaster.pid")
 
     def look(self) -> psycopg.Connection[Any]:

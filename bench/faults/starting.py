@@ -1,4 +1,4 @@
-"""Starts that go wrong: two migrations at once, a kill in a migration, bad surroundings."""
+"""Faults of the start: two migrations at once, a kill during a migration, a wrong environment."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import itertools
 import random
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psycopg
 
 from bench.faults.clients import Load
-from bench.faults.rounds import CALM_SECONDS, PATIENCE_SECONDS, Fault, Round, keep
+from bench.faults.rounds import CALM_SECONDS, RECOVERY_SECONDS, Fault, Round, keep
 from bench.faults.service import Service, crash_causes, crashes, unclear
 from bench.faults.stages import Single
 
 _numbers = itertools.count(1)
 REFUSAL_SECONDS = 30
+NOT_UTF_8 = b"\xff\xfe\x80 no text \xc3\x28" * 8
 
 
 class Started(Fault[Single]):
-    """Plays without load on an empty database, until the service is ready."""
+    """Starts services without load on an empty database, until they are ready."""
 
     stage = Single
-    # A first start makes every table. That is no recovery, and a busy machine needs longer.
-    max_away = PATIENCE_SECONDS
+    # A first start makes every table, which takes longer than a recovery.
+    max_away = RECOVERY_SECONDS
 
     def break_(self, stage: Single, chance: random.Random, load: Load) -> None:
-        """Breaks nothing under load."""
+        """Does nothing: there is no load."""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
         number = next(_numbers)
@@ -53,14 +54,14 @@ class Started(Fault[Single]):
         raise NotImplementedError
 
     def _wait(self, services: list[Service], found: Round) -> None:
-        """Notes when all that were started are ready."""
+        """Measures when all started services are ready."""
         begun = time.monotonic()
         waiting = [service for service in services if service.alive]
-        while waiting and time.monotonic() < begun + PATIENCE_SECONDS:
+        while waiting and time.monotonic() < begun + RECOVERY_SECONDS:
             waiting = [service for service in waiting if not service.is_ready()]
             time.sleep(0.05)
         if waiting:
-            found.complaints.append(f"not ready:\n{waiting[0].log_tail()}")
+            found.problems.append(f"not ready:\n{waiting[0].log_tail()}")
         else:
             found.away = time.monotonic() - begun
 
@@ -78,7 +79,7 @@ class TwoMigrations(Started):
 
 
 class KillInMigration(Started):
-    """kill -9 of a server that migrates, after a random number of migrations; started again."""
+    """kill -9 of a server after a random number of migrations."""
 
     name, rounds = "kill-in-migration", 4
 
@@ -103,10 +104,10 @@ def _migrations(connection: psycopg.Connection[tuple[int]]) -> int:
 
 
 class Refused(Fault[Single]):
-    """A start that must be refused in one sentence, beside a service that goes on."""
+    """A start that must fail with one sentence, beside a service that keeps running."""
 
     stage, rounds, seconds = Single, 1, 0.0
-    # What the sentence must name.
+    # A part of the sentence.
     names = ""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
@@ -115,30 +116,24 @@ class Refused(Fault[Single]):
         second = Service(directory, database_url=stage.cluster.url())
         with Load(stage.service) as load:
             time.sleep(CALM_SECONDS)
-            with self.spoilt(second, stage):
+            with closing(self.spoil(second)):
                 second.start()
                 status = second.wait(REFUSAL_SECONDS)
             load.repaired()
-            found.away = load.seconds_away(at_most=PATIENCE_SECONDS)
+            found.away = load.seconds_away(at_most=RECOVERY_SECONDS)
         keep(load, found)
-        found.complaints += unclear(second.logged_since(0), status, naming=self.names)
+        found.problems += unclear(second.logged_since(0), status, naming=self.names)
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+    def spoil(self, second: Service) -> socket.socket:
+        """Makes the start impossible, until the returned socket is closed at the latest."""
         raise NotImplementedError
 
 
-class Spoilt:
-    """Holds the surroundings of a start spoilt."""
-
-    def __init__(self, held: socket.socket | None = None) -> None:
-        self._held = held
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *raised: object) -> None:
-        if self._held:
-            self._held.close()
+def _taken(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    return listener
 
 
 class PortInUse(Refused):
@@ -146,50 +141,43 @@ class PortInUse(Refused):
 
     name, names = "port-in-use", "another program listens"
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
-        held = socket.socket()
-        held.bind(("127.0.0.1", second.port))
-        held.listen()
-        return Spoilt(held)
+    def spoil(self, second: Service) -> socket.socket:
+        return _taken(second.port)
 
 
 class MetricsPortInUse(Refused):
-    """The metrics' port is in use by another program."""
+    """The port of the metrics is in use by another program."""
 
     name, names = "metrics-port-in-use", "CODER_PROMETHEUS_ADDRESS"
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
-        held = socket.socket()
-        held.bind(("127.0.0.1", second.metrics_port))
-        held.listen()
-        return Spoilt(held)
+    def spoil(self, second: Service) -> socket.socket:
+        return _taken(second.metrics_port)
 
 
 class UnreadableKey(Refused):
-    """A secret key whose file is no UTF-8."""
+    """A secret key file that is not UTF-8."""
 
     name, names = "secret-key-no-utf8", "CODERAPI_SECRET_KEY"
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+    def spoil(self, second: Service) -> socket.socket:
         file = second.data_dir.parent / "secret_key"
-        file.write_bytes(b"\xff\xfe\x80 no text \xc3\x28" * 8)
+        file.write_bytes(NOT_UTF_8)
         del second.environment["CODERAPI_SECRET_KEY"]
         second.environment["CODERAPI_SECRET_KEY_FILE"] = str(file)
-        return Spoilt()
+        return socket.socket()
 
 
-class UnreadablePrivateKey(UnreadableKey):
-    """The same with the key that the data directory keeps beside the private PostgreSQL."""
+class UnreadablePrivateKey(Refused):
+    """A secret key beside the private PostgreSQL that is not UTF-8."""
 
     name, names = "private-secret-key-no-utf8", "secret_key"
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+    def spoil(self, second: Service) -> socket.socket:
         second.data_dir.mkdir(mode=0o711)
-        file = second.data_dir / "secret_key"
-        file.write_bytes(b"\xff\xfe\x80 no text \xc3\x28" * 8)
+        (second.data_dir / "secret_key").write_bytes(NOT_UTF_8)
         for name in ("CODERAPI_SECRET_KEY", "DATABASE_URL"):
             del second.environment[name]
-        return Spoilt()
+        return socket.socket()
 
 
 class DataDirectoryIsFile(Refused):
@@ -197,10 +185,10 @@ class DataDirectoryIsFile(Refused):
 
     name, names = "data-directory-is-a-file", "CODERAPI_DATA_DIR"
 
-    def spoilt(self, second: Service, stage: Single) -> Spoilt:
+    def spoil(self, second: Service) -> socket.socket:
         second.data_dir.write_text("", encoding="ascii")
         del second.environment["DATABASE_URL"]
-        return Spoilt()
+        return socket.socket()
 
 
 def note_crashes(service: Service, found: Round) -> None:
@@ -208,7 +196,7 @@ def note_crashes(service: Service, found: Round) -> None:
         return
     log = service.logged_since(0)
     if count := crashes(log):
-        found.complaints.append(f"{count} tracebacks: {'; '.join(crash_causes(log))}")
+        found.problems.append(f"{count} tracebacks: {'; '.join(crash_causes(log))}")
 
 
 FAULTS = (

@@ -1,4 +1,4 @@
-"""SIGTERM under load, with connections that are kept though nobody uses them."""
+"""SIGTERM under load, with idle connections or with a frozen database."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.faults.rounds import Fault, Round
 from bench.faults.stages import Single
 
 IDLE = 12
-# The idle connections are used again, one after the other, within so long after the signal.
+# The idle connections are used again, one after another, within this time after the signal.
 USE_AGAIN_SECONDS = 1.0
 
 
 class Stopped(Fault[Single]):
-    """SIGTERM under load with twelve idle keep-alive connections; started again."""
+    """SIGTERM under load with twelve idle keep-alive connections."""
 
     name, stage, rounds, seconds = "sigterm", Single, 4, 0.0
 
@@ -39,14 +39,14 @@ class Stopped(Fault[Single]):
     def repair(self, stage: Single) -> None:
         stage.service.start()
 
-    def complaints(self, stage: Single, found: Round) -> list[str]:
+    def problems(self, stage: Single, found: Round) -> list[str]:
         unanswered = sum(n for name, n in found.statuses.items() if name.endswith("no answer"))
         text = f"{unanswered} requests on open connections had no answer"
         return [*self._found, *([text] if unanswered else [])]
 
 
 class StoppedWhileFrozen(Fault[Single]):
-    """SIGTERM while PostgreSQL is frozen; thawed and started again."""
+    """SIGTERM while PostgreSQL is frozen."""
 
     name, stage, rounds, seconds = "sigterm-frozen", Single, 2, 0.0
 
@@ -60,7 +60,7 @@ class StoppedWhileFrozen(Fault[Single]):
         stage.service.terminate()
         status = stage.service.wait()
         took = time.monotonic() - begun
-        # A status of its own says that something had to be killed; more than 30 s is not bounded.
+        # Another status means that a process was killed. The stop must take at most 30 s.
         self._found = []
         if took > 30 or status not in {0, 1}:
             self._found = [f"exit status {status} after {took:.1f} s"]
@@ -69,12 +69,12 @@ class StoppedWhileFrozen(Fault[Single]):
         stage.cluster.thaw()
         stage.service.start()
 
-    def complaints(self, stage: Single, found: Round) -> list[str]:
+    def problems(self, stage: Single, found: Round) -> list[str]:
         return self._found
 
 
 class KeepAlive:
-    """Idle connections that have been used once, and what becomes of them."""
+    """Idle connections that have been used once."""
 
     def __init__(self, port: int, *, count: int) -> None:
         self._connections = [
@@ -86,7 +86,7 @@ class KeepAlive:
             connection.getresponse().read()
 
     def use_again(self, *, within: float) -> dict[str, int]:
-        """Asks on one after the other once more, spread over some seconds.
+        """Sends a request on each connection, spread over `within` seconds.
 
         Returns how many were answered, closed before, or reset.
         """
@@ -100,7 +100,7 @@ class KeepAlive:
 
 
 def _end_of(connection: http.client.HTTPConnection) -> str:
-    """Tells whether the server had said that it closes the connection before we asked again."""
+    """Returns whether the connection is answered, was closed before the request, or is reset."""
     socket = connection.sock
     if socket is None:
         return "closed"
