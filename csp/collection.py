@@ -15,9 +15,9 @@ from csp.scrubbing.masking import remembered
 from csp.writing import writer
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
+from kernel.http.body import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
-from kernel.http.parsing import first_parameters
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024

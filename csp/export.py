@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from kernel.db.pages import in_pages
-from kernel.http.streaming import download
+from kernel.http.views import download
 
 # A spreadsheet takes such a cell for a formula, and anybody can write browsers' reports. In East
 # Asia the full-width signs mean the same.

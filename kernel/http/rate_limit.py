@@ -26,9 +26,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from kernel.http import API_PREFIX
-from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
+from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60

@@ -6,9 +6,8 @@ import gzip
 import io
 import zlib
 
-from kernel.http.body import MEBIBYTE
+from kernel.http.body import MEBIBYTE, parse_json
 from kernel.http.errors import APIError
-from kernel.http.parsing import parse_json
 from stats.ingest import rows
 from stats.ingest.rows import Numbered
 
