@@ -26,15 +26,15 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from csp.views import ReportView, answer_reports
+from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
 from kernel.http.body import announces_body
-from kernel.http.client_address import address_of
 from kernel.http.documents import Answer, Document
 from kernel.http.errors import APIError
-from kernel.http.headers import new_request_id, standing_headers
+from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
+from kernel.http.middleware import new_request_id, standing_headers
 from kernel.http.rate_limit import verdict_on
-from kernel.http.streaming import release_connection
 from kernel.http.views import DocumentView
 from kernel.telemetry import logs, metrics
 from tokens import refusals, verification

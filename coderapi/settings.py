@@ -155,7 +155,7 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W001",  # kernel.http.headers sets the headers of SecurityMiddleware.
+    "security.W001",  # kernel.http.middleware sets the headers of SecurityMiddleware.
     "security.W002",  # Subclasses set X-Frame-Options and check CSRF tokens. These two checks look
     "security.W003",  # for the names of Django's own classes.
     "security.W004",  # kernel.http.middleware sends Strict-Transport-Security, and redirects to

@@ -16,8 +16,8 @@ from django.urls import base
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import body
-from kernel.http.client_address import address_of, rate_limit_bucket
-from kernel.http.headers import new_request_id, standing_headers
+from kernel.http.hosts import address_of, rate_limit_bucket
+from kernel.http.middleware import new_request_id, standing_headers
 from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:

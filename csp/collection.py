@@ -18,9 +18,9 @@ from csp.scrubbing.masking import cached
 from csp.writing import writer
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
+from kernel.http.body import first_parameters
 from kernel.http.errors import APIError, Validation, invalid
 from kernel.http.identity import Identity
-from kernel.http.parsing import first_parameters
 from kernel.http.rate_limit import bucket_of, verdict_on
 
 ANSWER = b'"ok"'

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from kernel.db.pages import in_pages
-from kernel.http.streaming import download
+from kernel.http.views import download
 
 # Spreadsheets run a cell that begins with one of these as a formula, and any client can send such a
 # report. Full-width signs mean the same in East Asian versions.

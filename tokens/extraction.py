@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kernel.http.body import first_parameters
 from kernel.http.identity import Presented, TokenSource
-from kernel.http.parsing import first_parameters
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"

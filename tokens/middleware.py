@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.utils.http import http_date
 
 from kernel.http import API_PREFIX
-from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
 from kernel.http.handlers import to_api_error
+from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
 from kernel.http.views import PublicAPIView

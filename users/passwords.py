@@ -19,10 +19,10 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from kernel.http.client_address import rate_limit_bucket
+from kernel.db.connections import release_connection
 from kernel.http.errors import Validation
+from kernel.http.hosts import rate_limit_bucket
 from kernel.http.rate_limit import count_or_refuse, private_directory
-from kernel.http.streaming import release_connection
 from kernel.limiter import Limiter, LimitReachedError
 from users.models import User
 

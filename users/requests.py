@@ -9,8 +9,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
-from kernel.http.parsing import json_object
 from kernel.http.rendering import WireSerializer
 from kernel.texts import parse_bool
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from kernel.http.body import values_at_most
 from kernel.http.errors import APIError
-from kernel.http.parsing import values_at_most
 
 REPLACEMENT = "\ufffd"
 MAX_DIGITS = 20

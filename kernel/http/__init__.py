@@ -1,19 +1,23 @@
-"""HTTP below every app: everything that a request meets before a view, and an answer after it.
+"""HTTP below the apps: everything between the server and a view.
 
-A request comes in through `body`, outside Django: it is complete and within its cap, or refused.
-`middleware` gives it an id, a client address and a wire format, sends it on to the access URL where
-the operator wishes that, and puts the common headers on its answer. `rate_limit` counts it; who is
-asking is found out in between by an app, and kept as the plain values of `identity`. `pages` and
-`content_policy` hold what only HTML pages need; the API passes those by.
+On the way in: `body` runs before Django. It reads the body whole, within its cap and deadline.
+`middleware` assigns the request id and the wire. `hosts` checks the Host header, redirects to the
+access URL and finds the client's address. An app finds out who the caller is, as the plain values
+of `identity`. `rate_limit` counts the request. `pages` and `content_policy` are for HTML pages; the
+API skips them.
 
-Views stand on `views`. They parse with `parsing`, raise the `APIError` of `errors` and answer
-through `rendering`, which turns what a serializer made into the form of the `wire`. Whatever is
-raised ends in `handlers`, in one shape. Answers that seldom change are `documents`: rendered once,
-kept as bytes; those of any length are `streaming`, few at a time. `schema` describes all of it as
-OpenAPI, and `metrics` counts it.
+Views inherit from those in `views` and raise the `APIError` of `errors`. `rendering` makes JSON, in
+the form of the `wire`. `handlers` turns every exception into the one shape of errors. Answers that
+seldom change are `documents`: rendered once, and served from memory. `schema` describes the API as
+OpenAPI, and `metrics` counts requests.
 
-Nothing here imports an app or knows a path of one. What differs by path (caps, limits, where CSP
-reports go) stands in the settings, which the project composes.
+**A slow client** can occupy only a part of the threads: `body` limits those that read bodies,
+`views.STREAMS` those that send streamed answers. All other answers are sent whole, by threads of
+the server that cannot be blocked. **A frozen database** blocks no document: `documents` are served
+from memory, and so are verified keys. Other requests get 503 within six seconds. See
+`kernel.limiter`, `kernel.memory` and `kernel.db`.
+
+Nothing here imports an app or knows its paths. Caps and limits by path are in the settings.
 """
 
 from __future__ import annotations
@@ -25,5 +29,5 @@ _SLASHES = re.compile("//+")
 
 
 def single_slashes(path: str) -> str:
-    """Returns the path with repeated slashes as one: a base URL that ends in one is common."""
+    """Replaces repeated slashes. Clients often have a base URL that ends in one."""
     return _SLASHES.sub("/", path)

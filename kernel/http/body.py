@@ -1,16 +1,17 @@
-"""Reads the whole body of a request before the application runs: counted, capped, with a deadline.
+"""Reads the body of a request before the application runs, with a cap and a deadline. Parses JSON.
 
 The server's `wsgi.input.read(n)` returns after n bytes or at the end of the body. It cannot be
-interrupted, and it holds its thread for as long as the client keeps the connection open. Another
+interrupted, and it holds its thread while a **slow client** keeps the connection open. Another
 thread must not read in its place: the server then stops the whole process at the end of the request
-(tried with granian 2.8). So the number of threads that read bodies is limited:
+(tried with granian 2.8). So `kernel.limiter` bounds the threads that read bodies:
 
-* A quarter of the server's threads may read bodies. A request beyond that waits a second for a
-  place, and is then answered 503.
+* A quarter of the server's threads may read bodies. The next request waits a second for a place,
+  and is then answered 503.
 * One address may have a quarter of these places. Its next request waits a second, and is then
-  answered 429. `kernel.limiter` explains when requests are refused without a wait.
-* A body has a deadline. It is checked after each piece that arrives.
-* If a body has been read for a minute while all places were taken, the process asks to be replaced.
+  answered 429.
+* A body has a deadline of ten seconds, which is checked after each piece that arrives.
+* A read that hangs for a minute while all places are taken cannot be ended. Then this process asks
+  to be replaced.
 
 A proxy that buffers requests, as the one in docker-compose.yml does, keeps slow clients away.
 
@@ -25,7 +26,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+from django.http import HttpRequest, QueryDict
 
 from kernel.http import single_slashes
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
@@ -40,38 +44,42 @@ MEBIBYTE = 1024 * 1024
 # The cap of a path without a cap of its own.
 DEFAULT_CAP = 4 * MEBIBYTE
 PIECE_BYTES = 64 * 1024
-# A body that is too large is read up to this size and dropped. A client that sends its whole body
-# before it reads would otherwise find a reset connection instead of the answer.
+# A body that is too large is read up to this size and dropped. Otherwise a client that sends its
+# whole body before it reads would get a connection reset instead of the answer.
 SWALLOWED_BYTES = 32 * MEBIBYTE
+# The smallest values of JSON take many times the memory of their text. While the interpreter makes
+# a million of them, this process answers no request. No legitimate body has so many.
+MAX_VALUES = 20_000
 
+# 8 MiB, the largest cap, arrive in this time at 7 Mbit/s.
 DEADLINE_SECONDS = 10.0
-WAIT_SECONDS = 1.0
+# Well past the deadline, which ends every read that still receives bytes.
 STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
 class Readable(Protocol):
-    """A `wsgi.input`: `read(n)` gives fewer than n bytes only at the end."""
+    """A `wsgi.input`. `read(n)` returns fewer than n bytes only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def _do_nothing() -> None:
-    """Stands in until a server that can replace its processes sets `when_stuck`."""
+    pass
 
 
-# Called once, when slow bodies have held every place for a minute.
+# Called once when slow bodies have held every place for a minute. The server sets it.
 when_stuck: Callable[[], None] = _do_nothing
 
 
 def readers(limit: int) -> Limiter:
-    """Makes the limiter of bodies that are being read. One client has a quarter of the places."""
+    """Makes the limiter of the bodies that are being read."""
     return Limiter(
         "request bodies",
         limit=max(limit, 1),
         per_caller=max(limit // 4, 1),
-        timeout=WAIT_SECONDS,
+        timeout=1.0,
         full="Too many requests are slow to send their bodies.",
         own_full="Too many requests from this address are still sending their bodies.",
     )
@@ -85,11 +93,11 @@ def bounded(
     address_of: Callable[[WSGIEnvironment], str],
     headers: Callable[[], Mapping[str, str]],
 ) -> WSGIApplication:
-    """Wraps an application, which then finds every body complete, within its cap, in memory.
+    """Wraps an application. It gets each body complete and in memory.
 
-    A request whose body cannot be read is answered here, in the one error shape. `caps` has bytes
-    by path. `address_of` returns the client that a body counts for. `headers` makes the headers of
-    an error.
+    A request whose body cannot be read is answered here, in the one error shape. `caps` has the
+    largest number of bytes by path. `address_of` returns the client that a body counts for.
+    `headers` makes the headers of an error.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -124,14 +132,14 @@ def announced_length(environ: Environ) -> int | None:
         return None
     if not (text.isascii() and text.isdecimal()):
         raise APIError(400, "The Content-Length header must be a whole number.")
-    # int() raises for a number of thousands of digits.
+    # int() raises ValueError for thousands of digits.
     return int(text[:20])
 
 
 def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
     """Rejects a body by its announced length, without reading it. Raises: APIError 413.
 
-    A client that did not ask with `Expect` sends the body anyway. Then it is read, up to a bound.
+    A client that does not use `Expect` sends the body anyway. Then up to 32 MiB of it are read.
     """
     is_sent_anyway = "HTTP_EXPECT" not in environ
     if length is not None and length > max(cap, SWALLOWED_BYTES if is_sent_anyway else 0):
@@ -188,3 +196,66 @@ def _refuse(
         list({**own, **headers, **error.headers}.items()),
     )
     return [answer]
+
+
+# --- JSON and parameters ----------------------------------------------------------------------
+
+
+def values_at_most(body: bytes) -> int:
+    """Returns an upper bound for the JSON values in the body, less one, without parsing it."""
+    return sum(map(body.count, (b"[", b"{", b",")))
+
+
+def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
+    """Parses the JSON value in the body. The Content-Type header is not inspected.
+
+    orjson rejects NaN, lone surrogates, bytes that are not UTF-8, more than about a thousand
+    levels, and anything after the value.
+
+    Raises: APIError 400 with the place of the error, or for too many values.
+    """
+    if not body.strip():
+        raise APIError(400, "The request body must be valid JSON.", detail="The body is empty.")
+    if values_at_most(body) > max_values:
+        detail = f"The limit is {max_values} values."
+        raise APIError(400, "The JSON in the request body has too many values.", detail=detail)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise APIError(
+            400,
+            "The request body must be valid JSON.",
+            detail=f"{error.msg} (line {error.lineno}, column {error.colno}).",
+        ) from None
+
+
+def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the first value of each parameter in the query. Raises: TooManyFieldsSent."""
+    query: str = environ.get("QUERY_STRING", "")
+    if not query:
+        return {}
+    parameters = QueryDict(query.encode("latin-1"))
+    return {name: str(values[0]) for name, values in parameters.lists() if values}
+
+
+def json_object(request: HttpRequest) -> dict[str, Any]:
+    """Parses the request's JSON object. Raises: APIError 400 for any other JSON value."""
+    value = parse_json(request.body)
+    if not isinstance(value, dict):
+        raise APIError(
+            400,
+            "The request body must be a JSON object.",
+            detail=f"It is {JSON_NAMES[type(value)]}.",
+        )
+    return value
+
+
+JSON_NAMES: dict[type, str] = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+    dict: "an object",
+}

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of our HTML pages, and where browsers report what it blocked."""
+"""The Content-Security-Policy of our HTML pages, and the endpoint for its reports."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from django.utils.deprecation import MiddlewareMixin
 from kernel.http import API_PREFIX
 
 ENDPOINT = "csp"
-# No source has any, and every reader of a page would see them.
+# Sources have no credentials, and every reader of a page would see them.
 CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
 
 type Policy = dict[str, list[str]]
 
 
 def content_policy(additional: Iterable[str], *, reports_path: str, https: bool) -> Policy:
-    """Returns the policy by directive, with the operator's own directives added to ours.
+    """Returns the policy by directive, with the operator's directives added to ours.
 
-    Browsers that know `report-to` ignore `report-uri` beside it, and send nothing from plain http
-    then, so `report-to` comes with https only.
+    `report-to` is used with HTTPS only. Browsers that know it ignore `report-uri` beside it, and
+    send no report from plain HTTP.
     """
     policy: Policy = {
         "default-src": [CSP.NONE],
@@ -49,7 +49,7 @@ def content_policy(additional: Iterable[str], *, reports_path: str, https: bool)
 
 
 def _add(policy: Policy, words: list[str]) -> None:
-    """Adds sources to a directive; `'none'` gives way to them."""
+    """Adds sources to a directive. They replace `'none'`."""
     if not words:
         return
     name, *sources = words
@@ -58,7 +58,7 @@ def _add(policy: Policy, words: list[str]) -> None:
 
 
 class ForPages(MiddlewareMixin):
-    """Lets requests to the API pass by the middleware that comes after it among the bases."""
+    """Makes requests to the API skip the middleware that is its next base class."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(API_PREFIX):
@@ -67,7 +67,7 @@ class ForPages(MiddlewareMixin):
 
 
 class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
-    """Puts the policy on HTML alone: on other answers it would say nothing to anybody."""
+    """Adds the policy to HTML pages. It has no effect on other answers."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if not response.headers.get("Content-Type", "").startswith("text/html"):

@@ -1,18 +1,18 @@
 """Documents: answers that seldom change, rendered once and served from memory as bytes.
 
 buildinfo, the configuration, ssh, the experiments and the newest stats are requested all the time
-and change seldom. Rendering them for each request took most of its time: 140 KB of configuration
-cost ten times what sending them costs. So a document is rendered through its DRF serializer once
-for each wire format. Its bytes are kept with a strong ETag, which is their digest, and with a gzip
-form if they are larger than a packet. A client that sends the ETag back gets a 304.
+and change seldom. Rendering them took most of a request's time: ten times as long as sending, for
+the 140 KB of the configuration. So a document is rendered through its DRF serializer once for each
+wire. Its bytes are kept with a strong ETag, which is their digest, and with a gzip form if they are
+larger than a packet. A client that sends the ETag back gets a 304.
 
-A document that depends on the database has a topic. The transaction that changes what the document
-shows announces the topic, and every process renders the document again when it is next requested.
+A document that depends on the database has a topic. The transaction that changes the document's
+content announces the topic, and every process renders the document again at the next request.
 `kernel.memory` explains when a remembered document may be used.
 
-`answer` is a plain function of plain values, so that it can be called without Django. Nothing is
-rendered ahead of a request, and nothing is kept on disk: the first request after a start or a
-change takes some milliseconds longer.
+`answer` is a plain function of plain values, so that it can be called without Django. Documents are
+not rendered ahead of a request: the first request after a start or a change takes some milliseconds
+longer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GZIP_FROM_BYTES = 1400
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A document's bytes in one wire."""
+    """The bytes of a document in one wire."""
 
     body: bytes
     etag: str
@@ -51,9 +51,9 @@ _all: list[Document] = []
 
 
 class Document:
-    """One answer, remembered for each wire. `render` makes its bytes for the current wire.
+    """An answer that is remembered for each wire. `render` makes its bytes for the current wire.
 
-    `public` documents need no token. The others must not be kept by shared caches.
+    `public` documents need no token. Shared caches may store only those.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Document:
         _all.append(self)
 
     def peek(self, chosen: Wire) -> Rendered | None:
-        """Returns the remembered form, or None where none may be used."""
+        """Returns the document if it is in memory and may be used."""
         return self._memory.get(chosen)
 
     def rendered(self, chosen: Wire) -> Rendered:
-        """Returns the document in that wire, from memory where possible."""
+        """Returns the document in that wire, from memory if possible."""
         return self.peek(chosen) or self._memory.load(chosen, lambda: self._make(chosen))
 
     def _make(self, chosen: Wire) -> Remembered[Rendered]:
@@ -87,11 +87,12 @@ def ages() -> dict[str, float]:
     return {document.name: document.age_seconds() for document in _all}
 
 
-def _rendered(body: bytes, *, zipped: bool = True) -> Rendered:
+def _rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     is_large = len(body) >= GZIP_FROM_BYTES
-    gzipped = gzip.compress(body, mtime=0) if zipped and is_large else None
-    return Rendered(body, f'"{digest}"', gzipped)
+    return Rendered(
+        body, f'"{digest}"', gzip.compress(body, mtime=0) if zip_it and is_large else None
+    )
 
 
 def answer(
@@ -107,9 +108,9 @@ def answer(
 
 
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
-    """Returns the body as an answer in the same way, and remembers nothing."""
+    """Returns a body as an answer in the same way, without remembering it."""
     return answer_with(
-        _rendered(body, zipped=_accepts_gzip(accept_encoding)),
+        _rendered(body, zip_it=_accepts_gzip(accept_encoding)),
         public=False,
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
@@ -139,17 +140,17 @@ def refusal(error: APIError) -> Answer:
 
 
 def _headers(etag: str, *, public: bool) -> dict[str, str]:
-    kept_by = "public" if public else "private"
+    audience = "public" if public else "private"
     return {
         "Content-Type": JSON_CONTENT_TYPE,
         "ETag": etag,
-        "Cache-Control": f"{kept_by}, no-cache",
+        "Cache-Control": f"{audience}, no-cache",
         "Vary": "Coder-Wire, Accept-Encoding",
     }
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Returns whether If-None-Match names the ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    """Returns whether If-None-Match has the ETag, by weak comparison (RFC 9110, 13.1.2)."""
     if not if_none_match:
         return False
     candidates = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))

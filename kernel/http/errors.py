@@ -1,4 +1,4 @@
-"""The one shape of every error, `{"message", "detail"?, "validations"?}`, as an exception."""
+"""Errors as exceptions, and their one shape: `{"message", "detail"?, "validations"?}`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RETRY_AFTER_UNAVAILABLE = "5"
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """One refused member of a request: its name, and what was expected of it."""
+    """A member of a request that is not valid: its name, and what is expected."""
 
     field: str
     detail: str
@@ -24,7 +24,7 @@ class Validation:
 
 @dataclass(eq=False)
 class APIError(Exception):
-    """An answer other than success. Raised anywhere below a view, rendered in one place."""
+    """An answer other than success. `kernel.http.handlers` renders it."""
 
     status: int
     message: str
@@ -55,12 +55,12 @@ def error_body(
 
 
 def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
-    """Makes a 400 with one entry for each refused field."""
+    """Makes a 400 with one entry for each field that is not valid."""
     return APIError(400, message, validations=validations)
 
 
 def not_found() -> APIError:
-    """Makes a 404 for an object that is missing or that the caller may not read: one for both."""
+    """Makes the 404 for an object that is missing, or that the caller may not see."""
     return APIError(404, "The resource was not found, or you may not see it.")
 
 
@@ -78,7 +78,7 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
 
 
 def limit_reached(error: LimitReachedError) -> APIError:
-    """Makes a 429 for a caller whose own share is taken, else a 503."""
+    """Makes a 429 if the caller has too many places, else a 503."""
     if not error.is_own:
         return unavailable(error.detail)
     retry = {"Retry-After": RETRY_AFTER_UNAVAILABLE}
@@ -86,17 +86,16 @@ def limit_reached(error: LimitReachedError) -> APIError:
 
 
 def commit_unknown() -> APIError:
-    """Makes a 504 for a write whose fate nobody knows; 503 promises that nothing was written."""
+    """Makes a 504 for rows that may be written or not. A 503 promises that none were written."""
     return APIError(
         504,
         "The database did not answer in time.",
-        detail="What the request sends may have been written: look before you send it again.",
+        detail="Your change may have been written. Check before you send the request again.",
         headers={"Retry-After": RETRY_AFTER_UNAVAILABLE},
     )
 
 
 def crashed(request_id: str) -> APIError:
-    """Makes a 500 that hides the cause: the log has it, under the request id."""
-    return APIError(
-        500, "An internal error occurred.", detail=f"The log has it under request id {request_id}."
-    )
+    """Makes a 500 that hides the cause. The log has it."""
+    detail = f"The server's log has the cause under the request id {request_id}."
+    return APIError(500, "An internal error occurred.", detail=detail)

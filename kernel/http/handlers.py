@@ -1,4 +1,4 @@
-"""Answers every error in the one shape, whatever raised it."""
+"""Turns every exception into an answer in the one shape of errors."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ from kernel.http.errors import (
     commit_unknown,
     crashed,
     forbidden,
+    invalid,
     limit_reached,
     not_found,
     unavailable,
 )
 from kernel.limiter import LimitReachedError
 
-# So many refused members of a request are named: of a million, nobody reads more.
+# An answer names this many members that are not valid, even if the request has a million.
 MAX_VALIDATIONS = 100
 
 log = logging.getLogger(__name__)
 
 
 def to_api_error(error: BaseException) -> APIError | None:
-    """Returns the answer that an exception stands for; None for one that nobody foresaw."""
+    """Returns the answer for an exception, or None for an unexpected one."""
     if isinstance(error, APIError):
         return error
     if connections.is_unavailable(error):
@@ -50,24 +51,16 @@ def to_api_error(error: BaseException) -> APIError | None:
     return None
 
 
-def _invalid(_error: Any) -> APIError:
-    return APIError(400, "The request is not valid.")
-
-
 def _unfit(error: DataError) -> APIError:
-    """Answers 400 for a value that PostgreSQL cannot hold, such as a NUL in an admin's filter."""
-    log.warning("PostgreSQL refused a request's value: %s", type(error).__name__)
-    return _invalid(error)
+    """Makes a 400 for a value that PostgreSQL cannot store, such as a NUL in an admin's filter."""
+    log.warning("PostgreSQL rejected a value of a request: %s", type(error).__name__)
+    return invalid()
 
 
 ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] = (
     (
         exceptions.ValidationError,
-        lambda error: APIError(
-            400,
-            "The request is not valid.",
-            validations=list(islice(_flat(error.detail), MAX_VALIDATIONS)),
-        ),
+        lambda error: invalid(*islice(_flat(error.detail), MAX_VALIDATIONS)),
     ),
     (
         exceptions.MethodNotAllowed,
@@ -76,13 +69,13 @@ ANSWERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], APIError]], ...] =
     (Http404, lambda _: not_found()),
     (LimitReachedError, limit_reached),
     ((PermissionDenied, exceptions.PermissionDenied), lambda _: forbidden()),
-    ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), _invalid),
+    ((SuspiciousOperation, RequestDataTooBig, exceptions.ParseError), lambda _: invalid()),
     (DataError, _unfit),
 )
 
 
 def _unavailable(error: BaseException) -> APIError:
-    log.warning("the database cannot serve a request: %s", type(error).__name__)
+    log.warning("The database cannot serve a request: %s", type(error).__name__)
     connections.discard_broken_pool(error)
     if connections.is_commit_unknown(error):
         return commit_unknown()
@@ -92,7 +85,7 @@ def _unavailable(error: BaseException) -> APIError:
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
-    """Yields DRF's nested error detail as entries of `field.path: text`."""
+    """Yields an entry with the path of the field for each text in DRF's nested detail."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))
@@ -105,12 +98,12 @@ def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Turns an error into a response for DRF, or returns None: then Django logs it and answers 500.
+    """Returns the response to an error in a view of DRF. After None, Django logs the error.
 
-    It is no response of DRF's, which a view with a renderer of its own would turn into a page.
+    Not DRF's own response, because a view with another renderer would render it as a page.
     """
-    found = to_api_error(error)
-    return error_response(found) if found else None
+    answer = to_api_error(error)
+    return error_response(answer) if answer else None
 
 
 def error_response(error: APIError) -> HttpResponse:
@@ -123,7 +116,7 @@ def error_response(error: APIError) -> HttpResponse:
 
 
 def _is_page(request: HttpRequest) -> bool:
-    """Tells if a person looks at the answer: in the admin, or on a page that a browser asks for."""
+    """Returns whether a person reads the answer: in the admin, or in a browser."""
     if request.path.startswith(API_PREFIX):
         return False
     is_admin = request.path == "/admin" or request.path.startswith("/admin/")
@@ -131,7 +124,7 @@ def _is_page(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    return error_response(APIError(400, "The request is not valid."))
+    return error_response(invalid())
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -141,7 +134,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answers 404, and says what this service is to whoever takes it for all of Coder."""
+    """Answers 404. The text explains that this service answers only a part of Coder's paths."""
     if _is_page(request):
         context = {"title": "Page not found", "about": settings.ABOUT}
         return render(request, "404.html", context, status=404)
@@ -150,16 +143,16 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answers an exception that nothing else answered; Django calls it."""
+    """Answers an exception of a view outside DRF, or an unexpected one."""
     error = sys.exc_info()[1]
-    found = to_api_error(error) if error else None
-    return error_response(found or crashed(getattr(request, "request_id", "unknown")))
+    answer = to_api_error(error) if error else None
+    return error_response(answer or crashed(getattr(request, "request_id", "unknown")))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """Answers a form without its CSRF token; the admin's pages keep Django's own page."""
+    """Answers a form without a valid CSRF token. The admin shows Django's own page."""
     if _is_page(request):
         from django.views.csrf import csrf_failure as page
 
         return page(request, reason=reason)
-    return error_response(APIError(400, "The CSRF token is missing or wrong.", detail=reason))
+    return error_response(APIError(400, "The CSRF token is missing or not valid.", detail=reason))

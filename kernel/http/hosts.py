@@ -1,12 +1,13 @@
-"""Hosts: which names this service answers for, and when a request is redirected to the access URL.
+"""Hosts: which ones this service answers for, when it redirects, and the address of a client.
 
 The functions take the WSGI environment, which is Django's `request.META`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.encoding import escape_uri_path, iri_to_uri
 
-from kernel.http.client_address import is_trusted, parse_address
 from kernel.http.errors import APIError
+
+type Address = IPv4Address | IPv6Address
 
 MAX_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -24,18 +26,18 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 def check(environ: Mapping[str, Any], path: str) -> str | None:
     """Returns the URL to which the request is redirected, or None.
 
-    Health checks may use any host. Raises: APIError 400 for a host that this service does not
-    answer for, or that is not a host.
+    Health checks may use any host. Raises: APIError 400 for a malformed host, or one that this
+    service does not answer for.
     """
     if path in settings.HEALTH_PATHS:
         return None
-    named = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
     if settings.REDIRECT_TO_ACCESS_URL:
-        if not is_allowed(named, ("*",)):
+        if not is_allowed(host, ("*",)):
             raise _refused()
-        if target := access_redirect(environ, path):
+        if target := _access_redirect(environ, path):
             return target
-    if not is_allowed(named, tuple(settings.ALLOWED_HOSTS)):
+    if not is_allowed(host, tuple(settings.ALLOWED_HOSTS)):
         raise _refused()
     return None
 
@@ -43,8 +45,8 @@ def check(environ: Mapping[str, Any], path: str) -> str | None:
 def _refused() -> APIError:
     return APIError(
         400,
-        "The Host header names a host that this service does not answer for.",
-        detail="CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL decides which hosts it answers for.",
+        "This service does not answer for the host in the Host header.",
+        detail="An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL.",
     )
 
 
@@ -59,8 +61,8 @@ def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
-def access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
-    """Returns the same path at the access URL if the request came by another way, else None."""
+def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
+    """Returns the same path at the access URL, or None for a request that came to that URL."""
     proxied = is_trusted(environ.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY_ORIGINS)
     forwarded_host = environ.get("HTTP_X_FORWARDED_HOST", "") if proxied else ""
     forwarded_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "") if proxied else ""
@@ -84,8 +86,8 @@ def redirect_target(
 ) -> str | None:
     """Returns the URL to which a request to `host` is redirected, or None.
 
-    `is_secure` is false only for plain HTTP where HTTPS is served here. A loopback name is not
-    redirected, nor is the host of an application that the wildcard covers.
+    `is_secure` is false only for plain HTTP to a service that also serves HTTPS. Loopback names and
+    the hosts of applications, which the wildcard covers, are not redirected.
     """
     access = urlsplit(access_url)
     if is_local(host) or _is_of_wildcard(host, wildcard):
@@ -117,3 +119,85 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
         return False
     ending, _, domain = suffix.lower().partition(".")
     return rest == domain and first.endswith(ending) and len(first) > len(ending)
+
+
+# --- The address of a client ------------------------------------------------------------------
+
+
+def address_of(environ: Mapping[str, Any]) -> str:
+    """Returns the client's address, which trusted proxies may forward."""
+    peer: str = environ.get("REMOTE_ADDR", "")
+    if not settings.TRUSTED_PROXY_HEADERS:
+        return peer
+    return client_address(
+        peer,
+        lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}", ""),
+        trusted_headers=settings.TRUSTED_PROXY_HEADERS,
+        trusted_origins=settings.TRUSTED_PROXY_ORIGINS,
+    )
+
+
+def client_address(
+    peer: str,
+    header: Callable[[str], str],
+    *,
+    trusted_headers: Sequence[str],
+    trusted_origins: Sequence[str],
+) -> str:
+    """Returns the peer's address, or the one that a trusted proxy forwards.
+
+    A forwarded list is read from its right end up to the first address that is not a trusted
+    proxy. Clients can write the rest.
+    """
+    if not trusted_headers or not is_trusted(peer, trusted_origins):
+        return peer
+    for name in trusted_headers:
+        address = _first_untrusted(header(name), trusted_origins)
+        if address:
+            return address
+    return peer
+
+
+def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
+    for hop in reversed(value.split(",")):
+        address = parse_address(hop)
+        if address is None:
+            return None
+        if not is_trusted(str(address), trusted_origins):
+            return str(address)
+    return None
+
+
+def parse_address(text: str) -> Address | None:
+    """Parses an address. Returns None for other text. IPv4-mapped IPv6 addresses count as IPv4.
+
+    The zone of an address (`fe80::1%eth0`) is dropped. PostgreSQL does not know zones.
+    """
+    try:
+        address = ip_address(text.strip().strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def is_trusted(peer: str, trusted_origins: Sequence[str]) -> bool:
+    """Returns whether the peer is a trusted proxy."""
+    address = parse_address(peer)
+    if address is None:
+        return False
+    return any(address in network for network in _networks(tuple(trusted_origins)))
+
+
+@lru_cache(maxsize=8)
+def _networks(origins: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(origin, strict=False) for origin in origins)
+
+
+@lru_cache(maxsize=1024)
+def rate_limit_bucket(address: str) -> str:
+    """Returns the client that a limit counts: an IPv4 address, or an IPv6 network of 64 bits."""
+    parsed = parse_address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return str(parsed or address)

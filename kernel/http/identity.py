@@ -1,4 +1,4 @@
-"""The caller as plain values, from a verified session token."""
+"""The caller of a request as plain values, from a verified session token."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kernel.http.errors import APIError
 
 
 class TokenSource(StrEnum):
-    """The place in a request that held the session token."""
+    """The part of a request that has the session token."""
 
     COOKIE = "cookie"
     QUERY = "query"
     HEADER = "header"
     BEARER = "bearer"
-    ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no secret
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified key and its user. DRF takes it for `request.user`."""
+    """A verified key and its user. It is DRF's `request.user`."""
 
     user_id: uuid.UUID
     username: str
@@ -44,14 +44,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A session token as a request carried it."""
+    """A session token in a request, not yet verified."""
 
     token: str
     source: TokenSource
 
 
 class IdentifiedRequest(HttpRequest):
-    """A request that has passed the session-token middleware."""
+    """A request after the session token middleware."""
 
     identity: Identity | None
     refusal: APIError | None

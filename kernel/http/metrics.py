@@ -1,9 +1,10 @@
-"""Metrics of a web process: its requests, connections and documents, and if it hears of changes."""
+"""Metrics of a web process: its requests, connections, notifications and documents."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.core.exceptions import MiddlewareNotUsed
@@ -13,6 +14,7 @@ from django.urls import ResolverMatch
 from prometheus_client import Counter, Histogram
 
 from kernel.db import listener
+from kernel.db.backend import base as backend
 from kernel.http import documents, wire
 from kernel.telemetry import metrics
 
@@ -31,29 +33,27 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 UNKNOWN = "unknown"
 OTHER = "other"
 
-type Measured = tuple[Callable[[], None], Callable[[float], None]]
-_measured: dict[tuple[str, str, int, str], Measured] = {}
-_operations: dict[tuple[object, str], str] = {}
+
+# The look-up of labels takes longer than the counting.
+@cache
+def _measures(
+    operation: str, method: str, status: int, wire_name: str
+) -> tuple[Callable[[], None], Callable[[float], None]]:
+    counter = REQUESTS.labels(operation, method, str(status), wire_name)
+    return counter.inc, REQUEST_SECONDS.labels(operation).observe
 
 
 def record_request(
     *, operation: str, method: str, status: int, wire_name: str, seconds: float
 ) -> None:
-    """Counts one answer. Whatever a client may choose freely must not reach a label."""
-    key = (operation, method, status, wire_name)
-    found = _measured.get(key)
-    if found is None:
-        found = _measured[key] = (
-            REQUESTS.labels(operation, method, str(status), wire_name).inc,
-            REQUEST_SECONDS.labels(operation).observe,
-        )
-    count, observe = found
+    """Counts an answer and its time. Text that a client chooses must not become a label."""
+    count, observe = _measures(operation, method, status, wire_name)
     count()
     observe(seconds)
 
 
 class RequestMetricsMiddleware:
-    """Counts every answer and its time. Left out while metrics are not served."""
+    """Counts every answer and its time while metrics are served."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not metrics.enabled():
@@ -75,61 +75,57 @@ class RequestMetricsMiddleware:
 
 
 def operation_of(match: ResolverMatch | None, method: str) -> str:
-    """Returns the operation's id in the schema, or a word of ours; never the client's text."""
+    """Returns the operation's id in the schema, or else the name of the app or the view."""
     if match is None:
         return UNKNOWN
-    key = (match.func, method)
-    found = _operations.get(key)
-    if found is None:
-        found = _operations[key] = match.app_name or _name_of(match.func, method)
-    return found
+    return match.app_name or _name_of(match.func, method)
 
 
+@cache
 def _name_of(view: Any, method: str) -> str:
     handlers = getattr(view, "cls", None) or getattr(view, "view_class", None)
     if handlers is None:
         return str(getattr(view, "__name__", UNKNOWN))
-    # A method that the route does not know counts for one that it knows.
+    # A method that the route does not have counts as one that it has.
     for known in (method.lower(), "get", "post", "put", "patch", "delete"):
-        if found := getattr(getattr(handlers, known, None), "operation_id", ""):
-            return str(found)
+        if operation := getattr(getattr(handlers, known, None), "operation_id", ""):
+            return str(operation)
     return str(handlers.__name__)
 
 
 def pool() -> metrics.Values:
-    """Counts the process's connections by state: used, idle, and requests that wait for one."""
+    """Returns the process's connections by state, and the requests that wait for one."""
     wrapper: Any = connections[DEFAULT_DB_ALIAS]
     pools = getattr(type(wrapper), "_connection_pools", {})
-    found = pools.get(wrapper.alias)
-    if found is None:
+    if wrapper.alias not in pools:
         return {("used",): 0, ("idle",): 0, ("waiting",): 0, ("max",): 0}
-    stats = found.get_stats()
+    stats = pools[wrapper.alias].get_stats()
     idle = stats.get("pool_available", 0)
     return {
         ("used",): stats.get("pool_size", 0) - idle,
         ("idle",): idle,
-        ("waiting",): stats.get("requests_waiting", 0),
+        ("waiting",): backend.connections().waiting + stats.get("requests_waiting", 0),
         ("max",): stats.get("pool_max", 0),
     }
 
 
 metrics.sampled_gauge(
     "coderapi_database_pool",
-    "Pooled database connections of all processes: used, idle and at most, and requests waiting.",
+    "Database connections of all pools: used, idle and the limit, and requests that wait for one.",
     pool,
     labels=["state"],
     mode="livesum",
 )
 metrics.sampled_gauge(
     "coderapi_listener_hearing",
-    "1 while every web process hears of changes made elsewhere, 0 while one is deaf to them.",
+    "1 while every web process receives notifications of changes, 0 while one does not.",
     lambda: {("web",): float(listener.is_connected())} if listener.started() else {},
     labels=["role"],
     mode="livemin",
 )
 metrics.sampled_gauge(
     "coderapi_document_age_seconds",
-    "How long ago a remembered document was rendered, the oldest of all processes; 0 without one.",
+    "Age of a remembered document, the oldest of all processes; 0 without one.",
     lambda: {(name,): age for name, age in documents.ages().items()},
     labels=["document"],
     mode="livemax",

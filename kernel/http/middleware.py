@@ -1,7 +1,9 @@
-"""The middleware around all others: request id, client address, wire, and common headers."""
+"""The outermost middleware: request id, client address, wire, and the headers of every answer."""
 
 from __future__ import annotations
 
+import random
+import uuid
 from collections.abc import Callable
 from typing import cast
 
@@ -9,18 +11,40 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from kernel.http import hosts, single_slashes, wire
-from kernel.http.client_address import address_of
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
-from kernel.http.headers import new_request_id, standing_headers
+from kernel.http.hosts import address_of
 from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})
+# The system's random source seeds it in each process. An id must be unique, not secret, and a call
+# of the system for each request would make the thread wait for the interpreter.
+_random = random.Random()  # noqa: S311 - as said
+
+
+def new_request_id() -> str:
+    """Returns a UUID of version 4."""
+    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
+
+
+def standing_headers(request_id: str) -> dict[str, str]:
+    """Returns the headers that every answer has."""
+    headers = {
+        "X-Coder-Request-Id": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "X-Coder-Build-Version": settings.BUILD_VERSION,
+    }
+    # Browsers obey it only over HTTPS, whether this service or a proxy provides that.
+    if settings.STRICT_TRANSPORT_SECURITY:
+        headers["Strict-Transport-Security"] = settings.STRICT_TRANSPORT_SECURITY
+    return headers
 
 
 class FrameMiddleware:
-    """Gives a request its id, client address and wire, and an answer its common headers.
+    """Gives a request its id, client address and wire, and an answer the headers of every answer.
 
     A request id that a client sends is ignored.
     """
@@ -36,7 +60,7 @@ class FrameMiddleware:
         framed.client_address = address_of(request.META)
         with logs.request_context(framed.request_id):
             response = self._answer(request)
-        _measure(response)
+        _set_length(response)
         for name, text in standing_headers(framed.request_id).items():
             response.headers[name] = text
         return response
@@ -54,7 +78,7 @@ class FrameMiddleware:
             return self.get_response(request)
 
 
-def _measure(response: HttpResponse) -> None:
+def _set_length(response: HttpResponse) -> None:
     """Sets Content-Length, or removes the headers of a body where the status allows none.
 
     A cache would update a stored document with the type and length of a 304 (RFC 9111, 3.2).

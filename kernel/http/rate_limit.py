@@ -1,6 +1,6 @@
-"""Rate limits: counts requests by the minute, for all processes of a host, or of several hosts.
+"""Rate limits: counts requests by the minute, in all processes of one host or of several.
 
-The processes of a host share a file. `CACHE_URL` names a Redis server that hosts share.
+The processes of a host share a file. Several hosts share the Redis server in `CACHE_URL`.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from kernel.http import API_PREFIX
-from kernel.http.client_address import rate_limit_bucket
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
+from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60
-# The longest time that a request waits for the cache server.
+# A request waits this long for Redis, which answers within a millisecond.
 CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
-_SLOT = struct.Struct("<QII")  # what is counted, its minute, its count
+_SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A request's place in its minute. `reset` is in seconds of Unix time."""
+    """The rate limit after a request was counted. `reset` is in seconds of Unix time."""
 
     limit: int
     remaining: int
@@ -52,14 +52,13 @@ class Verdict:
     refused: bool
 
     def headers(self, now: float) -> dict[str, str]:
-        found = {
+        retry = {"Retry-After": str(max(1, self.reset - int(now)))} if self.refused else {}
+        return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(self.reset),
+            **retry,
         }
-        if self.refused:
-            found["Retry-After"] = str(max(1, self.reset - int(now)))
-        return found
 
     def refusal(self, now: float, *, of: str = "requests") -> APIError:
         detail = f"The limit is {self.limit} {of} a minute."
@@ -68,7 +67,11 @@ class Verdict:
 
 class Counter(Protocol):
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
-        """Adds `amount` to the bucket in that minute, and returns its count. 0 only reads."""
+        """Adds the amount to the bucket's count in that minute, and returns the count."""
+        ...
+
+    def clear(self) -> None:
+        """Resets every count."""
         ...
 
 
@@ -88,8 +91,8 @@ class SharedCounter:
     """Counts in a small file that every process of this host maps into its memory.
 
     The file is a hash table with a fixed number of slots. If all slots that a bucket may use are
-    taken, the bucket replaces the oldest one. So a flood of addresses can make the limit forget
-    counts, but it cannot use more memory, and it cannot have others refused.
+    taken, the bucket replaces the oldest one. So many addresses can reset each other's counts, but
+    they cannot use more memory, and they cannot cause refusals for others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,14 +114,13 @@ class SharedCounter:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
 
     def clear(self) -> None:
-        """Forgets every count."""
         with self._thread_lock:
             self._map[:] = bytes(len(self._map))
 
     def _add(self, key: int, minute: int, amount: int) -> int:
         offset = self._find(key, minute)
-        held, at, count = _SLOT.unpack_from(self._map, offset)
-        count = (count if (held, at) == (key, minute) else 0) + amount
+        owner, at, count = _SLOT.unpack_from(self._map, offset)
+        count = (count if (owner, at) == (key, minute) else 0) + amount
         if amount:
             _SLOT.pack_into(self._map, offset, key, minute, min(count, 0xFFFFFFFF))
         return count
@@ -127,8 +129,8 @@ class SharedCounter:
         offsets = [(key + probe) % SLOTS * _SLOT.size for probe in range(PROBES)]
         oldest, oldest_minute = offsets[0], 1 << 32
         for offset in offsets:
-            held, at, _ = _SLOT.unpack_from(self._map, offset)
-            if held == key:
+            owner, at, _ = _SLOT.unpack_from(self._map, offset)
+            if owner == key:
                 return offset
             if at < oldest_minute:
                 oldest, oldest_minute = offset, at
@@ -136,7 +138,7 @@ class SharedCounter:
 
 
 class RedisCounter:
-    """Counts on a Redis server, for several hosts. Refuses nothing while the server is away."""
+    """Counts on a Redis server for several hosts. Refuses no request while the server is away."""
 
     def __init__(self, url: str, *, seconds: float = CACHE_SECONDS) -> None:
         self._redis = redis.Redis.from_url(
@@ -155,17 +157,16 @@ class RedisCounter:
             if self._complained_at != minute:
                 self._complained_at = minute
                 name = type(error).__name__
-                log.warning("rate limits are off: the cache server does not answer: %s", name)
+                log.warning("Rate limits are off, the cache server does not answer: %s", name)
             return 0
 
     def clear(self) -> None:
-        """Forgets every count of ours."""
         for key in self._redis.scan_iter("coderapi:rate:*"):
             self._redis.delete(key)
 
 
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
-    """Counts one more of the bucket. Raises: APIError 429 past `limit` a minute."""
+    """Adds one to the bucket's count. Raises: APIError 429 over `limit` a minute."""
     now = time.time()
     verdict = check(shared_counter(), bucket, limit=limit, now=now)
     if verdict.refused:
@@ -173,16 +174,11 @@ def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
 
 
 @cache
-def shared_counter() -> SharedCounter | RedisCounter:
+def shared_counter() -> Counter:
     """Returns the counter: on Redis if CACHE_URL is set, else in a file of this host."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
     return SharedCounter(private_directory() / "rate-limits")
-
-
-def _service() -> str:
-    name = f"{settings.SECRET_KEY}:{settings.DATABASES['default'].get('NAME')}"
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def private_directory() -> Path:
@@ -190,19 +186,21 @@ def private_directory() -> Path:
 
     Raises: ImproperlyConfigured if it belongs to another user.
     """
-    path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}-{_service()}"
+    service = f"{settings.SECRET_KEY}:{settings.DATABASES['default'].get('NAME')}"
+    digest = hashlib.sha256(service.encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"coderapi-shared-{os.getuid()}-{digest}"
     path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077 or path.is_symlink():
-        raise ImproperlyConfigured(f"{path} must be a directory of this user's own, mode 0700.")
+    status = path.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or path.is_symlink():
+        raise ImproperlyConfigured(f"{path} must be a directory of this user, with mode 0700.")
     return path
 
 
 class RateLimitMiddleware:
-    """Counts requests to the API by user, or by address, and refuses those over the limit.
+    """Counts requests to the API by user, or else by address, and refuses those over the limit.
 
-    A path may have a limit of its own (`RATE_LIMITS_APART`). Browsers send many CSP reports, which
-    must not use up a user's limit for the API, nor the other way round.
+    A path in `RATE_LIMITS_APART` is counted separately: the many CSP reports of a browser must not
+    use up a user's limit for the API.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -233,7 +231,7 @@ def verdict_on(
     now: float,
     amount: int = 1,
 ) -> Verdict | None:
-    """Counts a request and returns its verdict, or None where no limit applies.
+    """Counts a request and returns its verdict, or None if no limit applies.
 
     `environ` is the WSGI environment, which is Django's `request.META`. A view whose limit counts
     the items of a request counts the others later, with their number as `amount`.
@@ -242,16 +240,12 @@ def verdict_on(
         return None
     apart = path in settings.RATE_LIMITS_APART
     limit = settings.RATE_LIMITS_APART[path] if apart else settings.API_RATE_LIMIT
-    if limit is None or may_bypass(identity, environ.get(BYPASS_HEADER)):
+    is_owner = identity is not None and identity.has_role("owner")
+    if limit is None or (is_owner and environ.get(BYPASS_HEADER) == "true"):
         return None
     bucket = bucket_of(identity, address)
     bucket = f"{path}:{bucket}" if apart else bucket
     return check(shared_counter(), bucket, limit=limit, now=now, amount=amount)
-
-
-def may_bypass(identity: Identity | None, header: str | None) -> bool:
-    """Returns whether an owner asks to bypass the limit. The header of other users is ignored."""
-    return header == "true" and identity is not None and identity.has_role("owner")
 
 
 def bucket_of(identity: Identity | None, address: str) -> str:

@@ -1,4 +1,4 @@
-"""Answers as JSON: UTF-8, unescaped, whatever the Accept header says, in the form of the wire."""
+"""Renders answers as JSON in the form of the wire. The Accept header is not inspected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _has_no_body(context: Mapping[str, Any] | None) -> bool:
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Coder's API has one representation: neither Accept nor Content-Type is looked at."""
+    """Uses the only parser and the only renderer. Coder's API has one representation."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))
@@ -56,12 +56,12 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class WireSerializer(serializers.Serializer[Any]):
-    """Renders the documented form, and from it the form of the current wire.
+    """Renders the documented form, and converts it to the current wire.
 
-    `component` is the reference page's name of the shape, such as `codersdk.DeploymentStats`: the
-    schema's name of it, and its row in the wire's table. `about` describes it in the schema.
-    `example` is an instance of it, in the documented form, without the shapes inside it that have
-    examples of their own. `schema` describes a shape that has no fields.
+    `component` is the name of the shape in the reference, the schema and the table of `wire`, such
+    as `codersdk.DeploymentStats`. `about` describes it in the schema. `example` is an instance in
+    the documented form, without the shapes inside it that have their own examples. `schema` is for
+    a shape without fields.
     """
 
     component = ""
@@ -74,17 +74,17 @@ class WireSerializer(serializers.Serializer[Any]):
 
 
 def complete(app: WSGIApplication) -> WSGIApplication:
-    """Wraps an application, which then hands over a complete answer as a list of its bytes.
+    """Wraps an application so that it returns each complete answer as a list of its bytes.
 
-    The server sends a list at once. Of anything else it asks for one piece after the other, each
-    time by a thread that has to wait for the interpreter.
+    The server sends a list at once. It reads any other answer piece by piece, and waits for the
+    interpreter each time.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = app(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
-        # Of what is closed nothing is left but its content, and the server closes no list.
+        # The server does not close a list. A closed response still has its content.
         response.close()
         return [response.content]
 

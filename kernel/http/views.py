@@ -1,30 +1,48 @@
-"""The bases of every view under /api/v2, and the API's root."""
+"""The bases of every view under /api/v2, streamed answers, and the API's root."""
 
 from __future__ import annotations
 
+import logging
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
-from itertools import chain
+from itertools import batched, chain
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+import django.db
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions, views
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernel.db.connections import is_unavailable, release_connection
+from kernel.db.pages import PAGE_ROWS
 from kernel.http import documents, wire
-from kernel.http.errors import JSON_CONTENT_TYPE
+from kernel.http.errors import JSON_CONTENT_TYPE, limit_reached
+from kernel.http.handlers import error_response
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
-from kernel.http.streaming import StreamedResponse, release_connection
+from kernel.limiter import Limiter, LimitReachedError
 
 READS = frozenset({"GET", "HEAD"})
 
+# A streamed answer occupies its thread until the client has read it.
+STREAMS = Limiter(
+    "streamed answers",
+    limit=settings.MAX_STREAMS,
+    per_caller=max(1, min(2, settings.MAX_STREAMS // 2)),
+    full="Too many long lists are being sent. Try again soon.",
+    own_full="Your earlier requests for long lists are not finished. Read their answers first.",
+)
+
+log = logging.getLogger(__name__)
+
 
 class APIView(views.APIView):
-    """One route: its wrong methods are answered 405 before anybody is asked who they are."""
+    """One route. A method that it does not have is answered 405 before the token is checked."""
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
@@ -47,21 +65,21 @@ class APIView(views.APIView):
 
 
 def kept_private[R: HttpResponseBase](answer: R) -> R:
-    """Keeps an answer out of caches: it may hold a key, or be about somebody."""
+    """Keeps an answer out of caches. It may contain a key or personal data."""
     answer.headers.setdefault("Cache-Control", "no-store")
     patch_vary_headers(answer, [wire.HEADER])
     return answer
 
 
 class PublicAPIView(APIView):
-    """A route that needs no token; a bad one that is sent all the same is ignored."""
+    """A route that needs no token. If a request has one, it is ignored."""
 
     authentication_classes = ()
     permission_classes = ()
 
 
 class DocumentView(APIView):
-    """A GET that a remembered document answers."""
+    """A GET that is answered with a document."""
 
     document: documents.Document
 
@@ -70,7 +88,7 @@ class DocumentView(APIView):
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
-    """A document that needs no token. While it is remembered, nothing else has to be asked."""
+    """A document that needs no token. DRF is skipped while the document is in memory."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method in READS and self.document.peek(wire.current()):
@@ -79,14 +97,16 @@ class PublicDocumentView(PublicAPIView, DocumentView):
 
 
 def document_response(document: documents.Document, request: HttpRequest) -> HttpResponse:
-    found = documents.answer(document, chosen=wire.current(), **_conditions(request))
-    return HttpResponse(found.body, status=found.status, headers=found.headers)
+    return _response(documents.answer(document, chosen=wire.current(), **_conditions(request)))
 
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
-    """Answers with data of this one request: with an ETag, 304 where the caller has it already."""
-    found = documents.answer_once(render_json(data), **_conditions(request._request))
-    return HttpResponse(found.body, status=found.status, headers=found.headers)
+    """Answers with data and its ETag, or 304 if the client has them already."""
+    return _response(documents.answer_once(render_json(data), **_conditions(request._request)))
+
+
+def _response(answer: documents.Answer) -> HttpResponse:
+    return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
 def _conditions(request: HttpRequest) -> dict[str, str]:
@@ -96,6 +116,54 @@ def _conditions(request: HttpRequest) -> dict[str, str]:
     }
 
 
+# --- Streamed answers -------------------------------------------------------------------------
+
+
+class StreamedResponse(StreamingHttpResponse):
+    """Sends an answer piece by piece. Raises: LimitReachedError.
+
+    The server ends an incomplete answer like a complete one. A client can detect it only by the
+    content, such as JSON without its end.
+    """
+
+    def __init__(self, request: Any, pieces: Iterable[bytes], **more: Any) -> None:
+        place = STREAMS.acquire(request.user.pk)
+        # The garbage collector releases the place of a response that is never closed.
+        self._release = weakref.finalize(self, STREAMS.release, place)
+        super().__init__(_logged(pieces, request.request_id), **more)
+
+    def close(self) -> None:
+        super().close()
+        self._release()
+
+
+def _logged(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
+    """Yields the pieces. Logs one line and stops if the database goes away."""
+    try:
+        yield from pieces
+    except django.db.Error as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("The answer to request %s is incomplete: %s", request_id, type(error).__name__)
+
+
+def download(
+    request: HttpRequest, lines: Iterable[bytes], *, content_type: str, name: str
+) -> HttpResponseBase:
+    """Answers with a file of that name, or 429 or 503 while too many answers are streamed."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    try:
+        return StreamedResponse(request, _blocks(lines), content_type=content_type, headers=headers)
+    except LimitReachedError as error:
+        return error_response(limit_reached(error))
+
+
+def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for block in batched(lines, PAGE_ROWS):
+        release_connection()
+        yield b"".join(block)
+
+
 def whole_list(
     request: Request,
     pages: Iterator[Sequence[Any]],
@@ -103,10 +171,10 @@ def whole_list(
     render: Callable[[Any], Any],
     operation_id: str,
 ) -> HttpResponseBase:
-    """Answers with a list of any length, of which two pages at most are in memory.
+    """Answers with a list of any length. At most two of its pages are in memory.
 
-    More than a page is streamed. If the database goes away meanwhile, the JSON breaks off.
-    Raises: APIError 429, 503 while too many are streamed.
+    More than one page is streamed. If the database goes away then, the JSON has no end.
+    Raises: LimitReachedError while too many answers are streamed.
     """
     first, second = next(pages, ()), next(pages, ())
     if not second:

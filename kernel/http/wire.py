@@ -1,9 +1,9 @@
-"""The two wire formats, and the one table of all that differs between them.
+"""The two wire formats, and the one table of the differences between them.
 
-Serializers produce the documented form, which is the reference page's. The coderd form, which
-Coder's own clients decode, is made from it here: a row of `TABLE` names a component of the schema,
-or an operation, and has the function that turns its documented form into the other, and the one
-that turns the JSON schema of it. Views know nothing of it.
+Serializers produce the documented form, which is that of Coder's reference. Coder's own clients
+decode the coderd form, which is made from it here. A row of `TABLE` is for a component of the
+schema, or an operation. It has a function that converts the answer, and one that converts its JSON
+schema. Views do not depend on the wire.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _current: ContextVar[Wire] = ContextVar("wire", default=Wire.DOCUMENTED)
 
 
 def current() -> Wire:
-    """Returns the wire format of the answer that is being made."""
+    """Returns the wire format of the current answer."""
     return _current.get()
 
 
@@ -45,9 +45,9 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(header: str | None, *, default: Wire) -> Wire:
-    """Returns the wire format that the `Coder-Wire` header asks for, else the server's.
+    """Returns the wire format in the `Coder-Wire` header, or the default without one.
 
-    Raises: APIError 400 for any other value.
+    Raises: APIError 400 for another value.
     """
     if header is None:
         return default
@@ -67,25 +67,22 @@ type Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row of the table, which makes the coderd form from the documented one.
-
-    `value` turns what is answered, `schema` the JSON schema that describes it.
-    """
+    """A row of the table. `value` converts an answer to the coderd form, `schema` its schema."""
 
     value: Callable[[Any], Any]
     schema: Callable[[Schema], Schema]
 
 
-def apply(name: str, documented: Any, *, wire: Wire | None = None) -> Any:
-    """Turns an instance of the component (or operation) `name` into its form on the wire."""
-    if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
+def apply(name: str, documented: Any) -> Any:
+    """Converts an instance of a component, or an operation's answer, to the current wire."""
+    if current() is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].value(documented)
 
 
-def describe(name: str, documented: Schema, *, wire: Wire | None = None) -> Schema:
-    """Turns the JSON schema of the component (or operation) `name` into that of its form."""
-    if (wire or current()) is Wire.DOCUMENTED or name not in TABLE:
+def describe(name: str, documented: Schema) -> Schema:
+    """Converts the JSON schema of a component, or an operation's answer, to the current wire."""
+    if current() is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].schema(documented)
 
@@ -118,14 +115,14 @@ def _optional(*names: str) -> Callable[[Schema], Schema]:
 
 
 def _without_empty(*names: str) -> Difference:
-    def leave_out(value: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in value.items() if k not in names or v not in ("", None, [])}
+    def value(documented: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in documented.items() if k not in names or v not in ("", None, [])}
 
-    return Difference(leave_out, _optional(*names))
+    return Difference(value, _optional(*names))
 
 
 def _inside(member: str, description: str) -> Difference:
-    """Makes the answer the one member of an object."""
+    """Makes the answer the only member of an object."""
 
     def schema(documented: Schema) -> Schema:
         members = {member: documented | {"description": description}}
@@ -153,12 +150,9 @@ def _allow_list_of_strings(documented: Schema) -> Schema:
 
 
 def _web_push_by_experiment(build: dict[str, Any]) -> dict[str, Any]:
-    enabled = (name.lower() for name in settings.EXPERIMENTS)
-    return build if "web-push" in enabled else _without("webpush_public_key", build)
-
-
-def _without(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in value.items() if k != name}
+    if "web-push" in (name.lower() for name in settings.EXPERIMENTS):
+        return build
+    return {k: v for k, v in build.items() if k != "webpush_public_key"}
 
 
 TABLE: dict[str, Difference] = {
@@ -172,10 +166,10 @@ TABLE: dict[str, Difference] = {
     "codersdk.OrganizationMemberWithUserData": _without_empty("name", "avatar_url"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
     "codersdk.APIKeyWithOwner": Difference(_allow_list_as_strings, _allow_list_of_strings),
-    # A report of nothing is refused in the documented wire, and taken without being kept here.
+    # The documented wire rejects an empty report. The coderd wire accepts it and stores nothing.
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
-# The documented wire asks for a token here, and the coderd wire does not. The server's own wire
-# decides: a request's header changes form only.
+# The documented wire needs a token here, and the coderd wire does not. The server's setting decides
+# which holds. A request's header changes only the form of the answer.
 OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

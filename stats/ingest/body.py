@@ -6,7 +6,7 @@ import gzip
 import io
 import zlib
 
-from kernel.http import parsing
+from kernel.http import body as bodies
 from kernel.http.body import MEBIBYTE
 from kernel.http.errors import APIError
 from stats.ingest.rows import Numbered, parse_json
@@ -80,7 +80,7 @@ def _is_lines(text: bytes) -> bool:
 
 
 def _one_value(text: bytes) -> list[Numbered]:
-    value = parsing.parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
+    value = bodies.parse_json(text, max_values=MAX_COMMAS + MAX_CONTAINERS)
     return list(enumerate(value if isinstance(value, list) else [value], 1))
 
 

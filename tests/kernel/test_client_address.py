@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.http.client_address import client_address, parse_address, rate_limit_bucket
+from kernel.http.hosts import client_address, parse_address, rate_limit_bucket
 
 PROXIES = ["10.0.0.0/8", "fd00::/8"]
 

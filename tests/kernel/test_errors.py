@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel.http.body import parse_json
 from kernel.http.errors import APIError
-from kernel.http.parsing import parse_json
 from tests.support.client import APIClient
 
 pytestmark = pytest.mark.django_db

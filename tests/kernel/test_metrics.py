@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
@@ -25,6 +27,8 @@ from jobs.models import JobRun
 from jobs.registry import Job
 from jobs.services import run_job
 from kernel import telemetry
+from kernel.db.backend.base import connections
+from kernel.http.metrics import pool
 from kernel.telemetry import metrics
 from tests.support.client import APIClient
 from tests.support.factories import make_user
@@ -173,6 +177,26 @@ def test_directories_of_killed_servers_are_removed(
     assert not mine.exists()
     assert lives.is_dir()
     assert foreign.is_dir()
+
+
+def connect_and_close() -> None:
+    connection.ensure_connection()
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_that_wait_for_a_connection_are_counted() -> None:
+    connection.ensure_connection()
+    limiter = connections()
+    limit = int(pool()["max",])
+    with ExitStack() as busy, ThreadPoolExecutor(1) as thread:
+        for _ in range(limit - 1):
+            busy.enter_context(limiter.hold())
+        assert pool()["waiting",] == 0
+        request = thread.submit(connect_and_close)
+        wait_for(lambda: pool()["waiting",] == 1)
+        connection.close()
+        request.result()
 
 
 def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from audit.models import Entry
 from kernel.db.pages import in_pages
-from kernel.http.streaming import StreamedResponse
+from kernel.http.views import StreamedResponse
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
@@ -175,5 +175,5 @@ def test_list_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFi
     with pytest.raises(json.JSONDecodeError):
         json.loads(answer.getvalue())
     [record] = caplog.records
-    assert record.getMessage() == "the answer to request the-id breaks off: OperationalError"
+    assert record.getMessage() == "The answer to request the-id is incomplete: OperationalError"
     assert record.exc_info is None

@@ -1,4 +1,4 @@
-"""The whole OpenAPI document, in either wire."""
+"""The OpenAPI document of each wire."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ type Endpoint = tuple[str, str, str, Any]
 
 
 def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leaves out what is not below /api/v2/, and the root's second spelling without a slash."""
+    """Leaves out paths that are not below /api/v2/, and the root's path without a slash."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith(API)]
 
 
 def add_components(result: Schema, **kwargs: Any) -> Schema:
     """Adds the headers, parameters and errors that operations refer to."""
-    found, used = result["components"], str(result["paths"])
+    components, used = result["components"], str(result["paths"])
     answers = [error for error in errors.ERRORS.values() if error.ref["$ref"] in used]
-    components = found | {
+    components |= {
         "headers": headers.HEADERS,
         "parameters": headers.PARAMETERS,
-        "schemas": dict(sorted((found["schemas"] | headers.SCHEMAS).items())),
+        "schemas": dict(sorted((components["schemas"] | headers.SCHEMAS).items())),
         "responses": {error.name: error.response() for error in answers},
     }
     return result | {"components": dict(sorted(components.items()))}
 
 
 def openapi(chosen: Wire) -> Schema:
-    """Builds the document of that wire."""
+    """Builds the document of a wire."""
     with wire.using(chosen):
         document: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return document

@@ -1,4 +1,4 @@
-"""The one shape of every error, and which error an operation may answer."""
+"""The one shape of every error, and the errors that an operation may answer."""
 
 from __future__ import annotations
 
@@ -15,34 +15,30 @@ from kernel.http.wire import Schema
 
 class ValidationErrorSerializer(WireSerializer):
     component = "codersdk.ValidationError"
-    about = "A member of the request that was refused."
+    about = "A member of the request that is not valid."
     example = {"field": "username", "detail": "This field is required."}
 
-    field = serializers.CharField(
-        help_text="The name of the member, parameter or header that was refused."
-    )
-    detail = serializers.CharField(help_text="The reason, with what is expected.")
+    field = serializers.CharField(help_text="The name of the member, parameter or header.")
+    detail = serializers.CharField(help_text="Why it is not valid, and what is expected.")
 
 
 class ResponseSerializer(WireSerializer):
     component = "codersdk.Response"
-    about = "A message. Every error has this shape, and so do answers that only confirm."
+    about = "A message. All errors have this shape, and so do answers that only confirm success."
     example = {"message": "The request is not valid.", "detail": "More about the cause."}
 
-    message = serializers.CharField(help_text="What happened, in one sentence for people.")
-    detail = serializers.CharField(
-        required=False, help_text="More about the cause. Absent where there is no more to say."
-    )
+    message = serializers.CharField(help_text="One sentence for people.")
+    detail = serializers.CharField(required=False, help_text="More about the cause. May be absent.")
     validations = ValidationErrorSerializer(
         many=True,
         required=False,
-        help_text="The members of the request that were refused. Absent where none was.",
+        help_text="The members of the request that are not valid. Absent for other errors.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """One reason for which an operation is refused, as a component of the schema."""
+    """An error that operations may answer, as a component of the schema."""
 
     status: int
     name: str
@@ -81,7 +77,7 @@ ERRORS = {
             400,
             "BadRequest",
             "The request is not valid: the body is not JSON, or a member, parameter or header has "
-            "a value that is not allowed (`validations` names each).",
+            "a value that is not allowed. `validations` lists them.",
             "The request is not valid.",
             validations=(Validation("username", "This field is required."),),
         ),
@@ -89,7 +85,7 @@ ERRORS = {
             401,
             "Unauthorized",
             "The session token is missing, malformed, unknown or expired, or its user is "
-            "suspended. `detail` names the cause.",
+            "suspended. `detail` has the cause.",
             "Your session has expired. Sign in again.",
             detail="The session token expired on 2026-01-20T13:59:29Z.",
             headers=("WWW-Authenticate",),
@@ -97,48 +93,49 @@ ERRORS = {
         ErrorAnswer(
             403,
             "Forbidden",
-            "The caller's roles or the session token's scopes do not allow it. `detail` names what "
-            "is missing.",
+            "Your roles or the scopes of your session token do not allow this. `detail` names the "
+            "missing role or scope.",
             "Forbidden.",
             detail="This needs a role that may deployment_config:read.",
         ),
         ErrorAnswer(
             404,
             "NotFound",
-            "The object does not exist, or the caller may not see it. Both get the same answer.",
+            "The object does not exist, or you may not see it. The answer is the same for both.",
             "The resource was not found, or you may not see it.",
         ),
         ErrorAnswer(
             408,
             "RequestTimeout",
-            "The request's body did not arrive in time.",
+            "The request body did not arrive in time.",
             "The request body did not arrive in time.",
         ),
         ErrorAnswer(
             409,
             "Conflict",
-            "The request conflicts with what exists, or with a change at the same moment.",
+            "The request conflicts with an existing object, or with another change at the same "
+            "time.",
             "The name is in use.",
         ),
-        ErrorAnswer(410, "Gone", "The key that the request needs was withdrawn.", "It is gone."),
+        ErrorAnswer(410, "Gone", "The key in the request was retired.", "It is gone."),
         ErrorAnswer(
             413,
             "ContentTooLarge",
-            "The request's body is larger than this operation accepts. `detail` names the limit.",
+            "The request body is larger than this operation accepts. `detail` has the limit.",
             "The request body is too large.",
             detail="The limit is 4194304 bytes.",
         ),
         ErrorAnswer(
             415,
             "UnsupportedMediaType",
-            "The request's body has a `Content-Encoding` that this operation does not accept.",
+            "The request body has a `Content-Encoding` that this operation does not accept.",
             "The request's content encoding is not supported.",
         ),
         ErrorAnswer(
             429,
             "TooManyRequests",
-            "The caller sent too many requests in this minute: counted by user, or by address "
-            "where no session token is sent. `Retry-After` says how long to wait. Owners may send "
+            "You sent too many requests in this minute. They are counted by user, or by address "
+            "without a session token. Wait for `Retry-After` seconds. Owners may send "
             "`X-Coder-Bypass-Ratelimit: true`.",
             "Too many requests.",
             detail="The limit is 512 requests a minute.",
@@ -147,16 +144,16 @@ ERRORS = {
         ErrorAnswer(
             503,
             "ServiceUnavailable",
-            "The service cannot answer right now, for example because its database is away. "
-            "Nothing was written: send the request again after `Retry-After` seconds.",
+            "The service cannot answer right now, for example without its database. "
+            "Nothing was written. Send the request again after `Retry-After` seconds.",
             "The service is temporarily unavailable.",
             headers=("Retry-After",),
         ),
         ErrorAnswer(
             504,
             "GatewayTimeout",
-            "The database's answer was lost, so the change may have been written or not. Look "
-            "before you send the request again.",
+            "The database's answer was lost. Your change may have been written. Check before you "
+            "send the request again.",
             "The database did not answer in time.",
             headers=("Retry-After",),
         ),

@@ -1,4 +1,4 @@
-"""The headers of answers and requests, as components of the schema."""
+"""Headers of requests and answers, as components of the schema."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ def _header(description: str, schema: Schema, *, required: bool = False) -> Sche
 
 HEADERS: dict[str, Schema] = {
     "X-Coder-Build-Version": _header(
-        "The server's version: the member `version` of `GET /buildinfo`.",
+        "The server's version, as in `version` of `GET /buildinfo`.",
         _TEXT | {"examples": ["v2.29.0+coderapi.0.1.0"]},
         required=True,
     ),
     "X-Coder-Request-Id": _header(
-        "Identifies this request in the server's log. Name it when you report a problem.",
+        "Identifies the request in the server's log. Include it when you report a problem.",
         _TEXT | {"format": "uuid", "examples": ["3f2b8c1e-7a4d-4e0b-9a43-0c6b1d5f7e21"]},
         required=True,
     ),
     "X-Content-Type-Options": _header(
-        "Tells browsers not to guess the content's type.",
+        "Keeps browsers from guessing the content type.",
         _TEXT | {"const": "nosniff"},
         required=True,
     ),
     "X-RateLimit-Limit": _header(
-        "The requests that the caller may send in a minute. Absent where no limit holds.", _COUNT
+        "The number of requests that you may send in a minute. Absent without a limit.", _COUNT
     ),
     "X-RateLimit-Remaining": _header(
-        "The requests that the caller may still send in this minute.", _COUNT
+        "The number of requests that you may still send in this minute.", _COUNT
     ),
     "X-RateLimit-Reset": _header(
-        "The time at which the next minute begins, in Unix seconds.", _COUNT
+        "The Unix time, in seconds, at which the next minute begins.", _COUNT
     ),
     "Sunset": _header(
-        "The time when the session token ends (RFC 8594). Sent in its last week.",
+        "When the session token expires (RFC 8594). Sent during its last week.",
         _TEXT | {"examples": ["Tue, 20 Jan 2026 13:59:29 GMT"]},
     ),
-    "Retry-After": _header("The seconds to wait before the next try.", _COUNT),
+    "Retry-After": _header("The number of seconds to wait before you try again.", _COUNT),
     "WWW-Authenticate": _header(
-        "The way to authenticate, and the reason why it failed (RFC 6750).",
+        "How to authenticate, and why authentication failed (RFC 6750).",
         _TEXT | {"examples": ['Bearer realm="coder", error="invalid_token"']},
     ),
     "ETag": _header(
-        "The version of the answer. Send it back in `If-None-Match`. A list has one where it is "
-        "paged.",
+        "The version of the answer. Send it back in `If-None-Match`. Lists have it only if they "
+        "are paged.",
         _TEXT,
     ),
     "Cache-Control": _header(
-        "Lets caches keep the answer if they ask each time whether it still holds.",
+        "Caches may store the answer, but must revalidate it for each request.",
         _TEXT,
         required=True,
     ),
-    "Vary": _header("The request headers on which the answer depends.", _TEXT, required=True),
+    "Vary": _header("The request headers that the answer depends on.", _TEXT, required=True),
 }
 
 WIRE_COMPONENT = "coderapi.Wire"
@@ -69,8 +69,8 @@ SCHEMAS: dict[str, Schema] = {
     WIRE_COMPONENT: {
         "type": "string",
         "enum": [wire.value for wire in Wire],
-        "description": "A form of the answers: `documented` is the form of Coder's published API "
-        "reference, `coderd` the form that Coder's server sends and its own clients read.",
+        "description": "The form of answers. `documented` is the form in Coder's published API "
+        "reference. `coderd` is the form that Coder's server sends and Coder's clients read.",
     }
 }
 
@@ -79,16 +79,16 @@ PARAMETERS: dict[str, Schema] = {
         "name": HEADER,
         "in": "header",
         "required": False,
-        "description": "The form of the answer. Without it the server decides (its setting "
-        "`CODERAPI_WIRE`).",
+        "description": "The form of the answer. The default is the server's setting "
+        "`CODERAPI_WIRE`.",
         "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
         "required": False,
-        "description": "The ETags of answers that the caller has. If one of them still holds, the "
-        "answer is 304 without a body.",
+        "description": "The ETags of answers that you have. If one is still current, the answer is "
+        "304 without a body.",
         "schema": {"type": "string"},
     },
 }

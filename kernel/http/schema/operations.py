@@ -1,4 +1,4 @@
-"""One operation of the schema, with what all operations have in common."""
+"""Describes an operation, with the headers, parameters and errors that operations share."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
         "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
-        "of the session token. One who does not exist, or whom the caller may not see, is answered "
-        "400.",
+        "of the session token. The answer is 400 if the user does not exist, or you may not see "
+        "them.",
         "example": "me",
     },
     "key_id": {
-        "description": "The key's id: the ten characters of the session token before the hyphen.",
+        "description": "The key's id: the first ten characters of the session token.",
         "example": "aBcDeFgHiJ",
     },
-    "name": {"description": "The token's name, which is unique for its user.", "example": "ci"},
+    "name": {
+        "description": "The token's name. It is unique for a user.",
+        "example": "ci",
+    },
     "organization": {
         "description": "The organization: its UUID, `coder`, or `default`.",
         "example": "coder",
@@ -48,7 +51,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class OperationSchema(AutoSchema):
-    """A view's declaration, completed by headers, errors and the current wire."""
+    """Completes what a view declares by headers, errors and the form of the current wire."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
         operation: Schema | None = super().get_operation(*args, **kwargs)
@@ -70,11 +73,11 @@ class OperationSchema(AutoSchema):
         return declared if isinstance(declared, dict) else ()
 
     def _security(self, operation: Schema) -> Schema:
-        found = operation.get("security", [])
-        open_to_anybody = operation["operationId"] in wire.OPEN_TO_ANYBODY
-        if open_to_anybody and wire.current() is Wire.CODERD:
-            return {"security": [{}, *found]}
-        return {"security": found}
+        schemes = operation.get("security", [])
+        is_open = operation["operationId"] in wire.OPEN_TO_ANYBODY
+        if is_open and wire.current() is Wire.CODERD:
+            return {"security": [{}, *schemes]}
+        return {"security": schemes}
 
     def _parameters(self, operation: Schema) -> list[Schema]:
         own = [_described(parameter) for parameter in operation.get("parameters", [])]
@@ -83,13 +86,14 @@ class OperationSchema(AutoSchema):
 
     def _responses(self, operation: Schema) -> dict[str, Schema]:
         declared: dict[str, Schema] = operation["responses"]
-        good = {code: answer for code, answer in declared.items() if code < "300"}
         answers = {
-            code: self._success(answer, operation, code=code) for code, answer in good.items()
+            code: self._success(answer, operation, code=code)
+            for code, answer in declared.items()
+            if code < "300"
         }
         if self._is_document:
             answers["304"] = {
-                "description": "The caller has the current document already.",
+                "description": "Your copy is still current.",
                 "headers": self._headers(operation),
             }
         bad = {int(code): answer for code, answer in declared.items() if code >= "400"}
@@ -132,16 +136,16 @@ def _required_body(operation: Schema) -> Schema:
 
 
 def _described(parameter: Schema) -> Schema:
-    """Completes a parameter. Generated Python clients show only what its schema says."""
+    """Completes a parameter. Generated Python clients show only the description in its schema."""
     if parameter["in"] == "path":
-        # A converter's pattern says nothing to a caller.
+        # Instead of the pattern of Django's converter.
         parameter |= {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
     schema = parameter["schema"] | {"description": parameter["description"]}
     return parameter | {"schema": schema}
 
 
 def _error(status: int, *, declared: Schema | None) -> Schema:
-    """Returns the component of that status, unless the view has words of its own for it."""
+    """Returns the component for that status, unless the view has a description for it."""
     common = errors.ERRORS[status]
     if declared and declared["description"]:
         text = declared["description"]
@@ -161,8 +165,8 @@ def operation(
 ) -> Callable[[Any], Any]:
     """Describes a view's method. The operation's id is the summary in kebab case, as in Coder.
 
-    An answer is what its body is made by, or a text: an error's cause, or a message of success.
-    The method gets the id as `operation_id`.
+    An answer is a serializer, or a text: the cause of an error, or the message of a success. The
+    method gets the id as `operation_id`.
     """
     operation_id = summary.lower().replace(" ", "-")
     describe = extend_schema(
@@ -218,7 +222,7 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
 
 class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-untyped-call]
-    """Describes a choice between several shapes by its help text."""
+    """Describes a choice between shapes with its help text."""
 
     target_class = "drf_spectacular.utils.PolymorphicProxySerializer"
     priority = 0
@@ -229,17 +233,17 @@ class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-u
 
 
 def _plain(member: Schema) -> Schema:
-    """Leaves out how Django makes the member, and its default.
+    """Removes details of Django, and the default.
 
-    In the types that openapi-typescript makes, a member with a default is not optional.
+    In the types of openapi-typescript, a member with a default is not optional.
     """
     return {key: value for key, value in member.items() if key not in LEFT_OUT}
 
 
 def example_of(serializer: WireSerializer) -> Any:
-    """Returns the serializer's example in the form of the current wire, with those inside it.
+    """Returns the serializer's example, with those of its fields, in the form of the current wire.
 
-    Empty where any of them has none.
+    It is empty if the serializer or a field has no example.
     """
     example = dict(serializer.example)
     for name, field in serializer.fields.items():
