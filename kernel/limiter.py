@@ -136,11 +136,9 @@ class Limiter:
         self._waiting: dict[Place, None] = {}
 
     @contextmanager
-    def hold(
-        self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None
-    ) -> Iterator[Place]:
+    def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Place]:
         """Holds a place in the block. Raises: LimitReachedError."""
-        place = self.acquire(caller, amount=amount, timeout=timeout)
+        place = self.acquire(caller, amount=amount)
         try:
             yield place
         except BaseException:

@@ -17,6 +17,7 @@ from django.conf import settings
 from csp import metrics
 from csp.writing.entries import Entry
 from csp.writing.store import Store
+from kernel.db.connections import release_connection
 from kernel.http.errors import APIError, commit_unknown, unavailable
 from kernel.http.handlers import to_api_error
 from kernel.limiter import Limiter, Place
@@ -166,6 +167,8 @@ _writer: GroupCommit[Entry] = GroupCommit(
 
 def write(entries: Sequence[Entry]) -> None:
     """Returns when the entries are committed. Raises: APIError 503 if they cannot be."""
+    # Requests that wait must not hold every connection: the writer needs one for a new partition.
+    release_connection()
     _writer.submit(entries)
 
 

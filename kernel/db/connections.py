@@ -173,11 +173,12 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Bounds how long this thread waits for the database in the whole block."""
-    _deadline.left = seconds
+    outer = getattr(_deadline, "left", None)
+    _deadline.left = seconds if outer is None else min(seconds, outer)
     try:
         yield
     finally:
-        del _deadline.left
+        _deadline.left = outer
 
 
 @contextmanager

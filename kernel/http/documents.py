@@ -89,10 +89,8 @@ def ages() -> dict[str, float]:
 
 def _rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    is_large = len(body) >= GZIP_FROM_BYTES
-    return Rendered(
-        body, f'"{digest}"', gzip.compress(body, mtime=0) if zip_it and is_large else None
-    )
+    zip_it &= len(body) >= GZIP_FROM_BYTES
+    return Rendered(body, f'"{digest}"', gzip.compress(body, mtime=0) if zip_it else None)
 
 
 def answer(

@@ -28,24 +28,17 @@ from whitenoise.storage import (  # type: ignore[import-untyped]
 from kernel.http.content_policy import ForPages
 
 
-class PageSessionMiddleware(ForPages, SessionMiddleware):
-    pass
+def _for_pages(middleware: type[Any]) -> type[Any]:
+    """Makes a subclass of the middleware that requests to the API skip."""
+    return type(f"Page{middleware.__name__}", (ForPages, middleware), {})
 
 
-class PageCsrfMiddleware(ForPages, CsrfViewMiddleware):
-    """Checks the CSRF token of forms. `tokens.authentication` has the rule for the API."""
-
-
-class PageAuthenticationMiddleware(ForPages, AuthenticationMiddleware):
-    pass
-
-
-class PageMessageMiddleware(ForPages, MessageMiddleware):
-    pass
-
-
-class PageXFrameOptionsMiddleware(ForPages, XFrameOptionsMiddleware):
-    pass
+PageSessionMiddleware = _for_pages(SessionMiddleware)
+# `tokens.authentication` has the rule for writes to the API.
+PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
+PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
+PageMessageMiddleware = _for_pages(MessageMiddleware)
+PageXFrameOptionsMiddleware = _for_pages(XFrameOptionsMiddleware)
 
 
 class OriginCorsMiddleware(CorsMiddleware):

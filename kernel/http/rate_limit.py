@@ -197,7 +197,7 @@ def private_directory() -> Path:
 
 
 class RateLimitMiddleware:
-    """Counts requests to the API by user, or else by address, and refuses those over the limit.
+    """Counts requests to the API by user or address, and refuses those over the limit.
 
     A path in `RATE_LIMITS_APART` is counted separately: the many CSP reports of a browser must not
     use up a user's limit for the API.

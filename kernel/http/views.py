@@ -27,8 +27,6 @@ from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
 
-READS = frozenset({"GET", "HEAD"})
-
 # A streamed answer occupies its thread until the client has read it.
 STREAMS = Limiter(
     "streamed answers",
@@ -84,32 +82,25 @@ class DocumentView(APIView):
     document: documents.Document
 
     def get(self, request: Request) -> HttpResponse:
-        return document_response(self.document, request._request)
+        return _response(
+            documents.answer(self.document, chosen=wire.current(), **_conditions(request))
+        )
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
-    """A document that needs no token. DRF is skipped while the document is in memory."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method in READS and self.document.peek(wire.current()):
-            return document_response(self.document, request)
-        return super().dispatch(request, *args, **kwargs)
-
-
-def document_response(document: documents.Document, request: HttpRequest) -> HttpResponse:
-    return _response(documents.answer(document, chosen=wire.current(), **_conditions(request)))
+    """A document that needs no token."""
 
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Answers with data and its ETag, or 304 if the client has them already."""
-    return _response(documents.answer_once(render_json(data), **_conditions(request._request)))
+    return _response(documents.answer_once(render_json(data), **_conditions(request)))
 
 
 def _response(answer: documents.Answer) -> HttpResponse:
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
-def _conditions(request: HttpRequest) -> dict[str, str]:
+def _conditions(request: Request) -> dict[str, str]:
     return {
         "if_none_match": request.META.get("HTTP_IF_NONE_MATCH", ""),
         "accept_encoding": request.META.get("HTTP_ACCEPT_ENCODING", ""),

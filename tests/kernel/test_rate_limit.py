@@ -191,4 +191,4 @@ def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFi
     counter = RedisCounter("redis://127.0.0.1:1/0")
     verdicts = [check(counter, "a", limit=1, now=NOON) for _ in range(3)]
     assert not any(v.refused for v in verdicts)
-    assert caplog.text.count("rate limits are off") == 1
+    assert caplog.text.count("Rate limits are off") == 1
