@@ -63,7 +63,8 @@ def decoded(text: str) -> str:
 def _decoded_once(text: str) -> str:
     if not text.isascii():
         text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    return _ESCAPE.sub(_unescaped, text) if _ESCAPE_STARTS.search(text) else text
+    has_escape = "%" in text or "\\" in text or "&" in text
+    return _ESCAPE.sub(_unescaped, text) if has_escape else text
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -30,26 +30,26 @@ def directive_word(text: str) -> str:
     return words[0] if _DIRECTIVE.fullmatch(words[0]) else MASK
 
 
-@cached(512)
 def scrubbed_text(text: str) -> str:
     """Removes query, fragment, credentials, tokens and names from each address in the text."""
-    # Nonces differ in every report. Without them, most texts need one round only.
+    # Nonces differ in every report. Without them, results can be cached.
     return _scrubbed_text(_without_nonces(text))
 
 
 @until_stable
+@cached(512)
 def _scrubbed_text(text: str) -> str:
     bare = _RUN.sub(_private_run, _QUERY.sub("", _without_nonces(text)))
     return masked(shortened(bare, MAX_POLICY))
 
 
-@cached(256)
 def scrubbed_policy(policy: str) -> str:
     """Keeps the names of directives and the public parts of sources. Removes nonces."""
     return _scrubbed_policy(_without_nonces(policy))
 
 
 @until_stable
+@cached(256)
 def _scrubbed_policy(policy: str) -> str:
     bare = _POLICY_RUN.sub(_private_run, _POLICY_QUERY.sub("", _without_nonces(policy)))
     return masked(";".join(map(_known_directives, shortened(bare, MAX_POLICY).split(";"))))

@@ -57,8 +57,8 @@ def host_of(parts: SplitResult) -> str:
     return host if is_default else f"{host}:{parts.port}"
 
 
-@cached(2048)
 @until_stable
+@cached(2048)
 def scrubbed_uri(uri: str) -> str:
     """Removes query, fragment, credentials, tokens and names from the address.
 
@@ -97,7 +97,7 @@ def page_of(uri: str) -> str:
 
 def private_address(text: str) -> str:
     """Removes credentials and names of people from a path, an address, or a decoded text."""
-    if _ESCAPED_SLASH.search(text):
+    if "%" in text and _ESCAPED_SLASH.search(text):
         # An address within an address: names follow its slashes too. A password may hold one.
         text = _ESCAPED_SLASH.sub("/", _CREDENTIALS.sub("//", text))
     if "\\" in text and _HOME_DIRECTORY.search(text):
