@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPConnection
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -56,19 +55,16 @@ class Obeying:
         form = self.ask("/login", **headers)
         (cookie,) = [text for text in form.cookies if "coderapi_csrf=" in text]
         token = cookie.partition(";")[0]
-        body = {"name": OWNER, "password": PASSWORD}
-        body["csrfmiddlewaretoken"] = token.partition("=")[2]
-        headers |= {"Cookie": token, "Content-Type": "application/x-www-form-urlencoded"}
-        with closing(HTTPConnection("127.0.0.1", self.port(), timeout=30)) as connection:
-            connection.request("POST", "/login?next=/admin/", urlencode(body), headers)
-            answer = connection.getresponse()
-            assert answer.status == 302, answer.status
-            sent = answer.headers.get_all("Set-Cookie", [])
-        return "; ".join(text.partition(";")[0] for text in sent)
+        fields = {"name": OWNER, "password": PASSWORD}
+        body = urlencode({**fields, "csrfmiddlewaretoken": token.partition("=")[2]}).encode()
+        headers |= {"Cookie": token, "Content_Type": "application/x-www-form-urlencoded"}
+        answer = self.ask("/login?next=/admin/", method="POST", body=body, **headers)
+        assert answer.status == 302, answer.status
+        return "; ".join(text.partition(";")[0] for text in answer.cookies)
 
     def config(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask_as_owner("/api/v2/deployment/config").json["config"]
-        return found
+        config: dict[str, Any] = self.ask_as_owner("/api/v2/deployment/config").json["config"]
+        return config
 
     def ask_as_owner(self, path: str, **more: Any) -> Answer:
         return self.ask(path, token=self.token, **more)
