@@ -124,7 +124,7 @@ def test_help_lists_our_commands_first_with_summaries() -> None:
 
     listed = dict(text.split(maxsplit=1) for text in ours.splitlines() if text.startswith("  "))
     assert sorted(listed) == COMMANDS
-    assert listed["list_tokens"] == "Lists live keys of every kind, never their secrets"
+    assert listed["list_tokens"] == "Lists live tokens and sessions, without their secrets"
     assert djangos.endswith(".\n")
     assert {"flush", "migrate", "testserver"} <= set(djangos.rstrip(".\n").split(", "))
     assert manage().stdout == manage("help").stdout
@@ -188,13 +188,16 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ("expire_tokens --all", "Say why with --reason."),
+        ("expire_tokens --all", "Add a --reason for the audit trail."),
         ("create_session_token --user x --lifetime soon", "--lifetime 'soon'"),
         ("collect_deployment_stats --every 5m", "--every is an interval"),
-        ("list_tokens --scope nope", "--scope 'nope': there are api_key:*, "),
-        ("expire_tokens --scope nope --dry-run", "--scope 'nope': there are api_key:*, "),
+        ("list_tokens --scope nope", "--scope 'nope' is not a scope. Scopes: api_key:*, "),
+        (
+            "expire_tokens --scope nope --dry-run",
+            "--scope 'nope' is not a scope. Scopes: api_key:*, ",
+        ),
         ("export_audit --action nope", "--action 'nope': there are api_key.create, "),
-        ("token_policy set --role auditor", "Name at least one limit"),
+        ("token_policy set --role auditor", "Add at least one limit"),
         ("csp_top --limit x", "--limit: 'x' is not a number from 1 to 100,000"),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
         ("postgres stop now", "stop takes no arguments, and got now."),
@@ -375,9 +378,9 @@ def something_to_list(member: APIClient) -> None:
         ("list_tokens", {"id", "user_id", "token_name", "scopes", "expires_at", "username"}),
         ("expire_tokens --all --dry-run", {"id", "last_used", "lifetime_seconds", "username"}),
         ("token_policy show", {"rule", "max_token_lifetime", "max_live_tokens"}),
-        (f"token_policy explain {USER}", {"name", "value", "rule", "explanation", "said"}),
+        (f"token_policy explain {USER}", {"name", "value", "rule", "explanation", "rule_values"}),
         (f"token_policy set --user {USER} --max-lifetime 1s --dry-run", {"id", "reasons"}),
-        (f"erase_user {USER} --dry-run", {"what", "rows", "fate"}),
+        (f"erase_user {USER} --dry-run", {"data", "rows", "outcome"}),
         ("options --changed", {"name", "own", "value", "value_source", "set_by"}),
     ],
 )
