@@ -46,7 +46,7 @@ def is_well_formed(key: str) -> bool:
     return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
 
 
-# The whole table is one value, so that an unknown key asks no database. While this process receives
+# The whole table is one value, so that an unknown key causes no query. While this process receives
 # no announcements, it learns of a retired key after five seconds.
 MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
     "ingest keys", capacity=1, topics=(TOPIC,), deaf_age=5.0

@@ -42,8 +42,8 @@ def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Calla
 def until_stable(function: Callable[[str], str]) -> Callable[[str], str]:
     """Repeats the function until it changes nothing more.
 
-    The parts on both sides of a cut may together be something that another rule looks for. A cached
-    function makes the second round cheap: its text is one that many others lead to.
+    The parts on both sides of a cut may together be something that another rule looks for. The
+    second round of a cached function is cheap, because many texts have the same result.
     """
 
     @wraps(function)
@@ -102,7 +102,7 @@ _ASSIGNED = re.compile(
 def _spoken(prefix: str, blank: str) -> re.Pattern[str]:
     """Finds names in a sentence or a header without a colon: `secret hunter2`, `X-Api-Key hunter2`.
 
-    A row of such names is one match, so that it is not looked at from each of them.
+    A row of such names is one match, so that it is not searched again from each name.
     """
     verb = rf"{_BLANK}*+(?:(?:is|was){_BLANK}++)?+"
     digits = rf"(?<![a-z0-9_-])(?:otp|pin|code){blank}{verb}(?=[0-9]{{4,8}}(?![0-9]))"
@@ -196,8 +196,8 @@ def _masked_value(value: str, *, is_last: bool) -> str:
 
 # --- Secrets that are known by their form --------------------------------------------------------
 
-# In the order in which they are looked for: the more particular first. All but a key in PEM begin a
-# word, which is checked once for all of them: most positions of a text are within a word.
+# The more specific patterns come first. All but PEM keys start at the beginning of a word, which is
+# checked once for all of them, because most positions of a text are within a word.
 _SECRETS = re.compile(
     r"(?s:-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END|\Z))|(?<![A-Za-z0-9])(?:"
     + "|".join(
@@ -217,8 +217,8 @@ _SECRETS = re.compile(
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
-# Possessive, and only from the start of a word: otherwise a local part without an @ is looked at
-# from each of its characters, and a report of 20 KB takes seconds.
+# Possessive, and only from the start of a word. Otherwise a local part without an @ is searched from
+# each of its characters, and a report of 20 KB takes seconds.
 # A digit after the @ begins a version: `react@18.2.0`.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 

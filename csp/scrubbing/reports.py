@@ -62,7 +62,7 @@ def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
             room -= size
         else:
             left_out += 1
-            # Scrubbing it has cost as much as if it were kept.
+            # A member that is not kept has taken time too, so it also uses up the limit.
             room -= size if clean else 0
     return kept | {LEFT_OUT: left_out} if left_out else kept
 
