@@ -62,7 +62,7 @@ MATRIX: dict[str, tuple[int, int, int, int, int, int]] = {
     "GET /users/first": (200, 200, 200, 200, 200, 404),  # 404: there is no user
 }
 BODIES = {
-    "POST /csp/reports": {"csp-report": {}},
+    "POST /csp/reports": {"csp-report": {"effective-directive": "img-src"}},
     "PUT /users/stranger/password": {"password": "another-horse-battery"},
     "PUT /users/another-owner/password": {"password": "another-horse-battery"},
     "PUT /users/stranger/roles": {"roles": ["auditor"]},
