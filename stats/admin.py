@@ -105,7 +105,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "ranges": list(RANGES),
             "selected": selected,
-            "charts": charts(selected, now=now),
+            "timelines": charts(selected, now=now),
             "alarms": alarms_on(now),
             "runs": newest_runs(),
         }
