@@ -90,8 +90,8 @@ _BLANK = rf"(?:\s|{_ESCAPED_BLANK})"
 # A quote, which may be escaped in the text around it.
 _QUOTE = r"""(?:\\*+["'`]|%2[27])"""
 # A word before `=`, `:` or the like, as in `user[password]=`, `headers["token"] =`, `<pin>…</pin>`
-# and `<input name="pin" value="…">`. The digits of an escape are no part of a word: otherwise a row
-# of `%20` would be looked at from each of them.
+# and `<input name="pin" value="…">`. A word does not include the digits of an escape. Otherwise, a
+# row of `%20` would be searched again from each of them.
 _ASSIGNED = re.compile(
     r"(?i)(?:(?<![\w-])(?!(?<=%)[0-9a-f]{2})|(?<=%[0-9a-f]{2}))([\w-]++)"
     rf"(?:{_QUOTE}|\]|%5d|(?:\[|%5b)[0-9]{{0,4}}(?:\]|%5d)){{0,4}}+"
@@ -217,8 +217,8 @@ _SECRETS = re.compile(
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
-# Possessive, and only from the start of a word. Otherwise a local part without an @ is searched from
-# each of its characters, and a report of 20 KB takes seconds.
+# Possessive, and only from the start of a word. Otherwise, a text without an @ is searched again
+# from each of its characters, and a report of 20 KB takes seconds.
 # A digit after the @ begins a version: `react@18.2.0`.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 
