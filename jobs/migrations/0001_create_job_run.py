@@ -16,12 +16,12 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('job', models.CharField(max_length=100)),
-                ('slot', models.DateTimeField(help_text='The moment that the run stands for.')),
+                ('slot', models.DateTimeField(help_text='The scheduled time of the run.')),
                 ('started_at', models.DateTimeField()),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('rows', models.BigIntegerField(blank=True, help_text='How many rows it wrote or removed.', null=True)),
+                ('rows', models.BigIntegerField(blank=True, help_text='The number of rows written or deleted.', null=True)),
                 ('error', models.TextField(blank=True, db_default='', default='')),
-                ('host', models.CharField(help_text='Where it ran: host and process.', max_length=255)),
+                ('host', models.CharField(help_text='The host and process of the run.', max_length=255)),
             ],
             options={
                 'ordering': ['-started_at', '-id'],
