@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                     name="Entry",
                     fields=[
                         ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                        ("at", models.DateTimeField()),
+                        ("at", models.DateTimeField(verbose_name="time")),
                         ("actor_id", models.UUIDField(null=True)),
                         ("actor_name", models.CharField(blank=True, max_length=64)),
                         ("action", models.CharField(max_length=64)),
