@@ -251,5 +251,10 @@ def test_remembered_document_is_answered_by_the_lane(owner: APIClient) -> None:
     assert answered_by(environ(f"{API}/deployment/ssh")) == "django"
 
 
+def test_error_in_the_lane_is_left_to_django() -> None:
+    broken = environ(f"{API}/deployment/ssh", HTTP_COOKIE=object())
+    assert answered_by(broken) == "django"
+
+
 def test_every_document_of_the_api_is_a_route_of_the_lane() -> None:
     assert set(lane.routes("coderapi.urls")) == {API + path for path in [*DOCUMENTS, REPORTS]}
