@@ -59,11 +59,11 @@ class ServiceAdminSite(AdminSite):
     site_title = "coderapi"
     index_title = "Home"
     site_url = None
-    # Lists of addresses need the width; the home page leads everywhere.
+    # Lists of URLs need the width, and the home page links to every list.
     enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Lets in whom Django lets in, until the key of their sign-in is gone."""
+        """Adds to Django's rule that the key of this browser's sign-in must be live."""
         return super().has_permission(request) and is_alive(request, now=timezone.now())
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from django.dispatch import receiver
 from django.urls import reverse
 
 from audit.models import Entry
+from csp.access.keys import report_headers
 from csp.models import IngestKey
 from kernel.datadir import write_private
 from kernel.release import PROGRAM
@@ -48,7 +49,7 @@ NO_USER = (
 def make_first_owner(*, data_dir: Path, now: datetime) -> None:
     """Makes the first owner that the settings name, and shows password and token once.
 
-    They go to the terminal, or to a file in the data directory where there is no terminal.
+    They go to the terminal, or without one to a file in the data directory.
 
     Raises: DataDirectoryError when the file cannot be written. No owner is made then.
     """
@@ -156,16 +157,6 @@ def _has_own_password() -> bool:
     owner = User.objects.filter(username=settings.FIRST_OWNER_USERNAME).first()
     changes = Entry.objects.filter(action="user.password")
     return owner is None or changes.filter(target_id=str(owner.pk)).exists()
-
-
-def report_headers(key: str) -> list[str]:
-    """Returns the two headers that make a page's browsers report violations here."""
-    url = f"{settings.ACCESS_URL}{settings.CSP_REPORTS_PATH}?key={key}"
-    policy = f"default-src 'self'; report-to csp; report-uri {url}"
-    return [
-        f'Reporting-Endpoints: csp="{url}"',
-        f"Content-Security-Policy-Report-Only: {policy}",
-    ]
 
 
 def log_first_task(address: str) -> None:

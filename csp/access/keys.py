@@ -33,6 +33,16 @@ def new_key() -> str:
     return body + _checksum(body)
 
 
+def report_headers(key: str) -> list[str]:
+    """Returns the two headers with which a page's browsers report to this service."""
+    url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
+    policy = f"script-src 'self'; report-to csp; report-uri {url}"
+    return [
+        f'Reporting-Endpoints: csp="{url}"',
+        f"Content-Security-Policy-Report-Only: {policy}",
+    ]
+
+
 def _checksum(body: str) -> str:
     """Returns the CRC-32 of the text in six characters of base 62."""
     number, digits = zlib.crc32(body.encode()), ""

@@ -83,7 +83,7 @@ def test_claimed_address_is_reserved_before_the_server_listens() -> None:
 
 
 def test_address_of_another_machine_is_an_error() -> None:
-    with pytest.raises(AddressError, match="no such address"):
+    with pytest.raises(AddressError, match="does not belong to this machine"):
         Claim("192.0.2.1:3000")
 
 

@@ -2,23 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.services import SYSTEM
-from csp.access.keys import PARAMETER
+from csp.access.keys import report_headers
 from csp.services import create_ingest_key
 from kernel.commands import BaseCommand
-
-LINES = """\
-{key}
-
-Send these headers with the pages of {origins}:
-
-Reporting-Endpoints: csp="{url}"
-Content-Security-Policy-Report-Only: script-src 'self'; report-to csp; report-uri {url}"""
 
 
 class Command(BaseCommand):
@@ -49,5 +40,6 @@ class Command(BaseCommand):
             raise CommandError(
                 f"An ingest key named {name!r} exists already. Choose another name."
             ) from None
-        url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key.key}"
-        return LINES.format(key=key.key, origins=", ".join(key.origins), url=url)
+        origins = ", ".join(key.origins)
+        lines = [key.key, "", f"Send these headers with the pages of {origins}:", ""]
+        return "\n".join([*lines, *report_headers(key.key)])
