@@ -234,7 +234,7 @@ def test_invalid_name_is_refused_with_a_sentence() -> None:
     with pytest.raises(CommandError, match="at most 64"):
         create("--name", "n" * 65)
     create("--name", "site")
-    with pytest.raises(CommandError, match="exists already"):
+    with pytest.raises(CommandError, match="already exists"):
         create("--name", "site")
 
 
