@@ -102,7 +102,7 @@ def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
     if moment < EARLIEST:
         return f"must not be before {EARLIEST.year}"
     if retention and now - moment > retention:
-        return "is older than CODERAPI_CSP_RETENTION, so the report would be deleted at once"
+        return "is older than CODERAPI_CSP_RETENTION, so the next pruning would delete the report"
     return ""
 
 
