@@ -116,7 +116,7 @@ def parse_body(body: bytes) -> ParsedBody | None:
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"It has {len(body)} bytes. The limit for a single report is {MAX_SINGLE}.",
+            detail=f"The body has {len(body)} bytes. The limit for one report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
     return ParsedBody(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)

@@ -23,7 +23,7 @@ MAX_DAYS = 31
 
 
 class NoiseFilter(admin.SimpleListFilter):
-    """Hides noise by default."""
+    """By default, hides the groups in which all reports are noise."""
 
     title = "noise"
     parameter_name = "noise"
@@ -89,7 +89,7 @@ class FormatFilter(ValueFilter):
 
 
 class DayFilter(admin.SimpleListFilter):
-    """Offers the newest days (UTC) with reports. Each day is a partition."""
+    """Offers the newest days (UTC) that have a partition."""
 
     title = "day"
     parameter_name = "day"

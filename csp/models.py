@@ -213,7 +213,7 @@ class ClientKey(models.Model):
 
 
 class NoiseRule(models.Model):
-    """A rule that marks reports as noise, such as those caused by browser extensions."""
+    """A rule that marks reports as noise, for example reports that browser extensions cause."""
 
     class Target(models.TextChoices):
         SCHEME = "scheme", "scheme"

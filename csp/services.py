@@ -47,7 +47,7 @@ def prune_reports(now: datetime) -> Pruned:
     # Keep yesterday's key, because a process whose clock is slow may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
-    # A retention of 0 keeps everything.
+    # If the retention is 0, reports and groups never expire.
     if not settings.CSP_RETENTION:
         return Pruned([], 0)
     return Pruned(REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now))

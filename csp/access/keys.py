@@ -107,7 +107,7 @@ def check(
     if key:
         _check_key(key, origin=origin)
     elif settings.CSP_ACCESS == "ingest-key":
-        raise APIError(401, "An ingest key is required.", detail="Send it as ?key=cik_….")
+        raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
     elif settings.CSP_ACCESS != "public" and identity is None:
         raise refusal or refusals.missing()
 

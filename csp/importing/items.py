@@ -42,7 +42,7 @@ def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
         value = load(text)
         if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
             raise ValueError(
-                f"An array must have 1 to {MAX_REPORTS} reports. This one has {len(value)}."
+                f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
             )
     except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
         found.refused.append((text, _why(error)))

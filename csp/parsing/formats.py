@@ -80,7 +80,7 @@ def parse(value: Any) -> Parsed:
         raise APIError(
             413,
             "The request has too many reports.",
-            detail=f"It has {len(value)} reports. The limit is {MAX_REPORTS}.",
+            detail=f"The array has {len(value)} reports. The limit is {MAX_REPORTS}.",
         )
     parsed = Parsed()
     for item in value:

@@ -28,11 +28,11 @@ def load(body: bytes) -> Any:
     if not body.strip():
         raise _not_json("The body is empty.")
     if values_at_most(body) > MAX_VALUES:
-        raise _not_json(f"It has more than {MAX_VALUES} values.")
+        raise _not_json(f"The body has more than {MAX_VALUES} values.")
     try:
         return _loaded(body)
     except RecursionError:
-        raise _not_json("It is nested too deeply.") from None
+        raise _not_json("The body is nested too deeply.") from None
     except ValueError as error:
         raise _not_json(f"{str(error)[:200]}.") from None
 

@@ -39,7 +39,7 @@ _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{s
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The place of a value that looks like a secret, without the value."""
+    """The table, key and column where a value is stored that looks like a secret."""
 
     table: str
     key: str

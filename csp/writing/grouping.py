@@ -79,10 +79,9 @@ def group_key(violation: Violation) -> GroupKey:
 
 
 def directive_of(violation: Violation) -> str:
-    """Returns the effective directive.
+    """Returns the effective directive, or else the first word of the violated directive.
 
-    Browsers with CSP 1 or 2 do not send it. For them, returns the first word of the violated
-    directive.
+    Browsers that implement only CSP 1 or 2 do not send an effective directive.
     """
     text = violation.effective_directive or violation.violated_directive
     return directive_word(text.lower())

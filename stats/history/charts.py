@@ -1,4 +1,4 @@
-"""Draws the charts of the timelines page from a range of history."""
+"""Draws the charts of the timelines page in the admin."""
 
 from __future__ import annotations
 

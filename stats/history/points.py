@@ -118,7 +118,8 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
     if period.points > MAX_POINTS:
         detail = f"would result in {period.points} points; the limit is {MAX_POINTS}."
         raise invalid(Validation("step", detail))
-    # Old snapshots are thinned, so a shorter step would show false gaps.
+    # Old snapshots are thinned, so with a shorter step, steps without a snapshot would look like
+    # gaps.
     if step % finest:
         detail = f"must be a multiple of {finest} if since is {since.isoformat()}."
         raise invalid(Validation("step", detail))

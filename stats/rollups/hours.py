@@ -140,7 +140,7 @@ def close_hours(now: datetime) -> int:
 
 @transaction.atomic
 def _close(hour: datetime, *, built_until: datetime) -> None:
-    """Closes the hour unless it was built after `built_until` or has stale minutes."""
+    """Closes the hour. Does nothing if it was built after `built_until` or has stale minutes."""
     open_hours = Rollup.objects.filter(span=Rollup.Span.HOUR, start=hour, closed=False)
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)

@@ -51,14 +51,14 @@ class Command(BaseCommand):
             type=moment,
             metavar="TIME",
             help="take one snapshot of this time in the past. Sessions, traffic and latency are "
-            f"those of this time, but workspace states are the current ones. {MOMENT}",
+            f"those of this time, but workspace states are the current ones. TIME is {MOMENT}",
         )
         how.add_argument(
             "--since",
             type=moment,
             metavar="TIME",
             help="take the missing snapshots from this time on, for each interval with raw rows. "
-            f"Workspaces that reported count as running. {MOMENT}",
+            f"Workspaces that reported count as running. TIME is {MOMENT}",
         )
         parser.add_argument(
             "--until",
@@ -77,9 +77,9 @@ class Command(BaseCommand):
     def handle(self, *, loop: bool, **options: Any) -> str:
         at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
         if every and not (loop or since):
-            raise UsageError("--every needs --loop or --since.")
+            raise UsageError("--every can only be used with --loop or --since.")
         if until and not since:
-            raise UsageError("--until needs --since.")
+            raise UsageError("--until can only be used with --since.")
         if loop:
             return _loop(every or refresh_interval())
         if since:
