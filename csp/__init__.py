@@ -1,22 +1,25 @@
-"""Collects reports of browsers about violations of a Content-Security-Policy.
+"""Collects reports from browsers about violations of a Content-Security-Policy.
 
-Each report goes through the same steps. `collection` checks the sender (`access`), `parsing` reads
-the browser's format, `scrubbing` removes private parts, and `writing` finds the group, applies the
-rules of `noise`, and commits. Only then is the request answered. `importing` takes files of reports
-through the same steps. Each room imports only from those above it:
+Each report goes through the same steps. `collection` checks the sender (`access`), `parsing` parses
+the browser's format, `scrubbing` removes private data, and `writing` finds the group, applies the
+rules of `noise`, and commits. The response is sent after the commit. `importing` reads files of
+reports and uses the same steps. Each package imports only from packages above it in this list:
 
     access      ingest keys, their origins, and which other senders may report
-    parsing     the four formats, and tolerant JSON
-    scrubbing   removal of secrets, names and queries, and the audit that checks stored texts
-    noise       rules for reports that no site can cause, such as those about extensions
+    parsing     the four formats of browsers, and a parser for invalid JSON that browsers send
+    scrubbing   removal of secrets, names and queries, and the audit that checks stored values
+    noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, reach, and the thread that commits the reports of many requests together
-    importing   files of JSON lines, in which each report counts once
+    importing   files of JSON lines; a report that is imported twice counts once
 
-Three choices explain most of the code. Private data is never written, so the request's thread
-scrubs every text. A flood is cheap: counts are exact, but only a sample of a busy group is stored,
-and a caller can open only a limited number of groups per hour. An acknowledged report is committed:
-a batch has an id, by which the writer finds it after a connection broke during the commit.
+Three choices explain most of the code:
 
-Not done yet: there is no alert for a new group, and no suggested policy, because reports alone do
-not show what a site intends to allow.
+* Private data is never written. So the thread that handles the request scrubs every string.
+* A flood of reports is cheap. Counts are exact, but only a sample of a busy group is stored, and a
+  caller can open only a limited number of groups per hour.
+* A report is committed before the response is sent. Each batch has an id. If the connection is lost
+  during the commit, the writer looks up this id to find out whether the batch was committed.
+
+Not done yet: there is no alert for a new group. There is no suggested policy either, because
+reports do not show which sources a site intends to allow.
 """

@@ -45,7 +45,7 @@ DAYS_OF_HITS = 14
 
 
 class ExportingAdmin(ReadOnlyAdmin):
-    """Rows that can be exported, but not changed."""
+    """Shows rows read-only, with actions that export the selected rows."""
 
     actions = ["export_csv", "export_json_lines"]
     not_exported: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class ExportingAdmin(ReadOnlyAdmin):
 
 @admin.register(Group)
 class GroupAdmin(ExportingAdmin):
-    """The groups, those with the most clients first."""
+    """Lists the violation groups, most clients first."""
 
     list_display = [
         "blocked",
@@ -150,7 +150,7 @@ class ReportAdmin(ExportingAdmin):
     ]
     list_filter = [DispositionFilter, FormatFilter, DayFilter]
     paginator = BoundedPaginator
-    show_facets = admin.ShowFacets.NEVER  # They would count every report.
+    show_facets = admin.ShowFacets.NEVER  # Facets would count all reports.
     search_fields = ["blocked_uri", "document_uri", "source_file", "effective_directive"]
     fields = [
         ("received_at", "occurred_at"),
@@ -192,7 +192,7 @@ class NoiseRuleForm(forms.ModelForm[NoiseRule]):
 @admin.register(NoiseRule)
 class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     form = NoiseRuleForm
-    # Not the name: for a built-in rule it only repeats target and pattern.
+    # The name is not listed, because the name of a built-in rule only repeats target and pattern.
     list_display = ["short_pattern", "target", "category", "enabled", "hits_in_a_week", "built_in"]
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
@@ -229,13 +229,13 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         return format_html('<ul class="uri">{}</ul><a href="{}">Show all</a>', shown, every)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
-        # Before saving, because saving locks out the writers of reports.
+        # Search before saving, because saving blocks writing reports until the transaction ends.
         if {"target", "pattern"} & set(form.changed_data):
             self._show_matches(request, obj)
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
 
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
-        """Shows how many stored and visible reports the rule matches. Changes nothing."""
+        """Shows how many visible stored reports the rule matches, without hiding them."""
         matched = history.would_hide(rule)
         level = messages.INFO if matched.reports else messages.WARNING
         message = f"Of the visible stored reports, {rule.name} matches {matched}."
@@ -267,7 +267,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Disable, and show its reports again", permissions=["change"])
+    @admin.action(description="Disable, and show hidden reports", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
@@ -302,5 +302,8 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         services.save_ingest_key(obj, actor=actor_of(request), now=timezone.now())
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keys are retired instead, so that browsers that still use one read 410 and stop."""
+        """Returns False, because keys are retired instead.
+
+        A report with a retired key gets a 410 response, so that the browser stops sending reports.
+        """
         return False

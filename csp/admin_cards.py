@@ -12,7 +12,7 @@ from kernel.admin import Line, register
 
 def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    # There are few hourly counts, however many reports there are.
+    # Sum the hourly counts, because there are far fewer of them than reports.
     today = HourCount.objects.filter(hour__gte=midnight).aggregate(
         all=Sum("count"), noise=Sum("count", filter=~Q(rule_id=0))
     )

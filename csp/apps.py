@@ -15,7 +15,10 @@ class CspConfig(AppConfig):
 
 
 def _is_reporting(sender: Any, request: Any, **more: Any) -> bool:
-    """Returns whether a page of another origin may report. The Reporting API sends a preflight."""
+    """Returns whether a page of another origin may report.
+
+    django-cors-headers calls this, also for the preflight request of the Reporting API.
+    """
     from csp.access import keys
 
     return keys.is_open_to(request.path, request.GET, origin=request.headers.get("Origin", ""))

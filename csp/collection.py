@@ -1,4 +1,4 @@
-"""Collects the reports of a request: checks the sender, parses the body, waits for the commit."""
+"""Handles a request with reports: checks the sender, parses the body, and waits for the commit."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ from kernel.http.rate_limit import bucket_of, verdict_on
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
-# Accepted and dropped in the coderd wire.
+# Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 OPERATION = "report-csp-violations"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedBody:
-    """The reports of a body, and how many of its items are of other types or invalid."""
+    """The reports in a request body.
+
+    `other` is the number of reports of other types, and `invalid` the number of invalid items.
+    """
 
     reports: tuple[Prepared, ...] = ()
     other: int = 0
@@ -48,12 +51,12 @@ def collect(
     address: str,
     now: datetime,
 ) -> bytes:
-    """Returns the body of the answer when every report of the request is committed.
+    """Commits all reports of the request. Then returns the body of the response.
 
     `environ` is the WSGI environment, which is Django's `request.META`.
 
-    Raises: APIError 401, 403 or 410 for the sender, 400 or 413 for the body, 429 for too many
-    reports; 503, 504 or LimitReachedError if the database cannot take the reports.
+    Raises: APIError 401, 403 or 410 if the sender may not report; 400 or 413 for an invalid body;
+    429 for too many reports; 503, 504 or LimitReachedError if the reports cannot be written.
     """
     parameters = first_parameters(environ)
     keys.check(
@@ -84,9 +87,10 @@ def collect(
 def _count_reports(
     number: int, environ: Mapping[str, Any], identity: Identity | None, address: str
 ) -> None:
-    """Counts each report against the rate limit, which has counted the request as one.
+    """Counts each report against the rate limit. The first report was counted with the request.
 
-    A request is stored or refused as a whole: a browser that reads 429 sends all its reports again.
+    Either all reports of a request are accepted, or none, because a browser that receives a 429
+    response sends all of them again.
     Raises: APIError 429.
     """
     if number > 1:
@@ -98,12 +102,12 @@ def _count_reports(
 
 @cached(512)
 def parse_body(body: bytes) -> ParsedBody | None:
-    """Parses a body. Returns None for an empty value.
+    """Parses a request body. Returns None if its JSON value is one of EMPTY.
 
-    Cached, because the browsers of all visitors of a page send the same bytes: 77 µs a report
-    instead of 130. The result does not depend on the sender or the time.
+    The result is cached, because the browsers of all visitors of a page send the same bytes. A
+    cached report takes 77 µs instead of 130. The result does not depend on the sender or the time.
 
-    Raises: APIError 400, 413.
+    Raises: APIError 400 for an invalid body, 413 for a body that is too large.
     """
     value = load(body)
     if value in EMPTY:
@@ -112,14 +116,17 @@ def parse_body(body: bytes) -> ParsedBody | None:
         raise APIError(
             413,
             "The report is too large.",
-            detail=f"It has {len(body)} bytes. The limit for a single report is {MAX_SINGLE}.",
+            detail=f"The body has {len(body)} bytes. The limit for one report is {MAX_SINGLE}.",
         )
     parsed = parse(value)
     return ParsedBody(tuple(map(prepare, parsed.violations)), parsed.other, parsed.invalid)
 
 
 def _accept_nothing() -> None:
-    """Accepts a body without a report in the coderd wire. Raises: APIError 400 in the other."""
+    """Accepts a body without a report in the coderd wire format.
+
+    Raises: APIError 400 in the documented wire format.
+    """
     refusal = invalid(Validation("csp-report", "must be an object with members"))
     if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
         raise refusal

@@ -1,4 +1,4 @@
-"""Exports rows as JSON lines, and as CSV without formulas, one page of rows at a time."""
+"""Exports rows as JSON lines or as CSV. Reads one page of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from django.http.response import HttpResponseBase
 from kernel.db.pages import in_pages
 from kernel.http.views import download
 
-# Spreadsheets run a cell that begins with one of these as a formula, and any client can send such a
-# report. Full-width signs mean the same in East Asian versions.
+# A spreadsheet program treats a cell as a formula if it begins with one of these characters. East
+# Asian versions also accept the full-width characters. Any client can send a report with such a
+# value, so a quote is added before it.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def rows_in_pages(queryset: QuerySet[Any], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields these columns of every row, ordered by key."""
+    """Yields the given columns of every row, ordered by primary key."""
     ordered = queryset.order_by("pk").values("pk", *fields)
     for page in in_pages(ordered, after=lambda row: Q(pk__gt=row["pk"])):
         for row in page:
@@ -36,7 +37,8 @@ def safe_cell(value: Any) -> Any:
 
 def csv_lines(rows: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[bytes]:
     buffer = io.StringIO()
-    # All cells are quoted: a program that splits at semicolons could find a formula inside one.
+    # Quote all cells. Otherwise, a program that splits lines at semicolons could split a cell, and
+    # the second part could be a formula.
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(fields)
     for row in rows:

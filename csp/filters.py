@@ -1,4 +1,4 @@
-"""Filters of the admin's lists, without a DISTINCT over millions of rows."""
+"""Filters for the admin's lists. They avoid DISTINCT queries over millions of rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_DAYS = 31
 
 
 class NoiseFilter(admin.SimpleListFilter):
-    """Hides noise by default."""
+    """By default, hides the groups in which all reports are noise."""
 
     title = "noise"
     parameter_name = "noise"
@@ -45,7 +45,7 @@ class NoiseFilter(admin.SimpleListFilter):
 
 
 class ValueFilter(admin.SimpleListFilter):
-    """Filters by the field with the name of the parameter."""
+    """Filters by the field that has the same name as the query parameter."""
 
     def values(self) -> Iterable[str]:
         raise NotImplementedError
@@ -58,7 +58,7 @@ class ValueFilter(admin.SimpleListFilter):
 
 
 class CommonFilter(ValueFilter):
-    """Offers only the values of the groups with the most clients."""
+    """Offers only the values that occur in the groups with the most clients."""
 
     def values(self) -> Iterable[str]:
         found = Group.objects.values_list(str(self.parameter_name), flat=True)
@@ -89,7 +89,7 @@ class FormatFilter(ValueFilter):
 
 
 class DayFilter(admin.SimpleListFilter):
-    """Offers the newest days (UTC) with reports. Each day is a partition."""
+    """Offers the newest days (UTC) that have a partition."""
 
     title = "day"
     parameter_name = "day"
@@ -106,13 +106,13 @@ class DayFilter(admin.SimpleListFilter):
             start = datetime.combine(day, time(), UTC)
             end = start + REPORTS.span
         except (ValueError, OverflowError):
-            # 30 February, or the last day that Python supports.
+            # The day does not exist (30 February), or `end` is after the last day in Python.
             return queryset.none()
         return queryset.filter(received_at__gte=start, received_at__lt=end)
 
 
 class VersionFilter(admin.SimpleListFilter):
-    """Filters groups that were first seen with this release of Coder or a later one."""
+    """Shows only groups that were first seen in the selected Coder version or a later version."""
 
     title = "first seen since Coder version"
     parameter_name = "since"
@@ -129,6 +129,6 @@ class VersionFilter(admin.SimpleListFilter):
 
 
 def _versions() -> list[str]:
-    """Returns the releases with which groups were first seen, oldest first."""
+    """Returns the Coder versions in which groups were first seen, oldest first."""
     names = Group.objects.order_by().values_list("first_version", flat=True).distinct()
     return sorted(filter(semver.Version.is_valid, names), key=semver.Version.parse)

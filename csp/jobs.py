@@ -1,4 +1,4 @@
-"""Jobs that create partitions for the days ahead, and prune."""
+"""Jobs that create partitions for the next days, and delete expired reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTITIONS = register(
 
 
 def _prune(now: datetime) -> int:
-    """Returns the number of dropped days and deleted groups."""
+    """Returns the number of dropped partitions plus the number of deleted groups."""
     pruned = services.prune_reports(now)
     return len(pruned.partitions) + pruned.groups
 

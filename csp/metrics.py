@@ -8,11 +8,11 @@ REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"]
 NOISE = Counter("coderapi_csp_noise", "CSP reports that a noise rule marked.", ["rule"])
 BATCH_SIZE = Histogram(
     "coderapi_csp_batch_size",
-    "CSP reports written in one commit.",
+    "The number of CSP reports written in one commit.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
 )
 COMMIT_SECONDS = Histogram(
     "coderapi_csp_commit_seconds",
-    "How long the transaction of a batch took.",
+    "The duration of the transaction that writes a batch of CSP reports.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )

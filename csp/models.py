@@ -15,20 +15,21 @@ REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 class GroupQuerySet(models.QuerySet["Group"]):
     def expired(self, now: datetime) -> GroupQuerySet:
-        """Returns the groups without a report in the days that the retention keeps."""
+        """Returns the groups without a report within the retention."""
         if not settings.CSP_RETENTION:
             return self.none()
-        # Whole days, as partitions are dropped whole: no report outlives its group.
+        # Start at midnight, because a partition with all reports of a day is dropped at once. So a
+        # group is not deleted before its reports.
         first = (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
         return self.filter(last_seen__lt=first)
 
 
 class Group(models.Model):
-    """All reports with the same directive, blocked source, kind of page and disposition.
+    """All reports with the same directive, blocked source, type of page and disposition.
 
-    The key is a hash of these four texts, so that every process computes it without a query.
-    `count` is exact. Reach is the number of distinct pages, browsers, days, and clients per day.
-    A group is deleted when its last report is past retention.
+    The primary key is a hash of these four values, so every process can compute it without a query.
+    `count` is exact. The reach of a group is its number of distinct pages, browsers, days, and
+    clients per day. A group is deleted when its last report is past retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -74,7 +75,10 @@ class Group(models.Model):
 
 
 class HourCount(models.Model):
-    """The number of a group's reports in an hour, by matching noise rule (0 without one)."""
+    """The number of a group's reports in one hour that one noise rule has marked.
+
+    `rule_id` is 0 for the reports that no rule has marked.
+    """
 
     pk = models.CompositePrimaryKey("group_id", "hour", "rule_id")
     group = models.ForeignKey(Group, models.CASCADE, db_index=False)
@@ -96,7 +100,7 @@ class HourCount(models.Model):
 
 
 class ReachMember(models.Model):
-    """One distinct page, browser, day or client of a day in a group, as a keyed hash."""
+    """The keyed hash of one distinct page, browser, day, or client of a day in a group."""
 
     class Kind(models.IntegerChoices):
         PAGE = 1
@@ -114,10 +118,11 @@ class ReachMember(models.Model):
 
 
 class Report(models.Model):
-    """One violation that a browser reported, scrubbed. Partitioned by day of `received_at`.
+    """One violation that a browser reported, without private data.
 
-    The primary key in PostgreSQL is (id, received_at), because a unique key must include the column
-    of the partitions. `id` is still unique, because one sequence generates it.
+    The table is partitioned by the day of `received_at`. Its primary key in PostgreSQL is (id,
+    received_at), because a primary key must include the column by which the table is partitioned.
+    `id` alone is also unique, because one sequence generates the ids of all partitions.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -145,7 +150,8 @@ class Report(models.Model):
     client = models.BinaryField(max_length=16)
     coder_version = models.CharField(max_length=64, blank=True)
     extra = models.JSONField(default=dict)
-    # The number of reports that this row represents: more than 1 where only a sample is kept.
+    # The number of reports that this row represents. It is more than 1 if only a sample of the
+    # reports is stored.
     weight = models.BigIntegerField(db_default=1, editable=False)
 
     class Meta:
@@ -165,9 +171,10 @@ class Report(models.Model):
 
 
 class NewGroups(models.Model):
-    """The number of groups that a caller has opened in an hour, or tried to.
+    """The number of groups that a caller has opened, or has tried to open, in one hour.
 
-    The caller is a keyed hash like `Report.client`, and means nothing a day later.
+    `caller` is a keyed hash, like `Report.client`. The key is deleted a day later, so the hash then
+    no longer identifies the caller.
     """
 
     pk = models.CompositePrimaryKey("caller", "hour")
@@ -180,10 +187,11 @@ class NewGroups(models.Model):
 
 
 class Batch(models.Model):
-    """One commit of the writer. After a lost connection, the writer looks its batch up here.
+    """One committed batch of reports.
 
-    An import derives the ids of its batches from their content, and keeps them, so that the next
-    run can continue where this one stopped.
+    If the writer loses its connection during a commit, it looks up the id of the batch here. An
+    import computes the id of a batch from the content of the file. These ids are kept, so that the
+    next import of the file skips the lines that were already imported.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
@@ -195,7 +203,7 @@ class Batch(models.Model):
 
 
 class ClientKey(models.Model):
-    """The random key of one day's client hashes. It is deleted a day later."""
+    """The random key for the client hashes of one day. The key is deleted a day later."""
 
     day = models.DateField(primary_key=True)
     key = models.BinaryField(max_length=32)
@@ -205,7 +213,7 @@ class ClientKey(models.Model):
 
 
 class NoiseRule(models.Model):
-    """A rule that marks reports as noise, such as those caused by browser extensions."""
+    """A rule that marks reports as noise, for example reports that browser extensions cause."""
 
     class Target(models.TextChoices):
         SCHEME = "scheme", "scheme"
@@ -219,15 +227,17 @@ class NoiseRule(models.Model):
     target = models.CharField(
         max_length=16,
         choices=Target,
-        help_text="Scheme, host and path of the blocked address or of the source file.",
+        help_text="The part of a report that is compared with the pattern. Scheme, host and path "
+        "are those of the blocked URL or of the source file.",
     )
     pattern = models.CharField(
         max_length=255,
-        help_text="A scheme, such as moz-extension. A host, or *.host for it and its subdomains. "
-        "The start of a path, such as /inject/ or foo.example/inject/. A part of the user agent.",
+        help_text="For the target scheme: a scheme, such as moz-extension. For host: a host, or "
+        "*.foo.example for the host and its subdomains. For path: the start of a path, such as "
+        "/inject/ or foo.example/inject/. For user agent: a part of the user agent.",
     )
     reason = models.TextField()
-    source = models.CharField(max_length=255, blank=True, help_text="A page that documents this.")
+    source = models.CharField(max_length=255, blank=True, help_text="A page about this noise.")
     enabled = models.BooleanField(default=True)
     built_in = models.BooleanField("built-in", default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -244,22 +254,24 @@ class NoiseRule(models.Model):
 
 
 class IngestKey(models.Model):
-    """Lets browsers on pages of its origins report without a session token.
+    """A key with which browsers on pages of some origins report without a session token.
 
-    The key is public: every visitor of these pages can read it.
+    The key is public, because every visitor of these pages can read it.
     """
 
     name = models.CharField(max_length=64, unique=True)
     key = models.CharField(max_length=64, unique=True, editable=False)
     origins = ArrayField(
         models.CharField(max_length=255),
-        help_text="Comma-separated origins, such as https://coder.example.com.",
+        help_text="The origins of the pages that may use this key, separated by commas, such as "
+        "https://coder.example.com.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     retired_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="From this time on, the answer is 410, which makes browsers stop reporting.",
+        help_text="From this time on, reports with this key get a 410 response, and browsers stop "
+        "sending reports.",
     )
 
     class Meta:

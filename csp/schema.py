@@ -1,4 +1,4 @@
-"""The body of a report in the OpenAPI document: each format in which browsers send reports."""
+"""Describes the request body of reports in the OpenAPI document, in every format of browsers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ SCHEME: Schema = {
     "type": "apiKey",
     "in": "query",
     "name": PARAMETER,
-    "description": "A key with which pages of its origins report without a session token.",
+    "description": "An ingest key. With it, pages of the key's origins can report without a "
+    "session token.",
 }
 
 
 class ReportBody(serializers.Serializer[Any]):
-    """A placeholder for the body in the view's schema. `csp.parsing` reads the body."""
+    """Represents the request body in the view's schema. `csp.parsing` parses the body."""
 
 
 def _text(description: str, *examples: str) -> Schema:
@@ -41,13 +42,13 @@ def _number(description: str, example: int) -> Schema:
     return {"type": "integer", "minimum": 0, "description": description, "examples": [example]}
 
 
-# The names of each member in a `report-uri` report and in the Reporting API.
+# The keys are the names of each member: in a `report-uri` report, and in the Reporting API.
 _MEMBERS: dict[tuple[str, str], Schema] = {
     ("document-uri", "documentURL"): _text(
         "The page with the violation.", "https://coder.example.com/workspaces"
     ),
     ("referrer", "referrer"): _text(
-        "The referrer of that page.", "https://coder.example.com/login"
+        "The referrer of the page with the violation.", "https://coder.example.com/login"
     ),
     ("blocked-uri", "blockedURL"): _text(
         "The blocked source: a URL, a scheme, or a word such as `inline` or `eval`.",
@@ -57,7 +58,7 @@ _MEMBERS: dict[tuple[str, str], Schema] = {
         "The directive that was violated.", "script-src-elem"
     ),
     ("violated-directive", "violatedDirective"): _text(
-        "The same, in older browsers.", "script-src-elem"
+        "The directive that was violated. Older browsers send only this member.", "script-src-elem"
     ),
     ("original-policy", "originalPolicy"): _text("The whole policy.", "script-src 'self'"),
     ("disposition", "disposition"): _text(
@@ -91,16 +92,18 @@ def _object(members: dict[str, Schema], description: str, *required: str) -> Sch
 
 
 def components() -> dict[str, Schema]:
-    """Returns the schemas of the body and of its parts, by name."""
-    old = _violation(0, "A violation, with the names of `report-uri`.")
-    new = _violation(1, "A violation, with the names of the Reporting API.")
+    """Returns a dictionary with the schemas of the body and of its parts."""
+    old = _violation(0, "A violation, with the member names of a `report-uri` report.")
+    new = _violation(1, "A violation, with the member names of the Reporting API.")
     legacy = _object({"csp-report": old}, "A report to `report-uri`.", "csp-report")
     modern = _object(
         {
-            "type": _text("The type of the report. Other types are ignored.", VIOLATION_TYPE),
-            "age": _number("The milliseconds since the violation.", 420),
+            "type": _text(
+                "The type of the report. Reports of other types are ignored.", VIOLATION_TYPE
+            ),
+            "age": _number("The time since the violation, in milliseconds.", 420),
             "url": _text("The page that sends the report.", "https://coder.example.com/"),
-            "user_agent": _text("The browser.", "Mozilla/5.0"),
+            "user_agent": _text("The user agent of the browser.", "Mozilla/5.0"),
             "body": new,
         },
         "A report of the Reporting API.",

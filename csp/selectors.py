@@ -1,4 +1,4 @@
-"""Reads reports, groups and rules."""
+"""Queries reports, groups and noise rules."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ HOUR = timedelta(hours=1)
 
 
 def expired_partitions(now: datetime) -> list[str]:
-    """Returns the partitions that pruning would drop now."""
+    """Returns the names of the partitions that pruning would drop now."""
     if not settings.CSP_RETENTION:
         return []
     return REPORTS.older_than(now - settings.CSP_RETENTION)
 
 
 def visible_groups() -> QuerySet[Group]:
-    """Returns the groups with reports that no enabled noise rule hides, most clients first."""
+    """Returns the groups with at least one visible report, most clients first.
+
+    A report is visible if no enabled noise rule hides it.
+    """
     return Group.objects.filter(count__gt=F("noise_count"))
 
 
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
-    """Returns the last hours, oldest first, with the number of reports. Includes noise."""
+    """Returns the last `hours` hours, oldest first, each with its number of reports.
+
+    The numbers include noise.
+    """
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
     counted = dict(
@@ -49,14 +55,17 @@ def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """Annotates `week_hits`: the number of reports that the rule marked in 7 days, or None."""
+    """Annotates `week_hits`: how many reports the rule marked in the last 7 days, or None."""
     hours = HourCount.objects.filter(rule_id=OuterRef("pk"), hour__gt=now - timedelta(days=7))
     counted = hours.order_by().values("rule_id").annotate(hits=Sum("count")).values("hits")
     return rules.annotate(week_hits=Subquery(counted))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
-    """Returns the days on which the rule marked reports, newest first, with the number."""
+    """Returns the number of reports that the rule marked on each day, newest day first.
+
+    Omits days without such a report.
+    """
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
     counted = (
         HourCount.objects.filter(rule_id=rule.pk, hour__gte=first)
@@ -67,5 +76,5 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
 
 
 def examples(rule: NoiseRule, *, limit: int = 5) -> QuerySet[Report]:
-    """Returns the newest reports that the rule has marked."""
+    """Returns the newest stored reports that the rule has marked."""
     return Report.objects.filter(rule_id=rule.pk)[:limit]

@@ -1,4 +1,4 @@
-"""Writes partitions, noise rules and ingest keys."""
+"""Creates and drops partitions, and saves noise rules and ingest keys."""
 
 from __future__ import annotations
 
@@ -19,41 +19,45 @@ from csp.noise import history
 from csp.noise.history import Hidden
 
 AHEAD = timedelta(days=3)
-# A batch is looked up within seconds of its commit, or not at all.
+# The writer looks up a batch only within seconds of its commit.
 BATCHES_KEPT = timedelta(days=1)
 MAX_KEY_NAME = 64
 GROUPS_AT_ONCE = 1_000
 
 
 def make_partitions(now: datetime) -> int:
-    """Creates the partitions of today and the days ahead. Returns how many were missing."""
+    """Creates the missing partitions of today and the next days. Returns their number."""
     return REPORTS.ensure(now, now + AHEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The partitions that were dropped, and the number of groups that were deleted."""
+    """The names of the dropped partitions, and the number of deleted groups."""
 
     partitions: list[str]
     groups: int
 
 
 def prune_reports(now: datetime) -> Pruned:
-    """Drops the days that are past retention, and deletes groups without a later report."""
+    """Drops the partitions of expired days, and deletes the groups without a newer report.
+
+    Also deletes expired batch ids, client keys, and counts of new groups.
+    """
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
-    # A process whose clock is slow may still use the key of yesterday.
+    # Keep yesterday's key, because a process whose clock is slow may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
-    # A retention of 0 keeps everything.
+    # If the retention is 0, reports and groups never expire.
     if not settings.CSP_RETENTION:
         return Pruned([], 0)
     return Pruned(REPORTS.drop_before(now - settings.CSP_RETENTION), _delete_groups(now))
 
 
 def _delete_groups(now: datetime) -> int:
-    """Deletes expired groups with their hourly counts and members. Returns how many.
+    """Deletes expired groups with their hourly counts and reach members. Returns their number.
 
-    Each transaction deletes some, and skips a group whose next report is being written.
+    Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because a new
+    report of such a group is being written.
     """
     deleted, last = 0, UUID(int=0)
     while True:
@@ -71,7 +75,10 @@ def _delete_groups(now: datetime) -> int:
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Saves a rule. Its reports are hidden while it is enabled."""
+    """Saves a rule, and updates the noise counts of its groups.
+
+    Reports that the rule has marked are hidden while the rule is enabled.
+    """
     before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
     with history.rules_locked():
         rule.save()
@@ -87,7 +94,7 @@ def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Deletes the rule. Its reports become visible."""
+    """Deletes the rule. The reports that it has marked become visible."""
     before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
     rule.enabled = False
     with history.rules_locked():
@@ -98,7 +105,7 @@ def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
 
 
 def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
-    """Applies the rule to stored reports. Returns how many it has hidden."""
+    """Applies the rule to stored reports. Returns the number of hidden reports and groups."""
     hidden = history.hide(rule)
     record(
         "csp.noise_rule.hide_stored",
@@ -119,9 +126,9 @@ def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:
 def create_ingest_key(
     *, name: str | None = None, origins: Sequence[str], actor: Actor, now: datetime
 ) -> IngestKey:
-    """Creates a key for reports of these origins. The default name is the host of the first origin.
+    """Creates an ingest key for these origins. The default name is the host of the first origin.
 
-    Raises: ValueError if an origin is not valid or the name is too long.
+    Raises: ValueError if an origin is invalid or the name is too long.
     """
     allowed = normalized(origins)
     if name and len(name) > MAX_KEY_NAME:
@@ -132,7 +139,7 @@ def create_ingest_key(
 
 
 def _free_name(origin: str) -> str:
-    """Returns the host of the origin, with the first number that is free."""
+    """Returns the host of the origin. If that name is in use, adds the first unused number."""
     host = origin.rpartition("//")[2][: MAX_KEY_NAME - len(" 9999")]
     used = set(IngestKey.objects.filter(name__startswith=host).values_list("name", flat=True))
     names = chain([host], (f"{host} {number}" for number in count(2)))
@@ -140,9 +147,10 @@ def _free_name(origin: str) -> str:
 
 
 def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: datetime) -> None:
-    """Sets the time of the key's retirement.
+    """Sets the time when the key is retired.
 
-    Raises: ValueError if the key is already retired: browsers that have read 410 do not come back.
+    Raises: ValueError if the key is already retired. A later time would have no effect, because
+    browsers that received a 410 response have stopped reporting.
     """
     if key.retired_at is not None and key.retired_at <= now:
         raise ValueError(f"The ingest key {key.name!r} is already retired.")
@@ -151,7 +159,7 @@ def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: dateti
 
 
 def save_ingest_key(key: IngestKey, *, actor: Actor, now: datetime) -> None:
-    """Saves a key, and generates the text of a new one."""
+    """Saves an ingest key. Generates the value of a new key."""
     with transaction.atomic():
         key.key = key.key or new_key()
         key.save()

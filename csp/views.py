@@ -23,7 +23,7 @@ from tokens.authentication import SECURITY
 
 
 class ReportView(APIView):
-    """Collects reports from browsers, on pages of other sites too."""
+    """Collects reports that browsers send, also from pages of other origins."""
 
     authentication_classes = []
     permission_classes = []
@@ -32,32 +32,32 @@ class ReportView(APIView):
         "Report CSP violations",
         tag="General",
         description="Stores reports of violations of a Content-Security-Policy. Browsers send them "
-        "as `application/csp-report` or `application/reports+json`. The content type is ignored, "
-        "and so are reports of other types in an array. The answer is sent when the reports are "
-        "stored.",
+        "as `application/csp-report` or `application/reports+json`. The content type is ignored. "
+        "In an array, reports of other types are ignored. The response is sent after the reports "
+        "are stored.",
         parameters=[
             OpenApiParameter(
                 PARAMETER,
                 str,
-                description="An ingest key: `cik_` and 28 characters. With it, the pages of its "
-                "origins report without a session token.",
+                description="An ingest key: `cik_` and 28 characters. With it, pages of the key's "
+                "origins can report without a session token.",
             )
         ],
         body={"application/json": ReportBody},
         auth=[*SECURITY, {INGEST_KEY: []}],
         answers={
             200: {"type": "string", "const": "ok"},
-            401: "There is neither a valid session token nor a valid ingest key.",
+            401: "The request has neither a valid session token nor a valid ingest key.",
             403: "The ingest key is not for the origin of the page.",
-            410: "The ingest key was retired. Stop reporting.",
+            410: "The ingest key is retired. Stop sending reports.",
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        """Declares the operation for the schema; `dispatch` answers POST itself."""
+        """Describes the operation for the schema. `dispatch` handles POST without this method."""
         return _answer(request._request)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Collects reports without DRF: 130 µs instead of 222. DRF answers the other methods."""
+        """Handles POST without DRF, in 130 µs instead of 222. DRF handles the other methods."""
         if request.method != "POST":
             return super().dispatch(request, *args, **kwargs)
         return _answer(request)
@@ -77,7 +77,7 @@ def _answer(request: HttpRequest) -> HttpResponse:
 
 
 def answer_reports(environ: Mapping[str, Any], body: bytes, **caller: Any) -> Answer:
-    """Collects reports and returns the answer. The parameters are those of `collect`."""
+    """Collects reports and returns the response. The parameters are those of `collect`."""
     try:
         answer = collect(environ, body, **caller)
         found = Answer(200, {"Content-Type": JSON_CONTENT_TYPE}, answer)

@@ -1,30 +1,31 @@
-"""Deployment stats: ingests agent rows, rolls them up, and shows the deployment at any moment.
+"""Deployment stats: ingests agent rows, rolls them up, and takes snapshots of the deployment.
 
-Raw rows (`AgentStat`, in hourly partitions) are the source of truth. Everything else is derived
-from them in one place and can be deleted and built again (`rebuild_stats`):
+Raw rows (`AgentStat`, in hourly partitions) are the source of truth. The builder derives rollups
+and the newest row of each agent from them, so these can be deleted and built again
+(`rebuild_stats`):
 
-    rows → COPY → AgentStat, each row once    the raw data
-                → StaleMinute, a mark for each minute of the rows    what must be built again
-    builder: deletes marks → builds those minutes, their hour, the newest row of each agent
-    collector: runs the builder, then takes one snapshot
+    rows → COPY → AgentStat     stores each row once
+                → StaleMinute   marks each minute of the rows, so that it is built again
+    builder    deletes the marks; builds their minutes, the hour, and the newest row of each agent
+    collector  runs the builder, then takes one snapshot
 
-The code never adds to a stored sum. A late, repeated or erased row only marks its minute, and the
-builder computes that minute again. Writers only insert marks, so they never wait for each other.
-The id and the time of a row identify it. Duplicates count once.
+The code never adds to a stored sum. If a row arrives late or is erased, its minute is marked, and
+the builder computes the whole minute again. Writers only insert marks, so they never wait for each
+other. A row is identified by its id and its time. Duplicates count once.
 
-An hour closes when its end and its last build are older than CODERAPI_STATS_RAW_RETENTION. Then
-its raw rows are dropped, its rollups stay, and later rows of that hour are rejected. So a month of
-old rows can be imported at once: it is rolled up, gets snapshots (`backfill`), and a day later its
-raw rows are dropped.
+An hour is closed when both its end and its last build are longer ago than
+CODERAPI_STATS_RAW_RETENTION. Then its raw rows are dropped and its rollups are kept. Rows of a
+closed hour are rejected. So you can import a month of old rows at once: the rows are rolled up, the
+missing snapshots are taken (`backfill`), and the raw rows are dropped a day later.
 
-The rooms: `ingest` (parsing and storing rows), `rollups` (hours, the builder), `history` (points,
-charts). `statistics` computes the statistics of a window, `services` takes snapshots, and `jobs`
-schedules them.
+The packages: `ingest` parses and stores rows, `rollups` opens and closes hours and has the builder,
+and `history` reads history and draws charts. `statistics` computes the statistics of a window,
+`services` takes snapshots, and `jobs` schedules them.
 
 Known limits:
 
-* A row that arrives again with another time counts twice. coderd makes ids at random, so finding it
-  would take a search through every hour.
-* Rows of closed hours are rejected. Accepting them would need sums that can be added to.
+* If a row arrives again with another time, it counts twice. coderd generates random ids, so finding
+  the first row would need a search in every hour.
+* Rows of closed hours are rejected. To accept them, the code would have to add to stored sums.
 * The state of a workspace before its first report is unknown.
 """

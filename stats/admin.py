@@ -26,7 +26,7 @@ MAX_ERROR = 120
 
 
 def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any, Snapshot], str]:
-    """Makes a column that formats the field for people."""
+    """Creates an admin column that shows the value of `field`, formatted by `write`."""
 
     @admin.display(description=name, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
@@ -36,7 +36,10 @@ def _column(field: str, write: Callable[[Any], str], name: str) -> Callable[[Any
 
 
 def _state_column(field: str) -> Callable[[Any, Snapshot], str]:
-    """Makes a column for a workspace state that is unknown in backfilled snapshots."""
+    """Creates an admin column with the number of workspaces in a state.
+
+    The column shows "unknown" for backfilled snapshots.
+    """
 
     @admin.display(description=field, ordering=field)
     def column(_: Any, snapshot: Snapshot) -> str:
@@ -68,7 +71,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
     def collected(self, snapshot: Snapshot) -> str:
-        # With seconds, because there are several snapshots a minute.
+        # Show seconds, because there are several snapshots per minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
     stopped_state = _state_column("stopped")
@@ -92,7 +95,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         return [path("timelines/", view, name="stats_snapshot_timelines"), *super().get_urls()]
 
     def timelines(self, request: HttpRequest) -> HttpResponse:
-        """Shows the charts of a range, the alarms that are on, and the newest runs."""
+        """Shows the charts of a range, the alarms that are on, and the collector's newest runs."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         selected = request.GET.get("range")
@@ -113,7 +116,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
-    """Returns the collector's newest runs, each with its duration, or None while it is running."""
+    """Returns the collector's newest runs with their durations. It is None for a running run."""
     runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 

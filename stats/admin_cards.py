@@ -10,7 +10,7 @@ from stats.alarms import alarms_on
 from stats.models import WorkspaceState
 from stats.selectors import refresh_interval, snapshot_state
 
-# A snapshot that is older than this number of intervals is late.
+# The newest snapshot is shown as late if it is older than this number of intervals.
 LATE_AFTER_INTERVALS = 3
 
 

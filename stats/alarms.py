@@ -13,13 +13,13 @@ from stats.models import Snapshot
 from stats.selectors import refresh_interval, snapshots_so_far
 
 MAX_INTERVALS_MISSED = 4
-# Sessions have vanished after this number of snapshots in a row without one.
+# The alarm `sessions_vanished` is on after this number of consecutive snapshots without a session.
 SNAPSHOTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm, on or off. `name` is the metric's label; `text` is for the operator."""
+    """An alarm that is on or off. `name` is its label in the metric. `text` is for operators."""
 
     name: str
     on: bool
@@ -27,12 +27,12 @@ class Alarm:
 
 
 def newest_snapshots(now: datetime) -> list[Snapshot]:
-    """Returns the snapshots that alarms depend on, newest first."""
+    """Returns the newest snapshots, from which the alarms are computed, newest first."""
     return list(snapshots_so_far(now)[:SNAPSHOTS])
 
 
 def alarms(newest: Sequence[Snapshot], *, now: datetime) -> list[Alarm]:
-    """Returns every alarm, on or off, for the newest snapshots, newest first."""
+    """Computes all alarms from the newest snapshots. `newest` is sorted, newest first."""
     return [
         _missing(newest, now=now),
         _sessions_vanished(newest),
@@ -58,12 +58,12 @@ def _sessions_vanished(newest: Sequence[Snapshot]) -> Alarm:
         snapshot.running and not any(snapshot.session_counts.values()) for snapshot in newest
     )
     period = duration(SNAPSHOTS * refresh_interval())
-    text = f"Workspaces run, but no session for {period}. Are agent rows arriving?"
+    text = f"Workspaces are running, but had no session for {period}. Are agent rows arriving?"
     return Alarm("sessions_vanished", on=vanished, text=text)
 
 
 def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:
-    """Returns the alarm of high latency. Units: ms; a limit of 0 turns it off."""
+    """Returns the alarm of high latency. Units: ms. A limit of 0 disables the alarm."""
     p95 = newest[0].latency_p95 if newest else -1
     text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
     return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

@@ -1,4 +1,4 @@
-"""Gauges of the newest snapshot, its alarms and the lag of the builder."""
+"""Gauges for the values of the newest snapshot, the alarms, and the lag of the builder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from stats.statistics import STATES
 
 @lru_cache(maxsize=1)
 def _newest(now: datetime) -> list[Snapshot]:
-    """Reads snapshots once for all gauges of a scrape, which have the same `now`."""
+    """Caches the newest snapshots for one scrape. All gauges of a scrape have the same `now`."""
     return newest_snapshots(now)
 
 
 def _of_newest(read: Callable[[Snapshot], Values]) -> Callable[[datetime], Values]:
-    """Applies `read` to the newest snapshot. Before the first snapshot the gauge is absent."""
+    """Returns a function that applies `read` to the newest snapshot.
+
+    Before the first snapshot, the function returns no values, so the gauge is absent.
+    """
     return lambda now: read(_newest(now)[0]) if _newest(now) else {}
 
 
@@ -31,46 +34,46 @@ def _age(now: datetime) -> Values:
 
 database_gauge(
     "coderapi_snapshot_age_seconds",
-    "Age of the newest snapshot of deployment stats; absent before the first.",
+    "Age of the newest snapshot of deployment stats; absent before the first snapshot.",
     _age,
 )
 database_gauge(
     "coderapi_stats_workspaces",
-    "Workspaces by state.",
+    "Workspaces by state in the newest snapshot.",
     _of_newest(lambda newest: {(state,): getattr(newest, state) for state in STATES}),
     labels=["state"],
 )
 database_gauge(
     "coderapi_stats_sessions",
-    "Sessions by kind.",
+    "Sessions by kind in the newest snapshot.",
     _of_newest(lambda newest: {(kind,): n for kind, n in newest.session_counts.items()}),
     labels=["kind"],
 )
 database_gauge(
     "coderapi_stats_traffic_bytes",
-    "Bytes in the window.",
+    "Bytes received and sent in the 15 minutes before the newest snapshot.",
     _of_newest(lambda newest: {("received",): newest.rx_bytes, ("sent",): newest.tx_bytes}),
     labels=["direction"],
 )
 database_gauge(
     "coderapi_stats_latency_milliseconds",
-    "Latency in the window; -1 if none was measured.",
+    "Connection latency in the 15 minutes before the newest snapshot; -1 if none was measured.",
     _of_newest(lambda newest: {("0.5",): newest.latency_p50, ("0.95",): newest.latency_p95}),
     labels=["quantile"],
 )
 database_gauge(
     "coderapi_stats_window_rows",
-    "Agent rows in the window.",
+    "Agent rows in the 15 minutes before the newest snapshot.",
     _of_newest(lambda newest: {(): newest.row_count}),
 )
 database_gauge(
     "coderapi_stats_snapshot_seconds",
-    "Duration of taking the newest snapshot.",
+    "Time that it took to take the newest snapshot.",
     _of_newest(lambda newest: {(): newest.duration_ms / 1000}),
 )
 database_gauge(
     "coderapi_stats_rollup_lag_seconds",
-    "Age of the newest minute that is rolled up; -1 if there is none.",
+    "Age of the newest minute with a rollup; -1 if there is no rollup.",
     lambda now: {(): rollup_lag(now)},
 )
 database_gauge(

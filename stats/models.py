@@ -6,7 +6,7 @@ from django.db.models import Case, Q, Value, When
 
 
 class SessionCounts(models.Model):
-    """The session counts of an agent's report, by kind."""
+    """The numbers of open sessions of each kind in the report of an agent."""
 
     session_count_vscode = models.BigIntegerField(default=0)
     session_count_jetbrains = models.BigIntegerField(default=0)
@@ -18,10 +18,10 @@ class SessionCounts(models.Model):
 
 
 class AgentStat(SessionCounts):
-    """One report of one agent. Partitioned by the hour of `created_at`.
+    """One report of one agent. The table is partitioned by the hour of `created_at`.
 
-    PostgreSQL computes `latency_bucket` (the migration has the formula). It is NULL unless the
-    latency is above 0.
+    PostgreSQL computes `latency_bucket`; see the migration for the formula. `latency_bucket` is
+    NULL if the latency is 0 or was not measured.
     Units: latency in milliseconds, -1 if none was measured.
     """
 
@@ -53,9 +53,10 @@ class AgentStat(SessionCounts):
 
 
 class StaleMinute(models.Model):
-    """A mark: the rows of this minute have changed since its rollup was built.
+    """Marks a minute whose raw rows have changed after its rollup was built.
 
-    `rows_went` is true if rows were deleted. Then the newest row of an agent may be deleted too.
+    `rows_went` is true if rows of the minute were deleted. One of them may have been the newest row
+    of an agent.
     """
 
     minute = models.DateTimeField(db_index=True)
@@ -66,10 +67,11 @@ class StaleMinute(models.Model):
 
 
 class Rollup(models.Model):
-    """The sums of all rows of one minute or one hour. Traffic counts only rows with a latency.
+    """The sums of all rows of one minute or one hour.
 
-    The latency histogram has `counts[i]` rows in bucket `buckets[i]`. The raw rows of a `closed`
-    hour are dropped, and it is never built again.
+    `rx_bytes` and `tx_bytes` include only rows with a latency above 0. In the latency histogram,
+    bucket `buckets[i]` contains `counts[i]` rows. If `closed` is true, the raw rows of the hour are
+    dropped, and the hour is never built again.
     """
 
     class Span(models.IntegerChoices):
@@ -92,7 +94,7 @@ class Rollup(models.Model):
 
 
 class NewestAgentStat(SessionCounts):
-    """The newest row of an agent: by `created_at`, then by id."""
+    """The newest row of each agent. If two rows have the same `created_at`, the higher id wins."""
 
     agent_id = models.UUIDField(primary_key=True)
     created_at = models.DateTimeField()
@@ -105,7 +107,7 @@ class NewestAgentStat(SessionCounts):
 _STARTED, _CANCELED, _COMPLETED = (
     Q(**{f"job_{event}_at__isnull": False}) for event in ("started", "canceled", "completed")
 )
-# The same rules as in `stats.statistics`. The first rule that matches gives the word.
+# The conditions of each state, as in `stats.statistics`. The first condition that is true decides.
 _WORDS = {
     "deleted": Q(deleted=True) | Q(transition="delete", error="") & _COMPLETED & ~_CANCELED,
     "failed": ~Q(error="") & (_CANCELED | _COMPLETED),
@@ -129,7 +131,7 @@ class WorkspaceStateQuerySet(models.QuerySet["WorkspaceState"]):
 
 
 class WorkspaceState(models.Model):
-    """The newest build of one workspace, and that build's provisioner job."""
+    """The newest build of one workspace, and the provisioner job of this build."""
 
     WORDS = tuple(_WORDS)
 
@@ -163,10 +165,11 @@ class WorkspaceState(models.Model):
 
 
 class Snapshot(models.Model):
-    """The deployment's statistics at one moment, over the window (aggregated_from, collected_at].
+    """The statistics of the deployment at one time.
 
-    A snapshot with source `backfill` only knows which workspaces reported; it counts them as
-    running.
+    Traffic and latency are those of the window (aggregated_from, collected_at]. In a snapshot with
+    source `backfill`, workspaces that reported in the window count as running, and the other
+    workspace counts are unknown.
     Units: traffic in bytes; latency in milliseconds, -1 if none was measured.
     Shape: `session_counts` {kind: count}.
     """

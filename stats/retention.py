@@ -1,8 +1,8 @@
-"""Deletes expired stats, and the rows of an erased person.
+"""Deletes expired stats, and the agent rows of an erased user.
 
-Raw rows are dropped by whole hours, after the hour has closed. Minute rollups are deleted after 90
-days; hour rollups cover older history. Snapshots are thinned. Snapshots and hour rollups are
-deleted after CODERAPI_STATS_RETENTION.
+When an hour is closed, all its raw rows are dropped. Minute rollups are deleted after 90 days, and
+history of older times is read from hour rollups. Old snapshots are thinned: only some of them are
+kept. Snapshots and hour rollups are deleted after CODERAPI_STATS_RETENTION.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from users.models import User
 WEEK = timedelta(days=7)
 QUARTER = timedelta(days=90)
 FIVE_MINUTES = timedelta(minutes=5)
-# (age, span): of the snapshots older than the age, only the newest in each span is kept.
+# Pairs of an age and a span. If snapshots are older than the age, only the newest snapshot in each
+# span is kept.
 THINNED = ((WEEK, FIVE_MINUTES), (QUARTER, HOUR))
 
 _THIN = """
@@ -50,20 +51,23 @@ RETURNING date_trunc('minute', created_at, 'UTC')
 
 
 def finest_step(moment: datetime, *, now: datetime) -> timedelta:
-    """Returns the shortest step of history for which thinning leaves no gaps at that moment."""
+    """Returns the shortest step for history that begins at `moment`.
+
+    With a shorter step, history would have gaps, because old snapshots are thinned.
+    """
     steps = (step for age, step in reversed(THINNED) if moment < now - age)
     return next(steps, timedelta(minutes=1))
 
 
 def prune_stats(now: datetime) -> int:
-    """Deletes expired stats. Returns the number of deleted hours and rows."""
+    """Deletes expired stats. Returns the number of dropped hours plus deleted rows."""
     return close_hours(now) + _prune_agents() + _thin_snapshots(now) + _delete_expired(now)
 
 
 @transaction.atomic
 def _prune_agents() -> int:
-    """Deletes the newest rows of agents whose raw rows are all dropped."""
-    # The builder may be building an hour older than those that exist now.
+    """Deletes the newest row of each agent that has no raw rows any more."""
+    # Wait for the builder, because it may be adding newest rows of an hour that was just dropped.
     with transaction_lock(ONE_BUILDER):
         hours = AGENT_STATS.starts()
         agents = NewestAgentStat.objects.all()

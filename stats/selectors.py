@@ -1,4 +1,4 @@
-"""Queries snapshots."""
+"""Queries snapshots and the age of rollups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, not_found
 from stats.models import Rollup, Snapshot
 
-# The clock of the replica that took a snapshot may be this far ahead.
+# Snapshots may be this far in the future, because the clock of another replica may be ahead.
 MAX_CLOCK_SKEW = timedelta(minutes=1)
 MIN_INTERVAL = timedelta(seconds=1)
 
@@ -29,14 +29,15 @@ SELECT max(least(gap, second, third)) FROM (
 
 
 def refresh_interval() -> timedelta:
-    """Returns the interval between snapshots: Coder's option for it, at least one second."""
+    """Returns the configured interval between snapshots, but at least one second."""
     return max(to_timedelta(settings.STATS_REFRESH_NS), MIN_INTERVAL)
 
 
 def snapshot_interval(since: datetime, until: datetime) -> timedelta:
-    """Returns the longest interval that four snapshots in a row keep, or the configured one.
+    """Returns the interval between the snapshots of a period, at least the configured interval.
 
-    A longer gap between two snapshots is an outage. Allows for 10 % of jitter.
+    It is the longest interval that is kept by four consecutive snapshots. A single longer gap is an
+    outage and is ignored. The result is 10 % shorter, because intervals vary a little.
     """
     with connection.cursor() as cursor:
         cursor.execute(_LONGEST_INTERVAL, [since, until])
@@ -45,13 +46,16 @@ def snapshot_interval(since: datetime, until: datetime) -> timedelta:
 
 
 def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:
-    """Returns snapshots, newest first, without those of a replica whose clock was far ahead."""
+    """Returns snapshots, newest first.
+
+    Omits snapshots in the future, which a replica has taken whose clock is ahead.
+    """
     until = now + MAX_CLOCK_SKEW
     return Snapshot.objects.filter(collected_at__lte=until).order_by("-collected_at")
 
 
 def newest_snapshot(now: datetime) -> Snapshot:
-    """Returns the newest snapshot. Raises: APIError 400 before the first one."""
+    """Returns the newest snapshot. Raises: APIError 400 if there is no snapshot yet."""
     snapshot = snapshots_so_far(now).first()
     if snapshot is None:
         raise APIError(
@@ -63,7 +67,7 @@ def newest_snapshot(now: datetime) -> Snapshot:
 
 
 def snapshot_at(moment: datetime, *, now: datetime) -> Snapshot:
-    """Returns the newest snapshot at or before that moment. Raises: APIError 404 without one."""
+    """Returns the newest snapshot at or before `moment`. Raises: APIError 404 if there is none."""
     snapshot = snapshots_so_far(now).filter(collected_at__lte=moment).first()
     if snapshot is None:
         raise not_found()
@@ -71,7 +75,7 @@ def snapshot_at(moment: datetime, *, now: datetime) -> Snapshot:
 
 
 def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
-    """Returns the time and age of the newest snapshot, or None before the first one.
+    """Returns the time and age of the newest snapshot, or None if there is no snapshot yet.
 
     Shape: {"collected_at": datetime, "age_seconds": float}.
     """
@@ -84,9 +88,10 @@ def snapshot_state(now: datetime | None = None) -> dict[str, Any] | None:
 
 
 def rollup_lag(now: datetime) -> float:
-    """Returns the age of the newest minute that is rolled up, or -1. Units: seconds.
+    """Returns the age of the newest minute with a rollup, or -1 if there is none. Units: seconds.
 
-    Skips minutes in the future: an agent whose clock is ahead would hide that no other reports.
+    Ignores minutes in the future. Otherwise, one agent whose clock is ahead would hide that no
+    other agent sends reports.
     """
     minutes = Rollup.objects.filter(span=Rollup.Span.MINUTE, start__lte=now).order_by("-start")
     newest = minutes.values_list("start", flat=True).first()

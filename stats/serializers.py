@@ -65,7 +65,10 @@ class WorkspacesSerializer(WireSerializer):
 
 class DeploymentStatsSerializer(WireSerializer):
     component = "codersdk.DeploymentStats"
-    about = "The statistics of the deployment at one time, and of the minutes before it."
+    about = (
+        "A snapshot of the deployment: workspaces and sessions at one time, and traffic and "
+        "latency in the minutes before it."
+    )
     example = {
         "aggregated_from": "2026-01-20T13:44:29Z",
         "collected_at": "2026-01-20T13:59:29Z",
@@ -76,16 +79,17 @@ class DeploymentStatsSerializer(WireSerializer):
         help_text="The start of the period for traffic and latency."
     )
     collected_at = serializers.DateTimeField(
-        help_text="The time of the snapshot, and the end of that period."
+        help_text="The time of the snapshot. It is also the end of the period."
     )
     next_update_at = serializers.SerializerMethodField(
-        help_text="The time when the next snapshot is due. Do not request again before it."
+        help_text="The time when the next snapshot is due. Send the next request after this time."
     )
     session_count = SessionCountSerializer(
-        source="session_counts", help_text="The sessions that were open when agents last reported."
+        source="session_counts",
+        help_text="The number of sessions that were open in the last report of each agent.",
     )
     workspaces = WorkspacesSerializer(
-        source="*", help_text="The workspaces by state, with their traffic and latency."
+        source="*", help_text="The number of workspaces by state, their traffic and latency."
     )
 
     @extend_schema_field(serializers.DateTimeField)
@@ -95,7 +99,10 @@ class DeploymentStatsSerializer(WireSerializer):
 
 
 def _word_field(help_text: str, *words: str, **options: Any) -> serializers.CharField:
-    """Makes a field for one of the words, without the separate enum that ChoiceField declares."""
+    """Creates a string field that accepts one of the words.
+
+    drf-spectacular would declare a separate enum component for a ChoiceField.
+    """
     schema: Any = {"const": words[0]} if len(words) == 1 else {"enum": words}
 
     @extend_schema_field({"type": "string", **schema})
@@ -112,10 +119,16 @@ def _count_field(description: str) -> serializers.IntegerField:
 
 
 class AgentRowSerializer(RequestSerializer):
-    """Describes agent rows for the schema. `stats.ingest.rows` parses them, which is faster."""
+    """Describes agent rows in the schema.
+
+    `stats.ingest.rows` parses the rows without this serializer, because that is faster.
+    """
 
     component = "coderapi.AgentRow"
-    about = "A report of an agent. Null members count as absent. Unknown members are ignored."
+    about = (
+        "A report of an agent. A member that is null is treated as absent. Unknown members are "
+        "ignored."
+    )
     example = {
         "kind": "agent",
         "id": "5f3c1a52-0d0e-4c5b-9d0a-3a1f7f0c2b11",
@@ -138,19 +151,19 @@ class AgentRowSerializer(RequestSerializer):
         "usage": False,
     }
 
-    kind = _word_field("The kind of the row: an agent row.", "agent")
+    kind = _word_field("The type of the row. `agent` means an agent row.", "agent")
     id = serializers.UUIDField(help_text="The id of the row.")
     created_at = serializers.DateTimeField(
-        help_text="The time of the report, with its offset from UTC."
+        help_text="The time of the report, with a time zone offset."
     )
-    user_id = serializers.UUIDField(help_text="The owner of the workspace.")
-    agent_id = serializers.UUIDField(help_text="The agent that reported.")
-    workspace_id = serializers.UUIDField(help_text="The agent's workspace.")
-    template_id = serializers.UUIDField(help_text="The workspace's template.")
+    user_id = serializers.UUIDField(help_text="The id of the workspace's owner.")
+    agent_id = serializers.UUIDField(help_text="The id of the agent that sent the report.")
+    workspace_id = serializers.UUIDField(help_text="The id of the agent's workspace.")
+    template_id = serializers.UUIDField(help_text="The id of the workspace's template.")
     connections_by_proto = serializers.DictField(
         child=serializers.IntegerField(min_value=0, max_value=MAX_INTEGER),
         default=dict,
-        help_text="The number of connections, by protocol. Default: none.",
+        help_text="The number of open connections by protocol. Default: no connections.",
     )
     connection_count = _count_field("Open connections.")
     rx_packets = _count_field("Packets received since the previous row.")
@@ -165,12 +178,13 @@ class AgentRowSerializer(RequestSerializer):
         min_value=-MAX_LATENCY_MS,
         max_value=MAX_LATENCY_MS,
         default=NO_LATENCY,
-        help_text="The median latency in milliseconds. Default: -1, none was measured.",
+        help_text="The median latency in milliseconds. -1, the default, means that no latency was "
+        "measured.",
     )
     usage = serializers.BooleanField(
         default=False,
-        help_text="Whether this is a usage row. The experiment workspace-usage counts sessions "
-        "from usage rows. Default: false.",
+        help_text="Whether this is a usage row. If the experiment workspace-usage is enabled, "
+        "sessions are counted from usage rows. Default: false.",
     )
 
 
@@ -179,10 +193,10 @@ def _job_time(description: str) -> serializers.DateTimeField:
 
 
 class WorkspaceStateSerializer(RequestSerializer):
-    """Describes workspace states for the schema. `stats.ingest.rows` parses them."""
+    """Describes workspace states in the schema. `stats.ingest.rows` parses them."""
 
     component = "coderapi.WorkspaceState"
-    about = "The newest build of a workspace, and that build's provisioner job."
+    about = "The newest build of a workspace, and the provisioner job of this build."
     example = {
         "kind": "workspace",
         "workspace_id": "7c2f9a34-6f0b-4d3e-9c51-2f6f1b7a9e21",
@@ -196,8 +210,8 @@ class WorkspaceStateSerializer(RequestSerializer):
         "error": "",
     }
 
-    kind = _word_field("The kind of the row: a workspace state.", "workspace")
-    workspace_id = serializers.UUIDField(help_text="The workspace.")
+    kind = _word_field("The type of the row. `workspace` means a workspace state.", "workspace")
+    workspace_id = serializers.UUIDField(help_text="The id of the workspace.")
     deleted = serializers.BooleanField(
         default=False, help_text="Whether the workspace is deleted. Default: false."
     )
@@ -206,22 +220,24 @@ class WorkspaceStateSerializer(RequestSerializer):
         max_value=MAX_INTEGER,
         default=None,
         allow_null=True,
-        help_text="The number of the workspace's newest build. The highest number wins.",
+        help_text="The number of the workspace's newest build. A state with a lower number than "
+        "the stored state is ignored.",
     )
     transition = _word_field(
         "The transition of the build.", "", "start", "stop", "delete", default="", allow_blank=True
     )
-    job_started_at = _job_time("The time when the build's job started, or null.")
-    job_canceled_at = _job_time("The time when the job was canceled, or null.")
-    job_completed_at = _job_time("The time when the job completed, or null.")
+    job_started_at = _job_time("The time when the build's job started. Null if it has not.")
+    job_canceled_at = _job_time("The time when the job was canceled. Null if it was not.")
+    job_completed_at = _job_time("The time when the job completed. Null if it has not.")
     job_updated_at = _job_time(
-        "The time when the job last changed. Within one build, the latest time wins."
+        "The time when the job last changed. For the same build, a state with an earlier time than "
+        "the stored state is ignored."
     )
     error = serializers.CharField(
         default="",
         allow_blank=True,
         max_length=MAX_ERROR,
-        help_text="The error of the job. Empty if it did not fail.",
+        help_text="The error of the job. Empty if the job did not fail.",
     )
 
 
@@ -231,23 +247,26 @@ class RejectionSerializer(WireSerializer):
     example = {"row": 3, "field": "created_at", "detail": "'today' is not a time."}
 
     row = serializers.IntegerField(
-        help_text="The number of the row in the request, from 1. In JSON lines, the line number."
+        help_text="The number of the row in the request. The first row is 1. For JSON lines, this "
+        "is the line number."
     )
     field = serializers.CharField(
-        help_text="The invalid member. Empty if the row as a whole is invalid."
+        help_text="The name of the invalid member. Empty if the whole row is invalid."
     )
-    detail = serializers.CharField(help_text="The reason, and what is expected.")
+    detail = serializers.CharField(help_text="The reason why the row was rejected.")
 
 
 class IngestResultSerializer(WireSerializer):
     component = "coderapi.StatsIngestResult"
-    about = "The outcome for the rows of a request."
+    about = "The result of a request: how many rows were stored, and which rows were rejected."
     example = {"accepted": 2, "duplicate": 1}
 
     accepted = serializers.IntegerField(help_text="The number of rows that were stored.")
-    duplicate = serializers.IntegerField(help_text="The number of rows that were stored before.")
+    duplicate = serializers.IntegerField(
+        help_text="The number of duplicates: rows that an earlier request has stored."
+    )
     rejected = RejectionSerializer(
-        many=True, help_text="The rejected rows. The other rows are stored."
+        many=True, help_text="The rejected rows. All other rows were stored."
     )
 
 
@@ -262,12 +281,12 @@ class PointSerializer(WireSerializer):
         help_text="True if the step has no data. Otherwise absent.",
     )
     session_count = SessionCountSerializer(
-        required=False, help_text="The open sessions at the newest snapshot of the step."
+        required=False, help_text="The number of open sessions in the last snapshot of the step."
     )
     workspaces = WorkspacesSerializer(
         required=False,
-        help_text="The workspaces by state at the newest snapshot of the step. Traffic and "
-        "latency are those of the whole step.",
+        help_text="The number of workspaces by state in the last snapshot of the step, and the "
+        "traffic and latency of the whole step.",
     )
 
     def to_representation(self, instance: Point) -> Any:
@@ -276,7 +295,7 @@ class PointSerializer(WireSerializer):
 
 class HistorySerializer(WireSerializer):
     component = "coderapi.DeploymentStatsHistory"
-    about = "The statistics of the deployment in the past, in steps of equal length."
+    about = "The statistics of a period in the past, divided into steps of equal length."
     example = {
         "since": "2026-01-20T13:00:00Z",
         "until": "2026-01-20T14:00:00Z",

@@ -1,4 +1,4 @@
-"""Takes snapshots of the deployment: of now, of a moment, or of a period in the past."""
+"""Takes snapshots of the deployment: of the current time, or of times in the past."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from stats.statistics import WINDOW
 
 TOPIC = "stats"
 COLLECTOR_LOCK = "collect-deployment-stats"
-# With this experiment, sessions are counted from usage rows.
+# If this experiment is enabled, sessions are counted from usage rows.
 USAGE_EXPERIMENT = "workspace-usage"
-# The time that the builder may spend on old hours before a current snapshot.
+# The maximum time for which the builder builds old hours before the current snapshot is taken.
 BUILD_SECONDS = 5.0
 FIVE_MINUTES = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 
 
 class SnapshotError(Exception):
-    """A snapshot cannot be taken. The message explains why."""
+    """Raised if a snapshot cannot be taken. The message contains the reason."""
 
 
 def collect_snapshot(at: datetime, *, now: datetime | None = None) -> Snapshot:
-    """Returns the snapshot of that moment. Takes it unless it exists.
+    """Returns the snapshot of the time `at`. Takes the snapshot if it does not exist.
 
-    Raises: SnapshotError for a moment in the future, or whose raw rows were dropped.
+    Raises: SnapshotError if `at` is in the future, or if its raw rows were dropped.
     """
     now = now or at
     if at > now:
         raise SnapshotError(f"{at.isoformat()} must not be in the future.")
-    # A moment in the past needs all of its minutes.
+    # For a time in the past, build all hours, because the time may be in an old hour.
     build(now=now, seconds=BUILD_SECONDS if at == now else float("inf"))
     return unless_deadlocked(partial(_collected, at, now=now))
 
@@ -64,7 +64,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
             first = (kept_from(now) + WINDOW).isoformat()
             raise SnapshotError(
                 f"{at.isoformat()} is too early: its raw rows are not kept. "
-                f"The first possible time is {first}."
+                f"The earliest possible time is {first}."
             )
         existing = Snapshot.objects.filter(collected_at=at).first()
         if existing:
@@ -82,9 +82,9 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
 
 
 def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
-    """Returns whether the raw rows of the moment's window are kept, in open hours.
+    """Returns whether all raw rows of the window that ends at `at` are still stored.
 
-    Locks these hours until the transaction ends.
+    Keeps the hours of the window open until the transaction ends.
     """
     hours = hours_of([at - WINDOW, at])
     lock_open(hours)
@@ -110,7 +110,7 @@ def _agent_statistics(at: datetime) -> dict[str, Any]:
 
 @cache
 def configuration_hash() -> str:
-    """Returns a digest of the configuration without its secrets."""
+    """Returns a hash of the configuration. Secrets are not included."""
     document = render_json(config_document(settings.CONFIGURATION))
     return hashlib.sha256(document).hexdigest()
 
@@ -118,10 +118,10 @@ def configuration_hash() -> str:
 def backfill(
     since: datetime, until: datetime, *, now: datetime, every: timedelta = FIVE_MINUTES
 ) -> Iterator[datetime]:
-    """Takes a snapshot at the end of each step of [since, until) that has none, oldest first.
+    """Takes the missing snapshots of [since, until), one at the end of each step, oldest first.
 
-    Yields the moment of each. Skips hours without raw rows, and steps whose window has no rows.
-    Workspaces that reported count as running.
+    Yields the time of each snapshot. Skips hours without raw rows, and snapshots without rows in
+    their window. Workspaces that reported in the window count as running.
     """
     build(now=now)
     for hour in AGENT_STATS.starts():
@@ -147,7 +147,10 @@ def _backfill_hour(
 
 @transaction.atomic
 def _backfill_one(at: datetime, *, now: datetime) -> bool:
-    """Takes a snapshot of the past. Returns False if one exists or its window has no rows."""
+    """Takes the snapshot of a time in the past.
+
+    Returns False if the snapshot exists, or if there are no raw rows for it.
+    """
     with transaction_lock(COLLECTOR_LOCK):
         exists = Snapshot.objects.filter(collected_at=at).exists()
         if exists or not _rows_are_kept(at, now=now):

@@ -1,13 +1,15 @@
 """Computes the statistics of one window, (at - 15 minutes, at].
 
-Traffic and latency come from rows with a latency above 0: from rollups for whole minutes, and from
-raw rows for the two partial minutes at the edges. Sessions come from the newest row of each agent
-in the window. Workspace counts come from the current workspace states.
+Traffic and latency are computed from rows with a latency above 0. For whole minutes, they come from
+rollups, and for the partial minutes at the start and the end of the window from raw rows. Sessions
+come from the newest row of each agent in the window. Workspace counts come from the current
+workspace states.
 
-Percentiles of many rows come from a logarithmic histogram, within 1 %. Bucket b holds latencies in
-(RATIO^b, RATIO^(b+1)]. Its value has the same relative distance to both ends. PostgreSQL computes
-the bucket of a row on insert (`AgentStat.latency_bucket`). Percentiles of a longer span come from
-merged histograms, never from averages of percentiles.
+If a window has many rows, percentiles are estimated from a logarithmic histogram, with an error of
+less than 1 %. Bucket b contains latencies in (RATIO^b, RATIO^(b+1)]. The value of a bucket has the
+same relative distance to both ends of the bucket. PostgreSQL computes the bucket of a row on insert
+(`AgentStat.latency_bucket`). Percentiles of a longer period come from merged histograms, never from
+averages of percentiles.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ LOG_RATIO = math.log((1 + ERROR) / (1 - ERROR))
 NO_SAMPLE = -1.0
 P50, P95 = 0.5, 0.95
 
-# Units: bytes; ms, -1 where none was measured.
+# The statistics of a window without rows. Units: traffic in bytes; latency in milliseconds, -1 if
+# none was measured.
 NO_AGENTS: dict[str, Any] = {
     "row_count": 0,
     "rx_bytes": 0,
@@ -49,9 +52,10 @@ NO_AGENTS: dict[str, Any] = {
 }
 
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
-# One statement, so that all statistics see the same state of the tables. Only agents whose newest
-# row is later than the moment are looked up in the raw rows. The LIMIT drops no row: it tells the
-# planner that the rows are few, because otherwise PostgreSQL compiles the statement (JIT).
+# One statement computes all statistics, so that they see the same state of the tables. An agent is
+# looked up in the raw rows only if its newest row is later than `at`. The LIMIT removes no rows. It
+# only shows the planner that there are few rows. Otherwise, PostgreSQL compiles the statement (JIT)
+# first.
 _AGENT_STATISTICS = f"""
 WITH edges AS MATERIALIZED (
     SELECT latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx
@@ -118,7 +122,7 @@ FROM stats_workspacestate WHERE NOT deleted
 
 _REPORTING = f"SELECT count(DISTINCT workspace_id) FROM stats_agentstat WHERE {_IN_WINDOW}"  # noqa: S608
 
-# The newest finished minute with usage rows of each agent.
+# For each agent, sums the usage rows of its newest finished minute that has usage rows.
 _USAGE = f"""
 SELECT {", ".join(f"coalesce(sum({name}), 0)" for name in SESSION_COLUMNS)}
 FROM (
@@ -131,7 +135,7 @@ FROM (
 
 
 def agent_statistics(at: datetime) -> dict[str, Any]:
-    """Returns the statistics of the agent rows of the window. Shape: as NO_AGENTS."""
+    """Returns the statistics of the agent rows in the window. Shape: the same keys as NO_AGENTS."""
     with connection.cursor() as cursor:
         cursor.execute(_AGENT_STATISTICS, {**_window(at), "max_exact_rows": MAX_EXACT_ROWS})
         rows, rx, tx, buckets, counts, exact, *sessions = cursor.fetchone()
@@ -163,9 +167,9 @@ def _session_counts(sums: Sequence[Decimal]) -> dict[str, int]:
 
 
 def usage_sessions(at: datetime) -> dict[str, int]:
-    """Counts sessions by kind from usage rows: those of each agent's newest finished minute.
+    """Counts sessions by kind from the usage rows in the newest finished minute of each agent.
 
-    An agent reports its sessions in several usage rows, so the rows of that minute are added up.
+    An agent reports its sessions in several usage rows, so the rows of that minute are summed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_USAGE, _window(at))
@@ -173,14 +177,17 @@ def usage_sessions(at: datetime) -> dict[str, int]:
 
 
 def workspace_counts() -> dict[str, int]:
-    """Counts workspaces by the state of their newest build's job."""
+    """Counts workspaces by state. The state depends on the job of the newest build."""
     with connection.cursor() as cursor:
         cursor.execute(_WORKSPACE_COUNTS)
         return dict(zip(STATES, cursor.fetchone(), strict=True))
 
 
 def reporting_workspace_counts(at: datetime) -> dict[str, int]:
-    """Counts the workspaces that reported in the window as running. Other states are unknown."""
+    """Returns workspace counts for a time in the past, for which the states are unknown.
+
+    Workspaces with an agent row in the window count as running. The other counts are 0.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_REPORTING, _window(at))
         return dict.fromkeys(STATES, 0) | {"running": cursor.fetchone()[0]}
@@ -192,7 +199,7 @@ def _bucket_latency(bucket: int) -> float:
 
 
 def percentile(histogram: Mapping[int, int], fraction: float) -> float:
-    """Interpolates between bucket values. Returns -1 for an empty histogram.
+    """Returns a percentile, interpolated between bucket values, or -1 for an empty histogram.
 
     Shape: `histogram` {bucket: rows}.
     """

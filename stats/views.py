@@ -32,7 +32,7 @@ from stats.serializers import (
 from stats.services import TOPIC
 from users.permissions import may
 
-# The number of rejected rows that an error lists.
+# The maximum number of rejected rows that are listed in an error response.
 MAX_VALIDATIONS = 100
 
 
@@ -47,13 +47,15 @@ class DeploymentStatsView(DocumentView):
     @operation(
         "Get deployment stats",
         tag="General",
-        description="Returns the newest snapshot of the deployment, or that of a time in the past. "
-        "Answers 400 until the first snapshot is taken. Needs the role owner or auditor.",
+        description="Returns the newest snapshot of the deployment, or the snapshot of a time in "
+        "the past. Returns a 400 error until the first snapshot is taken. Needs the role owner or "
+        "auditor.",
         parameters=[
             OpenApiParameter(
                 "at",
                 datetime,
-                description="A time in the past: returns the newest snapshot at or before it.",
+                description="A time in the past. If given, the newest snapshot at or before this "
+                "time is returned.",
             )
         ],
         answers={
@@ -76,20 +78,24 @@ class StatsHistoryView(APIView):
     @operation(
         "Get deployment stats history",
         tag="General",
-        description="Returns the statistics of a period in the past, in steps of equal length. A "
-        "step without data is a gap. Steps are multiples of 5 minutes if the period begins more "
-        "than a week ago, and of an hour if it begins more than 90 days ago. Unknown parameters "
-        "are rejected. Needs the role owner or auditor.",
+        description="Returns the statistics of a period in the past, divided into steps of equal "
+        "length. A step without data is a gap. If the period begins more than a week ago, the step "
+        "must be a multiple of 5 minutes. If it begins more than 90 days ago, the step must be a "
+        "multiple of one hour. Unknown parameters are rejected. Needs the role owner or auditor.",
         parameters=[
             OpenApiParameter(
-                "since", datetime, description="The beginning. Absent: one day before the end."
+                "since",
+                datetime,
+                description="The start of the period. Default: one day before its end.",
             ),
-            OpenApiParameter("until", datetime, description="The end. Absent: now."),
+            OpenApiParameter(
+                "until", datetime, description="The end of the period. Default: the current time."
+            ),
             OpenApiParameter(
                 "step",
                 str,
-                description="The length of a step, such as `5m` or `1h`. Absent: the server "
-                "chooses one that fits the period.",
+                description="The length of a step, such as `5m` or `1h`. By default, the server "
+                "chooses a length that fits the period.",
             ),
         ],
         answers={200: HistorySerializer, 304: None, 403: ResponseSerializer},
@@ -111,16 +117,17 @@ class StatsReportsView(APIView):
     @operation(
         "Report deployment stats",
         tag="General",
-        description="Stores agent rows and workspace states: an array of rows, one row, or JSON "
-        'lines. Each row names its kind: `"kind": "agent"` or `"kind": "workspace"`. Duplicates '
-        "count once, so a request may be repeated. Answers 400 if every row is rejected. The body "
-        "may be compressed with gzip. Needs the role owner.",
+        description="Stores agent rows and workspace states. The body is an array of rows, a "
+        "single row, or JSON lines with one row per line. The member `kind` is `agent` for an "
+        "agent row and `workspace` for a workspace state. Duplicates count once, so a request may "
+        "be repeated. If all rows are rejected, a 400 error is returned. The body may be "
+        "compressed with gzip. Needs the role owner.",
         body=PolymorphicProxySerializer(
             component_name="coderapi.StatsRow",
             serializers={"agent": AgentRowSerializer, "workspace": WorkspaceStateSerializer},
             resource_type_field_name="kind",
             many=True,
-            help_text="An agent row or the state of a workspace, depending on its kind.",
+            help_text="An agent row or a workspace state, depending on the member `kind`.",
         ),
         answers={200: IngestResultSerializer, 403: ResponseSerializer, 415: ResponseSerializer},
     )

@@ -1,7 +1,7 @@
-"""Checks ingest keys, and which senders may report.
+"""Checks whether the sender of a report has a valid ingest key or session token.
 
-An ingest key is `cik_`, 22 random characters, and the CRC-32 of both in 6 characters. So a mistyped
-or invented key is refused without a query.
+An ingest key consists of `cik_`, 22 random characters, and 6 characters of checksum. The checksum
+is the CRC-32 of the first 26 characters. So a mistyped or invented key is rejected without a query.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def report_headers(key: str) -> list[str]:
 
 
 def _checksum(body: str) -> str:
-    """Returns the CRC-32 of the text in six characters of base 62."""
+    """Returns the CRC-32 of the string as six characters in base 62."""
     number, digits = zlib.crc32(body.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, len(_ALPHABET))
@@ -56,15 +56,15 @@ def is_well_formed(key: str) -> bool:
     return bool(_FORM.fullmatch(key)) and _checksum(key[:-6]) == key[-6:]
 
 
-# The whole table is one value, so that an unknown key causes no query. While this process receives
-# no announcements, it learns of a retired key after five seconds.
+# The whole table is cached as one value, so that an unknown key does not cause a query. If this
+# process receives no notifications, it uses the cached table for at most five seconds.
 MEMORY: Memory[str, dict[str, IngestKey]] = Memory(
     "ingest keys", capacity=1, topics=(TOPIC,), deaf_age=5.0
 )
 
 
 def find(key: str) -> IngestKey | None:
-    """Returns the ingest key, or None for an unknown one. Raises: DatabaseError."""
+    """Returns the ingest key, or None if it does not exist. Raises: DatabaseError."""
     if not is_well_formed(key):
         return None
     known = MEMORY.get("") or MEMORY.load("", _all)
@@ -76,10 +76,11 @@ def _all() -> Remembered[dict[str, IngestKey]]:
 
 
 def is_open_to(path: str, query: Mapping[str, str], *, origin: str) -> bool:
-    """Returns whether a page of that origin may report, which allows the CORS headers.
+    """Returns whether a page of that origin may report. If so, the response has CORS headers.
 
-    Browsers send our cookies from no other origin, so only a key or public access counts here. A
-    retired key counts too: the page must be able to read the 410.
+    A page of another origin cannot send the session cookie, so it needs an ingest key or public
+    access. For a retired key, the result is also True, because the browser must be able to read the
+    410 response.
     """
     if path != settings.CSP_REPORTS_PATH:
         return False
@@ -97,15 +98,16 @@ def check(
     identity: Identity | None,
     refusal: APIError | None,
 ) -> None:
-    """Checks the sender of a report: its ingest key or session token.
+    """Checks the ingest key or the session token of a request with reports.
 
-    Raises: APIError 401 with the cause, 403 for another origin, 410 for a retired key.
+    Raises: APIError 401 if both are missing or invalid, 403 if the key is not for this origin, 410
+    if the key is retired.
     """
     key = query.get(PARAMETER, "")
     if key:
         _check_key(key, origin=origin)
     elif settings.CSP_ACCESS == "ingest-key":
-        raise APIError(401, "An ingest key is required.", detail="Send it as ?key=cik_….")
+        raise APIError(401, "An ingest key is required.", detail="Add ?key=cik_… to the URL.")
     elif settings.CSP_ACCESS != "public" and identity is None:
         raise refusal or refusals.missing()
 
@@ -113,14 +115,15 @@ def check(
 def _check_key(key: str, *, origin: str) -> None:
     """Raises an APIError if the key does not allow this origin to report.
 
-    A request without an Origin header is accepted: some browsers send none with a same-origin
-    report, and other programs can send any. `null` must be on the list, because any page in a
-    sandbox sends it.
+    A request without an Origin header is accepted, because some browsers send no Origin header with
+    a report to the same origin. A program that is not a browser can send any Origin header, so
+    requiring the header would not stop it. The origin `null` must be one of the key's origins,
+    because every sandboxed page sends it.
     """
     known = find(key)
     if known is None:
-        raise APIError(401, "The ingest key is unknown.", detail="Keys are cik_ and 28 characters.")
+        raise APIError(401, "The ingest key is unknown.", detail="A key is cik_ and 28 characters.")
     if known.retired_at is not None and known.retired_at <= timezone.now():
-        raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this address.")
+        raise APIError(410, "The ingest key is retired.", detail="Stop reporting to this URL.")
     if origin and origin not in known.origins:
         raise APIError(403, "Forbidden.", detail="The ingest key is not for this origin.")

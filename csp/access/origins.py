@@ -1,4 +1,4 @@
-"""Normalizes origins to the form in which browsers send them in the Origin header."""
+"""Normalizes origins to the format in which browsers send them in the Origin header."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import unicodedata
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-# Pages without an origin send this word: those in a sandbox and those from a file.
+# The Origin header of a page without an origin, such as a sandboxed page or a local file.
 OPAQUE = "null"
 MAX_ORIGIN = 255
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Unicode categories of letters, marks and digits: the other characters that names of hosts have.
+# The Unicode categories of non-ASCII characters in host names: letters, marks and numbers.
 _CATEGORIES = frozenset("LMN")
 
 
 def normalized(texts: Iterable[str]) -> list[str]:
-    """Returns each origin once, normalized. Raises: as `normalized_origin`."""
+    """Returns the normalized origins without duplicates. Raises: ValueError for an invalid one."""
     return list(dict.fromkeys(map(normalized_origin, texts)))
 
 
 def normalized_origin(text: str) -> str:
     """Returns the origin as browsers send it: lower case, punycode, no default port; or `null`.
 
-    Raises: ValueError with a sentence for the operator.
+    Raises: ValueError. Its message is a whole sentence for the operator.
     Source: HTML, "serialization of an origin"; URL, "host parsing".
     """
     text = _lowered(text.strip())
@@ -43,14 +43,15 @@ def normalized_origin(text: str) -> str:
 
 
 def _lowered(text: str) -> str:
-    # Each letter alone: for a whole word, Python's `lower` uses another sigma at the end.
+    # Convert each letter separately. In a whole word, Python's `lower` converts a capital sigma at
+    # the end to the final form of the small letter, which is another character.
     lowered = "".join(letter.lower() for letter in unicodedata.normalize("NFKC", text))
     return unicodedata.normalize("NFKC", lowered)
 
 
 def _parts(text: str) -> SplitResult:
-    """Returns the parts of an http or https origin. Raises: ValueError for other texts."""
-    # urlsplit removes tabs and line ends silently.
+    """Returns the parts of an http or https origin. Raises: ValueError for any other string."""
+    # Check for white space first, because urlsplit removes tabs and line breaks silently.
     if re.search(r"[\s\x00-\x1f\x7f\\]", text):
         raise ValueError(f"{text!r} is not an origin: remove the space or control character.")
     try:
@@ -61,13 +62,13 @@ def _parts(text: str) -> SplitResult:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{text!r} is not an origin such as https://coder.example.com.")
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"{text!r} is more than an origin. Write only scheme, host and port.")
+        raise ValueError(f"{text!r} is more than an origin. Enter only the scheme, host and port.")
     return parts
 
 
 def _host(host: str, text: str) -> str:
     if "*" in host:
-        raise ValueError(f"{text!r} has a wildcard. Write each origin in full.")
+        raise ValueError(f"{text!r} has a wildcard. Enter each origin in full.")
     try:
         return f"[{_version_six(host)}]" if ":" in host else _named(host)
     except ValueError:
@@ -76,24 +77,26 @@ def _host(host: str, text: str) -> str:
 
 def _version_six(host: str) -> str:
     address = ipaddress.IPv6Address(host)
-    # Python releases write these differently, and no page is served from such an address.
+    # Reject IPv4-mapped addresses and addresses with a zone. Python versions format them
+    # differently, and no page is served from such an address.
     if address.ipv4_mapped or address.scope_id:
         raise ValueError(host)
     return address.compressed
 
 
 def _named(host: str) -> str:
-    """Returns a name in punycode, or an IPv4 address."""
+    """Returns the host name in punycode, or the IPv4 address."""
     labels = [_punycode(label) for label in host.split(".")]
     name = ".".join(labels)
     if len(name) > _MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(host)
-    # A host whose last part is a number must be an IPv4 address.
+    # If the last label is a number, the host must be an IPv4 address.
     return str(ipaddress.IPv4Address(name)) if _NUMBER.fullmatch(labels[-1]) else name
 
 
 def _punycode(label: str) -> str:
-    # Python's "idna" follows the standard of 2003, in which ß is ss. Browsers keep the ß.
+    # Do not use Python's "idna" codec. It implements the standard of 2003, which converts ß to ss,
+    # but browsers keep the ß.
     if label.isascii():
         return label
     if any(not c.isascii() and unicodedata.category(c)[0] not in _CATEGORIES for c in label):

@@ -1,4 +1,5 @@
-"""Imports files of reports. Each line is a body as a browser sends it.
+"""Imports files of reports. Each line is a request body as a browser sends it.
 
-`items` parses a line. `files` commits the lines that no earlier run has committed.
+`items` parses a line. `files` skips lines that an earlier import has committed, and commits the
+other lines.
 """

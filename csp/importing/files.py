@@ -1,9 +1,12 @@
-"""Commits the reports of a file, and skips lines that earlier runs have committed.
+"""Commits the reports of a file, and skips lines that an earlier import has committed.
 
-Each batch leaves a mark: a digest of the file up to the end of the batch, in the transaction of its
-reports. So the next run knows at each line whether the file was committed up to there. For
-this, a batch begins where an earlier one ended, and earlier batches must fit the limits below. So
-these may be raised, but never lowered.
+Each batch of lines has a mark: a digest of the file from its beginning to the end of the batch. The
+mark is committed in the same transaction as the reports of the batch. The next import of the file
+computes the digest at each line. If the digest equals a stored mark, all lines up to this line were
+committed earlier, and the import skips them.
+
+An import can only skip an earlier batch if the whole batch fits the limits BATCH_LINES and
+BATCH_BYTES. So these limits may be raised, but never lowered.
 """
 
 from __future__ import annotations
@@ -28,14 +31,16 @@ from kernel.lines import LinesError, Record
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 LOCK = lock_number("csp import")
-# The server may still be writing a batch of a run that was killed.
+# The time to wait for the lock. After an import was killed, PostgreSQL may still write its last
+# batch and hold the lock.
 LOCK_SECONDS = 5
-# Classes of SQLSTATE for errors in rows: data, constraints, limits.
+# The SQLSTATE classes of errors that are caused by a row: invalid data, violated constraints,
+# exceeded limits.
 BAD_ROWS = frozenset({"22", "23", "54"})
 
 
 class Line(NamedTuple):
-    """A line, and the mark of the file up to its end."""
+    """A line of the file, and the digest of the file up to the end of this line."""
 
     record: Record
     mark: uuid.UUID
@@ -51,11 +56,12 @@ def import_reports(
     advance: Callable[[int], Any],
     set_aside: Callable[[Record, str], Any],
 ) -> Import:
-    """Imports every valid report, and skips lines that an earlier run has committed.
+    """Imports every valid report, and skips lines that an earlier import has committed.
 
-    Calls `set_aside` for rejected lines and items before their batch is committed, and
-    `advance(number of lines)` after it. Raises: LinesError while another import runs, and the
-    errors of `Store.commit`.
+    Before a batch is committed, calls `set_aside` with each rejected line or item and the reason.
+    After the commit, calls `advance` with the number of lines.
+
+    Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
     store = Store(_connect_alone)
     try:
@@ -69,7 +75,10 @@ def import_reports(
 
 
 def _connect_alone() -> psycopg.Connection[Any]:
-    """Opens a connection with a lock, because two imports could count the same lines twice."""
+    """Opens a connection that holds the lock of imports.
+
+    Without the lock, two imports of the same file could count each line twice.
+    """
     connection = connect_directly(application_name="coderapi csp import")
     try:
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -82,10 +91,11 @@ def _connect_alone() -> psycopg.Connection[Any]:
 
 
 def _marked(records: Iterable[Record]) -> Iterator[Line]:
-    """Yields each line with its mark. White space around a line does not affect the mark."""
+    """Yields each line with its mark. White space at both ends of a line does not affect it."""
     digest = hashlib.sha256(b"coderapi csp import\n")
     for record in records:
-        # Only the beginning and the size of a line that is too long are known.
+        # If a line is too long, `record` has only its beginning and its size, so the digest
+        # includes the size.
         size = f"{record.size}" if record.error else ""
         digest.update(record.text.strip() + size.encode() + b"\n")
         yield Line(record, uuid.UUID(bytes=digest.digest()[:16]))
@@ -93,7 +103,11 @@ def _marked(records: Iterable[Record]) -> Iterator[Line]:
 
 @dataclass(slots=True)
 class Import:
-    """One run, with the numbers of its lines, its known lines, and its new reports."""
+    """The state of one import.
+
+    `known` is the number of lines that an earlier import has committed, `reports` the number of new
+    reports, and `other` the number of reports of other types.
+    """
 
     _store: Store
     _advance: Callable[[int], Any]
@@ -107,20 +121,21 @@ class Import:
     _size: int = 0
 
     def __post_init__(self) -> None:
-        # There is about one mark per thousand imported lines.
+        # All marks fit into memory, because there is only about one mark per 1,000 imported lines.
         rows = self._store.connected().execute("SELECT id FROM csp_batch WHERE imported")
         self._committed = {row[0] for row in rows}
 
     def __str__(self) -> str:
         return (
             f"{self.lines} lines, of which {self.known} had been imported before: {self.reports} "
-            f"reports imported, {self.other} of other types."
+            f"reports imported, {self.other} reports of other types ignored."
         )
 
     def add(self, line: Line) -> None:
         is_known = line.mark in self._committed
-        # Another program may still be writing a last line without a line end. It is a batch of its
-        # own, so that the lines before it stay known if it changes.
+        # If the last line has no line break, another program may still be writing the line. Commit
+        # it as a separate batch. If the line then changes, the next import still recognizes the
+        # lines before it.
         if not line.is_ended and not is_known:
             self.commit()
         self._batch.append(line)
@@ -134,7 +149,7 @@ class Import:
         return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
 
     def commit(self) -> None:
-        """Sets rejected lines aside, then writes the others, so that none is lost."""
+        """Commits the current batch. First sets rejected lines aside, so that no line is lost."""
         if not self._batch:
             return
         now = timezone.now()
@@ -147,7 +162,7 @@ class Import:
         self._end_batch(known=0 if is_new else len(self._batch))
 
     def _entries(self, record: Record, *, now: datetime) -> list[Entry]:
-        """Returns the valid reports of the line, and sets the others aside."""
+        """Returns the valid reports of the line. Sets rejected items aside."""
         if record.error:
             self._set_aside(record, f"The line {record.error}.")
             return []
@@ -163,13 +178,13 @@ class Import:
         return is_new
 
     def _write_each(self, batch: Sequence[Sequence[Entry]]) -> bool:
-        """Writes a batch line by line, without the lines that the database rejects."""
+        """Writes each line of the batch separately. Sets lines aside that the database rejects."""
         for line, entries in zip(self._batch, batch, strict=True):
             try:
                 self._write(line, entries)
             except (psycopg.Error, TypeError, ValueError) as error:
                 _raise_if_not_of_rows(error)
-                self._set_aside(line.record, "The database rejects it.")
+                self._set_aside(line.record, "The database rejects the line.")
                 self._write(line, [])
         return True
 

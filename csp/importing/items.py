@@ -1,4 +1,4 @@
-"""Parses a line of an import: reports with their time and version, and invalid items."""
+"""Parses one line of an import into reports, each with its time and its Coder version."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from csp.writing.entries import Entry, entries_of, prepare
 from kernel.http.errors import APIError
 from kernel.texts import parse_time
 
-# Violation reports are more recent than this. An older time comes from a clock that was not set.
+# Browsers sent no CSP reports before this time. An earlier time comes from a clock that was not
+# set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
 
 
 @dataclass(slots=True)
 class Contents:
-    """The contents of a line. `other` is the number of reports of other types.
+    """The parsed contents of a line. `other` is the number of reports of other types.
 
-    `refused` has each rejected item with the reason, or the whole line if it is not an array.
+    `refused` contains each rejected item of an array, or the whole line if the line is rejected,
+    with the reason.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -34,13 +36,13 @@ class Contents:
 
 
 def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
-    """Returns the contents of the line. Raises nothing, so that no line can stop an import."""
+    """Parses the line. Never raises an exception, so that no line can stop an import."""
     found = Contents()
     try:
         value = load(text)
         if isinstance(value, list) and not 1 <= len(value) <= MAX_REPORTS:
             raise ValueError(
-                f"An array must have 1 to {MAX_REPORTS} reports. This one has {len(value)}."
+                f"An array must have 1 to {MAX_REPORTS} reports, but this array has {len(value)}."
             )
     except Exception as error:  # noqa: BLE001 - a bug in one line must not stop the import
         found.refused.append((text, _why(error)))
@@ -63,7 +65,7 @@ def _add(
     now: datetime,
     retention: timedelta,
 ) -> None:
-    """Adds one item. `beside` has the members beside the report."""
+    """Adds the reports of one item. `beside` is the object with `received_at`."""
     found.other += parsed.other
     if parsed.violations:
         found.entries += entries_of(
@@ -76,10 +78,10 @@ def _add(
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:
-    """Returns the time of the report's arrival, in UTC; `now` by default.
+    """Returns the time when the report arrived, in UTC. The default is `now`.
 
-    A retention of 0 keeps everything. Raises: ValueError for a time that is not valid, has no time
-    zone, or is not kept.
+    With a retention of 0, reports never expire.
+    Raises: ValueError for a time that is invalid, in the future, without a time zone, or expired.
     """
     if "received_at" not in envelope:
         return now
@@ -100,14 +102,14 @@ def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
     if moment < EARLIEST:
         return f"must not be before {EARLIEST.year}"
     if retention and now - moment > retention:
-        return "is past CODERAPI_CSP_RETENTION, so the next pruning would drop the report"
+        return "is older than CODERAPI_CSP_RETENTION, so the next pruning would delete the report"
     return ""
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
-    """Returns the Coder release that served the page, or "" without one.
+    """Returns the Coder version that served the page, or "" if the line has none.
 
-    Raises: ValueError if it is not a version.
+    Raises: ValueError for an invalid version.
     """
     value = envelope.get("coder_version", "")
     if value == "":
@@ -127,7 +129,7 @@ def _why(error: Exception, *, is_item: bool = False) -> str:
     if isinstance(error, ValueError):
         return str(error)
     if not isinstance(error, APIError):
-        return f"It cannot be read ({type(error).__name__})."
+        return f"Parsing failed ({type(error).__name__})."
     if is_item:
         return "The item is not a report."
     details = [error.detail, *(f"{v.field} {v.detail}".strip() for v in error.validations)]

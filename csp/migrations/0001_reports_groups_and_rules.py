@@ -10,9 +10,10 @@ from django.db import migrations, models
 
 from csp.noise.built_in import add_built_in
 
-# Django cannot create partitioned tables, so this one replaces Django's table. A unique key must
-# include the column of the partitions, so `id` alone is the key only for Django. Django creates the
-# indexes at the end of the migration, on the new table.
+# Django cannot create partitioned tables, so a partitioned table replaces the table that Django has
+# created. A primary key must include the column by which the table is partitioned, so it is (id,
+# received_at) in PostgreSQL, and `id` only in Django's model. Django creates the indexes at the end
+# of the migration, on the new table.
 PARTITION_REPORTS = """
 ALTER TABLE csp_report RENAME TO csp_report_plain;
 CREATE TABLE csp_report (
@@ -21,13 +22,14 @@ CREATE TABLE csp_report (
 DROP TABLE csp_report_plain;
 """
 
-# Leaves room in each page for new versions of its rows, so that updates stay heap-only.
+# Leaves free space in each page for new versions of its rows, so that updates stay heap-only.
 LEAVE_ROOM = """
 ALTER TABLE csp_group SET (fillfactor = 60);
 ALTER TABLE csp_hourcount SET (fillfactor = 60);
 """
 
-# Every process evicts its cached ingest keys on this notification. Keys rarely change.
+# Sends a notification when an ingest key changes. Every process that receives it evicts its cached
+# ingest keys.
 ANNOUNCE = """
 CREATE FUNCTION csp_announce_ingest_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,8 +40,8 @@ CREATE TRIGGER csp_ingestkey_changed AFTER INSERT OR UPDATE OR DELETE ON csp_ing
     FOR EACH STATEMENT EXECUTE FUNCTION csp_announce_ingest_key();
 """
 
-# A text that changes with the enabled rules. It is computed from their contents and not from their
-# times, because the clocks of hosts may differ.
+# Returns a hash of the enabled rules. The hash depends on the contents of the rules and not on the
+# times of their last change, because the clocks of hosts may differ.
 RULES_VERSION = """
 CREATE FUNCTION csp_rules_version() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT md5(coalesce(
@@ -49,8 +51,9 @@ CREATE FUNCTION csp_rules_version() RETURNS text LANGUAGE sql STABLE AS $$
 $$
 """
 
-# The number of reports that a row represents. `place` is its number in its group and hour, from 1. The
-# first thousand are all kept, and then a hundred each time that the count doubles.
+# Returns the number of reports that a stored row represents. `place` numbers the reports with the
+# same group, hour and rule from 1. The first 1,000 reports are all stored. After that, only 100 reports
+# are stored each time that the number of reports doubles.
 WEIGHT = """
 CREATE FUNCTION csp_weight(place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN place <= 1000 THEN 1 ELSE
@@ -61,13 +64,14 @@ $$
 
 # Writes a batch in one call, which is one transaction.
 #
-# It is a function because the writer shares its interpreter with 64 threads. Five statements would be
-# five round trips, with a wait for the interpreter after each, and a pooler would keep none of their
-# plans. Sums are computed here for the same reason.
+# It is a function because the writer shares its Python interpreter with 64 threads. Five separate
+# statements would need five round trips, and after each round trip the writer would wait for the
+# interpreter. Also, a connection pooler would not keep the plans of the statements. PostgreSQL computes
+# the sums for the same reason.
 #
-# Each statement sees the commits before its start, so the rules are compared after their lock is
-# acquired. The rows of each table are written in the order of their keys, and the tables always in the
-# same order, so that two batches cannot deadlock.
+# A statement sees only what was committed before it started. So the rules are compared after the lock
+# is acquired. Two batches cannot deadlock, because every batch writes the tables in the same order, and
+# the rows of each table in the order of their keys.
 WRITE_BATCH = """
 CREATE FUNCTION csp_write_batch(
     batch_id uuid, is_imported boolean, rules_lock bigint, rules text,
@@ -109,7 +113,7 @@ BEGIN
             noise_count, first_version, last_version, pages, browsers, days, client_days)
         SELECT group_id, group_directive, group_blocked, group_document, group_disposition,
             min(received_at), max(received_at), count(*), count(*) FILTER (WHERE rule_id <> 0),
-            -- Most imported reports have no version. They do not change those of the group.
+            -- Most imported reports have no version. They do not change the group's versions.
             coalesce((array_agg(coder_version ORDER BY received_at)
                 FILTER (WHERE coder_version <> ''))[1], ''),
             coalesce((array_agg(coder_version ORDER BY received_at DESC)
@@ -145,7 +149,7 @@ BEGIN
     WHERE place % csp_weight(place) = 0
     ORDER BY ordinality;
 
-    -- Up to 1,024 members are counted. Beyond that, the caller keeps a sketch.
+    -- Up to 1,024 members are counted exactly. Above that, the caller estimates the number.
     IF new_members IS NOT NULL THEN
         WITH added AS (
             INSERT INTO csp_reachmember (group_id, kind, member)
@@ -211,9 +215,9 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=64, unique=True)),
                 ('key', models.CharField(editable=False, max_length=64, unique=True)),
-                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='Comma-separated origins, such as https://coder.example.com.')),
+                ('origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), help_text='The origins of the pages that may use this key, separated by commas, such as https://coder.example.com.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('retired_at', models.DateTimeField(blank=True, help_text='From this time on, the answer is 410, which makes browsers stop reporting.', null=True)),
+                ('retired_at', models.DateTimeField(blank=True, help_text='From this time on, reports with this key get a 410 response, and browsers stop sending reports.', null=True)),
             ],
             options={
                 'ordering': ['name'],
@@ -273,10 +277,10 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.SlugField(max_length=64, unique=True)),
                 ('category', models.CharField(max_length=64)),
-                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='Scheme, host and path of the blocked address or of the source file.', max_length=16)),
-                ('pattern', models.CharField(help_text='A scheme, such as moz-extension. A host, or *.host for it and its subdomains. The start of a path, such as /inject/ or foo.example/inject/. A part of the user agent.', max_length=255)),
+                ('target', models.CharField(choices=[('scheme', 'scheme'), ('host', 'host'), ('path', 'path'), ('document-scheme', "document's scheme"), ('user-agent', 'user agent')], help_text='The part of a report that is compared with the pattern. Scheme, host and path are those of the blocked URL or of the source file.', max_length=16)),
+                ('pattern', models.CharField(help_text='For the target scheme: a scheme, such as moz-extension. For host: a host, or *.foo.example for the host and its subdomains. For path: the start of a path, such as /inject/ or foo.example/inject/. For user agent: a part of the user agent.', max_length=255)),
                 ('reason', models.TextField()),
-                ('source', models.CharField(blank=True, help_text='A page that documents this.', max_length=255)),
+                ('source', models.CharField(blank=True, help_text='A page about this noise.', max_length=255)),
                 ('enabled', models.BooleanField(default=True)),
                 ('built_in', models.BooleanField(default=False, editable=False, verbose_name='built-in')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),

@@ -1,5 +1,6 @@
-"""Marks reports that no site can cause, such as those of extensions and translators.
+"""Marks reports as noise: reports that no site can cause, such as reports about extensions.
 
-Rules are rows that an operator edits. Noise is stored and counted like other reports, and only
-hidden. So a rule can be tried on stored reports, and disabling it shows them again.
+Noise rules are database rows, and operators can edit them. A report that is noise is stored and
+counted like any other report, but it is hidden. So a rule can be tried on stored reports, and if a
+rule is disabled, its reports become visible again.
 """

@@ -1,6 +1,6 @@
 """The built-in noise rules, each with its reason and source.
 
-A rule that is added here reaches existing databases through a migration that calls `add_built_in`.
+To add a rule to existing databases too, write a migration that calls `add_built_in`.
 """
 
 from __future__ import annotations
@@ -35,27 +35,28 @@ class BuiltInRule:
         return f"{self.target}-{cleaned.strip('-')}"[:64]
 
 
-# Category, targets, patterns, reason and source. Each pattern is a rule for each target.
+# Each entry has a category, targets, patterns, a reason and a source. Each combination of a target
+# and a pattern is one rule.
 _RULES = (
     (
         "extensions",
         "scheme",
         "chrome-extension moz-extension safari-extension ms-browser-extension",
-        "Code of a browser extension, which runs in the pages of people who installed it.",
+        "Code of a browser extension. An extension runs on pages of any site.",
         STRIPPING,
     ),
     (
         "extensions",
         "scheme",
         "safari-web-extension",
-        "Code of a Safari extension of the current kind.",
+        "Code of a Safari web extension, the current type of Safari extensions.",
         SAFARI_EXTENSIONS,
     ),
     (
         "extensions",
         "scheme",
         "webkit-masked-url",
-        "WebKit hides the address of an extension behind this scheme.",
+        "WebKit replaces the URL of an extension with this scheme.",
         WEBKIT_MASKING,
     ),
     (
@@ -63,21 +64,21 @@ _RULES = (
         "scheme",
         "about chrome chromenull chromeinvoke chromeinvokeimmediate resource res jar symres "
         "safari-resource opera ms-appx ms-appx-web",
-        "The browser's own pages and resources; no site can load or serve them.",
+        "Internal pages and resources of the browser. No site can load or serve them.",
         DROPBOX,
     ),
     (
         "browser internals",
         "document-scheme",
         "about file view-source",
-        "The document is not a page of a web server, so no policy of a site applies to it.",
+        "The document does not come from a web server, so no site's policy applies to it.",
         DROPBOX,
     ),
     (
         "browser internals",
         "scheme document-scheme",
         f"chrome-error {ERROR_PAGE}",
-        "Chrome's own page, shown in place of one that could not be loaded.",
+        "The error page that Chrome shows if a page cannot be loaded.",
         DROPBOX,
     ),
     (
@@ -85,28 +86,28 @@ _RULES = (
         "scheme",
         "mx mxjscall mxaddon-pkg webviewprogressproxy mbinit tmtbff wvjbscheme nativebaiduhd "
         "bdvideo android-webview",
-        "An application on the phone talks to the page in its own web view through this scheme.",
+        "A phone app uses this scheme to exchange messages with the page in its web view.",
         COLLECTOR,
     ),
     (
         "in-app web views",
         "user-agent",
         "FBAN/ FBAV/ FB_IAB/ Instagram Line/",
-        "The application's own web view adds code to every page that it shows.",
+        "The web view of this app adds code to every page that it shows.",
         WTF,
     ),
     (
         "security software",
         "host",
         "*.kaspersky-labs.com injections.adguard.com gateway.zscalertwo.net",
-        "Security software on the client, or a proxy before it, adds a script to every page.",
+        "Security software on the client, or a proxy in its network, adds a script to every page.",
         DROPBOX,
     ),
     (
         "security software",
         "path",
         "/netdefender/",
-        "Bitdefender serves its script as if from the page's own host.",
+        "Bitdefender adds a script to the page, with a URL on the page's own host.",
         WTF,
     ),
     (
@@ -120,7 +121,8 @@ _RULES = (
         "translators",
         "path",
         "www.gstatic.com/_/translate_http/",
-        "The browser translates the page. A site may itself use other files of this host.",
+        "The browser translates the page with files below this path. Sites may use other files of "
+        "the host.",
         TRANSLATORS,
     ),
     (
@@ -129,11 +131,11 @@ _RULES = (
         "*.superfish.com *.metrext.com *.tlscdn.com *.image2play.com *.ciuvo.com "
         "*.netcheckcdn.xyz savingsslider-a.akamaihd.net cdncache-a.akamaihd.net "
         "middlerush-a.akamaihd.net resultshub-a.akamaihd.net",
-        "Adware of the years 2015 to 2018. Disabled, because hosts change hands.",
+        "Adware from 2015 to 2018. Disabled by default, because the hosts may have new owners.",
         DROPBOX,
     ),
 )
-# An operator has to enable these rules.
+# The rules of this category are disabled by default.
 _OFF = "ad injectors"
 BUILT_IN = tuple(
     BuiltInRule(category, target, pattern, reason, source, enabled=category != _OFF)
@@ -144,7 +146,7 @@ BUILT_IN = tuple(
 
 
 def add_built_in(model: Any, rules: Iterable[BuiltInRule] = BUILT_IN) -> None:
-    """Adds the rules whose name and pattern are new. Existing rules stay unchanged."""
+    """Adds the rules whose name and pattern do not exist yet. Does not change existing rules."""
     model.objects.bulk_create(
         [model(**asdict(rule), name=rule.name, built_in=True) for rule in rules],
         ignore_conflicts=True,

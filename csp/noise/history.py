@@ -1,4 +1,4 @@
-"""Applies noise rules to stored reports, as a dry run or to hide them."""
+"""Applies noise rules to stored reports, to hide the reports or as a dry run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db.models import F
 from csp.models import Group, HourCount, NoiseRule
 from csp.noise.rules import RULES_LOCK, Facts, Rule, compiled
 
-# Visible reports of some groups, by the texts that rules match.
+# Counts the visible reports of some groups by hour, previous rule, and columns that rules match.
 _VISIBLE = """
 SELECT report.group_id, date_trunc('hour', report.received_at, 'UTC') AS hour,
     coalesce(report.rule_id, 0), report.blocked_uri, report.source_file, report.document_uri,
@@ -53,23 +53,28 @@ ON CONFLICT (group_id, hour, rule_id) DO UPDATE SET count = stored.count + exclu
 
 HOUR = timedelta(hours=1)
 
-# Each query reads every partition, so it covers many groups.
+# The number of groups in one query. Each query reads every partition, so it covers many groups.
 GROUPS_AT_ONCE = 500
 
-# A group, an hour, and the rule that has marked its reports so far (0 without one).
+# Identifies one hourly count: the group, the hour, and the rule that has marked the reports so far
+# (0 if no rule has).
 type Share = tuple[uuid.UUID, datetime, int]
 
 
 @dataclass(slots=True)
 class Match:
-    """The reports that a share's rows represent: all of them, and the matching ones."""
+    """The stored rows of one share.
+
+    `kept` is the number of reports that all rows represent, and `matched` the number that the rows
+    matching the rule represent.
+    """
 
     kept: int = 0
     matched: int = 0
     facts: list[Facts] = field(default_factory=list)
 
     def reports(self, count: int) -> int:
-        """Returns the number of matching reports, in proportion if the rows are a sample."""
+        """Returns how many of `count` reports match. Estimates it if the rows are a sample."""
         if count <= self.kept:
             return min(self.matched, count)
         return round(count * self.matched / self.kept)
@@ -77,7 +82,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The number of reports that a rule hides or would hide, and of their groups."""
+    """The number of reports that a rule hides or would hide, and the number of their groups."""
 
     reports: int
     groups: int
@@ -88,7 +93,10 @@ class Hidden:
 
 @contextmanager
 def rules_locked() -> Iterator[None]:
-    """Opens a transaction and locks out the writers, so that counts and rules change together."""
+    """Opens a transaction and keeps other transactions from writing reports until it ends.
+
+    So a rule and the counts that depend on it change together.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
@@ -96,14 +104,14 @@ def rules_locked() -> Iterator[None]:
 
 
 def would_hide(rule: NoiseRule) -> Hidden:
-    """Returns how many visible stored reports the rule matches. Changes nothing."""
+    """Returns the number of visible stored reports that the rule matches, without hiding them."""
     return _added(_sized(_matches(groups, rule)) for groups in _groups())
 
 
 def hide(rule: NoiseRule) -> Hidden:
-    """Marks the visible stored reports that the rule matches. Returns how many.
+    """Marks the visible stored reports that the rule matches. Returns their number.
 
-    Each group has its own transaction, so that new reports can be written in between.
+    Uses a separate transaction for each group, so that new reports can be written in between.
     """
     return _added(
         _hide_in(group, rule)
@@ -139,7 +147,10 @@ def _hide_in(group: uuid.UUID, rule: NoiseRule) -> dict[Share, int]:
 
 
 def count_noise(rule_id: int, group: uuid.UUID | None = None) -> None:
-    """Updates the noise count of the rule's groups, or of one, after the rule has changed."""
+    """Updates the noise counts after the rule has changed.
+
+    Updates all groups with reports that the rule has marked, or only `group` if it is given.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_COUNT_NOISE, [rule_id, group])
 
@@ -159,7 +170,7 @@ def _matches(groups: list[uuid.UUID], rule: NoiseRule) -> dict[Share, Match]:
 
 
 def _sized(matches: dict[Share, Match]) -> dict[Share, int]:
-    """Returns the number of reports that each match represents."""
+    """Returns the number of matching reports in each share. Omits shares without any."""
     counts = HourCount.objects.filter(
         group_id__in={group for group, _, _ in matches}, hour__in={hour for _, hour, _ in matches}
     )
@@ -176,7 +187,7 @@ def _mark(share: Share, facts: list[Facts], rule: NoiseRule) -> None:
 
 
 def _move(share: Share, count: int, rule: NoiseRule) -> None:
-    """Moves the count from the old rule of the hour to this one."""
+    """Moves `count` reports of the hourly count from the share's previous rule to this rule."""
     group, hour, old = share
     counted = HourCount.objects.filter(group_id=group, hour=hour, rule_id=old)
     counted.filter(count=count).delete()

@@ -1,6 +1,6 @@
 """Matches reports with noise rules, and validates the patterns of rules.
 
-Rules match only texts that are stored, so new and stored reports are treated alike.
+Rules match only stored columns, so they work the same way for new and stored reports.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, scheme_of, split_web
 from kernel.db.connections import lock_number
 
-# Batches share this lock, and a change of rules holds it exclusively. So the noise count of a group
-# always fits the enabled rules.
+# Writing a batch of reports takes this lock in shared mode, and changing a rule takes it in
+# exclusive mode. So a group's noise count always agrees with the enabled rules.
 RULES_LOCK = lock_number("csp noise rules")
-# No rule hides localhost, where people develop. Nor does one hide unexplained inline code, which
-# may be an attack.
+# Rules never hide reports about localhost, because developers need them. Rules also never hide
+# inline code if the source file is not from another host, because the code may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
-# The number of cached results. Most reports repeat an earlier one.
+# The maximum number of cached results. Most reports are equal to an earlier report.
 MAX_CACHED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The stored texts of a report that rules match."""
+    """The columns of a report that noise rules are compared with."""
 
     blocked_uri: str
     source_file: str
@@ -45,7 +45,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Rules:
-    """Rules by target, prepared for matching."""
+    """Noise rules in dictionaries and lists by target, so that matching is fast."""
 
     by_scheme: dict[str, Rule] = field(default_factory=dict)
     by_document: dict[str, Rule] = field(default_factory=dict)
@@ -80,7 +80,11 @@ class Rules:
         return self._host_rule(host) or self._path_rule(host, parts.path)
 
     def _path_rule(self, host: str, path: str) -> Rule | None:
-        """Compares the start of the path, on every host or on the host of the pattern."""
+        """Returns the first rule whose pattern is the start of the path.
+
+        A pattern that begins with a slash matches on every host. Any other pattern begins with a
+        host, and matches only on that host.
+        """
         whole = f"{host}{path}"
         return next(
             (
@@ -92,7 +96,7 @@ class Rules:
         )
 
     def _host_rule(self, host: str) -> Rule | None:
-        """Looks up the host, then `*.` with its parent domains, the longest first."""
+        """Looks up the host, then the patterns `*.host` and `*.parent`, longest parent first."""
         found = self.by_host.get(host)
         while host and not found:
             found = self.by_host.get(f"*.{host}")
@@ -121,7 +125,7 @@ def compiled(rules: Iterable[Rule]) -> Rules:
 
 
 def normalized_scheme(pattern: str) -> str:
-    """Returns `moz-extension` for `moz-extension:` and `moz-extension://` too."""
+    """Returns the scheme in lower case, without `:` or `://` at its end."""
     return pattern.lower().removesuffix("//").removesuffix(":")
 
 
@@ -132,12 +136,15 @@ def is_never_noise(facts: Facts) -> bool:
 
 
 def is_localhost(host: str) -> bool:
-    """Returns whether the host is always the client itself. Source: RFC 6761, 6.3; RFC 1122."""
+    """Returns whether the host always refers to the client's own computer.
+
+    Source: RFC 6761, 6.3; RFC 1122.
+    """
     return _LOCALHOST.fullmatch(host) is not None
 
 
 def _is_foreign(facts: Facts) -> bool:
-    """Returns whether the source file is on another host than the page."""
+    """Returns whether the source file has another scheme or host than the page."""
     source = facts.source_file
     return bool(source) and (scheme_of(source), _host(source)) != (
         scheme_of(facts.document_uri),
@@ -151,15 +158,16 @@ def _host(uri: str) -> str:
 
 
 def _scheme_rule(rules: dict[str, Rule], uri: str) -> Rule | None:
-    """Looks up the whole text, such as that of an error page, then its scheme."""
+    """Looks up the whole URI, such as the URI of Chrome's error page, and then its scheme."""
     word = uri.lower()
     return rules.get(word) or rules.get(scheme_of(word))
 
 
 def checked_pattern(target: str, pattern: str) -> str:
-    """Returns the pattern in the form in which it is compared.
+    """Returns the pattern in its normalized format.
 
-    Raises: ValueError for a pattern that can never match. The message says what to write instead.
+    Raises: ValueError for a pattern that can never match. Its message explains what to write
+    instead.
     """
     match target:
         case "scheme" | "document-scheme":
@@ -180,7 +188,7 @@ def _checked_scheme(scheme: str) -> str:
         )
     if scheme in WEB_SCHEMES:
         raise ValueError(
-            f"Addresses of all sites begin with {scheme}. Choose the target host, and write a host."
+            f"The URLs of all sites begin with {scheme}. Choose the target host, and write a host."
         )
     if scheme != ERROR_PAGE and not SCHEME.fullmatch(scheme):
         raise ValueError("Write only a scheme, such as moz-extension, without host or path.")
@@ -190,13 +198,13 @@ def _checked_scheme(scheme: str) -> str:
 def _checked_host(host: str) -> str:
     if not _PATTERN_HOST.fullmatch(host):
         raise ValueError(
-            "Write only a host, such as foo.example, or *.foo.example for it and its subdomains, "
-            "without scheme, port or path."
+            "Write only a host, without scheme, port or path, such as foo.example. Write "
+            "*.foo.example for the host and its subdomains."
         )
     if is_localhost(host):
         raise ValueError(
-            "localhost is never noise, because people develop there. Write another host, such as "
-            "foo.example."
+            "Reports about localhost are never noise, because developers need them. Write another "
+            "host, such as foo.example."
         )
     return host
 
@@ -205,7 +213,7 @@ def _checked_path(path: str) -> str:
     found = _PATTERN_PATH.fullmatch(path)
     if not found:
         raise ValueError(
-            "Write the start of a path, such as /inject/, or foo.example/inject/ for one host, "
-            "without scheme and query."
+            "Write the start of a path, without scheme and query, such as /inject/. Write "
+            "foo.example/inject/ to match only on one host."
         )
     return found["host"].lower() + path[found.end("host") :]

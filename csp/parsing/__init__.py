@@ -1,4 +1,6 @@
-"""Parses a body: bytes to JSON that PostgreSQL accepts, and JSON to violations.
+"""Parses a request body.
 
-A new format is added in `formats`. Later steps do not depend on the names that a browser uses.
+`tolerant_json` converts bytes to a JSON value that PostgreSQL accepts. `formats` converts the JSON
+value to violations. To support a new format, change `formats`. Later steps do not depend on the
+member names that a browser sends.
 """

@@ -1,8 +1,9 @@
-"""Parses the formats of browsers. Each report becomes one `Violation`, or is only counted.
+"""Parses the formats in which browsers send reports.
 
-There are four formats: the object `{"csp-report": {…}}` of `report-uri`, the array of the Reporting
-API, and two single objects of WebKit, `{type, url, "csp-report"}` and `{type, url, body}`. The
-content type is ignored.
+Each report of a violation becomes a `Violation`. Reports of other types and invalid items are only
+counted. There are four formats: the object `{"csp-report": {…}}` of `report-uri`, the array of the
+Reporting API, and two objects that WebKit sends, `{type, url, "csp-report"}` and `{type, url,
+body}`. The content type is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAX_WORD = 64
 MAX_NUMBER = 2**31 - 1
 MAX_SAMPLE = 256
 VIOLATION_TYPE = "csp-violation"
-# The characters of tokens and e-mail addresses.
+# The characters that tokens and e-mail addresses can contain.
 _WORD = f"{string.ascii_letters}{string.digits}_.@%+=-"
 
 
@@ -35,9 +36,10 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One report, with the same names for every browser. Texts are shortened, not scrubbed.
+    """One report of a violation, with the same field names for every browser.
 
-    `extra` has the members that no known browser sends, in the report or beside it.
+    Strings are shortened, but not scrubbed. `extra` contains the unknown members of the report and
+    of the object that contains the report.
     """
 
     format: Format
@@ -60,7 +62,7 @@ class Violation:
 
 @dataclass(slots=True)
 class Parsed:
-    """The violations of a body, and the number of reports of other types and of invalid items."""
+    """The violations of a body, and the numbers of reports of other types and of invalid items."""
 
     violations: list[Violation] = field(default_factory=list)
     other: int = 0
@@ -68,9 +70,9 @@ class Parsed:
 
 
 def parse(value: Any) -> Parsed:
-    """Returns the reports in the JSON value of a body. An invalid one does not affect the others.
+    """Parses the JSON value of a body. An invalid item in an array does not affect other items.
 
-    Raises: APIError 413 for an array with too many reports, 400 without any report.
+    Raises: APIError 413 if an array has too many reports, 400 if the value has no report.
     """
     if not isinstance(value, list):
         return _single(value)
@@ -78,7 +80,7 @@ def parse(value: Any) -> Parsed:
         raise APIError(
             413,
             "The request has too many reports.",
-            detail=f"It has {len(value)} reports. The limit is {MAX_REPORTS}.",
+            detail=f"The array has {len(value)} reports. The limit is {MAX_REPORTS}.",
         )
     parsed = Parsed()
     for item in value:
@@ -90,7 +92,7 @@ def parse(value: Any) -> Parsed:
 
 def _single(value: Any) -> Parsed:
     if not isinstance(value, dict):
-        raise invalid(Validation("", "must be a report object or an array of them"))
+        raise invalid(Validation("", "must be a report or an array of reports"))
     if "body" not in value and not _is_report(value.get("csp-report")):
         raise invalid(Validation("csp-report", "must be an object with members"))
     parsed = Parsed()
@@ -101,7 +103,7 @@ def _single(value: Any) -> Parsed:
 
 
 def _add(parsed: Parsed, item: Any, modern: Format) -> None:
-    """Parses one item. `modern` is the format of an object with a `body`."""
+    """Parses one item and adds it to `parsed`. `modern` is the format of an item with a `body`."""
     if not isinstance(item, dict):
         parsed.invalid += 1
     elif _is_report(item.get("csp-report")):
@@ -116,17 +118,17 @@ def _add(parsed: Parsed, item: Any, modern: Format) -> None:
 
 
 def _is_report(value: Any) -> bool:
-    """Returns whether the value is an object with members. An empty one reports nothing."""
+    """Returns whether the value is an object with members. An empty object is not a report."""
     return isinstance(value, dict) and bool(value)
 
 
 def _is_of_other_type(item: Mapping[str, Any]) -> bool:
-    """Returns whether the item is a report of another type. Some types need no body."""
+    """Returns whether the item is a report of another type. Some of these types have no body."""
     kind = item.get("type", VIOLATION_TYPE)
     return kind != VIOLATION_TYPE and (isinstance(kind, str) or isinstance(item.get("body"), dict))
 
 
-# The limit of each member, and its names in all browsers.
+# The maximum length of each member, and the names that browsers use for the member.
 _TEXTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "document_uri": (MAX_URI, ("document-uri", "documentURL", "documentURI")),
     "referrer": (MAX_URI, ("referrer",)),
@@ -147,7 +149,7 @@ _KNOWN = frozenset(
     [name for _, names in _TEXTS.values() for name in names]
     + [name for names in _NUMBERS.values() for name in names]
 )
-# `received_at` is read by importing.items.
+# `csp.importing.items` reads `received_at`.
 _KNOWN_BESIDE = frozenset(
     {"age", "body", "csp-report", "received_at", "type", "url", "user_agent"} | _KNOWN
 )
@@ -175,7 +177,10 @@ def _unknown(members: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any
 
 
 def shortened(text: str, limit: int) -> str:
-    """Shortens the text, but never within a word: half a token would not be found as a token."""
+    """Shortens the string, but never cuts within a word.
+
+    Otherwise, a token could be cut, and scrubbing would not recognize the first half as a token.
+    """
     if len(text) <= limit:
         return text
     return text[:limit].rstrip(_WORD) if text[limit] in _WORD else text[:limit]
@@ -190,7 +195,10 @@ def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """Returns a number, or a number in a string, that fits a PostgreSQL integer."""
+    """Returns the first number with one of these names, or None.
+
+    The number may be a string of digits. Skips numbers that do not fit a PostgreSQL integer.
+    """
     for name in names:
         number = _whole(body.get(name))
         if number is not None and number <= MAX_NUMBER:
@@ -199,7 +207,10 @@ def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Returns a number or a number in a string, at most 2^31. None for anything else."""
+    """Converts a number from 0, or a string of digits, to an integer of at most 2^31.
+
+    Returns None for any other value.
+    """
     if isinstance(value, str):
         digits = value.strip()
         if not (digits.isascii() and digits.isdecimal()):

@@ -1,4 +1,4 @@
-"""Reads JSON as browsers send it, and replaces what PostgreSQL rejects."""
+"""Parses JSON, also with some errors that browsers make, and replaces what PostgreSQL rejects."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from kernel.http.errors import APIError
 REPLACEMENT = "\ufffd"
 MAX_DIGITS = 20
 MAX_DEPTH = 32
-# An array of 100 reports has a few thousand, with the commas in their texts.
+# An array of 100 reports has only a few thousand values, even if commas in strings are counted.
 MAX_VALUES = 50_000
 
 
 def load(body: bytes) -> Any:
-    """Returns the JSON value of `body`, without what PostgreSQL rejects.
+    """Parses `body`, and replaces characters and numbers that PostgreSQL rejects.
 
     Invalid UTF-8, NUL and lone surrogates become U+FFFD. Numbers out of range become null. UTF-16,
-    UTF-32 and control characters in texts are accepted.
+    UTF-32 and control characters in strings are accepted.
     Raises: APIError 400 if the body is not JSON, or is nested too deeply.
     """
     if not body.strip():
         raise _not_json("The body is empty.")
     if values_at_most(body) > MAX_VALUES:
-        raise _not_json(f"It has more than {MAX_VALUES} values.")
+        raise _not_json(f"The body has more than {MAX_VALUES} values.")
     try:
         return _loaded(body)
     except RecursionError:
-        raise _not_json("It is nested too deeply.") from None
+        raise _not_json("The body is nested too deeply.") from None
     except ValueError as error:
         raise _not_json(f"{str(error)[:200]}.") from None
 
@@ -42,13 +42,13 @@ def _loaded(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return cleaned(_loaded_tolerantly(body))
-    # A value that orjson accepts can only have NUL or deep nesting.
+    # A value that orjson accepts needs cleaning only if it contains NUL or is nested deeply.
     is_clean = rb"\u0000" not in body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH
     return value if is_clean else cleaned(value)
 
 
 def _loaded_tolerantly(body: bytes) -> Any:
-    """Reads JSON with the parser of the standard library, which accepts more."""
+    """Parses JSON with the standard library, which accepts more than orjson."""
     text = body.decode(json.detect_encoding(body), errors="replace")
     return json.loads(
         text, strict=False, parse_int=_integer, parse_float=_float, parse_constant=_refuse
@@ -56,7 +56,7 @@ def _loaded_tolerantly(body: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | None:
-    # Check the length first: Python raises an error for thousands of digits.
+    # Check the length first, because `int` raises an error for a string of thousands of digits.
     number = int(digits) if len(digits) <= MAX_DIGITS else None
     return number if number is not None and -(2**63) <= number < 2**63 else None
 
@@ -71,7 +71,10 @@ def _refuse(constant: str) -> Any:
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
-    """Returns the value without NUL and surrogates. Raises: RecursionError past `MAX_DEPTH`."""
+    """Replaces NUL and lone surrogates in the strings of the value.
+
+    Raises: RecursionError if the value is nested deeper than `MAX_DEPTH`.
+    """
     if depth > MAX_DEPTH:
         raise RecursionError
     if isinstance(value, str):

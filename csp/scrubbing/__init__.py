@@ -1,6 +1,7 @@
-"""Removes private parts from a report before it is written.
+"""Removes private data from a report before it is written.
 
-`encodings` decodes escapes. `masking` finds secrets in any text. `uris` and `free_text` scrub
-addresses, with `coder_addresses` for the names in Coder's pages and application hosts. `reports`
-applies them to the members of a report. `audit` checks stored texts by rules of its own.
+`encodings` decodes escapes. `masking` replaces secrets in any string. `uris` and `free_text` scrub
+URLs. `coder_addresses` replaces the names of users and workspaces in URLs of Coder's pages and
+applications. `reports` scrubs each member of a report with these modules. `audit` checks stored
+values with a separate set of rules.
 """

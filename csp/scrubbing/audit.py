@@ -1,7 +1,7 @@
-"""Checks every stored text for private parts.
+"""Checks every stored string for private data.
 
-The audit has rules of its own. With the same rules, it would miss what scrubbing misses. It also
-applies the rules of decoding and masking.
+The audit has separate rules, because with the rules of scrubbing it would miss the same secrets
+that scrubbing misses. In addition, it applies the rules of `encodings` and `masking`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ _PREFIXED = re.compile(
 )
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22,}")
 _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
-# A string of a JSON document, and the colon after it if it is the name of a member.
+# A string in a JSON document. If the string is the name of a member, also the colon after it, and
+# the member's value if that value is null or masked.
 _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The place of a value that looks like a secret, without the value."""
+    """The table, key and column where a value is stored that looks like a secret."""
 
     table: str
     key: str
@@ -47,7 +48,8 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     yield from _findings_in(Group.objects.all())
-    # As text, because a value may be nested deeply and hold large numbers.
+    # Read `extra` as text and do not parse it, because it may be nested deeply or contain very
+    # large numbers.
     yield from _findings_in(Report.objects.annotate(extra_text=Cast("extra", TextField())))
 
 
@@ -67,10 +69,10 @@ def _is_private(column: str, text: str) -> bool:
 
 
 def holds_private(text: str) -> bool:
-    """Returns whether the text has a query, credentials, the name of a person, or a token."""
+    """Returns whether the string contains a query, credentials, the name of a user, or a secret."""
     plain = unquote(text)
     return (
-        # Scrubbed texts are decoded.
+        # Scrubbing decodes every string, so a string with escapes was not scrubbed.
         decoded(text) != text
         or any(rule.search(plain) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON, _PERSONAL))
         or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(plain))
@@ -82,7 +84,11 @@ def holds_private(text: str) -> bool:
 
 
 def holds_private_member(document: str) -> bool:
-    """Returns whether a JSON document has private texts, names, or values of secret names."""
+    """Returns whether a JSON document contains a private string.
+
+    The value of a member is also private if the member's name is one of a secret, such as
+    `password`.
+    """
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
 
 
@@ -93,7 +99,10 @@ def _is_private_text(quoted: str, follows: str) -> bool:
 
 
 def _is_named_host(label: str) -> bool:
-    """Returns whether names follow the application, as in `code--workspace--user`."""
+    """Returns whether the label of an application's host contains names of a workspace and user.
+
+    An example of such a label is `code--workspace--user`.
+    """
     app, *names = label.rpartition("---")[2].split("--")
     return bool(app) and len(names) > 1 and not all(name.startswith("{") for name in names)
 

@@ -1,4 +1,4 @@
-"""Replaces the names of users and workspaces in addresses of Coder's pages and applications."""
+"""Replaces the names of users and workspaces in URLs of Coder's pages and applications."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from csp.scrubbing.masking import UUID
 
 MAX_SEGMENTS = 12
 
-# Replaced only in the page of a group. Reports keep these names, which are not private.
+# These names are not private. They are replaced only in the page of a group, so that one group
+# covers all organizations, groups and workspaces. Reports keep the names.
 _ROUTES = {
     "organizations": "{organization}",
     "groups": "{group}",
     "workspaces": "{workspace}",
 }
-# Words of Coder's routes at the place of a name.
+# Words in Coder's routes that appear where a name could be, such as `/users/first`. They are kept.
 PAGES = frozenset(
     ("new", "create", "members", "groups", "settings", "provisioners", "me", "first", "login")
 )
-# Words after the name of a template. Any other word is the template, after its organization.
+# Words that follow the name of a template in a path. If another word follows, the first word is the
+# template's organization, and the second word is the template.
 _TEMPLATE_PAGES = frozenset(
     ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
 )
@@ -30,19 +32,22 @@ _PORT = re.compile(r"[0-9]{1,5}s?")
 
 
 def path_template(path: str) -> str:
-    """Returns the path with placeholders for names, numbers and ids."""
+    """Returns the path with placeholders instead of names, numbers and ids."""
     segments = _with_routes(private_segments(path.rstrip("/").split("/")))
     parts = [_generic(segment) for segment in segments[: MAX_SEGMENTS + 1]]
     return "/".join([*parts, "…"] if len(segments) > len(parts) else parts) or "/"
 
 
 def private_segments(segments: Sequence[str]) -> list[str]:
-    """Returns `/@{user}/{workspace}/apps/code` for `/@alice/dev.main/apps/code`, in segments."""
+    """Replaces the names of users and workspaces in the segments of a path.
+
+    For example, `/@alice/dev.main/apps/code` becomes `/@{user}/{workspace}/apps/code`.
+    """
     return [_placeholder(segments, index) or segment for index, segment in enumerate(segments)]
 
 
 def _placeholder(segments: Sequence[str], index: int) -> str:
-    """Returns the placeholder for a segment that is a name, or ""."""
+    """Returns the placeholder for the segment, or "" if the segment is not a name."""
     segment = segments[index]
     if segment.startswith("@") and len(segments) > 1:
         return "@{user}"
@@ -56,17 +61,20 @@ def _placeholder(segments: Sequence[str], index: int) -> str:
 
 def _name_in_route(before: str, segments: Sequence[str], index: int) -> str:
     second = segments[index - 2] if index > 1 else ""
-    # A name of a template has no dot. With a dot it is a file in a folder `templates`.
+    # The name of a template has no dot. A segment with a dot is a file in a `templates` folder.
     if "templates" in (before, second) and "." not in segments[index]:
         return _template_placeholder(before, segments, index)
     if before in ("members", "workspace") and index > 2:
         return _NAMES_BEHIND.get((segments[index - 3], before), "")
-    # Home directories too: `/Users/alice` and `/home/alice`.
+    # This also replaces the user in the path of a home directory, such as `/home/alice`.
     return "{user}" if before.lower() in ("users", "home") else ""
 
 
 def _template_placeholder(before: str, segments: Sequence[str], index: int) -> str:
-    """Handles `/templates/{template}` and `/templates/{organization}/{template}`."""
+    """Returns the placeholder for a segment of a route of templates, or "".
+
+    The routes are `/templates/{template}` and `/templates/{organization}/{template}`.
+    """
     if before != "templates":
         return "" if segments[index] in _TEMPLATE_PAGES or before in PAGES else "{template}"
     following = segments[index + 1] if index + 1 < len(segments) else ""
@@ -91,10 +99,11 @@ def _generic(segment: str) -> str:
 
 
 def private_host(host: str) -> str:
-    """Returns `{port}--{agent}--{workspace}--{user}.x` for `8080--main--dev--alice.x`.
+    """Replaces the names in the host of a workspace application.
 
-    The name of an application in place of the port stays. A prefix with three hyphens may come
-    before it, and the suffix of a wildcard address after the user.
+    For example, `8080--main--dev--alice.x` becomes `{port}--{agent}--{workspace}--{user}.x`. If the
+    host has the name of an application instead of a port, that name is kept. A prefix, which ends
+    in three hyphens, and the suffix of a wildcard URL, which follows the user, are replaced too.
     """
     if "--" not in host:
         return host

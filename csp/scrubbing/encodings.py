@@ -1,7 +1,8 @@
-r"""Decodes escapes, so that each rule has to know only one spelling of a mark or a letter.
+r"""Decodes escapes, so that each scrubbing rule handles only one spelling of a character.
 
-A question mark may come as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;` or full-width.
-All of these become `%3F`. Letters, digits and the marks in `_PLAIN` become themselves.
+For example, a question mark may be written as `%3F`, `%253F`, `%u003F`, `\u003f`, `\x3f`, `&quest;`
+or as a full-width character. All of these become `%3F`. Escaped letters, digits and the marks in
+`_PLAIN` are replaced by the character itself.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from urllib.parse import quote, unquote
 
 from csp.parsing.formats import shortened
 
-# Browsers never escape a text more often.
+# Browsers never escape a string more than this number of times.
 MAX_ROUNDS = 5
-# Normalization makes some characters 18 times longer. No browser's text grows by more than this.
+# The number of characters by which decoding may lengthen a string. Normalization can replace one
+# character by 18, but no string that a browser sends grows by more than this limit.
 MAX_GROWTH = 64
-# Marks that rules look for, and what needs no escape. Blanks, quotes, and marks that end an address
-# stay escaped: the address around them must not end there.
+# The characters that are decoded: characters that scrubbing rules search for, and characters that
+# need no escape. Escaped spaces, quotes and marks that end a URL stay escaped. Otherwise, a rule
+# would take them for the end of the URL that contains them.
 _PLAIN = {f"%{ord(c):02x}": c for c in f"{string.ascii_letters}{string.digits}-._~@:="}
 _BYTE = r"%[89ab][0-9a-f]"
 _ESCAPE = re.compile(
@@ -46,10 +49,10 @@ _INVISIBLE = re.compile(
 
 
 def decoded(text: str) -> str:
-    """Returns the text without escapes of letters, invisible characters and full-width marks.
+    """Decodes escapes and full-width characters, and removes invisible characters.
 
-    Decoding twice changes nothing. A text that is escaped too often is cut at its first escape, and
-    one that grows too much at its end.
+    Decoding the result again does not change it. A string with more than MAX_ROUNDS levels of
+    escapes is cut at its first escape. A string that grows by more than MAX_GROWTH is shortened.
     """
     limit = len(text) + MAX_GROWTH
     for _ in range(MAX_ROUNDS):
@@ -74,12 +77,12 @@ def _unescaped(found: re.Match[str]) -> str:
     if escape.startswith("%") and len(escape) == len("%3F"):
         return _PLAIN.get(escape.lower(), escape)
     letters = _letters(found)
-    # An ampersand may begin the next entity.
+    # An ampersand is not escaped, because it may begin another entity, as in `&amp;quest;`.
     return letters if letters in ("&", escape) else _escaped_marks(letters)
 
 
 def _letters(found: re.Match[str]) -> str:
-    """Returns the characters that the escape stands for, or the escape if there are none."""
+    """Returns the characters that the escape represents, or the escape itself if it is invalid."""
     escape = found[0]
     try:
         if found.lastgroup:
@@ -88,7 +91,7 @@ def _letters(found: re.Match[str]) -> str:
             return html.unescape(escape)
         return unquote(escape, errors="strict")
     except ValueError:
-        # Half a surrogate pair, a number beyond Unicode, or bytes that are not UTF-8.
+        # The escape is half of a surrogate pair, a number above Unicode's range, or invalid UTF-8.
         return escape
 
 

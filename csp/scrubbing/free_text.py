@@ -1,4 +1,4 @@
-"""Scrubs policies, and texts with addresses anywhere in them."""
+"""Scrubs policies, and strings that may contain URLs at any position."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from csp.scrubbing.encodings import decoded
 from csp.scrubbing.masking import MASK, cached, masked, names_a_secret, until_stable
 from csp.scrubbing.uris import private_address
 
-# A query ends at a quote or a blank. Servers differ in which other characters separate parameters.
+# A query ends only at white space, a quote or an angle bracket. Other characters may belong to the
+# query, because servers use different characters to separate parameters.
 _QUERY = re.compile(r"""(?:[?#]|%3[fF]|%23)[^\s"'`<>]*""")
 _RUN = re.compile(r"""[^\s"'`<>()]+""")
 _OPAQUE = re.compile(r"(?i)(?:about|blob|data|filesystem|javascript|mailto|vbscript):")
-# In a policy, a semicolon or a comma also ends an address.
+# In a policy, a semicolon or a comma also ends a URL.
 _POLICY_QUERY = re.compile(r"(?:[?#]|%3[fF]|%23)[^\s;,]*")
 _POLICY_RUN = re.compile(r"""[^\s"'`<>();,]+""")
 _MAY_BE_PRIVATE = re.compile(r"[/@\\]|--|%[25]")
@@ -23,7 +24,7 @@ _DIRECTIVE = re.compile(r"[A-Za-z][A-Za-z-]{0,39}")
 
 
 def directive_word(text: str) -> str:
-    """Returns the first word if it could be a directive, or a placeholder."""
+    """Returns the first word if it may be a directive. Otherwise, returns a placeholder."""
     words = text.split(maxsplit=1)
     if not words:
         return ""
@@ -31,8 +32,9 @@ def directive_word(text: str) -> str:
 
 
 def scrubbed_text(text: str) -> str:
-    """Removes query, fragment, credentials, tokens and names from each address in the text."""
-    # Nonces differ in every report. Without them, results can be cached.
+    """Removes query, fragment, credentials, tokens and names from each URL in the string."""
+    # Remove nonces first. They differ in every report, so a result with a nonce is never reused
+    # from the cache.
     return _scrubbed_text(_without_nonces(text))
 
 
@@ -44,7 +46,7 @@ def _scrubbed_text(text: str) -> str:
 
 
 def scrubbed_policy(policy: str) -> str:
-    """Keeps the names of directives and the public parts of sources. Removes nonces."""
+    """Removes nonces and private data from a policy. Keeps directives and public sources."""
     return _scrubbed_policy(_without_nonces(policy))
 
 
@@ -60,13 +62,13 @@ def _without_nonces(text: str) -> str:
 
 
 def _known_directives(text: str) -> str:
-    """Masks words that cannot be directives. A comma separates joined policies."""
+    """Masks words that cannot be directives. A comma separates two policies in one header."""
     kept: list[str] = []
     for directive in text.split(","):
         [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
         word = directive_word(name)
         if names_a_secret(name):
-            # Up to the semicolon, because a secret may contain a comma.
+            # Mask all the rest, commas included, because a secret may contain a comma.
             return ",".join([*kept, blank + (MASK if word == MASK else f"{word} {MASK}")])
         kept.append(blank + (MASK if word == MASK else word + rest))
     return ",".join(kept)
@@ -78,7 +80,7 @@ def _private_run(found: re.Match[str]) -> str:
         return scheme[0]
     if not _MAY_BE_PRIVATE.search(run):
         return run
-    # JSON and scripts may escape a slash.
+    # JSON and scripts may escape a slash as `\/`.
     run = run.replace("\\/", "/")
     start = run.find("//")
     if start >= 0 or run.startswith("/"):

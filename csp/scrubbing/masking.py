@@ -1,8 +1,8 @@
-"""Replaces secrets in any text by a placeholder.
+"""Replaces secrets in any string with a placeholder.
 
 Secrets are tokens, keys, e-mail addresses, and the values of names such as `password`. All patterns
-of secrets are in this file. Browsers send the same texts again and again, so results
-are cached, within bounds.
+of secrets are in this file. A limited number of results is cached, because browsers send the same
+strings repeatedly.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from csp.scrubbing.encodings import decoded
 from kernel.redaction import SESSION_TOKEN
 
 MASK = "{secret}"
-# Longer texts are not cached: memory must not grow with the size of bodies.
+# Longer strings are not cached, so that memory does not grow with the size of request bodies.
 MAX_CACHED = 4096
-# The shortest secret with its name: `pin=1`.
+# Shorter strings contain no secret. The shortest secret with its name is `pin=1`.
 MIN_LENGTH = 5
-# A text that still changes after this many rounds is replaced as a whole.
+# A string that still changes after this number of rounds is replaced by MASK.
 MAX_ROUNDS = 4
 UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
-    """Caches the results of the last `limit` texts that are not too long."""
+    """Caches the results for the last `limit` strings of at most MAX_CACHED characters."""
 
     def decorate(function: Callable[[K], V]) -> Callable[[K], V]:
         results = lru_cache(maxsize=limit)(function)
@@ -40,10 +40,11 @@ def cached[K: (str, bytes), V](limit: int) -> Callable[[Callable[[K], V]], Calla
 
 
 def until_stable(function: Callable[[str], str]) -> Callable[[str], str]:
-    """Repeats the function until it changes nothing more.
+    """Calls the function repeatedly until its result no longer changes.
 
-    The parts on both sides of a cut may together be something that another rule looks for. The
-    second round of a cached function is cheap, because many texts have the same result.
+    If a rule removes a part of a string, the remaining parts are joined, and together they may
+    match another rule. The second call of a cached function is cheap, because many different
+    strings have the same first result.
     """
 
     @wraps(function)
@@ -59,13 +60,14 @@ def until_stable(function: Callable[[str], str]) -> Callable[[str], str]:
 
 # --- Names whose values are secrets --------------------------------------------------------------
 
-# Names that are followed by their value even without a colon, as in `the password is hunter2`.
+# After these names a value may follow without a colon or an equals sign, as in `the password is
+# hunter2`.
 _SPOKEN = (
     r"pass(?:wor[dt]|wd|phrase|code|key)|token|secret"
     r"|(?:api|access|account|auth|client|encryption|function|master|private|secret|session|shared"
     r"|signing|ssh|storage)[_ -]?key"
 )
-# Short ones must be words of their own: `pin` is in `mapping`, and `code` in `statusCode`.
+# Short names match only as separate words, because `mapping` contains `pin`.
 _WORDS = r"sid|sig|pwd|pswd|jwt|pin|t?otp|mfa|2fa|tfa|cvv|cvc|hmac"
 _CODES = (
     r"(?:auth(?:orization)?|verification|access|security|backup|recovery|login|device|otp|mfa|2fa"
@@ -78,20 +80,22 @@ _NAMES = (
     r"|(?-i:(?<=[a-z])(?:Pin|Otp)(?![a-z]))|(?<![a-z0-9_-])code(?![a-z0-9_-])"
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAMES}|auth(?!or)|session|bearer")
-# The end of a word, which may go on as in `password2` and `token_value`.
+# Matches a word that ends in a secret name, or in a secret name with a number or a suffix, such as
+# `password2` and `token_value`.
 _ENDS_IN_NAME = re.compile(
     rf"(?i)(?:{_NAMES})(?:[_-]?(?:[0-9]{{1,4}}|value|hash|text|string|header|input|field))?-*\Z"
 )
-# A header's value goes to the end of the line: schemes and cookies have several parts.
+# Matches the names of headers. The value of a header extends to the end of the line, because
+# an Authorization header or a cookie can have several parts.
 _ENDS_IN_HEADER = re.compile(r"(?i)(?:authorization|cookies?2?)\Z")
 
 _ESCAPED_BLANK = "%(?:20|0[9ad])"
 _BLANK = rf"(?:\s|{_ESCAPED_BLANK})"
-# A quote, which may be escaped in the text around it.
+# A quote, which may be escaped if the string is quoted itself.
 _QUOTE = r"""(?:\\*+["'`]|%2[27])"""
-# A word before `=`, `:` or the like, as in `user[password]=`, `headers["token"] =`, `<pin>…</pin>`
-# and `<input name="pin" value="…">`. A word does not include the digits of an escape. Otherwise, a
-# row of `%20` would be searched again from each of them.
+# A word before `=`, `:` or a similar mark, as in `user[password]=`, `headers["token"] =`,
+# `<pin>…</pin>` and `<input name="pin" value="…">`. A word cannot begin within an escape.
+# Otherwise, a search in a long series of `%20` would start again at each `20`.
 _ASSIGNED = re.compile(
     r"(?i)(?:(?<![\w-])(?!(?<=%)[0-9a-f]{2})|(?<=%[0-9a-f]{2}))([\w-]++)"
     rf"(?:{_QUOTE}|\]|%5d|(?:\[|%5b)[0-9]{{0,4}}(?:\]|%5d)){{0,4}}+"
@@ -100,20 +104,22 @@ _ASSIGNED = re.compile(
 
 
 def _spoken(prefix: str, blank: str) -> re.Pattern[str]:
-    """Finds names in a sentence or a header without a colon: `secret hunter2`, `X-Api-Key hunter2`.
+    """Builds a pattern for secret names without a colon or an equals sign before the value.
 
-    A row of such names is one match, so that it is not searched again from each name.
+    Examples are `secret hunter2` and `X-Api-Key hunter2`. A series of such names is one match, so
+    that the search does not start again at each name.
     """
     verb = rf"{_BLANK}*+(?:(?:is|was){_BLANK}++)?+"
     digits = rf"(?<![a-z0-9_-])(?:otp|pin|code){blank}{verb}(?=[0-9]{{4,8}}(?![0-9]))"
     return re.compile(rf"(?i){prefix}(?:(?:{_SPOKEN}){_QUOTE}?+{blank}{verb})++|{digits}")
 
 
-# A path or a host may end in such a name, as in policies: `https://h.test/oauth/token https://…`.
-# After an escaped blank it is still the same path.
+# A name that follows a slash or a dot does not match, because a path or host in a policy may end in
+# such a name: `https://h.test/oauth/token https://…`. In a path, spaces are escaped, so
+# `_SAID_IN_PATH` requires an escaped space after the name.
 _SAID = _spoken(r"(?<![\w/.@-])[\w-]{0,40}?", r"\s")
 _SAID_IN_PATH = _spoken("", _ESCAPED_BLANK)
-# Most texts have none of these, and are not searched further.
+# Only strings that match this are searched for _SAID, because most strings contain none of these.
 _MAY_BE_SAID = re.compile(r"(?i)pass|token|secret|key|otp|pin|code")
 
 # --- Where a value ends --------------------------------------------------------------------------
@@ -135,7 +141,11 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _value_end(text: str, start: int) -> int:
-    """Returns where the value ends: a quoted one, a list or an object at its end, else a word."""
+    """Returns the position of the value's end.
+
+    A quoted value ends at its closing quote, a list or an object at its closing bracket, and any
+    other value at the end of the word.
+    """
     end = start
     while opening := _OPENING.match(text, end):
         end = _closed(text, opening)
@@ -164,7 +174,10 @@ def _closed(text: str, opening: re.Match[str]) -> int:
 
 
 def _ending(found: re.Match[str]) -> Callable[[str, int], int] | None:
-    """Returns the function that finds the value's end, or None if the name is not a secret's."""
+    """Returns the function that finds the end of the value, or None if the value is not a secret.
+
+    Whether the value is a secret depends on the name before it.
+    """
     word = found[1] if found.re is _ASSIGNED else "secret"
     if _ENDS_IN_HEADER.search(word):
         return _line_end
@@ -185,7 +198,10 @@ def _values_masked(text: str, names: re.Pattern[str]) -> str:
 
 
 def _masked_value(value: str, *, is_last: bool) -> str:
-    """Masks a value, and keeps its quotes. A placeholder stays, even if the text was cut in it."""
+    """Masks a value, but keeps its quotes.
+
+    A value that is masked already stays unchanged, even if shortening has cut its placeholder.
+    """
     inner = value.replace(MASK, "").replace("{nonce}", "").strip(" \t\r\n\"'`[](){},\\=:>-")
     is_cut = is_last and value.endswith(f"{{{inner}") and MASK.startswith(f"{{{inner}")
     if not inner or is_cut:
@@ -194,10 +210,11 @@ def _masked_value(value: str, *, is_last: bool) -> str:
     return f"{quote}{MASK}{quote}"
 
 
-# --- Secrets that are known by their form --------------------------------------------------------
+# --- Secrets with a known format -----------------------------------------------------------------
 
-# The more specific patterns come first. All but PEM keys start at the beginning of a word, which is
-# checked once for all of them, because most positions of a text are within a word.
+# More specific patterns come first. Except for PEM keys, every secret starts at the beginning of a
+# word. The pattern checks this once for all alternatives, because most positions in a string are
+# within a word.
 _SECRETS = re.compile(
     r"(?s:-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END|\Z))|(?<![A-Za-z0-9])(?:"
     + "|".join(
@@ -217,16 +234,17 @@ _SECRETS = re.compile(
 )
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])")
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22}")
-# Possessive, and only from the start of a word. Otherwise, a text without an @ is searched again
-# from each of its characters, and a report of 20 KB takes seconds.
-# A digit after the @ begins a version: `react@18.2.0`.
+# The quantifier is possessive, and the match starts at the beginning of a word. Otherwise, the
+# search in a string without an @ starts again at each character, and a report of 20 KB takes
+# seconds.
+# If a number with a dot follows the @, it is a version, as in `react@18.2.0`.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@(?![0-9]+\.[0-9])[\w-]+(?:\.[\w-]+)+")
 
 
 @until_stable
 @cached(2048)
 def masked(text: str) -> str:
-    """Replaces tokens, keys and e-mail addresses in the text. Masking twice changes nothing."""
+    """Replaces tokens, keys and e-mail addresses. Masking the result again does not change it."""
     if len(text) < MIN_LENGTH:
         return text
     text = _values_masked(decoded(text), _ASSIGNED)
@@ -239,19 +257,21 @@ def masked(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Returns whether anything in the text looks like a token, a key or an e-mail address."""
+    """Returns whether the string contains a token, a key or an e-mail address."""
     return masked(text) != text
 
 
 def names_a_secret(name: str) -> bool:
-    """Returns whether a member of this name has a secret for its value."""
+    """Returns whether the value of a member with this name is a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
 def _if_random(found: re.Match[str]) -> str:
-    """Masks a random word: it mixes cases and digits, or has many digits and no hyphens.
+    """Masks a word that looks random.
 
-    Names of built files end in 20 random characters, which identify the file. They stay.
+    A word looks random if it mixes upper case, lower case and digits, or if it has at least three
+    digits and 22 characters without a hyphen. The names of built files end in 20 random characters,
+    so they are not masked.
     """
     word = found[0]
     if UUID.fullmatch(word):

@@ -1,6 +1,6 @@
-"""Scrubs a whole report, member by member.
+"""Scrubs each member of a report.
 
-Members that no known browser sends are scrubbed too, and kept up to a limit.
+Unknown members are scrubbed too. They are kept up to a total size of MAX_EXTRA.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from csp.scrubbing.uris import origin_of, scrubbed_uri
 
 MAX_EXTRA = 4096
 MAX_NAME = 64
-# The name of the member that counts the members beyond the limit.
+# The name of the member that stores how many unknown members were left out.
 LEFT_OUT = "(left out)"
 _WORD = re.compile(r"[A-Za-z-]{0,16}")
 
 
 def scrubbed(violation: Violation) -> Violation:
-    """Removes queries, fragments, credentials, tokens, and names of people from the report.
+    """Removes queries, fragments, credentials, tokens, and names of users from the report.
 
-    Texts are shortened again, because a placeholder may be longer than the text that it replaces.
+    Strings are shortened again, because a placeholder may be longer than the part that it replaces.
     """
     return replace(
         violation,
@@ -51,7 +51,7 @@ def scrubbed(violation: Violation) -> Violation:
 
 
 def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
-    """Scrubs members up to the limit. `LEFT_OUT` counts the others."""
+    """Scrubs unknown members, and keeps them up to MAX_EXTRA. `LEFT_OUT` counts the others."""
     kept: dict[str, Any] = {}
     room, left_out = MAX_EXTRA, 0
     for name, value in extra.items():
@@ -62,7 +62,7 @@ def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:
             room -= size
         else:
             left_out += 1
-            # A member that is not kept has taken time too, so it also uses up the limit.
+            # Scrubbing this member took time, so its size counts against the limit too.
             room -= size if clean else 0
     return kept | {LEFT_OUT: left_out} if left_out else kept
 
@@ -90,5 +90,5 @@ def _scrubbed_value(value: Any) -> Any:
 
 
 def _is_too_large(value: Any) -> bool:
-    """Returns whether the number has more than 64 bits, which readers of the JSON reject."""
+    """Returns whether the number needs more than 64 bits. JSON parsers reject such numbers."""
     return isinstance(value, int | float) and not -(2**63) <= value < 2**63

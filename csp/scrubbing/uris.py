@@ -1,4 +1,4 @@
-"""Parses addresses, and removes their private parts."""
+"""Parses URLs, and removes private data from them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from csp.scrubbing.masking import cached, masked, until_stable
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-# Chrome's own error page. It is the only address without a host that is kept whole.
+# The URL of Chrome's error page. It is the only URL without a host that is not shortened.
 ERROR_PAGE = "data:text/html,chromewebdata"
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HOST = re.compile(r"[\w.{}~:*-]+")
 _PORT = re.compile(r"[0-9]{1,5}|\*")
 _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
-# Parameters of a path begin with a semicolon. An address within an address has encoded marks.
+# The characters at which a URL is cut. A semicolon begins the parameters of a path. The escapes
+# belong to a URL that is part of another URL.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
-# Most paths contain none of these, and are not parsed.
+# Only paths that match this may contain names or credentials. Other paths are not parsed.
 _PRIVATE = re.compile(r"@|//|--|(?i:(?:^|/)(?:users|home|members|templates)/)")
-# On Windows a home directory is behind backslashes.
+# Paths of home directories on Windows contain backslashes.
 _BACKSLASHES = re.compile(r"\\+")
 _HOME_DIRECTORY = re.compile(r"(?i)[/\\](?:users|home)[/\\]")
 _ESCAPED_SLASH = re.compile(r"(?i)%(?:2f|5c)")
@@ -32,25 +33,25 @@ _BLANK = re.compile(r"\s")
 
 
 def split_web(uri: str) -> SplitResult | None:
-    """Returns the parts of an http, https, ws or wss address, or None."""
+    """Returns the parts of an http, https, ws or wss URL, or None for any other URI."""
     try:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError:
-        # The port is not a number, or a bracket is missing.
+        # The port is not a number, or a bracket of an IPv6 address is missing.
         return None
     known = parts.scheme in WEB_SCHEMES and _HOST.fullmatch((parts.hostname or "").rstrip("."))
     return parts if known else None
 
 
 def scheme_of(uri: str) -> str:
-    """Returns the scheme, or "" for a keyword or a path."""
+    """Returns the scheme in lower case, or "" for a keyword or a path."""
     scheme, colon, _ = uri.partition(":")
     return scheme.lower() if colon and SCHEME.fullmatch(scheme.lower()) else ""
 
 
 def host_of(parts: SplitResult) -> str:
-    """Returns the host without names of people, and the port unless it is the default."""
+    """Returns the host without names of users, with the port unless it is the default port."""
     host = private_host((parts.hostname or "").rstrip("."))
     host = f"[{host}]" if ":" in host else host
     is_default = parts.port in (None, DEFAULT_PORTS[parts.scheme])
@@ -60,10 +61,11 @@ def host_of(parts: SplitResult) -> str:
 @until_stable
 @cached(2048)
 def scrubbed_uri(uri: str) -> str:
-    """Removes query, fragment, credentials, tokens and names from the address.
+    """Removes query, fragment, credentials, tokens and names from the URI.
 
-    The result ends at the first mark of a query, a fragment or a parameter. Of an address of an
-    extension, scheme and host stay, because the host is its id. Of other schemes, only the scheme.
+    A web URL or a path is cut at the first `?`, `#` or `;`. For a browser extension, the result is
+    the scheme and the host, because the host is the extension's id. For any other scheme, the
+    result is only the scheme.
     """
     uri = decoded(uri)
     parts = split_web(uri)
@@ -79,9 +81,9 @@ def scrubbed_uri(uri: str) -> str:
 
 
 def _scrubbed_path(path: str) -> str:
-    # The text is one address, so a blank does not end it.
+    # The whole string is one path, so white space does not end it.
     whole = _BLANK.sub("%20", _END.split(path, maxsplit=1)[0])
-    # Placeholders make the text up to four times longer, so it is shortened before masking.
+    # Placeholders can make the path four times as long, so shorten it before masking.
     return masked(shortened(private_address(whole), MAX_URI))
 
 
@@ -91,14 +93,15 @@ def origin_of(uri: str) -> str:
 
 
 def page_of(uri: str) -> str:
-    """Returns the address up to its query, without credentials, as the identity of a page."""
+    """Returns the URL without query and credentials. Pages with equal results count as one page."""
     return _CREDENTIALS.sub("//", _END.split(uri, maxsplit=1)[0], count=1)
 
 
 def private_address(text: str) -> str:
-    """Removes credentials and names of people from a path, an address, or a decoded text."""
+    """Removes credentials and names of users from a path, a URL, or a decoded string."""
     if "%" in text and _ESCAPED_SLASH.search(text):
-        # An address within an address: names follow its slashes too. A password may hold one.
+        # The URL contains another URL with escaped slashes. Decode them, because names may follow
+        # them. Remove credentials first, because a password may contain an escaped slash.
         text = _ESCAPED_SLASH.sub("/", _CREDENTIALS.sub("//", text))
     if "\\" in text and _HOME_DIRECTORY.search(text):
         text = _BACKSLASHES.sub("/", text)
@@ -115,18 +118,18 @@ def _without_credentials(segment: str, before: Sequence[str]) -> str:
         return segment
     user, at, host = segment.rpartition("@")
     if at and not user:
-        # `/@alice` is replaced in `private_segments`.
+        # `private_segments` replaces a user such as `/@alice`.
         return segment if before else private_host(segment)
     if len(before) > 1 and not before[-1]:
         return private_host(_host_and_port(host))
-    # `react@18.2.0` is a package. With a colon before the @ it is user and password.
+    # `react@18.2.0` is a package and is kept. `user:password@host` has a colon before the @.
     if at and (not before or ":" in user):
         segment = host
     return segment if before else private_host(segment)
 
 
 def _host_and_port(authority: str) -> str:
-    """Removes a port that is not a number: it is part of user and password."""
+    """Removes a port that is not a number, because it is part of a user and password."""
     host, _, port = authority.partition(":")
     keep = authority.startswith("[") or _PORT.fullmatch(port)
     return authority if keep else host

@@ -1,7 +1,9 @@
-"""Writes reports to the database, those of many requests in one transaction.
+"""Writes reports to the database. One transaction writes the reports of many requests.
 
-`entries` prepares a scrubbed report, with its group (`grouping`) and keyed hashes for its reach.
-`writer` is a thread that collects waiting reports. `store` commits a batch with one call of
-`csp_write_batch`, which the migration explains, and finds out about commits without an answer.
-`group_limit` bounds new groups. `reach` estimates numbers that are too large for exact counts.
+`entries` scrubs a report and adds its group (`grouping`) and the keyed hashes for its reach.
+`writer` runs the thread that collects waiting reports into batches. `store` commits a batch with
+one call of the SQL function `csp_write_batch` (see the migration). If the connection is lost during
+a commit, `store` checks whether the batch was committed. `group_limit` limits the number of new
+groups. `reach` estimates the numbers of distinct pages, browsers, days and clients that are too
+large for exact counts.
 """

@@ -1,4 +1,4 @@
-"""Prepares reports for writing: scrubbed, grouped, and with hashes instead of identities."""
+"""Prepares reports for writing: scrubs them, groups them, and hashes pages and clients."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ from csp.scrubbing.uris import page_of
 from csp.writing.grouping import browser_of, group_columns, group_key
 from kernel.memory import Memory, Remembered
 
-# Browsers keep a report for at most two days. A greater age is wrong.
+# Browsers send a report within two days or drop it, so a higher age is wrong.
 MAX_AGE = timedelta(days=2)
-# The columns that come from the report. The others come from its request or its group.
+# The columns whose values come from the report. Other columns come from the request or the group.
 COLUMNS = tuple(member.name for member in fields(Violation) if member.name != "age_ms")
 KEY_BYTES = 32
 Kind = ReachMember.Kind
 
-# The id of a group, a kind, and a keyed hash of one distinct page, browser, day or client.
+# The id of a group, a kind (page, browser, day or client), and a keyed hash of the page, browser,
+# day or client.
 type Member = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A report without its time and sender, so that equal bodies share it.
+    """A scrubbed report without its time and sender, so that it can be cached for equal bodies.
 
-    It is scrubbed, except `page`, which is only hashed.
+    `page` is not scrubbed, because only a hash of it is stored.
     """
 
     group_id: str
@@ -51,7 +52,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class Entry:
-    """One report with all columns but the rule, and with the texts of its group."""
+    """One report that can be written. `row` has all columns except the noise rule."""
 
     received_at: datetime
     caller: bytes
@@ -85,10 +86,10 @@ def entries_of(
     caller: str = "",
     coder_version: str | None = None,
 ) -> list[Entry]:
-    """Makes the entries of reports that came together.
+    """Creates an entry for each report of one request.
 
-    `caller` is the ingest key, user or address whose new groups are limited, or "" for no limit.
-    Without a version, the entries have the current one.
+    `caller` is the ingest key, user or IP address to which the limit of new groups applies. If it
+    is "", there is no limit. If `coder_version` is None, the entries have the configured version.
     """
     version = settings.CODER_VERSION if coder_version is None else coder_version
     day = now.date()
@@ -142,14 +143,17 @@ def _reach(
 
 @lru_cache(maxsize=2048)
 def _member(secret: str, kind: str, value: bytes) -> int:
-    """Returns a keyed hash as a PostgreSQL bigint, which counts members without storing them."""
+    """Returns a keyed hash of the value that fits a PostgreSQL bigint.
+
+    Distinct hashes are counted, so the values are not stored.
+    """
     digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-# --- Clients of one day: a hash, whose key is deleted a day later ---------------------------------
+# --- Hashes of clients. Each day has a key, which is deleted a day later --------------------------
 
-# Around midnight, reports of two days arrive. No older key is kept.
+# Two keys are cached, because reports of two days arrive around midnight.
 DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
 
 _KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -157,9 +161,9 @@ _READ = "SELECT key FROM csp_clientkey WHERE day = %s"
 
 
 def client_of(address: str, day: date) -> bytes:
-    """Returns 16 bytes: the address, hashed with the key of the UTC day.
+    """Returns the hash of an IP address with the key of the UTC day, in 16 bytes.
 
-    Imported reports have no address, so the result is the text of the day. Raises: DatabaseError.
+    Imported reports have no IP address. For them, the result is the date. Raises: DatabaseError.
     """
     return client_hash(address, key_of(day)) if address else day.isoformat().encode()
 
@@ -169,7 +173,7 @@ def client_hash(address: str, key: bytes) -> bytes:
 
 
 def key_of(day: date) -> bytes:
-    """Returns the day's key, which all processes share. The first process that asks draws it."""
+    """Returns the key of the day, which all processes share. Generates it if it does not exist."""
     return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
 
 

@@ -1,8 +1,8 @@
-"""Bounds how many groups a caller can open, so that made-up reports cannot fill the database.
+"""Limits how many groups a caller can open, so that invented reports cannot fill the database.
 
-A group is kept as long as reports of it arrive, and for the retention after that. So every caller
-(an ingest key, a user or an address) opens at most `MAX_NEW_GROUPS` of them in an hour. Reports
-beyond that are stored in the group "other" of their directive.
+A group is kept until its last report is past retention. So each caller (an ingest key, a user or an
+IP address) may open at most `MAX_NEW_GROUPS` groups in an hour. Reports above this limit are stored
+in the group "other" of their directive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_NEW_GROUPS = 500
 MAX_KNOWN = 100_000
 
 _EXISTING = "SELECT id::text FROM csp_group WHERE id = ANY(%s::uuid[])"
-# The count goes on past the limit: it also counts the groups that were refused.
+# The count includes rejected groups, so it may exceed the limit.
 _COUNT = """
 INSERT INTO csp_newgroups AS known (caller, hour, count)
 VALUES (%s, date_trunc('hour', %s::timestamptz, 'UTC'), %s)
@@ -32,7 +32,10 @@ RETURNING count
 
 
 class GroupLimit:
-    """Caches which groups exist, so that only a new group costs a query. Used by one thread."""
+    """Applies the limit of new groups. Used by one thread.
+
+    Caches the ids of existing groups, so that a query is needed only for other groups.
+    """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -41,7 +44,7 @@ class GroupLimit:
         self._known.clear()
 
     def remember(self, entries: Sequence[Entry]) -> None:
-        """Caches the groups of a committed batch."""
+        """Adds the groups of a committed batch to the cache."""
         if len(self._known) > MAX_KNOWN:
             self.forget()
         self._known.update(entry.row["group_id"] for entry in entries)
@@ -49,8 +52,8 @@ class GroupLimit:
     def apply(
         self, connection: psycopg.Connection[Any], entries: Sequence[Entry]
     ) -> Sequence[Entry]:
-        """Returns the entries, those of refused groups with "other" as their group."""
-        # An import has no caller and no limit: an operator runs it.
+        """Returns the entries. Moves the entries of rejected groups to the group "other"."""
+        # Imports have no caller and no limit, because an operator runs them.
         wanted = {e.row["group_id"] for e in entries if e.caller} - self._known
         if not wanted:
             return entries
@@ -61,14 +64,14 @@ class GroupLimit:
 
 
 def _allowed(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> dict[bytes, int]:
-    """Counts the new groups of each caller. Returns how many of them each may open."""
+    """Counts the new groups of each caller. Returns how many groups each caller may still open."""
     groups: dict[bytes, set[str]] = defaultdict(set)
     moments: dict[bytes, datetime] = {}
     for entry in new:
         groups[entry.caller].add(entry.row["group_id"])
         moments[entry.caller] = entry.received_at
     allowed: dict[bytes, int] = {}
-    # In one order, so that two processes never wait for each other in a circle.
+    # Update the rows in sorted order, so that two processes cannot deadlock.
     for caller in sorted(groups):
         number = len(groups[caller])
         row = connection.execute(_COUNT, [caller, moments[caller], number]).fetchone()
@@ -78,7 +81,7 @@ def _allowed(connection: psycopg.Connection[Any], new: Sequence[Entry]) -> dict[
 
 
 def _refused(new: Sequence[Entry], allowed: dict[bytes, int]) -> set[str]:
-    """Returns the groups that no caller in the batch may open."""
+    """Returns the new groups that none of their callers in the batch may open."""
     opened: set[str] = set()
     for entry in new:
         group = entry.row["group_id"]

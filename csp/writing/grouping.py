@@ -1,4 +1,7 @@
-"""Decides which reports are one group: they share directive, blocked source, page and mode."""
+"""Finds the group of a report.
+
+Reports with the same directive, blocked source, page and disposition are in one group.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from csp.scrubbing.free_text import directive_word
 from csp.scrubbing.masking import masked
 from csp.scrubbing.uris import host_of, scheme_of, split_web
 
-# Older Firefox and Safari name inline code "self", or leave the blocked source out.
+# Older versions of Firefox and Safari report inline code as "self" or without a blocked source.
 _INLINE_ALIASES = frozenset({"", "self"})
 DISPOSITIONS = frozenset({"enforce", "report"})
 OTHER = "other"
-# Only these have a group "other" of their own. Made-up names of directives share one.
-# Source: CSP Level 3 and its extensions.
+# Each of these directives has a separate group "other". All other directives share one group
+# "other", so that invented directives cannot open groups. Source: CSP Level 3 and its extensions.
 DIRECTIVES = frozenset(
     {
         *("base-uri", "block-all-mixed-content", "child-src", "connect-src", "default-src"),
@@ -33,7 +36,7 @@ DIRECTIVES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """The four texts that a group's reports share."""
+    """The four values that all reports of a group share."""
 
     directive: str
     blocked: str
@@ -42,7 +45,7 @@ class GroupKey:
 
     @property
     def id(self) -> str:
-        """Returns the text of a UUID, which every process computes without a query."""
+        """Returns the UUID of the group as a string. It is a hash, so no query is needed."""
         return _id_of(self)
 
 
@@ -53,7 +56,7 @@ def _id_of(key: GroupKey) -> str:
 
 
 def other_group(directive: str) -> GroupKey:
-    """Returns the group of reports whose caller has opened too many groups."""
+    """Returns the group "other" of the directive, for callers that have opened too many groups."""
     return GroupKey(directive if directive in DIRECTIVES else "", OTHER, "", "")
 
 
@@ -76,20 +79,23 @@ def group_key(violation: Violation) -> GroupKey:
 
 
 def directive_of(violation: Violation) -> str:
-    """Returns the effective directive, or the violated one's first word (CSP 1 and 2)."""
+    """Returns the effective directive, or else the first word of the violated directive.
+
+    Browsers that implement only CSP 1 or 2 do not send an effective directive.
+    """
     text = violation.effective_directive or violation.violated_directive
     return directive_word(text.lower())
 
 
 def disposition_of(violation: Violation) -> str:
-    """Returns `enforce` or `report`, or "" if the browser sends none, as WebKit does."""
+    """Returns `enforce` or `report`, or "" if the browser sends no disposition, such as WebKit."""
     disposition = violation.disposition.lower()
     return disposition if disposition in DISPOSITIONS else ""
 
 
 @lru_cache(maxsize=2048)
 def blocked_source(uri: str) -> str:
-    """Returns the host of a web address, the scheme of another address, or the keyword."""
+    """Returns the host of a web URL, the scheme of any other URI, or a keyword such as `inline`."""
     parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
     if parts is not None:
         return masked(host_of(parts))[:255]
@@ -115,7 +121,7 @@ def browser_of(user_agent: str) -> str:
     return ""
 
 
-# The order matters: Edge and Opera also send Chrome, and Chrome also sends Safari.
+# The order matters, because the user agents of Edge and Opera also contain `Chrome/`.
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),

@@ -1,9 +1,11 @@
-"""Counts the distinct pages, browsers, days, and clients per day of a group.
+"""Counts the reach of a group: its distinct pages, browsers, days, and clients per day.
 
-Each distinct member is a row with its keyed hash. Up to `EXACT` members the number is exact. Beyond
-that, only the smallest hashes are kept, and the number is estimated from their density (a bottom-k
-sketch with an error of about 3 %). Sketches merge by union, so two processes that write the same
-group need no lock. The libraries for this lack wheels for some Python versions, or have few users.
+Each distinct page, browser, day or client is a member, and each member is a row with a keyed hash.
+Up to `EXACT` members, the number is exact. Above that, only the smallest hashes are kept, and the
+number is estimated from their density. This is a bottom-k sketch with an error of about 3 %. Two
+sketches are merged by union, so two processes that write the same group need no lock.
+
+Libraries for sketches have no wheels for some Python versions, or have few users.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from psycopg import sql
 
 from csp.writing.entries import Entry, Member
 
-# csp_write_batch has the same number. Change both.
+# The SQL function csp_write_batch contains the same number. Always change both.
 EXACT = 1_024
 MAX_KNOWN = 100_000
 HASHES = 2**64
 
-# The id of a group, and a kind of members.
+# The id of a group, and the kind of its members: page, browser, day or client.
 type Pair = tuple[str, int]
 
-# By kind, which starts at 1.
+# The column of each kind. Kinds start at 1, so the first item is not used.
 _COLUMNS = ("", "pages", "browsers", "days", "client_days")
 
 _RAISE = "UPDATE csp_group SET {0} = greatest({0}, %s) WHERE id = %s"
@@ -38,7 +40,7 @@ _TRIM = "DELETE FROM csp_reachmember WHERE group_id = %s AND kind = %s AND membe
 
 
 def humanized(reached: int) -> str:
-    """Returns the number as text. An estimate is marked with "about"."""
+    """Formats the number of distinct members. An estimate begins with "about"."""
     return f"about {reached:,}" if reached > EXACT else f"{reached:,}"
 
 
@@ -49,14 +51,16 @@ def estimate(largest_kept: int) -> int:
 
 
 class Reach:
-    """Caches which members are written, so that a flood costs no queries, and trims sketches.
+    """Caches which members are stored, and trims the sketches of groups.
 
-    Noise counts too, so that its groups have their reach when the rule is disabled.
+    Because of the cache, a flood of similar reports causes no queries. Reports that are noise are
+    counted too, so that the reach of their groups is correct after the noise rule is disabled.
     """
 
     def __init__(self) -> None:
         self._written: set[Member] = set()
-        # The largest hash that still counts. It only decreases, so an old value only adds rows.
+        # For each pair, the largest hash in the sketch. It only decreases. So an outdated value
+        # cannot lose a member. It only stores rows that are deleted later.
         self._largest: dict[Pair, int] = {}
 
     def forget(self) -> None:
@@ -64,20 +68,20 @@ class Reach:
         self._largest.clear()
 
     def new_members(self, entries: Sequence[Entry]) -> list[Member]:
-        """Returns the distinct members of the batch that may be new, in order."""
+        """Returns the distinct members of the batch that may not be stored yet, sorted."""
         found = {member for entry in entries for member in entry.reach} - self._written
         return sorted(filter(self._may_count, found))
 
     def remember(self, entries: Sequence[Entry]) -> None:
-        """Caches the members of a committed batch."""
+        """Adds the members of a committed batch to the cache."""
         if len(self._written) > MAX_KNOWN:
             self.forget()
         self._written.update(member for entry in entries for member in entry.reach)
 
     def trim(self, connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> None:
-        """Deletes all but the smallest members of each pair, and stores the estimate.
+        """Deletes all members of each pair except the smallest hashes, and stores the estimate.
 
-        If this fails, the next new member of the group triggers it again.
+        If this fails, it is repeated when the group gets its next new member.
         """
         for group, kind in pairs:
             with connection.transaction():
@@ -89,11 +93,12 @@ class Reach:
 
     def _trim(self, connection: psycopg.Connection[Any], pair: Pair) -> None:
         found = connection.execute(_LARGEST_KEPT, [*pair, EXACT - 1]).fetchone()
-        # Members may be missing after a restore from a backup. Then the number stays unchanged.
+        # After a restore from a backup, members may be missing. In that case, keep the stored
+        # number.
         if found is None:
             return
         self._largest[pair] = found[0]
-        # Lock the group first, as batches do, to avoid a deadlock.
+        # Update the group first, in the same order as a batch, to avoid a deadlock.
         column = sql.Identifier(_COLUMNS[pair[1]])
         statement = sql.SQL(_RAISE).format(column)
         connection.execute(statement, [estimate(found[0]), pair[0]])

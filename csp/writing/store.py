@@ -1,4 +1,7 @@
-"""Writes a batch of reports in one transaction, and finds out whether a lost commit succeeded."""
+"""Writes a batch of reports in one transaction.
+
+If the connection is lost during the commit, finds out whether the batch was committed.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ MAX_TRIES = 3
 log = logging.getLogger(__name__)
 
 NO_RULE = 0
-# The verdicts of csp_write_batch (see the migration) when it has written nothing.
+# The results of csp_write_batch (see the migration) if it has written nothing: the noise rules have
+# changed, or an earlier call has already written the batch.
 OTHER_RULES, REPEATED = "other rules", "repeated"
 
 _RULES_VERSION = "SELECT csp_rules_version()"
@@ -48,7 +52,7 @@ SELECT verdict, outgrown FROM csp_write_batch(
 
 
 class Store:
-    """Writes batches on its own connection. Used by one thread."""
+    """Writes batches with a separate database connection. Used by one thread."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
         self._connect = connect or _connect
@@ -67,12 +71,16 @@ class Store:
         batch_id: uuid.UUID | None = None,
         imported: bool = False,
     ) -> bool:
-        """Writes all entries in one transaction. Returns False if an earlier call has done so.
+        """Writes all entries in one transaction.
 
-        The transaction writes the id of the batch first. After a lost connection, the same batch is
-        tried again: if it was committed, its id exists, and nothing is counted twice.
-        Raises: an error for which `is_unavailable` is true, if the database stays unavailable;
-        CommitUnknownError if the batch may have been committed.
+        Returns False if an earlier call has already written a batch with this id.
+
+        The transaction first inserts the id of the batch. If the connection is lost, the same batch
+        is written again. If the first attempt was committed, the id exists already, so no report is
+        counted twice.
+
+        Raises: the database error if the database stays unavailable; CommitUnknownError if the
+        batch may have been committed.
         """
         batch_id = batch_id or uuid.uuid4()
         give_up = float("inf")
@@ -86,23 +94,23 @@ class Store:
                 lost |= self._sent and is_lost(error)
                 if self._is_final(error, connected=connected or lost, tries=tries):
                     raise
-                # The time starts with the first error, which may come late.
+                # The time limit starts at the first error, because the first attempt may take long.
                 give_up = min(give_up, time.monotonic() + SETTLE_SECONDS)
                 if time.monotonic() >= give_up:
                     if lost:
-                        raise CommitUnknownError("a batch's commit was lost") from error
+                        raise CommitUnknownError("the outcome of a commit is unknown") from error
                     raise
                 time.sleep(RETRY_SECONDS)
         raise AssertionError("count() has no end")
 
     def _is_final(self, error: Exception, *, connected: bool, tries: int) -> bool:
-        """Returns whether another try is useless."""
+        """Returns whether the error must be raised, because another attempt would not help."""
         if _is_transient(error):
             return tries >= MAX_TRIES
         return not is_unavailable(error) or not connected
 
     def connected(self) -> psycopg.Connection[Any]:
-        """Returns the connection. Opens a new one if the server has closed it."""
+        """Returns the connection. Opens a new connection if the server has closed the old one."""
         if self._connection is not None and _has_ended(self._connection):
             self.close()
         if self._connection is None:
@@ -119,7 +127,10 @@ class Store:
         django.db.connection.close()
 
     def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool) -> bool:
-        """Returns whether the batch is written, now or by an earlier try with a lost answer."""
+        """Writes the batch once. Returns whether the current call of `commit` has written it.
+
+        Also returns True if an earlier attempt has committed the batch, but its result was lost.
+        """
         connection = self.connected()
         self._ensure_partitions(entries)
         entries = self._groups.apply(connection, entries)
@@ -135,11 +146,14 @@ class Store:
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
-        """Trims sketches after the commit. An error must not cause another write of the batch."""
+        """Trims sketches after the commit. Logs errors, so that the batch is not written again."""
         try:
             self._reach.trim(connection, outgrown)
         except psycopg.Error as error:
-            log.warning("the reach of a group could not be estimated: %s", type(error).__name__)
+            log.warning(
+                "could not update the estimated numbers of pages and clients of a group: %s",
+                type(error).__name__,
+            )
             self.close()
 
     def _write(
@@ -150,11 +164,11 @@ class Store:
         *,
         imported: bool,
     ) -> tuple[list[Rule | None], str, Sequence[Pair] | None]:
-        """Writes the batch with one call.
+        """Writes the batch with one call of csp_write_batch.
 
         Returns the noise rule of each report, the verdict, and the groups whose reach is now too
-        large for an exact count. The call writes nothing if the rules have changed since they were
-        read. Then this reads them again, and repeats the call.
+        large for an exact count. If the noise rules have changed since this process read them, the
+        call writes nothing. In that case, reads the rules again and repeats the call.
         """
         while True:
             if self._rules_version is None:
@@ -178,10 +192,10 @@ class Store:
             day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
             if day not in self._days:
                 REPORTS.ensure(day, day)
-                # Return the connection of the pool, which this thread needs no longer.
+                # Return Django's connection to the pool. This thread no longer needs it.
                 django.db.connection.close()
                 self._days.add(day)
-                # Pruning may have deleted groups since the last new day.
+                # Pruning may have deleted groups since this thread last saw a new day.
                 self._forget_rows()
 
     def _forget_rows(self) -> None:
@@ -189,7 +203,8 @@ class Store:
         self._reach.forget()
 
     def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
-        # Read the version first: if a rule changes in between, the next call detects it.
+        # Read the version before the rules. If a rule changes between the two queries, the version
+        # is outdated, and csp_write_batch detects it.
         version = connection.execute(_RULES_VERSION).fetchone()
         rows = connection.execute(_ENABLED_RULES).fetchall()
         self._rules = compiled(Rule(*row) for row in rows)
@@ -201,14 +216,17 @@ def _connect() -> psycopg.Connection[Any]:
 
 
 def _has_ended(connection: psycopg.Connection[Any]) -> bool:
-    """Returns whether the server has sent a last message, or closed the connection."""
+    """Returns whether the server has closed the connection, or is about to close it."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def _is_transient(error: Exception) -> bool:
-    """Returns whether the error is a deadlock or a dropped partition (a check without a name)."""
+    """Returns whether the error is a deadlock, or the partition of a row was dropped.
+
+    If a partition does not exist, PostgreSQL raises a check violation without a constraint name.
+    """
     if isinstance(error, psycopg.errors.CheckViolation):
         return error.diag.constraint_name is None
     return is_deadlock(error)

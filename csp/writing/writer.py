@@ -1,7 +1,7 @@
 """Runs the thread that writes the reports of all requests of this process, in batches.
 
-There is no timer. While a commit runs, new reports wait for the next one. So batches grow when
-commits are slow.
+There is no timer. While a commit is running, new reports wait, and the next commit writes them all.
+So batches are larger when commits are slower.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from kernel.limiter import Limiter, Place
 MAX_BATCH = 2_000
 MAX_WAITING = 10_000
 WAIT_SECONDS = 5.0
-# The additional time for a commit that has started.
+# The additional time to wait for a commit that has already started.
 LAST_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
 
 class Waiting[T]:
-    """The items of one request, and the result."""
+    """The items of one request that wait to be committed, and the error if the commit failed."""
 
     __slots__ = ("done", "error", "items")
 
@@ -48,7 +48,10 @@ class Waiting[T]:
 
 
 class GroupCommit[T]:
-    """Passes items to `commit`, which writes all of them, or raises and writes none."""
+    """A queue of items, and a thread that passes them to `commit` in batches.
+
+    `commit` either writes all items of a batch, or raises an exception and writes none of them.
+    """
 
     def __init__(
         self, commit: Callable[[list[T]], object], *, close: Callable[[], None], reserve: int = 1
@@ -67,10 +70,11 @@ class GroupCommit[T]:
         self._ended = False
 
     def submit(self, items: Sequence[T], *, timeout: float = WAIT_SECONDS) -> None:
-        """Returns when the items are committed. Units: `timeout` in seconds.
+        """Waits until the items are committed. Units: `timeout` in seconds.
 
-        Raises: LimitReachedError, or APIError 503 if the database is unavailable: the items are not
-        written later. APIError 504 if their commit has started and does not end in time.
+        Raises: LimitReachedError if too many items are waiting. APIError 503 if the items could not
+        be written before the timeout. In both cases, they are not written later. APIError 504 if
+        the commit of the items has started, but has not ended before the timeout.
         """
         waiting = Waiting(items)
         with self._limiter.hold(amount=len(items)) as place:
@@ -101,7 +105,7 @@ class GroupCommit[T]:
         return False
 
     def stop(self) -> None:
-        """Writes the waiting items, and stops the thread and its connection."""
+        """Writes the waiting items, stops the thread, and closes its connection."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -123,7 +127,7 @@ class GroupCommit[T]:
             self._close()
 
     def _take(self) -> list[Waiting[T]]:
-        """Waits for the next batch. Returns an empty one when the thread must end."""
+        """Waits for the next batch and returns it. Returns an empty list if the thread must end."""
         batch: list[Waiting[T]] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._ended)
@@ -138,7 +142,7 @@ class GroupCommit[T]:
         items = [item for waiting in batch for item in waiting.items]
         try:
             self._commit(items)
-        except Exception as error:  # noqa: BLE001 - every waiter must get an answer
+        except Exception as error:  # noqa: BLE001 - every waiting request must get a response
             self._fail(batch, error)
             return
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
@@ -147,7 +151,11 @@ class GroupCommit[T]:
             waiting.finish()
 
     def _fail(self, batch: list[Waiting[T]], error: Exception) -> None:
-        """Answers all waiters, or writes their items one by one if only some can be invalid."""
+        """Passes the error to all waiting requests of the batch.
+
+        If the items of one request may have caused the error, writes the items of each request
+        separately instead.
+        """
         answer = to_api_error(error)
         if answer is None and len(batch) > 1:
             for waiting in batch:
@@ -166,12 +174,13 @@ _writer: GroupCommit[Entry] = GroupCommit(
 
 
 def write(entries: Sequence[Entry]) -> None:
-    """Returns when the entries are committed. Raises: APIError 503 if they cannot be."""
-    # Requests that wait must not hold every connection: the writer needs one for a new partition.
+    """Waits until the entries are committed. Raises: the errors of `GroupCommit.submit`."""
+    # Release the connection of this request before waiting. Otherwise, waiting requests could hold
+    # all connections, and the writer needs a connection to create a new partition.
     release_connection()
     _writer.submit(entries)
 
 
 def stop() -> None:
-    """Writes the waiting entries and closes the connection. The next `write` starts it again."""
+    """Writes the waiting entries and stops the thread. The next `write` starts a new thread."""
     _writer.stop()

@@ -1,4 +1,4 @@
-"""Draws the charts of the timelines page from a range of history."""
+"""Draws the charts of the timelines page in the admin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stats.rollups.hours import HOUR, MINUTE
 from stats.selectors import snapshot_interval
 from stats.statistics import KINDS, NO_SAMPLE, P50, P95, STATES
 
-# Each range with its length and its shortest step.
+# The length and the shortest step of each range.
 RANGES = {
     "1h": (HOUR, MINUTE),
     "6h": (6 * HOUR, 5 * MINUTE),
@@ -31,13 +31,14 @@ type Read = Callable[[Point], float | None]
 
 
 def charts(name: str, *, now: datetime) -> list[SafeString]:
-    """Draws the charts of the range with that name, which is one of RANGES."""
+    """Draws the charts of a range. `name` is one of the names in RANGES."""
     period = _range(name, now=now)
     found = points(period)
     markers = changes(found)
 
     def draw(title: str, measure: str, unit: Unit, lines: dict[str, Read]) -> SafeString:
-        # Counts come from snapshots. Traffic and latency come from rollups, which need none.
+        # Counts come from snapshots, so for counts a step without a snapshot is a gap. Traffic and
+        # latency come from rollups, so they do not need a snapshot.
         is_gap = _has_no_snapshot if unit is COUNT else _has_nothing
         return render(
             Chart(
@@ -65,9 +66,9 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
 
 
 def _range(name: str, *, now: datetime) -> Range:
-    """Returns the range in steps at least as long as the interval between its snapshots."""
+    """Returns the range. Its steps are not shorter than the interval between its snapshots."""
     length, step = RANGES[name]
-    # Twice the range, because a few snapshots say little about their interval.
+    # Look at twice the length, because the range may have too few snapshots for an interval.
     shortest = max(step, snapshot_interval(now - 2 * length, now))
     whole_days = -(-shortest // DAY) * DAY
     step = next((step for _, step in RANGES.values() if step >= shortest), whole_days)
@@ -75,7 +76,11 @@ def _range(name: str, *, now: datetime) -> Range:
 
 
 def _state(name: str) -> Read:
-    """Reads a state. A backfilled snapshot only knows `running`."""
+    """Returns a function that reads the number of workspaces in a state.
+
+    The function returns None for a backfilled snapshot, except for the state `running`, because the
+    other states are unknown.
+    """
 
     def read(point: Point) -> float | None:
         newest = point.newest
@@ -91,7 +96,10 @@ def _kind(name: str) -> Read:
 
 
 def _percentile(fraction: float) -> Read:
-    """Reads a percentile, or None if nothing was measured, because 0 would look like a value."""
+    """Returns a function that reads a percentile of latency.
+
+    The function returns None if no latency was measured, because 0 would look like a measurement.
+    """
     return lambda point: None if (p := point.percentile(fraction)) == NO_SAMPLE else p
 
 
@@ -108,7 +116,7 @@ def _has_nothing(point: Point) -> bool:
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:
-    """Returns, by step, which new build or configuration its snapshot has."""
+    """Returns the changes of the build or the configuration, as a dictionary from step to text."""
     known = [
         (step, point.newest)
         for step, point in enumerate(found)

@@ -1,4 +1,4 @@
-"""Reads history as even steps, each with its rollups and its newest snapshot."""
+"""Reads history as steps of equal length, each with its rollups and its newest snapshot."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SELECT DISTINCT ON (at) * FROM (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A period [since, until) that is a whole number of steps."""
+    """A period [since, until) whose length is a whole number of steps."""
 
     since: datetime
     until: datetime
@@ -68,7 +68,10 @@ class Range:
 
 @dataclass(slots=True)
 class Point:
-    """One step: the sums of its rows, and its newest snapshot. Without a snapshot it is a gap."""
+    """One step of history, with the sums of its rows and its newest snapshot.
+
+    The step is a gap if it has no snapshot.
+    """
 
     at: datetime
     newest: Snapshot | None = None
@@ -97,9 +100,9 @@ def points(period: Range) -> list[Point]:
 
 
 def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
-    """Returns the range of `since`, `until` and `step`: by default the last day, in even steps.
+    """Parses the parameters `since`, `until` and `step`. By default, the range is the last day.
 
-    Raises: APIError 400 that names the invalid or unknown parameter.
+    Raises: APIError 400 with the name of the invalid or unknown parameter.
     """
     if unknown := sorted(parameters.keys() - {*PARAMETERS, *TOKEN_PARAMETERS}):
         detail = f"is not a parameter. The parameters are {', '.join(PARAMETERS)}."
@@ -113,17 +116,18 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
     step = _step(text) if text else _fitting_step(until - since, finest=finest)
     period = even_range(since, until, step=step)
     if period.points > MAX_POINTS:
-        detail = f"would make {period.points} points; the limit is {MAX_POINTS}."
+        detail = f"would result in {period.points} points; the limit is {MAX_POINTS}."
         raise invalid(Validation("step", detail))
-    # Old snapshots are thinned, so a shorter step would show false gaps.
+    # Old snapshots are thinned, so with a shorter step, steps without a snapshot would look like
+    # gaps.
     if step % finest:
-        detail = f"must be a multiple of {finest} as far back as {since.isoformat()}."
+        detail = f"must be a multiple of {finest} if since is {since.isoformat()}."
         raise invalid(Validation("step", detail))
     return period
 
 
 def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
-    """Parses a time. Raises: APIError 400 that names the parameter."""
+    """Parses a time. Raises: APIError 400 with the name of the parameter."""
     if not text:
         return default
     try:
@@ -136,7 +140,11 @@ def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
 
 
 def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
-    """Returns the shortest of STEPS that fits the span and the interval between snapshots."""
+    """Returns the default step: the shortest of STEPS that is allowed for the span.
+
+    A step must not be shorter than the interval between snapshots, and must not result in more than
+    MAX_POINTS points.
+    """
     shortest = max(finest, refresh_interval())
     fitting = (step for step in STEPS if step >= shortest and span / step < MAX_POINTS)
     return next(fitting, DAY)
@@ -149,18 +157,21 @@ def _step(text: str) -> timedelta:
         raise invalid(Validation("step", f"{text[:64]!r} {error}.")) from None
     shortest = max(MINUTE, refresh_interval())
     if step < shortest or step % MINUTE:
-        detail = f"must be whole minutes, at least {shortest}, the interval between snapshots."
+        detail = f"must be whole minutes, and at least the snapshot interval of {shortest}."
         raise invalid(Validation("step", detail))
     return step
 
 
 def even_range(since: datetime, until: datetime, *, step: timedelta) -> Range:
-    """Returns the range that covers the span. Steps are counted from 1970."""
+    """Returns the range of whole steps that contains the span. Steps are counted from 1970."""
     return Range(floor(since, step), floor(until - RESOLUTION, step) + step, step)
 
 
 def point_members(point: Point) -> dict[str, Any]:
-    """Returns a point with the member names of the API, or as a gap."""
+    """Returns the members of a point, with the names that the API uses.
+
+    A gap has only the members `at` and `gap`.
+    """
     newest = point.newest
     if newest is None:
         return {"at": point.at, "gap": True}

@@ -1,4 +1,4 @@
-"""Parses the body of a request into rows: JSON or JSON lines, plain or gzip, within limits."""
+"""Parses a request body into rows. The body is JSON or JSON lines, and may be gzip-compressed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from stats.ingest.rows import Numbered, parse_json
 
 MAX_ROWS = 10_000
 MAX_INFLATED_BYTES = 64 * MEBIBYTE
-# A row has some dozens of members and one nested object. A body with far more values is rejected
-# before it is parsed, because tiny values take many times the memory of their text.
+# A row has a few dozen members and one nested object. A body with far more values is rejected
+# before it is parsed, because small values need many times the memory of their JSON.
 MAX_COMMAS = 300 * MAX_ROWS
 MAX_CONTAINERS = 10 * MAX_ROWS
-# Empty lines are skipped, but skipping them takes time.
+# Limits the number of lines, empty lines included, because skipping empty lines takes time.
 MAX_LINES = 10 * MAX_ROWS
-# Block-wise compressors write several gzip members. Eight megabytes could hold 400,000 empty ones.
-# By chance, compressed data contains the first bytes of a member less than once in a body.
+# Some compressors write a body as several gzip members. The number of members is limited, because a
+# body of 8 MB could contain 400,000 empty members. Members are counted by their first bytes. In
+# compressed data, these bytes occur by coincidence less than once per body.
 MAX_MEMBERS = 10_000
 MEMBER = b"\x1f\x8b\x08"
 
 
 def read_rows(body: bytes, *, encoding: str) -> list[Numbered]:
-    """Returns the rows with their numbers from 1. In JSON lines, these are line numbers.
+    """Returns the rows with their numbers, from 1. In JSON lines, the number is the line number.
 
-    A JSON array has a row in each item, an object is one row, several objects are JSON lines.
+    The body is a JSON array of rows, a single object, or JSON lines with one object per line.
 
-    Raises: APIError 400 (invalid JSON or gzip), 413 (too many rows, too large inflated), 415.
+    Raises: APIError 400 for invalid JSON or gzip, 413 for too many rows or bytes, 415 for another
+    content encoding.
     """
     text = _decoded(body, encoding=encoding)
     containers = text.count(b"[") + text.count(b"{")
@@ -74,7 +76,7 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _is_lines(text: bytes) -> bool:
-    """Returns whether the text is several JSON objects, one a line, and not one JSON value."""
+    """Returns whether the body is JSON lines, and not a single JSON value."""
     first, _, rest = text.strip().partition(b"\n")
     return first.startswith(b"{") and first.rstrip().endswith(b"}") and bool(rest)
 

@@ -1,8 +1,8 @@
-"""Imports files exported from Coder's database: CSV with a header, or JSON lines.
+"""Imports files that were exported from Coder's database, as CSV with a header or as JSON lines.
 
-Another thread parses the next batch while the database stores the current one.
+While the database stores one batch, a thread parses the next batch.
 
-Each batch is one transaction. To resume a stopped import, run it again: duplicates count once.
+Each batch is one transaction. To continue a stopped import, run it again. Duplicates count once.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
 
 FORMATS = """\
-A file has one of two formats. Its first line decides which:
+The file has one of two formats. The first line of the file decides which format it is:
 
 JSON lines, as row_to_json writes them:
 
 {json}
 
-CSV with a header, as COPY ... CSV HEADER writes it, separated by commas, semicolons or tabs:
+CSV with a header, as COPY ... CSV HEADER writes it. The separator is a comma, semicolon or tab:
 
 {csv}
-Columns may be in any order. Required: {needed}.
-Other columns may be missing, empty or null. Unknown columns are ignored.
+Columns may be in any order. Required columns: {needed}.
+All other columns may be missing, empty or null. Unknown columns are ignored.
 docs/stats.md shows how to export such files from Coder's database."""
-# The number of unknown columns that are listed, and about how many are counted.
+# How many unknown columns are listed at most, and about how many are counted at most.
 MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
-# Columns that only workspace states have.
+# Columns that exist only in files of workspace states.
 STATE_NAMES = frozenset({"build_number", "transition", "deleted"})
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 1024 * 1024
@@ -80,7 +80,8 @@ class ImportCommand(LinesCommand):
             _set_aside(batch, result, bad)
             total.accepted += result.accepted
             total.duplicate += result.duplicate
-            # Include duplicates: an earlier import may have stopped before its snapshots.
+            # Include the hours of duplicates, because an earlier import may have stopped before it
+            # took the snapshots.
             hours |= hours_of(minutes_of(parsed.agents))
             progress.advance(len(batch))
         message = f"{plural(total.accepted, self.thing)} imported, "
@@ -99,7 +100,7 @@ def _ignored(unknown: set[str]) -> str:
 
 
 def formats(serializer: type[WireSerializer]) -> str:
-    """Describes the file formats for `--help`, with the serializer's example in both."""
+    """Describes both file formats for `--help`, with the example of the serializer."""
     example = {name: value for name, value in serializer.example.items() if name != "kind"}
     fields = serializer().fields
     table = io.StringIO()
@@ -130,7 +131,7 @@ def _set_aside(batch: Sequence[Record], result: IngestResult, bad: BadLines) -> 
 
 
 def _backfill(hours: set[datetime], *, now: datetime) -> int:
-    """Takes the missing snapshots from the first to the last of the hours. Returns their number."""
+    """Takes the missing snapshots from the first hour to the last hour. Returns their number."""
     past = {hour for hour in hours if hour <= now}
     if not past:
         return 0
@@ -141,7 +142,7 @@ def _backfill(hours: set[datetime], *, now: datetime) -> int:
 def parsed_batches(
     source: Source, kind: str, *, unknown: set[str]
 ) -> Iterator[tuple[Sequence[Record], Parsed]]:
-    """Yields each batch of the file with its parsed rows while a thread parses the next one.
+    """Yields each batch of the file with its parsed rows. A thread parses the next batch meanwhile.
 
     Adds the names of unknown columns to `unknown`.
     """
@@ -156,7 +157,7 @@ def parsed_batches(
 
 
 def _batches(lines: Iterable[Record]) -> Iterator[Sequence[Record]]:
-    """Groups the records into batches. If reading fails, yields the last batch before it raises."""
+    """Groups the records into batches. If reading fails, yields the last batch, then raises."""
     batch: list[Record] = []
     size = 0
     try:
@@ -180,7 +181,10 @@ type Batch = tuple[Sequence[Record], Parsed]
 def _parse_next(
     batches: Iterator[Sequence[Record]], kind: str, unknown: set[str]
 ) -> Future[Batch | None]:
-    """Parses the next batch in a daemon thread, so that Ctrl-C works while it reads a pipe."""
+    """Parses the next batch in a daemon thread.
+
+    So Ctrl-C stops the command, even if the thread is waiting for input from a pipe.
+    """
     future: Future[Batch | None] = Future()
 
     def run() -> None:
@@ -201,7 +205,8 @@ def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Num
     for record in batch:
         value = _value(record, members)
         columns = record.values or value
-        # Rows of a file have the same columns, so check names only if their number changes.
+        # All rows of a file have the same columns. So check the names only if the number of
+        # columns changes.
         if isinstance(columns, dict) and len(columns) != width:
             width = len(columns)
             _check_kind(columns, record.number, kind=kind)
@@ -211,14 +216,14 @@ def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Num
 
 
 def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
-    """Raises: LinesError for the columns of the other kind."""
+    """Checks that the columns fit `kind`. Raises: LinesError if they are those of another kind."""
     if kind == WORKSPACE and "agent_id" in names:
         thing, command = "agent rows", "import_agent_stats"
     elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
         thing, command = "workspace states", "import_workspaces"
     else:
         return
-    raise LinesError(f"Line {number} has the columns of {thing}: use {command}.")
+    raise LinesError(f"Line {number} has the columns of {thing}. Use {command} instead.")
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:
@@ -229,6 +234,6 @@ def _value(record: Record, members: tuple[Member, ...]) -> Any:
         return from_text(record.values, members=members)
     value = parse_json(record.text)
     if isinstance(value, RowError) and b"\\\\" in record.text:
-        # COPY doubles every backslash, which breaks escaped quotes in JSON.
+        # COPY doubles every backslash, so escaped quotes in JSON are no longer valid.
         return parse_json(record.text.replace(b"\\\\", b"\\"))
     return value

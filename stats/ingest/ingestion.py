@@ -1,8 +1,8 @@
-"""Stores agent rows and workspace states from every source.
+"""Stores agent rows and workspace states, both of requests and of imports.
 
-Stores each agent row once and marks its minute for the builder. COPY writes new rows straight into
-their partitions. If a row is a duplicate, the batch goes through a temporary table instead, which
-takes 1.5 times as long.
+Each agent row is stored once, and its minute is marked for the builder. If all rows of a batch are
+new, COPY writes them directly into their partitions. If a row is a duplicate, COPY writes the batch
+into a temporary table first, and only new rows are inserted. This takes 1.5 times as long.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ _COPY = f"COPY {{table}} ({_COLUMNS}) FROM STDIN (FORMAT csv, ESCAPE '\\')"
 _STAGE = """
 CREATE TEMPORARY TABLE arriving_agent_stats (LIKE stats_agentstat) ON COMMIT DROP
 """
-# In the order of the key, so that two transactions with the same rows do not deadlock.
+# Inserts rows in the order of their key, so that two transactions with the same rows do not
+# deadlock.
 _INSERT = f"""
 WITH inserted AS (
     INSERT INTO stats_agentstat ({_COLUMNS})
@@ -72,7 +73,7 @@ SELECT date_trunc('minute', created_at, 'UTC'), count(*) FROM inserted GROUP BY 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The valid rows of each kind, those of agents sorted by their key, and the rejected rows."""
+    """The valid rows of each kind, and the rejected rows. Agent rows are sorted by their key."""
 
     agents: Sequence[AgentRow] = ()
     states: list[tuple[Any, ...]] = field(default_factory=list)
@@ -80,12 +81,15 @@ class Parsed:
 
 
 def ingest(rows: Iterable[Numbered], *, now: datetime) -> IngestResult:
-    """Stores the valid rows in one transaction. The member `kind` of a row names its kind."""
+    """Stores the valid rows in one transaction. Each row has its kind in the member `kind`."""
     return store(parse(rows), now=now)
 
 
 def parse(rows: Iterable[Numbered], *, kind: str = "") -> Parsed:
-    """Parses rows of that kind, or of the kind that each row names. Uses no database."""
+    """Parses rows without using the database.
+
+    If `kind` is empty, each row has its kind in the member `kind`.
+    """
     agents: list[AgentRow] = []
     parsed = Parsed()
     for number, value in rows:
@@ -108,7 +112,7 @@ def _kind_of(value: Any) -> str:
 
 
 def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Counts sorted rows by minute, by bisection."""
+    """Returns the number of rows in each minute. The rows must be sorted by time."""
     minutes: Counter[datetime] = Counter()
     start = 0
     while start < len(rows):
@@ -119,10 +123,10 @@ def minutes_of(rows: Sequence[AgentRow]) -> Counter[datetime]:
 
 
 def store(parsed: Parsed, *, now: datetime) -> IngestResult:
-    """Stores the parsed rows in one transaction. Returns the outcome, rejected rows included."""
+    """Stores the parsed rows in one transaction. The result includes the rejected rows."""
     rows, result = _timely(parsed.agents, now=now)
     ensure_hours(hours_of(minutes_of(rows)), now=now)
-    # Storing rows again is harmless, so a commit with an unknown outcome is retried.
+    # If the outcome of a commit is unknown, retry it. Storing the same rows again is harmless.
     write = partial(_write, rows, parsed.states)
     result.add(unless_deadlocked(partial(commit_with_retry, write, earlier=lambda: None)))
     result.add(IngestResult(rejected=parsed.rejected))
@@ -137,9 +141,9 @@ def _write(rows: Sequence[AgentRow], states: Sequence[tuple[Any, ...]]) -> Inges
 
 
 def _timely(rows: Sequence[AgentRow], *, now: datetime) -> tuple[Sequence[AgentRow], IngestResult]:
-    """Rejects rows with a time that is never stored."""
+    """Rejects rows that are too old or in the future. Rejects all rows if stats are disabled."""
     if not settings.STATS_USAGE_ENABLED:
-        return _split(rows, lambda _: "agent rows are switched off", field="kind")
+        return _split(rows, lambda _: "agent rows are disabled", field="kind")
     # Rows are sorted by time, so checking the first and the last one is enough.
     if any(_time_error(row.created_at, now=now) for row in (*rows[:1], *rows[-1:])):
         return _split(rows, partial(_time_error, now=now))
@@ -159,7 +163,7 @@ def _time_error(moment: datetime, *, now: datetime) -> str:
 def _split(
     rows: Sequence[AgentRow], error_of: Callable[[datetime], str], *, field: str = "created_at"
 ) -> tuple[Sequence[AgentRow], IngestResult]:
-    """Returns the rows whose time has no error, and the others as rejected."""
+    """Returns the valid rows, and a result with the rejected rows. `error_of` checks a time."""
     valid, result = [], IngestResult()
     for row in rows:
         if error := error_of(row.created_at):
@@ -170,7 +174,7 @@ def _split(
 
 
 def _write_agents(rows: Sequence[AgentRow]) -> IngestResult:
-    """Inserts the new rows of open hours."""
+    """Inserts new rows and marks their minutes. Rejects rows of hours that are not open."""
     hours = hours_of(minutes_of(rows))
     open_hours = lock_open(hours)
     result = IngestResult()
@@ -195,7 +199,10 @@ def _hour_error(moment: datetime, *, open_hours: set[datetime]) -> str:
 
 
 def _copy_all(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Copies all rows, or none if one is a duplicate. Returns their number by minute."""
+    """Copies all rows, and returns their number by minute.
+
+    If a row is a duplicate, copies no row and returns an empty counter.
+    """
     try:
         with transaction.atomic():
             _copy(rows, "stats_agentstat")
@@ -211,7 +218,7 @@ def _copy(rows: Sequence[AgentRow], table: str) -> None:
 
 
 def _insert_new(rows: Sequence[AgentRow]) -> Counter[datetime]:
-    """Inserts the rows that are not duplicates. Returns their number by minute."""
+    """Inserts only rows that are not duplicates. Returns the number of inserted rows by minute."""
     with connection.cursor() as cursor:
         cursor.execute(_STAGE)
         _copy(rows, "arriving_agent_stats")

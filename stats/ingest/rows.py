@@ -1,10 +1,11 @@
-"""Parses agent rows and workspace states strictly.
+"""Parses agent rows and workspace states, and rejects invalid rows.
 
-Rows are numbered from 1, and error messages name a row by its number.
+Rows are numbered from 1. Errors contain the number of the row.
 
-An agent row becomes a line of CSV for COPY. Most rows have the same usual format, so one pattern
-validates the whole line. In any other row each member is parsed separately. That takes three times
-as long, accepts every format, and names the invalid member.
+An agent row is converted to a line of CSV for COPY. Most rows have the usual format, and a single
+regular expression validates their whole line. If a row does not match, each of its members is
+parsed separately. This takes three times as long, but it accepts all formats and finds the invalid
+member.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_PROTOCOLS = 256
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 REQUIRED = object()
 
-# The number of a row, and its unvalidated value, or a RowError if it could not be read.
+# The number of a row, and its unvalidated value. The value is a RowError if parsing failed.
 type Numbered = tuple[int, Any]
 
 
@@ -44,7 +45,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class IngestResult:
-    """The outcome for ingested rows. A duplicate was stored before."""
+    """How many rows were stored, how many were duplicates, and which rows were rejected."""
 
     accepted: int = 0
     duplicate: int = 0
@@ -57,7 +58,10 @@ class IngestResult:
 
 
 class RowError(ValueError):
-    """A row is invalid. `field` names the invalid member; it is empty if the whole row is."""
+    """Raised if a row is invalid.
+
+    `field` is the name of the invalid member. It is empty if the whole row is invalid.
+    """
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}" if field else detail)
@@ -66,9 +70,9 @@ class RowError(ValueError):
 
 
 class Member(NamedTuple):
-    """One member of a row: its name, its parser, and its default when it is absent or null.
+    """One member of a row: its name, its parser, and the default if it is absent or null.
 
-    `usual` is the pattern of its usual format in a line of CSV.
+    `usual` is a regular expression for the usual format of the member in a line of CSV.
     """
 
     name: str
@@ -78,9 +82,10 @@ class Member(NamedTuple):
 
 
 class AgentRow(NamedTuple):
-    """A valid agent row. Rows are sorted by their key: time, then id.
+    """A valid agent row. Rows are sorted by `created_at`, then by `id`.
 
-    `line` holds the members in the order of AGENT_MEMBERS, as CSV with backslash escapes.
+    `line` is a line of CSV with backslash escapes. It contains the members in the order of
+    AGENT_MEMBERS.
     """
 
     created_at: datetime
@@ -114,7 +119,7 @@ def count(value: Any) -> int:
 
 
 def latency(value: Any) -> float:
-    """Parses milliseconds. A negative number means that none was measured."""
+    """Parses a latency in milliseconds. A negative number means that no latency was measured."""
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -131,7 +136,7 @@ def boolean(value: Any) -> bool:
 
 
 def protocols(value: Any) -> str:
-    """Parses a map of protocol to count. Returns it as JSON text."""
+    """Parses an object with the number of connections by protocol. Returns it as a JSON string."""
     if not isinstance(value, dict) or len(value) > MAX_PROTOCOLS:
         raise ValueError(f"{quoted(value)} is not an object of at most {MAX_PROTOCOLS} counts")
     for name, number in value.items():
@@ -149,7 +154,7 @@ def transition(value: Any) -> str:
 
 def error_text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value or len(value) > MAX_ERROR:
-        raise ValueError(f"must be a text without NUL of at most {MAX_ERROR} characters")
+        raise ValueError(f"must be a string of at most {MAX_ERROR} characters without NUL")
     return value
 
 
@@ -219,7 +224,7 @@ def agent_row(number: int, value: Any) -> AgentRow:
 
 
 def _usual_row(number: int, value: Any) -> AgentRow | None:
-    """Returns the row if it has all members, each in its usual format."""
+    """Returns the parsed row if every member is present in its usual format. Otherwise, None."""
     try:
         row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
         text = orjson.dumps(by_proto).decode()
@@ -242,13 +247,13 @@ def _csv(array: bytes) -> bytes:
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:
-    """Returns the row's values in the order of `members`. Raises: RowError for an invalid one."""
+    """Returns the values in the order of `members`. Raises: RowError for an invalid value."""
     check_object(value)
     return tuple(_parsed(value, member) for member in members)
 
 
 def check_object(value: Any) -> None:
-    """Raises: RowError for a value that is not a JSON object."""
+    """Raises a RowError if the value is not a JSON object, or is itself a RowError."""
     if isinstance(value, RowError):
         raise value
     if not isinstance(value, Mapping):
@@ -267,19 +272,19 @@ def _parsed(row: Mapping[str, Any], member: Member) -> Any:
 
 
 def parse_json(text: bytes) -> Any:
-    """Returns the parsed value, or a RowError if the text is not JSON."""
+    """Returns the parsed JSON value, or a RowError if `text` is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return RowError("", f"is not JSON: {error.msg}")
 
 
-# PostgreSQL's NULL in CSV and in its own text format.
+# How PostgreSQL writes NULL in CSV and in its text format.
 NULL_TEXTS = frozenset({"", "\\N"})
 
 
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
-    """Converts a CSV record to a row, without its empty values."""
+    """Converts a CSV record to a row. Leaves out empty values."""
     return {
         name: _READERS[parse](text) if parse in _READERS else text
         for name, parse, *_ in members
@@ -301,7 +306,8 @@ def _json_of(text: str) -> Any:
         return text
 
 
-# Return the JSON value of a text, or the text itself, which the member's parser then rejects.
+# Functions that convert a string of CSV to a JSON value. If the string is invalid, they return the
+# string, and the parser of the member rejects it.
 _READERS: dict[Callable[[Any], Any], Callable[[str], Any]] = {
     count: _json_of,
     latency: _json_of,

@@ -1,4 +1,4 @@
-"""Stores workspace states: the newest build of each workspace."""
+"""Stores the newest workspace state of each workspace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEW_VALUES = ", ".join(
 
 
 def _age(table: str) -> str:
-    """Returns the sort key of a workspace's states: the build, then the job's progress."""
+    """Returns SQL that sorts states of a workspace: by build number, then by time of the job."""
     return (
         f"coalesce({table}.build_number, -1), coalesce({table}.job_updated_at, greatest("
         f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), '-infinity')"
@@ -43,8 +43,8 @@ ORDER BY workspace_id
 ON CONFLICT (workspace_id) DO UPDATE SET ({_COLUMNS}) = ({_NEW_VALUES})
 WHERE ({_age("excluded")}) > ({_age("known")})
 """  # noqa: S608 - the names are constants of this package
-# A deleted workspace stays deleted, in whatever order its states arrive. A state that only reports
-# the deletion needs no build number.
+# A deleted workspace stays deleted, even if an older state arrives later. A state with `deleted`
+# needs no build number.
 _DELETE = f"""
 INSERT INTO stats_workspacestate AS known (workspace_id, deleted, transition, error)
 SELECT DISTINCT workspace_id, true, '', '' FROM {_ARRIVING}
@@ -54,9 +54,9 @@ ON CONFLICT (workspace_id) DO UPDATE SET deleted = true WHERE NOT known.deleted
 
 
 def upsert_workspaces(rows: Sequence[tuple[Any, ...]]) -> IngestResult:
-    """Stores each state that is newer than the stored state of its workspace.
+    """Stores each state that is newer than the stored state of the workspace.
 
-    Shape of a row: its number, and its values in the order of WORKSPACE_MEMBERS.
+    Shape: each row is a tuple of the row number and the values in the order of WORKSPACE_MEMBERS.
     """
     states = [dict(zip(NAMES, values, strict=True)) for _, *values in rows]
     with connection.cursor() as cursor:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import django.contrib.postgres.fields
 from django.db import migrations, models
 
-# A partitioned table is beyond Django's models. The bucket of a latency is computed here and
-# nowhere else; stats.statistics has its inverse, and the number is log(RATIO) there.
+# Django cannot create partitioned tables, so this statement creates the table. `latency_bucket` is
+# computed only here. `_bucket_latency` in stats.statistics is the inverse function, and the number in
+# the formula is LOG_RATIO there.
 AGENT_STATS = """
 CREATE TABLE stats_agentstat (
     id uuid NOT NULL,

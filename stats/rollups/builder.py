@@ -1,8 +1,9 @@
-"""Builds rollups and the newest row of each agent: the stale minutes of one hour at a time.
+"""Builds rollups and the newest row of each agent from the raw rows of stale minutes.
 
-Only one builder runs at a time. It deletes the marks of an hour before it reads the rows. A writer
-commits rows and marks together, so the builder sees the rows of every mark that it deletes. A mark
-that is committed later stays, and the next run builds its minute again.
+The builder processes one hour in one transaction, and only one builder runs at a time. It first
+deletes the marks of the hour's stale minutes, and then reads the rows. A writer commits rows and
+marks in one transaction, so the builder sees the rows of every mark that it deletes. If a mark is
+committed later, it is kept, and the next run builds its minute again.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SESSION_COLUMNS = (
     "session_count_ssh",
 )
 SESSIONS = ", ".join(SESSION_COLUMNS)
-# The builder always builds these hours, because the next snapshot needs them. When its time is up,
-# it leaves older hours to the next run.
+# The builder always builds this number of newest hours, because the next snapshot needs them. Older
+# hours are built only while there is time left.
 NEWEST_HOURS = 2
 ONE_BUILDER = "build-stats"
 
@@ -41,7 +42,7 @@ WITH deleted AS (
 SELECT minute, bool_or(rows_went) FROM deleted GROUP BY minute
 """
 _DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
-# With the bounds of the hour, the planner reads only that hour's partition.
+# The condition on the hour is redundant, but because of it PostgreSQL reads only one partition.
 _STALE_ROWS = """
 FROM unnest(%(minutes)s::timestamptz[]) AS minute JOIN stats_agentstat AS r
     ON r.created_at >= minute AND r.created_at < minute + interval '1 minute'
@@ -95,7 +96,8 @@ _DELETE_NEWEST = """
 DELETE FROM stats_newestagentstat
 WHERE date_trunc('minute', created_at, 'UTC') = ANY(%s) RETURNING agent_id
 """
-# Reads partitions from the newest on until it finds a row of the agent.
+# Finds the newest remaining row of each agent. Reads the newest partition first, and stops at the
+# first row of the agent.
 _NEWEST_REMAINING = """
 FROM unnest(%(agents)s) AS agent, LATERAL (
     SELECT * FROM stats_agentstat WHERE agent_id = agent
@@ -105,9 +107,9 @@ FROM unnest(%(agents)s) AS agent, LATERAL (
 
 
 def build(*, now: datetime, seconds: float = float("inf")) -> int:
-    """Builds stale minutes, the newest hours first. Returns the number of minutes with rows.
+    """Builds stale minutes, newest hours first. Returns the number of built minutes with rows.
 
-    After `seconds`, it leaves older hours to the next run.
+    After `seconds`, the remaining old hours are left to the next run.
     """
     ends = time.monotonic() + seconds
     built = 0
@@ -148,7 +150,7 @@ def _build_rollups(values: dict[str, Any]) -> int:
 
 
 def _build_newest(values: dict[str, Any], *, deleted: list[datetime]) -> None:
-    """Updates the newest rows of agents. Rows were removed from the minutes in `deleted`."""
+    """Updates the newest row of each agent. `deleted` contains the minutes with deleted rows."""
     with connection.cursor() as cursor:
         agents: list[uuid.UUID] = []
         if deleted:
@@ -156,14 +158,14 @@ def _build_newest(values: dict[str, Any], *, deleted: list[datetime]) -> None:
             agents = [agent for (agent,) in cursor.fetchall()]
         cursor.execute(_UPSERT_NEWEST.format(rows=_STALE_ROWS), values)
         if agents:
-            # Now an older row is the newest, possibly in another hour.
+            # For these agents, an older row is now the newest row. It may be in another hour.
             cursor.execute(_UPSERT_NEWEST.format(rows=_NEWEST_REMAINING), {"agents": agents})
 
 
 def rebuild(since: datetime, *, now: datetime) -> tuple[int, int]:
-    """Builds every minute from `since` on again, except in closed hours.
+    """Rebuilds all minutes from `since` on, except those in closed hours.
 
-    Returns the number of minutes with rows and the number of closed hours.
+    Returns the number of rebuilt minutes with rows, and the number of closed hours.
     """
     first = since.replace(second=0, microsecond=0)
     for hour in AGENT_STATS.starts():

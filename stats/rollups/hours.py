@@ -1,8 +1,8 @@
-"""Opens and closes the hours of raw rows. Each open hour has a partition and a rollup.
+"""Opens and closes hours. An open hour has a partition for its raw rows, and a rollup row.
 
-A transaction that writes rows of an hour locks the hour's rollup row. Closing the hour waits for
-that lock, so no row is written to a closed hour. The lock is a key share: writers wait neither for
-each other nor for the builder.
+Raw rows can be written only to open hours. A transaction that writes raw rows locks the rollup row
+of their hour. Closing an hour waits for this lock, so no row is written to a closed hour. The lock
+is FOR KEY SHARE, so writers do not wait for each other or for the builder.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-# Agent clocks may run ahead by this much. Rows further in the future are rejected.
+# The clocks of agents may be ahead by this time. Rows that are further in the future are rejected.
 AHEAD = timedelta(minutes=5)
-# Partitions are created before the first row of their hour arrives.
+# The number of hours for which partitions are created in advance.
 HOURS_AHEAD = 3
-# About 40 days. Each hour is a partition with three indexes. A query that reads all partitions
-# locks each of them, and the number of locks in PostgreSQL is limited.
+# The maximum number of open hours that are older than the retention, about 40 days. The number of
+# locks in PostgreSQL is limited, and a query that reads all partitions locks every partition and
+# its three indexes.
 MAX_OLD_HOURS = 1_000
 
 AGENT_STATS = PartitionedTable("stats_agentstat", HOUR)
@@ -44,7 +45,7 @@ ORDER BY start FOR KEY SHARE
 
 
 def floor(moment: datetime, span: timedelta) -> datetime:
-    """Returns the start of the span that contains the moment. Spans are counted from 1970."""
+    """Rounds a time down to a multiple of `span`. Multiples are counted from 1970."""
     return moment - (moment - EPOCH) % span
 
 
@@ -61,7 +62,7 @@ def hours_of(moments: Iterable[datetime]) -> set[datetime]:
 
 
 def kept_from(now: datetime) -> datetime:
-    """Returns the first hour that the raw retention keeps. A retention of 0 keeps all hours."""
+    """Returns the first hour within the retention of raw rows. With a retention of 0, all are."""
     if not settings.STATS_RAW_RETENTION:
         return EARLIEST
     # Current snapshots need the raw rows of at least one hour.
@@ -69,17 +70,17 @@ def kept_from(now: datetime) -> datetime:
 
 
 def keep_hours_ahead(now: datetime) -> int:
-    """Creates the partitions of this hour and the next ones. Returns how many were missing."""
+    """Creates the missing partitions of this hour and the next hours. Returns their number."""
     before = set(AGENT_STATS.starts())
     hours = {hour_of(now) + number * HOUR for number in range(HOURS_AHEAD + 1)}
     return len(ensure_hours(hours, now=now) - before)
 
 
 def ensure_hours(hours: Collection[datetime], *, now: datetime) -> set[datetime]:
-    """Creates the missing partitions and rollups of the hours. Returns hours with a partition.
+    """Creates the missing partitions and rollup rows. Returns the given hours with a partition.
 
-    Skips closed hours, and old hours while MAX_OLD_HOURS are open. Runs outside the transaction
-    that writes the rows, because creating a partition locks the whole table.
+    Skips closed hours. Also skips old hours if MAX_OLD_HOURS old hours are already open. Call this
+    before the transaction that writes the rows, because creating a partition locks the whole table.
     """
     present = set(AGENT_STATS.starts())
     missing = _within_limit(set(hours) - present, present, now=now)
@@ -96,7 +97,7 @@ def ensure_hours(hours: Collection[datetime], *, now: datetime) -> set[datetime]
 def _within_limit(
     missing: set[datetime], present: set[datetime], *, now: datetime
 ) -> list[datetime]:
-    """Returns the missing hours without those beyond MAX_OLD_HOURS."""
+    """Returns the missing hours that may be opened without exceeding MAX_OLD_HOURS."""
     if not settings.STATS_RAW_RETENTION:
         return sorted(missing)
     first = kept_from(now)
@@ -111,21 +112,21 @@ def closed_among(hours: Collection[datetime]) -> set[datetime]:
 
 
 def lock_open(hours: Collection[datetime]) -> set[datetime]:
-    """Returns the open hours among these. They stay open until the transaction ends."""
+    """Returns the given hours that are open. They stay open until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_OPEN, [sorted(hours)])
         return {start.astimezone(UTC) for (start,) in cursor.fetchall()}
 
 
 def mark_stale(minutes: Collection[datetime], *, rows_went: bool = False) -> None:
-    """Marks minutes for the builder, which sees the marks after the transaction commits."""
+    """Marks minutes, so that the builder builds them again after this transaction is committed."""
     StaleMinute.objects.bulk_create(
         StaleMinute(minute=minute, rows_went=rows_went) for minute in sorted(minutes)
     )
 
 
 def close_hours(now: datetime) -> int:
-    """Closes expired hours and drops their raw rows. Returns how many were dropped."""
+    """Closes expired hours and drops their partitions. Returns the number of dropped partitions."""
     if not settings.STATS_RAW_RETENTION:
         return 0
     hours = [hour for hour in AGENT_STATS.starts() if hour < kept_from(now)]
@@ -139,10 +140,11 @@ def close_hours(now: datetime) -> int:
 
 @transaction.atomic
 def _close(hour: datetime, *, built_until: datetime) -> None:
-    """Closes the hour unless it was built after `built_until` or has stale minutes."""
+    """Closes the hour. Does nothing if it was built after `built_until` or has stale minutes."""
     open_hours = Rollup.objects.filter(span=Rollup.Span.HOUR, start=hour, closed=False)
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
-    # Read the marks after the lock, to see those of the writers that it waited for.
+    # Read the marks only after the lock is acquired. While it waited for the lock, other
+    # transactions may have committed marks.
     if list(due.values_list("start")) and not stale.exists():
         open_hours.update(closed=True)

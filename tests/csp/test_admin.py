@@ -205,7 +205,7 @@ def test_saving_a_rule_that_matches_nothing_warns(pages: Client, member: APIClie
 @pytest.mark.parametrize(
     ("target", "pattern", "instead"),
     [
-        ("host", "https://foo.example", "Write only a host, such as foo.example"),
+        ("host", "https://foo.example", "Write only a host, without scheme"),
         ("scheme", "inline", "Write the scheme or host of the source file"),
     ],
 )

@@ -14,8 +14,8 @@ from kernel.commands import BaseCommand
 
 class Command(BaseCommand):
     help = (
-        "Creates a public key with which browsers report CSP violations on the pages of some "
-        "origins. Prints the key, and the two headers that these pages need."
+        "Creates an ingest key. Browsers use this public key to report CSP violations on the pages "
+        "of the given origins. Prints the key, and the two headers that these pages need."
     )
     examples = "--origin https://coder.example.com --name staging"
 
@@ -25,10 +25,10 @@ class Command(BaseCommand):
             action="append",
             required=True,
             metavar="https://…",
-            help="an origin whose pages may report; can be repeated",
+            help="an origin whose pages may use the key; repeat the option for several origins",
         )
         parser.add_argument(
-            "--name", help="the name of the key; by default the host of the first origin"
+            "--name", help="the name of the key; default: the host of the first origin"
         )
 
     def handle(self, *args: Any, origin: list[str], name: str | None, **options: Any) -> str:
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except IntegrityError:
             raise CommandError(
-                f"An ingest key named {name!r} exists already. Choose another name."
+                f"An ingest key named {name!r} already exists. Choose another name."
             ) from None
         origins = ", ".join(key.origins)
         lines = [key.key, "", f"Send these headers with the pages of {origins}:", ""]

@@ -10,7 +10,10 @@ from kernel.commands import ListingCommand
 
 
 class Command(ListingCommand):
-    help = "Lists the values in stored CSP reports that look like secrets. Fails if it finds one."
+    help = (
+        "Lists where stored CSP reports contain values that look like secrets, without the values. "
+        "Fails if there are any."
+    )
     examples = "\n--json"
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -19,5 +22,7 @@ class Command(ListingCommand):
             found += 1
             self.row(f"{finding.table} {finding.key}: {finding.column}", **asdict(finding))
         if found:
-            raise CommandError(f"{found} stored values look like secrets. They are not shown.")
+            raise CommandError(
+                f"{found} stored values look like secrets. The list does not show the values."
+            )
         return "No stored value looks like a secret."

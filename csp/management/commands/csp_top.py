@@ -26,10 +26,14 @@ class Command(ListingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--limit", type=limit_of, default=20, metavar="NUMBER", help="number of groups (20)"
+            "--limit",
+            type=limit_of,
+            default=20,
+            metavar="NUMBER",
+            help="the number of groups to list; default: 20",
         )
         parser.add_argument(
-            "--noise", action="store_true", help="include groups that noise rules hide"
+            "--noise", action="store_true", help="include the groups that noise rules hide"
         )
         super().add_arguments(parser)
 

@@ -10,7 +10,7 @@ from kernel.lines import BadLines, ImportResult, LinesCommand, LinesError, Progr
 PAGE = "https://coder.example.com/workspaces"
 SCRIPT = "https://cdn.example.net/lib.js"
 DIRECTIVE = "script-src-elem"
-# One for each format in `csp.parsing.formats`.
+# One example for each format in `csp.parsing.formats`.
 EXAMPLES: dict[str, Any] = {
     "report-uri": {
         "csp-report": {
@@ -48,19 +48,19 @@ EXAMPLES: dict[str, Any] = {
     },
 }
 FORMATS = """\
-Each line of the file is the JSON body of one request, as a browser sends it. One example for each
-format:
+Each line of the file is the JSON body of one request, as a browser sends it. Here is one example
+for each format:
 
 {examples}
 
-Beside a report, a line may have received_at, the time of its arrival (now by default), and
-coder_version, the release that served the page."""
+A line may have two more members: received_at, the time when the report arrived (default: now), and
+coder_version, the Coder version that served the page. The first two examples contain them."""
 
 
 class Command(LinesCommand):
     help = (
-        "Imports CSP reports from a file of JSON lines. With the same file again, continues after "
-        "the lines that were imported before."
+        "Imports CSP reports from a file of JSON lines. If you import the same file again, the "
+        "lines that were already imported are skipped."
     )
     formats = FORMATS.format(
         examples="\n\n".join(
@@ -72,6 +72,6 @@ class Command(LinesCommand):
 
     def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
         if ".csv" in Path(source.name).suffixes:
-            raise LinesError("CSP reports are imported from JSON lines, not from CSV.")
+            raise LinesError("CSP reports cannot be imported from CSV. Use a file of JSON lines.")
         run = import_reports(records(source), advance=progress.advance, set_aside=bad.add)
         return ImportResult(str(run), good=run.reports + run.known)

@@ -13,13 +13,15 @@ from kernel.commands import ListingCommand
 
 class Command(ListingCommand):
     help = (
-        "Drops whole days of CSP reports that are past CODERAPI_CSP_RETENTION, and deletes the "
-        "groups that have had no report since."
+        "Deletes the CSP reports of days that are older than CODERAPI_CSP_RETENTION. Also deletes "
+        "the groups that have no newer report."
     )
     examples = "--dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="list them and drop nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="only list what would be deleted"
+        )
         super().add_arguments(parser)
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> str:

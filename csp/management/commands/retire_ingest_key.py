@@ -15,21 +15,24 @@ from kernel.commands import MOMENT, BaseCommand, moment
 
 class Command(BaseCommand):
     help = (
-        "Retires an ingest key, now or later. From then on the answer is 410, which makes "
-        "browsers stop reporting."
+        "Retires an ingest key, now or at a given time. From that time on, reports with this key "
+        "get a 410 response, and browsers stop sending reports."
     )
     examples = "staging\nstaging --at 2026-12-31"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY|NAME", help="the key or its name")
         parser.add_argument(
-            "--at", type=moment, metavar="TIME", help=f"when: {MOMENT}; now by default"
+            "--at",
+            type=moment,
+            metavar="TIME",
+            help=f"the time when the key is retired: {MOMENT}; default: now",
         )
 
     def handle(self, *args: Any, key: str, at: datetime | None, **options: Any) -> str:
         found = IngestKey.objects.filter(Q(key=key) | Q(name=key)).first()
         if found is None:
-            raise CommandError(f"No ingest key is named {key!r}, or has this text.")
+            raise CommandError(f"There is no ingest key with the name or the key {key!r}.")
         now = timezone.now()
         try:
             retire_ingest_key(found, at=at or now, actor=SYSTEM, now=now)

@@ -32,7 +32,10 @@ def _interval(text: str) -> timedelta:
 
 
 class Command(BaseCommand):
-    help = "Takes snapshots of the deployment: one now, one each interval, or those of the past."
+    help = (
+        "Takes snapshots of the deployment: one snapshot now, one snapshot per interval, or the "
+        "missing snapshots of a period in the past."
+    )
     examples = (
         "\n--loop --every 30s\n--at 2026-01-31T12:00:00Z\n"
         "--since 2026-01-01 --until 2026-02-01 --every 5m"
@@ -41,20 +44,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         how = parser.add_mutually_exclusive_group()
         how.add_argument(
-            "--loop", action="store_true", help="take one each interval, until SIGTERM"
+            "--loop", action="store_true", help="take one snapshot per interval, until SIGTERM"
         )
         how.add_argument(
             "--at",
             type=moment,
             metavar="TIME",
-            help=f"take one of this moment, with the current workspace states: {MOMENT}",
+            help="take one snapshot of this time in the past. Sessions, traffic and latency are "
+            f"those of this time, but workspace states are the current ones. TIME is {MOMENT}",
         )
         how.add_argument(
             "--since",
             type=moment,
             metavar="TIME",
-            help="take a snapshot for each interval from this moment on that has raw rows and no "
-            f"snapshot: {MOMENT}. Workspaces that reported count as running",
+            help="take the missing snapshots from this time on, for each interval with raw rows. "
+            f"Workspaces that reported count as running. TIME is {MOMENT}",
         )
         parser.add_argument(
             "--until",
@@ -66,15 +70,16 @@ class Command(BaseCommand):
             "--every",
             type=_interval,
             metavar="DURATION",
-            help="the interval, such as 30s; default: the server's for --loop, 5m for --since",
+            help="the interval, such as 30s; default: 5m for --since, and the configured refresh "
+            "interval for --loop",
         )
 
     def handle(self, *, loop: bool, **options: Any) -> str:
         at, since, until, every = (options[name] for name in ("at", "since", "until", "every"))
         if every and not (loop or since):
-            raise UsageError("--every needs --loop or --since.")
+            raise UsageError("--every can only be used with --loop or --since.")
         if until and not since:
-            raise UsageError("--until needs --since.")
+            raise UsageError("--until can only be used with --since.")
         if loop:
             return _loop(every or refresh_interval())
         if since:

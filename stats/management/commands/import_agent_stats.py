@@ -6,9 +6,9 @@ from stats.serializers import AgentRowSerializer
 
 class Command(ImportCommand):
     help = (
-        "Imports agent rows, such as those of Coder's table workspace_agent_stats. Duplicates "
-        "count once, so you can run a stopped import again. Each past interval of 5 minutes that "
-        "has rows but no snapshot gets one."
+        "Imports agent rows, for example from Coder's table workspace_agent_stats. Duplicates "
+        "count once, so you can run a stopped import again. Then takes the missing snapshots, one "
+        "for each interval of 5 minutes with rows."
     )
     examples = "rows.csv.gz"
     kind = "agent"

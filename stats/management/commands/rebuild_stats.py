@@ -12,7 +12,7 @@ from stats.rollups.builder import rebuild
 
 
 class Command(BaseCommand):
-    help = "Builds rollups and the newest row of each agent again, from the stored raw rows."
+    help = "Rebuilds the rollups and the newest row of each agent from the stored raw rows."
     examples = "--since 2026-01-31\n--since 2026-01-31T12:00:00Z"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,7 +21,7 @@ class Command(BaseCommand):
             type=moment,
             metavar="TIME",
             required=True,
-            help=f"the first minute to build: {MOMENT}",
+            help=f"the first minute to rebuild: {MOMENT}",
         )
 
     def handle(self, *, since: datetime, **options: Any) -> str:
