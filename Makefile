@@ -1,21 +1,21 @@
-# `make help` lists the targets. Each one sets up what it needs.
+# `make help` lists the targets. Each target first installs the packages that it needs.
 SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON
-# Some images set this variable. Each process of the tests would compile the project again.
+# Some container images set this variable. Each process of the tests would then compile all modules.
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST = -m pytest -n 2 $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel clean lock
 
-help: ## Show this list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Create the virtual environment with the tools for make check and make test
 	@bin/setup dev
 
-# The first start creates a user "owner", and shows its password and a session token once.
+# The first start creates the user "owner", and shows the password and a session token once.
 serve: ## Start everything: private PostgreSQL, migrations, web and worker
 	@bin/setup run
 	@CODERAPI_FIRST_OWNER_USERNAME=$${CODERAPI_FIRST_OWNER_USERNAME-owner} \
@@ -24,29 +24,30 @@ serve: ## Start everything: private PostgreSQL, migrations, web and worker
 check: setup ## Run the static checks
 	@bin/check
 
-# PG=system uses the PostgreSQL of this machine. AT=2026-12-31T23:59:30Z begins at that time.
+# PG=system tests with the PostgreSQL of this machine. AT=2026-12-31T23:59:30Z sets the time at which
+# the tests begin.
 test: check ## Run the static checks and all tests
 	@PG=$(PG) $(PY) -X dev $(PYTEST) $(ARGS)
 
-quick: setup ## Run the fast tests, in under a minute
+quick: setup ## Run the fast tests in less than a minute
 	@PG=$(PG) $(PY) $(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(ARGS)
 
-coverage: setup ## Run all tests and list the lines that they do not reach
+coverage: setup ## Run all tests and list the lines that no test runs
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run $(PYTEST) $(ARGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
 
-docs: setup ## Generate the documents that are made from the code
+docs: setup ## Generate documents from the code
 	@bin/documents make
 
-screenshots: setup ## Take the screenshots of the documents again (needs Chromium)
+screenshots: setup ## Update the screenshots in the documents (needs Chromium)
 	@$(PY) -m tests.support.screenshots
 
-bench: setup ## Measure speed; results go to bench/results
+bench: setup ## Measure the speed and write the results to bench/results
 	@$(PY) -m bench $(ARGS)
 
-faults: setup ## Break the service's dependencies, count lost data, and write the table of docs/reliability.md
+faults: setup ## Test failures of dependencies, count lost data, and update docs/reliability.md
 	@$(PY) -m bench.faults $(ARGS)
 
 audit: setup ## Check the pinned packages for known vulnerabilities (needs the network)
@@ -56,8 +57,8 @@ wheel: ## Build dist/coderapi-VERSION-py3-none-any.whl (needs the package index,
 	@bin/setup run
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 
-lock: ## Resolve the lock files again (needs uv)
+lock: ## Resolve dependencies again and write the lock files (needs uv)
 	@bin/lock
 
-clean: ## Remove the virtual environment and every cache
+clean: ## Remove the virtual environment, built packages and caches
 	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,7 @@
-"""The project: settings, URLs, the admin site, and the server. Apps have the business logic."""
+"""The Django project: settings, URLs, the admin site and the server.
+
+The business logic is in the apps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entry point of every command: `coderapi` if installed, `manage.py` in a checkout."""
+"""Runs every command: as `coderapi` if installed, or as `manage.py` in a checkout."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _run() -> None:
     if arguments[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"coderapi {__version__}\n")
     elif arguments[1:2] == ["options"]:
-        # Runs without Django's settings, so that it works when they do not load.
+        # This command works without Django's settings, because the settings may be invalid.
         load_command_class("coderapi", "options").run_from_argv(arguments)
     else:
         CommandLine(arguments).execute()
 
 
 class CommandLine(ManagementUtility):
-    """Django's command line, with coderapi's commands first in the help."""
+    """Django's command line. Its help lists coderapi's own commands first."""
 
     def main_help_text(self, commands_only: bool = False) -> str:
         commands = get_commands()

@@ -1,4 +1,4 @@
-"""The cards about the whole service on the admin's home page."""
+"""The cards on the admin's home page that concern the whole service."""
 
 from __future__ import annotations
 

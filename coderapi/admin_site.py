@@ -1,7 +1,8 @@
-"""The admin's site: its home page and its sessions.
+"""The admin site: its home page and its sessions.
 
-The one sign-in page opens the admin and sets the session cookie of the API. The cookie makes the
-browser's calls to the API the user's, such as the reports of our own content policy.
+The sign-in page starts a session of the admin and sets the session cookie of the API. With this
+cookie, API requests of the browser are authenticated as the user. An example is a report of a
+violation of our own Content-Security-Policy.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ from users.roles import AUDITOR, OWNER
 
 
 def key_id(request: HttpRequest) -> str:
-    """Returns the id of the key made at this browser's sign-in, or ""."""
+    """Returns the id of the API key that was created when this browser signed in, or ""."""
     return str(request.session.get(signin.SESSION_ENTRY, ""))
 
 
 def is_alive(request: HttpRequest, *, now: datetime) -> bool:
-    """Returns whether the key of this browser's sign-in is live. The session ends with it."""
+    """Returns whether the admin session is valid.
+
+    A session is invalid if the API key that was created at the sign-in has expired or was revoked.
+    """
     key = key_id(request)
     return not key or APIKey.objects.live(now).filter(id=key).exists()
 
@@ -47,7 +51,10 @@ def is_alive(request: HttpRequest, *, now: datetime) -> bool:
 
 
 def _steps_for(request: HttpRequest) -> list[Step]:
-    """Returns the first steps for an owner, until all are done or the browser dismissed them."""
+    """Returns the first steps to show.
+
+    They are shown to owners until all steps are done or the user dismisses them in this browser.
+    """
     if DISMISSED_COOKIE in request.COOKIES or OWNER not in cast("User", request.user).roles:
         return []
     steps = first_steps()
@@ -59,11 +66,11 @@ class ServiceAdminSite(AdminSite):
     site_title = "coderapi"
     index_title = "Home"
     site_url = None
-    # Lists of URLs need the width, and the home page links to every list.
+    # The sidebar would take space that tables need. The home page links to all pages.
     enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Adds to Django's rule that the key of this browser's sign-in must be live."""
+        """Returns whether Django allows access and the session is still valid."""
         return super().has_permission(request) and is_alive(request, now=timezone.now())
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
@@ -108,7 +115,10 @@ class ServiceAdminSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the one sign-in page, or to the account of a user without access."""
+        """Redirects to the sign-in page.
+
+        A signed-in user who may not use the admin is redirected to the account page.
+        """
         identity = signin.session_of(request)
         if identity is not None and not identity.has_role(OWNER, AUDITOR):
             name = identity.username
@@ -121,7 +131,7 @@ class ServiceAdminSite(AdminSite):
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Redirects to the account page, which changes the password."""
+        """Redirects to the account page, where users change their password."""
         return HttpResponseRedirect(f"{reverse('account')}#password")
 
     @method_decorator(require_POST)

@@ -17,13 +17,13 @@ class CoderapiConfig(AppConfig):
     name = "coderapi"
 
     def ready(self) -> None:
-        # The signal is sent once for each app. One is enough.
+        # `pre_migrate` is sent once for each app. The check needs to run only once.
         pre_migrate.connect(refuse_coders_database, sender=apps.get_app_config("users"))
-        import_module("coderapi.first_steps")  # It has a signal receiver.
+        import_module("coderapi.first_steps")  # The import connects a signal receiver.
 
 
 class ServiceAdminConfig(AdminConfig):
-    """Django's admin, with our site as the default."""
+    """The configuration of Django's admin, with ServiceAdminSite as the default site."""
 
     default_site = "coderapi.admin_site.ServiceAdminSite"
 
@@ -33,7 +33,7 @@ class ServiceAdminConfig(AdminConfig):
 
 
 def refuse_coders_database(*, using: str, **more: Any) -> None:
-    """Raises CommandError if the database is Coder's own."""
+    """Raises CommandError if the database belongs to Coder's server."""
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name",
@@ -42,5 +42,6 @@ def refuse_coders_database(*, using: str, **more: Any) -> None:
         (is_coders,) = cursor.fetchone() or (False,)
     if is_coders:
         raise CommandError(
-            "The database has Coder's own tables. Name another database in DATABASE_URL."
+            "The database contains the tables of Coder's server. Set DATABASE_URL to another "
+            "database."
         )

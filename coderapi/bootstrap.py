@@ -1,4 +1,7 @@
-"""The steps before Django's settings: environment file, Coder's flags, private database."""
+"""Prepares a command before Django's settings are loaded.
+
+Reads the environment file and Coder's flags, and starts the private database.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
 TAKES_FLAGS = frozenset({"server", "worker", "options"})
-# Other flags are rejected here, because argparse would print their values.
+# Unknown flags are rejected before argparse runs, because its error would print their values.
 DJANGO_FLAGS = frozenset(
     {"--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback"}
     | {"--no-color", "--force-color", "--skip-checks"}
@@ -56,12 +59,13 @@ NEEDS_NO_DATABASE = frozenset(
     | {"makemigrations", "options", "postgres", "restore", "spectacular", "startapp", "test"}
     | {"version"}
 )
-# Other commands fail without a data directory. With a wrong one they would show no data.
+# Only these commands create a data directory. Other commands fail if it does not exist, because a
+# command with a wrong path would otherwise run on a new, empty database.
 MAKES_DATA = frozenset({"server", "migrate"})
 
-# Django accepts these in place of a command.
+# Django accepts these arguments instead of a command.
 DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
-# Here, because commands are looked up before the settings load.
+# Not in the settings, because commands are looked up before the settings are loaded.
 OWN_APPS = [
     "coderapi.apps.CoderapiConfig",
     "audit",
@@ -93,7 +97,7 @@ _private: list[Handle] = []
 
 
 class StartError(ImproperlyConfigured):
-    """The process cannot start. The message has the cause and the remedy."""
+    """The process cannot start. The message contains the cause and the solution."""
 
     def __init__(self, text: str, *, status: int = FAILED) -> None:
         super().__init__(text)
@@ -101,25 +105,28 @@ class StartError(ImproperlyConfigured):
 
 
 def server_flags() -> Flags:
-    """Returns Coder's flags as (flag, value) in their order, secrets included."""
+    """Returns Coder's flags as pairs of flag and value, in command-line order.
+
+    The values include secrets.
+    """
     return list(_flags)
 
 
 def private_database() -> Handle | None:
-    """Returns the handle of the private database, if this process uses it."""
+    """Returns the handle of the private database, or None if this process does not use it."""
     return _private[0] if _private else None
 
 
 def adopt_flags(flags: Iterable[Sequence[str | None]]) -> None:
-    """Sets the flags that the parent process has read. Call it before the settings load."""
+    """Sets the flags that the parent process parsed. Call it before the settings are loaded."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
     _flags[:] = [(str(flag), value) for flag, value in flags]
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
-    """Reads Coder's flags and opens the private database. Returns the arguments for Django.
+    """Parses Coder's flags and starts the private database. Returns the arguments for Django.
 
-    Raises: StartError if the command or a flag is wrong, or the private database fails.
+    Raises: StartError if the command or a flag is unknown, or if the private database fails.
     """
     command = argv[1] if len(argv) > 1 else "help"
     _check_command(command)
@@ -152,9 +159,9 @@ def _check_command(command: str) -> None:
 
 
 def configuration(environ: Mapping[str, str]) -> Configuration:
-    """Returns the configuration of this environment and the flags.
+    """Returns the configuration from the environment and the flags.
 
-    Raises: StartError with a line for each mistake.
+    Raises: StartError. Its message has one line for each mistake.
     """
     try:
         return load_for_start(environ, flags=server_flags())
@@ -163,15 +170,15 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
 
 
 def status_of(error: ConfigurationError) -> int:
-    """Returns the exit status, which differs if the mistake is on the command line."""
+    """Returns the exit status: MISUSED if a flag is wrong, or else FAILED."""
     is_misused = any(each.source is ValueSource.FLAG for each in error.errors)
     return MISUSED if is_misused else FAILED
 
 
 def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
-    """Adds the file's variables to the environment, without overwriting any.
+    """Adds the variables in the file to the environment. Keeps variables that are already set.
 
-    Errors name a bad line by its number only, since it may contain a secret.
+    An error contains only the number of the invalid line, because the line may contain a secret.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -188,7 +195,7 @@ def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
 
 
 def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
-    """Returns whether the file sets a variable that this environment lacks."""
+    """Returns whether the file sets a variable that is not set in this environment."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -200,7 +207,7 @@ def unread_env_file(path: Path, environ: Mapping[str, str]) -> bool:
 def _take_flags(
     command: str, arguments: Sequence[str], environ: MutableMapping[str, str]
 ) -> list[str]:
-    """Stores Coder's flags for the settings. Returns the other arguments."""
+    """Parses and stores Coder's flags. Returns the other arguments."""
     parsed = parse_flags(arguments)
     _flags[:] = parsed.settings
     unknown = [
@@ -241,12 +248,16 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
         new_key = partial(secrets.token_urlsafe, 64)
         datadir.secret(directory, "secret_key", new_key if make else None)
-        # The file's name instead of the key, so that children's environments do not show it.
+        # The variable contains the path of the file, not the key. So the environments of child
+        # processes do not contain the key.
         environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
 
 
 def _exit_on_signals() -> None:
-    """Makes SIGTERM and SIGHUP run the exit handlers, which stop the private database."""
+    """Makes SIGTERM and SIGHUP run the exit handlers.
+
+    One of the handlers releases the private database.
+    """
 
     def leave(signum: int, _frame: object) -> NoReturn:
         sys.exit(128 + signum)

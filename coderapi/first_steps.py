@@ -1,7 +1,7 @@
-"""The first owner, and the steps that an operator takes after the first start.
+"""Creates the first owner, and lists the steps for an operator after the first start.
 
-Each step derives from the database and the settings, so nothing is stored about it. A browser that
-dismisses the list remembers this in a cookie.
+Whether a step is done is determined from the database and the settings, so it is not stored. If a
+user dismisses the list, a cookie hides it in this browser.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ NO_USER = (
 
 @transaction.atomic
 def make_first_owner(*, data_dir: Path, now: datetime) -> None:
-    """Makes the first owner that the settings name, and shows password and token once.
+    """Creates the first owner with the configured username, and shows the credentials once.
 
-    They go to the terminal, or without one to a file in the data directory.
+    The password and the session token are printed if the output is a terminal. Otherwise they are
+    written to a file in the data directory.
 
-    Raises: DataDirectoryError when the file cannot be written. No owner is made then.
+    Raises: DataDirectoryError if the file cannot be written. In this case no owner is created.
     """
     owner = ensure_first_owner(now=now)
     if owner is None:
@@ -69,7 +70,7 @@ def make_first_owner(*, data_dir: Path, now: datetime) -> None:
 
 def _credentials(owner: FirstOwner) -> str:
     return (
-        "The first owner, shown once:\n"
+        "The first owner's credentials. They are shown only once:\n"
         f"{_USERNAME_LINE.format(owner.username)}"
         f"  password       {owner.password}\n"
         f"  session token  {owner.token}\n"
@@ -78,7 +79,7 @@ def _credentials(owner: FirstOwner) -> str:
 
 @receiver(password_changed)
 def remove_first_owner_file(user: User, **more: Any) -> None:
-    """Removes the file with the user's first password and token, which no longer work."""
+    """Removes the file with the user's first credentials, because they are no longer valid."""
     transaction.on_commit(partial(_remove, settings.DATA_DIR / FIRST_OWNER_FILE, user.username))
 
 
@@ -97,7 +98,7 @@ def _remove(path: Path, username: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: `page` names the URL where to take it, and `lines` are to be copied."""
+    """A step. `page` is the URL name of the page for this step. `lines` are lines to copy."""
 
     title: str
     done: bool
@@ -111,47 +112,48 @@ class Step:
 
 
 def first_steps() -> list[Step]:
-    """Returns the steps in the order in which to take them."""
+    """Returns the steps in the recommended order."""
     key = IngestKey.objects.filter(retired_at=None).order_by("-created_at").first()
     has_stats = NewestAgentStat.objects.exists() or WorkspaceState.objects.exists()
     return [
         Step(
             "Change the first owner's password",
             _has_own_password(),
-            "The start generated it. Changing it also revokes the session token that was shown.",
+            "The password was generated at the first start. Changing it also revokes the session "
+            "token that was shown.",
             "admin:password_change",
         ),
         Step(
             "Set the access URL",
             bool(str(settings.OPTIONS["access_url"])),
-            "Set CODER_ACCESS_URL to the address that clients use, such as "
-            "https://coder.example.com, and restart the server.",
+            "Set CODER_ACCESS_URL to the URL that clients use, such as https://coder.example.com, "
+            "and restart the server.",
         ),
         Step(
             "Create an ingest key for CSP reports",
             key is not None,
-            "Browsers report violations with it, and need no session. Send these two headers with "
-            "the pages that you want to watch:",
+            "With an ingest key, browsers can report violations without a session. Add these two "
+            "headers to the pages that you want to monitor:",
             "admin:csp_ingestkey_add",
             report_headers(key.key if key else "KEY"),
         ),
         Step(
-            "Feed the deployment stats",
+            "Send data for the deployment stats",
             has_stats,
-            f"Import them from Coder's database ({PROGRAM} import_agent_stats, import_workspaces), "
-            "or POST them to /api/v2/deployment/stats/reports.",
+            f"Import data from Coder's database ({PROGRAM} import_agent_stats, import_workspaces), "
+            "or send it with POST /api/v2/deployment/stats/reports.",
         ),
         Step(
             "Open the charts",
             has_stats,
-            "They show workspaces, sessions, latency and traffic.",
+            "The charts show workspaces, sessions, latency and traffic.",
             "admin:stats_snapshot_timelines",
         ),
     ]
 
 
 def _has_own_password() -> bool:
-    """Returns whether an operator chose the first owner's password."""
+    """Returns whether the first owner's password was configured or changed."""
     if settings.FIRST_OWNER_PASSWORD or not settings.FIRST_OWNER_USERNAME:
         return True
     owner = User.objects.filter(username=settings.FIRST_OWNER_USERNAME).first()
@@ -160,7 +162,7 @@ def _has_own_password() -> bool:
 
 
 def log_first_task(address: str) -> None:
-    """Logs the first step that is not done, for a server that answers at this address."""
+    """Logs the first step that is not done. `address` is the URL of this server."""
     if step := next((step for step in first_steps() if not step.done), None):
         what = f"Open {address}{step.link}" if step.page else step.hint
         logger.info("Next step: %s. %s", step.title, what)

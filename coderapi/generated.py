@@ -1,4 +1,4 @@
-"""The documents that are generated from the code."""
+"""Generates documents from the code, and compares the files with the generated content."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from options.option import Option, by_env
 from options.reference import options_reference, wrapped
 
 INTRODUCTION = (
-    "The settings of coderapi with their defaults. Copy this file to .env, and remove the # "
-    "before each line that you change. Docker Compose reads .env by itself. `manage.py` reads it "
-    "with CODERAPI_ENV_FILE=.env, systemd with EnvironmentFile=, a shell with `set -a; . ./.env`. "
-    "Do not put quotes or spaces around a value."
+    "The settings of coderapi with their defaults. Copy this file to .env. To change a setting, "
+    "remove the # before its line and edit the value. Do not put quotes or spaces around a value. "
+    "Docker Compose reads .env automatically. For `manage.py`, set CODERAPI_ENV_FILE=.env. For "
+    "systemd, use EnvironmentFile=. In a shell, run `set -a; . ./.env`."
 )
 CODERS = (
-    "Coder's options. All environment variables of its server work, and docs/options.md lists "
-    "them. Look at these first."
+    "Options of Coder's server. You can set all of its environment variables here. docs/options.md "
+    "lists them. The most important ones are:"
 )
-COMPOSITION = "Only for docker-compose.yml and docker/metrics.yml."
-# Coder's options that an operator needs first, in this order.
+COMPOSITION = "Variables that only docker-compose.yml and docker/metrics.yml read."
+# The options of Coder's server that .env.example lists, in this order.
 CODERS_FIRST = (
     "CODER_ACCESS_URL",
     "CODER_HTTP_ADDRESS",
@@ -38,18 +38,25 @@ CODERS_FIRST = (
     "CODER_PROMETHEUS_ENABLE",
     "CODER_UPDATE_CHECK",
 )
-# The two files have these as ${NAME:-default}: name, default, meaning.
+# The variables in the two Compose files, where they appear as ${NAME:-default}. Each entry has the
+# name, the default and the description.
 COMPOSE_VARIABLES = (
     (
         "PROXY_HTTP",
         "127.0.0.1:8080",
-        "Where the proxy serves HTTP on this machine.",
+        "The address and port on this machine at which the proxy serves HTTP.",
     ),
-    ("PROXY_HTTPS", "127.0.0.1:8443", "Where it serves HTTPS, once docker/tls has a certificate."),
+    (
+        "PROXY_HTTPS",
+        "127.0.0.1:8443",
+        "The address and port on this machine at which the proxy serves HTTPS. It does so if "
+        "docker/tls contains a certificate.",
+    ),
     (
         "METRICS",
         "127.0.0.1:2112-2121",
-        "The ports for the metrics of web, one for each replica (docker/metrics.yml).",
+        "The address and ports on this machine for metrics. Each replica of the service web uses "
+        "one port (docker/metrics.yml).",
     ),
 )
 WIDTH = 98
@@ -59,7 +66,10 @@ type Entry = tuple[str, str, str]
 
 
 def env_example() -> str:
-    """Returns `.env.example`: for each setting a comment and a line `#NAME=default`."""
+    """Returns the content of `.env.example`.
+
+    Each setting has a comment with its description and a line `#NAME=default`.
+    """
     options = by_env(CATALOGUE)
     coders = [(name, options[name].default, options[name].description) for name in CODERS_FIRST]
     rule = f"# {'-' * (WIDTH - 2)}"
@@ -70,7 +80,7 @@ def env_example() -> str:
 
 
 def _own_entry(option: Option) -> Entry:
-    hint = f" {option.env}_FILE can name a file with it instead." if option.secret else ""
+    hint = f" {option.env}_FILE can name a file with the value." if option.secret else ""
     return option.env, option.default, option.description + hint
 
 
@@ -94,7 +104,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
 
 
 def write(directory: Path) -> list[Path]:
-    """Writes the files. Returns their paths."""
+    """Writes the generated files to the directory. Returns their paths."""
     paths = [directory / name for name in DOCUMENTS]
     for path, make in zip(paths, DOCUMENTS.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +113,7 @@ def write(directory: Path) -> list[Path]:
 
 
 def differences(directory: Path) -> Iterator[str]:
-    """Yields a unified diff for each file that differs from the generated text."""
+    """Yields a unified diff for each file that differs from the generated content."""
     for name, make in DOCUMENTS.items():
         path = directory / name
         committed = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,4 +1,4 @@
-"""Jobs of the apps that may not import `jobs`."""
+"""Registers the jobs of apps that are not allowed to import `jobs`, such as `audit`."""
 
 from __future__ import annotations
 

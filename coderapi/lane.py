@@ -1,14 +1,15 @@
-"""The fast lane: answers documents and collects CSP reports in front of Django.
+"""The fast lane: handles requests for documents and CSP reports before they reach Django.
 
-Most requests get a cached document with a cached key, or send a CSP report. Django takes ten times
-as long for them as the work itself. The lane answers them with the functions that the middlewares
-and views also call. It has no rules of its own: `routes` reads the URL configuration, and
-`_document` follows the middlewares in their order.
+Most requests read a cached document with a cached API key, or send a CSP report. For these
+requests, Django's own processing takes ten times as long as the rest. The lane calls the same
+functions as the middlewares and views. It has no separate rules: `routes` reads the URL
+configuration, and `_document` performs the steps of the middlewares in the same order.
 
-The lane passes every other request to Django: another method or path, another origin, an unknown
-key, a caller without permission, a document that is not rendered yet. It counts a request against
-the rate limit only if it can answer it. `CODERAPI_FAST_LANE=false` turns the lane off. A test sends
-thousands of requests to a server with the lane and to one without, and compares the answers.
+The lane passes all other requests to Django. Examples are another method or path, a cross-origin
+request, an API key that is not cached, a caller without permission, or a document that is not
+rendered yet. The lane counts a request against the rate limit only if it sends the response itself.
+`CODERAPI_FAST_LANE=false` disables the lane. A test sends thousands of requests to a server with
+the lane and to a server without the lane, and compares the responses.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ type Environ = Mapping[str, Any]
 type Refusal = Callable[[KeyIdentity], APIError | None]
 
 
-class NotOurs(Exception):  # noqa: N818 - not an error: Django answers the request
-    """The lane does not answer this request."""
+class NotOurs(Exception):  # noqa: N818 - not an error: Django handles the request
+    """The lane does not handle this request, so Django must handle it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path that the lane answers. `document` is None for CSP reports."""
+    """A route that the lane handles. `document` is None for the route of CSP reports."""
 
     operation: str
     document: Document | None
@@ -70,7 +71,7 @@ class Route:
 
 @cache
 def routes(urlconf: str) -> dict[str, Route]:
-    """Returns the lane's routes of the URL configuration, by path."""
+    """Returns a mapping from paths to the routes of the URL configuration that the lane handles."""
     return dict(_routes(get_resolver(urlconf).url_patterns, "/"))
 
 
@@ -89,7 +90,7 @@ def _routes(patterns: Iterable[Any], prefix: str) -> Iterator[tuple[str, Route]]
 
 
 def fast(app: WSGIApplication) -> WSGIApplication:
-    """Wraps Django's application, which answers the requests that the lane passes on."""
+    """Returns a WSGI application with the lane in front of Django's application."""
     known = routes(settings.ROOT_URLCONF)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -110,7 +111,10 @@ def fast(app: WSGIApplication) -> WSGIApplication:
 
 
 def _answer(route: Route, environ: WSGIEnvironment) -> Answer:
-    """Returns the whole answer. Raises: NotOurs, or APIError, if Django must answer."""
+    """Returns the complete response.
+
+    Raises: NotOurs or APIError if Django must handle the request.
+    """
     if environ.get("SCRIPT_NAME") or "HTTP_ORIGIN" in environ or settings.CORS_ALLOW_ALL_ORIGINS:
         raise NotOurs
     if hosts.check(environ, environ["PATH_INFO"]) is not None:
@@ -174,7 +178,10 @@ def _reports(environ: WSGIEnvironment, now: datetime) -> Answer:
 
 
 def _identity(environ: Environ, now: datetime) -> KeyIdentity | None:
-    """Returns the caller, or None without a token. Raises: NotOurs for an unknown token."""
+    """Returns the caller, or None if the request has no token.
+
+    Raises: NotOurs if the token is not cached.
+    """
     presented = presented_token(environ)
     if presented is None:
         return None
@@ -196,7 +203,7 @@ def _within_limit(
     refused = verdict is not None and verdict.refused
     found = documents.refusal(verdict.refusal(at)) if verdict and refused else answer()
     for name, value in (verdict.headers(at) if verdict else {}).items():
-        # Collecting has newer ones where an array of reports is over the limit.
+        # If an array of reports exceeds the limit, the response already has newer headers.
         found.headers.setdefault(name, value)
     if expires := sunset(identity, now=now):
         found.headers[SUNSET] = expires

@@ -1,7 +1,7 @@
-"""Prometheus alert rules and a Grafana dashboard, made from the metrics that the code declares.
+"""Generates Prometheus alert rules and a Grafana dashboard.
 
-The dashboard has a panel for each metric, so a new metric needs no change here. An alert that names
-a metric which does not exist is an error.
+The dashboard has a panel for each metric that the code declares, so a new metric needs no change in
+this module. It is an error if an alert uses a metric that does not exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from prometheus_client import REGISTRY
 
-import kernel.http.metrics  # noqa: F401  # It declares metrics that no app's module has.
+import kernel.http.metrics  # noqa: F401  # The import declares the HTTP metrics.
 from kernel.telemetry import metrics
 
 # --- The metrics ------------------------------------------------------------------------------
@@ -24,7 +24,10 @@ from kernel.telemetry import metrics
 
 @dataclass(frozen=True, slots=True)
 class DeclaredMetric:
-    """A metric as a scrape shows it. `aggregation` combines the series of several servers."""
+    """A metric with the name that Prometheus scrapes.
+
+    `aggregation` is the PromQL function that combines the series of several servers.
+    """
 
     name: str
     type: str
@@ -33,7 +36,8 @@ class DeclaredMetric:
     aggregation: str = "sum"
 
 
-# Read from the system for a scrape, on Linux only, by `coderapi.server.prometheus`.
+# `coderapi.server.prometheus` collects these metrics at each scrape. The metrics of processes exist
+# on Linux only.
 SYSTEM_METRICS = (
     DeclaredMetric(
         "coderapi_build_info",
@@ -43,20 +47,23 @@ SYSTEM_METRICS = (
         "count",
     ),
     DeclaredMetric(
-        "process_cpu_seconds_total", "counter", ("role",), "Processor time, user and system."
+        "process_cpu_seconds_total", "counter", ("role",), "CPU time in user and system mode."
     ),
     DeclaredMetric(
-        "process_resident_memory_bytes", "gauge", ("role",), "Memory in RAM, shared pages included."
+        "process_resident_memory_bytes",
+        "gauge",
+        ("role",),
+        "Resident memory, including shared pages.",
     ),
     DeclaredMetric("process_open_fds", "gauge", ("role",), "Open file descriptors."),
 )
-# Every server reads the same rows, so their values must not be added up.
+# Every server reads the same values from the database, so the values must not be added.
 _DATABASE_AGGREGATION = "max"
 _AGGREGATIONS = {"livesum": "sum", "livemin": "min", "livemax": "max"}
 
 
 def declared_metrics() -> list[DeclaredMetric]:
-    """Returns every metric of this service, sorted by name."""
+    """Returns all metrics of this service, sorted by name."""
     metrics.discover()
     read = [
         DeclaredMetric(gauge.name, "gauge", gauge.labels, gauge.help, _DATABASE_AGGREGATION)
@@ -108,7 +115,7 @@ ALERTS = (
         "1m",
         "critical",
         "{{ $labels.instance }} cannot be scraped",
-        "Check that the server runs and that CODER_PROMETHEUS_ADDRESS can be reached.",
+        "Check that the server runs, and that Prometheus can connect to CODER_PROMETHEUS_ADDRESS.",
     ),
     Alert(
         "CoderapiNoWebProcess",
@@ -116,16 +123,17 @@ ALERTS = (
         ' unless count by (instance) (process_resident_memory_bytes{role="web"})',
         "1m",
         "critical",
-        "{{ $labels.instance }} serves metrics, but has no web process",
-        "Read the server's log for the reason why the web processes end.",
+        "{{ $labels.instance }} serves metrics, but no web process runs",
+        "The server's log contains the reason why the web processes ended.",
     ),
     Alert(
         "CoderapiDatabaseUnreachable",
         "coderapi_database_up == 0",
         "1m",
         "critical",
-        "{{ $labels.instance }} cannot read its database",
-        "Ask GET /readyz for the reason, and check PostgreSQL and the network to it.",
+        "{{ $labels.instance }} cannot read from the database",
+        "The response to GET /readyz may contain the reason. Check PostgreSQL and the network "
+        "connection to the database.",
     ),
     Alert(
         "CoderapiListenerDisconnected",
@@ -133,25 +141,25 @@ ALERTS = (
         "1m",
         "warning",
         "A web process of {{ $labels.instance }} receives no notifications",
-        "Caches are off meanwhile, so requests are slower. LISTEN needs a direct connection: behind"
-        " PgBouncer set CODERAPI_PG_DIRECT_URL.",
+        "Without notifications, caches are disabled and requests are slower. LISTEN requires a "
+        "direct connection. If you use PgBouncer, set CODERAPI_PG_DIRECT_URL.",
     ),
     Alert(
         "CoderapiServerErrors",
         f"{_share('status=~"5.."')} > 0.01",
         "5m",
         "critical",
-        "More than 1 % of the answers of {{ $labels.instance }} are server errors",
-        "Search the log for the request ids of 5xx answers.",
+        "More than 1 % of the responses of {{ $labels.instance }} are server errors",
+        "Search the log for the request ids of responses with status 5xx.",
     ),
     Alert(
         "CoderapiRateLimited",
         f"{_share('status="429"')} > 0.05",
         "10m",
         "warning",
-        "More than 5 % of the requests to {{ $labels.instance }} are refused by a rate limit",
-        "Find the client in the access log. Behind a proxy, check CODER_PROXY_TRUSTED_ORIGINS:"
-        " without it all clients share one address.",
+        "Rate limits reject more than 5 % of the requests to {{ $labels.instance }}",
+        "Find the client in the access log. If the server is behind a proxy, check that"
+        " CODER_PROXY_TRUSTED_ORIGINS is set. Otherwise all clients share the proxy's address.",
     ),
     Alert(
         "CoderapiReportCommitsSlow",
@@ -159,8 +167,9 @@ ALERTS = (
         " (rate(coderapi_csp_commit_seconds_bucket[5m]))) > 0.5",
         "10m",
         "warning",
-        "Commits of CSP reports on {{ $labels.instance }} take over 0.5 s",
-        "Check the database's disk and its locks.",
+        "The 95th percentile of commit times of CSP reports on {{ $labels.instance }} is over 0.5 "
+        "s",
+        "Check the disk and the locks of the database.",
     ),
     Alert(
         "CoderapiReportsFailing",
@@ -168,7 +177,7 @@ ALERTS = (
         "5m",
         "warning",
         "{{ $labels.instance }} cannot store CSP reports",
-        "Search the log for failed commits. Browsers do not send a refused report again.",
+        "Search the log for failed commits. Browsers do not retry rejected reports.",
     ),
     Alert(
         "CoderapiJobFailing",
@@ -176,7 +185,7 @@ ALERTS = (
         "1h",
         "warning",
         "The job {{ $labels.job_name }} fails",
-        "The admin's page of job runs has the error.",
+        "The list of job runs in the admin shows the error.",
     ),
     Alert(
         "CoderapiJobLate",
@@ -184,33 +193,36 @@ ALERTS = (
         "10m",
         "warning",
         "The job {{ $labels.job_name }} is late",
-        "Check that a worker runs: `manage.py server` without --web-only, or `manage.py worker`.",
+        "Check that jobs run: start `manage.py server` without --web-only, or `manage.py worker`.",
     ),
     Alert(
         "CoderapiStatsAlarm",
         "max by (alarm) (coderapi_stats_alarm) == 1",
         "5m",
         "warning",
-        "The stats alarm {{ $labels.alarm }} is on",
-        "snapshot_missing: the stats are stale. The admin's home page has the details.",
+        "The stats alarm {{ $labels.alarm }} is active",
+        "The admin's home page shows the details. snapshot_missing means that the stats are stale.",
     ),
 )
 
 
 def alert_rules() -> str:
-    """Returns the rules file. Raises: KeyError for an alert on a metric that does not exist."""
+    """Returns the content of the file with alert rules.
+
+    Raises: KeyError if an alert uses a metric that does not exist.
+    """
     known = {metric.name for metric in declared_metrics()}
     for name in itertools.chain.from_iterable(map(metrics_in, ALERTS)):
         if name not in known:
             raise KeyError(name)
     groups = [{"name": "coderapi", "rules": [_rule(alert) for alert in ALERTS]}]
-    return "# Made by `make docs`. See README.md.\n" + yaml.safe_dump(
+    return "# Generated by `make docs`. See README.md.\n" + yaml.safe_dump(
         {"groups": groups}, sort_keys=False, width=98
     )
 
 
 def metrics_in(alert: Alert) -> list[str]:
-    """Returns the names of our metrics in the alert's expression."""
+    """Returns the names of coderapi's metrics that the alert's expression uses."""
     names = re.findall(r"\b(?:coderapi|process)_\w+", alert.expression)
     return [name.removesuffix("_bucket") for name in names]
 
@@ -227,7 +239,8 @@ def _rule(alert: Alert) -> dict[str, Any]:
 
 # --- The dashboard ----------------------------------------------------------------------------
 
-# Rows by the beginning of the metrics' names, in the dashboard's order. The last one has the rest.
+# The rows of the dashboard in their order. A metric is in the row of the first prefix that matches
+# its name. The last prefix matches all other metrics.
 ROWS = {
     "coderapi_http_": "Requests",
     "coderapi_csp_": "CSP reports",
@@ -243,7 +256,7 @@ _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def dashboard() -> str:
-    """Returns the dashboard as JSON, for Grafana's import page or its provisioning."""
+    """Returns the dashboard as JSON. Grafana can import or provision it."""
     by_row: dict[str, list[DeclaredMetric]] = {title: [] for title in ROWS.values()}
     for metric in declared_metrics():
         start = next(start for start in ROWS if metric.name.startswith(start))
@@ -311,7 +324,7 @@ def _unit(metric: DeclaredMetric) -> str:
 
 
 def _queries(metric: DeclaredMetric) -> dict[str, str]:
-    """Returns PromQL expressions by their names in the legend."""
+    """Returns a mapping from names in the panel's legend to PromQL expressions."""
     selected = f'{metric.name}{{instance=~"$instance"}}'
     by = f" by ({', '.join(metric.labels)})" if metric.labels else ""
     if metric.type == "counter":

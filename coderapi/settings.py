@@ -1,4 +1,4 @@
-"""Django's settings. Their values come from Coder's options and our own, read by `options`."""
+"""Django's settings. `options` reads their values from Coder's options and our own settings."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ VERSION = __version__
 CODER_VERSION = OPTIONS["CODERAPI_CODER_VERSION"]
 BUILD_VERSION = f"v{CODER_VERSION}+coderapi.{VERSION}"
 WIRE = Wire(OPTIONS["CODERAPI_WIRE"])
-# The explanation on pages for paths that do not exist.
+# The explanation on the 404 page.
 ABOUT = (
-    "This is coderapi. It answers Coder's General API, with its users and session tokens. "
-    "Coder itself has the workspaces, templates and the dashboard."
+    "This is coderapi. It implements Coder's General API and manages its own users and session "
+    "tokens. Workspaces, templates and the dashboard are part of Coder itself."
 )
 
 # --- Addresses and names ----------------------------------------------------------------------
@@ -44,9 +44,12 @@ HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
 FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
-# A waiting thread costs little. At most a quarter of the threads may read bodies, three eighths may
-# wait for the database (an eighth each for a connection, for a statement, and for the commit of
-# reports), and an eighth may wait for slow readers. The rest can always answer.
+# Half of the threads are additional, for requests that wait. A waiting thread costs little.
+#
+# `kernel.limiter` describes how the limits keep threads free if clients are slow or the database
+# does not respond. At most a quarter of the threads read request bodies. An eighth hold database
+# connections. An eighth send streamed responses. While the database does not respond, an eighth
+# wait for commits of CSP reports, and other requests that need the database are rejected.
 SERVER_THREADS = max(16, 2 * WEB_THREADS)
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
@@ -57,11 +60,11 @@ ACCESS_URL = (
     or os.environ.get(bootstrap.BOUND_URL)
     or (f"https://{OPTIONS['tls.address']}" if TLS_ENABLE else f"http://{HTTP_ADDRESS}")
 )
-# Coder's options without secrets, and with the access URL that is used if none is set.
+# Coder's options without secrets. If no access URL is set, `access_url` is the default ACCESS_URL.
 CONFIGURATION = redacted(OPTIONS.replace({"access_url": parse_url(ACCESS_URL)}))
 WILDCARD_ACCESS_URL = OPTIONS["wildcard_access_url"]
 REDIRECT_TO_ACCESS_URL = OPTIONS["redirect_to_access_url"] and bool(str(OPTIONS["access_url"]))
-# They answer for any Host, and never redirect.
+# These paths accept any Host header, and never redirect.
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 ALLOWED_HOSTS = start.allowed_hosts(
     OPTIONS["CODERAPI_ALLOWED_HOSTS"],
@@ -145,7 +148,8 @@ STORAGES = {
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
-# Files of packages that no page uses: Redoc, DRF's pages, source maps, scripts for debugging.
+# Static files of packages that are not served, because no page uses them: Redoc, the pages of DRF,
+# source maps, and unminified scripts.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
 STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
 WHITENOISE_USE_FINDERS = True
@@ -155,12 +159,18 @@ WHITENOISE_AUTOREFRESH = False
 
 AUTH_USER_MODEL = "users.User"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W001",  # kernel.http.middleware sets the headers of SecurityMiddleware.
-    "security.W002",  # Subclasses set X-Frame-Options and check CSRF tokens. These two checks look
-    "security.W003",  # for the names of Django's own classes.
-    "security.W004",  # kernel.http.middleware sends Strict-Transport-Security, and redirects to
-    "security.W008",  # HTTPS.
-    "mail.W001",  # Without a mail server in the options, no mail can be sent.
+    # kernel.http.middleware sets the headers of Django's SecurityMiddleware.
+    "security.W001",
+    # MIDDLEWARE has subclasses of Django's middleware for X-Frame-Options and CSRF. The checks look
+    # for the names of Django's own classes.
+    "security.W002",
+    "security.W003",
+    # kernel.http.middleware sends Strict-Transport-Security.
+    "security.W004",
+    # kernel.http.middleware redirects to HTTPS.
+    "security.W008",
+    # A mail server is optional.
+    "mail.W001",
 ]
 PASSWORD_HASHERS = ["users.passwords.BoundedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -187,19 +197,20 @@ DISABLE_PASSWORD_AUTH = OPTIONS["disable_password_auth"]
 
 SECURE_COOKIES = OPTIONS["http_cookies.secure_auth_cookie"]
 SAMESITE = OPTIONS["http_cookies.same_site"].capitalize()
-# A browser takes a `__Host-` cookie only from this very host: no sibling host can plant one. It
-# must be secure, with the path `/`.
+# A browser accepts a `__Host-` cookie only from the host itself, so another subdomain cannot set
+# it. Such a cookie must be secure and have the path `/`.
 HOST_PREFIX = "__Host-" if SECURE_COOKIES else ""
 SESSION_COOKIE_NAME = f"{HOST_PREFIX}coderapi_admin"
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
-# Behind a proxy that terminates TLS, the browser's scheme differs from ours.
+# If a proxy terminates TLS, browsers send an Origin with https, but requests arrive with http.
 CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
 )
-# For the admin and our own pages. The API needs no such cookie: see tokens.authentication.
+# Only the admin and our own pages use the CSRF cookie. tokens.authentication explains how the API
+# is protected.
 CSRF_COOKIE_NAME = f"{HOST_PREFIX}coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
@@ -230,14 +241,14 @@ CSP_RATE_LIMIT = (
 )
 RATE_LIMITS_APART = {CSP_REPORTS_PATH: CSP_RATE_LIMIT}
 CACHE_URL = OPTIONS["CACHE_URL"]
-# Limits of bodies in bytes, by path. `kernel.http.body` has the limit of the other paths.
+# The maximum sizes of request bodies in bytes, by path. `kernel.http.body` has the default.
 BODY_CAPS = {
     CSP_REPORTS_PATH: 1 * MEBIBYTE,
     "/api/v2/deployment/stats/reports": 8 * MEBIBYTE,
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body limits bodies before Django reads them.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body limits the size of request bodies.
 
-# --- Stored data and answers ------------------------------------------------------------------
+# --- Stored data and responses ----------------------------------------------------------------
 
 EXPERIMENTS = OPTIONS["experiments"] or []
 CSP_ACCESS = OPTIONS["CODERAPI_CSP_ACCESS"] or (
@@ -281,26 +292,29 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 API_DESCRIPTION = """\
-Coder's General API, and the operations that its clients need: users, sign-in and tokens.
+This is Coder's General API, with the operations for users, sign-in and tokens that Coder's clients
+need.
 
-**Authentication.** Most operations need a session token. `POST /users/login` returns one for an
-e-mail address and a password. `POST /users/{user}/keys/tokens` returns one for programs. Send it in
-the header `Coder-Session-Token`. If a request has several tokens, the cookie wins.
+**Authentication.** Most operations require a session token. `POST /users/login` returns a session
+token for an e-mail address and a password. `POST /users/{user}/keys/tokens` creates a token for a
+program. Send the token in the header `Coder-Session-Token`. If a request contains several tokens,
+the token in the cookie is used.
 
-**Errors.** Every error is a JSON object with a `message` for people. It may have a `detail`, and
-`validations` that name the invalid members.
+**Errors.** Every error is a JSON object with a human-readable `message`. It may also contain a
+`detail`, and `validations` that list the invalid members of the request.
 
-**Values.** Times are RFC 3339 in UTC. Durations are whole numbers of nanoseconds. They can exceed
-2^53, so read them as 64-bit integers.
+**Values.** Times are in UTC, in the format of RFC 3339. Durations are whole numbers of nanoseconds.
+They can exceed 2^53, so read them as 64-bit integers.
 
-**Limits.** The rate limit counts requests per minute. The `X-RateLimit-…` headers show the rest.
+**Limits.** The rate limit is a maximum number of requests per minute. The `X-RateLimit-…` headers
+contain the limit and the number of remaining requests.
 """
 API_TAGS = {
-    "Authorization": "Signing in, and checking the caller's permissions.",
-    "General": "The deployment: its build, configuration, experiments and stats, and browsers' "
-    "reports about its Content-Security-Policy.",
+    "Authorization": "Sign-in, and checks of the caller's permissions.",
+    "General": "Information about the deployment: build, configuration, experiments and stats. "
+    "Also receives browsers' reports of Content-Security-Policy violations.",
     "Members": "The members of the organization, and the roles of users.",
-    "Organizations": "The deployment's only organization, which Coder's clients ask for.",
+    "Organizations": "The only organization of the deployment. Coder's clients need this resource.",
     "Users": "User accounts, their passwords, statuses and roles, and their session tokens.",
 }
 SPECTACULAR_SETTINGS = {

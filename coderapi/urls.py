@@ -1,4 +1,4 @@
-"""Every route of the service."""
+"""The URL configuration with all routes of the service."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.views.generic import RedirectView
 from coderapi import views
 from kernel.http.views import RootView
 
-# Addresses with one slash too many or too few, and the routes that they redirect to.
+# Paths with a missing or an extra slash at the end, and the routes to which they redirect.
 MISSPELT = {"admin": "admin:index", "login/": "login", "account/": "account", "swagger/": "swagger"}
 
-# Django tries them in order, so the most frequent ones come first.
+# Django tries the routes in this order, so the most frequent routes come first.
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v2/", include("csp.urls")),
     path("api/v2/", include("deployment.urls")),

@@ -1,4 +1,4 @@
-"""The views of no app: health checks, and the API in Swagger UI."""
+"""The views that belong to no app: health checks and Swagger UI."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from kernel.http.rendering import render_json
 from kernel.http.schema.document import openapi
 from kernel.http.views import PublicDocumentView
 
-# A probe gets its answer within two seconds, even while the database does not answer.
+# The time limit for database queries of a probe, so that a probe gets a response within two seconds
+# even if the database does not respond.
 PROBE_SECONDS = 1.2
 SWAGGER_PATH = "/swagger"
 
@@ -41,7 +42,7 @@ type View = Callable[[HttpRequest], HttpResponse]
 
 
 def only(*methods: str) -> Callable[[View], View]:
-    """Makes a decorator that answers other methods with 405 in the API's error shape."""
+    """Returns a decorator that rejects other methods with a 405 error in the API's format."""
 
     def decorate(view: View) -> View:
         @csrf_exempt
@@ -87,7 +88,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answers 200 if the database answers and no migration is pending, else 503."""
+    """Returns 200 if the database responds and no migration is pending, or else 503."""
     state = readiness()
     return _json(state, status=200 if state["status"] == "ok" else 503)
 
@@ -97,17 +98,18 @@ def _json(state: dict[str, Any], *, status: int) -> HttpResponse:
 
 
 def readiness() -> dict[str, Any]:
-    """Checks the database, the migrations and the apps.
+    """Returns the state of the database, the migrations, the snapshot and the jobs.
 
     Shape: {"status": "ok"|"unready", "database": "ok"|"unreachable",
-    "reason"?: why it is unreachable, "migrations"?: "ok"|"pending", "parts"?: states of the apps}.
+    "reason"?: why the database is unreachable, "migrations"?: "ok"|"pending",
+    "parts"?: the states of the snapshot and of the jobs}.
     """
     try:
         with deadline(PROBE_SECONDS):
             pending = _has_pending_migrations()
             parts = {} if pending else _parts()
     except Error as error:
-        logger.warning("not ready: the database does not answer: %s", type(error).__name__)
+        logger.warning("not ready: the database does not respond: %s", type(error).__name__)
         return {"status": "unready", "database": "unreachable", **_reason()}
     return {
         "status": "unready" if pending else "ok",
@@ -118,7 +120,7 @@ def readiness() -> dict[str, Any]:
 
 
 def _reason() -> dict[str, str]:
-    """Returns why the private PostgreSQL is unreachable, if known."""
+    """Returns {"reason": …} if it is known why the private PostgreSQL is unreachable, or {}."""
     if PRIVATE_DATABASE_URL not in os.environ:
         return {}
     reason = postgres.why_away(settings.DATA_DIR)
@@ -129,10 +131,13 @@ _migrated: set[str] = set()
 
 
 def _has_pending_migrations() -> bool:
-    """Returns whether a migration is pending. A migrated database is not checked again."""
+    """Returns whether a migration is pending.
+
+    If no migration is pending, the result is cached. Later calls only run a simple query, because
+    the database must still respond.
+    """
     name = str(connection.settings_dict["NAME"])
     if name in _migrated:
-        # It must still answer.
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return False
@@ -157,7 +162,7 @@ POLICY = {**settings.SECURE_CSP, "img-src": [*settings.SECURE_CSP["img-src"], "d
 
 
 class _WhereEnabled:
-    """Answers 404 unless CODER_SWAGGER_ENABLE is set."""
+    """A mixin for views that return 404 unless CODER_SWAGGER_ENABLE is set."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not settings.SWAGGER_ENABLE:
@@ -167,7 +172,10 @@ class _WhereEnabled:
 
 @method_decorator(csp_override(POLICY), name="dispatch")
 class SwaggerView(_WhereEnabled, SpectacularSwaggerSplitView):
-    """The page, or with `?script` its script: the policy forbids inline scripts."""
+    """The page of Swagger UI. With `?script`, returns the page's script.
+
+    The script is separate because the Content-Security-Policy forbids inline scripts.
+    """
 
     authentication_classes = ()
     permission_classes = ()
@@ -177,6 +185,6 @@ class SwaggerView(_WhereEnabled, SpectacularSwaggerSplitView):
 
 
 class OpenAPIView(_WhereEnabled, PublicDocumentView):
-    """The OpenAPI document of the request's wire, as JSON."""
+    """The OpenAPI document as JSON, for the wire format of the request."""
 
     document = Document("openapi", lambda: render_json(openapi(wire.current())), public=True)

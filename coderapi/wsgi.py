@@ -1,4 +1,7 @@
-"""The WSGI application of a web worker: access log, limits on bodies, then Django."""
+"""The WSGI application of a web worker.
+
+A request passes the access log, the limits on request bodies, the fast lane and then Django.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,11 @@ django_application = get_wsgi_application()
 
 
 def _disconnect_unneeded_receivers() -> None:
-    """Disconnects Django's receivers that have nothing to do here, but run for every request.
+    """Disconnects signal receivers of Django that run for every request but are not needed.
 
-    Connections return to the pool when a request ends, so there are no old ones to close. Queries
-    are only recorded with DEBUG. Nothing uses Django's caches, and closing them takes a lock.
+    `close_old_connections`: connections return to the pool when a request ends. `reset_queries`:
+    Django records queries only with DEBUG. `close_caches`: the service does not use Django's
+    caches, and the receiver acquires a lock.
     """
     request_started.disconnect(close_old_connections)
     request_started.disconnect(reset_queries)
@@ -40,18 +44,18 @@ def _disconnect_unneeded_receivers() -> None:
 
 
 def _unlock_thread_locals() -> None:
-    """Keeps Django's URL prefix and urlconf in plain thread-locals.
+    """Replaces Django's storage for the URL prefix and the urlconf by plain thread-locals.
 
-    Django keeps them in storage for event loops, behind locks that each request takes several
-    times. With many threads the waiting more than doubled the time of a request. This process has
-    no event loop.
+    Django's storage also supports event loops. It uses locks that each request acquires several
+    times. With many threads, waiting for these locks more than doubled the duration of a request.
+    This process has no event loop, so plain thread-locals are sufficient.
     """
     base._prefixes = threading.local()  # type: ignore[attr-defined]
     base._urlconfs = threading.local()  # type: ignore[attr-defined]
 
 
 def _application() -> WSGIApplication:
-    # These modules need the settings and the apps.
+    # These modules can be imported only after Django is set up.
     from coderapi.lane import fast
     from kernel.http.rendering import complete
     from kernel.telemetry import metrics

@@ -1,4 +1,4 @@
-"""The effective configuration from flags, environment, YAML file and defaults."""
+"""Loads the effective configuration from flags, environment, YAML file and defaults."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ type Flags = Sequence[tuple[str, str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Values with their sources and places, by JSON path. Our own settings: by variable.
+    """The effective values with their sources and places.
 
-    `options` has only Coder's. `places` has the variable, flag or file:line:column of each value
-    that is set. `repr` shows nothing, since some values are secret.
+    The keys of the mappings are JSON paths for Coder's options, and variables for our own settings.
+    `options` contains Coder's options only. `places` contains the variable, the flag or
+    file:line:column of each value that is set. `repr` hides all values, because some are secret.
     """
 
     options: tuple[Option, ...] = field(repr=False)
@@ -48,7 +49,7 @@ class Configuration:
         return self.values[json_path]
 
     def option(self, name: str) -> Option:
-        """Returns the option or setting, with this machine's default."""
+        """Returns the option or setting with this name. Its default is that of this machine."""
         return next(each for each in (*self.options, *OWN_OPTIONS) if each.name == name)
 
     def value(self, option_name: str) -> Any:
@@ -75,11 +76,12 @@ class Configuration:
 def load(
     environ: Mapping[str, str], *, flags: Flags = (), defaults: Mapping[str, str] | None = None
 ) -> Configuration:
-    """Returns the configuration of these sources, and of the YAML file that they name.
+    """Returns the configuration from the environment, the flags and the YAML file.
 
-    `defaults` overrides the catalogue's default texts, by JSON path.
+    The option Config Path names the YAML file. `defaults` maps JSON paths to strings that replace
+    the catalogue's defaults.
 
-    Raises: ConfigurationError with all mistakes of all sources.
+    Raises: ConfigurationError. It lists the mistakes of all sources.
     """
     options = tuple(_with_default(option, defaults or {}) for option in CATALOGUE)
     variables = upper_cased(environ)
@@ -94,7 +96,7 @@ def load(
     places = {path: item.place for path, item in resolved.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
-        # The source stays empty, as in Coder's answers.
+        # The source stays empty, as in Coder's responses.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
     _change_at_start(values, flags=dict(flags), variables=variables)
     return Configuration(
@@ -107,7 +109,7 @@ def load(
 
 
 def check(files: Iterable[str]) -> list[OptionError]:
-    """Returns the mistakes in each of these YAML files."""
+    """Returns the mistakes of all these YAML files."""
     resolvers = {file: Resolver(CATALOGUE) for file in files}
     for file, resolver in resolvers.items():
         resolver.add(read_yaml_file(file))
@@ -117,7 +119,10 @@ def check(files: Iterable[str]) -> list[OptionError]:
 def _resolver(
     environment: Gathered, command_line: Gathered, options: tuple[Option, ...]
 ) -> Resolver:
-    """Returns the settings of all sources. A file that a flag names wins over the environment's."""
+    """Returns a resolver with the settings of all sources.
+
+    If a flag and the environment each name a YAML file, only the flag's file is read.
+    """
     resolver = Resolver((*options, *OWN_OPTIONS))
     resolver.add(environment)
     resolver.add(command_line)
@@ -137,7 +142,7 @@ def _with_default(option: Option, defaults: Mapping[str, str]) -> Option:
 def _change_at_start(
     values: dict[str, Any], *, flags: Mapping[str, object], variables: Mapping[str, str]
 ) -> None:
-    """Changes values as Coder's server does at its start, so that clients see the same."""
+    """Changes values as Coder's server does at its start, so that clients get the same values."""
     if values["address"]:
         _spread_address(values)
     if values["rate_limit.disable_all"]:
@@ -147,7 +152,10 @@ def _change_at_start(
 
 
 def _spread_address(values: dict[str, Any]) -> None:
-    """Sets the address of one listener to the old option's, and switches the other one off."""
+    """Copies the deprecated option Address to one listener, and disables the other listener.
+
+    If TLS is enabled, the TLS listener gets the address. Otherwise the HTTP listener gets it.
+    """
     if values["tls.enable"]:
         values["tls.address"], values["http_address"] = values["address"], ""
     else:

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, with the information that an operator needs to fix them."""
+"""The errors for mistakes in a configuration, with what an operator needs to fix them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,20}://")
 
 @dataclass(frozen=True, slots=True)
 class OptionError:
-    """One mistake.
+    """One mistake in a configuration.
 
-    `place` is the variable, the flag, or file:line:column. `shown` is the wrong text as returned by
-    `presentable`, or "" if it must stay secret. `option` is "" for a mistake outside any option.
+    `place` is the variable, the flag, or file:line:column. `shown` is the invalid value as returned
+    by `presentable`, or "" if the value is secret. `option` is the option's name, or "" if the
+    mistake does not concern a known option. `nearest` is the most similar known name, or "".
     """
 
     problem: str
@@ -39,7 +40,7 @@ class OptionError:
 
 
 class ConfigurationError(Exception):
-    """The mistakes and warnings of all sources. The text has a line for each mistake."""
+    """The mistakes and warnings of all sources. `str()` returns one line for each mistake."""
 
     def __init__(self, errors: Sequence[OptionError], *, warnings: Sequence[str] = ()) -> None:
         super().__init__(errors)
@@ -51,9 +52,9 @@ class ConfigurationError(Exception):
 
 
 def masked(text: str) -> str:
-    """Returns the text without possible passwords in a URL, even a malformed one.
+    """Masks everything between the URL scheme and the last @, because it may be a password.
 
-    Everything between the scheme and the last @ is masked.
+    This also works for malformed URLs.
     """
     before, at, after = text.rpartition("@")
     if not at:
@@ -63,7 +64,7 @@ def masked(text: str) -> str:
 
 
 def presentable(text: str) -> str:
-    """Returns the text masked, shortened and quoted."""
+    """Returns the string for an error message: masked, shortened and quoted."""
     shown = masked(text)
     return repr(shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…")
 

@@ -1,4 +1,4 @@
-"""An option and its group."""
+"""Options and groups of options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from options.values import Duration, ValueType
 
-# Marks a spelling that is derived from the others. "" means that the option has no such spelling.
+# Marks a name that is derived from the other names. "" means that there is no such name: for
+# example, an option with the YAML key "" cannot be set in YAML.
 FOLLOWS = "(follows)"
 
 _PREFIX = "CODER_"
@@ -30,10 +31,11 @@ class ValueSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A heading in help and documents, and a level of the YAML file.
+    """A group of options: a heading in help and documents, and a level of the YAML file.
 
-    Its options' JSON paths begin with `json_path`, their flags with `flags`, which is derived from
-    it. `remark` applies to its options that are not obeyed and have no remark of their own.
+    The JSON paths of the group's options begin with `json_path`, and their flags begin with
+    `flags`. By default `flags` is derived from `json_path`. `remark` is the default remark of the
+    group's options that are not obeyed.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Group:
 
     @property
     def lineage(self) -> tuple[Group, ...]:
-        """This group and its ancestors, the topmost first."""
+        """This group and its ancestors, the outermost group first."""
         return (*self.parent.lineage, self) if self.parent else (self,)
 
     @property
@@ -65,16 +67,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option.
+    """An option of Coder's server, or a setting of coderapi.
 
-    `json_path` is its place in the configuration document. Options with the same path share a
-    value: one is current, the others are old names. `obeyed` means that coderapi acts on the value
-    and does not only report it. `remark` explains a surprising case. A `secret` is never shown,
-    cannot be set in YAML, and can be read from the file that `<env>_FILE` names. `own` marks a
-    setting of coderapi. An empty variable counts as not set, unless `empty_counts`.
+    `json_path` is the option's path in the configuration document. Options with the same path share
+    one value: one of them has the current name, and the others have old names. `obeyed` means that
+    coderapi acts on the value. Other values are only reported. `remark` explains an exception. A
+    `secret` is never shown, cannot be set in YAML, and can be read from the file that `<env>_FILE`
+    names. `own` marks a setting of coderapi. An empty variable counts as not set, unless
+    `empty_counts` is true.
 
     By default the flag, the YAML key and the JSON path are derived from the variable. For example,
-    CODER_TLS_MIN_VERSION in the group TLS: `tls-min-version`, `minVersion`, `tls.min_version`.
+    CODER_TLS_MIN_VERSION in the group TLS has the flag `tls-min-version`, the YAML key `minVersion`
+    and the JSON path `tls.min_version`.
     """
 
     name: str
@@ -142,25 +146,25 @@ def _snake_case(key: str) -> str:
 
 
 def by_env(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by variable."""
+    """Returns a mapping from environment variables to options."""
     return {option.env: option for option in catalogue if option.env}
 
 
 def by_flag(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by flag, without dashes. Includes shorthands."""
+    """Returns a mapping from flags and shorthands, without leading dashes, to options."""
     flags = {option.flag: option for option in catalogue if option.flag}
     return flags | {option.flag_shorthand: option for option in catalogue if option.flag_shorthand}
 
 
 def by_yaml_path(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the options by their full key in the YAML file."""
+    """Returns a mapping from full YAML keys, such as `networking.tls.enable`, to options."""
     return {option.yaml_path: option for option in catalogue if option.yaml}
 
 
 def by_file_variable(catalogue: Iterable[Option]) -> dict[str, Option]:
-    """Returns the secret options by the variable that names a file with the secret.
+    """Returns a mapping from `<env>_FILE` variables to the secret options that they set.
 
-    Leaves out names that another option has, such as that of the e-mail password's file.
+    Omits a variable if it is an option itself: CODER_EMAIL_AUTH_PASSWORD_FILE, for example.
     """
     options = by_env(catalogue)
     files = {f"{env}_FILE": option for env, option in options.items() if option.secret}

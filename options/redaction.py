@@ -1,6 +1,7 @@
-"""Redaction: every value passes `without_secrets` before it leaves the process.
+"""Removes secrets from values before the values leave the process.
 
-The whole value of a secret option is redacted. Other values lose the secrets inside them.
+For a secret option, the whole value is removed. In other values, only the secrets are masked or
+removed, such as passwords in URLs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SECRET = "(secret)"  # noqa: S105  # Not a secret itself.
 
 
 def without_secrets(value: Any) -> Any:
-    """Returns the value with masked passwords in URLs and empty secret members, at any depth."""
+    """Returns the value with passwords in URLs masked and client secrets emptied, at any depth."""
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, ParsedURL):
@@ -35,12 +36,12 @@ def without_secrets(value: Any) -> Any:
 
 
 def shown_value(option: Option, options: Configuration) -> Any:
-    """Returns the value without secrets. For a secret option: the type's zero value."""
+    """Returns the value without secrets, or the type's zero value for a secret option."""
     return option.type.zero if option.secret else without_secrets(options[option.json_path])
 
 
 def redacted(options: Configuration) -> Configuration:
-    """Returns Coder's options without secrets, for answers and pages."""
+    """Returns a copy of the configuration without secrets, for responses and pages."""
     shown = {option.json_path: shown_value(option, options) for option in options.options}
     return dataclasses.replace(options, values=shown)
 
@@ -54,4 +55,4 @@ def _masked_url(url: ParsedURL) -> ParsedURL:
     user, colon, _ = (url.userinfo or "").partition(":")
     if colon:
         texts["userinfo"] = f"{user}:{MASK}"
-    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # They are all text.
+    return dataclasses.replace(url, **texts)  # type: ignore[arg-type]  # All are strings.

@@ -1,4 +1,4 @@
-"""The catalogue as docs/options.md and as help on the command line."""
+"""Generates docs/options.md and the help of the command-line flags from the catalogue."""
 
 from __future__ import annotations
 
@@ -14,41 +14,48 @@ _UNDER_FLAG = " " * 10
 _HEAD = """\
 # Options
 
-You can set every option of Coder's server here, by flag, environment variable or YAML file, and
-clients see its value. **Obeyed** means that coderapi also acts on it. *Reported* means that it has
-no other effect here.
+coderapi accepts every option of Coder's server, as a flag, an environment variable or a key in a
+YAML file. It reports the values to clients. **Obeyed** means that coderapi also acts on the option.
+*Reported* means that the option has no other effect in coderapi.
 
 Flags override the environment, the environment overrides the YAML file, and the file overrides the
-default. To read a secret from a file, add `_FILE` to its variable's name and set that to the file's
-path.
+default. You can also store a secret in a file. Then set the variable with the suffix `_FILE` to the
+path of the file, such as `CODER_SCIM_AUTH_HEADER_FILE=/run/secrets/scim`.
 
-`.env.example` lists coderapi's own variables. Two of them override an option, for a machine that
-has the environment of Coder's server: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address, and
-`DATABASE_URL` overrides the Postgres Connection URL. Clients still see the option.
+`.env.example` lists coderapi's own variables. Two of them override an option of Coder's server, so
+that coderapi can run in the same environment: `CODERAPI_HTTP_ADDRESS` overrides the HTTP Address,
+and `DATABASE_URL` overrides the Postgres Connection URL. The option's value that is reported to
+clients does not change.
 
-An empty variable counts as not set, with two exceptions: an empty HTTP Address or Human Log
-Location switches the listener or the log off.
+An empty variable counts as not set, with two exceptions: an empty HTTP Address disables the HTTP
+listener, and an empty Human Log Location disables the human-readable log.
 
-* `manage.py options` shows the effective values and where each comes from.
+* `manage.py options` shows the effective values and the source of each value.
 * `manage.py options --check FILE` lists the mistakes in a YAML file.
 * `manage.py server --write-config` prints the configuration as a YAML file.
 * `manage.py config_history` lists the configurations of earlier starts. `--diff` compares two.
 
-coderapi does not support everything that Coder's server does. The start fails, and names the
-option, if you set: more than one certificate, a list of ciphers, TLS below 1.2, client certificates
-that are optional or not verified, or AWS authentication for PostgreSQL. For TLS, put a proxy in
-front instead.
+coderapi does not support some features of Coder's server. If you configure one of these, coderapi
+does not start, and the error names the option:
+
+* more than one certificate
+* a list of TLS ciphers
+* TLS versions below 1.2
+* client certificates that are optional or not verified
+* AWS authentication for PostgreSQL
+
+If you need one of the TLS features, let a proxy in front of coderapi terminate TLS.
 """
 
 
 def options_reference() -> str:
-    """Returns docs/options.md: a section for each group, an entry for each option."""
+    """Returns the content of docs/options.md: a section for each group, with its options."""
     sections = ["\n".join(_section(*found)) for found in _grouped(CATALOGUE)]
     return "\n".join([_HEAD, *sections])
 
 
 def _grouped(options: Iterable[Option]) -> Iterator[tuple[Group | None, list[Option]]]:
-    """Yields the options by group, those without a group first."""
+    """Yields each group with its options. The options without a group come first."""
     options = list(options)
     for group in (None, *GROUPS):
         if members := [option for option in options if option.group == group]:
@@ -72,7 +79,7 @@ def _facts(option: Option) -> Iterator[str]:
     if option.use_instead:
         yield f"Deprecated: use {' and '.join(option.use_instead)}."
     elif option.deprecated:
-        yield "Deprecated. It has no effect."
+        yield "Deprecated. This option has no effect."
     yield f"Set by {', '.join(_ways(option))}."
     default = f", default `{option.default}`" if option.default else ""
     secret = ", secret" if option.secret else ""
@@ -89,7 +96,7 @@ def _ways(option: Option) -> Iterator[str]:
 
 
 def flag_help() -> str:
-    """Returns a block for each group, without hidden options."""
+    """Returns the help of all flags except hidden ones, with a block for each group."""
     shown = [option for option in CATALOGUE if not option.hidden]
     return "\n\n".join("\n".join(_block(*found)) for found in _grouped(shown)) + "\n"
 
@@ -106,7 +113,7 @@ def _block(group: Group | None, options: Sequence[Option]) -> Iterator[str]:
 
 
 def _type_name(option: Option) -> str:
-    """Returns the type's name without the backslash that Coder writes before a bar."""
+    """Returns the type's name. Removes the backslash that Coder writes before each `|`."""
     return option.type.name.replace("\\|", "|")
 
 
@@ -118,7 +125,7 @@ def _spellings(option: Option) -> str:
 
 
 def wrapped(text: str, *, indent: str, width: int = 92) -> list[str]:
-    """Returns the text in indented lines. Does not break words."""
+    """Returns the text as indented lines of at most `width` characters. Does not break words."""
     return textwrap.wrap(
         text,
         width,

@@ -1,4 +1,4 @@
-"""The configuration as JSON documents for clients, without secrets."""
+"""Renders the configuration as JSON documents for clients, without secrets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from options.redaction import shown_value
 from options.values import Choice
 from options.wires import WIRE_FORMS, WireForm
 
-# Clients expect these members, and no option sets them.
+# Constant members of the configuration that clients expect. No option sets them.
 CONSTANT_LEAVES = {"telemetry.trace": False}
 
 
 def config_document(configuration: Configuration, *, wire: str = "documented") -> dict[str, Any]:
-    """Returns the member `config` of GET /deployment/config: the values as a tree."""
+    """Returns the member `config` of GET /deployment/config: the values as nested objects."""
     form = WIRE_FORMS[wire]
     document: dict[str, Any] = {}
     for option in configuration.options:
@@ -38,7 +38,7 @@ def put(document: dict[str, Any], path: str, value: Any, *, form: WireForm) -> N
 def options_document(
     configuration: Configuration, *, wire: str = "documented"
 ) -> list[dict[str, Any]]:
-    """Returns the member `options` of GET /deployment/config: a list in Coder's order."""
+    """Returns the member `options` of GET /deployment/config: all options in Coder's order."""
     form = WIRE_FORMS[wire]
     by_name = {option.name: option for option in configuration.options}
     documents = []
@@ -77,7 +77,7 @@ def _option(
 
 
 def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
-    """Drops empty members, except the value of an option that is not secret."""
+    """Drops empty members. Keeps an empty `value` unless the option is secret."""
     return {
         key: item
         for key, item in document.items()
@@ -88,7 +88,7 @@ def _without_empty(document: dict[str, Any], option: Option) -> dict[str, Any]:
 def option_value(
     option: Option, configuration: Configuration, *, form: WireForm = WIRE_FORMS["documented"]
 ) -> Any:
-    """Returns the value as JSON, or None for a secret."""
+    """Returns the option's value for JSON, or None if the option is secret."""
     if option.secret:
         return None
     value = form.encode(option.type, shown_value(option, configuration))

@@ -1,4 +1,4 @@
-"""Resolution: one effective value for each JSON path, from the settings of all sources."""
+"""Determines the effective value of each option from the settings of all sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from options.sources.settings import Gathered, Setting
 
 
 class Resolver:
-    """Collects the settings of the environment, flags and file, and all errors."""
+    """Collects settings, errors and warnings from the sources, and resolves the settings."""
 
     def __init__(self, options: tuple[Option, ...]) -> None:
         self.errors: list[OptionError] = []
@@ -55,7 +55,7 @@ class Resolver:
 
 
 def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionError]:
-    """Yields an error if one source sets an old and a new name to different values."""
+    """Yields an error if one source sets the old and the new name of an option differently."""
     for other in others:
         if (
             other.source is setting.source
@@ -68,9 +68,10 @@ def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionE
 
 
 def _combined(settings: list[Setting]) -> Setting:
-    """Returns the last setting of the strongest source, with the effective value.
+    """Returns the last setting of the source with the highest precedence, with the merged value.
 
-    Environment and flags are merged if the type combines. A file counts only without them.
+    Values from the environment and flags are merged if the type has `combines`. The YAML file is
+    used only if neither the environment nor a flag sets the option.
     """
     stronger = [each for each in settings if each.source is not ValueSource.YAML] or settings
     last = stronger[-1]

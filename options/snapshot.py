@@ -1,4 +1,7 @@
-"""A configuration for storing and comparing: values without secrets, and digests of secrets."""
+"""A snapshot of the configuration: values without secrets, and digests of the secrets.
+
+Snapshots can be stored and compared.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class ConfigSnapshot:
-    """The values of Coder's options, by JSON path.
+    """The values of Coder's options without secrets, and digests of the secrets.
 
-    Shape: `values` {path: text}; `sources` {path: source} of values that are set; `secrets` {path:
-    keyed digest} of values that are or contain a secret. `digest` covers `values` and `secrets`.
+    Shape: `values` {JSON path: value as a string}; `sources` {JSON path: source}, only for values
+    that are set; `secrets` {JSON path: keyed digest}, only for values that are a secret or contain
+    one. `digest` is a hash of `values` and `secrets`.
     """
 
     values: dict[str, str]
@@ -30,15 +34,15 @@ class ConfigSnapshot:
 
     @property
     def short(self) -> str:
-        """Returns the digest's first characters, for pages and names of connections."""
+        """Returns the first 8 characters of the digest, for pages and database connection names."""
         return self.digest[:SHORT]
 
 
 def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
     """Returns the snapshot of Coder's options.
 
-    Digests of secrets are comparable only if made with the same key. Without the key, a secret
-    cannot be guessed from its digest.
+    Digests of secrets can be compared only if they were made with the same `key`. Without the key,
+    an attacker cannot find a secret by computing the digests of guesses.
     """
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}

@@ -1,7 +1,8 @@
-"""The start: this machine's defaults, unsupported values, and settings derived from options.
+"""Loads the configuration at the start, and derives Django's settings from it.
 
-coderapi rejects the features of Coder's server that it lacks. Ignoring them would make the server
-less safe, or less reachable, than its operator believes.
+A start fails if an option configures a feature of Coder's server that coderapi does not support.
+If coderapi ignored such an option, the server could be less safe than its operator expects, or not
+reachable as expected.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ CODER_VERSION = "CODERAPI_CODER_VERSION"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 DEFAULT_API_RATE_LIMIT = 512
 
-# The HTTP server cannot request a certificate without verifying it, or make it optional.
+# The HTTP server supports no client certificates that are optional or not verified.
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
-_PROXY = "use a proxy in front for this, and switch TLS off here"
+_PROXY = "use a proxy in front of coderapi for TLS, and disable TLS in coderapi"
 _LOG_OPTIONS = (
     *("Human Log Location", "JSON Log Location", "Stackdriver Log Location"),
     "CODERAPI_ACCESS_LOG",
@@ -36,9 +37,10 @@ type _Problem = tuple[str, str, str]
 
 
 def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration:
-    """Returns the configuration of a server that starts on this machine.
+    """Returns the configuration for a server on this machine.
 
-    Raises: ConfigurationError with all mistakes and unsupported values.
+    Raises: ConfigurationError. It lists the mistakes of all sources. If there are none, it lists
+    all unsupported values.
     """
     options = load(environ, flags=flags, defaults=computed_defaults(environ))
     if errors := unsupported_values(options):
@@ -47,7 +49,7 @@ def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration
 
 
 def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the default texts that depend on the machine or Coder's release, by JSON path."""
+    """Returns the defaults that depend on the machine or Coder's release, by JSON path."""
     above = environ.get("CACHE_DIRECTORY") or environ.get("XDG_CACHE_HOME")
     if not above:
         home = environ.get("HOME")
@@ -93,7 +95,11 @@ def _database(options: Configuration) -> Iterator[_Problem]:
 def _listeners(options: Configuration) -> Iterator[_Problem]:
     address, tls = options["http_address"], options["tls.enable"]
     if not address and not tls:
-        yield "HTTP Address", "is empty and TLS is off, so the server would not listen anywhere", ""
+        yield (
+            "HTTP Address",
+            "is empty and TLS is disabled, so the server would not listen on any address",
+            "",
+        )
     listeners = {
         "HTTP Address": bool(address),
         "TLS Address": tls,
@@ -111,7 +117,7 @@ def _tls(options: Configuration) -> Iterator[_Problem]:
     if options["tls.client_auth"] not in _SERVED_CLIENT_AUTH:
         yield "TLS Client Auth", f"is not supported; {_PROXY}", " or ".join(_SERVED_CLIENT_AUTH)
     elif options["tls.client_auth"] != "none" and not options["tls.client_ca_file"]:
-        yield "TLS Client CA Files", "is required, since clients must present a certificate", ""
+        yield "TLS Client CA Files", "is required to verify client certificates", ""
     for name in ("TLS Ciphers", "TLS Allow Insecure Ciphers"):
         if options.value(name):
             yield name, f"is not supported; {_PROXY}", ""
@@ -155,7 +161,11 @@ def _is_writable(path: Path) -> bool:
 
 
 def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -> list[str]:
-    """Returns the configured host names, or those of the access URL, the wildcard and loopback."""
+    """Returns the value of ALLOWED_HOSTS.
+
+    If no hosts are configured, these are the host of the access URL, the loopback hosts and the
+    hosts of the wildcard access URL. Without an access URL, every host is allowed.
+    """
     if chosen:
         return [host.strip() for host in chosen]
     host = urlsplit(access_url).hostname
@@ -166,13 +176,13 @@ def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -
 
 
 def without_credentials(url: str) -> str:
-    """Returns the URL without user and password, so that it can be public."""
+    """Returns the URL without its username and password, so that it can be shown to everyone."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if url else ""
 
 
 def origins(url: str) -> list[str]:
-    """Returns the origin of an HTTP URL, as browsers send it, or [] for other text."""
+    """Returns a list with the origin of an HTTP URL, as browsers send it, or [] for other input."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return []
@@ -180,12 +190,15 @@ def origins(url: str) -> list[str]:
 
 
 def strict_transport_security(seconds: int, options: Iterable[str]) -> str:
-    """Returns the header's value, or "" to send no header."""
+    """Returns the value of the Strict-Transport-Security header, or "" to send no header."""
     return "; ".join([f"max-age={seconds}", *options]) if seconds > 0 else ""
 
 
 def api_rate_limit(configured: int, *, disabled: bool) -> int | None:
-    """Returns requests per minute, or None for no limit: 0 means 512, below 0 no limit."""
+    """Returns the allowed requests per minute, or None for no limit.
+
+    As in Coder, 0 means 512, and a negative number means no limit.
+    """
     if disabled or configured < 0:
         return None
     return configured or DEFAULT_API_RATE_LIMIT

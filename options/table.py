@@ -1,4 +1,4 @@
-"""The tables of `manage.py options`, with a row for each option and setting."""
+"""Builds the tables of `manage.py options`, with a row for each option and setting."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _OWN = "Settings of coderapi, from environment variables only:"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One option or setting. `value` contains no secret.
+    """A row for one option or setting. `value` contains no secret.
 
-    `place` is the variable, the flag or file:line:column.
+    `place` is the variable, the flag or file:line:column that sets the value.
     """
 
     option: Option
@@ -31,10 +31,10 @@ class Row:
 def option_rows(
     configuration: Configuration, *, changed: bool = False, names: Sequence[str] = ()
 ) -> list[Row]:
-    """Returns the rows of Coder's options in their order, then those of our own settings.
+    """Returns the rows of Coder's options in Coder's order, followed by our own settings.
 
-    With `changed`, leaves out options that are not set. `names` selects options by name, variable,
-    flag, YAML path or JSON path.
+    With `changed`, only options that are set are returned. With `names`, only the named options are
+    returned. A name can be an option's name, variable, flag, YAML path or JSON path.
 
     Raises: ConfigurationError if a name is unknown.
     """
@@ -53,7 +53,7 @@ def option_rows(
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Returns the rows as text tables, with our own settings in a separate one."""
+    """Returns the rows as text: a table of Coder's options and a table of our own settings."""
     coders = [row for row in rows if not row.option.own]
     own = [row for row in rows if row.option.own]
     parts = [_table("option", coders)] if coders or not own else []

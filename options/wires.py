@@ -1,4 +1,4 @@
-"""The two wire forms of the configuration, with their JSON schemas."""
+"""The two wire formats of the configuration, `documented` and `coderd`, with JSON schemas."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def object_of(
 
 
 def described(schema: Schema, description: str, *examples: Any) -> Schema:
-    """Returns the schema with a description, which overrides that of a referenced schema."""
+    """Returns the schema with a description and examples.
+
+    The description replaces the description of a referenced schema.
+    """
     return schema | {"description": description} | ({"examples": [*examples]} if examples else {})
 
 
@@ -73,7 +76,10 @@ def ref(component: str) -> Schema:
 def _record(
     fields: Mapping[str, Field], description: str, *, lists: Schema, optional: Iterable[str] = ()
 ) -> Schema:
-    """Returns an object schema with a member for each public field. `lists` is that of lists."""
+    """Returns an object schema with a member for each public field.
+
+    `lists` is the schema of the fields that contain lists.
+    """
     by_absence = {"": TEXT, False: TRUTH, None: lists}
     members = {
         key: described(by_absence[each.absent], each.description)
@@ -86,36 +92,43 @@ def _record(
 TEXTS = array_of(TEXT)
 TEXTS_OR_NULL = nullable(TEXTS)
 
-# Fields of an external auth provider that no answer includes.
+# Fields of an external auth provider that no response includes.
 _PRIVATE_FIELDS = frozenset({"client_secret", "extra_token_keys"})
 
 URL_MEMBERS = object_of(
     {
         "scheme": described(TEXT, "The part before the first colon.", "https"),
-        "opaque": described(TEXT, "The rest of a URL without slashes after its scheme."),
-        "user": described({"type": "object"}, "Always empty: credentials are removed."),
+        "opaque": described(TEXT, "The part after the scheme, if no slash follows the scheme."),
+        "user": described({"type": "object"}, "Always empty, because credentials are removed."),
         "host": described(TEXT, "The host, with its port if present.", "coder.example.com"),
         "path": described(TEXT, "The decoded path."),
-        "rawPath": described(TEXT, "The encoded path, if `path` has another default encoding."),
-        "omitHost": described(TRUTH, "True if an empty host is omitted."),
+        "rawPath": described(
+            TEXT, "The encoded path, if encoding `path` again would give a different result."
+        ),
+        "omitHost": described(
+            TRUTH, "True if a path without `//` follows the scheme, as in `file:/path`."
+        ),
         "forceQuery": described(TRUTH, "True if the URL ends with a bare `?`."),
         "rawQuery": described(TEXT, "The encoded query, without the `?`."),
         "fragment": described(TEXT, "The decoded part after `#`."),
         "rawFragment": described(
-            TEXT, "The encoded part after `#`, if `fragment` has another default encoding."
+            TEXT,
+            "The encoded part after `#`, if encoding `fragment` again would give a different "
+            "result.",
         ),
     },
-    "The parts of a URL. All are empty if it is not set.",
+    "The parts of a URL. All parts are empty if the URL is not set.",
 )
 CHOICE_MEMBERS = object_of(
     {
         "Choices": described(TEXTS, "The allowed values."),
         "Value": described(TEXT, "The current value."),
     },
-    "A choice of words.",
+    "The value of an option that allows only certain values.",
 )
 
-# Other types, such as URLs, addresses and structs, are included even if empty.
+# If a format omits empty members, it omits members of these types only. Empty URLs, addresses and
+# structs are included.
 _LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextList)
 
 
@@ -129,12 +142,15 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class WireForm:
-    """One form of the documents.
+    """A wire format of the two documents: the configuration and the list of options.
 
-    `encodings` has an encoding for each type, and `components` the schemas that they reference.
-    With `choice_members` an option shows an enumeration with its choices. `keys` renames members of
-    the configuration, by JSON path. `omits_empty` drops empty members of options, of the
-    configuration's top level, and of `sparse_groups`, except `always_shown`.
+    `encodings` has the encoding of each option type. `components` has the schemas that the
+    encodings reference. With `choice_members`, the value of an enumeration also lists its choices.
+    `keys` maps a JSON path to the member's name in the configuration, if the name differs.
+
+    With `omits_empty`, empty members are omitted in three places: in the options, at the top level
+    of the configuration, and in the groups named in `sparse_groups`. The JSON paths in
+    `always_shown` are never omitted.
     """
 
     encodings: Mapping[type[ValueType[Any]], Encoding]
@@ -149,7 +165,7 @@ class WireForm:
         return self.encodings[type(value_type)].encode(value)
 
     def may_leave_out(self, option: Option) -> bool:
-        """Returns whether the configuration omits the option's member if its value is empty."""
+        """Returns whether an empty value of this option is omitted from the configuration."""
         above, _, _ = option.json_path.rpartition(".")
         return (
             self.omits_empty
@@ -176,7 +192,7 @@ def _url_members(url: ParsedURL) -> dict[str, Any]:
 
 
 def _text(decoded: str) -> str:
-    """Returns the text with a replacement character for each invalid byte."""
+    """Returns the string with each byte that is not valid UTF-8 replaced by U+FFFD."""
     return decoded.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -201,7 +217,7 @@ _LINK, _PROVIDER = "codersdk.LinkConfig", "codersdk.ExternalAuthConfig"
 _URL, _ADDRESS, _REGEXP = "serpent.URL", "serpent.HostPort", "serpent.Regexp"
 
 _A_LINK = "A link in the dashboard."
-_A_PROVIDER = "A provider of access to Git hosts and other services, without its secret."
+_A_PROVIDER = "A Git host or other service that users can connect, without the client secret."
 
 _PLAIN: Mapping[type[ValueType[Any]], Encoding] = {
     Bool: Encoding(TRUTH),
@@ -238,7 +254,7 @@ _DOCUMENTED = WireForm(
         _ADDRESS: object_of(
             {
                 "host": described(TEXT, "The host name or IP address.", "127.0.0.1"),
-                "port": described(TEXT, "The port, as text.", "3000"),
+                "port": described(TEXT, "The port, as a string.", "3000"),
             },
             "An address to listen on or connect to.",
         ),

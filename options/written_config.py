@@ -1,4 +1,4 @@
-"""The configuration as a YAML file with comments, which loads as the same values."""
+"""Writes the configuration as a commented YAML file. Loading the file gives the same values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from options.values.yaml_text import flow_text, scalar
 
 _WIDTH = 88
 _INDENT = "  "
-_REDACTED = "This value is commented out, because its secret was removed. Add the secret to use it."
+_REDACTED = "This option is commented out, because a secret was removed. Add the secret to use it."
 _WRITTEN_BARE = (Bool, Integer, Duration)
 _DESCRIPTIONS = {group.yaml_path: group.description for group in GROUPS}
 
@@ -24,9 +24,11 @@ type _Tree = dict[str, _Tree | Option]
 
 
 def yaml_document(configuration: Configuration) -> str:
-    """Returns the file, with every option that YAML can set, under its newest name.
+    """Returns the content of the file, with every option that YAML can set.
 
-    Options that are not set, or contain a secret such as a password in a URL, are commented out.
+    Each option has its newest name. An option is commented out if it has neither a value nor a
+    default, if it is deprecated and not set, or if its value contains a secret such as a password
+    in a URL.
     """
     tree: _Tree = {}
     for option in configuration.options:
@@ -36,7 +38,7 @@ def yaml_document(configuration: Configuration) -> str:
 
 
 def _is_old_name(option: Option, configuration: Configuration) -> bool:
-    """Returns whether the option shares its value with a newer one."""
+    """Returns whether the option is an old name of another option, and shares its value."""
     return any(
         configuration.option(name).json_path == option.json_path for name in option.use_instead
     )
@@ -78,7 +80,7 @@ def _option_lines(
 
 
 def _is_superfluous(option: Option, configuration: Configuration) -> bool:
-    """Returns whether the file has the same value without this option."""
+    """Returns whether loading the file without this option gives the same value."""
     source = configuration.sources[option.json_path]
     if source is ValueSource.UNSET:
         return bool(configuration[option.json_path] == option.type.zero)

@@ -1,21 +1,25 @@
-"""`manage.py server`: one supervisor process, and the child processes that it starts and ends.
+"""`manage.py server`: a supervisor process, and the child processes that it starts and stops.
 
-The command claims the addresses (`addresses`, `certificates`), migrates the database under a lock
-(`migrating`), and then runs the `supervisor`. The children are new Python processes: one for HTTP
-and one for HTTPS (`http`), each granian's main process with its web workers; one for the jobs
-(`worker`); and one for metrics (`prometheus`), if enabled. `command` has the code that the server
-shares with `manage.py worker`.
+The command reserves the addresses (`addresses`, `certificates`), migrates the database under a lock
+(`migrating`), and then runs the `supervisor`. The children are new Python processes:
 
-A child reads its worker configuration from a pipe (`children`). Arguments and environment variables
-would show the secrets in it. A child ends when that pipe closes, so it never outlives the
-supervisor. A child that dies is restarted after a pause that doubles up to 30 seconds.
+* one for HTTP and one for HTTPS (`http`). Each is the main process of granian with its web workers.
+* one for the jobs (`worker`)
+* one for metrics (`prometheus`), if enabled
 
-After a signal the children finish their requests and jobs. The supervisor kills those that have not
-ended within 25 seconds, or at a second signal, and then its exit status is 1.
+`command` contains the code that the server shares with `manage.py worker`.
 
-From before the migrations on, the supervisor holds each port with a socket that does not listen.
-Another program that wants the port gets an error at once, and a new web worker finds the port free.
+A child reads its worker configuration from a pipe (`children`). The configuration contains secrets,
+which other users could see in arguments and environment variables. A child ends when the pipe
+closes, so it does not keep running after the supervisor has ended. A child that dies is restarted
+after a delay. The delay doubles with each restart, up to 30 seconds.
 
-Not supported: reloading settings, and changing the number of workers, without a restart. Run
-several servers behind a load balancer for that.
+After a signal, the children finish their requests and jobs. After 25 seconds or a second signal,
+the supervisor kills the children that still run. In this case its exit status is 1.
+
+Before the migrations, the supervisor binds each port with a socket that does not listen, and keeps
+the socket open. So another program cannot bind the port, but new web workers can.
+
+Not supported: reloading settings, or changing the number of workers, without a restart. To avoid
+downtime, run several servers behind a load balancer and restart them one by one.
 """

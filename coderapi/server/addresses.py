@@ -1,6 +1,6 @@
-"""The addresses that the server listens on: HTTP, HTTPS, or both.
+"""Reserves the addresses on which the server listens for HTTP, HTTPS or both.
 
-Each listener is a child process.
+A separate child process serves each address.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coderapi.server.children import WorkerConfiguration
 
 logger = logging.getLogger(__name__)
 
-# The children of a killed server need a moment to release the port.
+# If a server was killed, its children need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 2.0
@@ -31,12 +31,12 @@ READY_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\
 
 
 class AddressError(Exception):
-    """The server cannot listen on the address. The message names it and the cause."""
+    """The server cannot listen on an address. The message names the address and the cause."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address to listen on. The host is an IP address."""
+    """An IP address and port on which the server listens."""
 
     host: str
     port: int
@@ -46,20 +46,23 @@ class Address:
 
     @property
     def reachable(self) -> Address:
-        """Returns the address for a client on this machine, which is never 0.0.0.0 or [::]."""
+        """Returns the address to which clients on this machine can connect.
+
+        0.0.0.0 and [::] are replaced by the loopback address.
+        """
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return Address(host, self.port)
 
 
 class Claim:
-    """An address that is reserved for our workers by a socket that does not listen."""
+    """Reserves an address for our workers with a socket that is bound but does not listen."""
 
     def __init__(self, text: str) -> None:
         self._socket = _bind_with_retry(text)
         host, port = self._socket.getsockname()[:2]
         self.address = Address(host, port)
         if sys.platform == "linux":
-            # Only sockets of the same user that also set SO_REUSEPORT can now bind to the port.
+            # Now only sockets of the same user with SO_REUSEPORT can bind to the port.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         else:
@@ -70,7 +73,7 @@ class Claim:
 
 
 def split(text: str) -> tuple[str, int]:
-    """Returns host and port of `host:port`. An IPv6 host may have brackets."""
+    """Splits `host:port` into host and port. Removes the brackets of an IPv6 host."""
     host, _, port = text.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
@@ -107,17 +110,17 @@ def _bind(text: str) -> socket.socket:
 
 def _problem(text: str, error: OSError) -> str:
     advice = {
-        errno.EADDRINUSE: "another program listens there. Stop it, or choose another address "
-        "with --http-address or CODERAPI_HTTP_ADDRESS",
+        errno.EADDRINUSE: "another program listens there. Stop that program, or choose another "
+        "address with --http-address or CODERAPI_HTTP_ADDRESS",
         errno.EADDRNOTAVAIL: "the address does not belong to this machine",
-        errno.EACCES: "this user may not bind to the port",
+        errno.EACCES: "this user does not have permission to use the port",
     }.get(error.errno or 0, error.strerror)
     return f"Cannot listen on {text}: {advice}."
 
 
 @dataclass(frozen=True)
 class Listener:
-    """One address, claimed until the server ends."""
+    """An address on which the server listens. It is reserved until the server ends."""
 
     name: str
     claim: Claim
@@ -125,12 +128,12 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """The URL for a client on this machine."""
+        """The URL for clients on this machine."""
         return f"{self.name.lower()}://{self.claim.address.reachable}"
 
     @property
     def note(self) -> str:
-        """The text after the URL in a log, if the server listens on more than that."""
+        """A note for the log if the server listens on all addresses, or ""."""
         address = self.claim.address
         return "" if address.reachable == address else " (all addresses of this machine)"
 
@@ -147,7 +150,11 @@ class Listener:
 
 
 def claim_all(now: datetime) -> list[Listener]:
-    """Claims the addresses of the options. Raises: AddressError, CertificateError."""
+    """Reserves the configured addresses.
+
+    Raises: AddressError if the server cannot listen on an address, or CertificateError if a file
+    for TLS is not usable.
+    """
     return [*_plain(), *_encrypted(now)]
 
 
@@ -163,7 +170,7 @@ def _encrypted(now: datetime) -> Iterator[Listener]:
 
 
 def announce_ready(listener: Listener, stop: threading.Event) -> None:
-    """Logs when the listener begins to answer. Returns early if the event is set."""
+    """Waits until the listener responds, and logs this. Returns early if `stop` is set."""
     while not _answers(listener):
         if stop.wait(POLL_SECONDS):
             return
@@ -171,9 +178,10 @@ def announce_ready(listener: Listener, stop: threading.Event) -> None:
 
 
 def _answers(listener: Listener) -> bool:
-    """Returns whether the listener answers a request, or with TLS accepts a connection.
+    """Returns whether the listener responds to a request.
 
-    A request over TLS could need a client certificate.
+    With TLS, only checks that the listener accepts a connection, because a request could require a
+    client certificate.
     """
     address = listener.claim.address.reachable
     try:

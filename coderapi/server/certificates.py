@@ -1,4 +1,4 @@
-"""The files for HTTPS, read and validated before anything starts."""
+"""Reads and validates the files for HTTPS before the server starts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 
 logger = logging.getLogger(__name__)
 
-# The only form that granian reads.
+# The only format of private keys that granian can read.
 PKCS8 = b"-----BEGIN PRIVATE KEY-----"
 
 
 class CertificateError(Exception):
-    """HTTPS cannot be served. The message names the option, the file and the cause."""
+    """A file for HTTPS is not usable. The message names the option, the file and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The files of a TLS listener. `client_ca` is empty if clients need no certificate."""
+    """The paths of the files for HTTPS, and the minimum TLS version.
+
+    `client_ca` is empty if clients need no certificate.
+    """
 
     certificate: str
     key: str
@@ -34,7 +37,10 @@ class Certificate:
 
 
 def certificate(options: Any, *, now: datetime) -> Certificate:
-    """Returns the files that the TLS options name. Raises: CertificateError if one is unusable."""
+    """Validates the files that the TLS options name, and returns their paths.
+
+    Raises: CertificateError if a file is not usable.
+    """
     certificate_file, key_file = options["tls.cert_file"][0], options["tls.key_file"][0]
     key = _private_key(key_file)
     _check_certificate(certificate_file, key.public_key(), now=now)
@@ -57,7 +63,7 @@ def _private_key(file: str) -> PrivateKeyTypes:
         key = serialization.load_pem_private_key(text, password=None)
         if PKCS8 in text:
             return key
-        problem = f"is not in PKCS#8 form. {_conversion(file)}"
+        problem = f"is not in PKCS#8 format. {_conversion(file)}"
     except TypeError:
         problem = f"is encrypted. {_conversion(file)}"
     except ValueError:
@@ -67,7 +73,7 @@ def _private_key(file: str) -> PrivateKeyTypes:
 
 def _conversion(file: str) -> str:
     command = ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", file, "-out", f"{file}.pkcs8"]
-    return f"Convert it, and name the new file: (umask 077; {shlex.join(command)})"
+    return f"Convert it, and set TLS Key Files to the new file: (umask 077; {shlex.join(command)})"
 
 
 def _certificates(option: str, file: str) -> list[x509.Certificate]:
@@ -82,7 +88,7 @@ def _check_certificate(file: str, key: PublicKeyTypes, *, now: datetime) -> None
     option = "TLS Certificate Files"
     own = _certificates(option, file)[0]
     if own.public_key() != key:
-        problem = f"the first certificate in {file} does not belong to the key"
+        problem = f"the first certificate in {file} does not match the private key"
         raise CertificateError(f"{option}: {problem}")
     if now > own.not_valid_after_utc:
         logger.warning("The certificate in %s expired on %s", file, own.not_valid_after_utc)

@@ -1,8 +1,8 @@
-"""A child process of the supervisor: both ends of the pipe between them.
+"""The child processes of the supervisor, and the pipe between the supervisor and each child.
 
-The supervisor writes the worker configuration into the pipe. Arguments and environment variables
-would show the secrets in it. The pipe closes when the supervisor ends for any reason, and then the
-child ends, too.
+The supervisor writes the worker configuration to the pipe. The configuration contains secrets,
+which other users could see in arguments and environment variables. The operating system closes the
+pipe when the supervisor ends for any reason. Then the child ends too.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
 
 logger = logging.getLogger(__name__)
 
-# A child is killed if it runs for this long after the supervisor has ended.
+# A child kills itself if it still runs this long after the supervisor has ended.
 ORPHAN_SECONDS = 25.0
 
 type WorkerConfiguration = dict[str, Any]
-# Children by name: the module that each one runs, and its configuration.
+# Maps the names of children to the modules that they run and their configurations.
 type Roles = dict[str, tuple[str, WorkerConfiguration]]
 
 
@@ -39,7 +39,10 @@ type Roles = dict[str, tuple[str, WorkerConfiguration]]
 
 
 class Child:
-    """A role and its current process. A thread calls `died` when the process has ended."""
+    """A child with a name, and its current process. Calls `died` when the process has ended.
+
+    `due` is the time of the next start, or None if no start is scheduled.
+    """
 
     def __init__(
         self,
@@ -63,18 +66,18 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts the process in a new session, so that Ctrl-C reaches the supervisor only."""
+        """Starts the process in a new session, so that only the supervisor receives Ctrl-C."""
         self.due = None
         self._started_at = time.monotonic()
         self._process = process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: a module in the current directory must not shadow one of ours.
+            # With -P, a module in the current directory cannot shadow one of our modules.
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             start_new_session=True,
             env=_environment(),
         )
         if process.stdin is not None:
-            # The waiting thread reports a child that is dead already.
+            # If the child has already died, the waiting thread reports this.
             with contextlib.suppress(OSError):
                 process.stdin.write(json.dumps(self._configuration).encode() + b"\n")
                 process.stdin.flush()
@@ -84,7 +87,7 @@ class Child:
         self._died(self, process.wait())
 
     def schedule_restart(self, code: int) -> None:
-        """Sets the time of the next start."""
+        """Schedules the next start after a delay, and logs why the process ended."""
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
@@ -106,7 +109,7 @@ class Child:
 
 
 def _environment() -> dict[str, str]:
-    """Returns this environment, with the checkout, if it is one, on the module path."""
+    """Returns a copy of the environment. In a checkout, PYTHONPATH contains the project."""
     path = [str(ROOT) if IS_CHECKOUT else "", os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
@@ -119,7 +122,7 @@ def _cause(code: int) -> str:
 
 
 def run_as_child(loop: Callable[[WorkerConfiguration, threading.Event], None]) -> None:
-    """Sets up Django, and runs the loop until a signal arrives."""
+    """Sets up Django, and runs `loop` in this child process until a signal arrives."""
     configuration = read_worker_configuration()
     adopt_flags(configuration["flags"])
     django.setup()
@@ -127,12 +130,15 @@ def run_as_child(loop: Callable[[WorkerConfiguration, threading.Event], None]) -
 
 
 def read_worker_configuration() -> WorkerConfiguration:
-    """Reads the configuration from standard input, and ends this process when that closes."""
-    # Unbuffered: at exit the watching thread would hold the lock of a buffered reader.
+    """Reads the configuration from standard input.
+
+    When standard input closes, the process ends.
+    """
+    # Unbuffered, because at exit the watching thread would hold the lock of a buffered reader.
     pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     line = pipe.readline()
     if not line:
-        sys.exit(f"Do not start this program yourself. `{PROGRAM} server` starts it.")
+        sys.exit(f"You cannot start this program directly. `{PROGRAM} server` starts it.")
     threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()
     configuration: WorkerConfiguration = json.loads(line)
     return configuration
@@ -145,7 +151,10 @@ def _watch(pipe: IO[bytes]) -> None:
 
 
 def end_soon(seconds: float = ORPHAN_SECONDS) -> None:
-    """Sends SIGTERM to this process, and SIGKILL after `seconds` to its group. Never returns."""
+    """Sends SIGTERM to this process. After `seconds`, sends SIGKILL to its process group.
+
+    Never returns.
+    """
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(seconds)
     if os.getpgrp() == os.getpid():

@@ -19,21 +19,23 @@ from options.reference import flag_help
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-# The longest time until a repair, such as free disk space, is noticed.
+# The longest pause between two attempts to restart the private PostgreSQL after an error, such as a
+# full disk.
 MAX_PAUSE_SECONDS = 4.0
 
 
 class ServerCommand(BaseCommand):
-    """A command that takes Coder's flags.
+    """A command that accepts Coder's flags.
 
-    manage.py reads and removes them before this parser runs, so the parser only shows their help.
+    `bootstrap` parses and removes these flags before Django parses the arguments. Here, only the
+    help of the flags is added.
     """
 
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Above the long list of options, the examples are easier to find.
+        # The examples are easier to find before the long list of options.
         parser.description = f"{parser.description}\n\n{parser.epilog}"
         parser.epilog = f"Coder's options:\n\n{flag_help()}"
         return parser

@@ -1,6 +1,6 @@
-"""The child that serves HTTP: granian's main process and its web workers.
+"""The child process that serves HTTP: the main process of granian, and its web workers.
 
-The main process never loads Django. Its workers are spawned, not forked.
+The main process never loads Django. Its workers are started as new processes, not as forks.
 """
 
 from __future__ import annotations
@@ -26,20 +26,23 @@ from coderapi.server.children import WorkerConfiguration, end_soon, read_worker_
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# The limit of open connections for each worker, idle ones included. The number of threads limits
-# how many requests run at the same time.
+# The maximum number of open connections of each worker, including idle connections. The number of
+# threads limits how many requests run at the same time.
 CONNECTIONS = 4096
 BACKLOG = 1024
-# Idle connections are closed after the same time.
+# The time limit for receiving the headers of a request. Idle connections are closed after the same
+# time.
 HEAD_MILLISECONDS = 15_000
-# Less than the supervisor waits, and more than the time limit for a body.
+# Shorter than the supervisor waits for this process, and longer than the time limit for a request
+# body.
 DRAIN_SECONDS = 20
-# During this time answers carry `Connection: close`.
+# Before the server stops, its responses contain `Connection: close` for this time.
 CLOSING_SECONDS = 1.0
 
 MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
-# The WSGI server copies the environment into every request. There these would look like headers.
+# granian copies the process environment into the WSGI environ of every request. There, variables
+# with these prefixes would look like request headers.
 HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
 
 
@@ -53,11 +56,11 @@ def main() -> None:
 
 
 class Server(MPServer):
-    """Before it ends, closes each connection after its next answer."""
+    """A granian server that closes each connection after the next response before it stops."""
 
     def __init__(self, target: str, **settings: Any) -> None:
         super().__init__(target, **settings)
-        # Without a lock: a killed worker might never release it.
+        # RawValue has no lock. A killed worker might never release a lock.
         self.closing = multiprocessing.RawValue("b", 0)
 
     def shutdown(self, exit_code: int = 0) -> None:
@@ -88,7 +91,7 @@ def build(configuration: WorkerConfiguration, *, drain_seconds: int = DRAIN_SECO
 
 
 def _tls(configuration: WorkerConfiguration | None) -> dict[str, Any]:
-    """Returns granian's arguments for TLS."""
+    """Returns the arguments of granian for TLS."""
     if configuration is None:
         return {}
     return {
@@ -101,14 +104,14 @@ def _tls(configuration: WorkerConfiguration | None) -> dict[str, Any]:
 
 
 def _is_not_about_threads(record: logging.LogRecord) -> bool:
-    """Drops granian's warning about many threads, whose number was measured."""
+    """Drops granian's warning about many threads. Measurements show that the number is good."""
     return "Python threads" not in record.getMessage()
 
 
 def load(flags: bootstrap.Flags, *, closing: Any) -> WSGIApplication:
-    """Returns the WSGI application. Runs in a new worker process.
+    """Loads the WSGI application in a new worker process.
 
-    While `closing.value` is set, each answer closes its connection.
+    While `closing.value` is set, each response closes its connection.
     """
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
     bootstrap.adopt_flags(flags)
@@ -144,7 +147,7 @@ def _end_with_parent() -> None:
 
 
 def restart_workers() -> None:
-    """Makes granian replace its workers, including the threads that are stuck."""
+    """Makes granian replace its workers, which also ends threads that are stuck."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         os.kill(parent.pid, signal.SIGHUP)

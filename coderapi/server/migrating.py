@@ -1,4 +1,4 @@
-"""Migrates the database at the start, one process at a time."""
+"""Migrates the database when a server starts. A lock ensures that only one process migrates."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ logger = logging.getLogger(__name__)
 
 LOCK = "coderapi.migrate"
 POLL_SECONDS = 0.25
-# In a composition of containers the database may start at the same time.
+# How long to wait for the database, because Docker Compose may start it at the same time.
 DATABASE_SECONDS = 30.0
 
 
 class MigrationError(Exception):
-    """The database cannot be used. The message has the cause."""
+    """The database cannot be used. The message contains the cause."""
 
 
 def bring_up_to_date() -> None:
-    """Applies the missing migrations. Leaves no connection open.
+    """Applies all pending migrations, and closes the connections.
 
-    Raises: MigrationError if the database cannot be reached, CommandError if it is Coder's own.
+    Raises: MigrationError if the database cannot be used, or CommandError if the database belongs
+    to Coder's server.
     """
     with migration_lock(), _direct_connection():
         call_command("migrate", interactive=False, verbosity=0)
@@ -43,7 +44,7 @@ def bring_up_to_date() -> None:
 
 @contextmanager
 def _direct_connection() -> Iterator[None]:
-    """Makes Django connect to the direct URL: migrations need a session of their own."""
+    """Makes Django use the URL for direct connections, because migrations need a whole session."""
     wrapper = connections["default"]
     discard_pool()
     pooled = wrapper.settings_dict
@@ -60,14 +61,15 @@ def _direct_connection() -> Iterator[None]:
 
 @contextmanager
 def migration_lock() -> Iterator[None]:
-    """Keeps other processes from migrating during the block."""
+    """Prevents other processes from migrating during the block."""
     with _connect() as connection:
-        # Polled: a session that waits in pg_advisory_lock has an open snapshot. CREATE INDEX
-        # CONCURRENTLY in the process that holds the lock would wait for it for ever.
+        # The lock is polled, because a session that waits in pg_advisory_lock has an open snapshot.
+        # CREATE INDEX CONCURRENTLY in the process with the lock would wait for this snapshot
+        # forever.
         waited = False
         while not _try_lock(connection):
             if not waited:
-                logger.info("Another process migrates the database. Waiting for it.")
+                logger.info("Another process migrates the database. Waiting until it has finished.")
             waited = True
             time.sleep(POLL_SECONDS)
         yield
@@ -75,15 +77,16 @@ def migration_lock() -> Iterator[None]:
 
 
 def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
-    """Acquires the lock if it is free. The transaction stays open, and its end releases the lock.
+    """Acquires the lock if it is free. Returns whether the lock was acquired.
 
-    Behind PgBouncer a session's lock would outlive this connection. An idle transaction holds no
-    snapshot, so CREATE INDEX CONCURRENTLY does not wait for it.
+    The lock belongs to a transaction that stays open, and the end of the transaction releases it.
+    With PgBouncer, a lock of a session would remain after this connection is closed. An idle
+    transaction has no snapshot, so CREATE INDEX CONCURRENTLY does not wait for it.
     """
     connection.execute("BEGIN")
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    # Without parameters: the extended protocol would keep the statement's portal, and with it a
-    # snapshot, until the next statement.
+    # The statement has no parameters, so that psycopg does not use the extended protocol. That
+    # protocol would keep a snapshot open until the next statement.
     query = f"SELECT pg_try_advisory_xact_lock({lock_number(LOCK)})"
     row = connection.execute(query.encode()).fetchone()
     if row and row[0]:
@@ -103,10 +106,10 @@ def _connect() -> psycopg.Connection[tuple[bool]]:
             if time.monotonic() > deadline or not _is_temporary(str(error)):
                 raise MigrationError(f"The database cannot be used: {reason}") from error
             if not backoff.failures:
-                logger.warning("The database does not answer yet: %s", reason)
+                logger.warning("The database does not respond yet: %s", reason)
         time.sleep(backoff.after(0))
 
 
 def _is_temporary(error: str) -> bool:
-    """Returns whether waiting can help, unlike with a wrong password or a missing database."""
+    """Returns whether a retry can help. Errors such as a wrong password are not temporary."""
     return "FATAL" not in error or "starting up" in error or "shutting down" in error

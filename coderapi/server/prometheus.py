@@ -1,4 +1,4 @@
-"""The child that serves the metrics of all processes of this server to Prometheus."""
+"""The child process that serves the metrics of all processes of this server to Prometheus."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ STALLED_SECONDS = 10.0
 
 @contextmanager
 def metrics_role() -> Iterator[Roles]:
-    """Yields the metrics child by name, as module and configuration. Empty if metrics are off.
+    """Yields the role of the child that serves metrics, or no role if metrics are disabled.
 
-    Processes that start within the block record their metrics for it. Raises: AddressError.
+    Processes that start in the block record metrics for this child.
+
+    Raises: AddressError if the server cannot listen on the address for metrics.
     """
     if not settings.PROMETHEUS_ENABLE:
         yield {}
@@ -63,9 +65,9 @@ def metrics_role() -> Iterator[Roles]:
 
 @contextmanager
 def shared_directory() -> Iterator[Path]:
-    """Yields a directory for the metrics of this server's processes, and removes it at the end.
+    """Creates a temporary directory for the metrics of this server's processes.
 
-    Removes the directories of killed servers first.
+    First removes the directories that killed servers left behind.
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-"))
@@ -85,7 +87,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def forget_dead_processes(directory: Path) -> None:
-    """Drops the gauges of dead processes. Their counters stay."""
+    """Removes the gauges of dead processes. The counters of dead processes are kept."""
     from prometheus_client.multiprocess import mark_process_dead
 
     numbers = {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}
@@ -95,7 +97,7 @@ def forget_dead_processes(directory: Path) -> None:
 
 
 def _filled(directory: Path) -> Iterator[str]:
-    """Yields the files that have content. A starting process has an empty one for a moment."""
+    """Yields the paths of non-empty files. A new process has an empty file for a moment."""
     for path in directory.glob("*.db"):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size:
@@ -103,14 +105,14 @@ def _filled(directory: Path) -> Iterator[str]:
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Shares the port with the supervisor's claim on it."""
+    """A threaded HTTP server. It shares the port with the socket with which `Claim` reserves it."""
 
-    # Running scrapes are answered before this process ends.
+    # This process completes running scrapes before it ends.
     daemon_threads = False
     allow_reuse_port = True
 
     def server_bind(self) -> None:
-        # The inherited method asks the name service for our host name.
+        # The inherited method also looks up the host name, which can be slow.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
@@ -120,23 +122,24 @@ class _Handler(WSGIRequestHandler):
     timeout = STALLED_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing. There is a scrape every few seconds."""
+        """Logs nothing, because there is a scrape every few seconds."""
 
 
 def serve(configuration: WorkerConfiguration, stop: threading.Event) -> None:
-    """Answers every path with the metrics, until the event is set."""
+    """Serves the metrics at every path until `stop` is set."""
     host, port = configuration["host"], configuration["port"]
     _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with make_server(host, port, _application(), _Server, _Handler) as server:
         threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         stop.wait()
         server.shutdown()
-        # Answer the connections that arrived meanwhile.
+        # Handle the connections that arrived during the shutdown.
         while select.select([server], [], [], 0)[0]:
             server.handle_request()
 
 
-# Roles by a part of the command line. granian's main process starts the web workers.
+# Maps a part of a process's command line to its role. The process with the role http starts the web
+# workers.
 ROLES = {
     "coderapi.server.http": "http",
     "coderapi.server.worker": "jobs",
@@ -147,7 +150,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class ThisServer:
-    """Reads the build and each process's system metrics for a scrape."""
+    """A collector of the build information, and of the system metrics of each process."""
 
     supervisor: int
 
@@ -170,7 +173,7 @@ class ThisServer:
 
 
 def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
-    """Yields a process and its descendants, each with its role."""
+    """Yields the process ids and roles of a process and its descendants."""
     yield pid, role
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -192,7 +195,7 @@ def _application() -> WSGIApplication:
 
     class Counts(MultiProcessCollector):
         def collect(self) -> Any:
-            """Merges the metrics of all processes."""
+            """Returns the merged metrics of all processes."""
             return self.merge(list(_filled(directory)))  # type: ignore[no-untyped-call]
 
     Counts(registry, str(directory))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Starts the children, restarts them when they die, and ends them."""
+"""Starts the child processes, restarts children that die, and stops all children at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from kernel.loops import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
 
-# Leaves 5 of 30 seconds for the private database to stop.
+# Service managers often kill a service 30 seconds after SIGTERM. The other 5 seconds are for
+# stopping the private database.
 DRAIN_SECONDS = 25.0
 
 
@@ -31,7 +32,7 @@ class Died:
 
 
 class Supervisor:
-    """Runs the children until a signal arrives. Receives events through one queue."""
+    """Runs the children until a signal arrives. Signals and deaths are events in one queue."""
 
     def __init__(self, listeners: Sequence[Listener], *, roles: Roles) -> None:
         self._listeners = listeners
@@ -42,7 +43,10 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """Returns the exit status: 0 if every child ended by itself, 1 if one was killed."""
+        """Runs the children. Returns the exit status.
+
+        It is 0 if all children ended after SIGTERM, or 1 if a child had to be killed.
+        """
         with signals_into(lambda number: self._events.put(Signalled(number))):
             stopping = threading.Event()
             for listener in self._listeners:
@@ -80,7 +84,7 @@ class Supervisor:
             return None
 
     def _end(self) -> int:
-        logger.info("Stopping: running requests and jobs are finished first")
+        logger.info("Stopping. Running requests and jobs are completed first.")
         begun = time.monotonic()
         for child in self._children:
             child.terminate()
@@ -95,6 +99,6 @@ class Supervisor:
     def _kill(self) -> int:
         for child in self._children:
             if child.alive:
-                logger.warning("Killing the %s process: it did not end in time", child.name)
+                logger.warning("Killing the %s process, because it did not end in time", child.name)
             child.kill()
         return 1

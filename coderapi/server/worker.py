@@ -1,4 +1,4 @@
-"""The child that runs the jobs."""
+"""The child process that runs the jobs."""
 
 from __future__ import annotations
 

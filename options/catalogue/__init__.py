@@ -1,7 +1,7 @@
 """Every option of Coder's server as data, and every setting of coderapi.
 
-To add an option, add an entry to the file of its neighbors. Clients show Coder's options in the
-order of CATALOGUE.
+To add an option of Coder's server, find the options before and after it in Coder's order, and add
+an entry between them. Clients show the options in the order of CATALOGUE.
 """
 
 from __future__ import annotations

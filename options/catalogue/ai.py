@@ -1,4 +1,4 @@
-"""Prebuilt workspaces, and the gateway to AI providers."""
+"""Options for prebuilt workspaces, and for the gateway to AI providers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _ai_bridge_proxy_option = partial(Option, group=AI_BRIDGE_PROXY)
 AI_OPTIONS = (
     _prebuilds_option(
         "Reconciliation Interval",
-        "How often the number of prebuilt workspaces is adjusted to the templates' targets.",
+        "How often Coder's server creates or deletes prebuilt workspaces to reach the numbers that "
+        "templates request.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_INTERVAL",
         yaml="reconciliation_interval",
@@ -23,7 +24,7 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Reconciliation Backoff Interval",
-        "How much longer to wait after each failed prebuild.",
+        "The additional waiting time after each failed prebuild.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_INTERVAL",
         yaml="reconciliation_backoff_interval",
@@ -32,7 +33,7 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Reconciliation Backoff Lookback Period",
-        "The period in which failed prebuilds count for this wait.",
+        "The period in which failed prebuilds are counted for the Reconciliation Backoff Interval.",
         Duration(),
         env="CODER_WORKSPACE_PREBUILDS_RECONCILIATION_BACKOFF_LOOKBACK_PERIOD",
         yaml="reconciliation_backoff_lookback_period",
@@ -42,8 +43,8 @@ AI_OPTIONS = (
     ),
     _prebuilds_option(
         "Failure Hard Limit",
-        "The number of failures in a row after which a preset stops creating prebuilds. 0 means no "
-        "limit.",
+        "The number of consecutive failures after which no more prebuilds are created for a "
+        "preset. 0 means no limit.",
         Integer(),
         env="CODER_WORKSPACE_PREBUILDS_FAILURE_HARD_LIMIT",
         yaml="failure_hard_limit",
@@ -52,7 +53,7 @@ AI_OPTIONS = (
     ),
     Option(
         "Hide AI Tasks",
-        "Hide the pages for AI tasks in the dashboard, for deployments that do not offer them.",
+        "Hide the pages for AI tasks in the dashboard.",
         Bool(),
         env="CODER_HIDE_AI_TASKS",
         default="false",
@@ -60,8 +61,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Enabled",
-        "Run the gateway between tools in workspaces and AI providers. Enable it to log and limit "
-        "their use.",
+        "Run a gateway between tools in workspaces and AI providers. The gateway can log and limit "
+        "the use of AI.",
         Bool(),
         env="CODER_AIBRIDGE_ENABLED",
         default="false",
@@ -77,7 +78,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge OpenAI Key",
-        "The gateway's API key for OpenAI.",
+        "The API key that the gateway uses for OpenAI.",
         Text(),
         env="CODER_AIBRIDGE_OPENAI_KEY",
         json_path="ai.bridge.openai.key",
@@ -94,7 +95,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Anthropic Key",
-        "The gateway's API key for Anthropic.",
+        "The API key that the gateway uses for Anthropic.",
         Text(),
         env="CODER_AIBRIDGE_ANTHROPIC_KEY",
         json_path="ai.bridge.anthropic.key",
@@ -135,7 +136,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Bedrock Small Fast Model",
-        "The Bedrock model for small tasks that need a fast answer.",
+        "The Bedrock model for small tasks that require a fast response.",
         Text(),
         env="CODER_AIBRIDGE_BEDROCK_SMALL_FAST_MODEL",
         flag="aibridge-bedrock-small-fastmodel",
@@ -145,8 +146,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Inject Coder MCP tools",
-        "Add Coder's own tools to those of the client. Needs the experiments oauth2 and "
-        "mcp-server-http.",
+        "Add Coder's own MCP tools to the tools of each AI request. The experiments oauth2 and "
+        "mcp-server-http must be enabled.",
         Bool(),
         env="CODER_AIBRIDGE_INJECT_CODER_MCP_TOOLS",
         yaml="inject_coder_mcp_tools",
@@ -154,15 +155,15 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Data Retention Duration",
-        "How long records of AI requests are kept. They may contain what users typed, so keep this "
-        "short.",
+        "How long records of AI requests are kept. Choose a short time, because records may "
+        "contain users' prompts.",
         Duration(),
         env="CODER_AIBRIDGE_RETENTION",
         default="60d",
     ),
     _ai_bridge_option(
         "AI Bridge Max Concurrency",
-        "The maximum number of AI requests at a time on each server. 0 means no limit.",
+        "The maximum number of concurrent AI requests on each server. 0 means no limit.",
         Integer(),
         env="CODER_AIBRIDGE_MAX_CONCURRENCY",
         default="0",
@@ -176,21 +177,23 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Structured Logging",
-        "Write a structured log line for each AI request, for audits in other systems.",
+        "Write a structured log line for each AI request, so that other systems can audit the "
+        "requests.",
         Bool(),
         env="CODER_AIBRIDGE_STRUCTURED_LOGGING",
         default="false",
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Enabled",
-        "Stop sending requests to an AI provider for a while after repeated failures.",
+        "After repeated failures, send no requests to the AI provider for some time.",
         Bool(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_ENABLED",
         default="false",
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Failure Threshold",
-        "The number of failures in a row, from 1 to 100, after which requests to a provider stop.",
+        "The number of consecutive failures, from 1 to 100, after which no requests are sent to "
+        "the AI provider.",
         Integer(minimum=1, maximum=100),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_FAILURE_THRESHOLD",
         default="5",
@@ -198,7 +201,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Interval",
-        "The time after which the count of failures is reset to 0.",
+        "The interval at which the number of failures is reset to 0.",
         Duration(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_INTERVAL",
         default="10s",
@@ -206,7 +209,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Timeout",
-        "How long requests to a provider stop before it is tried again.",
+        "How long no requests are sent to the AI provider before the gateway tests the provider "
+        "again.",
         Duration(),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_TIMEOUT",
         default="30s",
@@ -214,7 +218,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_option(
         "AI Bridge Circuit Breaker Max Requests",
-        "The number of requests, from 1 to 100, that may test a provider again.",
+        "The maximum number of requests, from 1 to 100, that test an AI provider after the "
+        "timeout.",
         Integer(minimum=1, maximum=100),
         env="CODER_AIBRIDGE_CIRCUIT_BREAKER_MAX_REQUESTS",
         default="3",
@@ -222,8 +227,8 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Enabled",
-        "Run an HTTP proxy that sends the traffic of known AI providers through the gateway. Use "
-        "it for tools whose provider URL cannot be changed.",
+        "Run an HTTP proxy that sends requests for known AI providers through the gateway. Use it "
+        "for tools in which you cannot configure the URL of the provider.",
         Bool(),
         env="CODER_AIBRIDGE_PROXY_ENABLED",
         default="false",
@@ -238,22 +243,23 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Certificate File",
-        "The CA certificate with which the proxy intercepts TLS connections, in PEM format. "
-        "Workspaces must trust it.",
+        "A file with the CA certificate that the proxy uses to intercept TLS connections, in PEM "
+        "format. Workspaces must trust this certificate.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_CERT_FILE",
         yaml="cert_file",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Key File",
-        "The private key of the proxy's CA certificate, in PEM format.",
+        "A file with the private key of the proxy's CA certificate, in PEM format.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_KEY_FILE",
         yaml="key_file",
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Domain Allowlist",
-        "The host names whose traffic the proxy intercepts. It forwards other traffic unchanged.",
+        "The host names for which the proxy intercepts requests. The proxy forwards requests for "
+        "other hosts unchanged.",
         TextList(),
         env="CODER_AIBRIDGE_PROXY_DOMAIN_ALLOWLIST",
         yaml="domain_allowlist",
@@ -262,7 +268,7 @@ AI_OPTIONS = (
     ),
     _ai_bridge_proxy_option(
         "AI Bridge Proxy Upstream Proxy",
-        "Another proxy, for the traffic that is not intercepted.",
+        "The URL of another proxy, for requests that are not intercepted.",
         Text(),
         env="CODER_AIBRIDGE_PROXY_UPSTREAM",
         yaml="upstream_proxy",

@@ -1,4 +1,4 @@
-"""The configuration file, command lines, editors and the dashboard."""
+"""Options for the configuration file, Coder's command line, editors and the dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _client_option = partial(Option, group=CLIENT)
 CLIENT_OPTIONS = (
     Option(
         "Config Path",
-        "The YAML file with options. Flags and environment variables override it.",
+        "The path of the YAML file with options. Flags and environment variables override its "
+        "values.",
         ConfigPath(),
         env="CODER_CONFIG_PATH",
         flag="config",
@@ -25,8 +26,8 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "SSH Host Prefix",
-        "The prefix of workspaces' host names in SSH configurations. Change it if you use two "
-        "deployments from one machine.",
+        "The prefix of the workspaces' host names in users' SSH configurations. Change it if users "
+        "connect to several deployments from one machine.",
         Text(),
         env="CODER_SSH_HOSTNAME_PREFIX",
         json_path="config_ssh.deploymentName",
@@ -35,7 +36,8 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "Workspace Hostname Suffix",
-        "The last part of workspaces' host names in SSH and Coder's VPN, without a leading dot.",
+        "The suffix of the workspaces' host names in SSH configurations and in Coder's VPN, "
+        "without a leading dot.",
         Text(HOST_SUFFIX),
         env="CODER_WORKSPACE_HOSTNAME_SUFFIX",
         default="coder",
@@ -43,8 +45,8 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "SSH Config Options",
-        "Lines for users' SSH configurations, each as key=value or key value. A user gets them at "
-        "the next SSH set-up.",
+        "Lines to add to users' SSH configurations, each as key=value or key value. They are added "
+        "the next time a user runs coder config-ssh.",
         TextList(SSH_LINE),
         env="CODER_SSH_CONFIG_OPTIONS",
         json_path="config_ssh.sshconfigOptions",
@@ -52,15 +54,16 @@ CLIENT_OPTIONS = (
     ),
     _client_option(
         "CLI Upgrade Message",
-        "The message for users whose command line has another version. Set it if you distribute "
-        "the command line yourself.",
+        "The message that Coder's command line shows if its version differs from the server's "
+        "version. Set it if you distribute the command line yourself.",
         Text(),
         env="CODER_CLI_UPGRADE_MESSAGE",
         obeyed=True,
     ),
     Option(
         "Write Config",
-        "Print the configuration as a YAML file and exit. Use it to start a file of your own.",
+        "Print the configuration as a YAML file and exit. Use the output to create your own "
+        "configuration file.",
         Bool(),
         flag="write-config",
         yaml="",
@@ -70,8 +73,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Support Links",
-        "Links to help in the dashboard, each with name, target, icon and location. They replace "
-        "the built-in ones.",
+        "The support links in the dashboard, each with name, target, icon and location. They "
+        "replace the built-in links.",
         Links(),
         env="CODER_SUPPORT_LINKS",
         json_path="support.links",
@@ -79,8 +82,9 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "External Auth Providers",
-        "Services, such as Git hosts, that users connect their accounts with. The numbered "
-        "CODER_EXTERNAL_AUTH variables add to this list.",
+        "The services, such as Git hosts, whose accounts users can connect. You can also configure "
+        "services with numbered variables, such as CODER_EXTERNAL_AUTH_0_ID. They are added to "
+        "this list.",
         ExternalAuth(),
         flag="external-auth-providers",
         json_path="external_auth",
@@ -88,13 +92,14 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Custom wgtunnel Host",
-        "The tunnel host that gives a trial deployment a public address.",
+        "The host of a tunnel that gives a trial deployment a public URL.",
         Text(),
         env="WGTUNNEL_HOST",
         flag="wg-tunnel-host",
         yaml="wgtunnelHost",
         hidden=True,
-        remark="coderapi opens no tunnel. Without an access URL it uses its own address.",
+        remark="coderapi opens no tunnel. If no access URL is set, it uses the address that it "
+        "listens on.",
     ),
     Option(
         "Proxy Health Check Interval",
@@ -107,8 +112,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Default Quiet Hours Schedule",
-        "When workspaces may be stopped or updated, for users who have not chosen a time: a cron "
-        "expression for one time a day, with a time zone.",
+        "The default time of day at which workspaces may be stopped or updated, as a cron "
+        "expression with a time zone. Users can choose another time.",
         Text(),
         env="CODER_QUIET_HOURS_DEFAULT_SCHEDULE",
         flag="default-quiet-hours-schedule",
@@ -118,7 +123,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Allow Custom Quiet Hours",
-        "Let users choose their own quiet hours. Disable it to enforce the default.",
+        "Let users choose their own quiet hours. If it is disabled, the default schedule applies "
+        "to all users.",
         Bool(),
         env="CODER_ALLOW_CUSTOM_QUIET_HOURS",
         json_path="user_quiet_hours_schedule.allow_user_custom",
@@ -135,8 +141,8 @@ CLIENT_OPTIONS = (
     ),
     Option(
         "Allow Workspace Renames",
-        "Let users rename workspaces. Templates that name disks after the workspace can lose data, "
-        "so leave it off.",
+        "Let users rename workspaces. Do not enable it: renaming can delete data if a template "
+        "uses the workspace's name for a disk.",
         Bool(),
         env="CODER_ALLOW_WORKSPACE_RENAMES",
         default="false",
@@ -149,11 +155,11 @@ CLIENT_OPTIONS = (
         env="CODER_HEALTH_CHECK_REFRESH",
         default="10m0s",
         group=HEALTH_CHECK,
-        remark="coderapi checks its health at each request of /readyz.",
+        remark="coderapi checks its health at each request to /readyz.",
     ),
     Option(
         "Health Check Threshold: Database",
-        "The latency of the database above which Coder's health page shows a warning.",
+        "If the latency of the database exceeds this time, Coder's health page shows a warning.",
         Duration(),
         env="CODER_HEALTH_CHECK_THRESHOLD_DATABASE",
         default="15ms",

@@ -1,4 +1,4 @@
-"""The mail server, with the new and the old names."""
+"""Options for the mail server, with their current and their old names."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _email_tls_option = partial(Option, group=EMAIL_TLS, obeyed=True)
 EMAIL_OPTIONS = (
     _email_option(
         "Email: From Address",
-        "The sender address of e-mails. Required for sending e-mail.",
+        "The sender address of e-mails. It is required for sending e-mail.",
         Text(),
         env="CODER_EMAIL_FROM",
     ),
     _email_option(
         "Email: Smarthost",
-        "The mail server, as host:port. Required for sending e-mail.",
+        "The mail server, as host:port. It is required for sending e-mail.",
         Text(),
         env="CODER_EMAIL_SMARTHOST",
     ),
@@ -42,26 +42,26 @@ EMAIL_OPTIONS = (
     ),
     _email_option(
         "Email: Force TLS",
-        "Use TLS from the start of the connection. Enable it for port 465.",
+        "Connect to the mail server with TLS from the start. Enable it for port 465.",
         Bool(),
         env="CODER_EMAIL_FORCE_TLS",
         default="false",
     ),
     _email_auth_option(
         "Email Auth: Identity",
-        "The identity to use at the mail server, if it differs from the username.",
+        "The identity for authentication at the mail server, if it differs from the username.",
         Text(),
         env="CODER_EMAIL_AUTH_IDENTITY",
     ),
     _email_auth_option(
         "Email Auth: Username",
-        "The username at the mail server.",
+        "The username for authentication at the mail server.",
         Text(),
         env="CODER_EMAIL_AUTH_USERNAME",
     ),
     _email_auth_option(
         "Email Auth: Password",
-        "The password at the mail server.",
+        "The password for authentication at the mail server.",
         Text(),
         env="CODER_EMAIL_AUTH_PASSWORD",
         secret=True,
@@ -75,23 +75,24 @@ EMAIL_OPTIONS = (
     ),
     _email_tls_option(
         "Email TLS: StartTLS",
-        "Connect without encryption and then switch to TLS. Enable it for port 587.",
+        "Connect to the mail server without encryption and then switch to TLS. Enable it for port "
+        "587.",
         Bool(),
         env="CODER_EMAIL_TLS_STARTTLS",
         yaml="startTLS",
     ),
     _email_tls_option(
         "Email TLS: Server Name",
-        "The host name in the mail server's certificate, if it differs from the one you connect "
-        "to.",
+        "The host name in the mail server's certificate, if it differs from the host in Email: "
+        "Smarthost.",
         Text(),
         env="CODER_EMAIL_TLS_SERVERNAME",
         flag="email-tls-server-name",
     ),
     _email_tls_option(
         "Email TLS: Skip Certificate Verification (Insecure)",
-        "Accept any certificate of the mail server. An attacker in the network can then read "
-        "e-mails and the password.",
+        "Do not verify the certificate of the mail server. An attacker in the network can then "
+        "read e-mails and the password.",
         Bool(),
         env="CODER_EMAIL_TLS_SKIPVERIFY",
         flag="email-tls-skip-verify",
@@ -99,7 +100,7 @@ EMAIL_OPTIONS = (
     ),
     _email_tls_option(
         "Email TLS: Certificate Authority File",
-        "A file with the CA certificates for verifying the mail server, in PEM format.",
+        "A file with the CA certificates that verify the mail server's certificate, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CACERTFILE",
         flag="email-tls-ca-cert-file",
@@ -107,14 +108,15 @@ EMAIL_OPTIONS = (
     ),
     _email_tls_option(
         "Email TLS: Certificate File",
-        "The client certificate for a mail server that asks for one, in PEM format.",
+        "The file with the client certificate for the mail server, in PEM format. Set it if the "
+        "mail server requires a client certificate.",
         Text(),
         env="CODER_EMAIL_TLS_CERTFILE",
         flag="email-tls-cert-file",
     ),
     _email_tls_option(
         "Email TLS: Certificate Key File",
-        "The private key of the client certificate for the mail server, in PEM format.",
+        "The file with the private key of the client certificate, in PEM format.",
         Text(),
         env="CODER_EMAIL_TLS_CERTKEYFILE",
         flag="email-tls-cert-key-file",
@@ -126,8 +128,8 @@ _OLD_GROUPS = {EMAIL: OLD_EMAIL, EMAIL_AUTH: OLD_EMAIL_AUTH, EMAIL_TLS: OLD_EMAI
 
 
 def _old_name(option: Option) -> Option:
-    """Returns the option under its old name, as a notification option."""
-    assert option.group is not None  # noqa: S101  # Every option in this file has a group.
+    """Returns the old form of an e-mail option, which was an option for notifications."""
+    assert option.group is not None  # noqa: S101  # All e-mail options have groups.
     return dataclasses.replace(
         option,
         name=f"Notifications: {option.name}",

@@ -13,8 +13,8 @@ _github_option = partial(Option, group=GITHUB)
 GITHUB_OPTIONS = (
     _github_option(
         "OAuth2 GitHub Client ID",
-        "The client ID of the GitHub application for sign-in. Set it and the secret to offer "
-        "sign-in with GitHub.",
+        "The client ID of the GitHub application for sign-in. Sign-in with GitHub also requires "
+        "the client secret.",
         Text(),
         env="CODER_OAUTH2_GITHUB_CLIENT_ID",
     ),
@@ -27,16 +27,16 @@ GITHUB_OPTIONS = (
     ),
     _github_option(
         "OAuth2 GitHub Device Flow",
-        "Let users sign in with GitHub by entering a code on a second device. Use it if GitHub "
-        "cannot redirect to the access URL.",
+        "Let users sign in by entering a code on a page of GitHub. Enable it if GitHub cannot "
+        "redirect browsers to the access URL.",
         Bool(),
         env="CODER_OAUTH2_GITHUB_DEVICE_FLOW",
         default="false",
     ),
     _github_option(
         "OAuth2 GitHub Default Provider Enable",
-        "Offer sign-in through a GitHub application of the Coder company, until you configure your "
-        "own.",
+        "Offer sign-in through the GitHub application of the company Coder, if you have not "
+        "configured your own application.",
         Bool(),
         env="CODER_OAUTH2_GITHUB_DEFAULT_PROVIDER_ENABLE",
         default="true",
@@ -55,20 +55,21 @@ GITHUB_OPTIONS = (
     ),
     _github_option(
         "OAuth2 GitHub Allow Signups",
-        "Create an account at a user's first sign-in with GitHub. Leave it off if you create "
-        "accounts yourself.",
+        "Create an account when a user signs in with GitHub for the first time. Do not enable it "
+        "if administrators create all accounts.",
         Bool(),
         env="CODER_OAUTH2_GITHUB_ALLOW_SIGNUPS",
     ),
     _github_option(
         "OAuth2 GitHub Allow Everyone",
-        "Let every GitHub user sign in. You cannot combine it with allowed organizations or teams.",
+        "Let every GitHub user sign in. You cannot use it together with allowed organizations or "
+        "teams.",
         Bool(),
         env="CODER_OAUTH2_GITHUB_ALLOW_EVERYONE",
     ),
     _github_option(
         "OAuth2 GitHub Enterprise Base URL",
-        "The URL of a GitHub Enterprise server that replaces github.com.",
+        "The URL of a GitHub Enterprise server. It replaces github.com for sign-in.",
         Text(),
         env="CODER_OAUTH2_GITHUB_ENTERPRISE_BASE_URL",
     ),

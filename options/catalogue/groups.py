@@ -1,18 +1,18 @@
-"""The groups of options, which are headings and levels of the YAML file."""
+"""The groups of options: headings in help and documents, and levels of the YAML file."""
 
 from __future__ import annotations
 
 from options.option import Group
 
 NETWORKING = Group(
-    "Networking", "networking", "The server's addresses, and proxies in front of it."
+    "Networking", "networking", "The addresses of the server, and proxies in front of the server."
 )
 TLS = Group("TLS", "tls", "Certificates, keys and settings for HTTPS.", NETWORKING, json_path="tls")
 HTTP = Group("HTTP", "http", "The HTTP listener, sessions and pages.", NETWORKING)
 DERP = Group(
     "DERP",
     "derp",
-    "Relays for workspace traffic without a direct connection.",
+    "Relays that forward workspace traffic if a direct connection is not possible.",
     NETWORKING,
     json_path="derp.server",
 )
@@ -20,13 +20,13 @@ INTROSPECTION = Group("Introspection", "introspection", "Metrics, logs and healt
 PPROF = Group(
     "pprof",
     "pprof",
-    "Profiling of Coder's server.",
+    "Profiling data of Coder's server.",
     INTROSPECTION,
     json_path="pprof",
-    remark="coderapi is not written in Go and has no such profiles.",
+    remark="coderapi serves no profiling data, because it is not written in Go.",
 )
 STATS_COLLECTION = Group(
-    "Stats Collection", "statsCollection", "The usage data to collect.", INTROSPECTION
+    "Stats Collection", "statsCollection", "Which usage data the server collects.", INTROSPECTION
 )
 USAGE_STATS = Group(
     "Usage Stats",
@@ -61,7 +61,7 @@ LOGGING = Group(
 HEALTH_CHECK = Group(
     "Health Check",
     "healthcheck",
-    "The server's checks of its own health.",
+    "Health checks of the server.",
     INTROSPECTION,
     json_path="healthcheck",
     flags="health-check-",
@@ -73,21 +73,23 @@ GITHUB = Group(
     "Sign-in with GitHub or a GitHub Enterprise server.",
     OAUTH2,
     json_path="oauth2.github",
-    remark="coderapi does not offer sign-in with GitHub, and reports it as disabled.",
+    remark="coderapi does not support sign-in with GitHub, and reports to clients that it is "
+    "disabled.",
 )
 OIDC = Group(
     "OIDC",
     "oidc",
-    "Sign-in through an identity provider with OpenID Connect, and its claims.",
+    "Sign-in with OpenID Connect, and the claims that the identity provider sends.",
     json_path="oidc",
-    remark="coderapi does not offer sign-in with OpenID Connect, and reports it as disabled.",
+    remark="coderapi does not support sign-in with OpenID Connect, and reports to clients that it "
+    "is disabled.",
 )
 TELEMETRY = Group(
     "Telemetry",
     "telemetry",
-    "Usage data for the Coder company.",
+    "Usage data for the company Coder.",
     json_path="telemetry",
-    remark="coderapi sends no usage data. It only reports the values of these options.",
+    remark="coderapi never sends usage data.",
 )
 PROVISIONING = Group(
     "Provisioning",
@@ -98,14 +100,14 @@ PROVISIONING = Group(
 QUIET_HOURS = Group(
     "User Quiet Hours Schedule",
     "userQuietHoursSchedule",
-    "When workspaces may be stopped without disturbing their users.",
+    "Times at which workspaces may be stopped, because their users are not working.",
     json_path="user_quiet_hours_schedule",
     flags="",
 )
 DANGEROUS = Group(
     "⚠️ Dangerous",
     "dangerous",
-    "Options that remove protection. Do not set one without need.",
+    "Options that weaken security. Do not set an option in this group unless it is necessary.",
     json_path="dangerous",
 )
 CLIENT = Group("Client", "client", "Settings for command lines, editors and the dashboard.")
@@ -120,7 +122,7 @@ EMAIL = Group(
 EMAIL_AUTH = Group(
     "Email Authentication",
     "emailAuth",
-    "How to sign in to the mail server.",
+    "Authentication at the mail server.",
     EMAIL,
     json_path="notifications.email.auth",
     flags="email-auth-",
@@ -128,7 +130,7 @@ EMAIL_AUTH = Group(
 EMAIL_TLS = Group(
     "Email TLS",
     "emailTLS",
-    "Encryption of connections to the mail server.",
+    "TLS connections to the mail server.",
     EMAIL,
     json_path="notifications.email.tls",
     flags="email-tls-",
@@ -136,33 +138,33 @@ EMAIL_TLS = Group(
 NOTIFICATIONS = Group(
     "Notifications",
     "notifications",
-    "Notifications about events, and their queue.",
+    "Notifications about events, and the queue of notifications.",
     json_path="notifications",
 )
 OLD_EMAIL = Group("Email", "email", "Old names of the e-mail options.", NOTIFICATIONS)
 OLD_EMAIL_AUTH = Group(
     "Email Authentication",
     "emailAuth",
-    "Old names of the options for signing in to the mail server.",
+    "Old names of the options for authentication at the mail server.",
     OLD_EMAIL,
 )
 OLD_EMAIL_TLS = Group(
     "Email TLS",
     "emailTLS",
-    "Old names of the options for encryption to the mail server.",
+    "Old names of the options for TLS connections to the mail server.",
     OLD_EMAIL,
 )
 WEBHOOK = Group(
     "Webhook",
     "webhook",
-    "Notifications for other systems, over HTTP.",
+    "Notifications that are sent to other systems over HTTP.",
     NOTIFICATIONS,
     json_path="notifications.webhook",
 )
 INBOX = Group(
     "Inbox",
     "inbox",
-    "Notifications in the dashboard.",
+    "Notifications that the dashboard shows.",
     NOTIFICATIONS,
     json_path="notifications.inbox",
 )
@@ -175,14 +177,14 @@ PREBUILDS = Group(
 AI_BRIDGE = Group(
     "AI Bridge",
     "aibridge",
-    "The gateway between workspaces and AI providers.",
+    "A gateway between workspaces and AI providers.",
     json_path="ai.bridge",
     flags="aibridge-",
 )
 AI_BRIDGE_PROXY = Group(
     "AI Bridge Proxy",
     "aibridgeproxy",
-    "The HTTP proxy of the AI gateway.",
+    "An HTTP proxy that sends requests to AI providers through the AI gateway.",
     json_path="ai.aibridge_proxy",
     flags="aibridge-proxy-",
 )

@@ -1,4 +1,4 @@
-"""Usage stats, Prometheus and profiling."""
+"""Options for usage stats, Prometheus metrics and profiling."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _prometheus_option = partial(Option, group=PROMETHEUS)
 INTROSPECTION_OPTIONS = (
     Option(
         "Stats Collection Usage Stats Enable",
-        "Collect usage of workspaces: sessions, traffic and latency. Without it the deployment's "
-        "stats show zeros and no latency.",
+        "Collect usage data of workspaces: sessions, traffic and latency. If it is disabled, the "
+        "deployment's stats contain zeros and no latency.",
         Bool(),
         env="CODER_STATS_COLLECTION_USAGE_STATS_ENABLE",
         default="true",
@@ -24,8 +24,7 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Enable",
-        "Serve metrics for Prometheus on a separate address. Enable it if Prometheus scrapes this "
-        "server.",
+        "Serve metrics for Prometheus on a separate address and port.",
         Bool(),
         env="CODER_PROMETHEUS_ENABLE",
         external_workspace_proxies=True,
@@ -33,8 +32,8 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Address",
-        "The address and port of the metrics. Keep it away from public networks, because the "
-        "metrics need no sign-in.",
+        "The address and port for metrics. Do not make it public, because anyone who can connect "
+        "can read the metrics.",
         Address(),
         env="CODER_PROMETHEUS_ADDRESS",
         default="127.0.0.1:2112",
@@ -43,14 +42,16 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Collect Agent Stats",
-        "Add metrics of each workspace agent. Their number grows with the number of workspaces.",
+        "Add metrics for each workspace agent. The number of time series grows with the number of "
+        "workspaces.",
         Bool(),
         env="CODER_PROMETHEUS_COLLECT_AGENT_STATS",
         yaml="collect_agent_stats",
     ),
     _prometheus_option(
         "Prometheus Aggregate Agent Stats By",
-        "The labels by which agents' metrics are aggregated. Fewer labels make fewer time series.",
+        "The labels by which the metrics of agents are aggregated. With fewer labels there are "
+        "fewer time series.",
         TextList(one_of("agent_name", "template_name", "username", "workspace_name")),
         env="CODER_PROMETHEUS_AGGREGATE_AGENT_STATS_BY",
         yaml="aggregate_agent_stats_by",
@@ -58,8 +59,8 @@ INTROSPECTION_OPTIONS = (
     ),
     _prometheus_option(
         "Prometheus Collect Database Metrics",
-        "Add timings of database queries to the metrics. They are many, so enable them while you "
-        "examine a slow database.",
+        "Add metrics about the duration of database queries. Enable it only while you investigate "
+        "a slow database, because it adds many time series.",
         Bool(),
         env="CODER_PROMETHEUS_COLLECT_DB_METRICS",
         yaml="collect_db_metrics",
@@ -67,8 +68,8 @@ INTROSPECTION_OPTIONS = (
     ),
     Option(
         "pprof Enable",
-        "Serve Go's profiling data on a separate address. Enable it while you examine the "
-        "performance of Coder's server.",
+        "Serve profiling data of the Go runtime on a separate address and port. Enable it while "
+        "you investigate the performance of Coder's server.",
         Bool(),
         env="CODER_PPROF_ENABLE",
         group=PPROF,
@@ -76,7 +77,7 @@ INTROSPECTION_OPTIONS = (
     ),
     Option(
         "pprof Address",
-        "The address and port of the profiling data.",
+        "The address and port for profiling data.",
         Address(),
         env="CODER_PPROF_ADDRESS",
         default="127.0.0.1:6060",

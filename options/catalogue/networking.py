@@ -1,4 +1,4 @@
-"""URLs, listeners, certificates and relays."""
+"""Options for URLs, listeners, TLS certificates and relays."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _derp_option = partial(Option, group=DERP)
 NETWORKING_OPTIONS = (
     _networking_option(
         "Access URL",
-        "The URL of this deployment for users and workspaces, with http or https. Set it before "
-        "users sign in from other machines. The default is the address that the server listens on.",
+        "The URL at which users and workspaces reach this deployment, with http or https. Set it "
+        "if users connect from other machines. The default is the address that the server listens "
+        "on.",
         URL(schemes=("http", "https")),
         env="CODER_ACCESS_URL",
         external_workspace_proxies=True,
@@ -25,8 +26,8 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Wildcard Access URL",
-        "The pattern of host names for workspace applications, such as *.example.com. Set it, and "
-        "a matching DNS record, if applications need their own host names.",
+        "The pattern for host names of workspace applications, such as *.example.com. Set it if "
+        "applications need their own host names. A matching wildcard DNS record is also required.",
         Text(WILDCARD_HOST),
         env="CODER_WILDCARD_ACCESS_URL",
         external_workspace_proxies=True,
@@ -34,7 +35,8 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Docs URL",
-        "The target of links to the documentation. Change it if you host a copy.",
+        "The URL of the documentation that pages link to. Change it if you host a copy of the "
+        "documentation.",
         URL(),
         env="CODER_DOCS_URL",
         default="https://coder.com/docs",
@@ -44,15 +46,15 @@ NETWORKING_OPTIONS = (
     _networking_option(
         "Redirect to Access URL",
         "Redirect requests for other host names to the access URL. Enable it if this server has "
-        "several names.",
+        "several host names.",
         Bool(),
         env="CODER_REDIRECT_TO_ACCESS_URL",
         obeyed=True,
     ),
     Option(
         "Autobuild Poll Interval",
-        "How often due starts and stops of workspaces are looked up. A longer interval reduces the "
-        "load on the database and delays schedules.",
+        "How often Coder's server looks for workspaces to start or stop by schedule. A longer "
+        "interval reduces the load on the database, but scheduled starts and stops are late.",
         Duration(),
         env="CODER_AUTOBUILD_POLL_INTERVAL",
         default="1m0s",
@@ -60,8 +62,8 @@ NETWORKING_OPTIONS = (
     ),
     Option(
         "Job Reaper Detect Interval",
-        "How often stuck provisioner jobs are looked up and ended. Shorten it if they block users "
-        "for too long.",
+        "How often Coder's server looks for stuck provisioner jobs and ends them. Use a shorter "
+        "interval if stuck jobs block users for too long.",
         Duration(),
         env="CODER_JOB_HANG_DETECTOR_INTERVAL",
         default="1m0s",
@@ -69,8 +71,8 @@ NETWORKING_OPTIONS = (
     ),
     Option(
         "HTTP Address",
-        "The address and port for HTTP. Empty disables HTTP. Use the host 0.0.0.0 to allow "
-        "connections from other machines.",
+        "The address and port for HTTP. If it is empty, HTTP is disabled. Use the host 0.0.0.0 to "
+        "allow connections from other machines.",
         Text(),
         env="CODER_HTTP_ADDRESS",
         default="127.0.0.1:3000",
@@ -89,8 +91,8 @@ NETWORKING_OPTIONS = (
     ),
     _networking_option(
         "Address",
-        "The old option for the listener's address. Use the HTTP address and the TLS address "
-        "instead.",
+        "The address and port of the server, for HTTPS if TLS is enabled and for HTTP otherwise. "
+        "Use HTTP Address and TLS Address instead.",
         Address(),
         env="CODER_ADDRESS",
         flag_shorthand="a",
@@ -102,14 +104,14 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Enable",
-        "Serve HTTPS with the given certificate. Leave it off if a proxy terminates TLS.",
+        "Serve HTTPS with the configured certificate. Do not enable it if a proxy terminates TLS.",
         Bool(),
         env="CODER_TLS_ENABLE",
         obeyed=True,
     ),
     _tls_option(
         "Redirect HTTP to HTTPS",
-        "The old option for redirecting HTTP to HTTPS. Use the redirect to the access URL instead.",
+        "Redirect HTTP requests to HTTPS. Use Redirect to Access URL instead.",
         Bool(),
         env="CODER_TLS_REDIRECT_HTTP_TO_HTTPS",
         yaml="redirectHTTP",
@@ -120,8 +122,8 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Certificate Files",
-        "The files with the certificate and its intermediate certificates, in PEM format. TLS "
-        "needs at least one, and a key file for each.",
+        "The files with certificates in PEM format, each with its intermediate certificates. TLS "
+        "requires at least one certificate file, and a key file for each certificate file.",
         TextList(),
         env="CODER_TLS_CERT_FILE",
         yaml="certFiles",
@@ -130,8 +132,8 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Client CA Files",
-        "A file with the CA certificates for verifying client certificates, in PEM format. Needed "
-        "only if clients must present a certificate.",
+        "A file with the CA certificates that verify client certificates, in PEM format. It is "
+        "required only if clients must present a certificate.",
         Text(),
         env="CODER_TLS_CLIENT_CA_FILE",
         obeyed=True,
@@ -139,8 +141,8 @@ NETWORKING_OPTIONS = (
     _tls_option(
         "TLS Client Auth",
         "Whether clients must present a certificate: none, request, require-any, verify-if-given "
-        "or require-and-verify. coderapi supports none and require-and-verify. For the others, use "
-        "a proxy in front.",
+        "or require-and-verify. coderapi supports only none and require-and-verify. If you need "
+        "another value, let a proxy in front of coderapi terminate TLS.",
         Text(one_of("none", "request", "require-any", "verify-if-given", "require-and-verify")),
         env="CODER_TLS_CLIENT_AUTH",
         default="none",
@@ -148,7 +150,7 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Key Files",
-        "The files with the private keys of the certificates, in PEM format and in the same order.",
+        "The files with the private keys in PEM format, in the order of the certificate files.",
         TextList(),
         env="CODER_TLS_KEY_FILE",
         yaml="keyFiles",
@@ -157,8 +159,8 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Minimum Version",
-        "The oldest TLS version to accept: tls10, tls11, tls12 or tls13. The first two are "
-        "insecure, and coderapi does not support them.",
+        "The oldest TLS version that the server accepts: tls10, tls11, tls12 or tls13. coderapi "
+        "does not support tls10 and tls11, because they are insecure.",
         Text(one_of("tls10", "tls11", "tls12", "tls13")),
         env="CODER_TLS_MIN_VERSION",
         default="tls12",
@@ -166,42 +168,43 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Client Cert File",
-        "The client certificate for Coder's outgoing HTTPS requests, if their servers ask for one.",
+        "The file with the client certificate for outgoing HTTPS requests of Coder's server.",
         Text(),
         env="CODER_TLS_CLIENT_CERT_FILE",
     ),
     _tls_option(
         "TLS Client Key File",
-        "The private key of the certificate for outgoing HTTPS requests.",
+        "The file with the private key of the client certificate for outgoing HTTPS requests.",
         Text(),
         env="CODER_TLS_CLIENT_KEY_FILE",
     ),
     _tls_option(
         "TLS Ciphers",
-        "The allowed cipher suites for TLS 1.2 and older. Leave it empty unless a policy "
-        "prescribes a list.",
+        "The allowed cipher suites for TLS 1.2 and older. Set it only if a security policy "
+        "requires a certain list.",
         TextList(),
         env="CODER_TLS_CIPHERS",
         yaml="tlsCiphers",
         json_path="tls.supported_ciphers",
-        remark="coderapi does not support a list of ciphers, and fails to start with one. Use a "
-        "proxy in front.",
+        remark="coderapi does not start if this option is set. Let a proxy in front of coderapi "
+        "terminate TLS instead.",
     ),
     _tls_option(
         "TLS Allow Insecure Ciphers",
-        "Allow weak cipher suites in the list. Use it only for clients that you cannot replace.",
+        "Allow insecure cipher suites in TLS Ciphers. Enable it only for old clients that you "
+        "cannot replace.",
         Bool(),
         env="CODER_TLS_ALLOW_INSECURE_CIPHERS",
         yaml="tlsAllowInsecureCiphers",
         json_path="tls.allow_insecure_ciphers",
         default="false",
-        remark="coderapi does not support a list of ciphers, and fails to start with this option. "
-        "Use a proxy in front.",
+        remark="coderapi does not start if this option is enabled. Let a proxy in front of "
+        "coderapi terminate TLS instead.",
     ),
     _derp_option(
         "DERP Server Enable",
-        "Run the relay for workspace traffic without a direct connection. Disable it only if you "
-        "configure other relays.",
+        "Run the built-in relay, which forwards traffic if a direct connection to a workspace is "
+        "not possible. Disable it only if you configure other relays.",
         Bool(),
         env="CODER_DERP_SERVER_ENABLE",
         default="true",
@@ -209,8 +212,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Server Region ID",
-        "The region number of the built-in relay. Change it if your own relay map uses the same "
-        "number.",
+        "The region number of the built-in relay. Change it if your relay map uses this number for "
+        "another region.",
         Integer(),
         env="CODER_DERP_SERVER_REGION_ID",
         default="999",
@@ -226,23 +229,23 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Server Region Name",
-        "The name of the built-in relay's region on pages.",
+        "The display name of the built-in relay's region.",
         Text(),
         env="CODER_DERP_SERVER_REGION_NAME",
         default="Coder Embedded Relay",
     ),
     _derp_option(
         "DERP Server STUN Addresses",
-        "The STUN servers, as host:port, with which clients find their public address. The single "
-        "word disable turns direct connections off.",
+        "The addresses of STUN servers, as host:port. Clients use STUN to find their public "
+        "address for direct connections. Set it to disable to use no STUN servers.",
         TextList(),
         env="CODER_DERP_SERVER_STUN_ADDRESSES",
         default="stun.l.google.com:19302,stun1.l.google.com:19302,stun2.l.google.com:19302,stun3.l.google.com:19302,stun4.l.google.com:19302",
     ),
     _derp_option(
         "DERP Server Relay URL",
-        "The URL at which other Coder servers reach this one to forward relayed traffic. Needed "
-        "only with several servers.",
+        "The URL at which other Coder servers of the deployment reach this server to forward "
+        "relayed traffic. It is required only if you run several servers.",
         URL(),
         env="CODER_DERP_SERVER_RELAY_URL",
         enterprise=True,
@@ -250,7 +253,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "Block Direct Connections",
-        "Send all workspace traffic through a relay, for networks that forbid direct connections.",
+        "Send all workspace traffic through a relay. Use it in networks that forbid direct "
+        "connections.",
         Bool(),
         env="CODER_BLOCK_DIRECT",
         flag="block-direct-connections",
@@ -260,8 +264,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Force WebSockets",
-        "Always use WebSockets for relay traffic. Use it if a proxy breaks other protocol "
-        "upgrades.",
+        "Always use WebSockets for relay traffic. Enable it if a proxy does not support the "
+        "protocol upgrade to DERP.",
         Bool(),
         env="CODER_DERP_FORCE_WEBSOCKETS",
         yaml="forceWebSockets",
@@ -269,8 +273,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Config URL",
-        "The URL of a JSON map of further relays, fetched at the start. Use it if another team "
-        "runs the relays.",
+        "The URL of a JSON map of additional relays. Coder's server fetches the map when it "
+        "starts.",
         Text(),
         env="CODER_DERP_CONFIG_URL",
         yaml="url",
@@ -278,7 +282,8 @@ NETWORKING_OPTIONS = (
     ),
     _derp_option(
         "DERP Config Path",
-        "A local JSON file with a map of further relays. Use it if the server cannot fetch one.",
+        "The path of a JSON file with a map of additional relays. Use it if the server cannot "
+        "fetch the map from a URL.",
         Text(),
         env="CODER_DERP_CONFIG_PATH",
         yaml="configPath",

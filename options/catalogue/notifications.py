@@ -1,4 +1,4 @@
-"""Notifications about events."""
+"""Options for notifications about events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _notifications_option = partial(Option, group=NOTIFICATIONS)
 NOTIFICATIONS_OPTIONS = (
     _notifications_option(
         "Notifications: Method",
-        "How notifications are sent if their type has no method of its own: smtp or webhook.",
+        "The default method for sending notifications: smtp or webhook. A notification type can "
+        "have another method.",
         Text(),
         env="CODER_NOTIFICATIONS_METHOD",
         default="smtp",
@@ -29,7 +30,8 @@ NOTIFICATIONS_OPTIONS = (
     *OLD_EMAIL_OPTIONS,
     Option(
         "Notifications: Webhook: Endpoint",
-        "The URL that receives notifications as JSON by POST, for the method webhook.",
+        "The URL that receives notifications if the method is webhook. Each notification is sent "
+        "as JSON in a POST request.",
         URL(),
         env="CODER_NOTIFICATIONS_WEBHOOK_ENDPOINT",
         group=WEBHOOK,
@@ -44,7 +46,7 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Max Send Attempts",
-        "The number of attempts to send a notification.",
+        "The maximum number of attempts to send a notification.",
         Integer(),
         env="CODER_NOTIFICATIONS_MAX_SEND_ATTEMPTS",
         default="5",
@@ -59,8 +61,8 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Store Sync Interval",
-        "How often results of sending are written to the database. A longer interval makes fewer "
-        "writes, and more duplicates after a crash.",
+        "How often delivery results are written to the database. A longer interval causes fewer "
+        "writes, but more notifications are sent twice after a crash.",
         Duration(),
         env="CODER_NOTIFICATIONS_STORE_SYNC_INTERVAL",
         json_path="notifications.sync_interval",
@@ -69,7 +71,8 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Store Sync Buffer Size",
-        "How many results of sending are buffered before sending waits for the database.",
+        "The maximum number of delivery results that are buffered. If the buffer is full, Coder's "
+        "server writes the results before it sends more notifications.",
         Integer(),
         env="CODER_NOTIFICATIONS_STORE_SYNC_BUFFER_SIZE",
         json_path="notifications.sync_buffer_size",
@@ -78,8 +81,8 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Lease Period",
-        "How long a server reserves the notifications that it is about to send. After this, other "
-        "servers can send them.",
+        "How long a server reserves notifications before it sends them. After this time, other "
+        "servers can send the notifications.",
         Duration(),
         env="CODER_NOTIFICATIONS_LEASE_PERIOD",
         default="2m0s",
@@ -87,7 +90,7 @@ NOTIFICATIONS_OPTIONS = (
     ),
     _notifications_option(
         "Notifications: Lease Count",
-        "How many notifications a server reserves at a time.",
+        "The number of notifications that a server reserves at a time.",
         Integer(),
         env="CODER_NOTIFICATIONS_LEASE_COUNT",
         default="20",

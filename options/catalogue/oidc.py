@@ -1,4 +1,4 @@
-"""Sign-in with OpenID Connect, and its claims."""
+"""Options for sign-in with OpenID Connect, and for the claims of the identity provider."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _oidc_option = partial(Option, group=OIDC)
 OIDC_OPTIONS = (
     _oidc_option(
         "OIDC Allow Signups",
-        "Create an account at a user's first sign-in with OpenID Connect. Disable it if you create "
-        "accounts yourself.",
+        "Create an account when a user signs in with OpenID Connect for the first time. Disable "
+        "it if administrators create all accounts.",
         Bool(),
         env="CODER_OIDC_ALLOW_SIGNUPS",
         default="true",
     ),
     _oidc_option(
         "OIDC Client ID",
-        "The client ID of this deployment at the identity provider.",
+        "The client ID that the identity provider issued for this deployment.",
         Text(),
         env="CODER_OIDC_CLIENT_ID",
     ),
     _oidc_option(
         "OIDC Client Secret",
-        "The client secret of this deployment at the identity provider.",
+        "The client secret that the identity provider issued for this deployment.",
         Text(),
         env="CODER_OIDC_CLIENT_SECRET",
         secret=True,
     ),
     _oidc_option(
         "OIDC Client Key File",
-        "A PEM file with the private key, for providers that use a signed assertion instead of a "
-        "client secret.",
+        "A PEM file with the private key for signed assertions. Some identity providers require a "
+        "signed assertion instead of a client secret.",
         Text(),
         env="CODER_OIDC_CLIENT_KEY_FILE",
         yaml="oidcClientKeyFile",
@@ -43,7 +43,8 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Client Cert File",
-        "A PEM file with the certificate of the key for signed assertions.",
+        "A PEM file with the certificate for signed assertions. It must belong to the key in OIDC "
+        "Client Key File.",
         Text(),
         env="CODER_OIDC_CLIENT_CERT_FILE",
         yaml="oidcClientCertFile",
@@ -51,65 +52,66 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Email Domain",
-        "The e-mail domains whose users may sign in. Empty allows all. Set it if the provider also "
-        "has external users.",
+        "The domains of e-mail addresses whose users may sign in. If it is empty, all domains are "
+        "allowed. Set it if the identity provider also has external users.",
         TextList(),
         env="CODER_OIDC_EMAIL_DOMAIN",
     ),
     _oidc_option(
         "OIDC Issuer URL",
-        "The issuer URL of the identity provider, for discovering its endpoints and keys.",
+        "The issuer URL of the identity provider. The server uses it to discover the provider's "
+        "endpoints and keys.",
         Text(),
         env="CODER_OIDC_ISSUER_URL",
     ),
     _oidc_option(
         "OIDC Scopes",
-        "The scopes to request at sign-in. Add one if a claim that you need, such as groups, is "
-        "missing.",
+        "The scopes to request at sign-in. Add a scope if a required claim is missing, for example "
+        "groups.",
         TextList(),
         env="CODER_OIDC_SCOPES",
         default="openid,profile,email",
     ),
     _oidc_option(
         "OIDC Ignore Email Verified",
-        "Accept e-mail addresses that the provider has not verified. Use it only if the provider "
-        "never sends the claim.",
+        "Accept e-mail addresses that the identity provider has not verified. Enable it only if "
+        "the provider does not send the claim email_verified.",
         Bool(),
         env="CODER_OIDC_IGNORE_EMAIL_VERIFIED",
     ),
     _oidc_option(
         "OIDC Username Field",
-        "The claim with the username of a new account.",
+        "The claim that contains the username for a new account.",
         Text(),
         env="CODER_OIDC_USERNAME_FIELD",
         default="preferred_username",
     ),
     _oidc_option(
         "OIDC Name Field",
-        "The claim with the user's full name.",
+        "The claim that contains the user's full name.",
         Text(),
         env="CODER_OIDC_NAME_FIELD",
         default="name",
     ),
     _oidc_option(
         "OIDC Email Field",
-        "The claim with the user's e-mail address.",
+        "The claim that contains the user's e-mail address.",
         Text(),
         env="CODER_OIDC_EMAIL_FIELD",
         default="email",
     ),
     _oidc_option(
         "OIDC Auth URL Parameters",
-        "Extra parameters of the URL that starts a sign-in, as a map. Some providers need one to "
-        "issue refresh tokens.",
+        "A map of additional parameters for the URL that starts a sign-in. Some providers require "
+        "a parameter to issue refresh tokens.",
         TextMap(),
         env="CODER_OIDC_AUTH_URL_PARAMS",
         default='{"access_type": "offline"}',
     ),
     _oidc_option(
         "OIDC Ignore UserInfo",
-        "Read claims from the ID token only, without the provider's userinfo endpoint. Use it if "
-        "that endpoint is missing or wrong.",
+        "Read claims only from the ID token, and not from the provider's userinfo endpoint. "
+        "Enable it if the endpoint does not exist or returns wrong data.",
         Bool(),
         env="CODER_OIDC_IGNORE_USERINFO",
         yaml="ignoreUserInfo",
@@ -117,8 +119,8 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Access Token Claims",
-        "Read claims from the access token instead of the userinfo endpoint. Use it only if the "
-        "provider has them nowhere else.",
+        "Read claims from the access token instead of the userinfo endpoint. Enable it only if the "
+        "provider puts claims nowhere else.",
         Bool(),
         env="CODER_OIDC_ACCESS_TOKEN_CLAIMS",
         json_path="oidc.source_user_info_from_access_token",
@@ -127,15 +129,16 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Organization Field",
-        "The claim with the user's organizations. Set it to let the provider assign organizations.",
+        "The claim that contains the user's organizations. If it is set, the identity provider "
+        "determines the organizations of users.",
         Text(),
         env="CODER_OIDC_ORGANIZATION_FIELD",
         hidden=True,
     ),
     _oidc_option(
         "OIDC Assign Default Organization",
-        "Also add every user who signs in to the default organization. Disable it if only the "
-        "provider's list should apply.",
+        "Add every user who signs in to the default organization. Disable it if only the identity "
+        "provider should determine the organizations.",
         Bool(),
         env="CODER_OIDC_ORGANIZATION_ASSIGN_DEFAULT",
         default="true",
@@ -151,22 +154,23 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Group Field",
-        "The claim with the user's groups. Set it to synchronize groups with the provider.",
+        "The claim that contains the user's groups. If it is set, groups are synchronized with the "
+        "identity provider.",
         Text(),
         env="CODER_OIDC_GROUP_FIELD",
         json_path="oidc.groups_field",
     ),
     _oidc_option(
         "OIDC Group Mapping",
-        "A map from the provider's group names to group names in Coder. Other groups keep their "
-        "names.",
+        "A map from group names at the identity provider to group names in Coder. Groups that are "
+        "not in the map keep their names.",
         TextMap(),
         env="CODER_OIDC_GROUP_MAPPING",
         default="{}",
     ),
     _oidc_option(
         "Enable OIDC Group Auto Create",
-        "Create the provider's groups that do not exist yet.",
+        "Create a group in Coder if the identity provider sends a group that does not exist.",
         Bool(),
         env="CODER_OIDC_GROUP_AUTO_CREATE",
         yaml="enableGroupAutoCreate",
@@ -175,14 +179,15 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC Regex Group Filter",
-        "A regular expression for the names of groups to use. It is applied after the mapping.",
+        "A regular expression for group names. Only matching groups are used. The names are "
+        "matched after the group mapping.",
         Regexp(),
         env="CODER_OIDC_GROUP_REGEX_FILTER",
         default=".*",
     ),
     _oidc_option(
         "OIDC Allowed Groups",
-        "The groups whose members may sign in. Empty allows all users.",
+        "The groups whose members may sign in. If it is empty, all users may sign in.",
         TextList(),
         env="CODER_OIDC_ALLOWED_GROUPS",
         yaml="groupAllowed",
@@ -190,7 +195,8 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC User Role Field",
-        "The claim with the user's roles. Set it to let the provider assign roles.",
+        "The claim that contains the user's roles. If it is set, the identity provider determines "
+        "the roles of users.",
         Text(),
         env="CODER_OIDC_USER_ROLE_FIELD",
     ),
@@ -203,34 +209,35 @@ OIDC_OPTIONS = (
     ),
     _oidc_option(
         "OIDC User Role Default",
-        "The roles of every user who signs in, in addition to the provider's.",
+        "The roles that every user gets at sign-in, in addition to the roles from the identity "
+        "provider.",
         TextList(),
         env="CODER_OIDC_USER_ROLE_DEFAULT",
         json_path="oidc.user_roles_default",
     ),
     _oidc_option(
         "OpenID Connect sign in text",
-        "The text of the sign-in button for OpenID Connect.",
+        "The label of the sign-in button for OpenID Connect.",
         Text(),
         env="CODER_OIDC_SIGN_IN_TEXT",
         default="OpenID Connect",
     ),
     _oidc_option(
         "OpenID connect icon URL",
-        "The icon of the sign-in button for OpenID Connect.",
+        "The URL of the icon on the sign-in button for OpenID Connect.",
         URL(),
         env="CODER_OIDC_ICON_URL",
     ),
     _oidc_option(
         "Signups disabled text",
-        "The message for users without an account if sign-ups through OpenID Connect are disabled.",
+        "The message for users without an account if OIDC Allow Signups is disabled.",
         Text(),
         env="CODER_OIDC_SIGNUPS_DISABLED_TEXT",
     ),
     _oidc_option(
         "Skip OIDC issuer checks (not recommended)",
-        "Accept ID tokens with another issuer than the configured one. This weakens sign-in, so "
-        "use it only if you cannot fix the provider.",
+        "Accept ID tokens whose issuer differs from the configured issuer. This makes sign-in less "
+        "secure. Enable it only if you cannot change the identity provider.",
         Bool(),
         env="CODER_DANGEROUS_OIDC_SKIP_ISSUER_CHECKS",
         yaml="dangerousSkipIssuerChecks",

@@ -1,4 +1,4 @@
-"""Telemetry, traces, provisioners, rate limits, logs and dangerous options."""
+"""Options for telemetry, traces, provisioners, rate limits, logs and weaker security."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _dangerous_option = partial(Option, group=DANGEROUS)
 OPERATION_OPTIONS = (
     _telemetry_option(
         "Telemetry Enable",
-        "Allow the deployment to send usage data to the Coder company. Disable it if no data may "
+        "Allow the deployment to send usage data to the company Coder. Disable it if no data may "
         "leave your network.",
         Bool(),
         env="CODER_TELEMETRY_ENABLE",
@@ -38,8 +38,8 @@ OPERATION_OPTIONS = (
     ),
     _telemetry_option(
         "Telemetry URL",
-        "The URL that receives usage data. Change it only to inspect the data with your own "
-        "server.",
+        "The URL that receives usage data. Change it only if you want to inspect the data with "
+        "your own server.",
         URL(),
         env="CODER_TELEMETRY_URL",
         default="https://telemetry.coder.com",
@@ -47,8 +47,9 @@ OPERATION_OPTIONS = (
     ),
     _tracing_option(
         "Trace Enable",
-        "Collect traces of requests and send them to the collector in OpenTelemetry's own "
-        "variables. Enable it to find slow requests.",
+        "Collect traces of requests, and send the traces to an OpenTelemetry collector. "
+        "OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT, configure the "
+        "collector.",
         Bool(),
         env="CODER_TRACE_ENABLE",
         flag="trace",
@@ -63,7 +64,7 @@ OPERATION_OPTIONS = (
     ),
     _tracing_option(
         "Capture Logs in Traces",
-        "Attach log lines to their traces. Traces become much larger.",
+        "Add log lines to traces. Traces then become much larger.",
         Bool(),
         env="CODER_TRACE_LOGS",
         yaml="captureLogs",
@@ -79,8 +80,8 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Provisioner Daemons",
-        "The number of provisioners in Coder's server, which is the number of builds at a time. "
-        "With 0, only external provisioners build.",
+        "The number of provisioners that run in Coder's server. Each provisioner runs one build "
+        "at a time. With 0, only external provisioners run builds.",
         Integer(),
         env="CODER_PROVISIONER_DAEMONS",
         default="3",
@@ -96,7 +97,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Interval",
-        "Formerly the interval at which a provisioner asked for work. It has no effect.",
+        "An old option for the interval at which provisioners looked for jobs. It has no effect.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_INTERVAL",
         default="1s",
@@ -104,7 +105,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Jitter",
-        "Formerly the random variation of the poll interval. It has no effect.",
+        "An old option for the random variation of Poll Interval. It has no effect.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_JITTER",
         default="100ms",
@@ -112,23 +113,22 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Force Cancel Interval",
-        "How long a canceled build may take to end before it is killed.",
+        "How long a canceled build can take to stop. After this time, it is killed.",
         Duration(),
         env="CODER_PROVISIONER_FORCE_CANCEL_INTERVAL",
         default="10m0s",
     ),
     _provisioning_option(
         "Provisioner Daemon Pre-shared Key (PSK)",
-        "The shared secret that authenticates external provisioners. Make it at least as long as a "
-        "good password.",
+        "The shared secret that authenticates external provisioners. Use a long random value.",
         Text(),
         env="CODER_PROVISIONER_DAEMON_PSK",
         secret=True,
     ),
     Option(
         "Disable All Rate Limits",
-        "Disable all rate limits. Use it only for load tests, because it also allows guessing "
-        "passwords.",
+        "Disable all rate limits. Use it only for load tests, because attackers can then try any "
+        "number of passwords.",
         Bool(),
         env="CODER_DANGEROUS_DISABLE_RATE_LIMITS",
         yaml="",
@@ -139,8 +139,9 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "API Rate Limit",
-        "The number of requests per minute for each user, or for each address without a session. A "
-        "negative number means no limit, 0 the default of 512.",
+        "The maximum number of requests per minute for each user. Requests without a session are "
+        "counted for each IP address. A negative number means no limit. 0 means the default of "
+        "512.",
         Integer(),
         env="CODER_API_RATE_LIMIT",
         yaml="",
@@ -152,7 +153,8 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Verbose",
-        "Log everything, down to the debug level. The log filter is more selective.",
+        "Log all messages, including debug messages. With Log Filter you can choose which debug "
+        "messages are logged.",
         Bool(),
         env="CODER_VERBOSE",
         flag_shorthand="v",
@@ -164,8 +166,8 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Log Filter",
-        "The debug messages to log, as regular expressions for names of loggers. Use .* for all of "
-        "them.",
+        "Regular expressions for names of loggers. Debug messages of matching loggers are logged. "
+        "Use .* to log all debug messages.",
         TextList(),
         env="CODER_LOG_FILTER",
         flag_shorthand="l",
@@ -174,7 +176,8 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Human Log Location",
-        "The file or device, such as /dev/stderr, for human-readable logs. Empty disables them.",
+        "The file or device for human-readable logs, such as /dev/stderr. If it is empty, these "
+        "logs are disabled.",
         Text(),
         env="CODER_LOGGING_HUMAN",
         flag="log-human",
@@ -187,7 +190,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "JSON Log Location",
-        "The file or device for JSON logs. Empty disables them.",
+        "The file or device for logs in JSON format. If it is empty, these logs are disabled.",
         Text(),
         env="CODER_LOGGING_JSON",
         flag="log-json",
@@ -198,7 +201,8 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Stackdriver Log Location",
-        "The file or device for logs in the format of Google Cloud Logging. Empty disables them.",
+        "The file or device for logs in the format of Google Cloud Logging. If it is empty, these "
+        "logs are disabled.",
         Text(),
         env="CODER_LOGGING_STACKDRIVER",
         flag="log-stackdriver",
@@ -209,7 +213,7 @@ OPERATION_OPTIONS = (
     ),
     _logging_option(
         "Enable Terraform debug mode",
-        "Let template authors see Terraform's debug logs, which may contain secrets.",
+        "Show Terraform's debug logs to template authors. The debug logs may contain secrets.",
         Bool(),
         env="CODER_ENABLE_TERRAFORM_DEBUG_MODE",
         json_path="enable_terraform_debug_mode",
@@ -217,8 +221,8 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "Additional CSP Policy",
-        "Directives to add to the Content-Security-Policy of the server's pages. Needed if a page "
-        "must load content of another site.",
+        "Directives to add to the Content-Security-Policy header of the server's pages. Set it if "
+        "a page must load content from another site.",
         TextList(),
         env="CODER_ADDITIONAL_CSP_POLICY",
         group=HTTP,
@@ -226,7 +230,7 @@ OPERATION_OPTIONS = (
     ),
     _dangerous_option(
         "DANGEROUS: Allow all CORS requests",
-        "Let scripts of any site call the API with the visitor's session. Use it only for "
+        "Allow scripts of any site to call the API with the user's session. Use it only for "
         "development on your own machine.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_CORS_REQUESTS",
@@ -238,24 +242,24 @@ OPERATION_OPTIONS = (
     ),
     _dangerous_option(
         "DANGEROUS: Allow Path App Sharing",
-        "Allow users to share workspace applications under a path of the main site. Such an "
-        "application can act as the user who opens it.",
+        "Allow users to share workspace applications under a path of the access URL. Such an "
+        "application can send API requests as the user who opens the application.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SHARING",
         yaml="",
     ),
     _dangerous_option(
         "DANGEROUS: Allow Site Owners to Access Path Apps",
-        "Let owners open other users' applications under a path of the main site. Such an "
-        "application can act with the owner's permissions.",
+        "Allow owners to open other users' workspace applications under a path of the access URL. "
+        "Such an application can send API requests with the owner's permissions.",
         Bool(),
         env="CODER_DANGEROUS_ALLOW_PATH_APP_SITE_OWNER_ACCESS",
         yaml="",
     ),
     Option(
         "Experiments",
-        "The experimental features to enable, by name. * enables the safe ones. Experiments can "
-        "change or disappear.",
+        "The names of experimental features to enable. * enables the experiments that are safe to "
+        "use. Experiments can change or be removed in any release.",
         TextList(),
         env="CODER_EXPERIMENTS",
         external_workspace_proxies=True,
@@ -263,8 +267,8 @@ OPERATION_OPTIONS = (
     ),
     Option(
         "Update Check",
-        "Check once a day for a new Coder release, and show it to owners. Disable it if the server "
-        "cannot reach the internet.",
+        "Check once a day whether a new release of Coder is available, and show the release to "
+        "owners. Disable it if the server cannot connect to the internet.",
         Bool(),
         env="CODER_UPDATE_CHECK",
         default="true",

@@ -1,7 +1,8 @@
 """The settings of coderapi, which Coder's server does not have.
 
-Only environment variables set them. `.env.example` lists them, and `manage.py options` shows them
-in a separate table. The answers, help and documents about Coder's options do not contain them.
+Only environment variables can set these settings. `.env.example` lists them, and
+`manage.py options` shows them in a separate table. They are not part of GET /deployment/config, of
+the flags' help or of docs/options.md, which describe Coder's options only.
 """
 
 from __future__ import annotations
@@ -38,42 +39,42 @@ def _own(
 OWN_OPTIONS = (
     _own(
         "DATABASE_URL",
-        "The URL of the PostgreSQL database (versions 15 to 18). Without it and "
-        "CODER_PG_CONNECTION_URL, a private PostgreSQL runs in the data directory.",
+        "The URL of the PostgreSQL database (versions 15 to 18). If neither this variable nor "
+        "CODER_PG_CONNECTION_URL is set, a private PostgreSQL server runs in the data directory.",
         Text(POSTGRES_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_PG_DIRECT_URL",
-        "The URL of the same database without PgBouncer, for LISTEN, advisory locks and "
-        "migrations.",
+        "The URL of the same database for direct connections, if DATABASE_URL leads to PgBouncer. "
+        "LISTEN, advisory locks and migrations need direct connections.",
         Text(POSTGRES_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_DATA_DIR",
-        "The directory for the private database and generated secrets. The default is "
-        "/var/lib/coderapi for root, and coderapi in the user's data directory for others, such as "
+        "The directory for the private database and generated secrets. For root, the default is "
+        "/var/lib/coderapi. For other users, the default is in the user's data directory, such as "
         "~/.local/share/coderapi.",
         Text(),
     ),
     _own(
         "CODERAPI_ENV_FILE",
-        "A file with NAME=value lines, such as this one. `manage.py` reads it before anything "
-        "else. Environment variables override it.",
+        "The path of a file with NAME=value lines, such as a copy of .env.example. `manage.py` "
+        "reads the file first. Environment variables override the values in the file.",
         Text(),
     ),
     _own(
         "CODERAPI_SECRET_KEY",
-        "Django's SECRET_KEY: at least 50 random characters. With a private database it is "
-        "generated in the data directory. With your own database it is required.",
+        "Django's SECRET_KEY: at least 50 random characters. It is required if you use your own "
+        "database. With a private database, a key is generated in the data directory.",
         Text(),
         secret=True,
     ),
     _own(
         "CODERAPI_HTTP_ADDRESS",
-        "The address and port for HTTP. It overrides CODER_HTTP_ADDRESS, for hosts with Coder's "
-        "environment.",
+        "The address and port for HTTP. Overrides CODER_HTTP_ADDRESS, so that coderapi can run in "
+        "the environment of Coder's server on another port.",
         Text(LISTENER),
     ),
     _own(
@@ -84,110 +85,116 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_WIRE",
-        "The wire format: documented (as on the reference page) or coderd (as Coder's own clients "
-        "expect).",
+        "The wire format of responses: documented (as in Coder's API reference) or coderd (as "
+        "Coder's own clients expect).",
         Text(one_of("documented", "coderd")),
         default="documented",
     ),
     _own(
         "CODERAPI_FIRST_OWNER_USERNAME",
-        "The username of the first owner, created at the first start. Without it, the first caller "
-        "of POST /api/v2/users/first becomes the owner.",
+        "The username of the first owner. The first start creates this user. If it is not set, the "
+        "first caller of POST /api/v2/users/first becomes the owner.",
         Text(),
     ),
     _own("CODERAPI_FIRST_OWNER_EMAIL", "The first owner's e-mail address.", Text()),
     _own(
         "CODERAPI_FIRST_OWNER_PASSWORD",
-        "The first owner's password. Without it, a password is generated and shown once.",
+        "The first owner's password. If it is not set, a password is generated and shown once.",
         Text(),
         secret=True,
     ),
     _own(
         "CODERAPI_ALLOWED_HOSTS",
-        "The allowed Host names, separated by commas. The default is the hosts of the access URL "
-        "and the wildcard, and loopback. Without an access URL every host is allowed.",
+        "The host names that are allowed in the Host header, separated by commas. The default is "
+        "the host of the access URL, the hosts of the wildcard access URL, and localhost. If the "
+        "access URL is not set, every host is allowed.",
         TextList(),
     ),
     _own(
         "CACHE_URL",
-        "The URL of a Redis-compatible server that shares rate limits between hosts.",
+        "The URL of a Redis-compatible server that counts requests for the rate limits. Set it if "
+        "servers run on several hosts, so that they share the counts.",
         Text(REDIS_URL),
         secret=True,
     ),
     _own(
         "CODERAPI_ACCESS_LOG",
-        "The file for the access log, such as /dev/stdout. Without it there is no access log. It "
-        "contains no queries and no tokens.",
+        "The file for the access log, such as /dev/stdout. If it is not set, no access log is "
+        "written. The access log contains no query strings and no tokens.",
         Text(),
     ),
     _own(
         "CODERAPI_ACCESS_LOG_FORMAT",
-        "The format of the access log: common (the common log format, plus milliseconds and "
-        "request id) or json.",
+        "The format of the access log: common (the common log format, plus the duration in "
+        "milliseconds and the request id) or json.",
         Text(one_of("common", "json")),
         default="common",
     ),
     _own(
         "CODERAPI_WEB_WORKERS",
-        "The number of web processes. The default is one for each core, at most 8.",
+        "The number of web processes. The default is the number of CPU cores, but at most 8.",
         Integer(1, 64),
     ),
     _own(
         "CODERAPI_WEB_THREADS",
-        "The number of requests that each web process works on at a time. As many further threads "
-        "are for requests that wait.",
+        "The number of requests that each web process works on at a time. The same number of "
+        "additional threads is reserved for waiting requests.",
         Integer(1, 512),
         default="64",
     ),
     _own(
         "CODERAPI_FAST_LANE",
-        "Answer documents and CSP reports in front of Django, by the same rules. Disable it to "
-        "find out whether an answer changes.",
+        "Answer requests for cached documents and CSP reports before they reach Django. The "
+        "responses are the same. Disable it to check this when you look for an error.",
         Bool(),
         default="true",
     ),
     _own(
         "CODERAPI_UPDATE_CHECK_URL",
-        "The URL of Coder's newest release for the daily update check.",
+        "The URL that returns Coder's newest release, for the daily update check.",
         URL(("http", "https")),
         default="https://api.github.com/repos/coder/coder/releases/latest",
         secret=True,  # A mirror's URL may contain a password or token.
     ),
     _own(
         "CODERAPI_CSP_ACCESS",
-        "Who may send CSP reports. The default is authenticated in the documented wire, and public "
-        "in the coderd wire.",
+        "Which requests may send CSP reports: requests with a session token or an ingest key "
+        "(authenticated), only requests with an ingest key (ingest-key), or all requests "
+        "(public). The default is authenticated in the documented wire format, and public in the "
+        "coderd wire format.",
         Text(one_of("authenticated", "ingest-key", "public")),
     ),
     _own(
         "CODERAPI_CSP_RATE_LIMIT",
-        "The number of CSP reports per minute for each user or address, apart from the API's "
-        "limit. 0 means no limit. It has no effect if the API has no limit.",
+        "The maximum number of CSP reports per minute for each user or IP address. CSP reports do "
+        "not count against the API's rate limit. 0 means no limit. If the API's rate limit is "
+        "disabled, this limit is disabled too.",
         Integer(0, 1_000_000),
         default="6000",
     ),
     _own(
         "CODERAPI_CSP_RETENTION",
-        "How long reports are kept. 0 keeps them forever.",
+        "How long CSP reports are kept. 0 keeps them forever.",
         Duration(signed=False),
         default="90d",
     ),
     _own(
         "CODERAPI_STATS_RAW_RETENTION",
-        "How long agent rows are kept after their hour. 0 keeps them forever.",
+        "How long the stats rows of agents are kept after the end of their hour. 0 keeps them "
+        "forever.",
         Duration(signed=False),
         default="24h",
     ),
     _own(
         "CODERAPI_STATS_RETENTION",
-        "How long snapshots and hourly rollups are kept. 0 keeps them forever.",
+        "How long snapshots of the stats and hourly rollups are kept. 0 keeps them forever.",
         Duration(signed=False),
         default="400d",
     ),
     _own(
         "CODERAPI_STATS_P95_ALARM_MS",
-        "The 95th percentile of connection latency, in milliseconds, that raises an alarm. 0 "
-        "disables the alarm.",
+        "An alarm is raised if the 95th percentile of connection latency, in milliseconds, exceeds "
+        "this value. 0 disables the alarm.",
         Integer(0, 999_999_999),
         default="0",
     ),

@@ -1,4 +1,4 @@
-"""Retention of records, and an option for developers of Coder."""
+"""Options for the retention of records, and an option for developers of Coder."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ RETENTION_OPTIONS = (
     ),
     _retention_option(
         "API Keys Retention",
-        "How long expired API keys are kept. 0 keeps them forever. Until then their users learn "
-        "that the key is expired, not that it is unknown.",
+        "How long expired API keys are kept. 0 keeps them forever. While an expired key is kept, "
+        "the error for a request with this key says that the key expired. Later, it says that the "
+        "key is unknown.",
         Duration(),
         env="CODER_API_KEYS_RETENTION",
         yaml="api_keys",
@@ -49,7 +50,8 @@ RETENTION_OPTIONS = (
     ),
     Option(
         "Enable Authorization Recordings",
-        "Record the authorization decisions of each request. Only for development builds.",
+        "Record the authorization decisions of each request, for developers of Coder. It works "
+        "only in development builds.",
         Bool(),
         env="CODER_ENABLE_AUTHZ_RECORDINGS",
         yaml="",

@@ -1,4 +1,4 @@
-"""Sessions, cookies, the database, and other options of one server."""
+"""Options for tokens, sessions, cookies, proxies, the database and other settings of a server."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Maximum Admin Token Lifetime",
-        "The maximum lifetime of an owner's API token. Owners' tokens have more permissions, so "
-        "keep it short.",
+        "The maximum lifetime of an owner's API token. Choose a short lifetime, because these "
+        "tokens have more permissions.",
         Duration(),
         env="CODER_MAX_ADMIN_TOKEN_LIFETIME",
         json_path="session_lifetime.max_admin_token_lifetime",
@@ -34,7 +34,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Default Token Lifetime",
-        "The default lifetime of API tokens, such as those of command lines and editors.",
+        "The default lifetime of API tokens, for example for Coder's command line and editor "
+        "extensions.",
         Duration(),
         env="CODER_DEFAULT_TOKEN_LIFETIME",
         json_path="session_lifetime.default_token_lifetime",
@@ -43,8 +44,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Default OAuth Refresh Lifetime",
-        "The lifetime of refresh tokens of OAuth2 applications. Make it longer than the session "
-        "duration.",
+        "The lifetime of refresh tokens for OAuth2 applications. It should be longer than the "
+        "session duration.",
         Duration(),
         env="CODER_DEFAULT_OAUTH_REFRESH_LIFETIME",
         yaml="defaultOAuthRefreshLifetime",
@@ -53,7 +54,7 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Enable swagger endpoint",
-        "Serve a page with the API's documentation, on which users can send requests.",
+        "Serve Swagger UI: a page with the API's documentation, where users can try requests.",
         Bool(),
         env="CODER_SWAGGER_ENABLE",
         yaml="enableSwagger",
@@ -62,8 +63,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Proxy Trusted Headers",
-        "The headers in which trusted proxies send the client's address, such as X-Forwarded-For. "
-        "Set it together with the trusted origins.",
+        "The headers in which trusted proxies send the client's IP address, such as "
+        "X-Forwarded-For. Also set Proxy Trusted Origins.",
         TextList(),
         env="CODER_PROXY_TRUSTED_HEADERS",
         external_workspace_proxies=True,
@@ -71,8 +72,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Proxy Trusted Origins",
-        "The addresses or networks of trusted proxies, such as 10.0.0.0/8. Do not include a "
-        "network from which clients connect directly.",
+        "The IP addresses or networks of trusted proxies, such as 10.0.0.0/8. Do not include "
+        "networks from which clients connect without a proxy.",
         TextList(NETWORK),
         env="CODER_PROXY_TRUSTED_ORIGINS",
         external_workspace_proxies=True,
@@ -80,8 +81,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Cache Directory",
-        "The directory for files that Coder's server can create again, such as Terraform "
-        "providers. Use a disk with free space.",
+        "The directory for cached files of Coder's server, such as Terraform providers. Choose a "
+        "disk with enough free space.",
         Text(),
         env="CODER_CACHE_DIRECTORY",
         flag="cache-dir",
@@ -90,8 +91,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Ephemeral Deployment",
-        "Run a temporary deployment, whose database and files are deleted at the end. Use it for "
-        "trying things out.",
+        "Run a temporary deployment to try Coder out. Its database and files are deleted when the "
+        "server stops.",
         Bool(),
         env="CODER_EPHEMERAL",
         yaml="ephemeralDeployment",
@@ -99,8 +100,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection URL",
-        "The URL of the PostgreSQL database, with user and password. Without it the server starts "
-        "a private database.",
+        "The URL of the PostgreSQL database, with username and password. If it is not set, the "
+        "server starts a private database.",
         Text(),
         env="CODER_PG_CONNECTION_URL",
         flag="postgres-url",
@@ -110,7 +111,7 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Auth",
-        "The authentication for PostgreSQL: password, or awsiamrds for an AWS identity. coderapi "
+        "The authentication method for PostgreSQL: password, or awsiamrds for AWS IAM. coderapi "
         "supports only password.",
         Choice(("password", "awsiamrds")),
         env="CODER_PG_AUTH",
@@ -121,8 +122,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection Max Open",
-        "The maximum number of open database connections for each server. The database must allow "
-        "more than that for all servers together.",
+        "The maximum number of open database connections of each server. The limit of the database "
+        "must be higher than the sum for all servers.",
         Integer(minimum=1),
         env="CODER_PG_CONN_MAX_OPEN",
         flag="postgres-conn-max-open",
@@ -132,8 +133,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Postgres Connection Max Idle",
-        "The maximum number of idle database connections: a number, or auto for a third of the "
-        "open ones.",
+        "The maximum number of idle database connections: a number, or auto for one third of the "
+        "maximum number of open connections.",
         Text(IDLE_CONNECTIONS),
         env="CODER_PG_CONN_MAX_IDLE",
         flag="postgres-conn-max-idle",
@@ -143,8 +144,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Secure Auth Cookie",
-        "Mark the session cookie as secure, so that browsers send it over HTTPS only. Enable it if "
-        "users use HTTPS.",
+        "Set the Secure attribute of the session cookie, so that browsers send the cookie over "
+        "HTTPS only. Enable this option if users connect over HTTPS.",
         Bool(),
         env="CODER_SECURE_AUTH_COOKIE",
         json_path="http_cookies.secure_auth_cookie",
@@ -153,8 +154,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "SameSite Auth Cookie",
-        "Whether browsers send the session cookie with requests from other sites: lax or none. Use "
-        "none only if other sites embed the dashboard.",
+        "The SameSite attribute of the session cookie: lax or none. Use none only if other sites "
+        "embed the dashboard, because browsers then send the cookie with their requests.",
         Choice(("lax", "none")),
         env="CODER_SAMESITE_AUTH_COOKIE",
         yaml="sameSiteAuthCookie",
@@ -165,15 +166,17 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Terms of Service URL",
-        "The page with the terms that users accept by signing in. The sign-in page links to it.",
+        "The URL of the terms of service. The sign-in page links to the terms, and users accept "
+        "them by signing in.",
         Text(),
         env="CODER_TERMS_OF_SERVICE_URL",
         obeyed=True,
     ),
     Option(
         "Strict-Transport-Security",
-        "How many seconds browsers use HTTPS only. 0 sends no header. Increase it in steps, "
-        "because browsers remember it for the whole time.",
+        "The time in seconds for which browsers use only HTTPS for this host (max-age of the "
+        "header). With 0, the header is not sent. Start with a short time, because browsers keep "
+        "the rule until the time is over.",
         Integer(),
         env="CODER_STRICT_TRANSPORT_SECURITY",
         json_path="strict_transport_security",
@@ -184,8 +187,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Strict-Transport-Security Options",
-        "Additions to the Strict-Transport-Security header: includeSubDomains, preload. They need "
-        "a time above 0.",
+        "Additional directives for the Strict-Transport-Security header: includeSubDomains or "
+        "preload. They require that Strict-Transport-Security is greater than 0.",
         TextList(one_of("includeSubDomains", "preload")),
         env="CODER_STRICT_TRANSPORT_SECURITY_OPTIONS",
         json_path="strict_transport_security_options",
@@ -195,25 +198,27 @@ SERVER_OPTIONS = (
     ),
     Option(
         "SSH Keygen Algorithm",
-        "The type of new users' SSH keys: ed25519, ecdsa or rsa4096. Change it for Git servers "
-        "that do not accept ed25519.",
+        "The type of the SSH keys that are generated for new users: ed25519, ecdsa or rsa4096. "
+        "Change it if your Git server does not accept ed25519.",
         Text(one_of("ed25519", "ecdsa", "rsa4096")),
         env="CODER_SSH_KEYGEN_ALGORITHM",
         default="ed25519",
     ),
     Option(
         "Metrics Cache Refresh Interval",
-        "How often Coder's server recomputes the stats of template usage.",
+        "How often Coder's server updates its cached statistics of template usage.",
         Duration(),
         env="CODER_METRICS_CACHE_REFRESH_INTERVAL",
         yaml="",
         default="4h0m0s",
         hidden=True,
-        remark="coderapi has no such cache. Its stats follow the agent stats interval.",
+        remark="coderapi has no such cache. It updates its stats at the Agent Stat Refresh "
+        "Interval.",
     ),
     Option(
         "Agent Stat Refresh Interval",
-        "How often agents report their stats, and how often the deployment's stats are updated.",
+        "How often agents report their stats, and how often the stats of the deployment are "
+        "updated.",
         Duration(),
         env="CODER_AGENT_STATS_REFRESH_INTERVAL",
         yaml="",
@@ -224,7 +229,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Agent Fallback Troubleshooting URL",
-        "The help page for problems with an agent, if its template has none.",
+        "The URL of the help page for problems with an agent. It is used if the agent's template "
+        "sets no such URL.",
         URL(),
         env="CODER_AGENT_FALLBACK_TROUBLESHOOTING_URL",
         default="https://coder.com/docs/admin/templates/troubleshooting",
@@ -232,7 +238,8 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "Browser Only",
-        "Allow access to workspaces only through the browser, not with SSH or desktop editors.",
+        "Allow access to workspaces only through the browser. SSH and desktop editors cannot "
+        "connect.",
         Bool(),
         env="CODER_BROWSER_ONLY",
         enterprise=True,
@@ -249,8 +256,8 @@ SERVER_OPTIONS = (
     ),
     Option(
         "External Token Encryption Keys",
-        "Keys for encrypting stored tokens of other services, base64-encoded, the newest first. "
-        "Keep old keys until all tokens are encrypted with the new one.",
+        "The base64-encoded keys that encrypt stored tokens of other services, with the newest key "
+        "first. Keep an old key until all tokens are encrypted with the newest key.",
         TextList(),
         env="CODER_EXTERNAL_TOKEN_ENCRYPTION_KEYS",
         secret=True,
@@ -258,15 +265,16 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Disable Path Apps",
-        "Do not serve workspace applications under a path of the main site. This is safer, but "
-        "applications then need a wildcard access URL.",
+        "Do not serve workspace applications under a path of the access URL. This is safer, but "
+        "applications then require a wildcard access URL.",
         Bool(),
         env="CODER_DISABLE_PATH_APPS",
         external_workspace_proxies=True,
     ),
     Option(
         "Disable Owner Workspace Access",
-        "Do not let owners enter other users' workspaces. They can still see and delete them.",
+        "Deny owners access to other users' workspaces. Owners can still list and delete these "
+        "workspaces.",
         Bool(),
         env="CODER_DISABLE_OWNER_WORKSPACE_ACCESS",
         json_path="disable_owner_workspace_exec",
@@ -274,14 +282,14 @@ SERVER_OPTIONS = (
     ),
     Option(
         "Disable Workspace Sharing",
-        "Do not let users share their workspaces.",
+        "Prevent users from sharing their workspaces.",
         Bool(),
         env="CODER_DISABLE_WORKSPACE_SHARING",
     ),
     _http_option(
         "Session Duration",
-        "How long an unused browser session lasts. Activity extends it, unless the refresh is "
-        "disabled.",
+        "The time after which an unused browser session expires. Requests extend the session, "
+        "unless Disable Session Expiry Refresh is set.",
         Duration(),
         env="CODER_SESSION_DURATION",
         json_path="session_lifetime.default_duration",
@@ -290,7 +298,8 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Disable Session Expiry Refresh",
-        "Let sessions expire even if they are in use. Users then sign in more often.",
+        "Do not extend sessions that are in use. Users must then sign in again after each session "
+        "duration.",
         Bool(),
         env="CODER_DISABLE_SESSION_EXPIRY_REFRESH",
         json_path="session_lifetime.disable_expiry_refresh",
@@ -298,8 +307,8 @@ SERVER_OPTIONS = (
     ),
     _http_option(
         "Disable Password Authentication",
-        "Disable sign-in with a password. Make sure that another way works first. Owners can still "
-        "sign in to the admin.",
+        "Disable sign-in with a password. First make sure that users can sign in in another way. "
+        "Owners can still sign in to the admin with a password.",
         Bool(),
         env="CODER_DISABLE_PASSWORD_AUTH",
         obeyed=True,

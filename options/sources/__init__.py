@@ -1,1 +1,4 @@
-"""The sources of option values. Each returns its settings, errors and warnings."""
+"""The sources of option values: the environment, flags and a YAML file.
+
+Each source returns its settings, errors and warnings.
+"""

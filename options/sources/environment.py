@@ -1,4 +1,4 @@
-"""Settings from environment variables, and secrets from files that `<variable>_FILE` names."""
+"""Reads settings from environment variables, and secrets from the files in `<variable>_FILE`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from options.sources.settings import Gathered, read_secret
 
 FALLBACK_PREFIX = "HOMEBREW_"
 
-# Numbered variables of external auth providers, read by `sources.indexed`.
+# Prefixes of the numbered variables of external auth providers. `sources.indexed` reads them.
 FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
 
-# An old spelling. Only `configuration` reads it.
+# An old name that only `configuration` reads.
 _REDIRECT = "CODER_TLS_REDIRECT_HTTP"
-# Variables of Coder's command line and of workspaces. They are not unknown.
+# Variables of Coder's command line and of workspaces. They cause no warning.
 _OTHERS = frozenset({"CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR", _REDIRECT})
 _OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *FAMILIES)
 
@@ -25,10 +25,10 @@ _INTERNAL = frozenset({"CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"})
 
 
 def read_environment(environ: Mapping[str, str]) -> Gathered:
-    """Returns the settings in the catalogue's order.
+    """Returns the settings from the environment, in the catalogue's order.
 
-    An unknown CODERAPI_ variable is an error. An unknown CODER_ variable is a warning, since a
-    newer Coder may know it.
+    An unknown CODERAPI_ variable causes an error. An unknown CODER_ variable causes only a warning,
+    because a newer release of Coder may support the variable.
     """
     variables = upper_cased(environ)
     gathered = Gathered(ValueSource.ENV)
@@ -40,7 +40,10 @@ def read_environment(environ: Mapping[str, str]) -> Gathered:
 
 
 def upper_cased(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables by upper-case name. The last spelling wins."""
+    """Returns the variables with upper-case names.
+
+    If two names differ only in case, the last variable is used.
+    """
     return {name.upper(): value for name, value in environ.items()}
 
 
@@ -50,7 +53,7 @@ def unknown_variable(name: str, nearest: str) -> str:
 
 
 def _with_fallbacks(variables: dict[str, str]) -> dict[str, str]:
-    """Adds the prefixed variables under their plain names, where these are not set."""
+    """Adds each HOMEBREW_ variable without its prefix, unless that variable is set."""
     prefixed = (name for name in variables if name.startswith(FALLBACK_PREFIX))
     return {name.removeprefix(FALLBACK_PREFIX): variables[name] for name in prefixed} | variables
 
@@ -63,7 +66,7 @@ def _read_options(
         text, file_variable = variables.get(variable, ""), files.get(variable)
         path = variables.get(file_variable, "") if file_variable else ""
         if text and path:
-            problem = f"is set, and so is {file_variable}; remove one of the two"
+            problem = f"cannot be set together with {file_variable}; remove one of the two"
             gathered.refuse(variable, problem, option=option.name)
         elif text or (option.empty_counts and variable in variables):
             gathered.add(option, variable, text)

@@ -1,4 +1,4 @@
-"""Flags, as on Coder's command line."""
+"""Parses command-line flags with the syntax of Coder's command line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _BY_FLAG = by_flag(CATALOGUE)
 
 @dataclass(frozen=True, slots=True)
 class ParsedFlags:
-    """The catalogue's flags in their order, and the other arguments.
+    """The flags of the catalogue in command-line order, and the other arguments.
 
-    `settings` has long names. A value is None if it is missing at the end of the command line.
+    `settings` contains pairs of the flag's long name and its value. The value is None if the
+    command line ends after a flag that needs a value.
     """
 
     settings: list[tuple[str, str | None]] = field(default_factory=list, repr=False)
@@ -26,10 +27,11 @@ class ParsedFlags:
 
 
 def parse_flags(argv: Sequence[str]) -> ParsedFlags:
-    """Splits arguments into the catalogue's flags and the rest.
+    """Separates the flags of the catalogue from the other arguments.
 
-    `--flag value`, `--flag=value`, `-f value`, `-f=value`, `-fvalue`. A bool flag needs no value,
-    and accepts one only after `=`. Names cannot be abbreviated. `--` ends the flags.
+    Accepts `--flag value`, `--flag=value`, `-f value`, `-f=value` and `-fvalue`. A boolean flag
+    needs no value, and accepts a value only after `=`. Flags cannot be abbreviated. Arguments after
+    `--` are not parsed.
     """
     parsed = ParsedFlags()
     arguments = iter(argv)
@@ -90,7 +92,7 @@ def read_flags(flags: Sequence[tuple[str, str | None]]) -> Gathered:
 
 
 def unknown_flag(argument: str) -> OptionError:
-    """Returns the error for an unknown flag. It does not contain the value."""
+    """Returns the error for an unknown flag. The error does not contain the flag's value."""
     name = argument.partition("=")[0]
     nearest = nearest_name(name, (f"--{option.flag}" for option in CATALOGUE if option.flag))
     return OptionError("unknown flag", name, source=ValueSource.FLAG, nearest=nearest)

@@ -1,4 +1,4 @@
-"""External auth providers from numbered variables, such as CODER_EXTERNAL_AUTH_0_CLIENT_ID."""
+"""Reads external auth providers from variables such as CODER_EXTERNAL_AUTH_0_CLIENT_ID."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def _words(text: str) -> list[str] | None:
     return text.split(" ") if text else None
 
 
-# A variable's name ends with the provider's key. This is the exception.
+# A variable's name ends with the key of the provider in upper case, except for this key.
 _NAMES = {"code_challenge_methods_supported": "PKCE_METHODS"}
 _KEYS = {_NAMES.get(key, key.upper()): key for key in EXTERNAL_AUTH_FIELDS}
-# The parser of a text, by the value of an absent key.
+# The parser of a variable's value, by the default value of its key.
 _READERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
 
 
 def read_providers(variables: Mapping[str, str], gathered: Gathered) -> dict[str, dict[str, Any]]:
-    """Returns the providers of all families in their order, by the prefix of their variables.
+    """Returns a mapping from variable prefixes, such as CODER_EXTERNAL_AUTH_0_, to providers.
 
-    `variables` has upper-case names. Empty values are kept. Adds errors and warnings to `gathered`.
+    The names in `variables` must be in upper case. An empty value counts as set. Errors and
+    warnings are added to `gathered`.
     """
     providers: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
@@ -66,7 +67,7 @@ def _is_number(text: str) -> bool:
 
 
 def _refuse_gap(numbered: Mapping[int, object], family: str, gathered: Gathered) -> None:
-    """Adds an error for the first gap in the numbers."""
+    """Adds an error if a provider's number is missing."""
     for expected, number in enumerate(sorted(numbered)):
         if number != expected:
             problem = f"provider {expected} is missing; number the providers 0, 1, 2 and so on"
@@ -108,7 +109,7 @@ def _read_key(
 
 
 def _secret(texts: Mapping[str, str], place: str) -> str:
-    """Returns the secret from its file. Raises: ValueError."""
+    """Returns the client secret from its file. Raises: ValueError with the problem."""
     if _SECRET_KEY in texts:
-        raise ValueError(f"is set, and so is {place}{_SECRET_KEY}; remove one of the two")
+        raise ValueError(f"cannot be set together with {place}{_SECRET_KEY}; remove one of the two")
     return read_secret(texts[_SECRET_FILE_KEY])

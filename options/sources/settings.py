@@ -1,4 +1,4 @@
-"""The settings of a source, and reading of files."""
+"""The settings that a source returns, and functions that read files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One option's value from one place of a source."""
+    """A value for an option, with the source and the place where it was set."""
 
     option: Option
     source: ValueSource
@@ -27,7 +27,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Gathered:
-    """The settings, errors and warnings of a source, in its order."""
+    """The settings, errors and warnings of a source, in the order of the source."""
 
     source: ValueSource
     settings: list[Setting] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Gathered:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, option: Option, place: str, raw: str | Node) -> None:
-        """Parses the value, and adds a setting or an error."""
+        """Parses the value. Adds a setting if the value is valid, or else an error."""
         try:
             value = _read(option, raw)
         except ValueRefusedError as refusal:
@@ -67,7 +67,10 @@ class Gathered:
 
 
 def read_text(path: str) -> str:
-    """Returns the text of a file. Raises: ValueError, which never quotes the content."""
+    """Returns the content of a text file.
+
+    Raises: ValueError if the file cannot be read. The message does not quote the content.
+    """
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -83,9 +86,10 @@ def read_text(path: str) -> str:
 
 
 def read_secret(path: str) -> str:
-    """Returns the content of a file without its last line break.
+    """Returns the secret in a file, without the line break at the end.
 
-    Raises: ValueError, which names the file and never quotes its content.
+    Raises: ValueError if the file is empty or cannot be read. The message names the file and does
+    not quote the content.
     """
     try:
         text = read_text(path).removesuffix("\n").removesuffix("\r")
@@ -107,7 +111,10 @@ def _read(option: Option, raw: str | Node) -> Any:
 
 
 def _shown(refusal: ValueRefusedError, raw: str | Node) -> str:
-    """Returns the invalid part of the value, or all of it, or "" if the value is not one text."""
+    """Returns the invalid part of the value for the error message.
+
+    Returns the whole value if the error names no part, and "" for a YAML mapping or list.
+    """
     if refusal.shown is None:
         return ""
     text = refusal.shown or (raw.value if isinstance(raw, ScalarNode) else raw)

@@ -1,4 +1,4 @@
-"""Settings from the YAML file of the option Config Path."""
+"""Reads settings from the YAML file that the option Config Path names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from options.values.yaml_text import Place, is_blank, is_null, place_of, read_do
 
 
 def read_yaml_file(path: str) -> Gathered:
-    """Returns the settings of a file in its order. Rejects a file larger than 1 MiB."""
+    """Returns the settings in the order of the file. Rejects a file larger than 1 MiB."""
     reader = _Reader(path)
     try:
         text = read_text(path)
@@ -32,12 +32,12 @@ def read_yaml_file(path: str) -> Gathered:
         reader.read_mapping(document.root, above="")
     else:
         place = place_of(document.root) if document.root else Place(1, 1)
-        reader.refuse("the file must hold a mapping of options", place)
+        reader.refuse("the file must contain a mapping of options", place)
     return reader.gathered
 
 
 def _known_paths() -> dict[str, Option | None]:
-    """Returns options by path, and None for groups."""
+    """Returns a mapping from full YAML keys to options. The keys of groups map to None."""
     paths: dict[str, Option | None] = {}
     for path, option in by_yaml_path(CATALOGUE).items():
         *above, _ = path.split(".")
@@ -57,7 +57,7 @@ class _Reader:
             path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
             if option is not None and "." not in key.value:
-                # An empty value has no visible place, so the error names the key's.
+                # An empty value has no visible position, so an error names the position of the key.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
             elif path in self.known and "." not in key.value:
@@ -86,7 +86,7 @@ class _Reader:
         self.refuse(f"{path!r} is not an option", place_of(key), nearest=nearest)
 
     def _without_key(self, path: str) -> Iterator[Option]:
-        """Yields options of this name that a YAML file cannot set."""
+        """Yields the options with this name that a YAML file cannot set."""
         wanted = _folded(path)
         for option in CATALOGUE:
             if not option.yaml:
@@ -95,7 +95,7 @@ class _Reader:
                     yield option
 
     def _namesake(self, key: str) -> str:
-        """Returns the only path that ends with this key, or ""."""
+        """Returns the full key that ends with this key, or "" unless there is exactly one."""
         paths = [path for path in self.known if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 

@@ -1,4 +1,4 @@
-"""host:port pairs, split and joined as in Go's package net."""
+"""Values of the form host:port, parsed and formatted as in Go's package net."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOST_PORT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """An address. False if both parts are empty."""
+    """A host and a port. `bool()` returns False if both are empty."""
 
     host: str = ""
     port: str = ""
@@ -43,7 +43,10 @@ class Address(ValueType[HostPort]):
 
 
 def split_host_port(text: str) -> HostPort:
-    """Returns the two parts. Raises: ValueRefusedError. Source: Go's net.SplitHostPort."""
+    """Splits a string of the form host:port.
+
+    Raises: ValueRefusedError if the string has another form. Source: Go's net.SplitHostPort.
+    """
     found = _HOST_PORT.fullmatch(text)
     if not found:
         raise ValueRefusedError("is not host:port")

@@ -1,4 +1,4 @@
-"""The base class of value types, and their error."""
+"""The base class of value types, and the error that they raise for invalid values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from options.values.yaml_text import Place, place_of
 
 
 class ValueRefusedError(Exception):
-    """A value that its type rejects.
+    """A value is invalid for the option's type.
 
-    `shown` is the wrong part, "" for the whole text, or None to show nothing. `place` is the
-    position in a YAML text.
+    `shown` is the invalid part of the value. It is "" if the whole value is invalid, and None if
+    the error must not show the value. `place` is the position in the YAML input, if there is one.
     """
 
     def __init__(self, problem: str, *, shown: str | None = "", place: Place | None = None) -> None:
@@ -24,11 +24,11 @@ class ValueRefusedError(Exception):
 
 
 class ValueType[T](ABC):
-    """One type of option value: parses, merges and formats it.
+    """The type of an option. Parses, merges and formats the option's values.
 
-    `name` is the type's name in help and documents. `accepted` describes valid texts. `zero` is the
-    value of an option that is not set. Types with `combines` merge the values of several sources.
-    For the others, the strongest source wins.
+    `name` is the type's name in help and documents. `accepted` describes valid input. `zero` is the
+    value of an option that is not set. If `combines` is true, values from the environment and flags
+    are merged. Otherwise the value with the highest precedence is used.
     """
 
     name: str
@@ -38,7 +38,7 @@ class ValueType[T](ABC):
 
     @abstractmethod
     def parse(self, text: str) -> T:
-        """Parses a text of the environment, a flag or a default. Raises: ValueRefusedError."""
+        """Parses a string from the environment, a flag or a default. Raises: ValueRefusedError."""
 
     def read(self, node: Node) -> T:
         """Parses a YAML node. Raises: ValueRefusedError."""
@@ -49,12 +49,12 @@ class ValueType[T](ABC):
         return new
 
     def format(self, value: T) -> str:
-        """Returns a text that `parse` turns into this value."""
+        """Formats the value as a string. `parse` returns the same value for this string."""
         return str(value)
 
 
 def scalar_text(node: Node) -> str:
-    """Returns the text of one value. Raises: ValueRefusedError for a mapping or a list."""
+    """Returns the content of a scalar. Raises: ValueRefusedError for a mapping or a list."""
     if isinstance(node, ScalarNode):
         return str(node.value)
     kind = "a mapping" if isinstance(node, MappingNode) else "a list"

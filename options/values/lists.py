@@ -1,4 +1,4 @@
-"""Lists of texts: one CSV record in the environment and in flags, a sequence in YAML."""
+"""Lists of strings: a CSV record in the environment and in flags, or a sequence in YAML."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _NEEDS_QUOTES = frozenset(',"\r\n')
 
 @dataclass(frozen=True, slots=True)
 class TextList(ValueType[list[str] | None]):
-    """A list, or `None` if it is empty.
+    """A list of strings. An empty list is represented by `None`.
 
-    The values of the environment and of flags are joined. An empty flag clears earlier values.
+    The lists from the environment and from flags are concatenated. An empty flag discards
+    the values before it.
     """
 
     rule: Rule | None = None
@@ -54,9 +55,9 @@ class TextList(ValueType[list[str] | None]):
 
 
 def parse_record(text: str) -> list[str] | None:
-    """Returns the fields of the first record, or None if there is none.
+    """Returns the fields of the first CSV record, or None if the input has no record.
 
-    Source: Go's encoding/csv reader with its defaults.
+    Source: the reader of Go's encoding/csv with its default settings.
     """
     lines = text.replace("\r\n", "\n").removesuffix("\r").lstrip("\n")
     if not lines:
@@ -71,7 +72,7 @@ def parse_record(text: str) -> list[str] | None:
 
 
 def _bare_field(text: str, start: int) -> tuple[str, int]:
-    """Returns the field and the position of its end."""
+    """Returns the field that begins at `start`, and the position after the field."""
     found = _BARE.match(text, start)
     field = found[0] if found else ""
     if '"' in field:
@@ -89,7 +90,7 @@ def _quoted_field(text: str, start: int) -> tuple[str, int]:
 
 
 def format_record(values: list[str]) -> str:
-    """Returns a record that `parse_record` turns into these values."""
+    """Formats the values as a CSV record. `parse_record` returns the same values for the record."""
     if values == [""]:
         return '""'
     return ",".join(_format_field(value) for value in values)

@@ -1,4 +1,4 @@
-"""Further rules for some texts and list items."""
+"""Additional validation rules for strings and for items of lists."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _can_be_listened_on(text: str) -> bool:
 
 
 def _is_postgres(text: str) -> bool:
-    """Accepts several hosts, each with or without a port, as libpq does."""
+    """Returns whether the string is a PostgreSQL URL. As in libpq, it can name several hosts."""
     if not text.startswith(("postgres://", "postgresql://")):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Values of one text: booleans, integers, durations, texts, patterns."""
+"""Types of single values: booleans, integers, strings, enumerations, durations and patterns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from options.values.rules import Rule
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
-_MAX_DIGITS = 400  # Python rejects longer texts, or takes long to convert them.
+_MAX_DIGITS = 400  # Python rejects longer numbers, or needs much time to convert them.
 _MAX_DURATION = 200  # Characters.
 
-# \Q…\E quotes text. Any other backslash escapes the next character.
+# In RE2, \Q…\E quotes text. Any other backslash escapes the next character.
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 
 
@@ -29,7 +29,7 @@ class Bool(ValueType[bool]):
 
     def parse(self, text: str) -> bool:
         try:
-            # Coder parses empty as false, so an empty YAML value switches an option off.
+            # As in Coder, an empty value means false, so an empty YAML value disables an option.
             return bool(text) and parse_bool(text)
         except ValueError:
             raise ValueRefusedError("is not a boolean") from None
@@ -84,14 +84,14 @@ class Text(ValueType[str]):
 
 @dataclass(frozen=True, slots=True)
 class ConfigPath(Text):
-    """The path of the YAML file itself."""
+    """The path of the YAML file with the configuration."""
 
     name = "yaml-config-path"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(ValueType[str]):
-    """One of a few words. Accepts any case, and keeps it."""
+    """An enumeration. Ignores case when it validates a value, and does not change the case."""
 
     choices: tuple[str, ...]
     zero = ""
@@ -141,11 +141,11 @@ class Regexp(ValueType[str]):
     zero = ""
 
     def parse(self, text: str) -> str:
-        # The library accepts \C, a single byte. Go's regexp does not.
+        # The re2 library accepts \C, which matches one byte. Go's regexp package rejects \C.
         if any(escape[1] == "C" for escape in _ESCAPES.finditer(text)):
             raise ValueRefusedError(r"uses \C, which is not supported")
         options = re2.Options()
-        options.log_errors = False  # Otherwise the library prints the pattern to stderr.
+        options.log_errors = False  # Otherwise re2 prints the pattern to stderr.
         try:
             re2.compile(text, options)
         except re2.error as error:
@@ -154,7 +154,7 @@ class Regexp(ValueType[str]):
 
 
 def _reason(error: Exception) -> str:
-    """Returns the library's message without the part of the pattern at its end."""
+    """Returns the error message of re2, without the part of the pattern after the colon."""
     reason = error.args[0] if error.args else b"refused"
     text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
     return text.partition(": ")[0]

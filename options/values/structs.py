@@ -1,4 +1,4 @@
-"""Structured values, such as maps and lists of links: YAML or JSON in every source."""
+"""Structured values, such as maps and lists of links. Every source writes them as YAML or JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 from options.values.base import ValueRefusedError, ValueType
 from options.values.yaml_text import flow_text, is_null, place_of, read_document
 
-# Booleans of YAML 1.1, which Coder accepts inside a struct.
+# The booleans of YAML 1.1. Coder accepts them inside structured values.
 _YES = frozenset({"true", "yes", "on", "y"})
 _NO = frozenset({"false", "no", "off", "n"})
 
 
 class Struct[T](ValueType[T | None]):
-    """A value that is `None` if not set. Ignores unknown inner keys."""
+    """A structured value, or `None` if the option is not set. Unknown inner keys are ignored."""
 
     zero = None
 
@@ -58,7 +58,7 @@ class _Map[V](Struct[dict[str, V]]):
 @dataclass(frozen=True, slots=True)
 class TextMap(_Map[str]):
     name = "struct[map[string]string]"
-    accepted = 'a map from text to text, such as {"key": "value"}'
+    accepted = 'a map from strings to strings, such as {"key": "value"}'
 
     def _item(self, node: Node, *, path: str) -> str:
         return _text(node, path=path)
@@ -67,7 +67,7 @@ class TextMap(_Map[str]):
 @dataclass(frozen=True, slots=True)
 class TextListMap(_Map[list[str] | None]):
     name = "struct[map[string][]string]"
-    accepted = 'a map from text to lists, such as {"key": ["one", "two"]}'
+    accepted = 'a map from strings to lists, such as {"key": ["one", "two"]}'
 
     def _item(self, node: Node, *, path: str) -> list[str] | None:
         return _texts(node, path=path)
@@ -75,10 +75,13 @@ class TextListMap(_Map[list[str] | None]):
 
 @dataclass(frozen=True, slots=True)
 class UUIDListMap(_Map[list[str] | None]):
-    """Lists of organization ids by name. Ids have lower case and hyphens."""
+    """A map from names to lists of organization ids.
+
+    The ids are normalized to lower case with hyphens.
+    """
 
     name = "struct[map[string][]uuid.UUID]"
-    accepted = 'a map from text to lists of UUIDs, such as {"key": ["<uuid>"]}'
+    accepted = 'a map from strings to lists of UUIDs, such as {"key": ["<uuid>"]}'
 
     def _item(self, node: Node, *, path: str) -> list[str] | None:
         ids = _texts(node, path=path)
@@ -98,7 +101,7 @@ def _pairs(node: Node, *, path: str = "") -> list[tuple[str, Node]]:
 
 def _text(node: Node, *, path: str) -> str:
     if not isinstance(node, ScalarNode):
-        raise _refusal(node, "is not a text", path=path)
+        raise _refusal(node, "is not a string", path=path)
     return "" if is_null(node) else str(node.value)
 
 
@@ -128,7 +131,7 @@ def _uuid(text: str, node: Node, *, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An inner key: its parser, its description, and its value if absent."""
+    """A key of a structured value: its parser, its description, and its default value."""
 
     read: Callable[..., Any]
     description: str
@@ -136,7 +139,7 @@ class Field:
 
 
 LINK_FIELDS: Mapping[str, Field] = {
-    "name": Field(_text, "The text of the link."),
+    "name": Field(_text, "The label of the link."),
     "target": Field(_text, "The URL of the link."),
     "icon": Field(_text, "The icon: `bug`, `chat`, `docs` or `star`."),
     "location": Field(_text, "Where the link is shown: `navbar` or `dropdown`."),
@@ -155,14 +158,18 @@ EXTERNAL_AUTH_FIELDS: Mapping[str, Field] = {
     "app_installations_url": Field(_text, "The URL that lists the app's installations."),
     "no_refresh": Field(_truth, "True if tokens are not refreshed.", absent=False),
     "scopes": Field(_texts, "The scopes to request.", absent=None),
-    "extra_token_keys": Field(_texts, "Further members of the token to store.", absent=None),
-    "device_flow": Field(_truth, "True if users enter a code at the provider.", absent=False),
+    "extra_token_keys": Field(
+        _texts, "Additional members of the token response to store.", absent=None
+    ),
+    "device_flow": Field(
+        _truth, "True if users sign in by entering a code on the provider's page.", absent=False
+    ),
     "device_code_url": Field(_text, "The URL that issues codes for the device flow."),
     "mcp_url": Field(_text, "The URL of the provider's MCP server."),
     "mcp_tool_allow_regex": Field(_text, "A pattern for the MCP tools to allow."),
     "mcp_tool_deny_regex": Field(_text, "A pattern for the MCP tools to deny."),
     "regex": Field(_text, "A pattern for the Git URLs that use this provider."),
-    "display_name": Field(_text, "The provider's name on pages."),
+    "display_name": Field(_text, "The provider's name in the dashboard."),
     "display_icon": Field(_text, "The URL of the provider's icon."),
     "code_challenge_methods_supported": Field(
         _texts, "The PKCE methods that the provider supports.", absent=None
@@ -172,7 +179,7 @@ EXTERNAL_AUTH_SECRET = "client_secret"  # noqa: S105  # The name of a key.
 
 
 class _Records(Struct[list[dict[str, Any]]]):
-    """A list of maps with these inner keys. An empty list counts as not set."""
+    """A list of maps with the keys in `fields`. An empty list counts as not set."""
 
     fields: ClassVar[Mapping[str, Field]]
 
@@ -200,5 +207,5 @@ class Links(_Records):
 @dataclass(frozen=True, slots=True)
 class ExternalAuth(_Records):
     name = "struct[[]codersdk.ExternalAuthConfig]"
-    accepted = "a list of providers, each with type, client_id and further settings"
+    accepted = "a list of providers, each with type, client_id and other settings"
     fields = EXTERNAL_AUTH_FIELDS

@@ -1,6 +1,7 @@
-"""URLs, parsed as in Go's net/url, so that clients see the members that they expect.
+"""URLs, parsed as in Go's net/url, so that responses have the members that clients expect.
 
-urllib.parse differs in validation, escapes and opaque URLs. Source: RFC 3986, and Go's net/url.
+Python's urllib.parse handles validation, escapes and opaque URLs differently. Source: RFC 3986, and
+Go's net/url.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from kernel.redaction import redact_url_passwords
 from options.values.base import ValueRefusedError, ValueType
 
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
-# The bytes that are not escaped in each part.
+# The bytes that are not escaped in each part of a URL.
 _IN_HOST = frozenset(_UNRESERVED + b"!$&'()*+,;=:[]<>\"")
 _IN_USER = frozenset(_UNRESERVED + b"$&+,;=")
 _IN_PATH = frozenset(_UNRESERVED + b"$&+,/:;=@")
 _IN_FRAGMENT = frozenset(_UNRESERVED + b"$&+,/:;=?@!()*")
-# The bytes that stay unescaped if they were unescaped in the input.
+# These bytes are not escaped if the input did not escape them.
 _KEPT = frozenset(b"!$&'()*+,;=:@[]%")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -33,10 +34,10 @@ MASK = "xxxxx"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ParsedURL:
-    """The members of a URL. `str()` returns the whole URL, including the password.
+    """The parts of a URL. `str()` returns the whole URL, including the password.
 
-    `userinfo` is escaped, and None without an @. In `path` and `fragment`, bytes that are not UTF-8
-    are surrogates.
+    `userinfo` is escaped. It is None if the URL has no @. In `path` and `fragment`, each byte that
+    is not valid UTF-8 is represented by a surrogate.
     """
 
     scheme: str = ""
@@ -77,7 +78,7 @@ _EMPTY = ParsedURL()
 
 @dataclass(frozen=True, slots=True)
 class URL(ValueType[ParsedURL]):
-    """A URL. If `schemes` are given, it needs one of them and a host."""
+    """A URL. If `schemes` is set, the URL must have one of these schemes and a host."""
 
     schemes: tuple[str, ...] = ()
     name = "url"
@@ -87,7 +88,9 @@ class URL(ValueType[ParsedURL]):
     def parse(self, text: str) -> ParsedURL:
         url = parse_url(text)
         if url and self.schemes and url.scheme not in self.schemes:
-            raise ValueRefusedError(f"needs the scheme {' or '.join(self.schemes)}")
+            raise ValueRefusedError(
+                f"must begin with {' or '.join(f'{scheme}://' for scheme in self.schemes)}"
+            )
         if url and self.schemes and not url.host:
             raise ValueRefusedError("has no host")
         return url
@@ -180,7 +183,7 @@ def _unescape_host(host: str) -> str:
     for byte in _ESCAPE.sub(b"", raw):
         if byte < 0x80 and byte not in _IN_HOST:
             raise ValueRefusedError(f"has the character {chr(byte)!r} in the host")
-    # In a host only bytes beyond ASCII and the percent sign may be escaped.
+    # In a host, only non-ASCII bytes and the percent sign may be escaped.
     for escape in _ESCAPE.finditer(raw):
         if escape[1] and int(escape[1], 16) < 0x80 and escape[1] != b"25":
             raise ValueRefusedError("has an invalid escape in the host")
@@ -188,7 +191,10 @@ def _unescape_host(host: str) -> str:
 
 
 def _decoded(text: str, *, keep: frozenset[int]) -> tuple[str, str]:
-    """Returns a part unescaped, and the original if escaping again would differ from it."""
+    """Returns the decoded part of a URL and its raw form.
+
+    The raw form is "" if escaping the decoded part gives the original string again.
+    """
     raw = _unescape(text)
     return raw.decode("utf-8", "surrogateescape"), "" if _escape(raw, keep=keep) == text else text
 
@@ -212,5 +218,5 @@ def _escape(raw: bytes, *, keep: frozenset[int]) -> str:
 
 
 def without_password(text: str) -> str:
-    """Masks the passwords of all URLs in the text, even of malformed ones."""
+    """Masks the passwords in all URLs in the text, including malformed URLs."""
     return redact_url_passwords(text, mask=MASK)

@@ -1,7 +1,7 @@
-"""YAML text: parsed into PyYAML's nodes, which have positions, and written on one line.
+"""Parses YAML into PyYAML's nodes, which have positions, and writes values on one line.
 
-Scalars stay as typed. Unsupported syntax and mistakes, such as a duplicate key, are reported with
-their positions.
+Scalars are not converted: the value of a scalar node is the string in the file. Unsupported syntax
+and mistakes, such as duplicate keys, are reported with their positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_DEPTH = 50
 
-# PyYAML rejects the same characters, but reports only an offset.
+# PyYAML rejects the same characters, but its error has no line and column.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNTAGGED = frozenset(
@@ -24,14 +24,15 @@ _UNTAGGED = frozenset(
     for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
 )
 
-# Text that no YAML parser takes for a number, boolean, null or date without quotes.
+# Strings that need no quotes: a YAML parser never reads them as a number, boolean, null or date.
+# The exceptions are in _WORDS.
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A position in a text, counted from 1."""
+    """A position in a file. Lines and columns are counted from 1."""
 
     line: int
     column: int
@@ -48,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed text. `root` is None if the text is empty or invalid."""
+    """The result of parsing. `root` is None if the input is empty or invalid."""
 
     root: Node | None
     problems: tuple[Problem, ...]
@@ -75,7 +76,7 @@ def is_blank(node: Node) -> bool:
 
 
 def is_null(node: Node) -> bool:
-    """Returns whether the node is empty or an unquoted null."""
+    """Returns whether the node means null: an unquoted null or ~, or an empty value."""
     return (
         isinstance(node, ScalarNode)
         and not node.style
@@ -98,12 +99,12 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
 def _problems(node: Node, *, depth: int, seen: set[int]) -> Iterator[Problem]:
     """Yields the problems of this node and its descendants."""
     if id(node) in seen:
-        text = "aliases are not supported; write the value again instead of using its anchor"
+        text = "aliases are not supported; repeat the value instead of referring to its anchor"
         yield Problem(text, place_of(node))
         return
     seen.add(id(node))
     if depth > MAX_DEPTH and not isinstance(node, ScalarNode):
-        yield Problem(f"nested deeper than {MAX_DEPTH} levels", place_of(node))
+        yield Problem(f"the value is nested deeper than {MAX_DEPTH} levels", place_of(node))
         return
     if node.tag not in _UNTAGGED:
         yield Problem("type tags are not supported; remove the tag", place_of(node))
@@ -127,16 +128,16 @@ def _key_problems(node: MappingNode) -> Iterator[Problem]:
     first: dict[str, Place] = {}
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
-            yield Problem("a key must be plain text", place_of(key))
+            yield Problem("a key must be a string", place_of(key))
         elif key.value in first:
-            text = f"duplicate key {key.value!r}, first on line {first[key.value].line}"
+            text = f"duplicate key {key.value!r}; it is already set on line {first[key.value].line}"
             yield Problem(text, place_of(key))
         else:
             first[key.value] = place_of(key)
 
 
 def flow_text(value: object) -> str:
-    """Returns the value as JSON, which is YAML too, with unprintable characters escaped."""
+    """Returns the value as JSON with unprintable characters escaped. JSON is also valid YAML."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(
         character if character.isprintable() else f"\\U{ord(character):08X}" for character in text
@@ -144,7 +145,7 @@ def flow_text(value: object) -> str:
 
 
 def scalar(text: str) -> str:
-    """Returns the text as a scalar, with quotes only if needed."""
+    """Returns the string as a YAML scalar. Adds quotes only if YAML needs them."""
     if not text or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
         return text
     return flow_text(text)

@@ -200,7 +200,7 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
         ("token_policy set --role auditor", "Add at least one limit"),
         ("csp_top --limit x", "--limit: 'x' is not a number from 1 to 100,000"),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
-        ("postgres stop now", "stop takes no arguments, and got now."),
+        ("postgres stop now", "stop takes no arguments, but got now."),
         ("token_policy set --deployment --max-live x", "--max-live 'x'"),
         ("rebuild_stats --since 2999-01-01", "is still to come"),
     ],
@@ -251,7 +251,7 @@ def test_server_logs_why_it_waits_for_the_database(directory: Path, place: str, 
         process.terminate()
         others = process.stderr.read()
 
-    assert "The database does not answer yet: " in first_line
+    assert "The database does not respond yet: " in first_line
     assert cause in first_line
     assert "hunter2" not in first_line + others
 

@@ -234,7 +234,7 @@ def test_used_port_is_an_error(start: Start) -> None:
 def test_coders_own_database_is_an_error(start: Start, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE api_keys (); CREATE TABLE workspace_agent_stats ()")
-    assert "Coder's own tables" in startup_error(start())
+    assert "the tables of Coder's server" in startup_error(start())
 
 
 def test_unusable_database_is_an_error(start: Start, database: str) -> None:

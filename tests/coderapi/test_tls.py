@@ -149,7 +149,7 @@ def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
         (options(missing, one.key), f"TLS Certificate Files: {missing} cannot be read"),
         (options(one.key, one.key), "does not contain a certificate in PEM format"),
         (options(one.certificate, one.certificate), "does not contain a private key in PEM format"),
-        (options(one.certificate, other.key), "does not belong to the key"),
+        (options(one.certificate, other.key), "does not match the private key"),
         (
             options(
                 one.certificate,

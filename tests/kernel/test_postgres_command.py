@@ -64,8 +64,8 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     assert "The server stops with the last process" in served.stdout
     after = ended(start("url"))
     assert after.stdout == running.stdout
-    assert "It is not running" in after.stderr
-    assert ended(start("stop")).stdout == "It was not running.\n"
+    assert "PostgreSQL is not running" in after.stderr
+    assert ended(start("stop")).stdout == "PostgreSQL was not running.\n"
     assert "Nothing to do" in ended(start("upgrade")).stdout
 
 
@@ -76,12 +76,12 @@ def test_stop_ends_serve(start: Start) -> None:
 
     stopped = ended(start("stop"))
 
-    assert stopped.stdout == "Stopped.\n"
+    assert stopped.stdout == "PostgreSQL is stopped.\n"
     if Path("/proc/locks").exists():
         assert f"in use by {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
-    assert "`postgres stop` has stopped it." in served.stdout
+    assert "PostgreSQL was stopped by `postgres stop`." in served.stdout
 
 
 def test_failed_query_is_a_failed_command(start: Start) -> None:
@@ -93,7 +93,7 @@ def test_failed_query_is_a_failed_command(start: Start) -> None:
 def test_only_programs_take_arguments(start: Start) -> None:
     refused = ended(start("stop", "now"))
     assert refused.returncode == 2
-    assert "stop takes no arguments, and got now." in refused.stderr
+    assert "stop takes no arguments, but got now." in refused.stderr
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -182,7 +182,7 @@ def test_no_output_contains_a_secret() -> None:
 def test_file_explains_redacted_values() -> None:
     written = yaml_document(load({"CODER_DERP_SERVER_RELAY_URL": "https://u:word@h"}))
     assert '# relayURL: "https://u:xxxxx@h"' in written
-    assert "its secret was removed" in written
+    assert "a secret was removed" in written
 
 
 texts = st.text(
@@ -277,7 +277,7 @@ def test_file_names_group_default_and_type(plain: Configuration) -> None:
     assert "\nnetworking:\n" in written
     assert "\n  http:\n" in written
     assert "\n  # accessURL:\n" in written
-    assert "(default: 24h0m0s, type: duration)\n    sessionDuration: 24h0m0s\n" in written
+    assert "(default: 24h0m0s, type:\n    # duration)\n    sessionDuration: 24h0m0s\n" in written
 
 
 def test_table_shows_set_options_and_their_places() -> None:

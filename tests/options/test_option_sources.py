@@ -233,11 +233,11 @@ def test_numbered_variables_have_a_place_and_no_source() -> None:
         ("CODER_EXTERNAL_AUTH_0_NO_REFRESH=maybe", "'maybe' is not a boolean"),
         (
             "CODER_GITAUTH_0_CLIENT_SECRET=x CODER_GITAUTH_0_CLIENT_SECRET_FILE=y",
-            "CODER_GITAUTH_0_CLIENT_SECRET_FILE: External Auth Providers: is set, and so is",
+            "CODER_GITAUTH_0_CLIENT_SECRET_FILE: External Auth Providers: cannot be set together",
         ),
         (
             "CODER_SCIM_AUTH_HEADER=x CODER_SCIM_AUTH_HEADER_FILE=y",
-            "is set, and so is CODER_SCIM_AUTH_HEADER_FILE; remove one of the two",
+            "cannot be set together with CODER_SCIM_AUTH_HEADER_FILE; remove one of the two",
         ),
         (
             "CODER_TELEMETRY=true CODER_TELEMETRY_ENABLE=false",
@@ -310,20 +310,23 @@ def test_errors_of_all_sources_are_raised_together(config_file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error_text"),
     [
-        *[(text, "1:1: the file must hold a mapping") for text in ("", "# a\n", "- a\n", "x\n")],
+        *[(text, "1:1: the file must contain a mapping") for text in ("", "# a\n", "- a\n", "x\n")],
         (b"a: \xff\n", " is not UTF-8 text (line 1)"),
         (bytes(range(256)), " is not UTF-8 text (line 2)"),
         ("a: \x07\n", r"1:4: the character '\x07' is not allowed"),
         (b"a: b\n" * 300_000, " the file is larger than 1 MiB"),
-        ("pgAuth: password\npgAuth: password\n", "2:1: duplicate key 'pgAuth', first on line 1"),
+        (
+            "pgAuth: password\npgAuth: password\n",
+            "2:1: duplicate key 'pgAuth'; it is already set on line 1",
+        ),
         ("{cacheDir: &x a, wgtunnelHost: *x}\n", "aliases are not supported"),
         ("pgAuth: !!binary password\n", "1:9: type tags are not supported"),
         ("pgAuth: password\n---\na: b\n", "2:1: not valid YAML"),
         ("networking:\n\taccessURL: x\n", "2:1: not valid YAML"),
         ("a: [b\n", "2:1: not valid YAML"),
         ("[" * 100_000, "1:1001: not valid YAML"),
-        ("{a: " * 60 + "}" * 60, "1:201: nested deeper than 50 levels"),
-        ("? [a]\n: b\n", "1:3: a key must be plain text"),
+        ("{a: " * 60 + "}" * 60, "1:201: the value is nested deeper than 50 levels"),
+        ("? [a]\n: b\n", "1:3: a key must be a string"),
         ("<<: {a: b}\n", "1:1: '<<' is not an option"),
         ('wgtunnelHost: "a\\0b"\n', "1:15: a NUL character"),
         ("networking:\n  acessURL: https://x\n", "did you mean networking.accessURL?"),

@@ -37,7 +37,7 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_CSP_RETENTION", "-1d", "negative"),
         ("CODERAPI_CSP_RETENTION", "90", "unit"),
         ("CODERAPI_CSP_ACCESS", "everybody", "ingest-key"),
-        ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http or https"),
+        ("CODERAPI_UPDATE_CHECK_URL", f"ftp://u:{PASSWORD}@h/?{PASSWORD}", "http:// or https://"),
         ("CODERAPI_UPDATE_CHECK_URL", "https:///path", "has no host"),
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
         ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),

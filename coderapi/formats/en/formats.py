@@ -1,4 +1,4 @@
-"""The formats of times on pages, instead of Django's own for English."""
+"""The formats of dates and times on pages. They replace Django's formats for English."""
 
 from __future__ import annotations
 

@@ -16,14 +16,15 @@ from kernel.postgres.commands import PostgresCommand
 
 class Command(PostgresCommand):
     help = (
-        "Writes the database and the secret key to one file that only you can read, and restores "
-        "it once into a scratch server to test it. The service may run meanwhile. The scratch "
-        "server needs as much room in the temporary directory (TMPDIR) as the database."
+        "Backs up the database and the secret key to one file that only you can read. To test the "
+        "file, restores it into a temporary PostgreSQL server. You can run this command while the "
+        "service runs. The temporary server needs as much space in the temporary directory "
+        "(TMPDIR) as the database."
     )
     examples = "coderapi-2026-01-31.backup"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", metavar="FILE", type=Path, help="the new file")
+        parser.add_argument("file", metavar="FILE", type=Path, help="the path of the new file")
 
     def act(self, directory: Path, *, file: Path, **options: Any) -> str:
         with target(settings.DIRECT_DATABASE_URL, directory) as on:
@@ -42,5 +43,7 @@ def _secret_key(directory: Path) -> str:
     if key := str(settings.OPTIONS["CODERAPI_SECRET_KEY"]):
         return key
     if settings.DIRECT_DATABASE_URL:
-        raise CommandError("Set CODERAPI_SECRET_KEY as for the service: a backup holds it.")
+        raise CommandError(
+            "Set CODERAPI_SECRET_KEY to the secret key of the service. A backup contains this key."
+        )
     return secret(directory, "secret_key", None)

@@ -12,8 +12,8 @@ from kernel.commands import BaseCommand
 
 class Command(BaseCommand):
     help = (
-        "Generates the documents that are made from the code, such as docs/openapi.yml. With "
-        "--check, writes nothing: shows the differences to the files, and fails if there are any."
+        "Generates documents from the code, such as docs/openapi.yml. With --check, writes no "
+        "files. Instead, compares the files with the code, and fails if they differ."
     )
     examples = "\n--check"
     requires_system_checks: list[str] = []
@@ -25,9 +25,11 @@ class Command(BaseCommand):
             type=Path,
             default=Path(),
             metavar="DIRECTORY",
-            help="the project's directory; by default the current one",
+            help="the directory of the project (default: the current directory)",
         )
-        parser.add_argument("--check", action="store_true", help="only compare")
+        parser.add_argument(
+            "--check", action="store_true", help="only compare the files with the code"
+        )
 
     def handle(self, *, directory: Path, check: bool, **options: Any) -> str:
         if not check:
@@ -35,4 +37,4 @@ class Command(BaseCommand):
         if differences := list(generated.differences(directory)):
             self.stdout.write("\n".join(differences))
             raise CommandError("The documents differ from the code. Run `make docs`.")
-        return f"{len(generated.DOCUMENTS)} documents are current"
+        return f"{len(generated.DOCUMENTS)} documents are up to date"

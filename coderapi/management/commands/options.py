@@ -19,8 +19,8 @@ from options.table import option_rows, tables
 
 class Command(ListingCommand):
     help = (
-        "Shows the effective values of Coder's options and of coderapi's own settings, and where "
-        f"each comes from. Takes Coder's flags as `{PROGRAM} server` does. With --check, lists "
+        "Shows the effective values of Coder's options and of coderapi's own settings, and the "
+        f"source of each value. Accepts the same flags as `{PROGRAM} server`. With --check, lists "
         "the mistakes in YAML files instead. Needs no database and no running server."
     )
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml"
@@ -31,10 +31,11 @@ class Command(ListingCommand):
             "names",
             nargs="*",
             metavar="NAME",
-            help="show only these: names, variables, flags or YAML paths; with --check, YAML files",
+            help="the options to show, by name, variable, flag or YAML path; with --check, the "
+            "YAML files to check",
         )
-        parser.add_argument("--changed", action="store_true", help="only options that are set")
-        parser.add_argument("--check", action="store_true", help="check YAML files")
+        parser.add_argument("--changed", action="store_true", help="show only options that are set")
+        parser.add_argument("--check", action="store_true", help="list the mistakes in YAML files")
         super().add_arguments(parser)
 
     def handle(
@@ -71,7 +72,7 @@ class Command(ListingCommand):
 
 def _checked(files: Sequence[str]) -> str:
     if not files:
-        raise UsageError("--check needs the names of the files to check.")
+        raise UsageError("Name the files to check after --check.")
     if errors := mistakes_in(files):
         raise ConfigurationError(errors)
     return "\n".join(f"{file}: no mistakes" for file in files)

@@ -20,25 +20,26 @@ from kernel.postgres.commands import PostgresCommand, add_yes_argument
 from kernel.release import PROGRAM
 
 ACTIONS = {
-    "psql": "open a shell in the service's database; what follows goes to psql",
-    "dump": "write a dump of that database; what follows goes to pg_dump",
-    "restore": "read such a dump; what follows goes to pg_restore",
-    "restore --replace FILE": "restore a dump in the place of all data, if the service is stopped; "
-    "asks first, unless --yes follows",
-    "url": "print the private database's URL, password included; start nothing",
+    "psql": "open a shell in the service's database; passes other arguments to psql",
+    "dump": "write a dump of the service's database; passes other arguments to pg_dump",
+    "restore": "restore a dump; passes other arguments to pg_restore",
+    "restore --replace FILE": "replace all data of the service with a dump; the service must be "
+    "stopped; asks for confirmation unless --yes is given",
+    "url": "print the URL of the private database, including the password; does not start it",
     "serve": "run the private database until Ctrl-C or SIGTERM",
-    "stop": "stop it, even if other processes use it",
-    "upgrade": "move its data to the newest PostgreSQL on this machine",
+    "stop": "stop the private database, even if other processes use it",
+    "upgrade": "move the private database to the newest PostgreSQL on this machine",
 }
 WATCH_SECONDS = 2.0
 
 
 class Command(PostgresCommand):
     help = (
-        "Dumps and a shell for the service's database, and care for the private one. The database "
-        "is that of DATABASE_URL, or the private one of the data directory. `psql`, `dump` and "
-        "`restore` are PostgreSQL's own programs, and end with their exit status. `backup` is "
-        "simpler, and tests what it wrote."
+        "Dumps and restores the service's database, opens a shell in it, and manages the private "
+        "PostgreSQL server. The service's database is that of DATABASE_URL, or else the private "
+        "database in the data directory. `psql`, `dump` and `restore` run PostgreSQL's own "
+        "programs, and return the exit status of these programs. The command `backup` is simpler "
+        "than `dump`, and it tests the backup."
         "\n\nActions:\n"
     ) + "\n".join(f"  {action}: {text}" for action, text in ACTIONS.items())
     examples = (
@@ -49,10 +50,15 @@ class Command(PostgresCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = [action for action in ACTIONS if " " not in action]
-        parser.add_argument("action", choices=actions, metavar="ACTION", help="one of the above")
-        # No sub-parsers: they would parse the options of psql.
         parser.add_argument(
-            "arguments", nargs=argparse.REMAINDER, metavar="…", help="for PostgreSQL's program"
+            "action", choices=actions, metavar="ACTION", help="one of the actions above"
+        )
+        # There are no sub-parsers, because they would parse the options for psql.
+        parser.add_argument(
+            "arguments",
+            nargs=argparse.REMAINDER,
+            metavar="…",
+            help="arguments for PostgreSQL's program",
         )
 
     def act(
@@ -61,12 +67,12 @@ class Command(PostgresCommand):
         if action == "restore" and "--replace" in arguments:
             return self._replace(directory, arguments)
         if action in CLIENTS:
-            # A dump is often restored where no database exists yet.
+            # A dump is often restored on a machine that has no database yet.
             make = action == "restore"
             with target(settings.DIRECT_DATABASE_URL, directory, make=make) as on:
                 sys.exit(run_client(CLIENTS[action], arguments, on=on))
         if arguments:
-            raise UsageError(f"{action} takes no arguments, and got {' '.join(arguments)}.")
+            raise UsageError(f"{action} takes no arguments, but got {' '.join(arguments)}.")
         actions: dict[str, Callable[[Path], str]] = {
             "url": self._url,
             "serve": self._serve,
@@ -89,7 +95,9 @@ class Command(PostgresCommand):
     def _url(self, directory: Path) -> str:
         url, listening = postgres.address(directory)
         if not listening:
-            self.stderr.write(f"It is not running. `{PROGRAM} postgres serve` starts it.")
+            self.stderr.write(
+                f"The private PostgreSQL is not running. `{PROGRAM} postgres serve` starts it."
+            )
         return url
 
     def _serve(self, directory: Path) -> str:
@@ -105,16 +113,18 @@ class Command(PostgresCommand):
             handle.release()
 
     def _watch(self, handle: postgres.Handle, ended: threading.Event) -> str:
-        result = "Released. The server stops with the last process that uses it."
+        result = (
+            "Done. If other processes still use PostgreSQL, it runs until the last of them ends."
+        )
 
         def look() -> None:
             nonlocal result
             health = self._health(handle)
             if health == "stopped":
-                result = "`postgres stop` has stopped it."
+                result = "PostgreSQL was stopped by `postgres stop`."
                 ended.set()
             elif health == "revived":
-                self.stderr.write("PostgreSQL had ended and was started again.")
+                self.stderr.write("PostgreSQL had ended and was restarted.")
 
         repeat(look, every=WATCH_SECONDS, stop=ended)
         return result
@@ -129,11 +139,11 @@ class Command(PostgresCommand):
     def _stop(self, directory: Path) -> str:
         stopped = postgres.stop(directory)
         if stopped.holders:
-            self.stderr.write(f"It was in use by {', '.join(stopped.holders)}.")
-        return "Stopped." if stopped.was_running else "It was not running."
+            self.stderr.write(f"These processes used PostgreSQL: {', '.join(stopped.holders)}.")
+        return "PostgreSQL is stopped." if stopped.was_running else "PostgreSQL was not running."
 
     def _upgrade(self, directory: Path) -> str:
         kept = postgres.upgrade(directory, now=datetime.now(tz=UTC))
         if kept is None:
-            return "Nothing to do: this machine has no newer PostgreSQL."
-        return f"Upgraded. The old cluster is kept in {kept}: remove it once the service runs well."
+            return "No upgrade is needed: this machine has no newer PostgreSQL."
+        return f"Upgraded. The old data is in {kept}. Remove it when the service works."

@@ -14,13 +14,13 @@ from kernel.postgres.commands import PostgresCommand, add_yes_argument
 
 class Command(PostgresCommand):
     help = (
-        "Restores a file that `backup` wrote, in the place of all data of the service, which must "
-        "not be running. If the restore fails, the data are as they were."
+        "Replaces all data of the service with a backup that `backup` created. The service must be "
+        "stopped. If the restore fails, the existing data does not change."
     )
     examples = "coderapi-2026-01-31.backup"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
+        parser.add_argument("file", metavar="FILE", type=Path, help="the path of the backup")
         add_yes_argument(parser)
 
     def act(self, directory: Path, *, file: Path, yes: bool, **options: Any) -> str:
@@ -33,13 +33,18 @@ class Command(PostgresCommand):
 
 
 def _keep_key(directory: Path, key: str) -> str:
-    """Puts the secret key where the service reads it. Returns what is left to do."""
+    """Stores the secret key of the backup. Returns an instruction for the operator, or "".
+
+    The key can be stored only if it is in the data directory. Otherwise the operator may have to
+    change CODERAPI_SECRET_KEY.
+    """
     named = settings.OPTIONS["CODERAPI_SECRET_KEY"]
     if not named and not settings.DIRECT_DATABASE_URL:
         replace_secret(directory, "secret_key", key)
     elif named != key:
         return (
-            "The backup has another secret key than CODERAPI_SECRET_KEY. Set it to the text of "
-            "`secret_key` in the zip archive, or everyone must sign in to the admin again."
+            "CODERAPI_SECRET_KEY differs from the secret key in the backup. Set it to the content "
+            "of the file `secret_key` in the backup, which is a zip archive. Otherwise all users "
+            "must sign in to the admin again."
         )
     return ""

@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 
 class Command(ServerCommand):
     help = (
-        "Migrates the database, serves HTTP and runs the jobs until SIGTERM or Ctrl-C. Takes "
-        "every option of Coder's server as a flag, as an environment variable or from the YAML "
-        f"file of -c. `{PROGRAM} options` shows their values and those of coderapi's own settings."
+        "Migrates the database, serves HTTP and runs the jobs until SIGTERM or Ctrl-C. You can set "
+        "every option of Coder's server with a flag, an environment variable or the YAML file of "
+        f"--config. `{PROGRAM} options` shows the values of all options and settings."
     )
     examples = (
         "--http-address 0.0.0.0:3000 --access-url https://coder.example.com\n"
@@ -44,7 +44,7 @@ class Command(ServerCommand):
         parser.add_argument(
             "--web-only",
             action="store_true",
-            help=f"serve HTTP only; run the jobs elsewhere with `{PROGRAM} worker`",
+            help=f"serve only HTTP; run the jobs in another process with `{PROGRAM} worker`",
         )
 
     def handle(self, *, web_only: bool, **options: Any) -> str | None:
@@ -60,13 +60,13 @@ class Command(ServerCommand):
         record_start(settings.CONFIG_SNAPSHOT, now=now)
         _log_start(listeners)
         discard_pool()
-        # Without an access URL the bound address is used, which only this process knows.
+        # The default access URL is the bound address. Children cannot determine it themselves.
         os.environ[BOUND_URL] = listeners[-1].url
         sys.exit(_supervise(listeners, roles(listeners, web_only=web_only)))
 
 
 def _supervise(listeners: Sequence[Listener], children: Roles) -> int:
-    """Runs until every child has ended. Returns the exit status."""
+    """Runs the supervisor until all children have ended. Returns the exit status."""
     try:
         with metrics_role() as metrics, private_database_watched():
             return Supervisor(listeners, roles=children | metrics).run()
@@ -79,9 +79,11 @@ def _log_start(listeners: Sequence[Listener]) -> None:
     warn_of_unknown_experiments()
     env_file = BASE_DIR / ".env"
     if IS_CHECKOUT and unread_env_file(env_file, os.environ):
-        logger.warning("%s is not read. Set %s to its path to read it.", env_file, ENV_FILE)
+        logger.warning(
+            "The file %s is not used. To use it, set %s to its path.", env_file, ENV_FILE
+        )
     logger.info(
-        "Starting on %s with data directory %s and the %s wire",
+        "Starting on %s with data directory %s and the %s wire format",
         " and ".join(f"{listener.url}{listener.note}" for listener in listeners),
         settings.DATA_DIR,
         settings.WIRE,

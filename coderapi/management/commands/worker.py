@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 class Command(ServerCommand):
     help = (
-        "Runs the jobs that are due until SIGTERM or Ctrl-C, and then lets running jobs finish. "
-        f"You can run several workers. Takes Coder's flags as `{PROGRAM} server` does."
+        "Runs jobs at their scheduled times until SIGTERM or Ctrl-C. Then completes the running "
+        f"jobs. You can run several workers. Accepts the same flags as `{PROGRAM} server`."
     )
     examples = "--config coder.yaml"
 
@@ -30,7 +30,8 @@ class Command(ServerCommand):
         try:
             record_start(settings.CONFIG_SNAPSHOT, now=timezone.now())
         except DatabaseError as error:
-            # Jobs wait for the database and its migrations, so the worker starts without them.
+            # Start the worker even if the database is unavailable or not migrated, because the jobs
+            # wait for the database and its migrations.
             logger.warning("The configuration was not recorded: %s", type(error).__name__)
         with private_database_watched():
             run_until_signalled(work)
