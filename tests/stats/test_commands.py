@@ -117,15 +117,15 @@ def test_empty_values_of_csv_are_skipped_and_invalid_ones_named(
 @pytest.mark.parametrize(
     ("command", "text", "message"),
     [
-        ("import_agent_stats", "workspace_id,deleted\n", "workspace states: use import_workspaces"),
+        ("import_agent_stats", "workspace_id,deleted\n", "workspace states. Use import_workspaces"),
         ("import_agent_stats", '{"workspace_id": "7", "transition": "stop"}', "import_workspaces"),
         ("import_agent_stats", "workspace_id,rx_bytes\n", "has no column id, created_at, user_id"),
         ("import_agent_stats", '{"workspace_id": "7"}', "0 agent rows .* line 1: id: is missing"),
         ("import_agent_stats", "7,2026-01-01\n", "names columns such as id, created_at"),
         ("import_agent_stats", "\n", "--help shows what is expected"),
         ("import_workspaces", "id,deleted,name\n", "has no column workspace_id"),
-        ("import_workspaces", "id,agent_id,workspace_id\n1,2,3\n", "use import_agent_stats"),
-        ("import_workspaces", '{"agent_id": 2}', "Line 1 .* agent rows: use import_agent_stats"),
+        ("import_workspaces", "id,agent_id,workspace_id\n1,2,3\n", "Use import_agent_stats"),
+        ("import_workspaces", '{"agent_id": 2}', "Line 1 .* agent rows. Use import_agent_stats"),
         ("import_workspaces", '[{"workspace_id": 2}]', "is one JSON array"),
     ],
 )
