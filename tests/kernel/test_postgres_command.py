@@ -78,7 +78,7 @@ def test_stop_ends_serve(start: Start) -> None:
 
     assert stopped.stdout == "PostgreSQL is stopped.\n"
     if Path("/proc/locks").exists():
-        assert f"in use by {server.pid} (" in stopped.stderr
+        assert f"used PostgreSQL: {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
     assert "PostgreSQL was stopped by `postgres stop`." in served.stdout
