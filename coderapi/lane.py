@@ -100,7 +100,7 @@ def fast(app: WSGIApplication) -> WSGIApplication:
         begun = time.perf_counter()
         try:
             found = _answer(route, environ)
-        except Exception:  # noqa: BLE001 - Django meets the same error, logs it and answers 500
+        except Exception:  # noqa: BLE001 - Django gets the same error and logs it
             return app(environ, start_response)
         start_response(STATUS_LINES[found.status], list(found.headers.items()))
         if metrics.enabled():
@@ -113,7 +113,8 @@ def fast(app: WSGIApplication) -> WSGIApplication:
 def _answer(route: Route, environ: WSGIEnvironment) -> Answer:
     """Returns the complete response.
 
-    Raises: NotOurs or APIError if Django must handle the request.
+    Raises: NotOurs or APIError if Django must handle the request. `fast` treats any other error in
+    the same way.
     """
     if environ.get("SCRIPT_NAME") or "HTTP_ORIGIN" in environ or settings.CORS_ALLOW_ALL_ORIGINS:
         raise NotOurs

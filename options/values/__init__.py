@@ -1,4 +1,4 @@
-"""The types of option values. Each parses text and YAML, and formats its values."""
+"""The types of option values. Each type parses strings and YAML, and formats values."""
 
 from __future__ import annotations
 

@@ -61,12 +61,12 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     server.send_signal(signal.SIGTERM)
     served = ended(server)
     assert served.returncode == 0
-    assert "The server stops with the last process" in served.stdout
+    assert "it runs until the last of them ends" in served.stdout
     after = ended(start("url"))
     assert after.stdout == running.stdout
     assert "PostgreSQL is not running" in after.stderr
     assert ended(start("stop")).stdout == "PostgreSQL was not running.\n"
-    assert "Nothing to do" in ended(start("upgrade")).stdout
+    assert "No upgrade is needed" in ended(start("upgrade")).stdout
 
 
 def test_stop_ends_serve(start: Start) -> None:
@@ -78,7 +78,7 @@ def test_stop_ends_serve(start: Start) -> None:
 
     assert stopped.stdout == "PostgreSQL is stopped.\n"
     if Path("/proc/locks").exists():
-        assert f"in use by {server.pid} (" in stopped.stderr
+        assert f"used PostgreSQL: {server.pid} (" in stopped.stderr
     served = ended(server)
     assert served.returncode == 0
     assert "PostgreSQL was stopped by `postgres stop`." in served.stdout
