@@ -239,7 +239,12 @@ API_RATE_LIMIT = start.api_rate_limit(
 CSP_RATE_LIMIT = (
     (OPTIONS["CODERAPI_CSP_RATE_LIMIT"] or None) if API_RATE_LIMIT is not None else None
 )
-RATE_LIMITS_APART = {CSP_REPORTS_PATH: CSP_RATE_LIMIT}
+RATE_LIMITS_APART = {
+    CSP_REPORTS_PATH: CSP_RATE_LIMIT,
+    # Otherwise images that any web page loads from the API could use up the limit of sign-ins.
+    "/api/v2/users/login": API_RATE_LIMIT,
+    "/api/v2/users/first": API_RATE_LIMIT,
+}
 CACHE_URL = OPTIONS["CACHE_URL"]
 # The maximum sizes of request bodies in bytes, by path. `kernel.http.body` has the default.
 BODY_CAPS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from kernel.http.rate_limit import bucket_of, verdict_on
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
+# This many bytes of a body count as a report. Ordinary reports are smaller.
+COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
 OPERATION = "report-csp-violations"
@@ -71,7 +74,8 @@ def collect(
         return ANSWER
     _count(parsed)
     if parsed.reports:
-        _count_reports(len(parsed.reports), environ, identity, address)
+        number = max(len(parsed.reports), math.ceil(len(body) / COUNTED_BYTES))
+        _count_reports(number, environ, identity, address)
         key = parameters.get(keys.PARAMETER)
         entries = entries_of(
             parsed.reports,
@@ -87,7 +91,7 @@ def collect(
 def _count_reports(
     number: int, environ: Mapping[str, Any], identity: Identity | None, address: str
 ) -> None:
-    """Counts each report against the rate limit. The first report was counted with the request.
+    """Counts the reports against the rate limit. The first report was counted with the request.
 
     Either all reports of a request are accepted, or none, because a browser that receives a 429
     response sends all of them again.

@@ -20,7 +20,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import ValidationError
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
@@ -105,6 +105,15 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         search = request.GET.get(SEARCH_VAR, "")
+        try:
+            return self._list(request, search, extra_context)
+        except OverflowError:
+            # Django's date hierarchy computes with years that no date can have.
+            raise SuspiciousOperation("a date is out of range") from None
+
+    def _list(
+        self, request: HttpRequest, search: str, extra_context: dict[str, Any] | None
+    ) -> HttpResponse:
         if not search:
             return super().changelist_view(request, extra_context)
         if problem := _search_problem(search):

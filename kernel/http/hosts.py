@@ -58,7 +58,9 @@ def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, allowed)
+    # Django checks only the characters between brackets.
+    is_host = bool(domain) and (domain[0] != "[" or parse_address(domain) is not None)
+    return is_host and validate_host(domain, allowed)
 
 
 def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:

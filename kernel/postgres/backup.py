@@ -35,6 +35,7 @@ from kernel.postgres.place import unfollowed
 from kernel.release import PROGRAM
 
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
+MAX_SMALL_BYTES = 64 * 1024
 
 # Tables first: they own sequences, and their triggers need functions. Members of extensions stay.
 _OBJECTS = """
@@ -230,6 +231,21 @@ def _restored_once(file: Path, on: Target) -> Counts:
             return count(scratch)
 
 
+def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
+    """Returns the description and the secret key of a backup. Raises: BadZipFile."""
+    texts = []
+    try:
+        for name in (ABOUT, SECRET_KEY):
+            with archive.open(name) as entry:
+                texts.append(entry.read(MAX_SMALL_BYTES).decode())
+        about = {name: str(json.loads(texts[0])[name]) for name in ("made_at", "release")}
+    except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
+        raise zipfile.BadZipFile(f"an entry is not readable: {type(error).__name__}") from None
+    if not texts[1].strip() or not all(text.isprintable() for text in about.values()):
+        raise zipfile.BadZipFile("the secret key is empty, or the description is not plain text")
+    return about, texts[1]
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[Contents]:
     """Opens a backup. Raises: PostgresError if the file is another one or damaged, OSError."""
@@ -237,7 +253,7 @@ def opened(file: Path) -> Iterator[Contents]:
         with zipfile.ZipFile(file) as archive:
             if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):
                 raise zipfile.BadZipFile("an entry is missing")
-            about, key = json.loads(archive.read(ABOUT)), archive.read(SECRET_KEY).decode()
+            about, key = _small_entries(archive)
             with archive.open(DUMP) as dump:
                 yield Contents(about, key, dump)
     except zipfile.BadZipFile as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
+from django.urls import reverse
 
 from tests.kernel.test_errors import assert_one_shape
 from tests.support.client import APIClient
+from tests.support.csp_reports import in_admin
 
 pytestmark = pytest.mark.django_db
 
@@ -127,3 +129,11 @@ def test_malformed_filters_of_the_admin_are_never_500(
 ) -> None:
     owner.force_login(owner.user)
     assert owner.get(f"/admin/{query}").status_code in statuses
+
+
+@pytest.mark.parametrize("year", ["9999", "99999999999"])
+def test_year_that_no_date_can_have_is_400_in_the_admin(db: None, year: str) -> None:
+    pages = in_admin("owner")
+    for name, field in (("csp_group", "first_seen"), ("jobs_jobrun", "started_at")):
+        url = reverse(f"admin:{name}_changelist")
+        assert pages.get(url, {f"{field}__year": year}).status_code in {200, 302, 400}

@@ -52,7 +52,9 @@ def target(host: str, more: dict[str, str]) -> str | None:
     return redirect_target(host, "/a?b=c", **{**usual, **more})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("host", ["[", "]", "a]", "[::1", "a b", "::1", "a" * 300])
+@pytest.mark.parametrize(
+    "host", ["[", "]", "a]", "[::1", "a b", "::1", "a" * 300, "[:::]:1", "[1:2:3:4:5:6:7:8:9]"]
+)
 @pytest.mark.parametrize("redirect", [True, False])
 def test_malformed_host_is_400(
     anonymous: APIClient, settings: Any, host: str, redirect: bool
