@@ -241,7 +241,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     ("version", "complaint"),
     [
         ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
-        ("14", "14; 15 is the oldest that can be used"),
+        ("14", "14, but the oldest supported version is 15"),
         ("junk", "holds no version number"),
     ],
 )
