@@ -53,7 +53,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 from weakref import WeakValueDictionary
 
-# Waiting does not help if nothing has been served for this long.
+# A limiter is stuck if no slot has been served for this long.
 STUCK_SECONDS = 1.0
 
 

@@ -276,7 +276,7 @@ class _Texts(Iterator[str]):
         return line.text.decode("utf-8", "replace")
 
     def next_record(self, reader: csv.DictReader[str]) -> Record | None:
-        """Returns the next record, or None at the end."""
+        """Returns the next record, or None at the end of the file."""
         self._read, self._size = [], 0
         try:
             values = next(reader)

@@ -224,7 +224,7 @@ def _parameters(url: str) -> dict[str, Any]:
         return {**LIVENESS, "application_name": application_name(), **conninfo_to_dict(url)}
     except psycopg.ProgrammingError:
         raise ImproperlyConfigured(
-            "The database URL is not valid. Its form is "
+            "The database URL is not valid. The expected format is "
             "postgresql://user:password@host:5432/database."
         ) from None
 
@@ -294,7 +294,7 @@ def why_unusable(error: BaseException) -> str:
     """Returns one line with the reason why the database is unusable, or "" for other errors."""
     reason = _first_line(error)
     if sqlstate(error) in UNPREPARED_STATES:
-        return f"{reason}. Was it migrated? `{PROGRAM} migrate` brings it up to date."
+        return f"{reason}. Run `{PROGRAM} migrate` to create or update the tables."
     if not is_unavailable(error):
         return ""
     if isinstance(error.__cause__, PoolTimeout):

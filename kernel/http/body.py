@@ -80,7 +80,7 @@ def readers(limit: int) -> Limiter:
         limit=max(limit, 1),
         per_caller=max(limit // 4, 1),
         timeout=1.0,
-        full="Too many requests are slow to send their bodies.",
+        full="Too many requests are sending their bodies slowly.",
         own_full="Too many requests from this address are still sending their bodies.",
     )
 

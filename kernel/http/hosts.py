@@ -19,7 +19,7 @@ from kernel.http.errors import APIError
 
 type Address = IPv4Address | IPv6Address
 
-MAX_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
+MAX_HOST = 259  # A name of 253 characters (RFC 1035, 2.3.4), and a port.
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 

@@ -170,7 +170,10 @@ class RedisCounter:
 
 
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
-    """Counts one request of the bucket. Raises: APIError 429 if there are more than `limit`."""
+    """Counts one request of the bucket. `of` names the things that are counted.
+
+    Raises: APIError 429 if the bucket has more than `limit` in this minute.
+    """
     now = time.time()
     verdict = check(shared_counter(), bucket, limit=limit, now=now)
     if verdict.refused:

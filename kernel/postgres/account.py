@@ -115,8 +115,8 @@ def _account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise PostgresError(
-            f"The data directory belongs to user number {uid}, who is unknown on this machine. "
-            "Give it to a user that exists (chown -R)."
+            f"The data directory belongs to the user number {uid}, but this machine has no such "
+            "user. Change the owner of the directory (chown -R)."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 

@@ -124,7 +124,7 @@ def _copy_package(package: Path, copy: Path) -> None:
     draft = copy.with_name(f"{copy.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     unused = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a")
-    # The programs find their libraries by a relative path.
+    # The programs find their libraries by a relative path, so the layout of directories is kept.
     for part in package.parent.glob(f"{package.name}*"):
         if part.name in {package.name, f"{package.name}.libs"}:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)

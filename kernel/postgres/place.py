@@ -238,7 +238,7 @@ def make_sockets_directory(place: Place, sockets: Path) -> None:
 
 def remove_sockets_directory(place: Place, sockets: Path) -> None:
     """Removes the socket's directory of a stopped server if it is private to this service."""
-    # If it cannot be removed, the next start uses it again.
+    # If the directory cannot be removed, the next start uses it again.
     with contextlib.suppress(OSError):
         if _is_private(place, sockets):
             _empty_sockets(sockets)

@@ -185,7 +185,7 @@ def holders_of(place: Place) -> list[str]:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         return []
-    # 1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>
+    # A line of /proc/locks: `1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>`
     pids = [e[4] for e in entries if e[1:4:2] == ["FLOCK", "READ"] and e[5].split(":")[2] == inode]
     return [f"{pid} ({_command_line(pid)})" for pid in pids]
 

@@ -132,7 +132,7 @@ class MachineFormatter(JsonFormatter):
 
 
 class StackdriverFormatter(MachineFormatter):
-    """Uses the names and levels of Google Cloud Logging."""
+    """Formats a record with the names and levels of Google Cloud Logging."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         entry = super().process_log_record(log_data)

@@ -242,7 +242,7 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     [
         ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
         ("14", "14, but the oldest supported version is 15"),
-        ("junk", "holds no version number"),
+        ("junk", "contains no version number"),
     ],
 )
 def test_data_of_an_unusable_version_is_refused(
