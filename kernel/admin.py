@@ -1,4 +1,4 @@
-"""The base classes of admin pages, their bounds on searches, filters, badges, and home page cards.
+"""The base classes of admin pages, limits for searches, filters, badges, and home page cards.
 
 An app registers its cards in its module `admin_cards`.
 """
@@ -43,9 +43,9 @@ QUERY_CANCELED = "57014"
 # --- Searches ---------------------------------------------------------------------------------
 
 MAX_SEARCH_WORDS, MAX_SEARCH_CHARACTERS = 20, 200
-# All statements of a page with a search. Other pages have longer.
+# The time limit for all database statements of a page with a search. Other pages have more time.
 SEARCH_SECONDS = 2.0
-# A search reads a whole table, and the API needs connections, too.
+# A search reads a whole table, so it must not use all connections: the API needs some, too.
 SEARCHES = Limiter(
     "searches",
     limit=max(1, settings.MAX_DATABASE_WAITERS // 2),
@@ -58,22 +58,25 @@ SEARCHES = Limiter(
 
 @contextmanager
 def bounded_search(request: HttpRequest) -> Iterator[None]:
-    """Bounds the number of searches and their time. Raises: LimitReachedError, OperationalError."""
+    """Limits the number of concurrent searches, and the time of each search.
+
+    Raises: LimitReachedError, OperationalError.
+    """
     with SEARCHES.hold(request.user.pk), deadline(SEARCH_SECONDS):
         yield
 
 
 def _search_words(text: str) -> list[str]:
-    """Returns the words of a search, each once."""
+    """Returns the words of a search without duplicates."""
     return list(dict.fromkeys(smart_split(text)))
 
 
 def _search_problem(text: str) -> str:
-    """Returns why a search is too long, or ""."""
+    """Returns an error message if a search is too long, or ""."""
     if len(text) > MAX_SEARCH_CHARACTERS:
-        return f"A search has at most {MAX_SEARCH_CHARACTERS} characters."
+        return f"A search can have at most {MAX_SEARCH_CHARACTERS} characters."
     if len(_search_words(text)) > MAX_SEARCH_WORDS:
-        return f"A search has at most {MAX_SEARCH_WORDS} words."
+        return f"A search can have at most {MAX_SEARCH_WORDS} words."
     return ""
 
 
@@ -81,7 +84,7 @@ def _search_problem(text: str) -> str:
 
 
 def _is_id(field: Any, text: str) -> bool:
-    """Returns whether PostgreSQL can compare the text with an id of this field."""
+    """Returns whether the text is a valid id that PostgreSQL can compare with this field."""
     try:
         field.run_validators(field.to_python(text))
     except (ValidationError, ValueError, OverflowError):
@@ -90,7 +93,7 @@ def _is_id(field: Any, text: str) -> bool:
 
 
 class _RowSelect(AutocompleteSelect):
-    """Ignores a malformed id. The form rejects it."""
+    """A widget that ignores malformed ids. The form rejects them."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         key = cast("Any", self.field).target_field
@@ -99,7 +102,7 @@ class _RowSelect(AutocompleteSelect):
 
 
 class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
-    """The base of all admin pages: bounds searches, and rejects malformed ids."""
+    """The base class of all admin pages. Limits searches, and rejects malformed ids."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -121,7 +124,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         try:
             with bounded_search(request):
                 response = super().changelist_view(request, extra_context)
-                # Its template runs statements, too.
+                # Rendered here, because the page's template runs statements, too.
                 return response.render() if isinstance(response, TemplateResponse) else response
         except LimitReachedError as error:
             return self._without_search(request, error.detail)
@@ -132,7 +135,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
             return self._without_search(request, f"{problem} Use a filter, or longer words.")
 
     def _without_search(self, request: HttpRequest, problem: str) -> HttpResponse:
-        """Leads to the list without the search, which shows the problem."""
+        """Redirects to the list without the search. The page shows the problem."""
         self.message_user(request, problem, messages.ERROR)
         query = request.GET.copy()
         del query[SEARCH_VAR]
@@ -161,20 +164,20 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         return super().response_action(request, queryset, action_location)
 
     def _require_id(self, text: str) -> None:
-        """Raises: APIError 400 for a text that PostgreSQL cannot compare with an id."""
+        """Raises: APIError 400 if the text is not a valid id."""
         if not _is_id(self.model._meta.pk, text):
             raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected."))
 
 
 class ReadOnlyAdmin(ServiceAdmin[Any]):
-    """Shows rows. No user can add, change or delete them here, owners included."""
+    """An admin page for rows that no user can add, change or delete, not even an owner."""
 
     show_full_result_count = False
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Removes the link to the history: these rows never change."""
+        """Removes the link to the history, because these rows never change."""
         context["has_history"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -189,13 +192,13 @@ class ReadOnlyAdmin(ServiceAdmin[Any]):
 
 
 def row_link(row: Model, text: object = None) -> SafeString:
-    """Links to the page of a row by its name, or by another text."""
+    """Returns a link to the admin page of a row. Its text is the row's name, or `text`."""
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
     return format_html('<a href="{}">{}</a>', reverse(name, args=[row.pk]), text or row)
 
 
 def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
-    """Makes a column, or a line of a form, that shows a time relative to now."""
+    """Makes a column or a form field that shows a time relative to now."""
 
     @admin.display(description=name, ordering=field)
     def column(_: Any, row: Any) -> str:
@@ -205,7 +208,7 @@ def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
 
 
 class BoundedPaginator(Paginator[Any]):
-    """Counts at most MAX_COUNTED rows. Older rows are found with a filter by day."""
+    """Counts at most MAX_COUNTED rows. Users can find older rows with a filter by day."""
 
     @cached_property
     def count(self) -> int:
@@ -214,7 +217,7 @@ class BoundedPaginator(Paginator[Any]):
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):
-    """Offers the values of a column, the empty one as "unknown"."""
+    """Filters by the values of a column. The empty value is shown as "unknown"."""
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         for choice in super().choices(changelist):
@@ -222,13 +225,13 @@ class ValuesFilter(admin.AllValuesFieldListFilter):
 
 
 class TextFilter(admin.SimpleListFilter):
-    """Filters by a typed text, where a list of choices would be too long."""
+    """Filters by text that the user types, for columns with too many values for a list."""
 
     template = "admin/text_filter.html"
     hint = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        # Django leaves out a filter without choices.
+        # Django hides a filter that has no choices.
         return [("", "")]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -243,7 +246,7 @@ class TextFilter(admin.SimpleListFilter):
 
 
 class State(StrEnum):
-    """A state as a word beside the value, since not all readers see colors."""
+    """A state. Its name is shown beside the value, because not all readers can see colors."""
 
     PLAIN = ""
     GOOD = "ok"
@@ -252,13 +255,13 @@ class State(StrEnum):
 
 
 def badge(word: str, state: State) -> SafeString:
-    """Marks up a word in the color of a state."""
+    """Renders a word as a badge in the color of a state."""
     return format_html('<span class="state state-{}">{}</span>', state or "plain", word)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One fact of a card: its name, its value, its state, and a page with details."""
+    """One line of a card: a name, a value, a state, and a link to a page with details."""
 
     name: str
     value: str
@@ -283,12 +286,12 @@ _registered: list[_Registered] = []
 
 
 def register(title: str, lines: Callable[[datetime], Sequence[Line]], *, order: int) -> None:
-    """Adds a card. `lines` returns its facts at a time, at a bounded cost."""
+    """Registers a card. `lines(now)` returns its lines. It must be fast for tables of any size."""
     _registered.append(_Registered(order, title, lines))
 
 
 def cards(now: datetime) -> list[Card]:
-    """Returns all cards in order. If its facts cannot be read, a card shows that."""
+    """Returns all cards in order. A card whose lines cannot be read shows an error."""
     by_order = sorted(_registered, key=lambda entry: (entry.order, entry.title))
     return [Card(entry.title, _lines(entry, now)) for entry in by_order]
 

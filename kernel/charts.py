@@ -1,12 +1,12 @@
-"""Charts over time, drawn on the server as SVG that a strict content policy allows.
+"""Draws charts over time as SVG on the server, without scripts or inline styles.
 
-A chart has steps of equal length, with one value of each series in a step. It shows lines or bars
-over round ticks of time and value. Hovering a step shows its values; a table has the same values
-for keyboards and screen readers. Colors come from the style sheet, by class, so that they follow
-the reader's theme.
+A chart has steps of equal length. Each series has one value for each step. The chart shows lines or
+bars, with ticks at round times and values. A tooltip shows the values of a step. A table has the
+same values for keyboards and screen readers. The style sheet sets colors by class, so that they
+follow the reader's theme.
 
-The plot is stretched to the width of the page, but its labels must not be. So a chart is three
-drawings: the value labels, the plot, and the time labels below it.
+The plot is stretched to the width of the page, but its labels must not be stretched. So a chart
+consists of three drawings: the value labels, the plot, and the time labels.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ WIDTH, HEIGHT, MARGIN = 1000, 180, 8
 BOTTOM, FULL_HEIGHT = HEIGHT + MARGIN, HEIGHT + 2 * MARGIN
 MAX_TIME_TICKS, MAX_VALUE_STEPS = 7, 5
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# Round lengths between two ticks of time: less than a month, and in months.
+# The possible distances between two time ticks. MONTH_STEPS are in months.
 TIME_STEPS = (
     *(MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(HOUR * n for n in (1, 2, 3, 6, 12)),
     *(DAY * n for n in (1, 2, 7, 14)),
 )
 MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
-# A Monday, so that ticks a week apart are Mondays.
+# This day is a Monday, so that weekly ticks are on Mondays.
 _ORIGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A scale of values: `write` formats one, `round_up` returns the next round length."""
+    """A unit of values. `write` formats a value, `round_up` returns the next round distance."""
 
     write: Callable[[float], str]
     round_up: Callable[[float], float]
 
 
 def _decimal_step(length: float) -> float:
-    """Returns 1, 2 or 5 times a power of ten, at least `length`."""
+    """Returns the smallest number not below `length` that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(length))
     return next(power * n for n in (1, 2, 5, 10) if power * n >= length * (1 - 1e-9))
 
 
 def _binary_step(length: float) -> float:
-    """Returns a power of two, at least `length`, so that ticks are round in KiB and MiB."""
+    """Returns the smallest power of two not below `length`: ticks are then round in KiB and MiB."""
     return float(2 ** max(math.ceil(math.log2(length)), 0))
 
 
@@ -63,7 +63,7 @@ MILLISECONDS = Unit(humanize.milliseconds, _decimal_step)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The name and the values of a line or of bars. A step without a value has None."""
+    """The name and the values of a line or of bars. The value of a step without data is None."""
 
     name: str
     values: Sequence[float | None]
@@ -71,10 +71,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The contents of a chart.
+    """The data of a chart.
 
-    `measure` describes a value; `{step}` in it becomes the step's length. Steps in `gaps` are
-    shaded. `markers` names changes by step, such as a new build.
+    `measure` describes the values; `{step}` in it is replaced with the step's length. Steps in
+    `gaps` are shaded. `markers` maps steps to the names of changes, such as a new build.
     """
 
     title: str
@@ -99,36 +99,36 @@ class Chart:
         return (self.start + self.step * step).astimezone(UTC)
 
     def share(self, moment: datetime) -> float:
-        """Returns the position of a time on the chart, from 0 to 1."""
+        """Returns the horizontal position of a time on the chart, from 0 to 1."""
         return (moment - self.start) / (self.step * max(self.steps, 1))
 
     def time_ticks(self) -> list[tuple[datetime, str, str]]:
         return time_ticks(self.moment(0), self.moment(self.steps))
 
     def period(self, step: int) -> str:
-        """Returns the time of a step, and its marker."""
+        """Returns the period of a step, and its marker if it has one."""
         start, end = self.moment(step), self.moment(step + 1)
         form = "%Y-%m-%d" if self.step % DAY == timedelta() else "%Y-%m-%d %H:%M"
         until = "" if form == "%Y-%m-%d" else f" to {end:%H:%M}"
         return " · ".join(filter(None, [f"{start:{form}}{until}", self.markers.get(step)]))
 
     def texts(self, step: int) -> list[str]:
-        """Returns the formatted values of a step, one of each series."""
+        """Returns the formatted values of a step, one for each series."""
         none = "no data" if step in self.gaps else humanize.NONE
         values = (one.values[step] for one in self.series)
         return [none if value is None else self.unit.write(value) for value in values]
 
 
 def value_ticks(highest: float, unit: Unit) -> list[float]:
-    """Returns round values from 0 to the first that is at least `highest`."""
+    """Returns the tick values: round numbers from 0 up to at least `highest`."""
     step = unit.round_up((highest if highest > 1e-9 else 1) / MAX_VALUE_STEPS)
     return [step * n for n in range(max(math.ceil(highest / step - 1e-9), 1) + 1)]
 
 
 def time_ticks(start: datetime, end: datetime) -> list[tuple[datetime, str, str]]:
-    """Returns the round times of a span in UTC, each with its label and the label's context.
+    """Returns the time ticks in UTC, each with a label and the label's context.
 
-    The context is a date or a year. It is empty if the tick before has the same.
+    The context is a date or a year. It is "" if the previous tick has the same context.
     """
     times, form, context = _round_times(start, end)
     contexts = ["", *(_written(moment, context) for moment in times)]
@@ -155,7 +155,7 @@ def _round_times(start: datetime, end: datetime) -> tuple[list[datetime], str, s
 
 
 def render(chart: Chart) -> SafeString:
-    """Draws a chart with its title, legend and table."""
+    """Renders a chart with its title, legend and table."""
     known = [value for one in chart.series for value in one.values if value is not None]
     ticks = value_ticks(max(known, default=0), chart.unit)
     measure = chart.measure.format(step=humanize.duration(chart.step))
@@ -198,7 +198,7 @@ def _time_labels(chart: Chart) -> SafeString:
     labels = []
     for number, (moment, label, context) in enumerate(chart.time_ticks()):
         x = 100 * chart.share(moment)
-        # A narrow screen has no room for every label: the style sheet leaves these out there.
+        # On a narrow screen there is no space for all labels. The style sheet hides these.
         place = (f"{x:.2f}", "end" if x > 95 else "middle", "" if context or not number % 2 else 2)
         labels += [(*place, 13, label), (*place, 27, context)]
     text = '<text x="{}%" text-anchor="{}" class="chart-tick{}" y="{}">{}</text>'
@@ -238,7 +238,7 @@ def _upright(name: str, chart: Chart, moment: datetime) -> SafeString:
 def _rectangle(
     name: str, chart: Chart, step: int, top: float, height: float, title: str = ""
 ) -> SafeString:
-    """Draws a rectangle as wide as the step."""
+    """Draws a rectangle with the width of a step."""
     width = chart.step_width
     sides = (round(number, 2) for number in (step * width, top, width, height))
     child = format_html("<title>{}</title>", title) if title else ""
@@ -249,18 +249,18 @@ def _rectangle(
 def _bars(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
     for step, value in enumerate(chart.series[0].values):
         if value:
-            # A small value is two pixels high, so that it can be seen.
+            # A bar is at least two pixels high, so that small values are visible.
             top = min(_y(value, ticks), BOTTOM - 2)
             yield _rectangle("bar", chart, step, top, BOTTOM - top)
 
 
 def _lines(chart: Chart, ticks: Sequence[float]) -> Iterator[SafeString]:
-    """Draws each run of values without a gap as a line through the middle of its steps."""
+    """Draws a line through the middle of its steps for each run of values without a gap."""
     width = chart.step_width
     for number, one in enumerate(chart.series, 1):
         for _, run in groupby(enumerate(one.values), key=lambda pair: pair[1] is None):
             points = [(width * (n + 0.5), _y(v, ticks)) for n, v in run if v is not None]
-            if len(points) == 1:  # A single point is drawn as wide as its step.
+            if len(points) == 1:  # A single point becomes a line as wide as its step.
                 points = [(points[0][0] + side * width / 2, points[0][1]) for side in (-1, 1)]
             if points:
                 path = "M" + "L".join(f"{x:.2f} {y}" for x, y in points)
@@ -273,7 +273,7 @@ def _summary(chart: Chart, step: int) -> str:
 
 
 def _table(chart: Chart) -> SafeString:
-    """Writes the values as a table, newest first."""
+    """Renders the values as a table, newest step first."""
     rows = ([chart.period(step), *chart.texts(step)] for step in reversed(range(chart.steps)))
     return format_html(
         '<details><summary>As a table</summary><div class="wide" tabindex="0" role="region" '

@@ -1,8 +1,8 @@
 """The base classes of commands: the same help, the same `--json` and the same exit statuses.
 
-The exit status is 0 for success, 1 for a failure or a negative finding, and 2 for a wrong command
-line. After a signal it is 128 plus the signal's number. If the reader of the output ends early, as
-`head` does, it is that of SIGPIPE.
+The exit status is 0 for success, 1 for a failure or a negative result, and 2 for a wrong command
+line. After a signal it is 128 plus the signal's number. If the output's reader closes the pipe
+early, as `head` does, the status is the same as after SIGPIPE.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ JSON_OPTIONS = orjson.OPT_UTC_Z
 
 
 class UsageError(Exception):
-    """The command line is wrong. The message says how."""
+    """The command line is wrong. The message has the reason."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps sentences, but no lines that begin with spaces, such as examples."""
+    """Wraps help texts, but does not wrap lines that begin with spaces, such as examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(
@@ -49,9 +49,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class BaseCommand(DjangoCommand):
-    """A command with examples in its help, and without Django's options for developers."""
+    """The base class of commands. Shows examples, and hides Django's options for developers."""
 
-    # One example a line, without the command's name.
+    # Each line is one example, without the command's name.
     examples: ClassVar[str] = ""
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
@@ -69,7 +69,7 @@ class BaseCommand(DjangoCommand):
         )
         for action in parser._actions:
             if "--skip-checks" in action.option_strings:
-                # Django ignores it in suppressed_base_arguments.
+                # Django ignores this option in suppressed_base_arguments.
                 action.help = argparse.SUPPRESS
         self._parser = parser
         return parser
@@ -80,7 +80,7 @@ class BaseCommand(DjangoCommand):
         except UsageError as error:
             self._parser.error(str(error))
         except CommandError as error:
-            # Django would print the name of the class.
+            # Django would print the name of the exception's class before the message.
             if not self._parser.called_from_command_line or isinstance(error, SystemCheckError):
                 raise
             self.stderr.write(f"{self._parser.prog}: {error}")
@@ -89,9 +89,10 @@ class BaseCommand(DjangoCommand):
 
 
 class ListingCommand(BaseCommand):
-    """A command that lists rows as lines of text, or with `--json` as one JSON object a line.
+    """The base class of commands that list rows.
 
-    With `--json`, its other output goes to standard error.
+    A row is a line of text, or with `--json` a JSON object on one line. With `--json`, all other
+    output goes to standard error.
     """
 
     _rows: OutputWrapper | None = None
@@ -110,7 +111,7 @@ class ListingCommand(BaseCommand):
         return self._rows is not None
 
     def row(self, line: str, /, **members: Any) -> None:
-        """Writes one row: the line of text, or the members as JSON."""
+        """Writes one row: `line`, or with `--json` the members as a JSON object."""
         if self._rows is None:
             self.stdout.write(line)
         else:
@@ -118,15 +119,15 @@ class ListingCommand(BaseCommand):
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="write one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="write one JSON object per line")
 
 
-# Ends the help of each argument that `moment` parses.
+# The end of the help text for each argument that `moment` parses.
 MOMENT = "a day or a time, in UTC unless it has an offset"
 
 
 def moment(text: str) -> datetime:
-    """Parses an argument that is a day or a time, in UTC unless it has an offset."""
+    """Parses an argument that is a day or a time. It is in UTC unless it has an offset."""
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
@@ -138,12 +139,15 @@ def moment(text: str) -> datetime:
 
 @contextmanager
 def ending_with_the_reader(program: str) -> Iterator[None]:
-    """Ends the process without a message if the reader of its output has ended, as `head` does."""
+    """Ends the process without a message if the reader of its output has closed the pipe.
+
+    For example, `head` does this.
+    """
     try:
         try:
             yield
         finally:
-            # Python flushes at its exit, and would print a failure.
+            # Otherwise Python would flush the output at exit, and print an error.
             sys.stdout.flush()
     except BrokenPipeError:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
@@ -160,7 +164,7 @@ def ending_with_the_reader(program: str) -> Iterator[None]:
 
 
 def _is_unread(stream: IO[str]) -> bool:
-    """Returns whether the other end of the stream is closed."""
+    """Returns whether the reader of the stream has closed it."""
     look = select.poll()
     look.register(stream.fileno(), 0)
     return any(events & select.POLLERR for _, events in look.poll(0))

@@ -1,4 +1,4 @@
-"""The data directory: the private database and the secrets of this host."""
+"""The data directory: it contains the private database and the secrets of this host."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from kernel.release import PROGRAM
 VARIABLE = "CODERAPI_DATA_DIR"
 SYSTEM_WIDE = Path("/var/lib/coderapi")
 
-# The names of this service's files begin with these.
+# The prefixes of the names of this service's files.
 OURS = ("postgres.", "secret_key", "first-owner.txt", "embedded-postgres-")
 
-# For root, PostgreSQL runs as another account, which may enter the directory but not list it.
+# If this process runs as root, PostgreSQL runs as another account. This account may enter the
+# directory, but not list it.
 PRIVATE, PASSABLE = 0o700, 0o711
 
 
 class DataDirectoryError(Exception):
-    """The data directory cannot be used. The message says which, why, and what to do."""
+    """The data directory cannot be used. The message has the path, the cause and the remedy."""
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """Returns the absolute path of the environment's data directory, which may not exist.
+    """Returns the absolute path of the data directory. The directory may not exist yet.
 
-    Raises: DataDirectoryError if the path needs a home directory and none is known.
+    Raises: DataDirectoryError if the path depends on the home directory, but there is none.
     """
     if named := environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
@@ -39,10 +40,10 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def ensure(path: Path) -> Path:
-    """Returns the directory, which is created for this user only if it does not exist.
+    """Returns the directory. Creates it with access for this user only if it does not exist.
 
-    Raises: DataDirectoryError if it is no directory of this service, or cannot be created or
-    written.
+    Raises: DataDirectoryError if the directory cannot be created or written, or if it has the files
+    of another program.
     """
     mode = PASSABLE if os.geteuid() == 0 else PRIVATE
     try:
@@ -68,7 +69,7 @@ def existing(path: Path) -> Path:
 
 
 def _check(path: Path) -> bool:
-    """Returns whether it holds data of this service. Raises: DataDirectoryError if unusable."""
+    """Returns whether it has data of this service. Raises: DataDirectoryError if it is unusable."""
     if not path.is_dir():
         raise DataDirectoryError(_unusable(path, "is not a directory"))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
@@ -84,18 +85,18 @@ def _check(path: Path) -> bool:
 
 
 def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
-    """Returns the secret in the file `name`. The first of all processes creates it.
+    """Returns the secret in the file `name`. If the file does not exist, calls `make` to create it.
 
-    Raises: DataDirectoryError if the file is missing and `make` is None, holds no text, or cannot
-    be read or written.
+    Raises: DataDirectoryError if the file is missing and `make` is None, if the file has no text,
+    or if it cannot be read or written.
     """
     file = path / name
     try:
         if not file.exists():
             if make is None:
                 raise DataDirectoryError(
-                    f"{file} is missing. Restore it from a backup, or let `{PROGRAM} server` make "
-                    "a new one: all users must then sign in to the admin again."
+                    f"{file} is missing. Restore it from a backup, or run `{PROGRAM} server` to "
+                    "create a new one. All users must then sign in to the admin again."
                 )
             _publish(file, make())
         kept = file.read_text(encoding="utf-8").strip()
@@ -104,12 +105,12 @@ def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     except UnicodeDecodeError:
         kept = ""
     if not kept:
-        raise DataDirectoryError(f"{file} holds no text. Remove it, and a new secret is made.")
+        raise DataDirectoryError(f"{file} holds no text. Remove it to get a new secret.")
     return kept
 
 
 def give_to_owner(path: Path, descriptor: int) -> None:
-    """Gives an open file that root created to the owner of its directory."""
+    """If this process runs as root, gives an open file to the owner of its directory."""
     if os.geteuid() == 0:
         owner = path.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -128,13 +129,16 @@ def write_private(path: Path, text: str) -> None:
 
 
 def replace_secret(path: Path, name: str, text: str) -> None:
-    """Puts the text in the place of the secret in the file `name`. Raises: OSError."""
+    """Replaces the secret in the file `name` with the text. Raises: OSError."""
     (path / name).unlink(missing_ok=True)
     _publish(path / name, text)
 
 
 def _publish(file: Path, text: str) -> None:
-    """Creates the file, complete and of mode 0600, unless another process was faster."""
+    """Creates the file with its complete text and the mode 0600.
+
+    Does nothing if another process has created the file first.
+    """
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -143,7 +147,7 @@ def _publish(file: Path, text: str) -> None:
             stream.write(text + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        # A rename would overwrite the secret that another process already uses.
+        # A rename would overwrite the secret that another process may already use.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
     finally:
@@ -155,7 +159,7 @@ def _home() -> Path:
         return Path.home()
     except RuntimeError as error:
         raise DataDirectoryError(
-            f"No home directory is known for the data. Set {VARIABLE} to a directory."
+            f"The home directory for the data is unknown. Set {VARIABLE} to a directory."
         ) from error
 
 
@@ -167,4 +171,4 @@ def _without_data(path: Path, why: str) -> str:
 
 
 def _unusable(path: Path, why: str) -> str:
-    return f"Data directory: {path} {why}; correct that, or set {VARIABLE} to another directory."
+    return f"Data directory: {path} {why}. Correct this, or set {VARIABLE} to another directory."

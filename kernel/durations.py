@@ -1,4 +1,4 @@
-"""Durations in Go's notation with days and weeks, as integer nanoseconds."""
+"""Parses and formats durations in Go's notation with days and weeks, as nanoseconds."""
 
 from __future__ import annotations
 
@@ -24,17 +24,21 @@ _UNITS = {
 }
 _LIMIT = 2**63
 _PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
-# More digits cannot change a 64-bit number of nanoseconds. Python rejects numbers of 4300 digits.
+# More digits cannot change a 64-bit number of nanoseconds. Python rejects numbers of more than 4300
+# digits.
 _FRACTION_DIGITS = 18
 _WHOLE_DIGITS = 400
 
 
 class DurationError(ValueError):
-    """The text is not a duration. The message follows the text in a sentence."""
+    """The string is not a valid duration.
+
+    The message is written to follow the invalid value, for example "lacks a unit".
+    """
 
 
 def parse_duration(text: str) -> int:
-    """Parses text as nanoseconds. Raises: DurationError. Source: Go's time.ParseDuration."""
+    """Parses a duration like Go's time.ParseDuration, as nanoseconds. Raises: DurationError."""
     sign, rest = _split_sign(text)
     if rest == "0":
         return 0
@@ -52,7 +56,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_positive_duration(text: str) -> int:
-    """Parses text as nanoseconds above 0. Raises: DurationError."""
+    """Parses a duration above 0, as nanoseconds. Raises: DurationError."""
     nanoseconds = parse_duration(text)
     if nanoseconds <= 0:
         raise DurationError("must be above 0")
@@ -82,12 +86,12 @@ def _fraction_of(digits: str, *, unit: int) -> int:
     kept = digits[:_FRACTION_DIGITS]
     if not kept:
         return 0
-    # Go multiplies in floating point. Integers would differ in the last nanosecond.
+    # Uses floating point, as Go does. Integers would give another last nanosecond.
     return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
 
 
 def to_timedelta(nanoseconds: int) -> timedelta:
-    """Converts nanoseconds to a timedelta, cut to microseconds."""
+    """Converts nanoseconds to a timedelta, truncated to microseconds."""
     return timedelta(microseconds=nanoseconds // _MICROSECOND)
 
 
@@ -100,7 +104,7 @@ def whole_seconds(nanoseconds: int) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """Writes Go's notation, such as 1h30m0s or 100ms; never days or weeks."""
+    """Formats nanoseconds in Go's notation, such as 1h30m0s or 100ms, without days and weeks."""
     sign = "-" if nanoseconds < 0 else ""
     size = abs(nanoseconds)
     if size == 0:

@@ -1,7 +1,8 @@
-"""Numbers, durations and times for readers, as functions and as template filters.
+"""Formats numbers, durations and times for readers, as functions and as template filters.
 
-Templates load them with `{% load humanize %}`. Functions with a parameter `now` are pure; filters
-read the clock. A negative value means "none" in the API, and is written so.
+Templates load the filters with `{% load humanize %}`. Functions with a required parameter `now` are
+pure; filters read the clock. In the API, a negative number means "none", so it is formatted as
+"none".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.utils.safestring import SafeString
 from kernel.durations import to_nanoseconds, whole_seconds
 
 NONE = "none"
-# A year is 365.25 days: Coder's longest lifetime of 876600 hours is 100 years.
+# A year has 365.25 days. With this value, Coder's longest lifetime of 876600 hours is 100 years.
 _UNITS = (("year", 31_557_600), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _SHORT_UNITS = (("day", 86_400), ("hour", 3_600), ("min", 60), ("s", 1))
 
@@ -24,19 +25,19 @@ register = template.Library()
 
 
 def figures(value: float) -> str:
-    """Writes a number with three digits, or as a whole number: 0.123, 12.3, 1,234."""
+    """Formats a number with three digits, or as a whole number: 0.123, 12.3, 1,234."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 @register.filter
 def count(value: float | None) -> str:
-    """Writes a number of things: 1,234."""
+    """Formats a number of things: 1,234."""
     return NONE if value is None or value < 0 else f"{value:,.0f}"
 
 
 @register.filter
 def size(value: float | None) -> str:
-    """Writes bytes in units of 1,024: 1.5 KiB."""
+    """Formats a number of bytes in units of 1,024: 1.5 KiB."""
     if value is None or value < 0:
         return NONE
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
@@ -49,15 +50,15 @@ def size(value: float | None) -> str:
 
 @register.filter
 def milliseconds(value: float | None) -> str:
-    """Writes milliseconds with three digits: 12.3 ms."""
+    """Formats milliseconds with three digits: 12.3 ms."""
     return NONE if value is None or value < 0 else f"{figures(value)} ms"
 
 
 @register.filter
 def duration(length: timedelta | int | None) -> str:
-    """Writes a duration in its two largest units: 7 days, 1 hour 30 minutes.
+    """Formats a duration in its two largest units: 7 days, 1 hour 30 minutes.
 
-    Units: an integer is nanoseconds.
+    Units: an integer is a number of nanoseconds.
     """
     if length is None:
         return NONE
@@ -68,7 +69,7 @@ def duration(length: timedelta | int | None) -> str:
         return milliseconds(length / 1_000_000)
     for unit, size_of_unit in _UNITS:
         number, rest = divmod(seconds, size_of_unit)
-        # Lifetimes of less than ten years are usual in days.
+        # Durations of less than ten years are shown in days.
         if number >= (10 if unit == "year" else 1):
             parts.append(plural(number, unit))
             seconds = rest
@@ -76,17 +77,18 @@ def duration(length: timedelta | int | None) -> str:
 
 
 def plural(number: int, unit: str) -> str:
-    """Writes a number with its unit: 1 day, 1,234 days."""
+    """Formats a number with its unit: 1 day, 1,234 days."""
     return f"{number:,} {unit}" if number == 1 or unit in {"min", "s"} else f"{number:,} {unit}s"
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
-    """Writes a time relative to now: 4 min ago, in 3 days, just now, never."""
+    """Formats a time relative to now: 4 min ago, in 3 days, just now, never."""
     if moment is None:
         return "never"
     seconds = int(abs(now - moment).total_seconds())
     for unit, size_of_unit in _SHORT_UNITS:
-        # From two units on: 90 minutes are not "1 hour".
+        # A unit is used if there are at least two or exactly one of it: 90 minutes are not "1
+        # hour".
         if seconds >= 2 * size_of_unit or seconds == size_of_unit:
             length = plural(seconds // size_of_unit, unit)
             return f"in {length}" if moment > now else f"{length} ago"
@@ -94,7 +96,7 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
 
 
 def on_hover(text: str, moment: datetime | None) -> SafeString:
-    """Marks up the text of a time, with the exact time in UTC on hover."""
+    """Renders the text as a <time> element, which shows the exact time in UTC on hover."""
     if moment is None:
         return format_html("{}", text)
     exact = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
@@ -104,5 +106,5 @@ def on_hover(text: str, moment: datetime | None) -> SafeString:
 
 @register.filter
 def since(moment: datetime | None, now: datetime | None = None) -> SafeString:
-    """Writes a time relative to now, with the exact time on hover."""
+    """Formats a time relative to now. The page shows the exact time on hover."""
     return on_hover(ago(moment, now=now or timezone.now()), moment)

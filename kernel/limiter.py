@@ -1,44 +1,46 @@
-"""Limits how many threads may hold, or wait for, one thing, so that the others always answer.
+"""Limits how many threads may do, or wait for, the same thing, so that other threads stay free.
 
-A web process has a fixed number of threads. A slow client, a frozen database or a crowd at the
-sign-in page could each occupy every thread. So anything that may take long is done in a limiter:
+A web process has a fixed number of threads. A slow client, a frozen database or many users who sign
+in at the same time could each block all of them. So everything that may take long is limited:
 
     searches = Limiter("searches", limit=16, per_caller=1)
 
     with searches.hold(user_id):
         ...
 
-A limiter has places: a limit for all callers together, a limit for each caller, and the longest
-wait for a place. Callers wait in the order in which they came. A wait that fails raises
-`LimitReachedError`. The client gets 429 if its own places are taken, and 503 if all are.
+A limiter has slots (`Place` in the code). It has a limit for all callers together, a limit for each
+caller, and a timeout. If no slot is free, callers wait in the order in which they arrived. If no
+slot becomes free in time, `LimitReachedError` is raised. The client then gets a 429 if it has
+reached its own limit, and a 503 if all slots are in use.
 
-**Busy or stuck.** A limiter is busy while places are *served*: a block ends without an error, and a
-waiting caller gets its place. Callers then wait for their whole time-out. A limiter is stuck when
-no block has ended well for a second. Waiting does not help then, so waits end after that second,
-and the limiter is *failing*: it still gives free places, and refuses other callers at once, so that
-they do not occupy threads. It recovers when a block ends well, or when all places are free.
+**Busy or stuck.** A limiter is busy while slots are *served*: a block ends without an error, and a
+waiting caller gets its slot. Then callers wait up to the timeout. A limiter is stuck if no block
+has ended without an error for a second. Then waiting does not help. So waits end after that second,
+and the limiter is *failing*: callers still get free slots, but other callers are rejected
+immediately, so that they do not block threads. A failing limiter recovers when a block ends without
+an error, or when all slots are free.
 
-**A reserve.** All requests that send CSP reports wait for the same commit, so there a place is a
-report that waits. The first places, the reserve, may wait for the whole time-out even while the
-limiter is stuck, and they are still given while it is failing.
+**A reserve.** All requests with CSP reports wait for the same commit. In that limiter, a slot is a
+waiting report. The first slots are the reserve. Callers with a slot of the reserve may wait up to
+the timeout even if the limiter is stuck, and a failing limiter still gives these slots to callers.
 
-| limiter | a place is | in all | one caller | wait |
+| limiter | a slot is | in all | one caller | timeout |
 | --- | --- | --- | --- | --- |
-| `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these places | 1 s |
-| `http.views.STREAMS` | a streamed answer | 1/8 of the threads | 2 | none |
-| `db.backend.base` | a pooled connection | the pool, 1/8 of the threads | | 5 s |
-| `csp.writing.writer` | a report that waits | 10,000; reserve 1/8 of the threads | | 5 s |
+| `http.body.readers` | a body that is being read | 1/4 of the threads | 1/4 of these slots | 1 s |
+| `http.views.STREAMS` | a streamed response | 1/8 of the threads | 2 | none |
+| `db.backend.base` | a pooled connection | the pool, 1/8 of the threads | | 2.5 s |
+| `csp.writing.writer` | a waiting report | 10,000; reserve 1/8 of the threads | | 5 s |
 | `memory.LOOK_UPS` | reading a value | the threads | 1 for one value | 1 s |
 | `tokens.middleware` | reading an unknown token | the threads | 1 | 1 s |
-| `admin.SEARCHES` | a search of the admin | 1/16 of the threads | 1 | 1 s |
+| `admin.SEARCHES` | a search in the admin | 1/16 of the threads | 1 | 1 s |
 | `users.passwords.HASHING` | hashing a password | 1; 1/4 of the threads may wait | | 2 s |
 
-A caller is a user or the address of a client. An IPv6 network of 64 bits counts as one address.
+A caller is a user or the IP address of a client. An IPv6 /64 network counts as one address.
 
-So a **slow client** holds a few places of `readers` (its body arrives slowly) or of `STREAMS` (it
-reads slowly), and gets 429 for more. While the **database is frozen**, each place of the pool and
-of the reserve holds a thread for some seconds, and other requests that need the database get 503 at
-once. `kernel.memory` answers the requests that do not need it.
+So a **slow client** uses a few slots of `readers` (it sends its body slowly) or of `STREAMS` (it
+reads slowly), and gets a 429 for further requests. While the **database is frozen**, each slot of
+the pool and of the reserve blocks a thread for some seconds. Other requests that need the database
+get a 503 immediately. Requests for data in the caches of `kernel.memory` still succeed.
 """
 
 from __future__ import annotations
@@ -51,18 +53,18 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 from weakref import WeakValueDictionary
 
-# Waiting does not help if nothing has been served for this long.
+# A limiter is stuck if no slot has been served for this long.
 STUCK_SECONDS = 1.0
 
 
 class Waitable(Protocol):
-    """A lock that is released when the event that a thread waits for has happened."""
+    """A lock that another thread releases when the expected event has happened."""
 
     def acquire(self, *, timeout: float) -> bool: ...
 
 
 class LimitReachedError(Exception):
-    """No place was free in time. `is_own`: the caller's own places are taken."""
+    """No slot became free in time. `is_own`: the caller has reached its own limit."""
 
     def __init__(self, detail: str, *, is_own: bool) -> None:
         super().__init__(detail)
@@ -72,7 +74,7 @@ class LimitReachedError(Exception):
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class _Share:
-    """The places of all callers, or of one."""
+    """The slots of all callers together, or of one caller."""
 
     limit: float
     taken: int = 0
@@ -83,29 +85,29 @@ class _Share:
         return self.taken + amount <= self.limit
 
     def is_stuck(self, since: float) -> bool:
-        """Returns whether a wait since then has lasted a second, and nothing was served in it."""
+        """Returns whether a caller has waited a second since `since`, and no slot was served."""
         return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
 
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """A place in a limiter. Units: `since` in seconds of the monotonic clock."""
+    """A slot of a limiter. Units: `since` in seconds of the monotonic clock."""
 
-    # The share of all callers, and the caller's own one.
+    # The counts for all callers together, and for the caller itself.
     shares: tuple[_Share, ...]
     amount: int
     since: float
     is_reserved: bool = False
-    # Locked while its holder waits for the place.
+    # This lock is held while the caller waits for its slot.
     given: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Limiter:
-    """Gives places to callers.
+    """Limits the number of slots in use.
 
-    `limit` and `per_caller` bound the places that are taken at once. A caller waits at most
-    `timeout` seconds for a place, and at most `queue` callers wait. `reserve` is described above.
-    `full` and `own_full` are the sentences that a refused client reads.
+    `limit` is for all callers together, and `per_caller` for each caller. A caller waits at most
+    `timeout` seconds for a slot, and at most `queue` callers wait. The module's docstring describes
+    `reserve`. `full` and `own_full` are the error messages for rejected clients.
     """
 
     def __init__(
@@ -125,19 +127,19 @@ class Limiter:
         self._reserve = reserve
         self._full = full or f"Too many {name}."
         self._own_full = own_full or self._full
-        # Re-entrant, because the garbage collector may release a place at any moment.
+        # Reentrant, because the garbage collector may release a slot at any moment.
         self._lock = threading.RLock()
         self._all = _Share(limit)
         self._per_caller = per_caller
-        # A share lives as long as a place refers to it.
+        # An entry is deleted when no slot refers to it any more.
         self._shares: WeakValueDictionary[Hashable, _Share] = WeakValueDictionary()
-        # In the order in which they were given, and in which their callers came.
+        # Both are ordered: `_places` by the time of acquisition, `_waiting` by the time of arrival.
         self._places: dict[Place, None] = {}
         self._waiting: dict[Place, None] = {}
 
     @contextmanager
     def hold(self, caller: Hashable = None, *, amount: int = 1) -> Iterator[Place]:
-        """Holds a place in the block. Raises: LimitReachedError."""
+        """Holds a slot in the block. Raises: LimitReachedError."""
         place = self.acquire(caller, amount=amount)
         try:
             yield place
@@ -149,7 +151,7 @@ class Limiter:
     def acquire(
         self, caller: Hashable = None, *, amount: int = 1, timeout: float | None = None
     ) -> Place:
-        """Returns a place, which must be released. Raises: LimitReachedError."""
+        """Acquires a slot. The caller must release it. Raises: LimitReachedError."""
         timeout = self._timeout if timeout is None else timeout
         with self._lock:
             place = Place(self._shares_of(caller), amount, since=time.monotonic())
@@ -165,7 +167,10 @@ class Limiter:
         return place
 
     def wait(self, place: Place, event: Waitable, timeout: float) -> bool:
-        """Acquires the lock within the time-out. Ends sooner if stuck, except in the reserve."""
+        """Waits until `event` can be acquired. Returns whether that happened in time.
+
+        If the limiter is stuck, the wait ends early, except for slots of the reserve.
+        """
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             if event.acquire(timeout=left if place.is_reserved else min(left, STUCK_SECONDS)):
@@ -175,7 +180,7 @@ class Limiter:
         return False
 
     def release(self, place: Place, *, served: bool = True) -> None:
-        """Gives the place back. `served` is false if its holder failed."""
+        """Releases the slot. `served` is false if the caller's block has failed."""
         now = time.monotonic()
         with self._lock:
             del self._places[place]
@@ -195,11 +200,11 @@ class Limiter:
 
     @property
     def waiting(self) -> int:
-        """The number of callers that wait for a place."""
+        """The number of callers that are waiting for a slot."""
         return len(self._waiting)
 
     def seconds_of_oldest(self) -> float:
-        """Returns how long the oldest place has been held; 0 if every place is free."""
+        """Returns the number of seconds since the oldest slot was acquired; 0 if all are free."""
         with self._lock:
             oldest = next(iter(self._places), None)
             return time.monotonic() - oldest.since if oldest else 0.0
@@ -237,7 +242,7 @@ class Limiter:
     def _give_up(self, place: Place) -> None:
         with self._lock:
             if place not in self._waiting:
-                return  # Another thread has just given the place.
+                return  # The caller has just got the slot after all.
             del self._waiting[place]
             for share in self._full_shares(place):
                 share.is_failing |= share.is_stuck(place.since)

@@ -1,7 +1,7 @@
-"""Reads the lines of a file for every import: bounded, counted, with bad lines set aside.
+"""Reads the lines of a file for imports: limits their length, counts them, and collects bad lines.
 
-A file has JSON lines or CSV with a header; its beginning shows which. It is plain or compressed, as
-its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on `LinesCommand`:
+A file has JSON lines or CSV with a header. The first line shows which. A file is decompressed if
+its name ends in `.gz` or `.zst`. `-` is standard input. An import is a subclass of `LinesCommand`:
 
     class Command(LinesCommand):
         def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
@@ -12,8 +12,9 @@ its name says (`.gz`, `.zst`). `-` is standard input. An import is a command on 
                 progress.advance(len(batch))
             return ImportResult(f"{rows} rows imported.", good=rows)
 
-A record's `text` is its part of the file, and its `number` is that of its first line. `error` says
-why it cannot be read. JSON is left for the import to parse; CSV has its `values` by column name.
+In a record, `text` is the record's part of the file, and `number` is the number of its first line.
+`error` is the reason why the record cannot be read. The import parses JSON itself. For CSV,
+`values` has the record's values by column name.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ else:
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
 SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
-# The part of a line that is too long which is set aside.
+# The number of bytes that are kept of a line that is too long.
 SHOWN_BYTES = 1000
 MAX_SHOWN = 80
-# Off a terminal, an import reports its progress this often.
+# The interval of progress reports if the output is not a terminal.
 REPORT_SECONDS = 10.0
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 DELIMITERS = ",;\t"
 NOT_TEXT = "The file is not UTF-8 text."
-# The first bytes of compressed files, by suffix. In zstd a skippable frame may come first.
+# The first bytes of compressed files, by suffix. A zstd file may start with a skippable frame.
 PACKINGS = {
     ".gz": ("gzip", re.compile(rb"\x1f\x8b")),
     ".zst": ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
@@ -65,11 +66,11 @@ PACKINGS = {
 
 
 class LinesError(Exception):
-    """A file cannot be read to its end. The message says which, why, and what to do."""
+    """A file cannot be imported. The message has the file, the cause, and the remedy."""
 
 
 class Record(NamedTuple):
-    """One record of a file. Units: `size` is in bytes of the decompressed file."""
+    """One record of a file. Units: `size` is its length in bytes after decompression."""
 
     number: int
     text: bytes
@@ -80,7 +81,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file: `contents` decompressed, `raw` as on disk. `size` is None if unknown."""
+    """An open file. `contents` is decompressed, `raw` is not. `size` is that of `raw`, if known."""
 
     name: str
     contents: BinaryIO
@@ -93,7 +94,7 @@ BROKEN_FILE = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 @contextmanager
 def failures_named(file: str) -> Iterator[None]:
-    """Raises LinesError for a file that is damaged or cannot be opened or read."""
+    """Converts errors of the file and of its decompression to LinesError."""
     try:
         yield
     except BROKEN_FILE as error:
@@ -115,11 +116,14 @@ def opened(file: str) -> Iterator[Source]:
 
 
 def _standard_input() -> BinaryIO:
-    """Opens standard input again: Python's exit would wait for a thread that reads its own."""
+    """Opens standard input as a new stream.
+
+    If a thread is reading sys.stdin, Python waits for it at exit.
+    """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except OSError:
-        return sys.stdin.buffer  # It has no descriptor.
+        return sys.stdin.buffer  # sys.stdin has no file descriptor.
 
 
 def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
@@ -133,7 +137,7 @@ def _decompressed(raw: io.BufferedReader, path: Path) -> BinaryIO:
     return cast("BinaryIO", io.BufferedReader(zstd.ZstdFile(raw)))
 
 
-# Raises LinesError for the column names of the line with that number.
+# check(column_names, line_number) raises LinesError if the header is not valid.
 type Check = Callable[[Collection[str], int], None]
 
 
@@ -144,10 +148,11 @@ def records(
     needed: Collection[str] = (),
     check: Check | None = None,
 ) -> Iterator[Record]:
-    """Yields the file's records: JSON lines, or CSV if it may have `columns` and looks like it.
+    """Yields the file's records: JSON lines, or CSV with a header.
 
-    `check` may reject a header. Raises: LinesError for UTF-16, for one JSON array, and for CSV
-    without a header or without a column that is `needed`.
+    CSV is accepted only if `columns` is given. `check` may reject a header. Raises: LinesError for
+    UTF-16, for a JSON array if CSV is accepted, and for CSV without a header or without a `needed`
+    column.
     """
     lines = _lines(source.contents)
     first = next((line for line in lines if line.text.strip()), None)
@@ -168,7 +173,7 @@ def records(
 
 
 def _lines(contents: BinaryIO) -> Iterator[Record]:
-    """Yields every line. Cuts those that are too long, and removes a byte order mark."""
+    """Yields every line. Truncates lines that are too long, and removes a byte order mark."""
     number = 0
     while text := contents.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -182,7 +187,7 @@ def _lines(contents: BinaryIO) -> Iterator[Record]:
 
 
 def _skip_rest(contents: BinaryIO) -> int:
-    """Reads to the end of the line. Returns the number of bytes."""
+    """Skips the rest of the line. Returns the number of skipped bytes."""
     size = 0
     while text := contents.readline(MAX_LINE_BYTES):
         size += len(text)
@@ -201,9 +206,10 @@ def _csv_records(
     needed: Collection[str],
     check: Check | None,
 ) -> Iterator[Record]:
-    """Yields the records after the header, which shows the delimiter.
+    """Yields the records after the header. The header determines the delimiter.
 
-    Raises: LinesError if the header lacks all `columns` or a `needed` one, or repeats a column.
+    Raises: LinesError if the header has none of the `columns`, lacks a `needed` column, or repeats
+    one of the `columns`.
     """
     first = next(lines)
     if first.error:
@@ -225,7 +231,7 @@ def _csv_records(
 
 
 def _names(text: bytes, delimiter: str) -> list[str]:
-    """Returns the column names in lower case, or none if the text is no CSV of the delimiter."""
+    """Returns the column names in lower case, or [] if the line is not valid CSV."""
     with suppress(csv.Error, StopIteration):
         row = next(csv.reader([text.decode("utf-8", "replace")], delimiter=delimiter, strict=True))
         return [name.lower() for name in row]
@@ -247,10 +253,11 @@ def _no_header(text: bytes, *, expected: Collection[str]) -> str:
 
 
 class _Texts(Iterator[str]):
-    """Feeds lines to csv.DictReader, and keeps those of the record that it reads.
+    """Passes lines to csv.DictReader, and keeps the lines of the current record.
 
-    An open quote takes in the lines after it until they make no CSV any more, are too many, or the
-    file ends. The record is then bad, with all of its lines, and the next line begins another one.
+    If a quote is not closed, csv.DictReader reads further lines until they are not valid CSV, are
+    too long, or the file ends. All of these lines are then one bad record, and the next line starts
+    a new record.
     """
 
     def __init__(self, lines: Iterator[Record]) -> None:
@@ -269,7 +276,7 @@ class _Texts(Iterator[str]):
         return line.text.decode("utf-8", "replace")
 
     def next_record(self, reader: csv.DictReader[str]) -> Record | None:
-        """Returns the next record, or None at the end."""
+        """Returns the next record, or None at the end of the file."""
         self._read, self._size = [], 0
         try:
             values = next(reader)
@@ -291,7 +298,10 @@ class _Texts(Iterator[str]):
 
 
 def _count_problem(row: dict[Any, Any]) -> str:
-    """Returns what is wrong with the number of values, or "". DictReader keeps those too many."""
+    """Returns an error message if the number of values is wrong, or "".
+
+    csv.DictReader stores extra values under the key None.
+    """
     more = len(row.pop(None, ()))
     values = sum(value is not None for value in row.values()) + more
     return "" if values == len(row) else f"has {values} values for {len(row)} columns"
@@ -303,7 +313,7 @@ def _count_problem(row: dict[Any, Any]) -> str:
 def beside(file: str) -> Path:
     """Returns the default file for bad lines: FILE.rejected.
 
-    For a pipe, a device or a file of the system, it is in the working directory.
+    For a pipe, a device or a file in a system directory, it is in the working directory.
     """
     if file == STANDARD_INPUT:
         return Path("stdin.rejected")
@@ -313,13 +323,13 @@ def beside(file: str) -> Path:
 
 
 class BadLines:
-    """The file for bad records. It is created with the first one.
+    """The file for bad records. It is created when the first bad record is added.
 
     Shape of a line: {"line": number, "field": name or "", "detail": reason, "text": the record}.
     """
 
     def __init__(self, path: Path, *, source: Source, append: bool = False) -> None:
-        """Raises: LinesError if the directory does not exist, or the file is the one read."""
+        """Raises: LinesError if the directory does not exist, or if `path` is the imported file."""
         if not path.parent.is_dir():
             raise LinesError(f"{path}: the directory {path.parent} does not exist.")
         if path.exists() and source.size is not None and path.samefile(source.name):
@@ -338,7 +348,7 @@ class BadLines:
             self._file.close()
 
     def add(self, record: Record, detail: str, *, field: str = "") -> None:
-        """Writes the record to disk, before the import commits the records around it."""
+        """Writes the record at once, before the import commits the other records of its batch."""
         if self._file is None:
             self._file = self.path.open(self._mode, encoding="utf-8")
         text = record.text.decode("utf-8", "replace").rstrip("\r\n")
@@ -351,7 +361,7 @@ class BadLines:
 
 
 class Progress:
-    """Counts the records that are done, and shows them: on a terminal as a bar, else by lines."""
+    """Counts the processed records. Shows a bar on a terminal, otherwise a line now and then."""
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -370,12 +380,12 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
-        """Closes the bar. Raises: LinesError for Ctrl-C."""
+        """Closes the progress bar. Raises: LinesError after Ctrl-C."""
         self._bar.close()
         if kind is KeyboardInterrupt:
             raise LinesError(
-                f"Stopped after {self}. What was committed stays; run the same command again to "
-                "continue."
+                f"Stopped after {self}. Committed lines stay imported. Run the same command "
+                "again to continue."
             ) from None
 
     def __str__(self) -> str:
@@ -385,7 +395,7 @@ class Progress:
         return f"{plural(self._done, 'line')}{share}"
 
     def advance(self, number: int) -> None:
-        """Adds a number of records to those that are done."""
+        """Adds a number of records to the processed ones, and updates the display."""
         self._done += number
         source = self._source
         self._bar.update(number if source.size is None else source.raw.tell() - self._bar.n)
@@ -396,28 +406,29 @@ class Progress:
 
 
 class ImportResult(NamedTuple):
-    """The outcome of an import. `good` counts the rows that are in the database now."""
+    """The result of an import. `good` is the number of valid rows that are now in the database."""
 
     summary: str
     good: int
 
 
 class _Formatter(HelpFormatter):
-    """Does not wrap a text of several lines, so that its examples of rows stay whole."""
+    """Does not wrap help texts of several lines, so that examples of rows stay on one line."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 class LinesCommand(BaseCommand):
-    """An import of a file's lines.
+    """The base class of commands that import the lines of a file.
 
-    Its exit status is 1 if it imported nothing or set lines aside. Its summary counts them.
+    The exit status is 1 if nothing was imported or if there were bad lines. The summary has both
+    numbers.
     """
 
-    # Adds bad lines to those of earlier runs instead of replacing them.
+    # Whether bad lines are appended to the file of an earlier run instead of replacing the file.
     adds_bad_lines: ClassVar[bool] = False
-    # The forms of a line, with an example each, for `--help`.
+    # The supported formats of a line, each with an example, for `--help`.
     formats: ClassVar[str]
 
     def create_parser(self, *names: str, **options: Any) -> CommandParser:
@@ -429,14 +440,14 @@ class LinesCommand(BaseCommand):
         parser.add_argument(
             "file",
             metavar="FILE",
-            help="the file, decompressed if its name ends in .gz or .zst, or - for standard input",
+            help="the file to import, or - for standard input; .gz and .zst are decompressed",
         )
         parser.add_argument(
             "--bad-lines",
             type=Path,
             metavar="PATH",
-            help="the file for bad lines, with number and reason; by default FILE.rejected, and "
-            f"{beside(STANDARD_INPUT)} for standard input",
+            help="the file for bad lines, with their numbers and errors; the default is "
+            f"FILE.rejected, or {beside(STANDARD_INPUT)} for standard input",
         )
 
     def handle(self, *, file: str, bad_lines: Path | None, **options: Any) -> str:
@@ -462,5 +473,5 @@ class LinesCommand(BaseCommand):
         return summary
 
     def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
-        """Imports every good line, and sets the others aside. Raises: LinesError, OSError."""
+        """Imports valid lines, and adds bad lines to `bad`. Raises: LinesError, OSError."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Repeated work that stops at once when asked to, and the signals that ask for it."""
+"""Runs repeated work that can be stopped at any time, and handles termination signals."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# Signals that follow the first one sooner count as the same request: make passes on the signal that
-# its whole process group received.
+# Signals within this time after the first one count as the same request to stop. For example,
+# `make` forwards a signal that the whole process group has already received.
 REPEAT_SECONDS = 3.0
 
 
 def repeat(turn: Callable[[], float | None], *, every: float, stop: threading.Event) -> None:
-    """Runs the turn every `every` seconds until the event is set, which also ends a wait.
+    """Calls `turn` every `every` seconds until `stop` is set. Setting `stop` also ends the pause.
 
-    If a turn returns a number, the next one follows after that many seconds.
+    If `turn` returns a number, the next call follows after that many seconds.
     """
     while not stop.is_set():
         pause = turn()
@@ -31,9 +31,10 @@ def repeat(turn: Callable[[], float | None], *, every: float, stop: threading.Ev
 
 @dataclass
 class Backoff:
-    """Seconds to wait before a retry. They double from `first` up to `longest`.
+    """Computes the delay before the next retry, in seconds.
 
-    After a try that lasted `settled` seconds they start at `first` again.
+    The delay doubles after each failure, from `first` up to `longest`. After an attempt that lasted
+    at least `settled` seconds, it starts at `first` again.
     """
 
     first: float = 0.25
@@ -42,7 +43,10 @@ class Backoff:
     failures: int = 0
 
     def after(self, lived: float) -> float:
-        """Counts a failure after that many seconds. Returns the seconds to wait."""
+        """Counts the failure of an attempt, and returns the delay before the next one in seconds.
+
+        `lived` is the number of seconds that the attempt lasted.
+        """
         if lived >= self.settled:
             self.failures = 0
         delay = min(self.longest, self.first * 2.0 ** min(self.failures, 32))
@@ -52,7 +56,7 @@ class Backoff:
 
 @contextmanager
 def signals_into(put: Callable[[int], object]) -> Iterator[None]:
-    """Passes the number of each signal that asks for an end to `put`, except ignored signals.
+    """Passes the number of each termination signal to `put`. Signals that are ignored stay ignored.
 
     The handlers do nothing else, because a signal can interrupt any statement.
     """
@@ -69,7 +73,9 @@ def signals_into(put: Callable[[int], object]) -> Iterator[None]:
 
 
 def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
-    """Runs the loop in a thread. The first signal sets its event, the second ends the process.
+    """Runs the loop in a thread until a signal arrives.
+
+    The first signal sets the loop's event, so that the loop can stop. The second ends the process.
 
     Raises: the loop's exception; SystemExit after a second signal.
     """
@@ -98,7 +104,7 @@ def run_until_signalled(loop: Callable[[threading.Event], None]) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Returns whether a process has this number now, even another user's."""
+    """Returns whether a process with this pid exists, even if it belongs to another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""E-mail as Coder's options configure it: MAILERS and its backend."""
+"""Configures e-mail from Coder's options: Django's setting MAILERS, and a backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10
 
 
 def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
-    """Returns Django's MAILERS. It is empty, and e-mail is off, if no mail server is set.
+    """Returns Django's setting MAILERS. It is empty if no mail server is set: e-mail is disabled.
 
     `email` returns the value of an option under `notifications.email`.
     """
@@ -47,7 +47,7 @@ def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
 
 
 class NamedContext(ssl.SSLContext):
-    """Validates the certificate for `server_name` instead of the connection's host."""
+    """A TLS context that checks the certificate for `server_name` instead of the host's name."""
 
     server_name = ""
 
@@ -58,7 +58,7 @@ class NamedContext(ssl.SSLContext):
 
 
 class SmarthostBackend(EmailBackend):
-    """Adds the options of Coder that Django's backend lacks."""
+    """Django's SMTP backend with the options of Coder that Django lacks."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class SmarthostBackend(EmailBackend):
 
 
 class _Acting:
-    """Signs in as a user to act as another identity, if one is set (RFC 4616)."""
+    """Adds `identity` to PLAIN authentication: the user acts as this identity (RFC 4616)."""
 
     identity = ""
     user: str

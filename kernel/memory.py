@@ -1,33 +1,35 @@
-"""Remembers values until they are announced to be stale, too old, or evicted for newer ones.
+"""Caches values in the process until they are stale, too old, or evicted for newer ones.
 
-Documents, verified keys and ingest keys are requested all the time and change seldom. A memory
-keeps them in the process:
+Clients request documents, verified keys and ingest keys very often, but these rarely change. A
+`Memory` is a cache in the process:
 
     keys = Memory("keys", capacity=10_000, max_age=60.0, topics=("key", "user"))
 
     identity = keys.get(token)
     identity = keys.load(token, lambda: Remembered(look_up(token), tags=(("key", key_id),)))
 
-**Announcements.** The transaction that changes a row announces it by NOTIFY (`kernel.db.listener`)
-as a topic and an argument. Each memory that listens to the topic evicts the values with that tag.
-So a **revoked key** is refused by every process as soon as the notification arrives. The argument
-"" evicts everything. A value that was read while an announcement arrived may be stale already, so
-it is returned once and not remembered.
+**Announcements.** The transaction that changes a row announces the change with NOTIFY
+(`kernel.db.listener`). An announcement is a topic and an argument. Each cache with this topic
+evicts the values that have the topic and the argument as a tag. So every process rejects a
+**revoked key** as soon as the notification arrives. The argument "" evicts all values. If an
+announcement arrives while a value is being read, the value may be stale already. Then it is
+returned once, but not cached.
 
-**When a value is used**
+**When a cached value is used**
 
-| this process | a value is used |
+| this process | a cached value is used |
 | --- | --- |
 | receives announcements | while it is younger than its `max_age` |
-| receives none, and the database answers | while also younger than `deaf_age`, usually never |
-| receives none, and the database answers nothing | whatever its age, for half a minute |
+| receives none, and the database responds | while it is also younger than `deaf_age` (usually 0) |
+| receives none, and the database does not respond | at any age, for half a minute |
 
-The third row is for a **frozen database**: it cannot change, so no key can be revoked in it. A
-value that is `lasting`, or whose memory has no topics, needs no announcements. For it the first row
-always holds.
+The third row is for a **frozen database**: it cannot change, so no key can be revoked in it.
+`lasting` values, and the values of a cache without topics, do not need announcements. The first row
+always applies to them.
 
-**One look-up.** When many requests miss the same value, one of them reads it and the others wait
-for the result. Otherwise one busy key would take every connection of the pool after a restart.
+**One query.** If many requests need the same value that is not cached, one of them reads the value
+and the others wait for it. Otherwise a single busy key would use all connections of the pool after
+a restart.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ LOOK_UPS = Limiter(
     "look-ups",
     per_caller=1,
     timeout=1.0,
-    full="Another request is reading the same from the database.",
+    full="Another request is reading the same data from the database.",
 )
 
 type Tag = tuple[str, str]
@@ -57,7 +59,10 @@ _all: list[Memory[Any, Any]] = []
 
 @dataclass(slots=True)
 class Remembered[V]:
-    """A value. `max_age` is in seconds; a `lasting` one does not depend on announcements."""
+    """A value to cache. `max_age` is in seconds.
+
+    A `lasting` value does not depend on announcements.
+    """
 
     value: V
     tags: tuple[Tag, ...] = ()
@@ -67,7 +72,10 @@ class Remembered[V]:
 
 
 class Memory[K: Hashable, V]:
-    """Up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds."""
+    """A cache of up to `capacity` values by key. Units: `max_age` and `deaf_age` in seconds.
+
+    `deaf_age` is the maximum age of a value while this process receives no announcements.
+    """
 
     def __init__(
         self,
@@ -87,14 +95,14 @@ class Memory[K: Hashable, V]:
         self._lock = threading.Lock()
         self._values: dict[K, Remembered[V]] = {}
         self._tagged: dict[Tag, set[K]] = {}
-        # Changes with every eviction.
+        # Changes with every eviction. A value is cached only if this has not changed meanwhile.
         self._generation = 0
         for topic in topics:
             listener.subscribe(topic, partial(self._hear, topic))
         _all.append(self)
 
     def get(self, key: K) -> V | None:
-        """Returns the value, or None if it is not remembered or may not be used."""
+        """Returns the cached value, or None if it is not cached or may not be used."""
         found = self._values.get(key)
         if found is None or not self._may_use(found):
             return None
@@ -102,13 +110,14 @@ class Memory[K: Hashable, V]:
         return found.value
 
     def load(self, key: K, read: Callable[[], Remembered[V]]) -> V:
-        """Returns the value from memory, or reads and remembers it.
+        """Returns the cached value, or calls `read` and caches the result.
 
-        Raises: as `read` does; DatabaseBusyError if another thread has been reading it for a
-        second.
+        Raises: the errors of `read`; DatabaseBusyError if another thread has been reading the same
+        value for a second.
         """
         if self._needs_announcements and not listener.is_fresh() and not self._deaf_age:
-            # A value that is read now is used once, so other threads need not wait for it.
+            # The value will not be used from the cache, so other threads do not need to wait for
+            # it.
             return self._read(key, read)
         try:
             with LOOK_UPS.hold((self.name, key)):
@@ -120,7 +129,7 @@ class Memory[K: Hashable, V]:
             raise DatabaseBusyError(error.detail) from None
 
     def evict(self, tag: Tag) -> None:
-        """Forgets the values with that tag."""
+        """Evicts the values with that tag."""
         with self._lock:
             self._generation += 1
             for key in tuple(self._tagged.get(tag, ())):
@@ -133,7 +142,7 @@ class Memory[K: Hashable, V]:
             self._tagged.clear()
 
     def age(self) -> float:
-        """Returns the seconds since the newest value was read; 0 without one."""
+        """Returns the age of the newest value in seconds, or 0 if the cache is empty."""
         newest = max((found.read_at for found in tuple(self._values.values())), default=None)
         return time.monotonic() - newest if newest is not None else 0.0
 
@@ -176,6 +185,6 @@ class Memory[K: Hashable, V]:
 
 
 def clear_all() -> None:
-    """Forgets everything that this process remembers."""
+    """Clears all caches of this process."""
     for memory in _all:
         memory.clear()

@@ -1,17 +1,17 @@
-"""The patterns of secrets that several rooms redact."""
+"""Redacts session tokens and the passwords of URLs in text."""
 
 from __future__ import annotations
 
 import re
 
 SESSION_TOKEN = r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}"  # noqa: S105 - a pattern
-# The secret half of a token, whatever characters surround the token.
+# The secret half of a token. Any characters may surround the token.
 _TOKEN_SECRET = re.compile(r"(?<=[A-Za-z0-9]{10})-[A-Za-z0-9]{22}")
 _URL_PASSWORD = re.compile(
     r"""
     (?P<before> [A-Za-z0-9+.-]:// [^/?\#\s:@]* ) : (?:
-        [^/?\#\s]* (?=@)                     # the authority holds an @: all up to its last one
-      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S{,1000} (?=@)   # no port: a password with a slash in it
+        [^/?\#\s]* (?=@)                     # everything up to the last @ of the authority
+      | (?![0-9]*(?:[/?\#\s,"']|\Z)) \S{,1000} (?=@)   # not a port, but a password with a slash
     ) @
     """,
     re.VERBOSE,
@@ -23,5 +23,5 @@ def redact_token_secrets(text: str, *, mask: str) -> str:
 
 
 def redact_url_passwords(text: str, *, mask: str) -> str:
-    """Returns the text with the mask for the password of every URL, malformed URLs included."""
+    """Replaces the password of each URL in the text, even if the URL is malformed."""
     return _URL_PASSWORD.sub(rf"\g<before>:{mask}@", text) if "@" in text else text

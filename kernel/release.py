@@ -1,4 +1,4 @@
-"""The kind of this installation: a checkout or an installed package."""
+"""Detects whether this installation is a checkout or an installed package."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IS_CHECKOUT = (ROOT / "manage.py").is_file()
-# The name of the program in messages.
+# The name of the command in messages.
 PROGRAM = "manage.py" if IS_CHECKOUT else "coderapi"

@@ -1,21 +1,22 @@
-"""Reads times and truth values from texts, the same way wherever they come from."""
+"""Parses times and booleans from strings."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 
-# RFC 3339, section 5.6, and PostgreSQL's own form, whose offset may have no minutes. Python itself
-# accepts more forms, some of them without an offset.
+# RFC 3339, section 5.6, and PostgreSQL's own format, in which the offset may have no minutes.
+# Python accepts more formats, for example times without an offset.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:\d\d)?)", re.ASCII)
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 def parse_time(text: object) -> datetime:
-    """Parses an RFC 3339 time. Returns it in UTC, cut to microseconds.
+    """Parses an RFC 3339 time. Returns it in UTC, truncated to microseconds.
 
-    Raises: ValueError, whose message follows the text in a sentence.
+    Raises: ValueError. Its message is written to follow the invalid value, for example "is out of
+    range".
     """
     try:
         if isinstance(text, str) and _TIME.fullmatch(text):
@@ -28,7 +29,7 @@ def parse_time(text: object) -> datetime:
 
 
 def parse_bool(text: str) -> bool:
-    """Parses a truth value. Raises: ValueError. Source: Go's strconv.ParseBool."""
+    """Parses a boolean, like Go's strconv.ParseBool. Raises: ValueError."""
     if text in TRUE:
         return True
     if text in _FALSE:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: Django's pool, separate ones, what their errors mean, and locks."""
+"""Opens connections to PostgreSQL, classifies database errors, and takes advisory locks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from psycopg_pool import PoolTimeout
 from kernel.db.replicas import application_name
 from kernel.release import PROGRAM
 
-# When a server that has vanished is noticed: by a new connection, by one that waits for an answer,
-# and by one whose data is not acknowledged. A Unix socket ignores all but the first.
+# These set how soon a connection fails if the server has vanished: while it connects, while it
+# waits for a response (keepalives), and while it sends data (tcp_user_timeout). Only
+# `connect_timeout` has an effect on Unix socket connections.
 LIVENESS = {
     "connect_timeout": 2,
     "keepalives_idle": 5,
@@ -29,29 +30,29 @@ LIVENESS = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-# A request gets a connection and its answer within six seconds. The time is measured here, because
-# a frozen server cannot measure it, and PgBouncer rejects time-out settings at connect.
+# The client measures these times, because a frozen server cannot, and because PgBouncer rejects
+# timeout settings in the connection parameters.
 POOL_TIMEOUT_SECONDS = 2
 STATEMENT_SECONDS = 3.5
-# After that a statement has this long to be cancelled, and a transaction to be rolled back.
+# The extra time to cancel a statement that timed out, and to roll back after a `deadline`.
 GRACE_SECONDS = 0.2
-# Between two tries, so that a database that is away is not asked in a tight loop.
+# The pause between two attempts, so that an unavailable database isn't retried in a tight loop.
 RETRY_PAUSE_SECONDS = 0.1
 MIN_POOL_SIZE = 2
 
 DEADLOCK = "40P01"
-# No disk, no memory, a statement or a wait for a lock that took too long, a deadlock: another try
-# may succeed, and the connection is still good.
+# Disk full, out of memory, query canceled, lock not available, deadlock. A retry may succeed on the
+# same connection.
 BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
-# Admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted primary),
-# too many connections: the server cannot serve any statement now.
+# Also: admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted
+# primary), too many connections. The server cannot run any statement now.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
-# A table, column or schema is missing, or belongs to another role.
+# Undefined table, column or schema, and insufficient privilege.
 UNPREPARED_STATES = {"42P01", "42703", "3F000", "42501"}
 
 MAX_DEADLOCK_TRIES = 5
-# COPY goes past Django, and raises psycopg's errors.
+# COPY does not use Django's database wrapper, so it raises psycopg's own exceptions.
 OPERATIONAL_ERRORS = (django.db.OperationalError, psycopg.OperationalError)
 
 
@@ -67,10 +68,11 @@ def databases(
     max_share: int | None = None,
     pooled: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Builds Django's DATABASES: a pool for each process, which share `pool_size` connections.
+    """Builds Django's DATABASES setting, with a connection pool for each of the `workers`.
 
-    A process has at most `max_share`. The processes keep `idle` connections open while unused;
-    `auto` is a third of `pool_size`. With `pooled`, PgBouncer or a similar pooler is in between.
+    The pools share `pool_size` connections. Each pool has at least two, and at most `max_share`.
+    `idle` connections stay open while they are unused; `auto` means a third of `pool_size`. Set
+    `pooled` if the URL leads to PgBouncer or a similar pooler.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -82,7 +84,8 @@ def databases(
             "ENGINE": "kernel.db.backend",
             **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
             "CONN_MAX_AGE": 0,
-            # After the next transaction a server-side cursor would belong to another client.
+            # In transaction mode, PgBouncer may run the next transaction on another server
+            # connection, which does not have the cursor.
             "DISABLE_SERVER_SIDE_CURSORS": pooled,
             "OPTIONS": {
                 **parameters,
@@ -91,7 +94,8 @@ def databases(
                     "max_size": share,
                     "connection_class": PooledConnection,
                     "timeout": POOL_TIMEOUT_SECONDS,
-                    # The pauses between attempts to connect double. After 5 s they begin anew.
+                    # The pool doubles the pause between attempts to connect. After 5 s it starts
+                    # again with the shortest pause.
                     "reconnect_timeout": 5,
                     "max_idle": 60,
                 },
@@ -101,10 +105,10 @@ def databases(
 
 
 class PooledConnection(psycopg.Connection[Any]):
-    """A connection of Django's pool, which bounds waits and reports a lost commit as such."""
+    """A connection of Django's pool. Limits the time of a statement, and detects lost commits."""
 
     _commits: bool = False
-    # A statement has taken too long since the connection was taken from the pool.
+    # Whether a statement has timed out since the thread got the connection from the pool.
     timed_out: bool = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
@@ -119,11 +123,11 @@ class PooledConnection(psycopg.Connection[Any]):
         return result
 
     def _cancel(self, gen: Any, interval: float, error: psycopg.Error) -> Any:
-        """Cancels a statement that takes too long. Returns its result if it has just ended.
+        """Cancels a statement that timed out. Returns its result if it has just completed.
 
-        A server that waits for a lock reports the cancellation. A frozen one does not answer, and
-        the connection is closed. A commit is not cancelled: it would no longer wait for its
-        standby.
+        A working server reports the cancellation as an error. A frozen server does not respond, so
+        the connection is closed. A commit is not canceled, because PostgreSQL would then stop
+        waiting for its synchronous standby.
         """
         self.timed_out = True
         try:
@@ -133,10 +137,10 @@ class PooledConnection(psycopg.Connection[Any]):
         except psycopg.errors._WaitTimeout:
             pass
         self.pgconn.finish()
-        raise psycopg.OperationalError("no answer in time") from error
+        raise psycopg.OperationalError("the server did not respond in time") from error
 
     def commit(self) -> None:
-        """Commits. Raises: CommitUnknownError if the connection ends before the answer."""
+        """Commits. Raises: CommitUnknownError if the connection is lost before the response."""
         self._commits = True
         try:
             super().commit()
@@ -154,25 +158,28 @@ _answered_at = float("-inf")
 
 
 def note_answer() -> None:
-    """Notes that the database has just answered this process."""
+    """Records that the database has just responded to this process."""
     global _answered_at
     _answered_at = time.monotonic()
 
 
 def answered_at() -> float:
-    """Returns when the database last answered this process, by the monotonic clock."""
+    """Returns the monotonic time of the database's last response to this process."""
     return _answered_at
 
 
 def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
-    """Bounds every statement on the pool's connections. Processes that serve requests call it."""
+    """Sets the time limit for each statement on pooled connections.
+
+    Only processes that serve requests call this function.
+    """
     global _statement_seconds
     _statement_seconds = seconds
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Bounds how long this thread waits for the database in the whole block."""
+    """Limits the total time that this thread waits for the database in the block."""
     outer = getattr(_deadline, "left", None)
     _deadline.left = seconds if outer is None else min(seconds, outer)
     try:
@@ -183,7 +190,10 @@ def deadline(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def timeout_left(usual: float) -> Iterator[float]:
-    """Yields the seconds that this thread may wait: the usual ones, or those left by `deadline`."""
+    """Yields the number of seconds that this thread may wait for the next operation.
+
+    It is `usual`, or less if an enclosing `deadline` leaves less time.
+    """
     left = getattr(_deadline, "left", None)
     if left is None:
         yield usual
@@ -205,40 +215,42 @@ _DJANGO_NAMES = {
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    """Returns libpq's parameters. Those of the URL override ours.
+    """Returns the connection parameters for libpq. The URL's parameters override the defaults.
 
-    Raises: ImproperlyConfigured, without the URL, which may hold a password.
+    Raises: ImproperlyConfigured. Its message does not contain the URL, because the URL may contain
+    a password.
     """
     try:
         return {**LIVENESS, "application_name": application_name(), **conninfo_to_dict(url)}
     except psycopg.ProgrammingError:
         raise ImproperlyConfigured(
-            "The database URL is not valid. Its form is "
+            "The database URL is not valid. The expected format is "
             "postgresql://user:password@host:5432/database."
         ) from None
 
 
 def connect_directly(**parameters: Any) -> psycopg.Connection[Any]:
-    """Opens a connection to the direct URL, in autocommit, for LISTEN and advisory locks."""
+    """Opens an autocommit connection to the direct URL, for LISTEN and advisory locks."""
     return _connect(settings.DIRECT_DATABASE_URL, parameters)
 
 
 def connect_as_requests_do(**parameters: Any) -> psycopg.Connection[Any]:
-    """Opens a connection to the URL that requests use, which may lead through PgBouncer."""
+    """Opens an autocommit connection to the URL that requests use. It may go through PgBouncer."""
     return _connect(settings.DATABASE_URL, parameters)
 
 
 def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
     parameters = {**_parameters(url), "application_name": application_name(), **parameters}
     if url == settings.DATABASE_URL:
-        # Tests use another database than the URL's.
+        # Tests use a test database instead of the URL's database.
         parameters["dbname"] = connection.settings_dict["NAME"]
-    # PgBouncer in transaction mode does not find statements prepared on another connection.
+    # Prepared statements are disabled, because in PgBouncer's transaction mode the next transaction
+    # may run on a server connection that does not have them.
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 
 def discard_pool() -> None:
-    """Closes this process's pool before it starts other processes, or its URL changes."""
+    """Closes this process's pool. Call it before starting processes, or changing the URL."""
     wrapper: Any = connection
     wrapper.close()
     if wrapper.vendor == "postgresql":
@@ -246,7 +258,7 @@ def discard_pool() -> None:
 
 
 def leave_pool() -> None:
-    """Gives this thread a Django connection outside the pool from now on."""
+    """Makes this thread use its own database connection from now on, outside the pool."""
     wrapper: Any = django.db.connections["default"]
     wrapper.close()
     options = {**wrapper.settings_dict["OPTIONS"], "pool": False}
@@ -254,7 +266,7 @@ def leave_pool() -> None:
 
 
 def release_connection() -> None:
-    """Returns this thread's connection to the pool before it waits for something else."""
+    """Returns this thread's connection to the pool, unless a transaction is open."""
     if not connection.in_atomic_block:
         connection.close()
 
@@ -263,7 +275,7 @@ def release_connection() -> None:
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Returns the error's SQLSTATE, or None if PostgreSQL gave none."""
+    """Returns the error's SQLSTATE code, or None if the error has no code."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
@@ -279,14 +291,14 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def why_unusable(error: BaseException) -> str:
-    """Returns a line that says why no command can use the database; "" for another error."""
+    """Returns one line with the reason why the database is unusable, or "" for other errors."""
     reason = _first_line(error)
     if sqlstate(error) in UNPREPARED_STATES:
-        return f"{reason}. Was it migrated? `{PROGRAM} migrate` brings it up to date."
+        return f"{reason}. Run `{PROGRAM} migrate` to create or update the tables."
     if not is_unavailable(error):
         return ""
     if isinstance(error.__cause__, PoolTimeout):
-        # The pool reports only that it waited.
+        # A PoolTimeout does not contain the cause, so connect again to get it.
         try:
             connect_as_requests_do().close()
         except psycopg.Error as cause:
@@ -299,17 +311,17 @@ def _first_line(error: BaseException) -> str:
 
 
 class DatabaseBusyError(django.db.OperationalError):
-    """No connection became free in time, because other threads of this process use them all."""
+    """No connection became free in time, because other threads of this process use all of them."""
 
 
 class CommitUnknownError(psycopg.OperationalError):
-    """The answer to a commit was lost, so the rows may be written or not."""
+    """The connection was lost before the response to COMMIT. The rows may or may not be written."""
 
 
 def is_lost(error: BaseException) -> bool:
-    """Returns whether the connection ended before the answer, so that the statement may have run.
+    """Returns whether the connection was lost before the response. The statement may have run.
 
-    A server that shuts down can end a connection between a commit and its answer.
+    A server that shuts down can close a connection after a commit and before its response.
     """
     state = sqlstate(error)
     return is_unavailable(error) and (state is None or state[:2] == "08" or state[:3] == "57P")
@@ -326,7 +338,7 @@ def is_deadlock(error: BaseException) -> bool:
 
 
 def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
-    """Runs a whole transaction, again after a deadlock. Returns its result."""
+    """Runs a transaction, and retries it after a deadlock. Returns its result."""
     for _ in range(MAX_DEADLOCK_TRIES - 1):
         try:
             return transaction()
@@ -337,10 +349,13 @@ def unless_deadlocked[T](transaction: Callable[[], T]) -> T:
 
 
 def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | None]) -> T:
-    """Runs the body in a transaction, and again if the answer to the commit is lost.
+    """Runs the body in a transaction. Retries it if the response to the commit is lost.
 
-    Before it runs again, `earlier` looks for what the first try committed, and returns that.
-    Raises: as the body does, if nothing was written; CommitUnknownError if the database stays away.
+    Each retry first calls `earlier`. If the lost commit has succeeded, `earlier` returns its
+    result. Otherwise it returns None, and the body runs again.
+
+    Raises: the body's errors if nothing was written; CommitUnknownError if the database stays
+    unavailable.
     """
     retry_until = time.monotonic() + STATEMENT_SECONDS
     lost = False
@@ -360,20 +375,20 @@ def commit_with_retry[T](body: Callable[[], T], *, earlier: Callable[[], T | Non
 
 
 def is_busy(error: BaseException) -> bool:
-    """Returns whether no connection became free in time. The database itself may answer."""
+    """Returns whether no connection became free in time. The database itself may be available."""
     return isinstance(error, DatabaseBusyError) or isinstance(error.__cause__, PoolTimeout)
 
 
 def has_answered_lately() -> bool:
-    """Returns whether the database has answered this process within the wait for a connection."""
+    """Returns whether the database has responded to this process in the last two seconds."""
     return time.monotonic() - answered_at() < POOL_TIMEOUT_SECONDS
 
 
 def discard_broken_pool(error: BaseException) -> None:
-    """Replaces the pool's connections unless the error only means that they are busy.
+    """Replaces all connections of the pool, unless the error means that they are only in use.
 
-    A demoted primary keeps its connections open, and libpq checks `target_session_attrs` only when
-    it connects.
+    New connections find the new primary after a failover: a demoted server keeps its connections
+    open, and libpq checks `target_session_attrs` only when it connects.
     """
     wrapper: Any = connection
     if is_busy(error) or sqlstate(error) in BUSY_STATES:
@@ -395,7 +410,8 @@ def lock_number(name: str) -> int:
 def transaction_lock(name: str, *, shared: bool = False) -> Iterator[None]:
     """Holds the named advisory lock until the surrounding transaction ends.
 
-    Several transactions may hold it `shared`. One that wants it alone waits for them.
+    Several transactions can hold a `shared` lock at the same time. An exclusive lock waits until
+    these transactions have ended.
     """
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     with connection.cursor() as cursor:

@@ -1,19 +1,21 @@
-"""Receives notifications of other processes: LISTEN on its own connection, with a heartbeat.
+"""Receives notifications from other processes with LISTEN, and checks that they arrive.
 
-A change is announced by NOTIFY in the transaction that makes it. `kernel.memory` then evicts what
-this process remembers of it, so a **revoked key** is refused everywhere within milliseconds.
+The transaction that makes a change announces it with NOTIFY. `kernel.memory` then evicts the cached
+values that the change affects, so every process rejects a **revoked key** within milliseconds.
 
-Through PgBouncer in transaction mode, LISTEN succeeds and delivers nothing. A half-open connection
-delivers nothing either. So the listener sends itself a heartbeat every half second. When two are
-missing, `is_connected()` is false, and memories that rely on notifications are not used.
+PgBouncer in transaction mode accepts LISTEN, but delivers no notifications. A half-open connection
+does not deliver them either. So the listener sends itself a heartbeat every half second. After two
+missing heartbeats, `is_connected()` returns false, and cached values that depend on notifications
+are not used.
 
-The heartbeat is sent on a second connection. PostgreSQL delivers a notification to its own sender
-together with the answer to NOTIFY, and a pooler passes that answer on, so a heartbeat on the
-listening connection would prove nothing.
+The heartbeat is sent on a second connection, because a heartbeat on the listening connection would
+prove nothing. PostgreSQL delivers a connection's own notifications together with the response to
+NOTIFY, so they arrive even through a pooler.
 
 A **frozen database** cannot be changed. So `is_fresh()` stays true for up to half a minute after
-the last heartbeat if the database has not answered this process since then. The price: a process
-that alone is cut off from the database learns of a revoked key up to half a minute late.
+the last heartbeat, as long as the database has not responded to this process since then. This has a
+drawback: if only this process loses its connection to the database, it may accept a revoked key for
+up to half a minute.
 """
 
 from __future__ import annotations
@@ -37,11 +39,13 @@ from kernel.db.connections import (
 from kernel.loops import repeat
 
 CHANNEL = "coderapi"
-# Also the pause before a broken connection is opened again.
+# The interval of heartbeats, and the pause before a lost connection is opened again.
 HEARTBEAT_SECONDS = 0.5
-# Two missed heartbeats. A revoked key is accepted for this long if its notification is lost.
+# The time of two heartbeats. If the notification about a revoked key is lost, the key is accepted
+# for this long.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
-# Longer than a failover takes.
+# Must be longer than a failover takes: cached values are used this long while the database does not
+# respond.
 MAX_SILENCE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
@@ -51,9 +55,10 @@ _subscribers: dict[str, list[Callback]] = {}
 
 
 def subscribe(topic: str, callback: Callback) -> None:
-    """Has `callback(argument)` called for each announcement of the topic.
+    """Registers `callback(argument)` for the announcements of a topic.
 
-    The argument is "" when announcements may have been missed. Then everything is stale.
+    The argument is "" if announcements may have been missed. The callback must then treat all
+    values of the topic as stale.
     """
     _subscribers.setdefault(topic, []).append(callback)
 
@@ -61,7 +66,8 @@ def subscribe(topic: str, callback: Callback) -> None:
 def announce(topic: str, argument: str = "") -> None:
     """Notifies every process of a change when the surrounding transaction commits.
 
-    Commits that notify run one after another in PostgreSQL: never announce what every request does.
+    PostgreSQL runs commits with notifications one after another. So do not announce changes that
+    most requests make.
     """
     notify(CHANNEL, f"{topic}:{argument}")
 
@@ -73,7 +79,8 @@ def dispatch(payload: str) -> None:
 
 
 def _reset_all() -> None:
-    # A copy: the first request imports the views, and their documents subscribe.
+    # Iterates over a copy, because the first request imports the views, and their documents
+    # subscribe in its thread.
     for topic in tuple(_subscribers):
         dispatch(topic)
 
@@ -128,7 +135,7 @@ class Listener(threading.Thread):
             dispatch(notification.payload)
             return
         if not self.is_connected():
-            # Announcements may have been missed meanwhile.
+            # Announcements may have been missed while the listener was disconnected.
             _reset_all()
         if self._complained:
             log.info("notifications are on again")
@@ -140,7 +147,7 @@ _listener: Listener | None = None
 
 
 def start() -> Listener:
-    """Starts this process's listener unless it runs. Returns it."""
+    """Returns this process's listener. Starts it if it is not running."""
     global _listener
     if _listener is None or not _listener.is_alive():
         _listener = Listener()
@@ -156,19 +163,19 @@ def stop() -> None:
 
 
 def started() -> bool:
-    """Returns whether this process listens. Only those that serve requests do."""
+    """Returns whether this process has a listener. Only processes that serve requests have one."""
     return _listener is not None
 
 
 def is_connected() -> bool:
-    """Returns whether this process receives notifications; false without a listener."""
+    """Returns whether this process receives notifications. False if it has no listener."""
     return _listener is not None and _listener.is_connected()
 
 
 def is_fresh() -> bool:
-    """Returns whether remembered values are up to date.
+    """Returns whether cached values may be used.
 
-    They are while this process receives notifications. They also are, for half a minute, while the
-    database answers nothing to this process.
+    They may be used while this process receives notifications, and for half a minute while the
+    database does not respond to this process.
     """
     return _listener is not None and _listener.is_fresh()

@@ -1,6 +1,7 @@
-"""Reads many rows a page at a time, with one query for each page.
+"""Reads long lists in pages, with one query for each page.
 
-A cursor would hold a connection while the client reads, and PgBouncer would lose it.
+A server-side cursor would hold a connection while the client reads, and would not work through
+PgBouncer in transaction mode.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from django.db.models import Q, QuerySet
 from kernel.db.connections import RETRY_PAUSE_SECONDS, is_busy
 
 PAGE_ROWS = 1_000
-# Longer than other requests wait: a list whose status line has been sent can no longer be a 503.
+# Longer than the usual timeout, because a list that is already being sent cannot become a 503.
 BUSY_SECONDS = 10.0
 
 
 def in_pages[R](
     rows: QuerySet[Any, R], *, after: Callable[[R], Q], offset: int = 0
 ) -> Iterator[Sequence[R]]:
-    """Yields the ordered rows in pages. `after` makes the filter for the rows after one."""
+    """Yields the ordered rows in pages. `after(row)` returns a filter for the rows after it."""
     page = list(rows[offset : offset + PAGE_ROWS])
     while page:
         yield page
@@ -31,7 +32,7 @@ def in_pages[R](
 
 
 def _next_page[R](rows: QuerySet[Any, R]) -> list[R]:
-    """Reads a page. Tries again for ten seconds while all connections are busy."""
+    """Reads a page. Retries for ten seconds while all connections are in use."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Tables partitioned by time. Partitions are created ahead of their time and dropped whole."""
+"""Manages tables partitioned by time: creates partitions in advance, and drops old ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class PartitionedTable:
-    """A table declared `PARTITION BY RANGE` on a timestamp, with partitions of `span` each."""
+    """A table that is partitioned by ranges of a timestamp. Each partition covers `span`."""
 
     name: str
     span: timedelta
 
     def ensure(self, start: datetime, end: datetime) -> int:
-        """Creates the partitions that cover [start, end]. Returns how many were missing."""
+        """Creates the missing partitions in [start, end]. Returns their number."""
         wanted = set(self._starts(start, end))
         if wanted <= set(self.starts()):
             return 0
@@ -33,7 +33,8 @@ class PartitionedTable:
         try:
             return commit_with_retry(create, earlier=lambda: None)
         except CommitUnknownError:
-            # 503, not 504: none of the request's rows were written.
+            # An OperationalError becomes a 503 response. A CommitUnknownError would become a 504,
+            # but none of the request's rows were written.
             raise OperationalError("a partition could not be created") from None
 
     def _create_missing(self, wanted: set[datetime]) -> int:
@@ -51,7 +52,7 @@ class PartitionedTable:
         return names
 
     def drop(self, first: datetime) -> None:
-        """Drops the partition that begins at that moment."""
+        """Drops the partition that starts at `first`."""
         self._drop(self._partition(first))
 
     def older_than(self, moment: datetime) -> list[str]:
@@ -59,7 +60,7 @@ class PartitionedTable:
         return [self._partition(first) for first in self.starts() if first + self.span <= moment]
 
     def starts(self) -> list[datetime]:
-        """Returns the first moment of each partition, oldest first. Skips names of another form."""
+        """Returns the start time of each partition, oldest first. Skips names in another format."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT inhrelid::regclass::text FROM pg_inherits "
@@ -77,7 +78,7 @@ class PartitionedTable:
             moment += self.span
 
     def _partition(self, first: datetime) -> str:
-        # Not %Y: on some systems it does not pad a year to four digits.
+        # %Y is not used, because on some systems it does not pad the year to four digits.
         day = first.astimezone(UTC)
         return f"{self.name}_p{day.year:04}{day:%m%d%H%M}"
 
@@ -100,7 +101,7 @@ class PartitionedTable:
 
 
 def _parse(suffix: str) -> datetime | None:
-    """Parses the moment in a partition's name. Returns None for another form."""
+    """Parses the start time in a partition's name. Returns None for names in another format."""
     try:
         return datetime.strptime(suffix, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The processes that use the database, by the names of their connections."""
+"""Lists the processes that use the database, from the names of their connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _configuration = ""
 
 
 def name_configuration(digest: str) -> None:
-    """Adds the configuration's short digest to the names of this process's connections."""
+    """Adds a short digest of the configuration to the names of this process's connections."""
     global _configuration
     _configuration = digest
 
@@ -33,7 +33,7 @@ def application_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One process. `listens`: it has a connection on which it receives notifications."""
+    """A process that is connected to the database. `listens`: it receives notifications."""
 
     name: str
     connections: int
@@ -46,12 +46,12 @@ class Replica:
 
     @property
     def configuration(self) -> str:
-        """The short digest of its configuration, or "" if the name contains none."""
+        """The short digest of the process's configuration, or "" if the name has no digest."""
         return self.name.partition("#")[2]
 
 
 def replicas() -> list[Replica]:
-    """Lists the processes that are connected to the database now, by name.
+    """Lists the processes that are connected to the database now, ordered by name.
 
     PgBouncer in transaction mode may show pooled connections under the name of another client.
     Connections to the direct URL, such as each listener's, always have the right name.

@@ -1,23 +1,24 @@
-"""HTTP below the apps: everything between the server and a view.
+"""HTTP for all apps: everything between the server and the views.
 
-On the way in: `body` runs before Django. It reads the body whole, within its cap and deadline.
-`middleware` assigns the request id and the wire. `hosts` checks the Host header, redirects to the
-access URL and finds the client's address. An app finds out who the caller is, as the plain values
-of `identity`. `rate_limit` counts the request. `pages` and `content_policy` are for HTML pages; the
-API skips them.
+Each request passes these modules. `body` runs before Django: it reads the whole body, and limits
+its size and time. `middleware` sets the request id and the wire format. `hosts` checks the Host
+header, redirects to the access URL, and finds the client's address. An app then identifies the
+caller, and stores the result in the types of `identity`. `rate_limit` counts the request. `pages`
+and `content_policy` are for HTML pages only; requests to the API skip them.
 
-Views inherit from those in `views` and raise the `APIError` of `errors`. `rendering` makes JSON, in
-the form of the `wire`. `handlers` turns every exception into the one shape of errors. Answers that
-seldom change are `documents`: rendered once, and served from memory. `schema` describes the API as
-OpenAPI, and `metrics` counts requests.
+Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
+JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses
+that rarely change are `documents`: they are rendered once and served from memory. `schema`
+describes the API with OpenAPI, and `metrics` counts requests.
 
-**A slow client** can occupy only a part of the threads: `body` limits those that read bodies,
-`views.STREAMS` those that send streamed answers. All other answers are sent whole, by threads of
-the server that cannot be blocked. **A frozen database** blocks no document: `documents` are served
-from memory, and so are verified keys. Other requests get 503 within six seconds. See
-`kernel.limiter`, `kernel.memory` and `kernel.db`.
+**A slow client** can block only some of the threads: `body` limits the threads that read bodies,
+and `views.STREAMS` limits the threads that send streamed responses. All other responses are sent as
+a whole, by server threads that a client cannot block. **A frozen database** does not block
+documents and verified keys, because they are cached in memory. Other requests get a 503 within six
+seconds. See `kernel.limiter`, `kernel.memory` and `kernel.db`.
 
-Nothing here imports an app or knows its paths. Caps and limits by path are in the settings.
+This package does not import apps, and does not know their paths. Limits for a path are in the
+settings.
 """
 
 from __future__ import annotations
@@ -29,5 +30,8 @@ _SLASHES = re.compile("//+")
 
 
 def single_slashes(path: str) -> str:
-    """Replaces repeated slashes. Clients often have a base URL that ends in one."""
+    """Replaces repeated slashes in a path with single slashes.
+
+    Clients get such a path if their base URL ends with a slash.
+    """
     return _SLASHES.sub("/", path)

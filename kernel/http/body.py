@@ -1,22 +1,22 @@
-"""Reads the body of a request before the application runs, with a cap and a deadline. Parses JSON.
+"""Reads request bodies before the application runs, limits size and time, and parses JSON.
 
 The server's `wsgi.input.read(n)` returns after n bytes or at the end of the body. It cannot be
-interrupted, and it holds its thread while a **slow client** keeps the connection open. Another
-thread must not read in its place: the server then stops the whole process at the end of the request
-(tried with granian 2.8). So `kernel.limiter` bounds the threads that read bodies:
+interrupted. While a **slow client** keeps the connection open, it blocks its thread. Another thread
+must not call it instead: the server would then stop the whole process at the end of the request
+(tested with granian 2.8). So `kernel.limiter` limits the threads that read bodies:
 
-* A quarter of the server's threads may read bodies. The next request waits a second for a place,
-  and is then answered 503.
-* One address may have a quarter of these places. Its next request waits a second, and is then
-  answered 429.
-* A body has a deadline of ten seconds, which is checked after each piece that arrives.
-* A read that hangs for a minute while all places are taken cannot be ended. Then this process asks
-  to be replaced.
+* A quarter of the server's threads may read bodies. Each needs a slot of the limiter. Another
+  request waits a second for a slot, and then gets a 503.
+* One client address may use a quarter of the slots. Another request from this address waits a
+  second, and then gets a 429.
+* A body must arrive within ten seconds. The time is checked after each part that arrives.
+* If all slots are in use and a read blocks for a minute, the read cannot be ended. Then this
+  process asks to be replaced.
 
-A proxy that buffers requests, as the one in docker-compose.yml does, keeps slow clients away.
+A proxy that buffers requests, such as the one in docker-compose.yml, keeps slow clients away.
 
-The server does not report whether a chunked body ended or broke off. Half a JSON value is rejected
-as invalid. A whole JSON value is accepted although the last chunk is missing.
+The server does not report whether a chunked body is complete. An incomplete JSON value is rejected
+as invalid. A complete JSON value is accepted even if the last chunk is missing.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ if TYPE_CHECKING:
 type Environ = Mapping[str, object]
 
 MEBIBYTE = 1024 * 1024
-# The cap of a path without a cap of its own.
+# The maximum size for paths that have no limit in `caps`.
 DEFAULT_CAP = 4 * MEBIBYTE
 PIECE_BYTES = 64 * 1024
-# A body that is too large is read up to this size and dropped. Otherwise a client that sends its
-# whole body before it reads would get a connection reset instead of the answer.
+# The server reads up to this size of a body that is too large, and drops it. Otherwise a client
+# that sends its whole body before it reads would get a connection reset instead of the response.
 SWALLOWED_BYTES = 32 * MEBIBYTE
-# The smallest values of JSON take many times the memory of their text. While the interpreter makes
-# a million of them, this process answers no request. No legitimate body has so many.
+# A parsed JSON value can take many times the memory of its text. While a million values are parsed,
+# this process handles no other request. No legitimate body has so many values.
 MAX_VALUES = 20_000
 
-# 8 MiB, the largest cap, arrive in this time at 7 Mbit/s.
+# At 7 Mbit/s, a body of 8 MiB arrives in this time. That is the largest limit.
 DEADLINE_SECONDS = 10.0
-# Well past the deadline, which ends every read that still receives bytes.
+# Much longer than the deadline, which ends every read that still receives bytes.
 STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
 class Readable(Protocol):
-    """A `wsgi.input`. `read(n)` returns fewer than n bytes only at the end."""
+    """A `wsgi.input`. `read(n)` returns fewer than n bytes only at the end of the body."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -69,18 +69,18 @@ def _do_nothing() -> None:
     pass
 
 
-# Called once when slow bodies have held every place for a minute. The server sets it.
+# Called once if slow bodies have used all slots for a minute. The server sets it.
 when_stuck: Callable[[], None] = _do_nothing
 
 
 def readers(limit: int) -> Limiter:
-    """Makes the limiter of the bodies that are being read."""
+    """Makes the limiter for threads that read request bodies."""
     return Limiter(
         "request bodies",
         limit=max(limit, 1),
         per_caller=max(limit // 4, 1),
         timeout=1.0,
-        full="Too many requests are slow to send their bodies.",
+        full="Too many requests are sending their bodies slowly.",
         own_full="Too many requests from this address are still sending their bodies.",
     )
 
@@ -93,11 +93,11 @@ def bounded(
     address_of: Callable[[WSGIEnvironment], str],
     headers: Callable[[], Mapping[str, str]],
 ) -> WSGIApplication:
-    """Wraps an application. It gets each body complete and in memory.
+    """Wraps an application, which then gets each request body complete and in memory.
 
-    A request whose body cannot be read is answered here, in the one error shape. `caps` has the
-    largest number of bytes by path. `address_of` returns the client that a body counts for.
-    `headers` makes the headers of an error.
+    If a body cannot be read, the wrapper returns the error response. `caps` has the maximum number
+    of bytes for each path. `address_of` returns the address of the client. `headers` returns the
+    headers of an error response.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -132,14 +132,15 @@ def announced_length(environ: Environ) -> int | None:
         return None
     if not (text.isascii() and text.isdecimal()):
         raise APIError(400, "The Content-Length header must be a whole number.")
-    # int() raises ValueError for thousands of digits.
+    # 20 digits are enough to exceed every limit. int() raises ValueError for thousands of digits.
     return int(text[:20])
 
 
 def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
     """Rejects a body by its announced length, without reading it. Raises: APIError 413.
 
-    A client that does not use `Expect` sends the body anyway. Then up to 32 MiB of it are read.
+    A client that does not use `Expect` sends its body without waiting. Then a body of up to 32 MiB
+    is not rejected here, but read and dropped.
     """
     is_sent_anyway = "HTTP_EXPECT" not in environ
     if length is not None and length > max(cap, SWALLOWED_BYTES if is_sent_anyway else 0):
@@ -147,9 +148,10 @@ def refuse_unread(length: int | None, environ: Environ, *, cap: int) -> None:
 
 
 def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) -> bytes:
-    """Returns the body. `length` is the announced number of bytes, or None for a chunked body.
+    """Reads the body. `length` is the announced number of bytes, or None for a chunked body.
 
-    Raises: APIError 400 for fewer bytes than announced, 408, 413.
+    Raises: APIError 400 if fewer bytes arrive than announced, 408 after the deadline, 413 if the
+    body is too large.
     """
     pieces: list[bytes] = []
     received, limit = 0, SWALLOWED_BYTES if length is None else length
@@ -162,7 +164,7 @@ def receive(stream: Readable, length: int | None, *, cap: int, deadline: float) 
         if received <= cap:
             pieces.append(piece)
         else:
-            # The rest is counted and not kept.
+            # The rest is read and counted, but dropped.
             pieces.clear()
         if len(piece) < wanted:
             break
@@ -181,7 +183,7 @@ def too_large(cap: int) -> APIError:
 def _note_stuck(readers: Limiter, error: LimitReachedError) -> None:
     global when_stuck
     if not error.is_own and readers.seconds_of_oldest() > STUCK_SECONDS:
-        log.warning("Slow request bodies hold every place; this process asks to be replaced")
+        log.warning("Slow request bodies use all slots; this process asks to be replaced")
         ask, when_stuck = when_stuck, _do_nothing
         ask()
 
@@ -202,17 +204,17 @@ def _refuse(
 
 
 def values_at_most(body: bytes) -> int:
-    """Returns an upper bound for the JSON values in the body, less one, without parsing it."""
+    """Returns an upper bound for the number of JSON values, minus one, without parsing."""
     return sum(map(body.count, (b"[", b"{", b",")))
 
 
 def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
-    """Parses the JSON value in the body. The Content-Type header is not inspected.
+    """Parses the JSON value in the body. The Content-Type header is ignored.
 
-    orjson rejects NaN, lone surrogates, bytes that are not UTF-8, more than about a thousand
-    levels, and anything after the value.
+    orjson rejects NaN, lone surrogates, bytes that are not UTF-8, more than about a thousand levels
+    of nesting, and anything after the value.
 
-    Raises: APIError 400 with the place of the error, or for too many values.
+    Raises: APIError 400 with the position of the error, or for too many values.
     """
     if not body.strip():
         raise APIError(400, "The request body must be valid JSON.", detail="The body is empty.")
@@ -230,7 +232,7 @@ def parse_json(body: bytes, *, max_values: int = MAX_VALUES) -> Any:
 
 
 def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the first value of each parameter in the query. Raises: TooManyFieldsSent."""
+    """Returns the first value of each query parameter. Raises: TooManyFieldsSent."""
     query: str = environ.get("QUERY_STRING", "")
     if not query:
         return {}
@@ -239,7 +241,7 @@ def first_parameters(environ: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_object(request: HttpRequest) -> dict[str, Any]:
-    """Parses the request's JSON object. Raises: APIError 400 for any other JSON value."""
+    """Parses a JSON object in the request's body. Raises: APIError 400 for other JSON values."""
     value = parse_json(request.body)
     if not isinstance(value, dict):
         raise APIError(

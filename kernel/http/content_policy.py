@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of our HTML pages, and the endpoint for its reports."""
+"""Adds a Content-Security-Policy to our HTML pages, and the endpoint for its reports."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from django.utils.deprecation import MiddlewareMixin
 from kernel.http import API_PREFIX
 
 ENDPOINT = "csp"
-# Sources have no credentials, and every reader of a page would see them.
+# Credentials are removed from sources, because every visitor of a page can read the policy.
 CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
 
 type Policy = dict[str, list[str]]
 
 
 def content_policy(additional: Iterable[str], *, reports_path: str, https: bool) -> Policy:
-    """Returns the policy by directive, with the operator's directives added to ours.
+    """Returns the policy by directive: our directives, and the operator's `additional` ones.
 
-    `report-to` is used with HTTPS only. Browsers that know it ignore `report-uri` beside it, and
-    send no report from plain HTTP.
+    `report-to` is used with HTTPS only. Browsers that support `report-to` ignore `report-uri` if
+    the policy has both, and do not send reports over plain HTTP.
     """
     policy: Policy = {
         "default-src": [CSP.NONE],
@@ -49,7 +49,7 @@ def content_policy(additional: Iterable[str], *, reports_path: str, https: bool)
 
 
 def _add(policy: Policy, words: list[str]) -> None:
-    """Adds sources to a directive. They replace `'none'`."""
+    """Adds sources to a directive. New sources replace `'none'`."""
     if not words:
         return
     name, *sources = words
@@ -58,7 +58,7 @@ def _add(policy: Policy, words: list[str]) -> None:
 
 
 class ForPages(MiddlewareMixin):
-    """Makes requests to the API skip the middleware that is its next base class."""
+    """A mixin for middleware: requests to the API skip the middleware."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(API_PREFIX):
@@ -67,7 +67,7 @@ class ForPages(MiddlewareMixin):
 
 
 class ContentPolicyMiddleware(ForPages, ContentSecurityPolicyMiddleware):
-    """Adds the policy to HTML pages. It has no effect on other answers."""
+    """Adds the policy to HTML pages. Other responses are not changed."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if not response.headers.get("Content-Type", "").startswith("text/html"):

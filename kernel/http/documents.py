@@ -1,18 +1,18 @@
-"""Documents: answers that seldom change, rendered once and served from memory as bytes.
+"""Documents: responses that rarely change, rendered once and served as bytes from memory.
 
-buildinfo, the configuration, ssh, the experiments and the newest stats are requested all the time
-and change seldom. Rendering them took most of a request's time: ten times as long as sending, for
-the 140 KB of the configuration. So a document is rendered through its DRF serializer once for each
-wire. Its bytes are kept with a strong ETag, which is their digest, and with a gzip form if they are
-larger than a packet. A client that sends the ETag back gets a 304.
+Clients request buildinfo, the configuration, ssh, the experiments and the newest stats very often,
+but these rarely change. Rendering took most of the time of such a request: for the configuration of
+140 KB it took ten times as long as sending. So a document is rendered once for each wire format
+with its DRF serializer. Its bytes are cached with a strong ETag, which is a digest of the bytes. If
+they do not fit into one packet, they are also cached in gzip format. A client that sends the ETag
+gets a 304 response.
 
 A document that depends on the database has a topic. The transaction that changes the document's
-content announces the topic, and every process renders the document again at the next request.
-`kernel.memory` explains when a remembered document may be used.
+content announces the topic. Then every process renders the document again at the next request.
+`kernel.memory` explains when a cached document may be used.
 
-`answer` is a plain function of plain values, so that it can be called without Django. Documents are
-not rendered ahead of a request: the first request after a start or a change takes some milliseconds
-longer.
+`answer` takes and returns plain values, so it can be called without Django. Documents are not
+rendered in advance, so the first request after a start or a change takes some milliseconds longer.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from kernel.http.errors import JSON_CONTENT_TYPE, APIError
 from kernel.http.wire import Wire
 from kernel.memory import Memory, Remembered
 
-# A smaller body fits into one packet anyway.
+# Smaller bodies are not compressed, because they fit into one packet.
 GZIP_FROM_BYTES = 1400
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The bytes of a document in one wire."""
+    """The bytes of a document in one wire format."""
 
     body: bytes
     etag: str
@@ -51,9 +51,10 @@ _all: list[Document] = []
 
 
 class Document:
-    """An answer that is remembered for each wire. `render` makes its bytes for the current wire.
+    """A response that is cached for each wire format.
 
-    `public` documents need no token. Shared caches may store only those.
+    `render` returns its bytes in the current wire format. A `public` document needs no token.
+    Shared caches may store only public documents.
     """
 
     def __init__(
@@ -70,11 +71,11 @@ class Document:
         _all.append(self)
 
     def peek(self, chosen: Wire) -> Rendered | None:
-        """Returns the document if it is in memory and may be used."""
+        """Returns the cached document, or None if it is not cached or may not be used."""
         return self._memory.get(chosen)
 
     def rendered(self, chosen: Wire) -> Rendered:
-        """Returns the document in that wire, from memory if possible."""
+        """Returns the document in the wire format. Renders it if it is not cached."""
         return self.peek(chosen) or self._memory.load(chosen, lambda: self._make(chosen))
 
     def _make(self, chosen: Wire) -> Remembered[Rendered]:
@@ -83,7 +84,7 @@ class Document:
 
 
 def ages() -> dict[str, float]:
-    """Returns the age of every document in seconds, by name."""
+    """Returns the ages of all documents in seconds, by document name."""
     return {document.name: document.age_seconds() for document in _all}
 
 
@@ -96,7 +97,7 @@ def _rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
 def answer(
     document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
 ) -> Answer:
-    """Returns the document as an answer: 200, or 304 if the client has it already."""
+    """Returns the document as a response: 200, or 304 if the client already has this version."""
     return answer_with(
         document.rendered(chosen),
         public=document.public,
@@ -106,7 +107,7 @@ def answer(
 
 
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
-    """Returns a body as an answer in the same way, without remembering it."""
+    """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
     return answer_with(
         _rendered(body, zip_it=_accepts_gzip(accept_encoding)),
         public=False,
@@ -118,9 +119,10 @@ def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = 
 def answer_with(
     rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
 ) -> Answer:
-    """Returns a rendered document as an answer: 200, or 304 if the client has it already."""
+    """Returns a rendered document as a response: 200, or 304 if the client has this version."""
     zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
-    # The two forms have different bytes, so their strong ETags must differ (RFC 9110, 8.8.3).
+    # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
+    # 8.8.3).
     etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
     headers = _headers(etag, public=public)
     if matches(if_none_match, etag):
@@ -131,7 +133,7 @@ def answer_with(
 
 
 def refusal(error: APIError) -> Answer:
-    """Returns an error as an answer."""
+    """Converts an error to a response."""
     return Answer(
         error.status, {"Content-Type": JSON_CONTENT_TYPE, **error.headers}, error.as_bytes()
     )
@@ -148,7 +150,7 @@ def _headers(etag: str, *, public: bool) -> dict[str, str]:
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Returns whether If-None-Match has the ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    """Returns whether If-None-Match contains the ETag, by weak comparison (RFC 9110, 13.1.2)."""
     if not if_none_match:
         return False
     candidates = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))

@@ -1,4 +1,4 @@
-"""Errors as exceptions, and their one shape: `{"message", "detail"?, "validations"?}`."""
+"""Exceptions for error responses, which all have the JSON shape `{"message", "detail"?, ...}`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RETRY_AFTER_UNAVAILABLE = "5"
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A member of a request that is not valid: its name, and what is expected."""
+    """An invalid member of a request: its name, and the error."""
 
     field: str
     detail: str
@@ -24,7 +24,7 @@ class Validation:
 
 @dataclass(eq=False)
 class APIError(Exception):
-    """An answer other than success. `kernel.http.handlers` renders it."""
+    """An error response as an exception. `kernel.http.handlers` renders it."""
 
     status: int
     message: str
@@ -55,12 +55,12 @@ def error_body(
 
 
 def invalid(*validations: Validation, message: str = "The request is not valid.") -> APIError:
-    """Makes a 400 with one entry for each field that is not valid."""
+    """Makes a 400 error with one entry for each invalid field."""
     return APIError(400, message, validations=validations)
 
 
 def not_found() -> APIError:
-    """Makes the 404 for an object that is missing, or that the caller may not see."""
+    """Makes the 404 error for an object that does not exist or that the caller may not see."""
     return APIError(404, "The resource was not found, or you may not see it.")
 
 
@@ -78,7 +78,7 @@ def unavailable(detail: str = "The database cannot be reached right now.") -> AP
 
 
 def limit_reached(error: LimitReachedError) -> APIError:
-    """Makes a 429 if the caller has too many places, else a 503."""
+    """Makes a 429 error if the caller's own limit is reached, or a 503 error otherwise."""
     if not error.is_own:
         return unavailable(error.detail)
     retry = {"Retry-After": RETRY_AFTER_UNAVAILABLE}
@@ -86,7 +86,10 @@ def limit_reached(error: LimitReachedError) -> APIError:
 
 
 def commit_unknown() -> APIError:
-    """Makes a 504 for rows that may be written or not. A 503 promises that none were written."""
+    """Makes a 504 error, which means that the rows may or may not be written.
+
+    A 503 error guarantees that no rows were written.
+    """
     return APIError(
         504,
         "The database did not answer in time.",
@@ -96,6 +99,6 @@ def commit_unknown() -> APIError:
 
 
 def crashed(request_id: str) -> APIError:
-    """Makes a 500 that hides the cause. The log has it."""
+    """Makes a 500 error that does not contain the cause. The cause is in the log."""
     detail = f"The server's log has the cause under the request id {request_id}."
     return APIError(500, "An internal error occurred.", detail=detail)

@@ -1,4 +1,4 @@
-"""Turns every exception into an answer in the one shape of errors."""
+"""Converts exceptions to error responses, which all have the same JSON shape."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from kernel.http.errors import (
 )
 from kernel.limiter import LimitReachedError
 
-# An answer names this many members that are not valid, even if the request has a million.
+# The maximum length of `validations`, because a request may have a million invalid members.
 MAX_VALIDATIONS = 100
 
 log = logging.getLogger(__name__)
 
 
 def to_api_error(error: BaseException) -> APIError | None:
-    """Returns the answer for an exception, or None for an unexpected one."""
+    """Converts an exception to an APIError. Returns None for an unexpected exception."""
     if isinstance(error, APIError):
         return error
     if connections.is_unavailable(error):
@@ -52,7 +52,7 @@ def to_api_error(error: BaseException) -> APIError | None:
 
 
 def _unfit(error: DataError) -> APIError:
-    """Makes a 400 for a value that PostgreSQL cannot store, such as a NUL in an admin's filter."""
+    """Returns a 400 error for a value that PostgreSQL cannot store, such as a NUL character."""
     log.warning("PostgreSQL rejected a value of a request: %s", type(error).__name__)
     return invalid()
 
@@ -85,7 +85,7 @@ def _unavailable(error: BaseException) -> APIError:
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
-    """Yields an entry with the path of the field for each text in DRF's nested detail."""
+    """Yields an entry for each field in the nested error detail of DRF, with the field's path."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))
@@ -98,9 +98,10 @@ def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Returns the response to an error in a view of DRF. After None, Django logs the error.
+    """Returns the error response for an exception in a DRF view, or None.
 
-    Not DRF's own response, because a view with another renderer would render it as a page.
+    After None, Django handles and logs the exception. DRF's own error response is not used, because
+    a view with another renderer would render it as an HTML page.
     """
     answer = to_api_error(error)
     return error_response(answer) if answer else None
@@ -116,7 +117,7 @@ def error_response(error: APIError) -> HttpResponse:
 
 
 def _is_page(request: HttpRequest) -> bool:
-    """Returns whether a person reads the answer: in the admin, or in a browser."""
+    """Returns whether to respond with an HTML page: in the admin, or to a browser."""
     if request.path.startswith(API_PREFIX):
         return False
     is_admin = request.path == "/admin" or request.path.startswith("/admin/")
@@ -134,7 +135,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answers 404. The text explains that this service answers only a part of Coder's paths."""
+    """Returns a 404. It explains that this service implements only a part of Coder's API."""
     if _is_page(request):
         context = {"title": "Page not found", "about": settings.ABOUT}
         return render(request, "404.html", context, status=404)
@@ -143,14 +144,14 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answers an exception of a view outside DRF, or an unexpected one."""
+    """Returns the error response for an exception that no DRF view has handled."""
     error = sys.exc_info()[1]
     answer = to_api_error(error) if error else None
     return error_response(answer or crashed(getattr(request, "request_id", "unknown")))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """Answers a form without a valid CSRF token. The admin shows Django's own page."""
+    """Rejects a form without a valid CSRF token. Pages get Django's own error page."""
     if _is_page(request):
         from django.views.csrf import csrf_failure as page
 

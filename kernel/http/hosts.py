@@ -1,6 +1,6 @@
-"""Hosts: which ones this service answers for, when it redirects, and the address of a client.
+"""Validates the Host header, redirects to the access URL, and finds the client's address.
 
-The functions take the WSGI environment, which is Django's `request.META`.
+The functions take a WSGI environment, for example Django's `request.META`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from kernel.http.errors import APIError
 
 type Address = IPv4Address | IPv6Address
 
-MAX_HOST = 259  # RFC 1035, 2.3.4: 253 characters, and a port.
+MAX_HOST = 259  # A name of 253 characters (RFC 1035, 2.3.4), and a port.
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def check(environ: Mapping[str, Any], path: str) -> str | None:
-    """Returns the URL to which the request is redirected, or None.
+    """Validates the Host header. Returns the URL to redirect to, or None for no redirect.
 
-    Health checks may use any host. Raises: APIError 400 for a malformed host, or one that this
-    service does not answer for.
+    Health checks may use any host. Raises: APIError 400 if the host is malformed or not allowed.
     """
     if path in settings.HEALTH_PATHS:
         return None
@@ -45,13 +44,13 @@ def check(environ: Mapping[str, Any], path: str) -> str | None:
 def _refused() -> APIError:
     return APIError(
         400,
-        "This service does not answer for the host in the Host header.",
+        "The host in the Host header is not allowed.",
         detail="An operator can allow it with CODERAPI_ALLOWED_HOSTS or CODER_ACCESS_URL.",
     )
 
 
 def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    """Returns whether the host is well-formed, and one of the allowed ones (`*` allows all)."""
+    """Returns whether the host is well-formed and allowed. `*` allows every host."""
     return len(host) <= MAX_HOST and _is_allowed(host, allowed)
 
 
@@ -64,7 +63,7 @@ def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
-    """Returns the same path at the access URL, or None for a request that came to that URL."""
+    """Returns the URL of the same path at the access URL, or None for no redirect."""
     proxied = is_trusted(environ.get("REMOTE_ADDR", ""), settings.TRUSTED_PROXY_ORIGINS)
     forwarded_host = environ.get("HTTP_X_FORWARDED_HOST", "") if proxied else ""
     forwarded_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "") if proxied else ""
@@ -86,10 +85,11 @@ def _access_redirect(environ: Mapping[str, Any], path: str) -> str | None:
 def redirect_target(
     host: str, path: str, *, access_url: str, wildcard: str, is_secure: bool
 ) -> str | None:
-    """Returns the URL to which a request to `host` is redirected, or None.
+    """Returns the URL to which a request for `host` is redirected, or None for no redirect.
 
-    `is_secure` is false only for plain HTTP to a service that also serves HTTPS. Loopback names and
-    the hosts of applications, which the wildcard covers, are not redirected.
+    `is_secure` is false if the request used plain HTTP although the service has an HTTPS access
+    URL. Loopback hosts are not redirected. Hosts that match the wildcard belong to applications,
+    and are not redirected either.
     """
     access = urlsplit(access_url)
     if is_local(host) or _is_of_wildcard(host, wildcard):
@@ -127,7 +127,7 @@ def _is_of_wildcard(host: str, wildcard: str) -> bool:
 
 
 def address_of(environ: Mapping[str, Any]) -> str:
-    """Returns the client's address, which trusted proxies may forward."""
+    """Returns the client's IP address. Uses proxy headers if the peer is a trusted proxy."""
     peer: str = environ.get("REMOTE_ADDR", "")
     if not settings.TRUSTED_PROXY_HEADERS:
         return peer
@@ -146,10 +146,11 @@ def client_address(
     trusted_headers: Sequence[str],
     trusted_origins: Sequence[str],
 ) -> str:
-    """Returns the peer's address, or the one that a trusted proxy forwards.
+    """Returns the client's IP address: the peer's, or the one that a trusted proxy forwards.
 
-    A forwarded list is read from its right end up to the first address that is not a trusted
-    proxy. Clients can write the rest.
+    A list of forwarded addresses is read from right to left. The first address that is not a
+    trusted proxy is the client's. The addresses to its left are ignored, because clients can forge
+    them.
     """
     if not trusted_headers or not is_trusted(peer, trusted_origins):
         return peer
@@ -171,9 +172,10 @@ def _first_untrusted(value: str, trusted_origins: Sequence[str]) -> str | None:
 
 
 def parse_address(text: str) -> Address | None:
-    """Parses an address. Returns None for other text. IPv4-mapped IPv6 addresses count as IPv4.
+    """Parses an IP address, or returns None. Converts IPv4-mapped IPv6 addresses to IPv4.
 
-    The zone of an address (`fe80::1%eth0`) is dropped. PostgreSQL does not know zones.
+    The zone of an address, such as `%eth0` in `fe80::1%eth0`, is dropped, because PostgreSQL does
+    not support zones.
     """
     try:
         address = ip_address(text.strip().strip("[]").partition("%")[0])
@@ -198,7 +200,7 @@ def _networks(origins: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]
 
 @lru_cache(maxsize=1024)
 def rate_limit_bucket(address: str) -> str:
-    """Returns the client that a limit counts: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Returns the name of the client's rate limit bucket: its IPv4 address or IPv6 /64 network."""
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))

@@ -1,4 +1,4 @@
-"""The caller of a request as plain values, from a verified session token."""
+"""The identity of a request's caller, from a verified session token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernel.http.errors import APIError
 
 
 class TokenSource(StrEnum):
-    """The part of a request that has the session token."""
+    """The part of a request that contains the session token."""
 
     COOKIE = "cookie"
     QUERY = "query"
@@ -23,7 +23,7 @@ class TokenSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified key and its user. It is DRF's `request.user`."""
+    """A verified key and its user. In DRF views it is `request.user`."""
 
     user_id: uuid.UUID
     username: str
@@ -44,14 +44,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A session token in a request, not yet verified."""
+    """A session token from a request, not yet verified."""
 
     token: str
     source: TokenSource
 
 
 class IdentifiedRequest(HttpRequest):
-    """A request after the session token middleware."""
+    """A request with the attributes that the middleware sets."""
 
     identity: Identity | None
     refusal: APIError | None

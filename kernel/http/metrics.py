@@ -20,12 +20,12 @@ from kernel.telemetry import metrics
 
 REQUESTS = Counter(
     "coderapi_http_requests",
-    "Requests answered.",
+    "Requests that got a response.",
     ["operation", "method", "status", "wire"],
 )
 REQUEST_SECONDS = Histogram(
     "coderapi_http_request_seconds",
-    "Time from the request's head to the answer's, by operation.",
+    "Time from the start of a request to the start of its response, by operation.",
     ["operation"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
@@ -34,7 +34,7 @@ UNKNOWN = "unknown"
 OTHER = "other"
 
 
-# The look-up of labels takes longer than the counting.
+# Cached, because the lookup of labels takes longer than counting.
 @cache
 def _measures(
     operation: str, method: str, status: int, wire_name: str
@@ -46,14 +46,17 @@ def _measures(
 def record_request(
     *, operation: str, method: str, status: int, wire_name: str, seconds: float
 ) -> None:
-    """Counts an answer and its time. Text that a client chooses must not become a label."""
+    """Counts a response and its time.
+
+    Do not pass values that a client can choose, because the arguments become labels.
+    """
     count, observe = _measures(operation, method, status, wire_name)
     count()
     observe(seconds)
 
 
 class RequestMetricsMiddleware:
-    """Counts every answer and its time while metrics are served."""
+    """Counts every response and its time if metrics are enabled."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not metrics.enabled():
@@ -75,7 +78,7 @@ class RequestMetricsMiddleware:
 
 
 def operation_of(match: ResolverMatch | None, method: str) -> str:
-    """Returns the operation's id in the schema, or else the name of the app or the view."""
+    """Returns the app's name, the operation's id in the schema, or the view's name."""
     if match is None:
         return UNKNOWN
     return match.app_name or _name_of(match.func, method)
@@ -86,7 +89,7 @@ def _name_of(view: Any, method: str) -> str:
     handlers = getattr(view, "cls", None) or getattr(view, "view_class", None)
     if handlers is None:
         return str(getattr(view, "__name__", UNKNOWN))
-    # A method that the route does not have counts as one that it has.
+    # A request with an unsupported method is counted for the first operation that the view has.
     for known in (method.lower(), "get", "post", "put", "patch", "delete"):
         if operation := getattr(getattr(handlers, known, None), "operation_id", ""):
             return str(operation)
@@ -94,7 +97,7 @@ def _name_of(view: Any, method: str) -> str:
 
 
 def pool() -> metrics.Values:
-    """Returns the process's connections by state, and the requests that wait for one."""
+    """Returns the number of connections by state, and of requests that wait for one."""
     wrapper: Any = connections[DEFAULT_DB_ALIAS]
     pools = getattr(type(wrapper), "_connection_pools", {})
     if wrapper.alias not in pools:
@@ -111,21 +114,21 @@ def pool() -> metrics.Values:
 
 metrics.sampled_gauge(
     "coderapi_database_pool",
-    "Database connections of all pools: used, idle and the limit, and requests that wait for one.",
+    "Database connections: used, idle, max (the limit), waiting (requests without a connection).",
     pool,
     labels=["state"],
     mode="livesum",
 )
 metrics.sampled_gauge(
     "coderapi_listener_hearing",
-    "1 while every web process receives notifications of changes, 0 while one does not.",
+    "1 if all web processes receive notifications from the database, 0 if one does not.",
     lambda: {("web",): float(listener.is_connected())} if listener.started() else {},
     labels=["role"],
     mode="livemin",
 )
 metrics.sampled_gauge(
     "coderapi_document_age_seconds",
-    "Age of a remembered document, the oldest of all processes; 0 without one.",
+    "Age of a cached document. The largest value of all processes; 0 if it is not cached.",
     lambda: {(name,): age for name, age in documents.ages().items()},
     labels=["document"],
     mode="livemax",

@@ -1,4 +1,4 @@
-"""The outermost middleware: request id, client address, wire, and the headers of every answer."""
+"""The outermost middleware: request id, client address, wire format, and common headers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})
-# The system's random source seeds it in each process. An id must be unique, not secret, and a call
-# of the system for each request would make the thread wait for the interpreter.
-_random = random.Random()  # noqa: S311 - as said
+# Each process seeds this generator from the system's random source. A request id must be unique,
+# but not secret. A system call for each id would make the thread wait for the interpreter's lock.
+_random = random.Random()  # noqa: S311 - not for secrets
 
 
 def new_request_id() -> str:
@@ -29,7 +29,7 @@ def new_request_id() -> str:
 
 
 def standing_headers(request_id: str) -> dict[str, str]:
-    """Returns the headers that every answer has."""
+    """Returns the headers that every response has."""
     headers = {
         "X-Coder-Request-Id": request_id,
         "X-Content-Type-Options": "nosniff",
@@ -37,14 +37,14 @@ def standing_headers(request_id: str) -> dict[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
         "X-Coder-Build-Version": settings.BUILD_VERSION,
     }
-    # Browsers obey it only over HTTPS, whether this service or a proxy provides that.
+    # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if settings.STRICT_TRANSPORT_SECURITY:
         headers["Strict-Transport-Security"] = settings.STRICT_TRANSPORT_SECURITY
     return headers
 
 
 class FrameMiddleware:
-    """Gives a request its id, client address and wire, and an answer the headers of every answer.
+    """Sets the request's id, client address and wire format, and the common response headers.
 
     A request id that a client sends is ignored.
     """
@@ -68,7 +68,7 @@ class FrameMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
             target = hosts.check(request.META, request.path)
-            # META, because `request.headers` builds a mapping of all headers.
+            # META is used, because `request.headers` would build a mapping of all headers.
             chosen = wire.chosen(request.META.get("HTTP_CODER_WIRE"), default=settings.WIRE)
         except APIError as error:
             return error_response(error)
@@ -79,9 +79,10 @@ class FrameMiddleware:
 
 
 def _set_length(response: HttpResponse) -> None:
-    """Sets Content-Length, or removes the headers of a body where the status allows none.
+    """Sets Content-Length, or removes the body's headers if the status does not allow a body.
 
-    A cache would update a stored document with the type and length of a 304 (RFC 9111, 3.2).
+    Otherwise a cache would replace the type and length of a stored document with those of a 304
+    response (RFC 9111, 3.2).
     """
     if response.status_code in BODILESS:
         for name in ("Content-Type", "Content-Length"):

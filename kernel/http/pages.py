@@ -1,7 +1,7 @@
-"""Middlewares for HTML pages only: sessions, messages, CSRF tokens, frames, and static files.
+"""Middleware for HTML pages: sessions, messages, CSRF tokens, frame options, and static files.
 
-The API needs none of them and gets most of the requests. These middlewares took a third of a
-request's time, so requests to the API skip them.
+Most requests are for the API, which does not need this middleware. It took a third of a request's
+time, so requests to the API skip it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from kernel.http.content_policy import ForPages
 
 
 def _for_pages(middleware: type[Any]) -> type[Any]:
-    """Makes a subclass of the middleware that requests to the API skip."""
+    """Makes a subclass of the middleware. Requests to the API skip the subclass."""
     return type(f"Page{middleware.__name__}", (ForPages, middleware), {})
 
 
 PageSessionMiddleware = _for_pages(SessionMiddleware)
-# `tokens.authentication` has the rule for writes to the API.
+# `tokens.authentication` protects the API against cross-site requests.
 PageCsrfMiddleware = _for_pages(CsrfViewMiddleware)
 PageAuthenticationMiddleware = _for_pages(AuthenticationMiddleware)
 PageMessageMiddleware = _for_pages(MessageMiddleware)
@@ -42,7 +42,10 @@ PageXFrameOptionsMiddleware = _for_pages(XFrameOptionsMiddleware)
 
 
 class OriginCorsMiddleware(CorsMiddleware):
-    """Lets other origins read answers. Requests without an Origin header skip it."""
+    """Allows scripts of other origins to read responses (CORS).
+
+    Requests without an Origin header skip it, unless all origins are allowed.
+    """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if "HTTP_ORIGIN" in request.META or settings.CORS_ALLOW_ALL_ORIGINS:
@@ -51,9 +54,9 @@ class OriginCorsMiddleware(CorsMiddleware):
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Answers with the whole static file, so that a client that does not read blocks no thread.
+    """Sends static files as a whole, so that a client that does not read cannot block a thread.
 
-    Each such client keeps a copy of the file in memory.
+    For each such client, a copy of the file stays in memory.
     """
 
     @staticmethod
@@ -68,16 +71,16 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
 
 
 class ServedFiles(AppDirectoriesFinder):
-    """Finds the static files of the apps, without those in the setting NOT_SERVED."""
+    """Finds the static files of the apps, except those in the setting NOT_SERVED."""
 
     def list(self, ignore_patterns: Any) -> Any:
         return super().list([*(ignore_patterns or ()), *settings.NOT_SERVED])
 
 
 class CollectedOrPlain(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Serves collected static files under hashed names, which browsers may cache for ever.
+    """Serves collected static files under hashed names, which browsers may cache forever.
 
-    In a checkout without `collectstatic` each file keeps its plain name.
+    In a checkout without `collectstatic`, files keep their plain names.
     """
 
     def url(self, name: str | None, force: bool = False) -> str:

@@ -1,6 +1,6 @@
-"""Rate limits: counts requests by the minute, in all processes of one host or of several.
+"""Limits the number of requests per minute, for all processes of one or more hosts.
 
-The processes of a host share a file. Several hosts share the Redis server in `CACHE_URL`.
+The processes of one host share a file. Several hosts share the Redis server in `CACHE_URL`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity
 
 WINDOW_SECONDS = 60
-# A request waits this long for Redis, which answers within a millisecond.
+# The timeout for Redis, which usually responds within a millisecond.
 CACHE_SECONDS = 0.25
 SLOTS = 1 << 16
 PROBES = 8
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The rate limit after a request was counted. `reset` is in seconds of Unix time."""
+    """The state of a rate limit after a request. `reset` is a Unix time in seconds."""
 
     limit: int
     remaining: int
@@ -76,7 +76,7 @@ class Counter(Protocol):
 
 
 def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int = 1) -> Verdict:
-    """Counts `amount` requests of the bucket against `limit` a minute."""
+    """Adds `amount` to the bucket's count, and compares the count with `limit` per minute."""
     minute = int(now) // WINDOW_SECONDS
     count = counter.add(bucket, minute, amount)
     return Verdict(
@@ -88,11 +88,12 @@ def check(counter: Counter, bucket: str, *, limit: int, now: float, amount: int 
 
 
 class SharedCounter:
-    """Counts in a small file that every process of this host maps into its memory.
+    """Counts requests in a small file that all processes of this host map into memory.
 
-    The file is a hash table with a fixed number of slots. If all slots that a bucket may use are
-    taken, the bucket replaces the oldest one. So many addresses can reset each other's counts, but
-    they cannot use more memory, and they cannot cause refusals for others.
+    The file is a hash table with a fixed number of slots. If all slots that a bucket may use are in
+    use, the bucket replaces the oldest one. So requests from many addresses can reset the counts of
+    other clients. But they cannot increase the use of memory, and they cannot cause other clients'
+    requests to be rejected.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,7 +107,7 @@ class SharedCounter:
         digest = hashlib.blake2b(bucket.encode(), digest_size=8).digest()
         key = int.from_bytes(digest, "little") or 1
         with self._thread_lock:
-            # The system releases the lock on the file even if this process is killed.
+            # The operating system releases the lock on the file even if this process is killed.
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
             try:
                 return self._add(key, minute & 0xFFFFFFFF, amount)
@@ -138,7 +139,10 @@ class SharedCounter:
 
 
 class RedisCounter:
-    """Counts on a Redis server for several hosts. Refuses no request while the server is away."""
+    """Counts requests on a Redis server, for several hosts.
+
+    While the server is unavailable, no request is rejected.
+    """
 
     def __init__(self, url: str, *, seconds: float = CACHE_SECONDS) -> None:
         self._redis = redis.Redis.from_url(
@@ -166,7 +170,10 @@ class RedisCounter:
 
 
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
-    """Adds one to the bucket's count. Raises: APIError 429 over `limit` a minute."""
+    """Counts one request of the bucket. `of` names the things that are counted.
+
+    Raises: APIError 429 if the bucket has more than `limit` in this minute.
+    """
     now = time.time()
     verdict = check(shared_counter(), bucket, limit=limit, now=now)
     if verdict.refused:
@@ -175,16 +182,16 @@ def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
 
 @cache
 def shared_counter() -> Counter:
-    """Returns the counter: on Redis if CACHE_URL is set, else in a file of this host."""
+    """Returns the counter: on Redis if CACHE_URL is set, otherwise in a file of this host."""
     if settings.CACHE_URL:
         return RedisCounter(settings.CACHE_URL)
     return SharedCounter(private_directory() / "rate-limits")
 
 
 def private_directory() -> Path:
-    """Makes a temporary directory for the processes of this user and this service.
+    """Creates a temporary directory that the processes of this service share.
 
-    Raises: ImproperlyConfigured if it belongs to another user.
+    Raises: ImproperlyConfigured if the directory belongs to another user.
     """
     service = f"{settings.SECRET_KEY}:{settings.DATABASES['default'].get('NAME')}"
     digest = hashlib.sha256(service.encode()).hexdigest()[:16]
@@ -197,10 +204,10 @@ def private_directory() -> Path:
 
 
 class RateLimitMiddleware:
-    """Counts requests to the API by user or address, and refuses those over the limit.
+    """Counts API requests by user or IP address, and rejects requests over the limit.
 
-    A path in `RATE_LIMITS_APART` is counted separately: the many CSP reports of a browser must not
-    use up a user's limit for the API.
+    Requests for a path in `RATE_LIMITS_APART` are counted separately, so that the many CSP reports
+    of a browser do not use up a user's limit for the API.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -217,7 +224,7 @@ class RateLimitMiddleware:
         refused = error_response(verdict.refusal(now)) if verdict.refused else None
         response = refused or self.get_response(request)
         for name, value in verdict.headers(now).items():
-            # A view that has counted more has set newer ones.
+            # A view that has counted several items has already set these headers.
             response.headers.setdefault(name, value)
         return response
 
@@ -233,8 +240,9 @@ def verdict_on(
 ) -> Verdict | None:
     """Counts a request and returns its verdict, or None if no limit applies.
 
-    `environ` is the WSGI environment, which is Django's `request.META`. A view whose limit counts
-    the items of a request counts the others later, with their number as `amount`.
+    `environ` is a WSGI environment, for example Django's `request.META`. The middleware counts one
+    for each request. If a limit counts the items in a request, the view calls this function again
+    for the other items, and passes their number as `amount`.
     """
     if not path.startswith(API_PREFIX):
         return None

@@ -1,4 +1,4 @@
-"""Renders answers as JSON in the form of the wire. The Accept header is not inspected."""
+"""Renders responses as JSON in the current wire format. The Accept header is ignored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _has_no_body(context: Mapping[str, Any] | None) -> bool:
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Uses the only parser and the only renderer. Coder's API has one representation."""
+    """Always uses the only parser and the only renderer, because Coder's API has only JSON."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))
@@ -56,12 +56,12 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class WireSerializer(serializers.Serializer[Any]):
-    """Renders the documented form, and converts it to the current wire.
+    """Renders the documented format, and converts it to the current wire format.
 
-    `component` is the name of the shape in the reference, the schema and the table of `wire`, such
-    as `codersdk.DeploymentStats`. `about` describes it in the schema. `example` is an instance in
-    the documented form, without the shapes inside it that have their own examples. `schema` is for
-    a shape without fields.
+    `component` is the name of the shape in Coder's reference, in the schema and in `wire.TABLE`,
+    for example `codersdk.DeploymentStats`. `about` is its description in the schema. `example` is
+    an instance in the documented format. It leaves out members that have their own serializer and
+    example. `schema` is the schema of a shape without fields.
     """
 
     component = ""
@@ -74,17 +74,18 @@ class WireSerializer(serializers.Serializer[Any]):
 
 
 def complete(app: WSGIApplication) -> WSGIApplication:
-    """Wraps an application so that it returns each complete answer as a list of its bytes.
+    """Wraps an application so that it returns each complete response as a list of bytes.
 
-    The server sends a list at once. It reads any other answer piece by piece, and waits for the
-    interpreter each time.
+    The server sends a list in one step. It reads any other response piece by piece, and waits for
+    the interpreter's lock each time.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = app(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
-        # The server does not close a list. A closed response still has its content.
+        # The server does not close a list, so the response is closed here. It still has its
+        # content.
         response.close()
         return [response.content]
 

@@ -1,4 +1,4 @@
-"""The bases of every view under /api/v2, streamed answers, and the API's root."""
+"""The base classes of API views, streamed responses, and the root of the API."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
 
-# A streamed answer occupies its thread until the client has read it.
+# A streamed response blocks its thread until the client has read the response.
 STREAMS = Limiter(
     "streamed answers",
     limit=settings.MAX_STREAMS,
     per_caller=max(1, min(2, settings.MAX_STREAMS // 2)),
     full="Too many long lists are being sent. Try again soon.",
-    own_full="Your earlier requests for long lists are not finished. Read their answers first.",
+    own_full="Your earlier requests for long lists are not finished. Read their responses first.",
 )
 
 log = logging.getLogger(__name__)
 
 
 class APIView(views.APIView):
-    """One route. A method that it does not have is answered 405 before the token is checked."""
+    """The base class of API views. Rejects unsupported methods with 405 before authentication."""
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
@@ -54,7 +54,7 @@ class APIView(views.APIView):
     ) -> Response:
         answer = kept_private(super().finalize_response(request, response, *args, **kwargs))
         if answer.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
-            # DRF adds it to every answer. RFC 9110 asks for it only with 405.
+            # DRF adds the Allow header to every response. RFC 9110 requires it only for 405.
             del answer.headers["Allow"]
         return answer
 
@@ -63,21 +63,21 @@ class APIView(views.APIView):
 
 
 def kept_private[R: HttpResponseBase](answer: R) -> R:
-    """Keeps an answer out of caches. It may contain a key or personal data."""
+    """Tells caches not to store a response, because it may contain a key or personal data."""
     answer.headers.setdefault("Cache-Control", "no-store")
     patch_vary_headers(answer, [wire.HEADER])
     return answer
 
 
 class PublicAPIView(APIView):
-    """A route that needs no token. If a request has one, it is ignored."""
+    """The base class of views that do not need a token. A token in the request is ignored."""
 
     authentication_classes = ()
     permission_classes = ()
 
 
 class DocumentView(APIView):
-    """A GET that is answered with a document."""
+    """The base class of views that return a document."""
 
     document: documents.Document
 
@@ -88,11 +88,11 @@ class DocumentView(APIView):
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):
-    """A document that needs no token."""
+    """The base class of views that return a document and do not need a token."""
 
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
-    """Answers with data and its ETag, or 304 if the client has them already."""
+    """Returns a response with the data and an ETag, or a 304 if the client has this version."""
     return _response(documents.answer_once(render_json(data), **_conditions(request)))
 
 
@@ -107,19 +107,21 @@ def _conditions(request: Request) -> dict[str, str]:
     }
 
 
-# --- Streamed answers -------------------------------------------------------------------------
+# --- Streamed responses ------------------------------------------------------------------------
 
 
 class StreamedResponse(StreamingHttpResponse):
-    """Sends an answer piece by piece. Raises: LimitReachedError.
+    """A response that is sent piece by piece.
 
-    The server ends an incomplete answer like a complete one. A client can detect it only by the
-    content, such as JSON without its end.
+    If the response breaks off, the server ends it like a complete one. A client can detect this
+    only from the content, for example from incomplete JSON.
+
+    Raises: LimitReachedError if too many responses are being streamed.
     """
 
     def __init__(self, request: Any, pieces: Iterable[bytes], **more: Any) -> None:
         place = STREAMS.acquire(request.user.pk)
-        # The garbage collector releases the place of a response that is never closed.
+        # If a response is never closed, the garbage collector releases its slot.
         self._release = weakref.finalize(self, STREAMS.release, place)
         super().__init__(_logged(pieces, request.request_id), **more)
 
@@ -129,19 +131,21 @@ class StreamedResponse(StreamingHttpResponse):
 
 
 def _logged(pieces: Iterable[bytes], request_id: str) -> Iterator[bytes]:
-    """Yields the pieces. Logs one line and stops if the database goes away."""
+    """Yields the pieces. Logs a line and stops if the database becomes unavailable."""
     try:
         yield from pieces
     except django.db.Error as error:
         if not is_unavailable(error):
             raise
-        log.warning("The answer to request %s is incomplete: %s", request_id, type(error).__name__)
+        log.warning(
+            "The response to request %s is incomplete: %s", request_id, type(error).__name__
+        )
 
 
 def download(
     request: HttpRequest, lines: Iterable[bytes], *, content_type: str, name: str
 ) -> HttpResponseBase:
-    """Answers with a file of that name, or 429 or 503 while too many answers are streamed."""
+    """Returns a file to download, or a 429 or 503 if too many responses are being streamed."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     try:
         return StreamedResponse(request, _blocks(lines), content_type=content_type, headers=headers)
@@ -162,10 +166,10 @@ def whole_list(
     render: Callable[[Any], Any],
     operation_id: str,
 ) -> HttpResponseBase:
-    """Answers with a list of any length. At most two of its pages are in memory.
+    """Returns a list of any length as a response. At most two pages are in memory.
 
-    More than one page is streamed. If the database goes away then, the JSON has no end.
-    Raises: LimitReachedError while too many answers are streamed.
+    A list of more than one page is streamed. If the database becomes unavailable meanwhile, the
+    JSON is incomplete. Raises: LimitReachedError if too many responses are being streamed.
     """
     first, second = next(pages, ()), next(pages, ())
     if not second:
@@ -193,7 +197,7 @@ class RootView(PublicDocumentView):
     @operation(
         "API root handler",
         tag="General",
-        description="Answers that the API is here. No session token is needed.",
+        description="Confirms that the API is available. No session token is needed.",
         answers={200: "👋"},
     )
     def get(self, request: Request) -> HttpResponse:

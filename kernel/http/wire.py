@@ -1,9 +1,10 @@
-"""The two wire formats, and the one table of the differences between them.
+"""The two wire formats, and the table of all differences between them.
 
-Serializers produce the documented form, which is that of Coder's reference. Coder's own clients
-decode the coderd form, which is made from it here. A row of `TABLE` is for a component of the
-schema, or an operation. It has a function that converts the answer, and one that converts its JSON
-schema. Views do not depend on the wire.
+Serializers produce the documented format, as in Coder's API reference. Coder's own clients expect
+the coderd format. This module converts responses from the documented format to the coderd format.
+Each row of `TABLE` is for a component of the schema or for an operation. A row has two functions:
+one converts the response, the other converts the response's JSON schema. Views do not depend on the
+wire format.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _current: ContextVar[Wire] = ContextVar("wire", default=Wire.DOCUMENTED)
 
 
 def current() -> Wire:
-    """Returns the wire format of the current answer."""
+    """Returns the wire format of the current response."""
     return _current.get()
 
 
@@ -45,9 +46,9 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(header: str | None, *, default: Wire) -> Wire:
-    """Returns the wire format in the `Coder-Wire` header, or the default without one.
+    """Returns the wire format in the `Coder-Wire` header, or the default if there is no header.
 
-    Raises: APIError 400 for another value.
+    Raises: APIError 400 for an unknown format.
     """
     if header is None:
         return default
@@ -67,21 +68,24 @@ type Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row of the table. `value` converts an answer to the coderd form, `schema` its schema."""
+    """A row of the table of differences.
+
+    `value` converts a response to the coderd format. `schema` converts its JSON schema.
+    """
 
     value: Callable[[Any], Any]
     schema: Callable[[Schema], Schema]
 
 
 def apply(name: str, documented: Any) -> Any:
-    """Converts an instance of a component, or an operation's answer, to the current wire."""
+    """Converts a component, or the response of an operation, to the current wire format."""
     if current() is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].value(documented)
 
 
 def describe(name: str, documented: Schema) -> Schema:
-    """Converts the JSON schema of a component, or an operation's answer, to the current wire."""
+    """Converts the JSON schema of a component or a response to the current wire format."""
     if current() is Wire.DOCUMENTED or name not in TABLE:
         return documented
     return TABLE[name].schema(documented)
@@ -122,7 +126,7 @@ def _without_empty(*names: str) -> Difference:
 
 
 def _inside(member: str, description: str) -> Difference:
-    """Makes the answer the only member of an object."""
+    """Wraps the response in an object with a single member."""
 
     def schema(documented: Schema) -> Schema:
         members = {member: documented | {"description": description}}
@@ -144,7 +148,7 @@ def _allow_list_of_strings(documented: Schema) -> Schema:
     texts = {
         "type": "array",
         "items": {"type": "string", "examples": ["*:*"]},
-        "description": "The objects that the key may act on, each as `type:id`. `*` is every one.",
+        "description": "The objects that the key may act on, each as `type:id`. `*` means all.",
     }
     return documented | {"properties": documented["properties"] | {"allow_list": texts}}
 
@@ -166,10 +170,11 @@ TABLE: dict[str, Difference] = {
     "codersdk.OrganizationMemberWithUserData": _without_empty("name", "avatar_url"),
     "codersdk.APIKey": Difference(_allow_list_as_strings, _allow_list_of_strings),
     "codersdk.APIKeyWithOwner": Difference(_allow_list_as_strings, _allow_list_of_strings),
-    # The documented wire rejects an empty report. The coderd wire accepts it and stores nothing.
+    # In the documented format, an empty report is rejected. In the coderd format, it is accepted,
+    # and nothing is stored.
     "coderd.cspViolation": Difference(_unchanged, _optional("csp-report")),
     "report-csp-violations/nothing": Difference(lambda refusal: None, _unchanged),
 }
-# The documented wire needs a token here, and the coderd wire does not. The server's setting decides
-# which holds. A request's header changes only the form of the answer.
+# These operations need a token only if the server's setting CODERAPI_WIRE is `documented`. The
+# Coder-Wire header changes only the format of the response.
 OPEN_TO_ANYBODY = frozenset({"report-csp-violations"})

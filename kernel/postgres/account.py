@@ -1,4 +1,4 @@
-"""The operating-system account that runs PostgreSQL, which refuses to run as root."""
+"""Chooses the operating-system account that runs PostgreSQL, which cannot run as root."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Tried in this order when root owns the data directory.
+# If root owns the data directory, the first of these accounts that exists runs PostgreSQL.
 STAND_INS = ("coderapi", "postgres", "nobody")
 
-# Without the caller's variables for libpq and PostgreSQL.
+# The environment of PostgreSQL's programs. The caller's PG* variables are not passed to them.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 class PostgresError(Exception):
-    """PostgreSQL or one of its programs fails. The message says what, where, and what to do."""
+    """PostgreSQL or one of its programs failed. The message has the cause and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,11 @@ class Account:
         keep_open: int | None = None,
         environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs the command as this account, with the text as input. Returns its output as text.
+        """Runs the command as this account, with `text` as its input. Returns its output as text.
 
         The command has its own session, so signals to this process group do not reach it. It
-        inherits the descriptor `keep_open`: the lock is held even if this process is killed.
+        inherits `keep_open`, the file descriptor of a lock. So the lock is held until the command
+        ends, even if this process is killed.
         """
         identity: dict[str, Any] = {}
         if self.is_another:
@@ -65,7 +66,7 @@ class Account:
     def may_execute(self, path: Path) -> bool:
         """Returns whether the account can run the program, or enter the directory."""
         if self.is_another:
-            # Mode bits alone do not show access lists.
+            # The mode bits do not show access control lists, so the account itself has to try.
             return self.run(["test", "-x", path]).returncode == 0
         return os.access(path, os.X_OK)
 
@@ -76,9 +77,12 @@ class Account:
 
 
 def account_for(data_dir: Path) -> Account:
-    """Returns the account that runs PostgreSQL: this user, or for root the owner or a stand-in.
+    """Returns the account that runs PostgreSQL.
 
-    Raises: PostgresError if the cluster belongs to another user, or no stand-in exists.
+    It is the current user. For root, it is the owner of the data directory, or one of STAND_INS if
+    root owns the directory.
+
+    Raises: PostgresError if the cluster belongs to another user, or if no stand-in exists.
     """
     me = os.geteuid()
     home = data_dir / "postgres"
@@ -111,8 +115,8 @@ def _account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise PostgresError(
-            f"The data directory belongs to user number {uid}, who is unknown on this machine. "
-            "Give it to a user that exists (chown -R)."
+            f"The data directory belongs to the user number {uid}, but this machine has no such "
+            "user. Change the owner of the directory (chown -R)."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 

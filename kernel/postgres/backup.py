@@ -1,7 +1,8 @@
-"""Backups: a dump of the database and the secret key in one file, tested by a restore.
+"""Writes and restores backups: a dump of the database and the secret key in one file.
 
-A backup is a zip archive that only its owner may read. `write` makes it under another name and
-restores it into a scratch server. Only then it gets its name, so every FILE is a tested backup.
+A backup is a zip archive that only its owner may read. `write` creates it under a temporary name,
+and restores it into a temporary server. If that succeeds, `write` renames it to the requested name.
+So every backup has been tested.
 
 `replace` drops all tables of a database and restores a dump, in one transaction. If a step fails,
 nothing is changed.
@@ -37,7 +38,8 @@ from kernel.release import PROGRAM
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
 
-# Tables first: they own sequences, and their triggers need functions. Members of extensions stay.
+# `is_late` is true for objects that are dropped after the tables: tables own sequences, and their
+# triggers need functions. Objects that belong to extensions are not listed.
 _OBJECTS = """
 SELECT relkind = 'S' AS is_late, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
                    WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
@@ -52,7 +54,7 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
 """
-# The names are read before the first object is dropped.
+# Collects all names first, because DROP ... CASCADE changes the catalog.
 _DROP_ALL = f"""
 BEGIN;
 SET LOCAL lock_timeout = '10s';
@@ -67,7 +69,7 @@ END $$;
 
 
 class Counts(NamedTuple):
-    """The contents of a database. A partitioned table counts once."""
+    """The number of tables and rows. A partitioned table counts as one table."""
 
     tables: int
     rows: int
@@ -77,7 +79,7 @@ class Counts(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """A backup that is being read. `about` has the members `release` and `made_at`."""
+    """An open backup. `about` has the members `release` and `made_at`."""
 
     about: dict[str, str]
     secret_key: str
@@ -100,9 +102,9 @@ def count(on: Target) -> Counts:
 
 
 def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
-    """Returns whether the database holds tables of the service, whose names begin as given.
+    """Returns whether the database has tables, all with names that start with `own_prefixes`.
 
-    Raises: PostgresError while the service runs, or if the database holds tables of others.
+    Raises: PostgresError if the service is running, or if the database has other tables.
     """
     with psycopg.connect(on.url) as connection:
         users = connection.execute(
@@ -123,16 +125,17 @@ def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
         )
     if foreign := [name for name in tables if not name.startswith(tuple(own_prefixes))]:
         raise PostgresError(
-            f"The database holds tables that are not of this service, such as {foreign[0]}. A "
-            "restore would drop them: give the service a database of its own."
+            f"The database has tables that are not of this service, such as {foreign[0]}. A "
+            "restore would drop them. Use a separate database for the service."
         )
     return bool(tables)
 
 
 def replace(on: Target, dump: IO[bytes]) -> None:
-    """Restores the dump in the place of all tables. Raises: PostgresError; nothing is changed then.
+    """Drops all tables and restores the dump, in one transaction.
 
-    pg_restore writes a script for psql, which runs it in one transaction.
+    pg_restore writes an SQL script, and psql runs it. Raises: PostgresError. The database is then
+    unchanged.
     """
     psql = [
         *(on.programs.program("psql"), "--no-psqlrc", "--quiet", f"--output={os.devnull}"),
@@ -141,7 +144,7 @@ def replace(on: Target, dump: IO[bytes]) -> None:
     is_complete = False
     with tempfile.TemporaryFile() as errors:
         with (
-            suppress(BrokenPipeError),  # psql has ended, and its status says so.
+            suppress(BrokenPipeError),  # psql has failed. Its exit status is checked below.
             _started(psql, on, stdin=subprocess.PIPE, stderr=errors) as reader,
         ):
             assert reader.stdin  # noqa: S101
@@ -154,7 +157,7 @@ def replace(on: Target, dump: IO[bytes]) -> None:
 
 
 def _write_script(on: Target, dump: IO[bytes], *, into: IO[bytes], errors: IO[bytes]) -> bool:
-    """Returns whether pg_restore has written all of the script."""
+    """Writes the dump as an SQL script. Returns whether the script is complete."""
     command = [on.programs.program("pg_restore"), "--no-owner", "--no-privileges", "--file=-"]
     with _started(command, on, stdin=subprocess.PIPE, stdout=into, stderr=errors) as program:
         assert program.stdin  # noqa: S101
@@ -176,9 +179,9 @@ def _text_of(errors: IO[bytes]) -> str:
 
 
 def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> Counts:
-    """Writes a backup and restores it once. Returns the contents of the restored database.
+    """Writes a backup and tests it with a restore. Returns the counts of the restored database.
 
-    Raises: PostgresError, OSError. Then FILE does not exist.
+    Raises: PostgresError, OSError. The file is then not created.
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")
@@ -206,8 +209,8 @@ def _check_version(on: Target) -> None:
         major = connection.info.server_version // 10_000
     if major > on.programs.major:
         raise PostgresError(
-            f"The server is PostgreSQL {major}, and the newest pg_dump here is of {on.programs}. "
-            f"Install the programs of PostgreSQL {major}."
+            f"The server is PostgreSQL {major}, but the newest pg_dump on this machine is from "
+            f"{on.programs}. Install the programs of PostgreSQL {major}."
         )
 
 
@@ -223,7 +226,8 @@ def _dump(on: Target, into: IO[bytes]) -> None:
 
 def _restored_once(file: Path, on: Target) -> Counts:
     with tempfile.TemporaryDirectory(prefix="coderapi-scratch-") as folder:
-        # For root, PostgreSQL runs as another account.
+        # If this process runs as root, PostgreSQL runs as another account, which must be able to
+        # enter the directory.
         Path(folder).chmod(PASSABLE)
         with target("", Path(folder), make=True, durable=False) as found, opened(file) as contents:
             scratch = dataclasses.replace(found, programs=on.programs)
@@ -248,7 +252,7 @@ def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Contents]:
-    """Opens a backup. Raises: PostgresError if the file is another one or damaged, OSError."""
+    """Opens a backup. Raises: OSError; PostgresError if the file is damaged or not a backup."""
     try:
         with zipfile.ZipFile(file) as archive:
             if not {ABOUT, SECRET_KEY, DUMP} <= set(archive.namelist()):
@@ -258,6 +262,6 @@ def opened(file: Path) -> Iterator[Contents]:
                 yield Contents(about, key, dump)
     except zipfile.BadZipFile as error:
         raise PostgresError(
-            f"{file} is not a complete backup ({error}). For a dump of pg_dump, use "
-            f"`{PROGRAM} postgres restore --replace`."
+            f"{file} is not a complete backup ({error}). To restore a file that pg_dump "
+            f"wrote, use `{PROGRAM} postgres restore --replace`."
         ) from None

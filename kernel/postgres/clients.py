@@ -1,6 +1,7 @@
-"""PostgreSQL's own programs on the service's database, private or named by a URL.
+"""Runs psql, pg_dump and pg_restore on the service's database.
 
-Environment variables lead them to it: on a command line, other users could read the password.
+It is the private database, or the database in the URL. The programs get the connection parameters
+as environment variables, because they include the password, and other users can read command lines.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from kernel.postgres.binaries import Binaries, newest_programs
 from kernel.postgres.place import variables_of
 from kernel.postgres.sharing import acquire
 
-# The actions of `manage.py postgres` that run a program.
+# Maps the actions of `manage.py postgres` to PostgreSQL's programs.
 CLIENTS = {"psql": "psql", "dump": "pg_dump", "restore": "pg_restore"}
-# With one of these options, pg_restore needs no database, or names it itself.
+# With one of these options, pg_restore does not need the `--dbname` that is added otherwise.
 NAMES_A_TARGET = ("-d", "--dbname", "-f", "--file", "-l", "--list", "--help", "-?", "--version")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database: its URL, and the programs and variables that reach it."""
+    """A database: its URL, and the programs and environment variables to connect to it."""
 
     url: str
     programs: Binaries
@@ -36,16 +37,16 @@ class Target:
 def target(
     url: str, data_dir: Path, *, make: bool = False, durable: bool = True
 ) -> Iterator[Target]:
-    """Yields the database of the URL, or without a URL the private one, which runs meanwhile.
+    """Yields the database of the URL. If the URL is empty, runs and yields the private database.
 
-    `make` and `durable` are those of `acquire`. Raises: PostgresError.
+    `make` and `durable` are passed to `acquire`. Raises: PostgresError.
     """
     if url:
         environ = {**os.environ, **variables_of(url)}
         yield Target(url, newest_programs(data_dir), environ)
         return
     handle = acquire(data_dir, make=make, durable=durable)
-    # The caller's own variables may name another database.
+    # The caller's PG* variables may belong to another database.
     outside = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     try:
         yield Target(handle.url, handle.programs, outside | handle.environment)
@@ -54,10 +55,11 @@ def target(
 
 
 def run_client(name: str, arguments: Sequence[str], *, on: Target) -> int:
-    """Runs the program on this terminal. Returns its exit status, for a signal 128 and more."""
+    """Runs the program. Returns its exit status, or 128 plus the number of a signal."""
     if name == "pg_restore" and not any(a.startswith(NAMES_A_TARGET) for a in arguments):
         arguments = [f"--dbname={on.environ.get('PGDATABASE', '')}", *arguments]
-    # Ctrl-C is for the program. It would inherit SIG_IGN, but not a handler.
+    # Ctrl-C must end only the program. This process sets a handler that does nothing, because the
+    # program would inherit SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         done = subprocess.run(  # noqa: S603 - our own program, the user's arguments, no shell

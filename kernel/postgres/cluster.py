@@ -1,4 +1,4 @@
-"""Creates, starts, finds and stops a cluster's server. The caller holds the place's lock."""
+"""Creates, finds, starts and stops a cluster's server. The caller must hold the place's lock."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from kernel.postgres.place import (
     unfollowed,
 )
 
-# For each step: a start, a stop, or the end of a killed server's children.
+# The timeout for each step: to start, to stop, or to wait for a killed server's children.
 TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.05
-# PostgreSQL ends itself if the disk lacks room for its next WAL segment, of 16 MiB.
+# PostgreSQL shuts down if the disk has no space for its next WAL segment of 16 MiB.
 MIN_FREE_BYTES = 16 * 1024 * 1024
 
-# PostgreSQL's message while children of a dead server still use the data.
+# A part of PostgreSQL's error message while children of a dead server still use the data.
 STILL_IN_USE = "is still in use"
 
-# From this version on, the server can sort text by code point, the same on every machine.
+# Since this version, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
+# same order on every machine.
 FIRST_MAJOR_WITH_BUILTIN_LOCALE = 17
 
-# No TCP, and no statements in the log, because they may hold secrets.
+# These disable TCP, and keep statements out of the log, because statements may contain secrets.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -46,7 +47,7 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
-# For temporary data: a power failure may destroy the cluster.
+# Faster settings for temporary clusters. A power failure may destroy the data.
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -60,11 +61,12 @@ class Server:
 
 
 def running(cluster: Cluster) -> Server | None:
-    """Returns the cluster's server if it runs, else None."""
+    """Returns the cluster's server, or None if it is not running."""
     lines = _pid_lines(cluster)
     if not lines or not lines[0].isdecimal() or not _is_server(int(lines[0]), cluster):
         return None
-    # Line 5 is the socket's directory, line 8 the state. A starting server has not written them.
+    # Line 5 is the socket's directory, and line 8 is the state. A server that has just started may
+    # not have written them yet.
     complete = len(lines) >= 8
     return Server(
         pid=int(lines[0]),
@@ -74,10 +76,10 @@ def running(cluster: Cluster) -> Server | None:
 
 
 def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool, lock: int) -> None:
-    """Creates a cluster with our role, password and database in an empty directory.
+    """Creates a cluster in an empty directory, with the service's role, password and database.
 
-    If this process is killed, its initdb keeps the place's lock until it ends.
-    Raises: PostgresError.
+    initdb inherits `lock`, the file descriptor of the place's lock. So the lock is held until
+    initdb ends, even if this process is killed. Raises: PostgresError.
     """
     password = cluster.home / "password"
     with open(password, "x", encoding="ascii", opener=unfollowed) as stream:
@@ -108,9 +110,9 @@ def create(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool,
 
 
 def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool = True) -> Server:
-    """Starts the cluster's server if it does not run, and waits until it accepts connections.
+    """Starts the server if it is not running, and waits until it accepts connections.
 
-    Raises: PostgresError with the end of the server's log if it does not start.
+    Raises: PostgresError if it does not start. The message contains the end of the server's log.
     """
     if server := _settled(cluster):
         return server
@@ -127,9 +129,9 @@ def start(place: Place, cluster: Cluster, *, binaries: Binaries, durable: bool =
 
 
 def stop(place: Place, cluster: Cluster, *, binaries: Binaries) -> bool:
-    """Stops the server, and rolls back open transactions. Returns whether it was running.
+    """Stops the server, which rolls back open transactions. Returns whether it was running.
 
-    Raises: PostgresError if it does not end.
+    Raises: PostgresError if it does not stop.
     """
     server = running(cluster)
     if server:
@@ -173,7 +175,8 @@ def _start_after_orphans(
                 f"--timeout={TIMEOUT_SECONDS}",
             )
         except PostgresError as error:
-            # Children of a killed server end after their statement.
+            # Child processes of a killed server exit only after their current statement, so try
+            # again.
             if STILL_IN_USE not in str(error) or time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
@@ -192,7 +195,7 @@ def _pg_ctl(
 
 
 def room_problem(cluster: Cluster) -> str:
-    """Returns a message if the cluster's disk is full, so that PostgreSQL ends itself, else ""."""
+    """Returns an error message if the cluster's disk is full, or "" if it has enough space."""
     free = shutil.disk_usage(cluster.home).free
     if free >= MIN_FREE_BYTES:
         return ""
@@ -200,7 +203,7 @@ def room_problem(cluster: Cluster) -> str:
 
 
 def _with_log(message: str, cluster: Cluster) -> str:
-    """Adds the cause to a message: a full disk, or the end of the log."""
+    """Adds the cause to an error message: a full disk, or the end of the log."""
     if no_room := room_problem(cluster):
         return f"PostgreSQL does not run. {no_room}"
     lines = last_log_lines(cluster.log)
@@ -208,7 +211,7 @@ def _with_log(message: str, cluster: Cluster) -> str:
 
 
 def _settled(cluster: Cluster) -> Server | None:
-    """Waits while the server starts or stops. Returns it, or None if it has ended."""
+    """Waits while the server is starting or stopping. Returns it, or None if it has stopped."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while (server := running(cluster)) and not server.ready:
         if time.monotonic() > deadline:
@@ -227,7 +230,7 @@ def _pid_lines(cluster: Cluster) -> list[str]:
 
 
 def _is_server(pid: int, cluster: Cluster) -> bool:
-    """Returns whether the process is this cluster's server, not a later one with its number."""
+    """Returns whether the process is this cluster's server. The pid may have been reused."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
@@ -236,15 +239,16 @@ def _is_server(pid: int, cluster: Cluster) -> bool:
 
 
 def _disown_pid_file(cluster: Cluster) -> None:
-    """Replaces the number of a dead server, which another process may have now, by our own.
+    """Replaces a dead server's pid in postmaster.pid with the pid of this process.
 
-    PostgreSQL starts if the number is that of pg_ctl's parent process. It needs the other lines to
-    find shared memory that the dead server's children may still use.
+    If another process has the dead server's pid now, PostgreSQL would not start. It starts if the
+    file has the pid of pg_ctl's parent process. PostgreSQL needs the file's other lines to find
+    shared memory that the dead server's children may still use.
     """
     lines = _pid_lines(cluster)
     file = cluster.data / "postmaster.pid"
     if not lines:
-        # PostgreSQL refuses an empty file, which a crash may leave.
+        # A crash may leave an empty file, and PostgreSQL does not start with one.
         return file.unlink(missing_ok=True)
     with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
         stream.truncate()

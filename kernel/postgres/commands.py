@@ -1,4 +1,4 @@
-"""The base of the commands that open the service's database without Django's connection."""
+"""The base class of commands that open the service's database without Django's connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PostgresCommand(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> str | None:
-        # Unless it ends as by an error, a killed command would leave its server running.
+        # SIGTERM raises SystemExit, so that a terminated command stops the server that it started.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
             return self.act(data_dir(os.environ), **options)
@@ -29,27 +29,27 @@ class PostgresCommand(BaseCommand):
             raise CommandError(str(error)) from error
 
     def act(self, *directory: Any, **options: Any) -> str | None:
-        """Runs the command with the data directory and its options. Returns the summary."""
+        """Runs the command. `directory` is the data directory. Returns the summary."""
         raise NotImplementedError
 
     def replace_database(self, on: Target, dump: IO[bytes], *, source: str, yes: bool) -> str:
-        """Restores the dump in the place of all data, after a question. Returns the summary."""
+        """Replaces all data with the dump, after a confirmation. Returns the summary."""
         prefixes = [f"{app.label}_" for app in apps.get_app_configs()] + ["django_"]
         has_data = backup.check_replaceable(on, own_prefixes=prefixes)
         if has_data and not yes:
-            _confirm(f"This deletes all data of the service, and restores {source} in their place.")
+            _confirm(f"This deletes all data of the service and replaces it with {source}.")
         backup.replace(on, dump)
         return f"Restored {backup.count(on)} from {source}."
 
 
 def add_yes_argument(parser: CommandParser) -> None:
     parser.add_argument(
-        "--yes", "--no-input", action="store_true", help="replace existing data without a question"
+        "--yes", "--no-input", action="store_true", help="replace existing data without asking"
     )
 
 
 def _confirm(warning: str) -> None:
-    """Raises: CommandError unless the answer is yes."""
+    """Asks for confirmation. Raises: CommandError if the response is not yes."""
     try:
         answer = input(f"{warning}\nType yes to continue: ")
     except EOFError:

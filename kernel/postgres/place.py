@@ -1,6 +1,7 @@
 """The files of a private cluster: data, password and log in the data directory, and the socket.
 
-Root opens files in directories of PostgreSQL's account. It follows no symbolic links there.
+If this process runs as root, it opens files in directories that belong to PostgreSQL's account. It
+does not follow symbolic links there, because that account could have created them.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ SOCKET_PARENTS = (Path("/run"), Path("/tmp"))  # noqa: S108 - short by rule, and
 
 
 def unfollowed(path: str, flags: int) -> int:
-    """Opens a file for `open(opener=…)`: no symbolic link, and with mode 0600 if it is new."""
+    """Opens a file for `open(opener=...)`. Rejects symbolic links.
+
+    A new file gets the mode 0600.
+    """
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster in one directory, which can be renamed or copied as a whole."""
+    """The directory of a cluster. It can be renamed or copied as a whole."""
 
     home: Path
 
@@ -50,7 +54,7 @@ class Cluster:
 
     @property
     def stopped(self) -> Path:
-        """The mark of a server that `postgres stop` has stopped, beside the cluster."""
+        """A marker file beside the cluster. `postgres stop` creates it."""
         return self.home.with_name("postgres.stopped")
 
     @property
@@ -65,26 +69,27 @@ class Cluster:
                 return stream.read().strip()
         except (OSError, ValueError) as error:
             raise PostgresError(
-                f"{file} with the cluster's password is not readable: {error}"
+                f"The cluster's password file {file} cannot be read: {error}"
             ) from error
 
     @property
     def major(self) -> int | None:
-        """The major version of the data, or None without a cluster."""
+        """The major version of the data, or None if there is no cluster."""
         try:
             return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
         except FileNotFoundError:
             if self.home.exists():
                 raise PostgresError(
                     f"{self.home} holds no complete PostgreSQL cluster (data/PG_VERSION is "
-                    "missing). Restore it from a backup, or move it away to start an empty one."
+                    "missing). Restore it from a backup, or move it away to start with an empty "
+                    "cluster."
                 ) from None
             return None
         except ValueError:
-            raise PostgresError(f"{self.data / 'PG_VERSION'} holds no version number.") from None
+            raise PostgresError(f"{self.data / 'PG_VERSION'} contains no version number.") from None
         except OSError as error:
             raise PostgresError(
-                f"{self.data / 'PG_VERSION'} is not readable: {error.strerror}."
+                f"{self.data / 'PG_VERSION'} cannot be read: {error.strerror}."
             ) from error
 
 
@@ -99,11 +104,11 @@ class Place:
 
     @property
     def upgraded(self) -> Cluster:
-        """A complete upgrade that has not replaced the cluster yet."""
+        """An upgraded cluster that is complete, but has not replaced the old cluster yet."""
         return Cluster(self.data_dir / "postgres.upgraded")
 
     def draft(self) -> Cluster:
-        """Creates an empty directory to build a cluster in, which is renamed when complete."""
+        """Creates an empty directory for a new cluster. It is renamed when the cluster is ready."""
         home = self.data_dir / f"postgres.new-{os.urandom(4).hex()}"
         home.mkdir(mode=0o700)
         self.account.own(home)
@@ -115,9 +120,9 @@ class Place:
 
 
 def prepared(data_dir: Path, *, make: bool = True) -> Place:
-    """Returns the place under a data directory, which its account can enter.
+    """Returns the place of a data directory. Its account can enter the directory.
 
-    With `make`, a missing directory is created. Raises: PostgresError.
+    `make` creates a missing directory. Raises: PostgresError.
     """
     try:
         root = (ensure if make else existing)(data_dir).resolve()
@@ -137,9 +142,9 @@ def _let_through(root: Path, account: Account) -> None:
         root.chmod(status.st_mode & 0o7777 | PASSABLE)
     if not account.may_execute(root):
         raise PostgresError(
-            f"PostgreSQL does not run as root, and the account {account.name}, which runs it "
-            f"instead, cannot enter {_closed_parent(root, account)}. Set CODERAPI_DATA_DIR to a "
-            "directory that it can reach, such as /var/lib/coderapi."
+            f"PostgreSQL cannot run as root, so the account {account.name} runs it. This account "
+            f"cannot enter {_closed_parent(root, account)}. Set CODERAPI_DATA_DIR to a "
+            "directory that the account can enter, such as /var/lib/coderapi."
         )
 
 
@@ -149,16 +154,18 @@ def _closed_parent(root: Path, account: Account) -> Path:
 
 
 def url(cluster: Cluster, sockets: Path) -> str:
-    """Returns the URL of the cluster's socket for psycopg and libpq, with the password."""
-    # The directory is a parameter, because many parsers reject an encoded path as a host name.
+    """Returns the URL of the cluster for psycopg and libpq, including the password."""
+    # The socket's directory is a query parameter, because many parsers reject an encoded path as a
+    # host name.
     host = urlencode({"host": str(sockets)})
     return f"postgresql://{ROLE}:{quote(cluster.password, safe='')}@/{DATABASE}?{host}"
 
 
 def variables_of(url: str) -> dict[str, str]:
-    """Returns the variables that lead libpq's programs to the URL's database.
+    """Returns libpq's environment variables for the URL, such as PGHOST and PGPASSWORD.
 
-    Parameters without a variable, such as keepalives, only tune the connection.
+    Parameters without an environment variable are dropped. They only tune the connection, for
+    example its keepalives.
     """
     given = conninfo_to_dict(url)
     return {
@@ -172,10 +179,10 @@ def variables_of(url: str) -> dict[str, str]:
 
 
 def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES) -> None:
-    """Cuts a log of more than `limit` bytes to its last `kept` bytes.
+    """Truncates a log of more than `limit` bytes to its last `kept` bytes.
 
-    PostgreSQL can rotate its log, but not limit its size. It appends to the file, so its next line
-    follows the remaining ones.
+    PostgreSQL can rotate its log, but cannot limit its size. It opens the log for appending, so its
+    next line follows the kept bytes.
     """
     with contextlib.suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
         size = stream.seek(0, os.SEEK_END)
@@ -188,7 +195,7 @@ def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTE
 
 
 def last_log_lines(log: Path, *, count: int = 12) -> str:
-    """Returns the newest lines, or "" without a log."""
+    """Returns the newest lines of the log, or "" if there is no log."""
     try:
         with open(log, "rb", opener=unfollowed) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))
@@ -204,7 +211,8 @@ def last_log_lines(log: Path, *, count: int = 12) -> str:
 def sockets_directory(cluster: Cluster) -> Path:
     """Returns the directory for the socket of a new server.
 
-    It is not under the data directory, whose path may be too long for a socket.
+    It is outside the data directory, because the path of that directory may be too long for a
+    socket.
     """
     parent = next(
         (parent for parent in SOCKET_PARENTS if os.access(parent, os.W_OK)), SOCKET_PARENTS[-1]
@@ -213,9 +221,10 @@ def sockets_directory(cluster: Cluster) -> Path:
 
 
 def make_sockets_directory(place: Place, sockets: Path) -> None:
-    """Creates the directory, or empties the one that a dead server left.
+    """Creates the directory for the socket, or removes a dead server's socket from it.
 
-    Raises: PostgresError if another user created it, as every user can in /tmp.
+    Raises: PostgresError if the directory belongs to another user. Every user can create it in
+    /tmp.
     """
     try:
         sockets.mkdir(mode=0o700)
@@ -228,8 +237,8 @@ def make_sockets_directory(place: Place, sockets: Path) -> None:
 
 
 def remove_sockets_directory(place: Place, sockets: Path) -> None:
-    """Removes the directory of a stopped server, if it is ours."""
-    # If it cannot be removed, the next start uses it again.
+    """Removes the socket's directory of a stopped server if it is private to this service."""
+    # If the directory cannot be removed, the next start uses it again.
     with contextlib.suppress(OSError):
         if _is_private(place, sockets):
             _empty_sockets(sockets)
@@ -248,7 +257,7 @@ def _refuse_strangers(place: Place, sockets: Path) -> None:
             f"{sockets} is not a private directory of {place.account.name}. Another user may have "
             "created it to read the connections. Remove it and start again."
         )
-    # A start may have been killed before it gave the directory to the account.
+    # Root may have been killed after it created the directory and before it changed the owner.
     place.account.own(sockets)
 
 

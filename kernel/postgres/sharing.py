@@ -1,9 +1,10 @@
-"""Shares a cluster among processes: the first one starts it, the last one stops it.
+"""Shares a cluster among processes: the first process starts it, and the last one stops it.
 
-There are two locks, both `flock`, which the kernel releases when their process ends. A process
-holds `postgres.holders` shared while it uses the cluster, and `postgres.lock` while it starts,
-joins, releases or stops it. If the last process is killed, the server runs on, and the next start
-joins it.
+There are two lock files. They are locked with `flock`, so the kernel releases a lock when its
+process ends. A process holds a shared lock on `postgres.holders` while it uses the cluster. It
+holds `postgres.lock` while it starts, joins, releases or stops the cluster.
+
+If the last process is killed, PostgreSQL keeps running, and the next process to start uses it.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ from kernel.postgres.place import (
 )
 from kernel.release import PROGRAM
 
-# Another process may wait for two steps: a dying server, and a new one.
+# The process that holds the lock may need two steps: to wait until an old server has ended, and to
+# start a new server.
 LOCK_SECONDS = 2 * life.TIMEOUT_SECONDS
 
 Health = Literal["running", "revived", "stopped"]
 
 
 class Handle:
-    """One process's share in a private cluster that runs at least until `release`."""
+    """This process's use of a private cluster. The cluster runs at least until `release`."""
 
     def __init__(
         self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
@@ -57,9 +59,9 @@ class Handle:
         self._released = False
 
     def revive(self) -> Health:
-        """Starts the server again if it has ended, and trims its log. Returns its health.
+        """Restarts the server if it has ended, and trims its log. Returns the server's state.
 
-        Starts nothing after `stop` or `release`. Raises: PostgresError if it does not start.
+        Does not restart it after `stop` or `release`. Raises: PostgresError if it does not start.
         """
         cluster = self._place.cluster
         with _transition(self._place):
@@ -72,12 +74,13 @@ class Handle:
             return "revived"
 
     def release(self) -> None:
-        """Releases the cluster, and stops it if no other process uses it. Works once.
+        """Releases the cluster, and stops it if no other process uses it.
 
-        Raises: PostgresError if it does not stop.
+        Further calls have no effect. Raises: PostgresError if the server does not stop.
         """
         if self._released or self._process != os.getpid():
-            # A forked child shares the lock's descriptor, and must not release it for its parent.
+            # A forked child shares the file descriptor of the lock, and must not release its
+            # parent's lock.
             return
         self._released = True
         with _transition(self._place):
@@ -86,7 +89,7 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The result of `stop`: whether a server ran, and which processes still use it."""
+    """The result of `stop`: whether a server was running, and which processes still use it."""
 
     was_running: bool
     holders: list[str]
@@ -95,10 +98,11 @@ class Stopped:
 def acquire(
     data_dir: Path, *, make: bool = True, only: Source | None = None, durable: bool = True
 ) -> Handle:
-    """Joins the cluster under the directory, and starts it if it does not run.
+    """Joins the cluster in the data directory, and starts it if it is not running.
 
-    With `make`, a missing one is created. Without `durable` it is faster, but a power failure
-    destroys it. Raises: PostgresError.
+    `make` creates a missing cluster. `only` limits the choice of PostgreSQL's programs. With
+    `durable=False` the cluster is faster, but a power failure may destroy its data. Raises:
+    PostgresError.
     """
     place = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(place) as lock:
@@ -120,7 +124,7 @@ def acquire(
 
 
 def stop(data_dir: Path) -> Stopped:
-    """Stops the cluster until the next `acquire`, even if processes use it. Returns which ones.
+    """Stops the cluster until the next `acquire`, even if processes are using it.
 
     Raises: PostgresError if it does not stop.
     """
@@ -133,7 +137,7 @@ def stop(data_dir: Path) -> Stopped:
 
 
 def why_away(data_dir: Path) -> str:
-    """Returns why the cluster's server does not run, or "" if its files do not show it."""
+    """Returns the reason why the server is not running, or "" if the reason is unknown."""
     cluster = Cluster(data_dir / "postgres")
     if cluster.stopped.exists():
         return f"It was stopped by `{PROGRAM} postgres stop`."
@@ -141,7 +145,7 @@ def why_away(data_dir: Path) -> str:
 
 
 def address(data_dir: Path) -> tuple[str, bool]:
-    """Returns the cluster's URL, and whether a server listens there. Starts nothing.
+    """Returns the cluster's URL, and whether its server is ready. Does not start the server.
 
     Raises: PostgresError if there is no cluster.
     """
@@ -153,7 +157,7 @@ def address(data_dir: Path) -> tuple[str, bool]:
 
 
 def inhabited(data_dir: Path) -> Place:
-    """Returns the place if it has a cluster. Raises: PostgresError if not."""
+    """Returns the place. Raises: PostgresError if it has no cluster."""
     place = prepared(data_dir, make=False)
     if place.cluster.major is None and place.upgraded.major is None:
         raise PostgresError(
@@ -165,9 +169,9 @@ def inhabited(data_dir: Path) -> Place:
 
 
 def fitting(place: Place, *, only: Source | None = None) -> Binaries:
-    """Returns the programs for the place's cluster, which its account can run.
+    """Returns programs that fit the cluster's version and that the place's account can run.
 
-    Raises: PostgresError if none fit.
+    Raises: PostgresError if there are none.
     """
     cluster = place.cluster
     binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=cluster.home)
@@ -181,16 +185,16 @@ def holders_of(place: Place) -> list[str]:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         return []
-    # 1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>
+    # A line of /proc/locks: `1: FLOCK ADVISORY READ <pid> <device>:<inode> <from> <to>`
     pids = [e[4] for e in entries if e[1:4:2] == ["FLOCK", "READ"] and e[5].split(":")[2] == inode]
     return [f"{pid} ({_command_line(pid)})" for pid in pids]
 
 
 @contextmanager
 def alone(place: Place) -> Iterator[int]:
-    """Keeps every other process from using the cluster. Yields the lock.
+    """Locks the cluster for this process alone. Yields the file descriptor of the lock.
 
-    Raises: PostgresError if one uses it already.
+    Raises: PostgresError if another process is using the cluster.
     """
     with _transition(place) as lock:
         holders = _open(place.data_dir / "postgres.holders")
@@ -207,7 +211,10 @@ def alone(place: Place) -> Iterator[int]:
 
 
 def clear_away(place: Place) -> None:
-    """Completes an upgrade that was killed at its end, and removes other incomplete directories."""
+    """Completes an upgrade that was killed before its last rename.
+
+    Also removes the directories that killed processes have left incomplete.
+    """
     place.remove_drafts()
     if place.upgraded.home.exists() and not place.cluster.home.exists():
         place.upgraded.home.rename(place.cluster.home)
@@ -226,7 +233,8 @@ def _make(place: Place, *, binaries: Binaries, durable: bool, lock: int) -> None
 
 def _leave(place: Place, holders: int, *, binaries: Binaries) -> None:
     try:
-        # No process can join meanwhile, so this lock is only free for the last one.
+        # This exclusive lock is available only if no other process uses the cluster. No process can
+        # join now, because the caller holds `postgres.lock`.
         fcntl.flock(holders, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
@@ -243,7 +251,7 @@ def _transition(place: Place) -> Iterator[int]:
         _wait_for(lock, place)
         yield lock
     except OSError as error:
-        # A full disk, or files that another program has changed.
+        # For example the disk is full, or another program has changed the files.
         raise PostgresError(f"The private PostgreSQL under {place.data_dir}: {error}.") from error
     finally:
         os.close(lock)
@@ -264,7 +272,7 @@ def _wait_for(lock: int, place: Place) -> None:
 
 
 def _open(path: Path) -> int:
-    """Opens a lock's file. Child processes do not inherit the descriptor and its lock."""
+    """Opens a lock file. Child processes do not inherit its descriptor and the lock."""
     try:
         descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:

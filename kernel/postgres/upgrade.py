@@ -1,4 +1,4 @@
-"""Moves a cluster to a newer major version: the old programs dump it, the new ones restore it."""
+"""Upgrades a cluster to a newer major version of PostgreSQL with a dump and a restore."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from kernel.postgres.sharing import alone, clear_away, fitting, inhabited
 
 
 def upgrade(data_dir: Path, *, now: datetime) -> Path | None:
-    """Moves the data to the newest version here. Returns the directory of the old data.
+    """Upgrades the data to the newest installed version. Returns the directory of the old data.
 
-    Returns None if the data have the newest version already.
-    Raises: PostgresError if the cluster is in use, or programs of either version are missing.
+    Returns None if the data already has the newest version.
+
+    Raises: PostgresError if the cluster is in use, or if the programs of either version are
+    missing.
     """
     place = inhabited(data_dir)
     with alone(place) as lock:

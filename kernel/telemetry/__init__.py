@@ -1,23 +1,23 @@
 """Logs and metrics of a running process.
 
-`logs` builds Django's LOGGING from the options: one log for readers and two for machines, each in a
-file or off. Every line has the id of its request. A filter redacts session tokens, passwords in
-URLs, and the values of secret options.
+`logs` builds Django's LOGGING from the options. There is one log for people, and two logs in
+formats for log collectors. Each is written to a file, or disabled. Every line has the id of its
+request. A filter redacts session tokens, passwords in URLs, and the values of secret options.
 
-`access` writes a line for each response, if that is enabled.
+`access` writes a line for each response, if the access log is enabled.
 
-`metrics` has three kinds. Counters change with each event: an app declares them with
-prometheus_client in its module `metrics`. Sampled gauges, such as the state of a pool, are read
-every two seconds by each process, so no request pays for them. Database gauges are read for a
-scrape, at most once in five seconds.
+`metrics` has three kinds of metrics. Counters change with each event: an app declares them with
+prometheus_client in its module `metrics`. Sampled gauges, such as the state of a pool, are read by
+each process every two seconds, so they do not slow down requests. Database gauges are read from the
+database during a scrape, and cached for five seconds.
 
-The processes of a server share a directory of files for their counts. A process of its own adds
-them up and serves them, so a busy or dead worker loses no count. It also serves the process metrics
-of prometheus_client for each of them. The request id links the log lines
-of a request, in place of tracing.
+The processes of a server write their values to files in a shared directory. A separate process adds
+them up and serves them, so no count is lost if a worker is busy or has ended. This process also
+serves the standard process metrics of prometheus_client for each worker. There is no tracing: the
+request id connects the log lines of a request.
 """
 
 from __future__ import annotations
 
-# prometheus_client reads it at its first import, and stores its values in that directory.
+# prometheus_client reads this variable at its first import. It stores its values in that directory.
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

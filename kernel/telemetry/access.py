@@ -1,12 +1,13 @@
-"""The access log: a line for each response, in the common or the JSON form, without queries.
+"""The access log: a line for each response, in the common or the JSON format, without queries.
 
-A request only appends the facts of its response to a queue. A writer thread formats them five times
-a second, so no request waits for a disk or a pipe, and none pays for a lock or a system call. The
-file is opened each time, so that a log rotation may move it.
+A request only appends the data of its response to a queue. A writer thread formats and writes the
+queue five times a second. So a request does not wait for a disk, a pipe, a lock, or a system call.
+The file is opened for each write, so that log rotation can move it.
 
-Not `logging` with QueueHandler and QueueListener: a process whose log pipe is not read would hang
-at its exit (both QueueListener.stop and logging.shutdown wait without a limit), a full disk would
-join torn lines, and each request would cost 15 µs more (measured).
+Rejected alternatives: `logging` with QueueHandler and QueueListener. A process whose log pipe is
+not read would hang at exit, because QueueListener.stop and logging.shutdown wait without a timeout.
+With a full disk, parts of different lines would be joined. Each request would take 15 µs longer
+(measured).
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 WRITE_SECONDS = 0.2
-# At its exit, a process waits up to this time for the reader of a pipe.
+# At exit, a process waits up to this time until the waiting lines are written.
 MAX_END_SECONDS = 1.0
-# More responses than these are dropped and counted while the file cannot be written.
+# If the file cannot be written and this many responses are waiting, further ones are dropped and
+# counted.
 MAX_WAITING = 50_000
 MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
-# Several processes may write to one pipe. Blocks up to this size stay whole there.
+# Several processes may write to the same pipe. Blocks up to this size are not mixed there.
 MAX_BLOCK = select.PIPE_BUF
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 REQUEST_ID = "X-Coder-Request-Id"
@@ -47,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A request and its response. Units: Unix time in seconds, bytes of the body, seconds."""
+    """A request and its response. Units: `at` is a Unix time, `size` is in bytes of the body."""
 
     at: float
     client: str
@@ -62,7 +64,7 @@ class Entry(NamedTuple):
 
 
 def as_common(entry: Entry) -> bytes:
-    """Returns a line of the common log format, plus milliseconds and the request id."""
+    """Formats a line in the common log format, plus milliseconds and the request id."""
     at = _moment(int(entry.at), "%d/%b/%Y:%H:%M:%S +0000")
     return (
         f"{entry.client or '-'} - - [{at}] "
@@ -95,9 +97,9 @@ def _moment(at: int, form: str) -> str:
 
 @lru_cache(maxsize=512)
 def _shown(text: str, limit: int = MAX_PATH) -> str:
-    """Returns a part of the request line, quoted as in a URL, without secrets.
+    """Returns a part of the request line, percent-encoded and without secrets.
 
-    In WSGI, each character is a byte.
+    In WSGI strings, each character is one byte.
     """
     scrubbed = scrub(text.encode("latin-1", "replace").decode(errors="surrogateescape"))
     return quote(scrubbed.encode(errors="surrogateescape")[:limit], safe="/:@!$&'()*+,;=~")
@@ -107,7 +109,7 @@ FORMS: dict[str, Callable[[Entry], bytes]] = {"common": as_common, "json": as_js
 
 
 class AccessLog:
-    """The responses of this process that are waiting to be written to the file."""
+    """A queue of this process's responses, and the thread that writes them to the file."""
 
     def __init__(self, path: str, form: str) -> None:
         self._path = path
@@ -139,7 +141,7 @@ class AccessLog:
             self._dropped += 1
 
     def write(self) -> None:
-        """Writes a line for each waiting response. Logs how many were dropped."""
+        """Writes a line for each waiting response. Logs the number of dropped responses."""
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         self._dropped += len(waiting)
         try:
@@ -157,7 +159,7 @@ class AccessLog:
                 os.write(file.fileno(), b"\n")
                 self._is_torn = False
             for block in blocks(lines, limit=MAX_BLOCK):
-                # A disk that is nearly full accepts a part.
+                # If the disk is nearly full, os.write() may write only a part of the block.
                 while block:
                     written = block[: os.write(file.fileno(), block)]
                     block = block[len(written) :]
@@ -172,7 +174,7 @@ def _opened(path: str) -> FileIO:
 
 
 def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
-    """Joins whole lines to blocks of at most `limit` bytes."""
+    """Joins complete lines to blocks of at most `limit` bytes."""
     block = b""
     for line in lines:
         if block and len(block) + len(line) > limit:
@@ -185,11 +187,11 @@ def blocks(lines: Iterable[bytes], *, limit: int) -> Iterator[bytes]:
 def logged(
     app: WSGIApplication, *, log: AccessLog, address_of: Callable[[WSGIEnvironment], str]
 ) -> WSGIApplication:
-    """Wraps an application to log each response after it has been sent."""
+    """Wraps an application to log each of its responses."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_time = time.perf_counter()
-        # Django replaces it in `environ`.
+        # The path is read before the request, because Django changes it in `environ`.
         path = environ.get("PATH_INFO", "")[: 4 * MAX_PATH]
         status, headers = "500", list[tuple[str, str]]()
 
@@ -239,7 +241,7 @@ def _entry(
 
 
 class _Streamed:
-    """A streamed response. It is logged when it is closed."""
+    """The body of a streamed response. The response is logged when the body is closed."""
 
     def __init__(self, body: Iterable[bytes], record: Callable[[int], None]) -> None:
         self._body = body

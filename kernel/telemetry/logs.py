@@ -1,4 +1,4 @@
-"""Log lines for readers and for machines: with the request id, without secrets."""
+"""Formats log lines for people and for log collectors, with request ids, without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kernel.redaction import redact_token_secrets, redact_url_passwords
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# A shorter secret could be a word that logs need.
+# Shorter secrets are not redacted, because they could be ordinary words.
 MIN_SECRET = 8
 _secrets: re.Pattern[str] | None = None
 MASK = "***"
@@ -32,26 +32,26 @@ def request_context(request_id: str) -> Iterator[None]:
 
 
 def current_request_id() -> str:
-    """Returns the id of the current request, or "" without one."""
+    """Returns the id of the current request, or "" outside a request."""
     return _request_id.get()
 
 
 def redact(secrets: Iterable[str]) -> None:
-    """Sets the texts that this process redacts in every log line."""
+    """Sets the secrets that this process redacts in every log line."""
     global _secrets
     texts = sorted({text for text in secrets if len(text) >= MIN_SECRET}, key=len, reverse=True)
     _secrets = re.compile("|".join(map(re.escape, texts))) if texts else None
 
 
 def scrub(text: str) -> str:
-    """Redacts session tokens, passwords in URLs, and the texts given to `redact`."""
+    """Redacts session tokens, passwords in URLs, and the secrets set by `redact`."""
     if _secrets is not None:
         text = _secrets.sub(MASK, text)
     return redact_url_passwords(redact_token_secrets(text, mask=MASK), mask=MASK)
 
 
 def _scrubbed(value: Any) -> Any:
-    """Scrubs every text in a JSON value."""
+    """Scrubs every string in a JSON value."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, dict):
@@ -62,9 +62,9 @@ def _scrubbed(value: Any) -> Any:
 
 
 class RequestFilter(logging.Filter):
-    """Adds the request id, and scrubs the message.
+    """Adds the request id to a record, and scrubs the message.
 
-    Any client can send suspicious requests, so these get a line without a traceback.
+    Removes the tracebacks of suspicious requests, because any client can send such requests.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -77,7 +77,7 @@ class RequestFilter(logging.Filter):
 
 
 class ChatterFilter(logging.Filter):
-    """Drops debug lines of loggers whose names match none of the RE2 patterns."""
+    """Drops debug lines, unless the logger's name matches one of the RE2 patterns."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         super().__init__()
@@ -98,17 +98,17 @@ class CrashFilter(logging.Filter):
         return record.exc_info is not None
 
 
-# These characters would begin another line, or control a terminal.
+# These characters would start a new line, or control a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def _one_line(message: str) -> str:
-    """Escapes control characters, so that a client cannot forge a line of the log."""
+    """Escapes control characters, so that a client cannot forge a log line."""
     return message.translate(_CONTROLS)
 
 
 class HumanFormatter(logging.Formatter):
-    """Writes `2026-11-25 12:00:00.000 [info] name: message`, and the request id if there is one."""
+    """Formats `2026-11-25 12:00:00.000 [info] name: message`, and the request id if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
@@ -124,7 +124,7 @@ class HumanFormatter(logging.Formatter):
 
 
 class MachineFormatter(JsonFormatter):
-    """Writes one JSON object a line. Tracebacks and extra members are scrubbed, too."""
+    """Formats a record as one line of JSON. Tracebacks and extra members are scrubbed, too."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         scrubbed: dict[str, Any] = _scrubbed(super().process_log_record(log_data))
@@ -132,12 +132,12 @@ class MachineFormatter(JsonFormatter):
 
 
 class StackdriverFormatter(MachineFormatter):
-    """Uses the names and levels of Google Cloud Logging."""
+    """Formats a record with the names and levels of Google Cloud Logging."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         entry = super().process_log_record(log_data)
         if trace := entry.pop("exc_info", None):
-            # Its error reporting reads the traceback in the message.
+            # Google's error reporting reads tracebacks from the message.
             entry["message"] = f"{entry['message']}\n{trace}"
         return entry
 
@@ -159,9 +159,10 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     },
 }
 LOGGERS: dict[str, dict[str, Any]] = {
-    # Django logs every response from 400 up. Only crashes, which have a traceback, matter.
+    # Django logs every response with a status from 400. Only records with a traceback are kept.
     "django.request": {"level": "ERROR", "filters": ["crash"]},
-    # kernel.http.handlers logs an unreachable database once for each request.
+    # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
+    # each request.
     "psycopg.pool": {"level": "ERROR"},
 }
 
@@ -169,10 +170,10 @@ LOGGERS: dict[str, dict[str, Any]] = {
 def configuration(
     *, human: str, json: str, stackdriver: str, chatter: Sequence[str]
 ) -> dict[str, Any]:
-    """Builds Django's LOGGING: a log for readers and two for machines, each in a file or off ("").
+    """Builds Django's LOGGING with three logs. Each argument is a file, or "" to disable the log.
 
-    /dev/stderr and /dev/stdout are the process's own streams. `chatter` has patterns of the names
-    of loggers whose debug lines are kept.
+    /dev/stderr and /dev/stdout are the streams of the process. `chatter` has patterns: debug lines
+    are kept if the logger's name matches one of the patterns.
     """
     outputs = {"human": human, "json": json, "stackdriver": stackdriver}
     handlers = {name: _handler(path, formatter=name) for name, path in outputs.items() if path} or {

@@ -1,4 +1,4 @@
-"""Gauges: those that each process samples, and those that are read from the database."""
+"""Declares gauges: sampled by each process, or read from the database."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from kernel.loops import repeat
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 SAMPLE_SECONDS = 2.0
-# How long database gauges are cached.
+# The time for which database gauges are cached.
 GAUGES_KEPT_SECONDS = 5.0
-# A scrape is answered within two seconds, without the database gauges if they take longer.
+# A scrape must get a response within two seconds. If the database gauges take longer, they are left
+# out.
 GAUGES_SECONDS = 1.2
 
 log = logging.getLogger(__name__)
 
-# Values by label values. The key of a metric without labels is ().
+# Maps label values to values. The key of a metric without labels is ().
 type Values = Mapping[tuple[str, ...], float]
 type Mode = Literal["livesum", "livemin", "livemax"]
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseGauge:
-    """A gauge that a scrape reads from the database."""
+    """A gauge that is read from the database during a scrape."""
 
     name: str
     help: str
@@ -58,7 +59,10 @@ def sampled_gauge(
     mode: Mode,
     labels: Sequence[str] = (),
 ) -> Gauge:
-    """Declares a gauge that every process samples. `mode` merges the living processes' values."""
+    """Declares a gauge that every process samples.
+
+    `mode` sets how the values of the running processes are combined.
+    """
     gauge = Gauge(name, help, labels, multiprocess_mode=mode)
 
     def sample() -> None:
@@ -70,7 +74,7 @@ def sampled_gauge(
 
 
 def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Declares a counter that follows a growing number of the process."""
+    """Declares a counter that follows a growing number. Each process samples the number."""
     counter = Counter(name, help)
     seen = read()
 
@@ -87,7 +91,7 @@ def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
 def database_gauge(
     name: str, help: str, read: Callable[[datetime], Values], *, labels: Sequence[str] = ()
 ) -> DatabaseGauge:
-    """Declares a database gauge. Its query must be cheap for tables of any size."""
+    """Declares a database gauge. Its query must be fast for tables of any size."""
     gauge = DatabaseGauge(name, help, tuple(labels), read)
     _gauges.append(gauge)
     return gauge
@@ -103,12 +107,12 @@ def discover() -> None:
 
 
 def enabled() -> bool:
-    """Returns whether this process's supervisor serves metrics."""
+    """Returns whether the server that started this process serves metrics."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def start_sampling() -> None:
-    """Starts a thread that samples, if metrics are served."""
+    """Starts a thread that samples gauges and counters, if metrics are served."""
     if enabled():
         discover()
         threading.Thread(
@@ -129,7 +133,7 @@ def sample_all() -> None:
 
 
 class DatabaseGauges(Collector):
-    """The database gauges of a scrape, cached for some seconds, and whether they can be read."""
+    """Collects the database gauges, and a gauge that shows whether they could be read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +141,7 @@ class DatabaseGauges(Collector):
         self._last: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
-        """Describes nothing, so that registering runs no query."""
+        """Returns no descriptions, so that registration does not run a query."""
         return ()
 
     def collect(self) -> Iterable[Metric]:

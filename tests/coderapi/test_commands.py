@@ -261,7 +261,7 @@ def test_unmigrated_database_is_named(directory: Path) -> None:
     done = ended("list_tokens", directory, {"DATABASE_URL": url})
 
     assert done.status == 1
-    assert re.fullmatch(r"manage\.py: .* does not exist\. Was it migrated\? .*\n", done.err)
+    assert re.fullmatch(r"manage\.py: .* does not exist\. Run `manage\.py migrate` .*\n", done.err)
 
 
 def without_database(data: Path) -> dict[str, str]:

@@ -287,7 +287,9 @@ def test_stopped_import_says_how_far_it_came(tmp_path: Path) -> None:
             progress.advance(2)
             raise KeyboardInterrupt
 
-    with pytest.raises(LinesError, match=r"^Stopped after 2 lines \(50 % of the file\)\. What was"):
+    with pytest.raises(
+        LinesError, match=r"^Stopped after 2 lines \(50 % of the file\)\. Committed"
+    ):
         interrupted()
 
 

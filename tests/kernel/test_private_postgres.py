@@ -241,8 +241,8 @@ def test_socket_directory_open_to_others_is_refused(data_dir: Path) -> None:
     ("version", "complaint"),
     [
         ("99", r"belongs to PostgreSQL 99(.|\n)*manage.py postgres upgrade"),
-        ("14", "14; 15 is the oldest that can be used"),
-        ("junk", "holds no version number"),
+        ("14", "14, but the oldest supported version is 15"),
+        ("junk", "contains no version number"),
     ],
 )
 def test_data_of_an_unusable_version_is_refused(

@@ -175,5 +175,5 @@ def test_list_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFi
     with pytest.raises(json.JSONDecodeError):
         json.loads(answer.getvalue())
     [record] = caplog.records
-    assert record.getMessage() == "The answer to request the-id is incomplete: OperationalError"
+    assert record.getMessage() == "The response to request the-id is incomplete: OperationalError"
     assert record.exc_info is None

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with bounded waits. Django finds it by the name `base`."""
+"""Django's PostgreSQL backend with a limiter. Django imports the backend's module `base`."""

@@ -1,4 +1,4 @@
-"""Django's backend for PostgreSQL, with a limiter in front of its pool."""
+"""Django's PostgreSQL backend with a limiter in front of its connection pool."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from psycopg import IsolationLevel
 from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, timeout_left
 from kernel.limiter import Limiter, LimitReachedError, Place
 
-# As long as a request may take. While no statement ends, the limiter ends the wait after a second.
-BUSY_SECONDS = 5.0
+# A request that waits for a connection and then for a statement gets a response within six seconds:
+# 2.5 + 3.5. If no statement ends for a second, the limiter ends the wait then.
+BUSY_SECONDS = 2.5
 
 
 @cache
 def connections() -> Limiter:
-    """Returns the limiter of the pool's connections. Callers wait in it, not in the pool."""
+    """Returns the limiter of the pool's connections. Threads wait here, not in the pool."""
     return Limiter(
         "connections",
         limit=settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"],
@@ -28,7 +29,7 @@ def connections() -> Limiter:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Takes a place in the limiter for each connection of the pool, until it is returned."""
+    """Holds a slot of the limiter while a thread uses a connection of the pool."""
 
     _place: Place | None = None
 
@@ -57,7 +58,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         is_good = connection is not None and not connection.closed
         is_served = is_good and not getattr(connection, "timed_out", False)
         try:
-            super()._close()  # type: ignore[misc]  # its stubs leave it out
+            super()._close()  # type: ignore[misc]  # the stubs lack it
         finally:
             self._release_place(served=is_served)
 
@@ -69,10 +70,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
-        """Opens no connection at the end of a transaction whose connection is broken.
+        """Does not open a connection after a transaction whose connection was lost.
 
-        Django would open one only to switch on autocommit, which every new connection has. If that
-        failed, its error would hide the first one, which may be a lost commit.
+        Django would open one to enable autocommit, but new connections have autocommit anyway. If
+        the new connection failed, its error would hide the original error, for example a lost
+        commit.
         """
         if autocommit and self.connection is None:
             self.autocommit = True

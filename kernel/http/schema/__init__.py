@@ -1,1 +1,1 @@
-"""The API described as OpenAPI: operations, their components, headers and errors."""
+"""Describes the API with OpenAPI: operations, components, headers and errors."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document of each wire."""
+"""Builds the OpenAPI document of each wire format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ type Endpoint = tuple[str, str, str, Any]
 
 
 def only_the_api(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leaves out paths that are not below /api/v2/, and the root's path without a slash."""
+    """Keeps the endpoints whose paths start with /api/v2/."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith(API)]
 
 
@@ -35,7 +35,7 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
 
 
 def openapi(chosen: Wire) -> Schema:
-    """Builds the document of a wire."""
+    """Builds the OpenAPI document of a wire format."""
     with wire.using(chosen):
         document: Schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return document

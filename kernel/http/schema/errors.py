@@ -1,4 +1,4 @@
-"""The one shape of every error, and the errors that an operation may answer."""
+"""The JSON shape of all errors, and the error responses that operations share."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ class ValidationErrorSerializer(WireSerializer):
     example = {"field": "username", "detail": "This field is required."}
 
     field = serializers.CharField(help_text="The name of the member, parameter or header.")
-    detail = serializers.CharField(help_text="Why it is not valid, and what is expected.")
+    detail = serializers.CharField(
+        help_text="The reason why it is not valid, and the expected value."
+    )
 
 
 class ResponseSerializer(WireSerializer):
     component = "codersdk.Response"
-    about = "A message. All errors have this shape, and so do answers that only confirm success."
-    example = {"message": "The request is not valid.", "detail": "More about the cause."}
+    about = "A message. It is the body of all errors, and of responses that only confirm success."
+    example = {"message": "The request is not valid.", "detail": "Details about the cause."}
 
-    message = serializers.CharField(help_text="One sentence for people.")
-    detail = serializers.CharField(required=False, help_text="More about the cause. May be absent.")
+    message = serializers.CharField(help_text="One sentence for the user.")
+    detail = serializers.CharField(
+        required=False, help_text="Details about the cause. May be absent."
+    )
     validations = ValidationErrorSerializer(
         many=True,
         required=False,
@@ -38,7 +42,7 @@ class ResponseSerializer(WireSerializer):
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error that operations may answer, as a component of the schema."""
+    """An error response that operations share, as a component of the schema."""
 
     status: int
     name: str
@@ -101,7 +105,7 @@ ERRORS = {
         ErrorAnswer(
             404,
             "NotFound",
-            "The object does not exist, or you may not see it. The answer is the same for both.",
+            "The object does not exist, or you may not see it. Both cases have the same response.",
             "The resource was not found, or you may not see it.",
         ),
         ErrorAnswer(
@@ -134,9 +138,9 @@ ERRORS = {
         ErrorAnswer(
             429,
             "TooManyRequests",
-            "You sent too many requests in this minute. They are counted by user, or by address "
-            "without a session token. Wait for `Retry-After` seconds. Owners may send "
-            "`X-Coder-Bypass-Ratelimit: true`.",
+            "You sent too many requests in this minute. Requests are counted for each user, or for "
+            "each IP address if there is no session token. Wait for `Retry-After` seconds. Owners "
+            "may send `X-Coder-Bypass-Ratelimit: true`.",
             "Too many requests.",
             detail="The limit is 512 requests a minute.",
             headers=("Retry-After",),
@@ -144,16 +148,16 @@ ERRORS = {
         ErrorAnswer(
             503,
             "ServiceUnavailable",
-            "The service cannot answer right now, for example without its database. "
-            "Nothing was written. Send the request again after `Retry-After` seconds.",
+            "The service is unavailable right now, for example because its database cannot be "
+            "reached. Nothing was written. Send the request again after `Retry-After` seconds.",
             "The service is temporarily unavailable.",
             headers=("Retry-After",),
         ),
         ErrorAnswer(
             504,
             "GatewayTimeout",
-            "The database's answer was lost. Your change may have been written. Check before you "
-            "send the request again.",
+            "The connection to the database was lost before the change was confirmed. Your change "
+            "may have been written. Check before you send the request again.",
             "The database did not answer in time.",
             headers=("Retry-After",),
         ),

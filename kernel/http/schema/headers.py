@@ -1,4 +1,4 @@
-"""Headers of requests and answers, as components of the schema."""
+"""Request and response headers, as components of the schema."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEADERS: dict[str, Schema] = {
         required=True,
     ),
     "X-RateLimit-Limit": _header(
-        "The number of requests that you may send in a minute. Absent without a limit.", _COUNT
+        "The number of requests that you may send in a minute. Absent if there is no limit.", _COUNT
     ),
     "X-RateLimit-Remaining": _header(
         "The number of requests that you may still send in this minute.", _COUNT
@@ -43,7 +43,7 @@ HEADERS: dict[str, Schema] = {
         "The Unix time, in seconds, at which the next minute begins.", _COUNT
     ),
     "Sunset": _header(
-        "When the session token expires (RFC 8594). Sent during its last week.",
+        "The expiry time of the session token (RFC 8594). Sent in the last week before it.",
         _TEXT | {"examples": ["Tue, 20 Jan 2026 13:59:29 GMT"]},
     ),
     "Retry-After": _header("The number of seconds to wait before you try again.", _COUNT),
@@ -52,16 +52,16 @@ HEADERS: dict[str, Schema] = {
         _TEXT | {"examples": ['Bearer realm="coder", error="invalid_token"']},
     ),
     "ETag": _header(
-        "The version of the answer. Send it back in `If-None-Match`. Lists have it only if they "
-        "are paged.",
+        "The version of the response. Send it in `If-None-Match` with your next request. Lists "
+        "have an ETag only if they are paginated.",
         _TEXT,
     ),
     "Cache-Control": _header(
-        "Caches may store the answer, but must revalidate it for each request.",
+        "Caches may store the response, but must revalidate it for each request.",
         _TEXT,
         required=True,
     ),
-    "Vary": _header("The request headers that the answer depends on.", _TEXT, required=True),
+    "Vary": _header("The request headers that the response depends on.", _TEXT, required=True),
 }
 
 WIRE_COMPONENT = "coderapi.Wire"
@@ -69,8 +69,9 @@ SCHEMAS: dict[str, Schema] = {
     WIRE_COMPONENT: {
         "type": "string",
         "enum": [wire.value for wire in Wire],
-        "description": "The form of answers. `documented` is the form in Coder's published API "
-        "reference. `coderd` is the form that Coder's server sends and Coder's clients read.",
+        "description": "The format of responses. `documented` is the format in Coder's published "
+        "API reference. `coderd` is the format that Coder's server sends and that Coder's clients "
+        "expect.",
     }
 }
 
@@ -79,16 +80,16 @@ PARAMETERS: dict[str, Schema] = {
         "name": HEADER,
         "in": "header",
         "required": False,
-        "description": "The form of the answer. The default is the server's setting "
-        "`CODERAPI_WIRE`.",
+        "description": "The format of the response. The server's setting `CODERAPI_WIRE` is the "
+        "default.",
         "schema": {"$ref": f"#/components/schemas/{WIRE_COMPONENT}"},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
         "required": False,
-        "description": "The ETags of answers that you have. If one is still current, the answer is "
-        "304 without a body.",
+        "description": "The ETags of the responses that you have cached. If one of them is "
+        "current, the response is 304 without a body.",
         "schema": {"type": "string"},
     },
 }

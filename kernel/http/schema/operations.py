@@ -1,4 +1,4 @@
-"""Describes an operation, with the headers, parameters and errors that operations share."""
+"""Describes operations, and adds the headers, parameters and errors that they share."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LEFT_OUT = frozenset({"default", "readOnly", "x-spec-enum-id"})
 PATH_PARAMETERS: dict[str, Schema] = {
     "user": {
         "description": "The user: a UUID, a username in upper or lower case, or `me` for the owner "
-        "of the session token. The answer is 400 if the user does not exist, or you may not see "
-        "them.",
+        "of the session token. The response is 400 if the user does not exist, or if you may not "
+        "see the user.",
         "example": "me",
     },
     "key_id": {
@@ -51,7 +51,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class OperationSchema(AutoSchema):
-    """Completes what a view declares by headers, errors and the form of the current wire."""
+    """Adds headers, errors and the current wire format to the operations of a view."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
         operation: Schema | None = super().get_operation(*args, **kwargs)
@@ -136,16 +136,19 @@ def _required_body(operation: Schema) -> Schema:
 
 
 def _described(parameter: Schema) -> Schema:
-    """Completes a parameter. Generated Python clients show only the description in its schema."""
+    """Copies a parameter's description into the parameter's schema.
+
+    Generated Python clients show only the description in the schema.
+    """
     if parameter["in"] == "path":
-        # Instead of the pattern of Django's converter.
+        # Replaces the pattern generated from Django's path converter.
         parameter |= {"schema": _TEXT} | PATH_PARAMETERS.get(parameter["name"], {})
     schema = parameter["schema"] | {"description": parameter["description"]}
     return parameter | {"schema": schema}
 
 
 def _error(status: int, *, declared: Schema | None) -> Schema:
-    """Returns the component for that status, unless the view has a description for it."""
+    """Returns the shared error response, or a separate one if the view describes this error."""
     common = errors.ERRORS[status]
     if declared and declared["description"]:
         text = declared["description"]
@@ -163,10 +166,11 @@ def operation(
     parameters: Sequence[OpenApiParameter] = (),
     auth: Any = None,
 ) -> Callable[[Any], Any]:
-    """Describes a view's method. The operation's id is the summary in kebab case, as in Coder.
+    """Describes a view's method for the schema.
 
-    An answer is a serializer, or a text: the cause of an error, or the message of a success. The
-    method gets the id as `operation_id`.
+    The operation's id is the summary in kebab case, as in Coder's reference. The method gets the id
+    as its attribute `operation_id`. `answers` has a serializer or a string for each status. A
+    string is the cause of an error, or the message of a successful response.
     """
     operation_id = summary.lower().replace(" ", "-")
     describe = extend_schema(
@@ -222,7 +226,7 @@ class WireComponent(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
 
 class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-untyped-call]
-    """Describes a choice between shapes with its help text."""
+    """Adds the help text of a polymorphic serializer to its schema."""
 
     target_class = "drf_spectacular.utils.PolymorphicProxySerializer"
     priority = 0
@@ -233,17 +237,17 @@ class ChoiceComponent(PolymorphicProxySerializerExtension):  # type: ignore[no-u
 
 
 def _plain(member: Schema) -> Schema:
-    """Removes details of Django, and the default.
+    """Removes Django's additions to the schema of a member, and its default.
 
-    In the types of openapi-typescript, a member with a default is not optional.
+    openapi-typescript generates a required member if the schema has a default.
     """
     return {key: value for key, value in member.items() if key not in LEFT_OUT}
 
 
 def example_of(serializer: WireSerializer) -> Any:
-    """Returns the serializer's example, with those of its fields, in the form of the current wire.
+    """Returns an example in the current wire format, with the examples of nested serializers.
 
-    It is empty if the serializer or a field has no example.
+    Returns {} if the serializer or a nested serializer has no example.
     """
     example = dict(serializer.example)
     for name, field in serializer.fields.items():
