@@ -29,10 +29,10 @@ from kernel.admin import (
     row_link,
     time_column,
 )
-from kernel.durations import to_timedelta
 from tokens import configs, policy, services
 from tokens.configs import OnViolation
 from tokens.forms import ExpireForm, TokenConfigForm
+from tokens.lifetimes import expires_soon
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import readable_limits
 from tokens.selectors import CALENDAR_DAYS, expiry_days
@@ -43,7 +43,6 @@ from users.selectors import user_by_name
 register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
-SOON = timedelta(days=7)
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
 
@@ -100,15 +99,13 @@ def add_reasons(keys: list[Any]) -> None:
 
 def _state(key: Any, *, now: datetime) -> tuple[str, State]:
     """Returns the key's state as a word and a color. A violation does not stop a token."""
-    left = key.expires_at - now
     if key.is_expired(now):
         return "expired", State.PLAIN
     if key.user.status == User.Status.SUSPENDED:
         return "rejected: owner suspended", State.BAD
     if key.reasons:
         return "violates policy", State.BAD
-    # Tokens whose whole lifetime is under a week are not flagged.
-    if left < SOON < to_timedelta(key.lifetime_ns):
+    if expires_soon(key.expires_at, key.lifetime_ns, now=now):
         return "expires soon", State.NOTICE
     return "valid", State.GOOD
 

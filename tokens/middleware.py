@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from kernel.http.views import PublicAPIView
 from kernel.limiter import Limiter
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
+from tokens.lifetimes import expires_soon
 from users.permissions import KeyIdentity
 
 # Past this number of refused tokens in a minute, the unknown tokens of an address wait in turn.
@@ -35,9 +36,8 @@ UNKNOWN_TOKENS = Limiter(
     timeout=1.0,
     own_full="Too many session tokens from this address are invalid. Try again soon.",
 )
-# RFC 8594: shows in a client's log that its key expires soon.
+# RFC 8594. A client can log this header as a warning that its key expires soon.
 SUNSET = "Sunset"
-SUNSET_AHEAD = timedelta(days=7)
 
 
 class SessionTokenMiddleware:
@@ -123,10 +123,11 @@ def _public(patterns: Iterable[Any], prefix: str) -> Iterator[str]:
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:
-    """Returns when the caller's key expires, as an HTTP date, if that is within a week; else ""."""
-    if not isinstance(identity, KeyIdentity) or identity.expires_at - now >= SUNSET_AHEAD:
+    """Returns the expiry time of the caller's key as an HTTP date, or "" if it is not soon."""
+    if not isinstance(identity, KeyIdentity):
         return ""
-    return _http_date(identity.expires_at)
+    is_soon = expires_soon(identity.expires_at, identity.lifetime_ns, now=now)
+    return _http_date(identity.expires_at) if is_soon else ""
 
 
 @lru_cache(maxsize=1024)

@@ -103,6 +103,7 @@ def identity_of(key: APIKey) -> KeyIdentity:
         scopes=tuple(key.scopes),
         allow_list=allow_lists.loaded(key.allow_list),
         expires_at=key.expires_at,
+        lifetime_ns=key.lifetime_ns,
         minted=key.minted,
     )
 

@@ -27,10 +27,14 @@ ON_USERS = frozenset({"user", "assign_role"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyIdentity(Identity):
-    """An identity with the limits of its key. A `minted` key was not created by signing in."""
+    """An identity with the limits of its key. A `minted` key was not created by signing in.
+
+    Units: `lifetime_ns` nanoseconds.
+    """
 
     allow_list: AllowList = EVERYTHING
     expires_at: datetime
+    lifetime_ns: int
     minted: bool = False
 
 
