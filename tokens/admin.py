@@ -81,7 +81,7 @@ class OwnerFilter(TextFilter):
 
 
 class KeyList(ChangeList):
-    """A page of keys, each with the reasons why it violates the policy."""
+    """A page of the list of keys. Adds the policy violations to each key."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -91,14 +91,17 @@ class KeyList(ChangeList):
 
 
 def add_reasons(keys: list[Any]) -> None:
-    """Sets on each key the reasons why it violates the policy, with two queries."""
+    """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
     violations = configs.violations_among(keys, now=timezone.now())
     for key in keys:
         key.reasons = violations[key.pk].reasons if key.pk in violations else ()
 
 
 def _state(key: Any, *, now: datetime) -> tuple[str, State]:
-    """Returns the key's state as a word and a color. A violation does not stop a token."""
+    """Returns the key's state as a label and a color.
+
+    A token that violates the policy stays valid.
+    """
     if key.is_expired(now):
         return "expired", State.PLAIN
     if key.user.status == User.Status.SUSPENDED:
@@ -112,7 +115,7 @@ def _state(key: Any, *, now: datetime) -> tuple[str, State]:
 
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
-    """Lists keys, without secrets and digests, and revokes them."""
+    """Lists keys without their secrets and digests. Can revoke keys."""
 
     list_display = [
         "id",
@@ -137,7 +140,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     change_list_template = "admin/tokens/apikey/change_list.html"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Rejects filters on the digest, which would let a caller guess it step by step."""
+        """Rejects filters on the digest, because a caller could guess it character by character."""
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -229,13 +232,13 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
 
 def _selection(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns the fields that selected the keys, to send them again with the reason."""
+    """Returns the submitted fields that select the keys. The form for the reason repeats them."""
     names = ("action", "select_across", "index", "_selected_action")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
 
 def _limit(name: str) -> Callable[[Any, TokenConfig], str]:
-    """Builds a column for a limit."""
+    """Builds a list column for the limit with this name."""
 
     @admin.display(description=policy.LABELS[name], ordering=name)
     def column(_: Any, config: TokenConfig) -> str:
@@ -265,7 +268,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
 
     def explain(self, request: HttpRequest) -> HttpResponse:
-        """Shows the limits of one user, the rule that sets each, and the values of all rules."""
+        """Shows the limits of one user: their values, the rules that set them, and all rules."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = request.GET.get("user", "")
@@ -293,7 +296,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the audit trail, which also has the changes through commands."""
+        """Redirects to the audit trail, because Django's history has no changes by commands."""
         return redirect(entries_page(target_id=object_id))
 
     def render_change_form(

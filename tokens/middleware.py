@@ -1,4 +1,4 @@
-"""Finds the session token of a request and attaches its identity. Checks no permissions."""
+"""Identifies the caller of a request by its session token. Does not check permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from tokens.extraction import presented_token
 from tokens.lifetimes import expires_soon
 from users.permissions import KeyIdentity
 
-# Past this number of refused tokens in a minute, the unknown tokens of an address wait in turn.
+# After this number of rejected tokens in a minute, an address can look up only one unknown token at
+# a time.
 MAX_REFUSED = 300
 UNKNOWN_TOKENS = Limiter(
     "unknown tokens",
@@ -41,7 +42,7 @@ SUNSET = "Sunset"
 
 
 class SessionTokenMiddleware:
-    """Attaches the `identity`, or the `refusal` for views that need an identity."""
+    """Attaches the `identity` to the request, or the `refusal`: the error for a rejected token."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -60,7 +61,7 @@ class SessionTokenMiddleware:
 
 
 def attach(request: IdentifiedRequest) -> None:
-    """Attaches the identity of the request's session token, or the refusal."""
+    """Sets the request's `identity` from its session token, or its `refusal`."""
     request.presented = presented_token(request.META)
     try:
         request.identity = identify(request.presented, request.client_address)
@@ -71,9 +72,9 @@ def attach(request: IdentifiedRequest) -> None:
 
 
 def identify(presented: Presented | None, address: str) -> Identity:
-    """Returns the identity of a token. Counts a refused token that needed a query.
+    """Returns the identity of a token. Counts a rejected token if a query was needed.
 
-    Raises: APIError 401; LimitReachedError if the address waits too long for its turn.
+    Raises: APIError 401; LimitReachedError if the lookup has to wait longer than a second.
     """
     if presented is None:
         raise refusals.missing()
@@ -98,9 +99,10 @@ def _minute() -> int:
 
 
 def _turn(bucket: str) -> AbstractContextManager[object]:
-    """Lets an address with many refused tokens look up one unknown token at a time.
+    """Lets an address with many rejected tokens look up one unknown token at a time.
 
-    Valid tokens are cached or wait for their turn, so one client cannot lock out an office.
+    Other clients may share the address. Their valid tokens still work, because a cached token needs
+    no lookup, and other tokens wait up to a second.
     """
     if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
         return nullcontext()
@@ -109,7 +111,7 @@ def _turn(bucket: str) -> AbstractContextManager[object]:
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths of public routes, on which tokens are ignored."""
+    """Returns the paths of public routes. Session tokens are ignored there."""
     return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
 
 
