@@ -196,7 +196,7 @@ def test_wrong_command_line_before_settings_ends_with_two(arguments: str, error:
             "expire_tokens --scope nope --dry-run",
             "--scope 'nope' is not a scope. Scopes: api_key:*, ",
         ),
-        ("export_audit --action nope", "--action 'nope': there are api_key.create, "),
+        ("export_audit --action nope", "--action 'nope' does not exist"),
         ("token_policy set --role auditor", "Add at least one limit"),
         ("csp_top --limit x", "--limit: 'x' is not a number from 1 to 100,000"),
         ("export_audit --since yesterday", "'yesterday' is neither a day nor a time"),
