@@ -24,12 +24,15 @@ def register_target(target_type: str, model: type[Model]) -> None:
 
 
 def entries_page(**filters: object) -> str:
-    """Returns the address of the entries with these filters, such as `person` or `target_id`."""
+    """Returns the URL of the list with these filters, for example `person` or `target_id`."""
     return reverse("admin:audit_entry_changelist", query=filters)
 
 
 class PersonFilter(TextFilter):
-    """Filters entries whose actor or target is a user, by the user's id or name at that time."""
+    """Filters entries by a user, who is the actor or the target.
+
+    The input is the user's id, or the username at the time of the entry.
+    """
 
     title = parameter_name = "person"
     hint = "username or id"
@@ -61,13 +64,13 @@ class EntryAdmin(ReadOnlyAdmin):
     search_fields = ["actor_name", "action", "target_name", "target_id", "request_id"]
     date_hierarchy = "at"
     paginator = BoundedPaginator
-    show_facets = admin.ShowFacets.NEVER  # Facets count every entry.
+    show_facets = admin.ShowFacets.NEVER  # Facets would count all entries.
     actions = ["export"]
     fields = ["at", "actor", "action", "target", "changes", "address", "request_id"]
 
     @admin.display(ordering="actor_name")
     def actor(self, entry: Entry) -> str:
-        """Links to the entries of the actor."""
+        """Returns a link to the entries of the actor."""
         name = entry.actor_name or "Not signed in"
         if entry.actor_id is None:
             return name
@@ -75,7 +78,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="target_name")
     def target(self, entry: Entry) -> str:
-        """Links to the page of the target."""
+        """Returns a link to the admin page of the target."""
         if not entry.target_id:
             return entry.target_name or entry.target_type
         name = f"{entry.target_type.replace('_', ' ')} {entry.target_name or entry.target_id}"
@@ -84,7 +87,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="before and after")
     def changes(self, entry: Entry) -> str:
-        """Returns a table with a row for each value of the entry."""
+        """Returns an HTML table with the values before and after the change."""
         before, after = entry.before or {}, entry.after or {}
         rows = [(name, _text(before, name), _text(after, name)) for name in before | after]
         if not rows:
@@ -106,7 +109,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
 
 def _text(values: dict[str, Any], name: str) -> str:
-    """Formats a value for people, such as a lifetime in days or a list with commas."""
+    """Formats a value for people, for example a lifetime in days, or a list with commas."""
     value = values.get(name)
     if value is None:
         return ""

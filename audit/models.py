@@ -12,7 +12,7 @@ from kernel.db.pages import in_pages
 from kernel.db.partitions import PartitionedTable
 
 PARTITIONS = PartitionedTable("audit_entry", timedelta(days=30))
-# One index step for each action. PostgreSQL would read every entry for a DISTINCT.
+# Returns the distinct actions, with one index lookup for each. SELECT DISTINCT would read all rows.
 ACTIONS = """
 WITH RECURSIVE found (action) AS (
     SELECT min(action) FROM audit_entry
@@ -26,16 +26,16 @@ SELECT action FROM found WHERE action IS NOT NULL
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def of_person(self, user_id: uuid.UUID) -> EntryQuerySet:
-        """Filters entries whose actor or target is the user."""
+        """Filters entries with this user as actor or target."""
         is_target = Q(target_type="user", target_id=str(user_id))
         return self.filter(Q(actor_id=user_id) | is_target)
 
     def of_name(self, name: str) -> EntryQuerySet:
-        """Filters entries whose actor or target had this user name at that time."""
+        """Filters entries with this username as actor or target, at the time of the entry."""
         return self.filter(Q(actor_name=name) | Q(target_type="user", target_name=name))
 
     def actions(self) -> list[str]:
-        """Returns the distinct actions."""
+        """Returns the distinct actions of all entries."""
         with connection.cursor() as cursor:
             cursor.execute(ACTIONS)
             return [action for (action,) in cursor.fetchall()]
@@ -50,9 +50,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class Entry(models.Model):
-    """One action of a user or a command. PostgreSQL rejects changes and deletions of entries.
+    """An audit entry: one action of a user or a command.
 
-    Users are stored by value, without a foreign key, so that an entry outlives the user.
+    A database trigger rejects updates and deletions. Users are stored without a foreign key, so
+    that an entry remains after the user is deleted.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -12,11 +12,11 @@ from audit.models import PARTITIONS, Entry
 from kernel.db import connections
 from kernel.telemetry import logs
 
-# The SQLSTATE of an insert without a matching partition.
+# The SQLSTATE of the error if an inserted row has no matching partition.
 CHECK_VIOLATION = "23514"
 BATCH = 1_000
 
-# All actions that callers record.
+# All actions that the code records.
 ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.hide_stored"}
@@ -28,7 +28,7 @@ ACTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user, or a command if `user_id` is None."""
+    """The user who does an action. If `user_id` is None, it is a command or not signed in."""
 
     user_id: uuid.UUID | None = None
     name: str = ""
@@ -39,14 +39,14 @@ SYSTEM = Actor(name="system")
 
 
 def actor_of(request: Any) -> Actor:
-    """Returns the user and address of a request to the API or the admin."""
+    """Returns the actor of a request: the user and the client address."""
     user, address = request.user, getattr(request, "client_address", "")
     return Actor(user_id=user.pk, name=getattr(user, "username", ""), address=address)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object of an action."""
+    """The object that an action changes."""
 
     type: str
     id: str
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One of several changes made together. `before` and `after` hold no secret."""
+    """A change of one target. `before` and `after` must not contain secrets."""
 
     target: Target
     before: dict[str, Any] | None = None
@@ -71,14 +71,17 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> Entry:
-    """Writes an entry in the current transaction. `before` and `after` hold no secret."""
+    """Writes an audit entry in the current transaction.
+
+    `before` and `after` must not contain secrets.
+    """
     return record_all(action, [Change(target, before, after)], actor=actor, now=now)[0]
 
 
 def record_all(
     action: str, changes: Iterable[Change], *, actor: Actor, now: datetime
 ) -> list[Entry]:
-    """Writes one entry for each change in the current transaction."""
+    """Writes an audit entry for each change, in the current transaction."""
     entries = [_entry(action, change, actor=actor, now=now) for change in changes]
     _insert(entries, now)
     return entries
@@ -101,7 +104,7 @@ def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry
 
 
 def _insert(entries: list[Entry], now: datetime) -> None:
-    """Inserts the entries, and creates their partition if it does not exist."""
+    """Inserts the entries. Creates the partition for `now` if it does not exist."""
     try:
         with transaction.atomic():
             Entry.objects.bulk_create(entries, batch_size=BATCH)
@@ -113,5 +116,8 @@ def _insert(entries: list[Entry], now: datetime) -> None:
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:
-    """Drops the partitions older than `retention`; 0 keeps all. Returns their number."""
+    """Drops the partitions that are older than `retention`. Returns the number of partitions.
+
+    A retention of 0 keeps all partitions.
+    """
     return len(PARTITIONS.drop_before(now - retention)) if retention else 0

@@ -1,18 +1,16 @@
-"""Build info, configuration, SSH settings and update check of the deployment.
+"""Information about the deployment: build info, configuration, SSH settings and update check.
 
-`selectors` returns the answers that depend on settings and one row: `GET /buildinfo`, with an id
-and a web-push key that the first call creates, and `GET /deployment/ssh`. `GET /deployment/config`
-returns Coder's options as `options` renders them, in both wire formats and without secrets.
-`schema` describes them in the OpenAPI document, from the same catalogue.
+* `selectors` builds the responses of `GET /buildinfo` and `GET /deployment/ssh`. The build info
+  contains the deployment's id and web-push key. The first call creates them.
+* `GET /deployment/config` returns Coder's options, without secrets. The app `options` renders them
+  in both wire formats. `schema` describes them in the OpenAPI document.
+* `history` records the options at startup if they have changed. A record is called a revision. It
+  contains a keyed digest instead of each secret. The admin and `manage.py config_history` compare
+  revisions. They also show the revision that each server runs. For example, a server that was not
+  restarted after a change still runs the previous revision.
+* `updatecheck` requests the newest release of Coder once a day, with a deadline, and stores it.
+  `GET /updatecheck` returns the stored release. If the request fails, it is retried every hour.
 
-`history` records the options at startup if they differ from the newest revision. A revision holds
-no secret, only a keyed digest of it. The admin and `manage.py config_history` compare revisions.
-They also show which servers run which revision, so that a server that missed a change is visible.
-
-`updatecheck` requests the newest release from its source once a day, with a deadline, and stores
-it. `GET /updatecheck` only reads that row. Without a connection to the source, the check is offline
-and retried every hour.
-
-Known limits: a changed option takes effect after a restart, as in Coder's own server, and options
-cannot be changed here. The update check does not install releases.
+Known limits: a changed option takes effect after a restart, as in Coder's own server. Options
+cannot be changed through the API. The update check does not install releases.
 """

@@ -43,7 +43,7 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="options")
     def options(self, revision: ConfigRevision) -> SafeString:
-        """Returns a table with the name, value and source of each option."""
+        """Returns an HTML table with the name, value and source of each option."""
         row = "<tr><td>{}</td><td>{}</td><td>{}</td></tr>"
         return format_html(
             "<table><thead><tr><th>Option</th><th>Value</th><th>Set by</th></tr></thead>"

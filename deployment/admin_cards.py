@@ -16,7 +16,7 @@ CHECK_LATE_AFTER = timedelta(days=3)
 
 def _update(now: datetime) -> list[Line]:
     if not settings.UPDATE_CHECK:
-        return [Line("check", "switched off")]
+        return [Line("check", "disabled")]
     check = UpdateCheck.objects.first()
     if check is None:
         return [Line("check", "has not run yet", State.NOTICE)]

@@ -7,4 +7,4 @@ class DeploymentConfig(AppConfig):
     name = "deployment"
 
     def ready(self) -> None:
-        from deployment import schema  # noqa: F401 - importing it registers what is in it
+        from deployment import schema  # noqa: F401 - registers extensions of the schema

@@ -1,4 +1,4 @@
-"""The history of the configuration: revisions, their differences, and the servers that run them."""
+"""The history of the configuration: its revisions, and the servers that run each revision."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ _NAMES = {option.json_path: option.name for option in CATALOGUE if not option.us
 
 
 def warn_of_options() -> None:
-    """Logs the warnings about options, once for each start and not in every process."""
+    """Logs the warnings about options. Call it once at startup, not in every process."""
     for warning in settings.OPTIONS.warnings:
         logger.warning("%s", warning)
 
 
 def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | None:
-    """Records the options of a start. Returns None if the newest revision has the same options."""
+    """Records the options at startup as a new revision.
+
+    Returns None if the newest revision has the same options.
+    """
     with transaction.atomic(), transaction_lock("config-history"):
         newest = ConfigRevision.objects.newest()
         if newest is not None and newest.digest == options.digest:
@@ -48,7 +51,7 @@ def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One option that differs between two revisions, without the values of secrets."""
+    """An option that differs between two revisions. Values of secrets are redacted."""
 
     name: str
     before: str
@@ -59,7 +62,7 @@ class Difference:
 
 
 def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
-    """Returns name, value and source of each option: those that are set, then the defaults."""
+    """Returns the name, value and source of each option. Options with defaults come last."""
     options = [
         (_NAMES.get(path, path), _value(revision, path), revision.sources.get(path, ""))
         for path in _paths(revision)
@@ -69,12 +72,12 @@ def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
 
 
 def differences(before: ConfigRevision, after: ConfigRevision) -> list[Difference]:
-    """Returns the differences in the order of the catalogue, unknown options last."""
+    """Returns the differences, ordered as in the catalogue. Unknown options come last."""
     return [each for path in _paths(before, after) for each in _difference(path, before, after)]
 
 
 def _paths(*revisions: ConfigRevision) -> list[str]:
-    """Returns the paths of all options, those of this release first."""
+    """Returns the JSON paths of all options. Options that this release does not know come last."""
     others = {path for revision in revisions for path in revision.values} - set(_NAMES)
     return [*_NAMES, *sorted(others)]
 
@@ -94,10 +97,10 @@ def _value(revision: ConfigRevision, path: str) -> str:
 
 
 def running() -> dict[str, list[str]]:
-    """Returns the hosts that run each configuration, by its short digest.
+    """Returns the hosts that run each configuration, by the short digest of the configuration.
 
-    Counts only servers and workers, which listen for changes. A command with other settings is not
-    drift.
+    Includes only servers and workers. Commands are ignored, because an operator may run a command
+    with other settings on purpose.
     """
     return hosts_by_configuration(replicas())
 

@@ -18,11 +18,11 @@ def _update_check_age(now: datetime) -> metrics.Values:
 
 metrics.database_gauge(
     "coderapi_update_check_age_seconds",
-    "Time since the last successful update check; absent before the first.",
+    "Time since the last successful update check. Absent before the first check.",
     _update_check_age,
 )
 metrics.database_gauge(
     "coderapi_coder_version_current",
-    "1 while no release of Coder newer than the configured version is known, else 0.",
+    "0 if a release of Coder newer than the configured version is known, else 1.",
     lambda now: {(): float(update().current)},
 )

@@ -31,7 +31,7 @@ class UpdateCheck(models.Model):
     """The newest known release of Coder, and the result of the last update check.
 
     `source` is a digest of the requested URL, because the URL may contain a secret. `failed_at` is
-    the time of the last failure. `error` is empty unless the last check failed.
+    the time of the last failed check. `error` is the error of the last check, or empty.
     """
 
     only = models.BooleanField(primary_key=True, default=True, editable=False)
@@ -58,9 +58,9 @@ class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
 
 
 class ConfigRevision(models.Model):
-    """The options at a startup that differed from the previous revision.
+    """The options at a startup. A revision is stored only if it differs from the previous one.
 
-    Shape: as in `options.snapshot`. No field holds a secret.
+    The fields contain no secrets. Shape: as in `options.snapshot`.
     """
 
     digest = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Builds the JSON schema of the configuration for the OpenAPI document from the catalogue."""
+"""Builds the OpenAPI schema of the configuration from the catalogue of options."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 VALUES, OPTION, GROUP = "codersdk.DeploymentValues", "serpent.Option", "serpent.Group"
 
-# The levels of the tree that are not groups of options.
+# Descriptions of objects in the tree that are not groups of options, by JSON path.
 _HEADINGS = {
     "": "The values of all options, as a tree. Secrets are empty.",
     "ai": "AI providers for workspaces.",
@@ -45,7 +45,7 @@ _HEADINGS = {
     "ai.bridge.bedrock": "The connection to Amazon Bedrock.",
     "ai.bridge.openai": "The connection to OpenAI.",
     "config_ssh": "Settings for a user's SSH configuration.",
-    "derp": "Relays for workspace traffic.",
+    "derp": "Relays (DERP) for workspace traffic.",
     "derp.config": "The source of the list of relays.",
     "http_cookies": "The attributes of cookies.",
     "oauth2": "Sign-in through OAuth 2.0.",
@@ -53,11 +53,11 @@ _HEADINGS = {
     "session_lifetime": "The lifetimes of sessions and tokens.",
     "stats_collection": "The collected statistics.",
     "support": "Help for users.",
-    "swagger": "The page that shows this document.",
+    "swagger": "The page that shows the OpenAPI document.",
 }
 _GROUPS = {group.json_path: group.description for group in GROUPS if group.json_path}
 
-# An option with a group, a default and a flag that is not secret.
+# The option for the example in the document.
 EXAMPLE = "Max Token Lifetime"
 
 
@@ -68,7 +68,7 @@ class _Leaf:
 
 
 def config_schema(form: WireForm) -> Schema:
-    """Returns the schema of the member `config`, a tree with a leaf for each JSON path."""
+    """Returns the schema of the member `config`: nested objects with a value for each option."""
     tree: dict[str, Any] = {}
     for option in _options_by_path():
         leaf = _Leaf(_leaf_schema(option, form=form), form.may_leave_out(option))
@@ -79,7 +79,7 @@ def config_schema(form: WireForm) -> Schema:
 
 
 def _options_by_path() -> Iterable[Option]:
-    """Returns one option for each JSON path, without old names of an option."""
+    """Returns one option for each JSON path. Prefers current names of options to old names."""
     by_path: dict[str, Option] = {}
     for option in CATALOGUE:
         if option.json_path not in by_path or not option.use_instead:
@@ -89,7 +89,7 @@ def _options_by_path() -> Iterable[Option]:
 
 def _leaf_schema(option: Option, *, form: WireForm) -> Schema:
     schema = form.encodings[type(option.type)].schema
-    secret = "Secret: always empty here." if option.secret else ""
+    secret = "This value is secret, so it is always empty here." if option.secret else ""
     parts = (option.description, schema.get("description", ""), secret)
     is_old = option.deprecated or bool(option.use_instead)
     return described(schema, " ".join(filter(None, parts))) | (
@@ -109,25 +109,26 @@ def _object(tree: dict[str, Any], path: str = "") -> Schema:
 def option_schema(form: WireForm) -> Schema:
     sources = [source.value for source in ValueSource]
     members = {
-        "name": described(TEXT, "The option's name. No two options share it."),
+        "name": described(TEXT, "The name of the option. It is unique."),
         "description": described(TEXT, "A description of the option."),
-        "required": described(TRUTH, "Always false: every option can be left unset."),
-        "flag": described(TEXT, "The command-line flag, without its dashes."),
-        "flag_shorthand": described(TEXT, "The flag's one-letter form."),
+        "required": described(TRUTH, "Always false, because no option is required."),
+        "flag": described(TEXT, "The command-line flag, without the leading dashes."),
+        "flag_shorthand": described(TEXT, "The one-letter form of the flag."),
         "env": described(TEXT, "The environment variable."),
-        "yaml": described(TEXT, "The key in the YAML file, below that of the group."),
-        "default": described(TEXT, "The default, as text."),
+        "yaml": described(TEXT, "The key in the YAML file, inside the key of the group."),
+        "default": described(TEXT, "The default value as a string."),
         "value": _any_value(form),
         "annotations": described(
-            map_of(TEXT), "Marks, such as `secret` or `format_duration`, each with `true`."
+            map_of(TEXT),
+            "Properties of the option, for example `secret`. Each value is the string `true`.",
         ),
         "group": _group_reference("The group of the option.", form),
         "use_instead": described(
-            array_of(ref(OPTION)), "The options that replace this one, if it is an old name."
+            array_of(ref(OPTION)), "The options to use instead, if this option is deprecated."
         ),
-        "hidden": described(TRUTH, "Whether help omits the option."),
+        "hidden": described(TRUTH, "Whether `--help` omits the option."),
         "value_source": described(
-            TEXT | {"enum": sources}, "The source of the value. Empty for a default."
+            TEXT | {"enum": sources}, "The source of the value. Empty if the value is the default."
         ),
     }
     return _named(members, "An option with its current value.", form=form)
@@ -135,16 +136,19 @@ def option_schema(form: WireForm) -> Schema:
 
 def group_schema(form: WireForm) -> Schema:
     members = {
-        "parent": _group_reference("The group above.", form),
+        "parent": _group_reference("The parent group.", form),
         "name": described(TEXT, "The group's name."),
-        "yaml": described(TEXT, "The key in the YAML file, below that of the group above."),
+        "yaml": described(TEXT, "The key in the YAML file, inside the key of the parent group."),
         "description": described(TEXT, "A description of the group."),
     }
     return _named(members, "A group of options.", form=form)
 
 
 def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
-    """Returns an object schema. If the wire omits empty members, only the name is required."""
+    """Returns an object schema.
+
+    If the wire format omits empty members, only the name is required.
+    """
     optional = members.keys() - {"name"} if form.omits_empty else ()
     return object_of(members, description, optional=optional)
 
@@ -154,12 +158,15 @@ def _group_reference(description: str, form: WireForm) -> Schema:
 
 
 def _any_value(form: WireForm) -> Schema:
-    """Returns the schema of a value of any type, with each shape once."""
+    """Returns a schema that allows the values of all option types, without duplicates."""
     schemas = [encoding.schema for encoding in form.encodings.values()]
     choices = [CHOICE_MEMBERS] if form.choice_members else []
     plain = [_without_description(schema) for schema in (*schemas, *choices, NULL)]
     unique = [schema for index, schema in enumerate(plain) if schema not in plain[:index]]
-    return described({"anyOf": unique}, "The value, in the option's own type. `null` for a secret.")
+    return described(
+        {"anyOf": unique},
+        "The value. Its JSON type depends on the option. `null` if the option is secret.",
+    )
 
 
 def _without_description(schema: Schema) -> Schema:
@@ -167,7 +174,7 @@ def _without_description(schema: Schema) -> Schema:
 
 
 def components(chosen: Wire) -> dict[str, Schema]:
-    """Returns, by name, the schemas of the configuration and of an option, with components."""
+    """Returns the schemas of the configuration, options and groups, by component name."""
     form = WIRE_FORMS[chosen.value]
     options = options_document(load({}), wire=chosen.value)
     example = next(option for option in options if option["name"] == EXAMPLE)

@@ -1,4 +1,4 @@
-"""Returns facts about the deployment for clients: its build, identity and SSH settings."""
+"""Returns the build info, the identity and the SSH settings of the deployment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def external_url() -> str:
 
 
 def build_info() -> dict[str, object]:
-    """Returns the answer of `GET /buildinfo`. Shape: codersdk.BuildInfoResponse."""
+    """Returns the response of `GET /buildinfo`. Shape: codersdk.BuildInfoResponse."""
     identity = deployment_identity()
     return {
         "agent_api_version": AGENT_API_VERSION,
@@ -44,7 +44,7 @@ def build_info() -> dict[str, object]:
 
 
 def deployment_identity() -> DeploymentIdentity:
-    """Returns the id and web-push key. The first call creates them under a lock."""
+    """Returns the deployment's id and web-push key. The first call creates them."""
     identity = DeploymentIdentity.objects.first()
     if identity is not None:
         return identity
@@ -65,7 +65,7 @@ def _create_identity() -> DeploymentIdentity:
 
 
 def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
-    """Returns the uncompressed point in unpadded base64url. Source: RFC 8292."""
+    """Returns the public key as an uncompressed point in unpadded base64url. Source: RFC 8292."""
     point = key.public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
@@ -73,7 +73,7 @@ def _vapid_public_key(key: ec.EllipticCurvePublicKey) -> str:
 
 
 def ssh_config() -> dict[str, object]:
-    """Returns the answer of `GET /deployment/ssh`. Shape: codersdk.SSHConfigResponse."""
+    """Returns the response of `GET /deployment/ssh`. Shape: codersdk.SSHConfigResponse."""
     return {
         "hostname_prefix": settings.SSH_HOSTNAME_PREFIX,
         "hostname_suffix": settings.SSH_HOSTNAME_SUFFIX,
@@ -82,8 +82,9 @@ def ssh_config() -> dict[str, object]:
 
 
 def parse_options(items: Iterable[str]) -> dict[str, str]:
-    """Splits each item at its first space or `=`. The last item with a name wins.
+    """Splits each item into a name and a value, at the first space or `=`.
 
-    The configuration rejects an item that has neither.
+    If several items have the same name, the last one applies. Every item contains a space or `=`,
+    because the configuration rejects others.
     """
     return dict(_SEPARATOR.split(item, maxsplit=1) for item in items)

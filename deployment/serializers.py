@@ -31,16 +31,18 @@ class BuildInfoSerializer(WireSerializer):
     provisioner_api_version = serializers.CharField(help_text="The version of the provisioner API.")
     telemetry = serializers.BooleanField(help_text="Whether telemetry is enabled.")
     upgrade_message = serializers.CharField(
-        help_text="The message that the CLI shows if its version differs. Empty for its default."
+        help_text="The message that the CLI shows if its version differs from the server's. Empty "
+        "for the default message of the CLI."
     )
     version = serializers.CharField(
-        help_text="The server's version: a semantic version after a `v`."
+        help_text="The version of the server: a `v`, then a semantic version."
     )
     webpush_public_key = serializers.CharField(
-        help_text="The key for browser subscriptions to notifications (VAPID, unpadded base64url)."
+        help_text="The public key (VAPID, unpadded base64url) with which browsers subscribe to "
+        "notifications."
     )
     workspace_proxy = serializers.BooleanField(
-        help_text="Always false: the server is not a workspace proxy."
+        help_text="Always false, because the server is not a workspace proxy."
     )
 
 
@@ -54,14 +56,14 @@ class SSHConfigSerializer(WireSerializer):
     }
 
     hostname_prefix = serializers.CharField(
-        help_text="The text before a workspace's name in its SSH host name, such as `coder.`."
+        help_text="The prefix of the workspace name in an SSH host name, for example `coder.`."
     )
     hostname_suffix = serializers.CharField(
-        help_text="The last label of a workspace's SSH host name, without its dot."
+        help_text="The last part of a workspace's SSH host name, without the dot."
     )
     ssh_config_options = serializers.DictField(
         child=serializers.CharField(),
-        help_text="SSH options for every workspace, by their OpenSSH name.",
+        help_text="The SSH options for all workspaces, by their OpenSSH names.",
     )
 
 
@@ -74,24 +76,26 @@ class UpdateCheckSerializer(WireSerializer):
         "version": "v2.29.1",
     }
 
-    current = serializers.BooleanField(help_text="Whether no newer release is known.")
-    url = serializers.CharField(help_text="The URL of the newest release's notes.")
+    current = serializers.BooleanField(
+        help_text="Whether the server's version is at least the newest known release."
+    )
+    url = serializers.CharField(help_text="The URL of the notes of the newest release.")
     version = serializers.CharField(help_text="The version of the newest release.")
 
 
 class ConfigField(serializers.JSONField):
-    """The tree of values. The schema comes from the catalogue."""
+    """The field for the tree of values. `deployment.schema` describes it."""
 
 
 class OptionField(serializers.JSONField):
-    """One option. The schema comes from the catalogue."""
+    """The field for one option. `deployment.schema` describes it."""
 
 
 class DeploymentConfigSerializer(WireSerializer):
     component = "codersdk.DeploymentConfig"
     about = "The configuration of the deployment."
 
-    config = ConfigField(help_text="All values, as a tree.")
+    config = ConfigField(help_text="The values of all options, as a tree.")
     options: Any = serializers.ListField(
         child=OptionField(), help_text="All options, each with its value and source."
     )

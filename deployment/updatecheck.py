@@ -1,10 +1,11 @@
 """Requests Coder's newest release once a day, and compares it with the configured version.
 
-One deadline covers name resolution, connecting, redirects and the response body. The user, password
-and query of the URL may be secret, so logs, database and error messages do not contain them.
+One deadline covers name resolution, connecting, redirects and the response body. The username, the
+password and the query string of the URL may be secret. So they are removed before the URL is logged
+or stored.
 
-Some deployments lack internet access, so a failed check is not a failed job. The check is then
-offline: it is retried every hour and logged once a day.
+Some deployments have no internet access, so the job does not fail if the request fails. The check
+is then called offline. It is retried every hour, and the error is logged once a day.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ DEADLINE_SECONDS = 10.0
 MAX_REDIRECTS = 3
 MAX_ANSWER_BYTES = 1024 * 1024
 
-# Its debug messages contain the whole URL.
+# The debug messages of urllib3 contain the whole URL.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logger = logging.getLogger(__name__)
 
 
 class UpdateCheckError(Exception):
-    """The source has not returned a release. The message explains why."""
+    """The newest release could not be requested. The message contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,10 @@ class Update:
 
 
 def update() -> Update:
-    """Returns the answer of `GET /updatecheck`: our own version until a release is known."""
+    """Returns the response of `GET /updatecheck`.
+
+    If no release is known, it contains the server's own version.
+    """
     known = UpdateCheck.objects.first() if settings.UPDATE_CHECK else None
     if known is None or not known.version:
         return Update(current=True, url=external_url(), version=settings.BUILD_VERSION)
@@ -62,7 +66,10 @@ def update() -> Update:
 
 
 def is_current(own: str, newest: str) -> bool:
-    """Returns whether `own`, cut at its first - or +, is at least `newest`, by semantic version."""
+    """Returns whether the version `own` is equal to or newer than `newest`.
+
+    Ignores the part of `own` after the first - or +.
+    """
     return semver.Version.parse(_release(own)) >= semver.Version.parse(newest.removeprefix("v"))
 
 
@@ -71,7 +78,7 @@ def _release(version: str) -> str:
 
 
 def check_interval() -> timedelta:
-    """Returns the interval between checks: a day, or an hour while the last check has failed."""
+    """Returns the interval between checks: a day, or an hour if the last check failed."""
     is_offline = UpdateCheck.objects.exclude(error="").exists()
     return timedelta(hours=1) if is_offline else timedelta(days=1)
 
@@ -79,7 +86,7 @@ def check_interval() -> timedelta:
 def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int:
     """Requests the newest release and stores it. Returns 1 for a new release, else 0.
 
-    A failure is stored and logged once a day. The release that was known before stays.
+    If the request fails, stores the error, keeps the known release, and logs once a day.
     """
     known = UpdateCheck.objects.get_or_create(only=True)[0]
     url = settings.UPDATE_CHECK_URL
@@ -102,10 +109,10 @@ class _Answer:
 
 
 def _fetch(url: str, *, etag: str, seconds: float) -> _Answer:
-    """Returns the answer of the source. Raises: UpdateCheckError, also after the deadline.
+    """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout.
 
-    The request runs in another thread, because the deadline cannot stop a slow resolver or a source
-    that sends its headers byte by byte.
+    The request runs in another thread, so that the deadline always applies. The timeouts of urllib3
+    do not stop a slow name resolution, or a server that sends its headers byte by byte.
     """
     headers = {
         "Accept": "application/vnd.github+json, application/json",
@@ -125,16 +132,16 @@ def _fetch(url: str, *, etag: str, seconds: float) -> _Answer:
     if isinstance(answer, str):
         raise UpdateCheckError(f"{_redacted(url)} {answer}")
     if answer.status not in {200, 304}:
-        raise UpdateCheckError(f"{_redacted(url)} answered {answer.status}")
+        raise UpdateCheckError(f"{_redacted(url)} returned status {answer.status}")
     return answer
 
 
 def _too_late(seconds: float) -> str:
-    return f"did not answer within {seconds:g} seconds"
+    return f"did not respond within {seconds:g} seconds"
 
 
 def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str:
-    """Returns the answer after all redirects, or an error message."""
+    """Sends the request and follows redirects. Returns the response, or an error message."""
     deadline = time.monotonic() + seconds
     try:
         with urllib3.PoolManager(retries=False) as http:
@@ -161,7 +168,7 @@ def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str
 
 
 def _credentials(url: str) -> dict[str, str]:
-    """Returns the header for the credentials of the URL, which urllib3 does not send itself."""
+    """Returns the Authorization header for the credentials in the URL. urllib3 ignores them."""
     userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     return dict(urllib3.make_headers(basic_auth=unquote(userinfo))) if at else {}
 
@@ -176,7 +183,7 @@ def _body(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def _redacted(url: str) -> str:
-    """Returns the URL without user, password and query."""
+    """Returns the URL without username, password and query string."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -194,16 +201,16 @@ def _store(known: UpdateCheck, answer: _Answer, source: str, now: datetime) -> i
 
 
 def parse_release(body: bytes) -> tuple[str, str]:
-    """Returns the version and URL of the release in GitHub's answer.
+    """Returns the version and the URL of the release from GitHub's response.
 
-    Raises: UpdateCheckError for an answer that is not a release.
+    Raises: UpdateCheckError if the response is not a release.
     """
     try:
         release = orjson.loads(body)
         version, url = release["tag_name"], release["html_url"]
         semver.Version.parse(version.removeprefix("v"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UpdateCheckError("the answer does not describe a release") from None
+        raise UpdateCheckError("the response does not describe a release") from None
     if not isinstance(url, str) or not url.startswith(("https://", "http://")) or len(url) > 512:
-        raise UpdateCheckError("the answer's html_url is not a web address")
+        raise UpdateCheckError("the html_url in the response is not a valid URL")
     return version, url

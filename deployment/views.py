@@ -54,8 +54,9 @@ class DeploymentConfigView(DocumentView):
     @operation(
         "Get deployment config",
         tag="General",
-        description="Returns the current configuration: all values as a tree, and all options with "
-        "the source of each value. Secrets are omitted. Needs the role owner or auditor.",
+        description="Returns the current configuration: the values of all options as a tree, and "
+        "a list of all options with the source of each value. Secrets are omitted. Requires the "
+        "role owner or auditor.",
         answers={200: DeploymentConfigSerializer, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -68,8 +69,8 @@ class SSHConfigView(DocumentView):
     @operation(
         "SSH Config",
         tag="General",
-        description="Returns the settings that clients write to a user's SSH configuration for "
-        "workspaces.",
+        description="Returns the settings for workspaces that clients write to the SSH "
+        "configuration of a user.",
         answers={200: SSHConfigSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -87,8 +88,8 @@ class UpdateCheckView(PublicDocumentView):
     @operation(
         "Update check",
         tag="General",
-        description="Returns whether a newer release of Coder is known. The server checks for one "
-        "once a day, not during this request. No session token is needed.",
+        description="Returns the newest known release of Coder. The server requests the newest "
+        "release once a day, not when this operation is called. No session token is needed.",
         answers={200: UpdateCheckSerializer},
     )
     def get(self, request: Request) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Coder's known, safe and enabled experiments."""
+"""Returns the enabled experiments, and those that are safe to enable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 ALL_SAFE = "*"
-# The experiments that `*` enables. The configured Coder release has none.
+# The experiments that `*` enables. Coder's current release has none.
 SAFE: tuple[str, ...] = ()
 KNOWN = frozenset(
     {
@@ -27,12 +27,15 @@ def safe_experiments() -> list[str]:
 
 
 def enabled_experiments() -> list[str]:
-    """Returns the names that CODER_EXPERIMENTS enables, in order, with `*` expanded."""
+    """Returns the names in CODER_EXPERIMENTS. Replaces `*` with the safe experiments."""
     return expand(settings.EXPERIMENTS, safe=SAFE)
 
 
 def expand(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
-    """Returns the unique names in lower case and in order, including unknown ones."""
+    """Replaces `*` with the safe names. Returns all names in lower case, without duplicates.
+
+    Includes unknown names, and keeps the order.
+    """
     expanded: list[str] = []
     for name in names:
         expanded += safe if name == ALL_SAFE else [name.lower()]
@@ -40,7 +43,7 @@ def expand(names: Iterable[str], *, safe: Iterable[str]) -> list[str]:
 
 
 def warn_of_unknown_experiments() -> None:
-    """Logs enabled experiments that Coder does not know. Call it once at startup."""
+    """Logs a warning for each enabled experiment that is not known. Call it once at startup."""
     for name in enabled_experiments():
         if name not in KNOWN:
             logger.warning("CODER_EXPERIMENTS: %r is not a known experiment", name)

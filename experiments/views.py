@@ -18,13 +18,13 @@ from kernel.http.views import DocumentView
 @extend_schema_field(
     {
         "type": "string",
-        "description": "The name of an experiment. Expect unknown names.",
+        "description": "The name of an experiment. It can be a name that the client does not know.",
         "examples": ["example"],
     },
     component_name="codersdk.Experiment",
 )
 class ExperimentField(serializers.CharField):
-    """An open enumeration: enabled names may be unknown."""
+    """The name of an experiment. The schema has no enumeration, because any name can be enabled."""
 
 
 NAMES: Any = serializers.ListSerializer(child=ExperimentField())
@@ -36,7 +36,8 @@ class EnabledExperimentsView(DocumentView):
     @operation(
         "Get enabled experiments",
         tag="General",
-        description="Lists the enabled experiments (`CODER_EXPERIMENTS`), including unknown names.",
+        description="Lists the experiments that `CODER_EXPERIMENTS` enables, including unknown "
+        "names.",
         answers={200: NAMES},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -52,8 +53,8 @@ class SafeExperimentsView(DocumentView):
     @operation(
         "Get safe experiments",
         tag="General",
-        description="Lists the experiments that are safe to enable: those that `*` in "
-        "`CODER_EXPERIMENTS` enables.",
+        description="Lists the experiments that are safe to enable. The value `*` of "
+        "`CODER_EXPERIMENTS` enables all of them.",
         answers={200: NAMES},
     )
     def get(self, request: Request) -> HttpResponse:

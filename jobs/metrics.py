@@ -10,10 +10,10 @@ from jobs.models import JobRun, JobRunQuerySet
 from jobs.selectors import jobs_state
 from kernel.telemetry import metrics
 
-# A label `job` would conflict with the one that Prometheus adds to each target.
+# The label is not named `job`, because Prometheus adds a label `job` to every metric.
 JOB = "job_name"
 
-RUNS = Counter("coderapi_job_runs", "Job runs by outcome: ok or failed.", [JOB, "outcome"])
+RUNS = Counter("coderapi_job_runs", "Finished job runs by outcome: ok or failed.", [JOB, "outcome"])
 RUN_SECONDS = Histogram(
     "coderapi_job_run_seconds",
     "Duration of job runs.",

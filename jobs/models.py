@@ -13,19 +13,22 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
         return self.filter(finished_at=None)
 
     def in_state(self, state: str) -> JobRunQuerySet:
-        """Filters runs by their `state`."""
+        """Filters runs by `state`: running, failed or ok."""
         if state == "running":
             return self.unfinished()
         failed = ~models.Q(error="")
         return self.filter(failed if state == "failed" else ~failed).exclude(finished_at=None)
 
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
-        """Skips runs in the future: after a clock was ahead, they would hide current runs."""
+        """Returns the newest run of each job.
+
+        Ignores slots in the future. They exist if the clock of a server was wrong.
+        """
         return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")
 
 
 class JobRun(models.Model):
-    """One run of a job. The constraint allows only one worker to start the run of a slot."""
+    """One run of a job. The unique constraint prevents two runs of one slot."""
 
     job = models.CharField(max_length=100)
     slot = models.DateTimeField(help_text="The scheduled time of the run.")

@@ -6,25 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# A callable is called for each schedule, because settings may change the interval.
+# A callable is called before each run, because the interval may change.
 type Interval = timedelta | Callable[[], timedelta]
 
 
 class JobError(Exception):
-    """A job cannot be registered or found. The message names it."""
+    """A job cannot be registered or found. The message contains the name of the job."""
 
 
 class JobFailedError(Exception):
-    """An expected failure of a job. It is logged without a traceback."""
+    """A job raises this for an expected failure. It is logged without a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A function of `now` with its name and its schedule.
+    """A scheduled job: its name, its schedule, and the function to run.
 
-    `run` returns how many rows it wrote or deleted, or None if it counts none. It runs outside a
-    transaction. It may be killed at any point and run again, so it must be idempotent. A run that
-    exceeds `max_duration` is late.
+    `run` gets the current time. It returns the number of rows that it wrote or deleted, or None if
+    it does not count rows. It is called outside a transaction. It must be idempotent, because it
+    may be killed at any point and run again. A run that takes longer than `max_duration` is late.
     """
 
     name: str
@@ -41,7 +41,7 @@ _jobs: dict[str, Job] = {}
 
 
 def register(job: Job) -> Job:
-    """Registers the job and returns it. Raises: JobError if the name is registered already."""
+    """Registers the job, and returns it. Raises: JobError if the name is already registered."""
     if job.name in _jobs:
         raise JobError(f"There are two jobs named {job.name!r}.")
     _jobs[job.name] = job
@@ -54,7 +54,7 @@ def all_jobs() -> list[Job]:
 
 
 def find(name: str) -> Job:
-    """Returns the job with that name. Raises: JobError if there is none."""
+    """Returns the job with this name. Raises: JobError for an unknown name."""
     try:
         return _jobs[name]
     except KeyError:

@@ -1,7 +1,7 @@
-"""Queries runs: the newest, the next and the late ones.
+"""Queries the runs of jobs, and computes the next slots and which jobs are late.
 
-A regular slot is a multiple of the interval since 1970, so that every worker computes the same
-slots. The slot of a retry is computed from the row of the failed run.
+A slot is the scheduled time of a run. A regular slot is a multiple of the interval since 1970, so
+that every worker computes the same slots. The slot of a retry is computed from the failed run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTED_FAILURES = 8
 
 
 def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
-    """Returns every enabled job with its next slot, earliest first."""
+    """Returns all enabled jobs and their next slots, earliest slot first."""
     slots = [
         (upcoming_slot(job.name, every=job.interval(), now=now), job)
         for job in registry.all_jobs()
@@ -34,24 +34,24 @@ def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
 
 
 def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
-    """Returns the job's next slot. It is due unless it is in the future.
+    """Returns the job's next slot. If it is not in the future, the job is due.
 
-    Ignores runs in the future, which a clock that was ahead left behind.
+    Ignores runs with a slot in the future. They exist if the clock of a server was wrong.
     """
     newest = JobRun.objects.of(job).filter(slot__lte=now).order_by("-slot")[:COUNTED_FAILURES]
     return next_slot(list(newest), every=every, now=now)
 
 
 def slot_of(moment: datetime, *, every: timedelta) -> datetime:
-    """Returns the regular slot that contains the moment."""
+    """Returns the latest regular slot that is not after the moment."""
     interval = max(every, MIN_INTERVAL)
     return EPOCH + (moment - EPOCH) // interval * interval
 
 
 def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> datetime:
-    """Returns the next slot. It is due unless it is in the future. `runs`: newest first.
+    """Returns the next slot. If it is not in the future, the job is due.
 
-    If several slots were missed, only the newest runs.
+    `runs` are the job's last runs, newest first. If several slots were missed, returns the newest.
     """
     current = slot_of(now, every=every)
     if not runs:
@@ -64,25 +64,25 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
 
 
 def failures_of(runs: Sequence[JobRun]) -> int:
-    """Counts the failed runs since the last one that did not fail."""
+    """Returns the number of failed runs since the last run that did not fail."""
     return next((count for count, run in enumerate(runs) if not run.failed), len(runs))
 
 
 def retry_delay(failures: int) -> timedelta:
-    """Returns the delay after this number of consecutive failures."""
+    """Returns the delay before the retry after this number of consecutive failures."""
     doublings = min(max(failures, 1), COUNTED_FAILURES) - 1
     return min(MAX_RETRY, FIRST_RETRY * (1 << doublings))
 
 
 def newest_runs(now: datetime) -> dict[str, JobRun]:
-    """Returns the newest run of each job, by name."""
+    """Returns the newest run of each job, by the name of the job."""
     return {run.job: run for run in JobRun.objects.newest_of_each_job(now)}
 
 
 def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:
-    """Returns whether the run exceeds its maximum duration, or the next one is overdue.
+    """Returns whether the newest run takes too long, or the next run is overdue.
 
-    `run` is the job's newest. A job without runs is not late, because its start is unknown.
+    `run` is the job's newest run. A job without runs is not late, because it may be new.
     """
     if run is None or not job.enabled():
         return False
@@ -92,7 +92,7 @@ def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:
 
 
 def jobs_state(now: datetime | None = None) -> dict[str, Any]:
-    """Returns the state of each job by name.
+    """Returns the states of all jobs, by the name of the job.
 
     Shape: {name: {"state": "ok"|"failed"|"running"|"never", "late": bool, "slot"?: time,
     "finished_at"?: time}}.

@@ -1,4 +1,4 @@
-"""Runs jobs, at most once for each slot, and records their runs."""
+"""Runs jobs and records the runs. Each slot runs at most once."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RUN_RETENTION = timedelta(days=30)
 
 @contextmanager
 def job_lock(name: str) -> Iterator[bool]:
-    """Tries to acquire the job's lock until the end of the block. Yields whether it succeeded.
+    """Tries to acquire the job's lock for the block. Yields whether it was acquired.
 
-    A free lock also means that no process is running the job. The lock is released when its
-    connection is lost, so it is not enough: the row of the slot prevents a second run.
+    A process that runs the job holds the lock. If its connection is lost, the lock is released but
+    the run continues. So the row for the slot is also needed to prevent a second run.
     """
     with connect_directly() as connection:
         row = connection.execute(
@@ -43,7 +43,7 @@ def job_lock(name: str) -> Iterator[bool]:
 def run_if_due(job: Job, now: datetime) -> JobRun | None:
     """Runs the job if it is due, and returns the finished run.
 
-    Returns None if it is not due or another process runs it.
+    Returns None if the job is not due, or if another process runs the job.
     """
     fail_abandoned_runs(now, job=job.name)
     slot = upcoming_slot(job.name, every=job.interval(), now=now)
@@ -53,10 +53,10 @@ def run_if_due(job: Job, now: datetime) -> JobRun | None:
 
 
 def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun | None:
-    """Runs the job and returns the finished run. The default slot is now.
+    """Runs the job and returns the finished run. The default for `slot` is `now`.
 
-    Returns None if another process runs the job or has run the slot. Exceptions of the job are
-    logged and stored in the run.
+    Returns None if another process runs the job, or if the slot already has a run. Exceptions of
+    the job are logged and stored in the run.
     """
     with job_lock(job.name) as acquired:
         if not acquired:
@@ -66,7 +66,7 @@ def run_job(job: Job, now: datetime, *, slot: datetime | None = None) -> JobRun 
 
 
 def _create_run(job: Job, now: datetime, *, slot: datetime) -> JobRun | None:
-    """Creates the row of the run. Returns None if the slot has one already."""
+    """Creates the row of the run. Returns None if the slot already has a run."""
     host = f"{socket.gethostname()}:{os.getpid()}"[:255]
     try:
         with transaction.atomic():
@@ -97,7 +97,7 @@ def _execute(job: Job, run: JobRun, now: datetime) -> JobRun:
 
 
 def _finish(run: JobRun) -> None:
-    # PostgreSQL rejects NUL in texts.
+    # PostgreSQL rejects NUL characters in strings.
     run.error = run.error.replace("\0", "")
     updated = (
         JobRun.objects.unfinished()
@@ -111,9 +111,9 @@ def _finish(run: JobRun) -> None:
 
 
 def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
-    """Marks unfinished runs without a process as failed. Returns their number.
+    """Marks unfinished runs as failed if no process runs the job. Returns the number of runs.
 
-    With `job`, only runs of that job.
+    If `job` is given, only runs of this job are checked.
     """
     unfinished = JobRun.objects.unfinished()
     selected = unfinished.of(job) if job else unfinished
@@ -126,8 +126,8 @@ def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
 
 
 def prune_runs(now: datetime) -> int:
-    """Deletes old runs, except the newest of each job. Returns their number."""
-    # Include runs of jobs that no longer exist, which no worker checks.
+    """Deletes old runs, except the newest run of each job. Returns the number of runs."""
+    # Also check runs of jobs that no longer exist, because no worker does.
     fail_abandoned_runs(now)
     newest = JobRun.objects.newest_of_each_job(now).values("pk")
     old = JobRun.objects.filter(started_at__lt=now - RUN_RETENTION).exclude(pk__in=newest)

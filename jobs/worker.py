@@ -1,4 +1,4 @@
-"""The worker: runs every job in its own thread whenever it is due."""
+"""The worker: runs each job in its own thread when it is due."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from kernel.loops import Backoff, repeat
 
 logger = logging.getLogger(__name__)
 
-# The longest wait before the next slot is computed again. A failure on another worker or a changed
-# interval moves it.
+# The maximum time between two computations of the next slot. The slot changes if a run fails in
+# another worker, or if the interval changes.
 MAX_SECONDS = 30.0
-# The wait while another process runs the due slot.
+# The pause before the next check if another process runs the job.
 BUSY_SECONDS = 1.0
 
 
 class Outage:
-    """Logs once for all jobs that the database is unavailable, and once that it is back."""
+    """Logs the beginning and the end of a database outage once, not once for each job."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,21 +37,26 @@ class Outage:
     def begin(self, error: Exception) -> None:
         with self._lock:
             if not self._active:
-                logger.warning("Jobs wait for the database: %s", str(error).partition("\n")[0])
+                logger.warning(
+                    "The database is unavailable, jobs wait: %s", str(error).partition("\n")[0]
+                )
             self._active = True
 
     def end(self) -> None:
         with self._lock:
             if self._active:
-                logger.info("The database serves the jobs again")
+                logger.info("The database is available again, jobs continue")
             self._active = False
 
 
 def work(stop: threading.Event) -> None:
-    """Runs all jobs until the event is set. Then waits for runs, each up to its `max_duration`."""
+    """Runs all jobs until the event is set.
+
+    Then waits for unfinished runs, for each at most the `max_duration` of its job.
+    """
     outage = Outage()
     jobs = registry.all_jobs()
-    # Daemon threads, so that a run that exceeds its time does not keep the process alive.
+    # Daemon threads, so that the process can exit while a late run continues.
     threads = [
         threading.Thread(
             target=_work_on, args=(job, stop, outage), name=f"job-{job.name}", daemon=True
@@ -69,16 +74,17 @@ def work(stop: threading.Event) -> None:
 
 
 def _work_on(job: Job, stop: threading.Event, outage: Outage) -> None:
-    # Outside the pool, a long job does not occupy a pooled connection.
+    # A long job must not occupy a connection of the pool.
     leave_pool()
     keep_running(job, stop=stop, outage=outage)
     connection.close()
 
 
 def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = None) -> int:
-    """Runs the job whenever it is due until the event is set. Returns the number of good runs.
+    """Runs the job each time it is due, until the event is set.
 
-    While the database is unavailable, retries with a growing delay.
+    Returns the number of successful runs. Retries with a growing delay if the database is
+    unavailable.
     """
     outage = outage or Outage()
     backoff = Backoff(first=0.5, longest=MAX_SECONDS)
@@ -104,7 +110,7 @@ def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = Non
 
 
 def seconds_to_next(job: Job) -> float:
-    """Returns the wait before the job's next slot is computed again."""
+    """Returns the number of seconds before the job is checked again."""
     if not job.enabled():
         return MAX_SECONDS
     now = timezone.now()

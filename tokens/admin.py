@@ -29,10 +29,10 @@ from kernel.admin import (
     row_link,
     time_column,
 )
-from kernel.durations import to_timedelta
 from tokens import configs, policy, services
 from tokens.configs import OnViolation
 from tokens.forms import ExpireForm, TokenConfigForm
+from tokens.lifetimes import expires_soon
 from tokens.models import APIKey, TokenConfig
 from tokens.policy import readable_limits
 from tokens.selectors import CALENDAR_DAYS, expiry_days
@@ -43,7 +43,6 @@ from users.selectors import user_by_name
 register_target("api_key", APIKey)
 register_target("token_config", TokenConfig)
 
-SOON = timedelta(days=7)
 EXPIRES_WITHIN = {f"{days}d": timedelta(days=days) for days in (1, 7, 30)}
 
 
@@ -82,7 +81,7 @@ class OwnerFilter(TextFilter):
 
 
 class KeyList(ChangeList):
-    """A page of keys, each with the reasons why it violates the policy."""
+    """A page of the list of keys. Adds the policy violations to each key."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -92,30 +91,31 @@ class KeyList(ChangeList):
 
 
 def add_reasons(keys: list[Any]) -> None:
-    """Sets on each key the reasons why it violates the policy, with two queries."""
+    """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
     violations = configs.violations_among(keys, now=timezone.now())
     for key in keys:
         key.reasons = violations[key.pk].reasons if key.pk in violations else ()
 
 
 def _state(key: Any, *, now: datetime) -> tuple[str, State]:
-    """Returns the key's state as a word and a color. A violation does not stop a token."""
-    left = key.expires_at - now
+    """Returns the key's state as a label and a color.
+
+    A token that violates the policy stays valid.
+    """
     if key.is_expired(now):
         return "expired", State.PLAIN
     if key.user.status == User.Status.SUSPENDED:
         return "rejected: owner suspended", State.BAD
     if key.reasons:
         return "violates policy", State.BAD
-    # Tokens whose whole lifetime is under a week are not flagged.
-    if left < SOON < to_timedelta(key.lifetime_ns):
+    if expires_soon(key.expires_at, key.lifetime_ns, now=now):
         return "expires soon", State.NOTICE
     return "valid", State.GOOD
 
 
 @admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
-    """Lists keys, without secrets and digests, and revokes them."""
+    """Lists keys without their secrets and digests. Can revoke keys."""
 
     list_display = [
         "id",
@@ -140,7 +140,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     change_list_template = "admin/tokens/apikey/change_list.html"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Rejects filters on the digest, which would let a caller guess it step by step."""
+        """Rejects filters on the digest, because a caller could guess it character by character."""
         hidden = lookup.startswith("hashed_secret")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -232,13 +232,13 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
 
 def _selection(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns the fields that selected the keys, to send them again with the reason."""
+    """Returns the submitted fields that select the keys. The form for the reason repeats them."""
     names = ("action", "select_across", "index", "_selected_action")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
 
 def _limit(name: str) -> Callable[[Any, TokenConfig], str]:
-    """Builds a column for a limit."""
+    """Builds a list column for the limit with this name."""
 
     @admin.display(description=policy.LABELS[name], ordering=name)
     def column(_: Any, config: TokenConfig) -> str:
@@ -268,7 +268,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
         return [path("explain/", view, name="tokens_tokenconfig_explain"), *super().get_urls()]
 
     def explain(self, request: HttpRequest) -> HttpResponse:
-        """Shows the limits of one user, the rule that sets each, and the values of all rules."""
+        """Shows the limits of one user: their values, the rules that set them, and all rules."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = request.GET.get("user", "")
@@ -296,7 +296,7 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the audit trail, which also has the changes through commands."""
+        """Redirects to the audit trail, because Django's history has no changes by commands."""
         return redirect(entries_page(target_id=object_id))
 
     def render_change_form(

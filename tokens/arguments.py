@@ -1,4 +1,4 @@
-"""Arguments that the token commands share: users, lifetimes, and filters for keys."""
+"""Arguments of the token commands: users, lifetimes, and filters for keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from users.selectors import user_by_name
 
 
 def find_user(name: str) -> User:
-    """Returns the user with that name or e-mail address. Raises: CommandError."""
+    """Returns the user with this username or e-mail address. Raises: CommandError."""
     user = user_by_name(name)
     if user is None:
         raise CommandError(f"There is no user {name!r}.")
@@ -26,7 +26,7 @@ def find_user(name: str) -> User:
 
 
 def lifetime_ns(flag: str, text: str) -> int:
-    """Parses a lifetime or an age. Raises: UsageError that names the flag."""
+    """Parses a duration as nanoseconds. Raises: UsageError. Its message names the flag."""
     try:
         return parse_lifetime(text)
     except DurationError as error:
@@ -34,7 +34,7 @@ def lifetime_ns(flag: str, text: str) -> int:
 
 
 def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
-    """Returns the scopes by their canonical names. Raises: UsageError that names the flag."""
+    """Returns the canonical names of the scopes. Raises: UsageError. Its message names the flag."""
     for name in names:
         if canonical(name) not in KNOWN:
             raise UsageError(f"{flag} {name!r} is not a scope. Scopes: {', '.join(sorted(KNOWN))}.")
@@ -43,20 +43,26 @@ def known_scopes(flag: str, names: Sequence[str]) -> list[str]:
 
 def add_key_filters(parser: CommandParser) -> None:
     parser.add_argument(
-        "--user", default="", help="only keys of this user (name or e-mail address)"
+        "--user", default="", help="only keys of this user (username or e-mail address)"
     )
     parser.add_argument(
         "--id", action="append", default=[], help="only the key with this id; may be repeated"
     )
-    parser.add_argument("--name", default="", help="only tokens whose name contains this text")
+    parser.add_argument("--name", default="", help="only tokens with this string in their name")
     parser.add_argument(
         "--kind", choices=["token", "session"], help="only tokens, or only sessions"
     )
     parser.add_argument(
-        "--unused-for", default="", metavar="DURATION", help="only keys not used for, say, 90d"
+        "--unused-for",
+        default="",
+        metavar="DURATION",
+        help="only keys that were not used for this long, for example 90d",
     )
     parser.add_argument(
-        "--lifetime-over", default="", metavar="DURATION", help="only keys with a longer lifetime"
+        "--lifetime-over",
+        default="",
+        metavar="DURATION",
+        help="only keys with a lifetime longer than this, for example 90d",
     )
     parser.add_argument("--scope", default="", help="only keys with this scope")
 

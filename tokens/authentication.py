@@ -1,10 +1,13 @@
-"""Hands the middleware's identity to DRF, describes it to the schema, and rejects other sites.
+"""Authenticates API requests for DRF, and rejects requests from other sites.
 
-Two kinds of writes must not come from another site: those that only the cookie authenticates, and
-signing in, which needs no cookie. A browser names the site in `Sec-Fetch-Site` (over https and on
-loopback) or in `Origin`. A request with neither header does not come from a browser, so it carries
-no cookie of a victim. This is the rule of Go's `net/http.CrossOriginProtection`. It needs no CSRF
-cookie: on a host name that is shared with Coder, the cookie `csrf_token` is Coder's.
+The session token middleware has already identified the caller. This module passes the identity to
+DRF, and describes the ways to send a session token in the OpenAPI document.
+
+Another site must not be able to sign a user in, or to send a write that only the session cookie
+authenticates. A browser sends `Sec-Fetch-Site` (over https and on loopback) or `Origin`. A request
+without both headers does not come from a browser, so it cannot use a victim's cookie. Source: Go's
+`net/http.CrossOriginProtection`. This check needs no CSRF cookie. The API cannot use one, because
+Coder may use the cookie `csrf_token` on the same host name.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# `none` is a typed address or a bookmark. `same-site` is rejected: workspace applications run on
-# sibling hosts.
+# Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
+# rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
 SIGN_IN_PATHS = frozenset({f"{API_PREFIX}/users/login", f"{API_PREFIX}/users/first"})
 USE_HEADER = "Send the session token in the header Coder-Session-Token instead."
@@ -40,7 +43,7 @@ USE_LOGIN_PAGE = "Sign in on the page /login of this service, or from a program.
 
 
 class SessionTokenAuthentication(BaseAuthentication):
-    """Hands on the identity that the middleware attached."""
+    """Passes the identity that the middleware has attached to DRF."""
 
     def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
         identified = cast("IdentifiedRequest", request._request)
@@ -55,7 +58,10 @@ class SessionTokenAuthentication(BaseAuthentication):
 
 
 def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
-    """Returns whether only the cookie has the token. Another site can send it in no other place."""
+    """Returns whether the cookie is the only source of the token.
+
+    Another site can make a browser send the cookie, but not a header with the token.
+    """
     if request.presented is None or request.presented.source is not TokenSource.COOKIE:
         return False
     also_sent = (request.headers.get(HEADER), request.GET.get(COOKIE))
@@ -64,7 +70,7 @@ def _is_in_cookie_only(request: IdentifiedRequest) -> bool:
 
 
 class SignInOriginMiddleware:
-    """Rejects sign-ins from other sites before anything of the request is read or counted."""
+    """Rejects sign-ins from other sites before the request is parsed or counted."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -79,7 +85,7 @@ class SignInOriginMiddleware:
 
 
 def require_same_origin(environ: Mapping[str, Any], *, advice: str) -> None:
-    """Raises: APIError 400 for a write that another site sent."""
+    """Rejects a write that another site has sent. Raises: APIError 400."""
     if environ["REQUEST_METHOD"] in SAFE_METHODS:
         return
     site, origin = environ.get("HTTP_SEC_FETCH_SITE", ""), environ.get("HTTP_ORIGIN", "")
@@ -90,7 +96,10 @@ def require_same_origin(environ: Mapping[str, Any], *, advice: str) -> None:
 
 
 def is_cross_site(site: str, origin: str, *, host: str, own_origins: Collection[str]) -> bool:
-    """Returns whether another site sent these headers. Source: Go's CrossOriginProtection."""
+    """Returns whether a request with these headers comes from another site.
+
+    `site` is the header Sec-Fetch-Site. Source: Go's CrossOriginProtection.
+    """
     if site:
         return site not in TRUSTED_SITES
     if not origin or origin in own_origins:
@@ -111,29 +120,29 @@ SCHEMES: dict[str, Schema] = {
         "type": "apiKey",
         "in": "header",
         "name": "Coder-Session-Token",
-        "description": f"{_FORMAT}, in a header of its own.",
+        "description": f"{_FORMAT}, in Coder's own header.",
     },
     "session-token-cookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the cookie that signing in sets. Writes that another "
-        "site has a browser send are refused.",
+        "description": f"{_FORMAT}, in the cookie that signing in sets. Writes from other sites "
+        "are rejected.",
     },
     "session-token-query": {
         "type": "apiKey",
         "in": "query",
         "name": "coder_session_token",
-        "description": f"{_FORMAT}, in the address. Addresses are logged: use it only where "
-        "neither a header nor a cookie can be sent.",
+        "description": f"{_FORMAT}, in the URL. Servers and proxies may log URLs, so use it only "
+        "if the client can send neither a header nor a cookie.",
     },
     "session-token-bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": f"{_FORMAT}, as OAuth 2.0 carries it in the `Authorization` header.",
+        "description": f"{_FORMAT}, in the `Authorization` header as in OAuth 2.0.",
     },
 }
-# One of these is enough.
+# A request needs only one of these schemes.
 SECURITY: list[dict[str, list[str]]] = [{name: []} for name in SCHEMES]
 
 

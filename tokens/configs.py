@@ -1,4 +1,4 @@
-"""Changing token policies, and finding the live tokens that violate them."""
+"""Changes token policies, and finds the live tokens that violate them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class OnViolation(StrEnum):
 def save_config(
     config: TokenConfig, *, on_violation: OnViolation | None, actor: Actor, now: datetime
 ) -> int:
-    """Saves a validated policy. Returns how many tokens were shortened or expired with it.
+    """Saves a validated policy. Returns the number of tokens that were shortened or expired.
 
-    Raises: APIError 409 if live tokens violate it and `on_violation` is None.
+    Raises: APIError 409 if live tokens violate the policy and `on_violation` is None.
     """
     with transaction.atomic(), transaction_lock(policy.LOCK):
         violations = [] if on_violation is OnViolation.LEAVE else violations_of(config, now=now)
         if violations and on_violation is None:
             tokens = plural(len(violations), "live token")
-            detail = f"It is violated by {tokens}. Choose what to do with existing tokens."
+            detail = f"{tokens} would violate it. Choose what to do with existing tokens."
             raise APIError(409, "The token policy was not saved.", detail=detail)
         before = TokenConfig.objects.filter(pk=config.pk).first() if config.pk else None
         config.save()
@@ -64,7 +64,7 @@ def save_config(
 
 
 def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
-    """Deletes a policy and leaves the tokens as they are."""
+    """Deletes a policy. Existing tokens do not change."""
     with transaction.atomic():
         target, before = _target(config), _facts(config)
         config.delete()
@@ -74,9 +74,10 @@ def delete_config(config: TokenConfig, *, actor: Actor, now: datetime) -> None:
 def _enforce(
     violations: Iterable[Violation], action: OnViolation | None, *, actor: Actor, now: datetime
 ) -> int:
-    """Expires or shortens the tokens. Returns how many changed.
+    """Expires or shortens the tokens. Returns the number of changed tokens.
 
-    Shortening helps only against a lifetime. Tokens that violate another limit stay as they are.
+    SHORTEN changes only tokens with a lifetime above the maximum. It does not change tokens that
+    violate another limit.
     """
     if action is OnViolation.EXPIRE:
         keys = [violation.key for violation in violations]
@@ -103,7 +104,10 @@ def _facts(config: TokenConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A live token over a limit, with the reasons. Units: `limit_ns`, its maximum lifetime, ns."""
+    """A live token that violates limits. `reasons` has one sentence part for each limit.
+
+    `limit_ns` is the maximum lifetime. Units: nanoseconds.
+    """
 
     key: APIKey
     reasons: tuple[str, ...]
@@ -117,19 +121,20 @@ class Violation:
 def violations_of(
     candidate: TokenConfig, *, now: datetime, deleted: bool = False
 ) -> list[Violation]:
-    """Returns the live tokens that will violate a limit once the candidate is saved, or `deleted`.
+    """Returns the live tokens that would violate a limit after the candidate is saved.
 
-    Sorted by owner, the last used first. Takes two queries for any number of tokens.
+    With `deleted`, after the candidate is deleted. The tokens are sorted by owner, then by last
+    use, most recent first. Takes two queries for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    # The stored version may apply to other users, whose limits change too.
+    # The stored policy may apply to other users. Their limits change too.
     stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
     chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
     return _violations(chosen, [*others, *([] if deleted else [candidate])], now=now)
 
 
 def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
-    """Returns, by key id, which of the keys violate the current policy, with two queries."""
+    """Returns the violations of the current policy among the keys, by key id. Takes two queries."""
     owners, configs = {key.user_id for key in keys}, TokenConfig.objects.select_related("user")
     return {one.key.pk: one for one in _violations(Q(user_id__in=owners), configs, now=now)}
 

@@ -1,6 +1,7 @@
-"""Mails users and the deployment's owners about tokens that expire soon.
+"""Sends mails about tokens that expire soon, to their users and to the deployment's owners.
 
-Mails go out 30, 7 and 1 days before, at most one a day for each recipient over all replicas.
+A mail is due 30, 7 and 1 days before a token expires. Each recipient gets at most one mail a day,
+from all replicas together.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A token that expires soon. `days` is the mark of DAYS that it has passed."""
+    """A token that expires soon. `days` is the smallest value of DAYS that covers the time left."""
 
     key: APIKey
     days: int
@@ -40,19 +41,25 @@ def is_on() -> bool:
 
 
 def send_digests(now: datetime) -> int:
-    """Sends the mails that are due. Returns how many. The next run retries those that fail."""
+    """Sends the mails that are due. Returns the number of sent mails.
+
+    The next run retries mails that could not be sent.
+    """
     sent = 0
     for recipient, lines in _by_recipient(_due(now)).items():
         try:
             sent += _send_once(recipient, lines, now)
-        # IntegrityError: a user or a key was deleted meanwhile.
+        # IntegrityError: a user or a key was deleted in the meantime.
         except (OSError, IntegrityError) as error:
             log.warning("an expiry digest could not be sent: %s", type(error).__name__)
     return sent
 
 
 def _due(now: datetime) -> list[Line]:
-    """Returns the tokens that have passed a mark, without those whose lifetime is below it."""
+    """Returns the tokens that expire within 30, 7 or 1 days.
+
+    Excludes tokens with a whole lifetime that is not longer than this time.
+    """
     keys = (
         APIKey.objects.tokens()
         .live(now)
@@ -70,7 +77,7 @@ def _due(now: datetime) -> list[Line]:
 
 
 def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
-    """Groups tokens by owner. The deployment's owners get all tokens."""
+    """Groups tokens by recipient: the token's user, and every owner of the deployment."""
     found: dict[User, list[Line]] = defaultdict(list)
     admins = list(active_owners())
     for line in lines:
@@ -80,9 +87,10 @@ def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
 
 
 def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
-    """Sends a mail. Returns 0 if nothing is new or the recipient has had a mail today, else 1.
+    """Sends a mail and returns 1.
 
-    If sending fails, the notices are rolled back.
+    Returns 0 if all tokens are in earlier mails, or if the recipient has received a mail today. If
+    sending fails, the notices are rolled back.
     """
     today = now.astimezone(UTC).date()
     with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):
@@ -117,7 +125,7 @@ def _message(recipient: User, lines: list[Line]) -> EmailMessage:
     return EmailMessage(
         subject=f"{count} about to expire",
         body=f"{count} about to expire on {settings.ACCESS_URL}:\n\n{listed}\n\n"
-        "Programs that use one need a new token before then.\n",
+        "Programs that use such a token need a new one before it expires.\n",
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[recipient.email],
     )

@@ -10,14 +10,14 @@ from kernel.http.identity import Presented, TokenSource
 
 COOKIE = "coder_session_token"
 HEADER = "Coder-Session-Token"
-ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, no secret
+ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter, not a secret
 
 
 def presented_token(environ: Mapping[str, Any]) -> Presented | None:
-    """Returns the first non-empty token in Coder's order. Later places are not tried then.
+    """Returns the first non-empty token, or None. Searches in the same order as Coder.
 
-    `environ` is the WSGI environment, which is Django's `request.META`.
-    Source: the contract's "who is asking".
+    If that token is invalid, tokens in later places are not tried. `environ` is the WSGI
+    environment, in Django `request.META`. Source: the contract's "who is asking".
     """
     query = first_parameters(environ)
     places: list[tuple[TokenSource, Callable[[], str]]] = [
@@ -35,10 +35,10 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
 
 
 def first_cookie(header: str, name: str) -> str:
-    """Returns the value of the first cookie of that name in a Cookie header, or "".
+    """Returns the value of the first cookie with this name in a Cookie header, or "".
 
-    Coder reads the first one, Django the last. A sub-domain or another path could add a second one
-    behind the first.
+    Coder reads the first cookie, but Django reads the last one. Another host of the same domain
+    could add a second cookie with the same name.
     """
     for pair in header.split(";"):
         found, equals, value = pair.strip().partition("=")

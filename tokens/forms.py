@@ -15,7 +15,7 @@ from users.scopes import KNOWN
 
 
 class DurationField(forms.CharField):
-    """A lifetime in nanoseconds, written as 720h or 30d."""
+    """A field for a lifetime. Its value is in nanoseconds, the user enters 720h or 30d."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("help_text", "For example 720h, 30d or 1h30m. Leave empty to inherit.")
@@ -38,7 +38,10 @@ class DurationField(forms.CharField):
 
 
 class TokenConfigForm(forms.ModelForm[TokenConfig]):
-    """A token policy. If live tokens violate it, the form lists them and asks what to do."""
+    """The form for a token policy.
+
+    If live tokens violate the policy, the form lists them and asks what to do with them.
+    """
 
     max_token_lifetime = DurationField(label="Maximum lifetime")
     default_token_lifetime = DurationField(label="Default lifetime")
@@ -47,7 +50,7 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         empty_value=None,
         choices=[(name, name) for name in sorted(KNOWN)],
         widget=forms.CheckboxSelectMultiple,
-        help_text="The scopes that a token may have. Select none to inherit.",
+        help_text="The scopes that a new token may have. Select none to inherit.",
     )
     tokens_may_mint = forms.TypedChoiceField(
         required=False,
@@ -94,11 +97,11 @@ class TokenConfigForm(forms.ModelForm[TokenConfig]):
         self.violations = violations_of(self.instance, now=timezone.now())
         if self.violations:
             tokens = plural(len(self.violations), "live token")
-            message = f"The policy is violated by {tokens}, listed below. Choose what to do."
+            message = f"{tokens}, listed below, would violate the policy. Choose what to do."
             self.add_error("existing", message)
 
 
 class ExpireForm(forms.Form):
-    """The reason for revoking many keys at once, for the audit trail."""
+    """The form for the reason why keys are revoked. The audit trail records it."""
 
     reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))

@@ -1,16 +1,22 @@
-"""Lifetimes as clients send them: a client that means seconds or text gets a hint, not a token."""
+"""Lifetimes of keys: parsing them, error messages for them, and warnings before a key expires."""
 
 from __future__ import annotations
 
-from kernel.durations import DurationError, parse_positive_duration
+from datetime import datetime, timedelta
+
+from kernel.durations import DurationError, parse_positive_duration, to_timedelta
 
 MIN_LIFETIME_NS = 10**9
 DAY_NS = 86_400 * MIN_LIFETIME_NS
 ONE_DAY = f"One day is {DAY_NS}."
+SOON = timedelta(days=7)
 
 
 def parse_lifetime(text: str) -> int:
-    """Parses text such as 12h or 30d as nanoseconds, at least a second. Raises: DurationError."""
+    """Parses a string such as 12h or 30d. Returns nanoseconds.
+
+    Raises: DurationError for an invalid duration and for less than a second.
+    """
     lifetime_ns = parse_positive_duration(text)
     if lifetime_ns < MIN_LIFETIME_NS:
         raise DurationError("is less than a second")
@@ -18,12 +24,20 @@ def parse_lifetime(text: str) -> int:
 
 
 def too_short(lifetime_ns: int) -> str:
-    """Returns the message for a number of nanoseconds that was probably meant in seconds."""
+    """Returns the error message for a lifetime under a second.
+
+    The client has probably sent seconds instead of nanoseconds.
+    """
     milliseconds = f"{lifetime_ns / 1_000_000:.2f} ms"
     length = f"{lifetime_ns} ns" if milliseconds == "0.00 ms" else milliseconds
     return f"lifetime is in nanoseconds; {lifetime_ns} is {length}. {ONE_DAY}"
 
 
 def not_a_number(value: object) -> str:
-    """Returns the message for text such as "7d"."""
+    """Returns the error message for a lifetime that is not a number, for example "7d"."""
     return f"lifetime is in nanoseconds, not {str(value)[:64]!r}. {ONE_DAY}"
+
+
+def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
+    """Returns whether a key is in the last week of a lifetime of more than a week."""
+    return expires_at - now < SOON < to_timedelta(lifetime_ns)

@@ -9,10 +9,14 @@ from tokens.models import APIKey
 from tokens.verification import MEMORY
 
 metrics.sampled_counter(
-    "coderapi_key_memory_hits", "Session tokens answered from the cache.", lambda: MEMORY.hits
+    "coderapi_key_memory_hits",
+    "Lookups of session tokens that the cache answered.",
+    lambda: MEMORY.hits,
 )
 metrics.sampled_counter(
-    "coderapi_key_memory_misses", "Session tokens not in the cache.", lambda: MEMORY.misses
+    "coderapi_key_memory_misses",
+    "Lookups of session tokens that were not in the cache.",
+    lambda: MEMORY.misses,
 )
 
 

@@ -1,11 +1,11 @@
-"""Finds the session token of a request and attaches its identity. Checks no permissions."""
+"""Identifies the caller of a request by its session token. Does not check permissions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -25,9 +25,11 @@ from kernel.http.views import PublicAPIView
 from kernel.limiter import Limiter
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
+from tokens.lifetimes import expires_soon
 from users.permissions import KeyIdentity
 
-# Past this number of refused tokens in a minute, the unknown tokens of an address wait in turn.
+# After this number of rejected tokens in a minute, an address can look up only one unknown token at
+# a time.
 MAX_REFUSED = 300
 UNKNOWN_TOKENS = Limiter(
     "unknown tokens",
@@ -35,13 +37,12 @@ UNKNOWN_TOKENS = Limiter(
     timeout=1.0,
     own_full="Too many session tokens from this address are invalid. Try again soon.",
 )
-# RFC 8594: shows in a client's log that its key expires soon.
+# RFC 8594. A client can log this header as a warning that its key expires soon.
 SUNSET = "Sunset"
-SUNSET_AHEAD = timedelta(days=7)
 
 
 class SessionTokenMiddleware:
-    """Attaches the `identity`, or the `refusal` for views that need an identity."""
+    """Attaches the `identity` to the request, or the `refusal`: the error for a rejected token."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -60,7 +61,7 @@ class SessionTokenMiddleware:
 
 
 def attach(request: IdentifiedRequest) -> None:
-    """Attaches the identity of the request's session token, or the refusal."""
+    """Sets the request's `identity` from its session token, or its `refusal`."""
     request.presented = presented_token(request.META)
     try:
         request.identity = identify(request.presented, request.client_address)
@@ -71,9 +72,9 @@ def attach(request: IdentifiedRequest) -> None:
 
 
 def identify(presented: Presented | None, address: str) -> Identity:
-    """Returns the identity of a token. Counts a refused token that needed a query.
+    """Returns the identity of a token. Counts a rejected token if a query was needed.
 
-    Raises: APIError 401; LimitReachedError if the address waits too long for its turn.
+    Raises: APIError 401; LimitReachedError if the lookup has to wait longer than a second.
     """
     if presented is None:
         raise refusals.missing()
@@ -98,9 +99,10 @@ def _minute() -> int:
 
 
 def _turn(bucket: str) -> AbstractContextManager[object]:
-    """Lets an address with many refused tokens look up one unknown token at a time.
+    """Lets an address with many rejected tokens look up one unknown token at a time.
 
-    Valid tokens are cached or wait for their turn, so one client cannot lock out an office.
+    Other clients may share the address. Their valid tokens still work, because a cached token needs
+    no lookup, and other tokens wait up to a second.
     """
     if shared_counter().add(bucket, _minute(), 0) < MAX_REFUSED:
         return nullcontext()
@@ -109,7 +111,7 @@ def _turn(bucket: str) -> AbstractContextManager[object]:
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths of public routes, on which tokens are ignored."""
+    """Returns the paths of public routes. Session tokens are ignored there."""
     return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
 
 
@@ -123,10 +125,11 @@ def _public(patterns: Iterable[Any], prefix: str) -> Iterator[str]:
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:
-    """Returns when the caller's key expires, as an HTTP date, if that is within a week; else ""."""
-    if not isinstance(identity, KeyIdentity) or identity.expires_at - now >= SUNSET_AHEAD:
+    """Returns the expiry time of the caller's key as an HTTP date, or "" if it is not soon."""
+    if not isinstance(identity, KeyIdentity):
         return ""
-    return _http_date(identity.expires_at)
+    is_soon = expires_soon(identity.expires_at, identity.lifetime_ns, now=now)
+    return _http_date(identity.expires_at) if is_soon else ""
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""Creates the keys that requests ask for, within the token policy."""
+"""Creates keys on request, within the limits of the token policy."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from users.services import lock
 
 @dataclass(frozen=True, slots=True)
 class WantedToken:
-    """A token as a request describes it. Units: `lifetime_ns` nanoseconds, 0 for the default.
+    """The values of a request for a token. Units: `lifetime_ns` nanoseconds; 0 is the default.
 
-    `scopes_member` is the member of the request that had the scopes.
+    `scopes_member` is the name of the JSON member with the scopes, for error messages.
     """
 
     lifetime_ns: int = 0
@@ -41,19 +41,19 @@ class WantedToken:
 def create_token(
     user: User, wanted: WantedToken, *, caller: KeyIdentity, actor: Actor, now: datetime
 ) -> NewKey:
-    """Creates a token of the user.
+    """Creates a token for the user.
 
-    Raises: APIError 400 for malformed values and exceeded limits, 403 for what the caller or the
-    policy does not allow, 409 for a used name.
+    Raises: APIError 400 for an invalid value or an exceeded limit, 403 if the caller may not create
+    this token, 404 if the caller may not act on the user, 409 if the name is in use.
     """
     name = validated_name(wanted.token_name) if wanted.token_name else token_format.random_name()
     return _mint(user, wanted, name, caller=caller, actor=actor, now=now)
 
 
 def create_session_key(user: User, *, caller: KeyIdentity, actor: Actor, now: datetime) -> NewKey:
-    """Creates a key without a name and with the default lifetime, within the same limits.
+    """Creates a session key for the user: without a name, and with the default lifetime.
 
-    Raises: APIError as `create_token` does.
+    The limits for tokens apply. Raises: APIError as `create_token` does.
     """
     return _mint(user, WantedToken(), "", caller=caller, actor=actor, now=now)
 
@@ -67,7 +67,7 @@ def _mint(
     actor: Actor,
     now: datetime,
 ) -> NewKey:
-    """Creates the key exactly once, also if the answer to the commit is lost."""
+    """Creates the key exactly once, even if the connection is lost during the commit."""
     parts = token_format.generate()
 
     def mint() -> NewKey:
@@ -76,7 +76,8 @@ def _mint(
             lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
             chosen = _scopes(wanted, limits, caller)
             allow_list = _allow_list(wanted.allow_list, caller)
-            # The row lock serializes this user's requests: two cannot both take the last place.
+            # The row lock serializes requests for this user, so that two requests cannot both
+            # create the last token that the limit allows.
             lock(user)
             _require_room(limits, user, now)
             return create_api_key(
@@ -97,14 +98,18 @@ def _mint(
 
 def _committed(user: User, parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
-    # A lost transaction holds the user's row until it ends, so this waits for its outcome.
+    # The earlier transaction may still run on the server. It holds the lock on the user's row, so
+    # this query waits until that transaction has ended.
     list(User.objects.select_for_update().filter(pk=user.pk))
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:
-    """Returns the user's limits. Raises: APIError 403, 404 if the caller may not create keys."""
+    """Returns the user's limits.
+
+    Raises: APIError 403 or 404 if the caller may not create keys for the user.
+    """
     require(caller, "api_key:create", on=user)
     limits = policy.policy_of(user)
     limit = limits[policy.MINTING]
@@ -117,7 +122,7 @@ def _limits(user: User, caller: KeyIdentity) -> Policy:
 def _lifetime(wanted_ns: int, limits: Policy) -> int:
     limit = limits[policy.MAX_LIFETIME]
     if wanted_ns < 0:
-        raise invalid(Validation("lifetime", "The lifetime must not be below 0."))
+        raise invalid(Validation("lifetime", "The lifetime must not be negative."))
     if 0 < wanted_ns < MIN_LIFETIME_NS:
         raise invalid(Validation("lifetime", too_short(wanted_ns)))
     if wanted_ns > limit.value:
@@ -132,7 +137,11 @@ def _over_limit(message: str, member: str, detail: str, limit: Limit) -> APIErro
 
 
 def _scopes(wanted: WantedToken, limits: Policy, caller: KeyIdentity) -> list[str]:
-    """Returns the wanted scopes if they are known, within the policy and within the caller's."""
+    """Returns the requested scopes.
+
+    Raises: APIError 400 for an unknown scope or one that the policy does not allow, 403 for a scope
+    that the caller's key does not have.
+    """
     chosen = list(dict.fromkeys(scopes.canonical(name) for name in wanted.scopes)) or [scopes.ALL]
     member, limit = wanted.scopes_member, limits[policy.SCOPES]
     unknown = [name for name in chosen if name not in scopes.KNOWN]

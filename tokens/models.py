@@ -25,7 +25,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return self.filter(expires_at__gte=now)
 
     def tokens(self) -> APIKeyQuerySet:
-        """Filters for keys with a name."""
+        """Filters for tokens: keys with a name."""
         return self.filter(login_type=APIKey.LoginType.TOKEN)
 
     def minted(self) -> APIKeyQuerySet:
@@ -36,13 +36,13 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
 class APIKey(models.Model):
     """A session token of a user, with the digest of its secret.
 
-    A `minted` key was created with another key or by a command, not by signing in.
-    Units: `lifetime_ns` nanoseconds; times UTC. `last_used` is null until the first use.
+    A `minted` key was created with another key or by a command, not by signing in. `last_used` is
+    null until the first use. Units: `lifetime_ns` nanoseconds; times UTC.
     Shape: `allow_list` [{type str, id str}].
     """
 
     class LoginType(models.TextChoices):
-        PASSWORD = "password"  # noqa: S105 - a way of signing in, no secret
+        PASSWORD = "password"  # noqa: S105 - a way of signing in, not a secret
         TOKEN = "token"  # noqa: S105 - as above
 
     id = models.CharField(primary_key=True, max_length=10, editable=False)
@@ -87,9 +87,9 @@ class APIKey(models.Model):
 
 
 class TokenConfig(models.Model):
-    """A token policy: limits on the tokens of a user, of a role's users, or of the deployment.
+    """A token policy: limits on the tokens of one user, of users with a role, or of all users.
 
-    A limit that is null is inherited. Units: lifetimes in nanoseconds.
+    Null means that the limit is inherited. Units: lifetimes in nanoseconds.
     """
 
     user = models.OneToOneField(
@@ -105,7 +105,8 @@ class TokenConfig(models.Model):
         blank=True,
         default="",
         choices=list(DISPLAY_NAMES.items()),
-        help_text="The role that the policy applies to. Leave both empty for the deployment.",
+        help_text="The role that the policy applies to. For the whole deployment, leave user and "
+        "role empty.",
     )
     max_token_lifetime = models.BigIntegerField(
         null=True,
@@ -115,7 +116,7 @@ class TokenConfig(models.Model):
     default_token_lifetime = models.BigIntegerField(
         null=True,
         blank=True,
-        help_text="The lifetime of a token if the request names none.",
+        help_text="The lifetime of a new token if the request contains no lifetime.",
     )
     max_live_tokens = models.PositiveIntegerField(
         null=True, blank=True, help_text="The maximum number of live tokens. 0 allows none."
@@ -124,10 +125,10 @@ class TokenConfig(models.Model):
         models.CharField(max_length=64, choices=[(name, name) for name in sorted(scopes.KNOWN)]),
         null=True,
         blank=True,
-        help_text="The scopes that a token may have.",
+        help_text="The scopes that a new token may have.",
     )
     tokens_may_mint = models.BooleanField(
-        null=True, blank=True, help_text="Whether requests with a token may create tokens."
+        null=True, blank=True, help_text="Whether a token may be used to create other tokens."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -151,7 +152,7 @@ class TokenConfig(models.Model):
             models.CheckConstraint(
                 condition=Q(max_token_lifetime__gt=0) & Q(default_token_lifetime__gt=0),
                 name="token_config_lifetimes_positive",
-                violation_error_message="A lifetime must be above 0.",
+                violation_error_message="A lifetime must be more than 0.",
             ),
         ]
 
@@ -167,9 +168,10 @@ class TokenConfig(models.Model):
 
 
 class ExpiryNotice(models.Model):
-    """A mail that told a recipient, some days ahead, that a key expires.
+    """A record of a mail about a key that expires soon.
 
-    It prevents duplicate mails from several replicas, and two mails to one recipient on one day.
+    The record prevents a second mail about the same key and expiry time, also from another replica,
+    and a second mail to the recipient on the same day.
     """
 
     recipient = models.ForeignKey(
@@ -177,9 +179,11 @@ class ExpiryNotice(models.Model):
     )
     key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="expiry_notices")
     expires_at = models.DateTimeField(
-        help_text="The expiry that the mail named. A later expiry needs another mail."
+        help_text="The expiry time in the mail. If the expiry changes, another mail is sent."
     )
-    days = models.PositiveSmallIntegerField(help_text="The number of days ahead.")
+    days = models.PositiveSmallIntegerField(
+        help_text="The reminder: 30, 7 or 1 days before the expiry."
+    )
     sent_on = models.DateField()
 
     class Meta:

@@ -1,4 +1,4 @@
-"""The token policy: five limits on a user's tokens, each with the rule that sets it."""
+"""Resolves the five limits on a user's tokens from the token policies and the options."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LABELS = {
     MINTING: "tokens may create tokens",
 }
 NO_RULE = "default"
-# Held shared while a key is created, and exclusively while a policy changes. So every key either
-# is created under the new policy, or is checked against it.
+# The name of a lock. Creating a key holds it shared, and changing a policy holds it exclusively. So
+# every key is either created under the new policy, or exists when the policy change checks keys.
 LOCK = "token-policy"
 
 
 class RuleValue(NamedTuple):
-    """The value that a rule sets for a limit, or None."""
+    """The value that a rule sets for a limit. None: the rule does not set the limit."""
 
     rule: str
     value: Any
@@ -43,9 +43,9 @@ class RuleValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit for one user, the rule that sets it, and the values of all rules.
+    """A limit for one user, the rule that sets the limit, and the values of all rules.
 
-    Units: lifetimes in nanoseconds. A value of None is no limit.
+    If `value` is None, there is no limit. Units: lifetimes in nanoseconds.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Limit:
     rule_values: tuple[RuleValue, ...]
 
     def explanation(self) -> str:
-        """Names the rule that sets the limit, and the rules that it overrides."""
+        """Returns a message with the rule that sets the limit, and the rules that it overrides."""
         if self.rule == NO_RULE:
             return "not set by any rule"
         others = [
@@ -79,7 +79,7 @@ class Policy(dict[str, Limit]):
 
 
 def readable_limits(user: User) -> list[dict[str, Any]]:
-    """Returns the limits as a page shows them.
+    """Returns the limits for a page, with formatted values.
 
     Shape: name str, value str, rule str, rule_values [(rule str, value str)].
     """
@@ -116,7 +116,7 @@ def _common_scopes(lists: Iterable[Sequence[str]]) -> list[str]:
     return sorted(common)
 
 
-# The strictest value applies if several rules have one rank.
+# If several rules have the same rank, the strictest value applies.
 _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
     MAX_LIFETIME: min,
     DEFAULT_LIFETIME: min,
@@ -128,7 +128,7 @@ LIMITS = tuple(_STRICTEST)
 
 
 def policy_of(user: User) -> Policy:
-    """Returns the limits on this user's tokens, with one query."""
+    """Returns the limits on this user's tokens. Takes one query."""
     configs = TokenConfig.objects.filter(
         Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
     ).select_related("user")
@@ -138,8 +138,9 @@ def policy_of(user: User) -> Policy:
 def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
     """Resolves the user's limits from these configs and the options.
 
-    Each limit is resolved by itself. The user's own config comes first, then the strictest of the
-    roles' configs, then the deployment's, then the option. Source: the contract's tokenconfig.
+    Each limit is resolved separately. The first rule that sets it applies: the config of the user,
+    the strictest config of the user's roles, the config of the deployment, the option.
+    Source: the contract's tokenconfig.
     """
     ranks = [
         [config for config in configs if config.user_id == user.id],
@@ -166,7 +167,10 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
 
 
 def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
-    """Names the config that has the value, or all of them if only their combination has it."""
+    """Returns the subject of the config with this value.
+
+    If no single config has the value, it is a combination. Then returns all subjects.
+    """
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)
 

@@ -1,4 +1,4 @@
-"""The answers to rejected tokens. Each names the cause, never the token."""
+"""Errors for rejected session tokens. They state the cause and never contain the token."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def missing() -> APIError:
 def malformed() -> APIError:
     return _unauthenticated(
         EXPIRED,
-        "The session token has a bad format. It must be 10 letters or digits, a hyphen, and 22 "
-        "letters or digits.",
+        "The session token has a bad format. It must be 10 letters or digits, a hyphen, and "
+        "22 letters or digits.",
     )
 
 
 def unknown() -> APIError:
-    """Builds one answer for unknown ids and wrong secrets, so that ids cannot be guessed."""
+    """Builds the error for an unknown id or a wrong secret.
+
+    Both have the same error, so that a caller cannot find out which ids exist.
+    """
     return _unauthenticated(EXPIRED, "The session token is unknown or was revoked.")
 
 

@@ -17,7 +17,7 @@ from users.models import User
 from users.permissions import KeyIdentity, Owner, refusal
 from users.roles import OWNER
 
-# The columns for an API key object.
+# The columns that an API key in a response needs.
 SHOWN = (
     "id", "user_id", "last_used", "expires_at", "created_at", "updated_at", "login_type", "scopes",
     "token_name", "lifetime_ns", "allow_list",
@@ -25,13 +25,16 @@ SHOWN = (
 
 
 def key_by_id(key_id: str, *, action: str, viewer: KeyIdentity) -> APIKey:
-    """Returns a key that the viewer may act on. Raises: APIError 404, also if it is not allowed."""
+    """Returns the key with this id.
+
+    Raises: APIError 404 for an unknown id, or if the viewer may not do the action on the key.
+    """
     found = None if "\0" in key_id else APIKey.objects.filter(id=key_id).first()
     return _allowed(found, viewer, action)
 
 
 def token_by_name(user: User, name: str, *, viewer: KeyIdentity) -> APIKey:
-    """Returns the user's token with that name. Raises: APIError 404 as `key_by_id` does."""
+    """Returns the user's token with this name. Raises: APIError 404 as `key_by_id` does."""
     found = None if "\0" in name else APIKey.objects.filter(user=user, token_name=name).first()
     return _allowed(found if name else None, viewer, "api_key:read")
 
@@ -53,11 +56,11 @@ def tokens(
     limit: int = 0,
     offset: int = 0,
 ) -> Iterator[Sequence[Any]]:
-    """Yields pages of the tokens of the user, or of everyone, that the viewer may see.
+    """Yields pages of tokens, newest first. Takes one query for each page.
 
-    The newest come first, with one query a page. A `limit` above 0 asks for one page of that size.
-    Only owners see the tokens of others. For other viewers "everyone" means themselves.
-    Shape: rows of `SHOWN` and `user__username`, three times as fast as model instances.
+    The tokens are those of the user, or of all users with `everyone`. Only owners get the tokens of
+    other users. With a `limit` above 0, there is one page with at most this number of tokens.
+    Shape: dicts of `SHOWN` and `user__username`, because model instances take three times as long.
     """
     found = _visible(user, viewer=viewer, everyone=everyone)
     ids = allow_lists.ids(viewer.allow_list, "api_key")
@@ -72,7 +75,7 @@ def tokens(
 
 
 def _after(row: dict[str, Any]) -> Q:
-    # The first condition follows from the second, but lets PostgreSQL start within the index.
+    # The second condition implies the first one. PostgreSQL can use the index only for the first.
     created = row["created_at"]
     return Q(created_at__lte=created) & (Q(created_at__lt=created) | Q(id__gt=row["id"]))
 
@@ -93,7 +96,7 @@ def own_keys(viewer: KeyIdentity, *, now: dt.datetime) -> APIKeyQuerySet:
 
 
 def own_token(key_id: str, *, viewer: KeyIdentity, now: dt.datetime) -> APIKey:
-    """Returns a live token of the viewer, to change it. Raises: APIError 404."""
+    """Returns the viewer's live token with this id if they may change it. Raises: APIError 404."""
     own = own_keys(viewer, now=now).tokens()
     found = None if "\0" in key_id else own.filter(id=key_id).first()
     return _allowed(found, viewer, "api_key:update")

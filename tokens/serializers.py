@@ -27,11 +27,11 @@ from users.serializers import NEVER, LoginTypeField
 
 class TokenConfigSerializer(WireSerializer):
     component = "codersdk.TokenConfig"
-    about = "The longest lifetime of a user's tokens."
+    about = "The maximum lifetime of a user's new tokens."
     example = {"max_token_lifetime": 3_155_760_000_000_000_000}
 
     max_token_lifetime = serializers.IntegerField(
-        help_text="The longest lifetime that a new token of the user may have, in nanoseconds."
+        help_text="The maximum lifetime of a new token of the user, in nanoseconds."
     )
 
 
@@ -40,14 +40,14 @@ class TokenConfigSerializer(WireSerializer):
         "type": ["integer", "boolean", "array", "null"],
         "items": {"type": "string"},
         "format": "int64",
-        "description": "The value of a limit: nanoseconds or a number of tokens, true or false, or "
-        "a list of scopes. `null` is no limit.",
+        "description": "The value of a limit: a number of nanoseconds, a number of tokens, a "
+        "boolean, or a list of scopes. `null`: no limit.",
         "examples": [604_800_000_000_000],
     },
     component_name="coderapi.TokenLimitValue",
 )
 class LimitValueField(serializers.JSONField):
-    """Renders the value of a limit in its own type."""
+    """A field for the value of a limit. The type of the value depends on the limit."""
 
 
 class RuleValueSerializer(WireSerializer):
@@ -56,9 +56,12 @@ class RuleValueSerializer(WireSerializer):
     example = {"rule": "CODER_MAX_TOKEN_LIFETIME", "value": 3_155_760_000_000_000_000}
 
     rule = serializers.CharField(
-        help_text="The rule: an option, or the token policy of a user, a role or the deployment."
+        help_text="The rule: the name of an option, or `user <name>`, `role <name>` or "
+        "`deployment` for a token policy."
     )
-    value = LimitValueField(help_text="The value. `null`: the rule does not set this limit.")
+    value = LimitValueField(
+        help_text="The value that the rule sets. `null`: the rule does not set this limit."
+    )
 
 
 class LimitSerializer(WireSerializer):
@@ -73,17 +76,16 @@ class LimitSerializer(WireSerializer):
 
     name = serializers.ChoiceField(
         choices=LIMITS,
-        help_text="The limit: `max_token_lifetime` and `default_token_lifetime` in nanoseconds, "
-        "`max_live_tokens`, `allowed_scopes`, and `tokens_may_mint`: whether a token may create "
-        "tokens.",
+        help_text="The name of the limit. `max_token_lifetime` and `default_token_lifetime` are in "
+        "nanoseconds. `tokens_may_mint` is whether a token may be used to create other tokens.",
     )
     value = LimitValueField(help_text="The effective value.")
-    rule = serializers.CharField(help_text="The rule that sets it.")
+    rule = serializers.CharField(help_text="The rule that sets the effective value.")
     explanation = serializers.CharField(
-        help_text="The rule and the rules that it overrides, as text."
+        help_text="A sentence with the rule that sets the value, and the rules that it overrides."
     )
     rule_values = RuleValueSerializer(
-        many=True, help_text="The value of each rule. The rule with the highest rank comes first."
+        many=True, help_text="The values of all rules, highest rank first."
     )
 
 
@@ -104,14 +106,14 @@ class AllowListEntry(WireSerializer):
 
     type = serializers.CharField(
         help_text="The type: `user`, `api_key`, `deployment_config` or `deployment_stats`. `*`: "
-        "every type."
+        "all types."
     )
-    id = serializers.CharField(help_text="The object's id. `*`: every object of the type.")
+    id = serializers.CharField(help_text="The object's id. `*`: all objects of the type.")
 
 
 @extend_schema_serializer(deprecate_fields=["scope"])
 class APIKeySerializer(WireSerializer):
-    """Describes what `key_object` returns. Lists of 10,000 keys are too slow through DRF."""
+    """The schema of an API key. `key_object` renders it, because DRF is too slow for long lists."""
 
     component = "codersdk.APIKey"
     about = "A key: a session token without its secret."
@@ -134,30 +136,30 @@ class APIKeySerializer(WireSerializer):
     )
     user_id = serializers.UUIDField(help_text="The id of the key's user.")
     last_used = serializers.DateTimeField(
-        help_text="The time of the last use, accurate to an hour. `0001-01-01T00:00:00Z`: never."
+        help_text="The time of the last use, accurate to one hour. `0001-01-01T00:00:00Z`: never "
+        "used."
     )
     expires_at = serializers.DateTimeField(
-        help_text="The time after which the key is rejected. Using the key may move it."
+        help_text="The time at which the key expires. Using the key may extend it."
     )
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
-    login_type = LoginTypeField(
-        help_text="How the key was created: `password` by signing in, `token` as a named token."
-    )
+    login_type = LoginTypeField(help_text="`token` for a named token, `password` for a session.")
     scope = serializers.CharField(
         allow_blank=True,
-        help_text="`all` or `application_connect`; empty for other scopes. Read `scopes` instead.",
+        help_text="`all` or `application_connect`. Empty for other scopes. Use `scopes` instead.",
     )
     scopes = serializers.ListField(
         child=serializers.CharField(),
-        help_text="What the key may do, for example `coder:all` or `user:read`. A scope never "
+        help_text="The scopes of the key, for example `coder:all` or `user:read`. A scope never "
         "allows more than the user's roles.",
     )
     token_name = serializers.CharField(
         allow_blank=True, help_text="The token's name. Empty for a session."
     )
     lifetime_seconds = serializers.IntegerField(
-        help_text="The lifetime in seconds. Using the key may renew it for this time."
+        help_text="The lifetime in seconds. Using the key may extend the expiry to the time of "
+        "use plus this lifetime."
     )
     allow_list = AllowListEntry(many=True, help_text="The objects that the key may act on.")
 
@@ -171,12 +173,12 @@ class APIKeyWithOwnerSerializer(APIKeySerializer):
 
 
 def key_object(key: APIKey) -> Any:
-    """Renders a key for the current wire. Shape: codersdk.APIKey."""
+    """Renders a key in the current wire format. Shape: codersdk.APIKey."""
     return wire.apply("codersdk.APIKey", _members({name: getattr(key, name) for name in SHOWN}))
 
 
 def owned_key_object(key: APIKey) -> Any:
-    """Renders a key with its owner's name. Shape: codersdk.APIKeyWithOwner."""
+    """Renders a key with the username of its owner. Shape: codersdk.APIKeyWithOwner."""
     row = {name: getattr(key, name) for name in SHOWN}
     return token_object({**row, "user__username": key.user.username})
 
@@ -212,16 +214,20 @@ def _time(moment: datetime | None) -> str:
     {
         "anyOf": [
             {"$ref": "#/components/schemas/codersdk.APIAllowListTarget"},
-            {"type": "string", "description": "The same, as text.", "examples": ["*:*"]},
+            {
+                "type": "string",
+                "description": "The entry as a string `type:id`.",
+                "examples": ["*:*"],
+            },
         ]
     }
 )
 class AllowListField(serializers.JSONField):
-    """Accepts an entry of an allow list as an object or as text."""
+    """A field for an entry of an allow list, as an object or as a string `type:id`."""
 
 
 class LifetimeField(WholeNumberField):
-    """A number of nanoseconds. A client that sends text gets a hint."""
+    """A field for nanoseconds. The error for a string or a float states the correct unit."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, str | float):
@@ -232,34 +238,36 @@ class LifetimeField(WholeNumberField):
 @extend_schema_serializer(deprecate_fields=["scope"])
 class CreateTokenRequest(RequestSerializer):
     component = "codersdk.CreateTokenRequest"
-    about = "A token to create. Without members it has the default lifetime and full access."
+    about = "A token to create. By default it has the default lifetime and full access."
     example = {"lifetime": 604_800_000_000_000, "token_name": "ci", "scopes": ["coder:all"]}
 
     lifetime = LifetimeField(
         required=False,
         default=0,
-        help_text="The lifetime in nanoseconds, at least one second. Absent or 0: the user's "
-        "default lifetime.",
+        help_text="The lifetime in nanoseconds, at least one second. If it is absent or 0, the "
+        "user's default lifetime is used.",
     )
     token_name = OptionalTextField(
-        help_text="The name, unique among the user's tokens. Absent or empty: a random name."
+        help_text="The name. It must be unique among the user's tokens. If it is absent or empty, "
+        "the server chooses a random name."
     )
     scope = OptionalTextField(
-        max_length=64, help_text="One scope. Ignored if `scopes` is sent: use that instead."
+        max_length=64,
+        help_text="One scope. It is ignored if `scopes` is present. Use `scopes` instead.",
     )
     scopes = BoundedListField(
         child=TextField(max_length=64),
         required=False,
         default=list,
         max_length=64,
-        help_text="What the token may do. Absent or empty: full access.",
+        help_text="The scopes of the token. Absent or empty: full access.",
     )
     allow_list = BoundedListField(
         child=AllowListField(),
         required=False,
         default=list,
         max_length=64,
-        help_text="The objects that the token may act on. Absent or empty: all.",
+        help_text="The objects that the token may act on. Absent or empty: all objects.",
     )
 
 
@@ -269,13 +277,14 @@ class GenerateAPIKeyResponse(WireSerializer):
     example = {"key": "aBcDeFgHiJ-0123456789abcdefghijkl"}
 
     key = serializers.CharField(
-        help_text="The session token, `<id>-<secret>`. Store it: it is not shown again."
+        help_text="The session token, `<id>-<secret>`. Store it, because it cannot be retrieved "
+        "again."
     )
 
 
 class LoginRequest(RequestSerializer):
     component = "codersdk.LoginWithPasswordRequest"
-    about = "An e-mail address and a password."
+    about = "The credentials of a user."
     example = {"email": "ada@example.com", "password": "a-good-long-one"}
 
     email = serializers.EmailField(max_length=254, help_text="The user's e-mail address.")
@@ -294,15 +303,15 @@ class LoginResponse(WireSerializer):
 
 class AuthMethodSerializer(WireSerializer):
     component = "codersdk.AuthMethod"
-    about = "A way to sign in."
+    about = "A sign-in method."
     example = {"enabled": True}
 
-    enabled = serializers.BooleanField(help_text="Whether users can sign in this way.")
+    enabled = serializers.BooleanField(help_text="Whether users can sign in with this method.")
 
 
 class GithubAuthMethodSerializer(WireSerializer):
     component = "codersdk.GithubAuthMethod"
-    about = "Signing in through GitHub, which this service does not offer."
+    about = "Sign-in through GitHub. This service does not support it."
     example = {"enabled": False, "default_provider_configured": False}
 
     enabled = serializers.BooleanField(help_text="Always false.")
@@ -311,7 +320,7 @@ class GithubAuthMethodSerializer(WireSerializer):
 
 class OIDCAuthMethodSerializer(WireSerializer):
     component = "codersdk.OIDCAuthMethod"
-    about = "Signing in through OpenID Connect, which this service does not offer."
+    about = "Sign-in through OpenID Connect. This service does not support it."
     example = {"enabled": False, "signInText": "", "iconUrl": ""}
 
     enabled = serializers.BooleanField(help_text="Always false.")
@@ -321,13 +330,13 @@ class OIDCAuthMethodSerializer(WireSerializer):
 
 class AuthMethodsSerializer(WireSerializer):
     component = "codersdk.AuthMethods"
-    about = "The ways to sign in."
+    about = "The sign-in methods."
     example = {"terms_of_service_url": "https://example.com/terms"}
 
     terms_of_service_url = serializers.CharField(
         required=False,
-        help_text="The address of the terms that users accept by signing in. Absent: none.",
+        help_text="The URL of the terms of service. Absent if there are none.",
     )
-    password = AuthMethodSerializer(help_text="Signing in with a password.")
-    github = GithubAuthMethodSerializer(help_text="Signing in through GitHub.")
-    oidc = OIDCAuthMethodSerializer(help_text="Signing in through OpenID Connect.")
+    password = AuthMethodSerializer(help_text="Sign-in with a password.")
+    github = GithubAuthMethodSerializer(help_text="Sign-in through GitHub.")
+    oidc = OIDCAuthMethodSerializer(help_text="Sign-in through OpenID Connect.")

@@ -34,7 +34,7 @@ from users.services import target_of as user_target
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A new key and its token, the only copy of the secret."""
+    """A new key and its session token. The secret is stored nowhere else."""
 
     key: APIKey
     token: str
@@ -52,10 +52,9 @@ def create_api_key(
     minted: bool = False,
     parts: TokenParts | None = None,
 ) -> NewKey:
-    """Creates a key of the user: a token if it has a name, which is always minted.
+    """Creates a key for the user. A key with a name is a token, and always `minted`.
 
-    The caller holds the lock on the user's row, within its transaction.
-    Units: `lifetime_ns` nanoseconds.
+    Call it in a transaction that has locked the user's row. Units: `lifetime_ns` nanoseconds.
     """
     parts = parts or token_format.generate()
     key = APIKey.objects.create(
@@ -81,7 +80,7 @@ def target_of(key: APIKey) -> Target:
 
 
 def _facts(key: APIKey) -> dict[str, Any]:
-    """Returns the values of a key for the audit trail, without the secret and its digest."""
+    """Returns the key's values for the audit trail, without the secret and its digest."""
     return {
         "user_id": str(key.user_id),
         "login_type": str(key.login_type),
@@ -96,8 +95,8 @@ def _facts(key: APIKey) -> dict[str, Any]:
 def rename_token(token: APIKey, name: str, *, actor: Actor, now: datetime) -> None:
     """Renames a live token.
 
-    Raises: APIError 400 for a malformed name, 404 for a session or an expired token, 409 for a used
-    name.
+    Raises: APIError 400 for an invalid name, 404 for a session or an expired token, 409 if the name
+    is in use.
     """
     validated_name(name)
     with unused_name(name), _locked([token]) as keys:
@@ -113,7 +112,7 @@ def rename_token(token: APIKey, name: str, *, actor: Actor, now: datetime) -> No
 
 
 def validated_name(name: str) -> str:
-    """Returns the name. Raises: APIError 400 if a token cannot have it."""
+    """Returns the name unchanged. Raises: APIError 400 for an invalid token name."""
     if problem := token_format.name_problem(name):
         raise invalid(Validation("token_name", problem))
     return name
@@ -121,7 +120,7 @@ def validated_name(name: str) -> str:
 
 @contextmanager
 def unused_name(name: str) -> Iterator[None]:
-    """Raises: APIError 409 if the user has another token with that name."""
+    """Converts the database's error for a name that is in use. Raises: APIError 409."""
     try:
         yield
     except IntegrityError as error:
@@ -133,7 +132,10 @@ def unused_name(name: str) -> Iterator[None]:
 
 
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
-    """Expires keys now and keeps their rows. Returns how many were live."""
+    """Sets the expiry of live keys to now. Returns the number of expired keys.
+
+    The rows remain, so the keys stay in lists.
+    """
     after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
     with _locked(keys) as locked:
         live = [key for key in locked if not key.is_expired(now)]
@@ -147,7 +149,7 @@ def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: 
 
 
 def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
-    """Deletes keys. Returns how many."""
+    """Deletes keys. Returns the number of deleted keys."""
     with _locked(keys) as locked:
         changes = [Change(target_of(key), before=_facts(key)) for key in locked]
         record_all("api_key.delete", changes, actor=actor, now=now)
@@ -158,7 +160,10 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 def shorten_keys(
     keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
 ) -> int:
-    """Shortens keys to a lifetime that starts now. Returns how many had a longer one."""
+    """Limits the lifetime of keys, starting now. Returns the number of shortened keys.
+
+    Keys with a shorter lifetime do not change, and no key expires later than before.
+    """
     more = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
     changes = []
@@ -176,9 +181,10 @@ def shorten_keys(
 
 @contextmanager
 def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
-    """Locks the users of the keys, then those keys that still exist, by id, in a transaction.
+    """Begins a transaction and locks the keys' users, then the keys. Yields the locked keys.
 
-    This process evicts the keys at once. Other processes are notified by the tables' triggers.
+    Keys that were deleted in the meantime are missing. After the commit, this process evicts the
+    keys from its cache. The tables' triggers notify the other processes.
     """
     given = list(keys)
     with transaction.atomic():
@@ -196,7 +202,10 @@ def _rows(keys: Iterable[APIKey]) -> APIKeyQuerySet:
 
 @dataclass(frozen=True, slots=True)
 class FirstOwner:
-    """The owner that the first start created. `password` is "" if the operator chose it."""
+    """The owner that the first start created.
+
+    `password` is the generated password, or "" if CODERAPI_FIRST_OWNER_PASSWORD is set.
+    """
 
     username: str
     password: str
@@ -204,7 +213,10 @@ class FirstOwner:
 
 
 def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
-    """Creates the first owner and a session token, if the settings name one and no user exists."""
+    """Creates the first owner and a session token.
+
+    Returns None if a user exists, or if the settings contain no username for the first owner.
+    """
     username = settings.FIRST_OWNER_USERNAME
     if not username or user_exists():
         return None
@@ -223,7 +235,10 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
 
 
 def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
-    """Deletes keys that expired before the retention; 0 keeps all. Returns how many."""
+    """Deletes keys that expired longer ago than `retention`. Returns the number of deleted rows.
+
+    A retention of 0 keeps all keys.
+    """
     if not retention:
         return 0
     return APIKey.objects.filter(expires_at__lt=now - retention).delete()[0]
@@ -233,7 +248,10 @@ def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
 def delete_other_keys(
     user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any
 ) -> None:
-    """Deletes every key but the one in use: an attacker with the old password may have one."""
+    """Deletes all keys of the user except the one that changed the password.
+
+    An attacker with the old password may have created a key.
+    """
     others = APIKey.objects.filter(user=user).exclude(id=kept_key_id)
     delete_keys(others, actor=actor, now=now)
 

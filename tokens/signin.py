@@ -1,4 +1,4 @@
-"""Signing in with a password, and signing out. The API's operations and the pages share it."""
+"""Sign-in with a password, and sign-out. The API and the web pages use these functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from users.permissions import KeyIdentity
 from users.roles import OWNER
 from users.services import lock, note_failed_sign_in, target_of
 
-# The entry of Django's session, which opens the admin, that names the key of the same sign-in.
+# The admin uses Django's session. This entry of it is the id of the session key that was created in
+# the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
 
 
@@ -33,14 +34,15 @@ def sign_in(
 ) -> NewKey:
     """Creates a session key for the user if the password is right.
 
-    An unknown user (None) gets the answer to a wrong password, after the same time. While passwords
-    are disabled, only owners may sign in. `by` is the audit entry's name for the way of signing in.
-    Raises: APIError 401 for a wrong password or a suspended user, 403 while passwords are disabled.
+    If `user` is None (an unknown name), the error and the response time are those of a wrong
+    password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners may sign in. The audit entry
+    contains `by`. Raises: APIError 401 for a wrong password or a suspended user, 403 if passwords
+    are disabled.
     """
     is_correct = is_right(user, password)
     if user is None or not is_correct or not user.is_active:
         note_failed_sign_in(user, address=address, now=now, by=by)
-        # Only a caller with the right password learns that the account is suspended.
+        # The error says "suspended" only to a caller who knows the password.
         raise _suspended() if user and is_correct else _wrong()
     if settings.DISABLE_PASSWORD_AUTH and OWNER not in user.roles:
         raise passwords_disabled()
@@ -53,7 +55,7 @@ def sign_in(
             lifetime_ns = settings.SESSION_DURATION_NS
             return create_api_key(user, lifetime_ns=lifetime_ns, actor=actor, now=now)
     except APIError as error:
-        # The user was deleted or changed after the password was checked.
+        # 404 or 409: the user was deleted or changed after the password was checked.
         raise _wrong() if error.status in {404, 409} else error from None
 
 
@@ -70,7 +72,7 @@ def _suspended() -> APIError:
 
 
 def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
-    """Sets the session cookie. Without `max_age` the browser keeps it until it closes."""
+    """Sets the session cookie. Without `max_age` the browser deletes it when it is closed."""
     response.set_cookie(
         COOKIE,
         token,
@@ -95,7 +97,7 @@ def sign_out(key_id: str, *, actor: Actor, now: datetime) -> None:
 
 
 def session_of(request: HttpRequest) -> KeyIdentity | None:
-    """Returns the identity of the session cookie, or None. Tokens in other places do not count."""
+    """Returns the identity from the session cookie, or None. Ignores tokens in other places."""
     identified = cast("IdentifiedRequest", request)
     attach(identified)
     presented = identified.presented
@@ -105,9 +107,10 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
 
 
 def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
-    """Ends the sessions whose cookies came with the request, in the admin too.
+    """Ends the browser's session and its admin session, by the cookies of the request.
 
-    A token that a person created and put in the cookie is not a session, and stays.
+    If the session cookie contains a `minted` key, the key is not deleted, because a user has
+    created it on purpose.
     """
     identified = cast("IdentifiedRequest", request)
     admin, identity = _admin_session(request), session_of(request)
@@ -122,7 +125,7 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
 
 
 def _admin_session(request: HttpRequest) -> SessionBase:
-    """Returns Django's session, also on the API's routes, which have no session middleware."""
+    """Returns Django's session. Loads it for API routes, because these skip its middleware."""
     attached: SessionBase | None = getattr(request, "session", None)
     if attached is not None:
         return attached

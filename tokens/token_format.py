@@ -14,7 +14,8 @@ _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(rf"([A-Za-z0-9]{{{ID_LENGTH}}})-([A-Za-z0-9]{{{SECRET_LENGTH}}})", re.ASCII)
 
 MAX_NAME_LENGTH = 64
-# `/keys/tokens/tokenconfig` is a route, and clients remove `.` and `..` from paths.
+# A name is part of a path. `/keys/tokens/tokenconfig` is another route, and clients remove `.` and
+# `..` from paths.
 RESERVED_NAMES = frozenset({"tokenconfig", ".", ".."})
 _QUALITIES = """
 amber brisk calm civil clever crisp deft eager early fair fleet frank gentle glad golden hardy jolly
@@ -41,7 +42,7 @@ class TokenParts:
 
 
 def generate() -> TokenParts:
-    """Generates a token from the system's random source."""
+    """Generates a session token from the system's random source."""
     return TokenParts(_random(ID_LENGTH), _random(SECRET_LENGTH))
 
 
@@ -50,7 +51,7 @@ def _random(length: int) -> str:
 
 
 def split(token: str) -> TokenParts | None:
-    """Returns the token's two parts, or None for text in another format."""
+    """Splits a session token in its two parts. Returns None if the format is invalid."""
     if len(token) != ID_LENGTH + 1 + SECRET_LENGTH:
         return None
     found = _FORM.fullmatch(token)
@@ -58,22 +59,25 @@ def split(token: str) -> TokenParts | None:
 
 
 def digest(secret: str) -> bytes:
-    """Returns the SHA-256 of a secret, 32 bytes. Its 131 random bits make a salt unnecessary."""
+    """Returns the SHA-256 digest of a secret, 32 bytes.
+
+    A salt is not needed, because the secret has 131 random bits.
+    """
     return hashlib.sha256(secret.encode()).digest()
 
 
 def name_problem(name: str) -> str:
-    """Returns why a token cannot have this name, or ""."""
+    """Returns the error message for an invalid token name, or "" for a valid name."""
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
         return f"The name must have 1 to {MAX_NAME_LENGTH} characters."
     if not name.isprintable() or "/" in name or name != name.strip():
-        return "The name must be printable, without slashes and surrounding spaces."
+        return "The name must not contain slashes, invisible characters, or spaces at the ends."
     if name.lower() in RESERVED_NAMES:
         return f"You cannot use the name {name}: it is reserved."
     return ""
 
 
 def random_name() -> str:
-    """Generates a name that is easy to read out, such as `quiet-harbor-7f3a`."""
+    """Generates a readable name, such as `quiet-harbor-7f3a1c`."""
     quality, thing = secrets.choice(_QUALITIES.split()), secrets.choice(_THINGS.split())
     return f"{quality}-{thing}-{secrets.token_hex(3)}"

@@ -1,8 +1,8 @@
-"""Verifies session tokens: finds the key and the user of a token, or the reason to reject it.
+"""Verifies session tokens: returns the identity of a token, or raises the error to reject it.
 
-`MEMORY` caches identities and refusals by a hash of the token, so that it has no usable secret.
-A token that is not cached costs one query. Database triggers notify the process of each change of
-a key or a user, which evicts its entries.
+`MEMORY` caches identities and errors. Its keys are hashes of tokens, so that the cache contains no
+usable secret. A token that is not cached takes one query. When a key or a user changes, a database
+trigger notifies this process, and the process evicts the cached entries.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ USER_TOPIC = "user"
 MEMORY: Memory[bytes, KeyIdentity | APIError] = Memory(
     "keys", capacity=20_000, topics=(KEY_TOPIC, USER_TOPIC), max_age=60.0
 )
-# The minimum time between two writes of `last_used` and a sliding expiry.
+# `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP_SECONDS = 1.5
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
-    """Returns the identity of a cached token, or None, without a query.
+    """Returns the identity of a token from the cache, or None. Never runs a query.
 
-    Raises: APIError 401 for a token that was rejected within the last minute.
+    Raises: APIError 401 if the cached result is that the token is rejected.
     """
     return _checked(MEMORY.get(_fingerprint(token)), now)
 
 
 def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
-    """Returns the identity of a token, and writes its use once an hour.
+    """Returns the identity of a token. Updates the key's `last_used` once an hour.
 
-    Secrets are compared in constant time. Raises: APIError 401 that names the cause.
+    Raises: APIError 401. Its detail is the reason.
     """
     found = MEMORY.load(
         _fingerprint(parts.token), lambda: _look_up(parts, now=now, address=address)
     )
     identity = _checked(found, now)
     if identity is None:
-        # It expired in the cache, which is possible only while the database is frozen.
+        # The cached key has expired. This is possible only while the database hangs.
         raise refusals.unknown()
     return identity
 
 
 def _checked(found: KeyIdentity | APIError | None, now: datetime) -> KeyIdentity | None:
     if isinstance(found, APIError):
-        # A copy, because a raised exception keeps its traceback with all frames.
+        # Raise a copy, because a raised exception keeps references to all stack frames.
         raise replace(found)
     return found if found is not None and found.expires_at > now else None
 
@@ -75,7 +75,7 @@ def _look_up(
     key = _authentic_key(parts)
     by_key = (KEY_TOPIC, parts.key_id)
     if key is None or key.is_expired(now):
-        # No later change can make this token valid again.
+        # `lasting`: no later change can make this token valid.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
         return Remembered(refusal, tags=(by_key,), lasting=True)
     tags = (by_key, (USER_TOPIC, str(key.user_id)))
@@ -103,6 +103,7 @@ def identity_of(key: APIKey) -> KeyIdentity:
         scopes=tuple(key.scopes),
         allow_list=allow_lists.loaded(key.allow_list),
         expires_at=key.expires_at,
+        lifetime_ns=key.lifetime_ns,
         minted=key.minted,
     )
 
@@ -112,24 +113,27 @@ def is_touch_due(key: APIKey, now: datetime) -> bool:
 
 
 def next_touch(key: APIKey) -> datetime:
-    """Returns when the next use must be written: an hour after the last one, or at once."""
+    """Returns the time from which a use updates `last_used` or the expiry.
+
+    This is an hour after the last update, or a past time for a first use or a dormant user.
+    """
     never = key.last_used is None or key.user.status == User.Status.DORMANT
     used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
     return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
 
 
 def refresh_from(key: APIKey) -> datetime:
-    """Returns the time from which a use extends the key: one hour after its last extension."""
+    """Returns the time from which a use extends the expiry: an hour after the last extension."""
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
-    """Writes the key's last use, and its new expiry if it slides, in one statement.
+    """Updates the key's last use, and extends its expiry if that is due, in one statement.
 
-    Lifetimes are bounded, so a sliding expiry stays within the years of PostgreSQL and Python.
+    Lifetimes are limited, so the new expiry is in the range of PostgreSQL and Python.
     """
     fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
-    # A key that was expired or shortened since it was read must stay so.
+    # Do not update a key that another request has expired or shortened in the meantime.
     as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
         fields["expires_at"] = now + to_timedelta(key.lifetime_ns)
@@ -140,7 +144,10 @@ def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
 
 
 def _see_user(user: User, now: datetime) -> None:
-    """Writes when the user was last seen. A dormant user becomes active, a suspended one never."""
+    """Updates the user's `last_seen_at`. A dormant user becomes active.
+
+    Does not update a user who was suspended in the meantime.
+    """
     fields: dict[str, object] = {"last_seen_at": now}
     if user.status == User.Status.DORMANT:
         user.status = User.Status.ACTIVE

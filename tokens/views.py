@@ -48,9 +48,9 @@ class LoginView(PublicAPIView):
     @operation(
         "Log in user",
         tag="Authorization",
-        description="Signs in with an e-mail address and a password. The answer has a session "
-        "token, also as a cookie. Ends the session whose cookie came with the request. Sixty tries "
-        "a minute are allowed for an address.",
+        description="Signs in with an e-mail address and a password. The response contains a "
+        "session token and also sets it as a cookie. If the request has the cookie of another "
+        "session, that session ends. Each client address can try 60 times a minute.",
         body=LoginRequest,
         answers={
             201: LoginResponse,
@@ -76,7 +76,7 @@ class LogoutView(APIView):
     @operation(
         "Log out user",
         tag="Users",
-        description="Signs out: deletes the key of this request and the cookie.",
+        description="Signs out: deletes the key of this request, and the session cookie.",
         answers={200: "You are signed out."},
     )
     def post(self, request: Request) -> Response:
@@ -90,7 +90,8 @@ class AuthMethodsView(PublicAPIView):
     @operation(
         "Get authentication methods",
         tag="Users",
-        description="Lists the ways to sign in and whether each is enabled. Needs no token.",
+        description="Lists the sign-in methods and whether each is enabled. No session token is "
+        "needed.",
         answers={200: AuthMethodsSerializer},
     )
     def get(self, request: Request) -> Response:
@@ -101,7 +102,8 @@ def _methods() -> dict[str, Any]:
     found: dict[str, Any] = {
         "password": {"enabled": not settings.DISABLE_PASSWORD_AUTH},
         "github": {"enabled": False, "default_provider_configured": False},
-        # Coder leaves both texts empty while OpenID Connect is off, whatever the options say.
+        # Coder returns two empty strings here if OpenID Connect is disabled, even if the options
+        # `OIDC sign in text` and `OpenID connect icon URL` are set.
         "oidc": {"enabled": False, "signInText": "", "iconUrl": ""},
     }
     terms = settings.CONFIGURATION["terms_of_service_url"]
@@ -109,13 +111,16 @@ def _methods() -> dict[str, Any]:
 
 
 class LimitsView(UserRouteView):
-    """The base of the two routes for a user's limits."""
+    """The base class of the two views for a user's limits."""
 
     def get_permissions(self) -> list[BasePermission]:
         return [scoped("user:read", "api_key:read")()]
 
     def limited_user(self, reference: str) -> User:
-        """Returns the user in the path. Raises: APIError 400, 404."""
+        """Returns the user in the path.
+
+        Raises: APIError 400 for an unknown user, 404 if the caller's allow list excludes the user.
+        """
         target, allowed = self.user_in_path(reference), self.caller.allow_list
         if allow_lists.covers(allowed, "user", str(target.id)):
             return target
@@ -140,8 +145,8 @@ class ExplainTokenConfigView(LimitsView):
     @operation(
         "Explain token config",
         tag="Users",
-        description="Returns all limits on the user's tokens, each with the rule that sets it and "
-        "the values of the other rules.",
+        description="Returns all limits on the user's tokens. Each limit has its value, the rule "
+        "that sets the value, and the values of all rules.",
         answers={200: TokenPolicySerializer},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -164,8 +169,8 @@ class SessionKeysView(UserRouteView):
     @operation(
         "Create new session key",
         tag="Users",
-        description="Creates a session token without a name, with the user's default lifetime. "
-        "Only owners can create one for another user.",
+        description="Creates a session token without a name. It has the user's default lifetime. "
+        "Only owners can create session tokens for other users.",
         answers={201: GenerateAPIKeyResponse, 403: ResponseSerializer, 409: CHANGED},
     )
     def post(self, request: Request, user: str) -> Response:
@@ -180,8 +185,8 @@ class TokensView(UserRouteView):
     @operation(
         "Get user tokens",
         tag="Users",
-        description="Lists the user's tokens, the newest first, without their secrets. For another "
-        "user, owners get their tokens and other callers get an empty list.",
+        description="Lists the user's tokens without their secrets, newest first. Only owners can "
+        "list the tokens of another user. Other callers get an empty list.",
         parameters=[
             OpenApiParameter(
                 "include_all",
@@ -212,8 +217,9 @@ class TokensView(UserRouteView):
     @operation(
         "Create token API key",
         tag="Users",
-        description="Creates a named token, for programs. The limits of its user apply; an error "
-        "names the rule that sets the limit. Only owners can create one for another user.",
+        description="Creates a named token, for programs. The limits on the user's tokens apply. "
+        "If a limit is exceeded, the error contains the rule that sets it. Only owners can create "
+        "tokens for other users.",
         body=CreateTokenRequest,
         answers={
             201: GenerateAPIKeyResponse,
@@ -247,7 +253,7 @@ class TokenByNameView(UserRouteView):
     @operation(
         "Get API key by token name",
         tag="Users",
-        description="Returns a token of the user by name.",
+        description="Returns the user's token with this name.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, name: str) -> Response:
@@ -256,7 +262,7 @@ class TokenByNameView(UserRouteView):
 
 
 class KeyRouteView(UserRouteView):
-    """The base of the routes for one key. The user in the path need not be its owner."""
+    """The base class of the views for one key. The user in the path may be a different user."""
 
     def key(self, user: str, key_id: str) -> APIKey:
         self.user_in_path(user)
@@ -269,7 +275,7 @@ class KeyView(KeyRouteView):
     @operation(
         "Get API key by ID",
         tag="Users",
-        description="Returns a key by id. Owners can get the keys of other users.",
+        description="Returns the key with this id. Owners can get the keys of other users.",
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, key_id: str) -> Response:
@@ -278,8 +284,8 @@ class KeyView(KeyRouteView):
     @operation(
         "Delete API key",
         tag="Users",
-        description="Deletes a key. Its session token is rejected at once. It may be the key of "
-        "this request.",
+        description="Deletes a key. Its session token is then rejected immediately. A request can "
+        "delete its own key.",
         answers={204: None},
     )
     def delete(self, request: Request, user: str, key_id: str) -> Response:
@@ -295,8 +301,8 @@ class ExpireKeyView(KeyRouteView):
     @operation(
         "Expire API key",
         tag="Users",
-        description="Expires a key. Its session token is rejected at once. The key stays in lists "
-        "that include expired keys. An expired key does not change.",
+        description="Expires a key. Its session token is then rejected immediately. The key stays "
+        "in lists that include expired keys. If the key has already expired, nothing changes.",
         answers={204: None},
     )
     def put(self, request: Request, user: str, key_id: str) -> Response:

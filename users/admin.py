@@ -44,7 +44,7 @@ RIGHTS = {
 
 
 def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
-    """Sets the user's status and roles if they differ. Raises: APIError 400."""
+    """Sets the status and the roles that differ from the user's. Raises: APIError 400."""
     now = timezone.now()
     if wanted["status"] != user.status:
         services.set_status(user, wanted["status"], actor=actor, now=now)
@@ -53,7 +53,10 @@ def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
 
 
 def _stored(user: User) -> User:
-    """Returns the user as stored: a form may have changed the instance."""
+    """Returns the user from the database, because a form may have changed the instance.
+
+    Raises: APIError 404 if the user was deleted.
+    """
     found = User.objects.filter(pk=user.pk).first()
     if found is None:
         raise not_found()
@@ -61,7 +64,7 @@ def _stored(user: User) -> User:
 
 
 class CreationForm(AdminUserCreationForm[User]):
-    usable_password = None  # type: ignore[assignment]  # Django's way to remove a field
+    usable_password = None  # type: ignore[assignment]  # Removes the field.
 
     class Meta:
         model = User
@@ -73,14 +76,17 @@ class CreationForm(AdminUserCreationForm[User]):
 
 
 class ChangeForm(UserChangeForm[User]):
-    """Validates status and roles by a dry run of the services that will set them."""
+    """The form to change a user.
+
+    It validates status and roles by a dry run of the services in a transaction that is rolled back.
+    """
 
     actor: Actor
     roles = forms.MultipleChoiceField(
         required=False,
         choices=[(name, f"{roles.DISPLAY_NAMES[name]}: {may}") for name, may in RIGHTS.items()],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Roles in addition to member, which every user has.",
+        help_text="The roles of the user. Every user also has the role member.",
     )
 
     class Meta:
@@ -103,7 +109,7 @@ class ChangeForm(UserChangeForm[User]):
 
 
 class PasswordForm(AdminPasswordChangeForm[User]):
-    """Sets the password with the API's service, which deletes the user's keys."""
+    """The form for a new password. The service that saves it also deletes the user's keys."""
 
     actor: Actor
 
@@ -168,13 +174,13 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
 
     @admin.display(description="links")
     def data(self, user: User) -> str:
-        """Links to the user's tokens, limits and audit entries."""
+        """Returns links to the user's tokens, limits and audit entries."""
         found = erasure.survey(user, erasure.rules_with_page())
         links = [(cast("Any", rule.page)(user), f"{rule.data} ({rows})") for rule, rows in found]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Shows the names of the roles instead of checkboxes to users who cannot change them."""
+        """Shows role names instead of checkboxes if the caller cannot change the user."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
@@ -189,7 +195,7 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
-        # Django creates the form without the request, which has the actor.
+        # Django does not pass the request to the form, but the form needs the actor.
         bound = copy.copy(self)
 
         class OfActor(PasswordForm):
@@ -211,8 +217,9 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             stored.save(update_fields=["username", "email", "name", "updated_at"])
             change_access(stored, wanted, actor=actor)
 
-    # Without Django's transaction around these views: hashing a password releases the connection.
-    # `save_model` has a transaction of its own.
+    # Django runs these views in a transaction. Call its inner methods directly, without a
+    # transaction, so that the database connection can be released while a password is hashed.
+    # `save_model` has its own transaction.
     def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
         return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
 
@@ -230,9 +237,9 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def _or_error(
         self, view: Callable[[], HttpResponse], request: HttpRequest, object_id: str
     ) -> HttpResponse:
-        """Shows an APIError of a service on the user's page.
+        """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page.
 
-        A validated form gets one only if another request has changed something meanwhile.
+        After the form is valid, such an error occurs only if another request changes the user.
         """
         try:
             return view()
@@ -245,17 +252,17 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the audit trail, which also has the changes through the API."""
+        """Redirects to the audit trail, because Django's history has no changes through the API."""
         return redirect(entries_page(person=object_id))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Allows one user at a time, to show errors, and never the caller's own account."""
+        """Allows deleting one user at a time, so that errors can be shown, but not oneself."""
         return (
             super().has_delete_permission(request, obj) and obj is not None and obj != request.user
         )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Counts the data about the users. Deleting it needs no other permission."""
+        """Counts the data about the users. Requires no permissions for the models of that data."""
         rules = erasure.rules_of_deletion()
         found = [line for user in objs for line in erasure.survey(user, rules)]
         return found, {}, set(), []

@@ -1,4 +1,4 @@
-"""Allow lists of keys: the objects that a key may act on, as (type, id) pairs. `*` matches any."""
+"""Allow lists: the objects that a key may act on, as (type, id) pairs. `*` matches all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse_entry(entry: object) -> tuple[str, str]:
         return kind, value
     if not is_uuid(value):
         raise ValueError(f"{value[:64]!r} is neither a UUID nor *.")
-    # Normalized, because it is compared as text.
+    # Convert to the normal form, because ids are compared as strings.
     return kind, str(uuid.UUID(value))
 
 
@@ -38,16 +38,18 @@ def _parts(entry: object) -> tuple[str, str]:
         pair = entry.get("type"), entry.get("id")
         if isinstance(pair[0], str) and isinstance(pair[1], str):
             return pair[0], pair[1]
-    raise ValueError("An entry must be type:id, or an object with type and id.")
+    raise ValueError(
+        "An entry must be a string type:id, or an object with the members type and id."
+    )
 
 
 def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
-    """Returns whether the list has the object, or for `*` all objects of the type."""
+    """Returns whether the list includes the object. `*` is all objects of the type."""
     return any(t in (ANY, kind) and i in (ANY, value) for t, i in allowed)
 
 
 def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
-    """Returns the ids of that type in the list, or None if it has all objects of the type."""
+    """Returns the ids of this type in the list, or None if it includes all objects of the type."""
     if covers(allowed, kind):
         return None
     return frozenset(i for t, i in allowed if t in (ANY, kind))
@@ -59,7 +61,7 @@ def is_within(narrow: AllowList, wide: AllowList) -> bool:
 
 
 def stored(allowed: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """Returns the list as JSON objects, as stored and shown."""
+    """Returns the list as JSON objects, for the database and for responses."""
     return [{"type": kind, "id": value} for kind, value in allowed]
 
 

@@ -1,4 +1,4 @@
-"""Deleting and erasing users. Each app registers the data that it stores about a user."""
+"""Deletes and erases users. Each app registers the data that it stores about a user."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from users.services import keeping_an_owner, lock, require_another_owner, target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureRule:
-    """What happens to one kind of data about a user: its rows are deleted, kept, or `erase`d.
+    """A rule for one kind of data about a user.
 
-    `data` and `outcome` describe it on pages. The rules run before the user's own row is deleted.
-    Data that `outlives` the user stays when the user is deleted, and goes when the user is erased.
-    `page` returns the address of the admin page that lists the rows.
+    `data` is the name of the data and `outcome` describes what happens to it, both for pages.
+    `rows` returns the rows about the user. They are deleted before the user's own row. If `kept` is
+    true, they are kept. If `erase` is set, it is called instead. If `outlives` is true, the rule
+    applies only when a user is erased, not when a user is deleted. `page` returns the URL of the
+    admin page that lists the rows.
     """
 
     data: str
@@ -61,15 +63,15 @@ def rules_with_page() -> list[ErasureRule]:
 
 
 def rehearse(user: User) -> Survey:
-    """Returns what `erase` would, without changes. Raises: APIError 400 for the last owner."""
+    """Returns the result of `erase`, but changes nothing. Raises: APIError 400 as `erase` does."""
     require_another_owner(user)
     return survey(user, _rules)
 
 
 def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
-    """Erases the user and applies every rule. Returns the number of rows for each.
+    """Erases the user and applies every rule. Returns the number of rows for each rule.
 
-    The audit entry has only the user's id. Raises: APIError 400 for the last owner.
+    The audit entry contains only the user's id. Raises: APIError 400 for the last owner.
     """
     with keeping_an_owner():
         target = Target("user", str(user.pk))
@@ -79,7 +81,9 @@ def erase(user: User, *, actor: Actor, now: datetime) -> Survey:
 
 
 def delete_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Deletes the user and the data that does not outlive them. The audit entry names the user.
+    """Deletes the user, and applies the rules without `outlives`.
+
+    The audit entry contains the username.
 
     Raises: APIError 403 for the caller's own account, 400 for the last owner.
     """
@@ -108,7 +112,7 @@ def _counts(found: Survey) -> dict[str, int]:
 
 
 def _sessions(user: User) -> QuerySet[Session]:
-    """Returns the user's admin sessions. Only their encoded data names the user."""
+    """Returns the user's admin sessions. The user's id is only in their encoded data."""
     theirs = [
         session.pk
         for session in Session.objects.iterator()

@@ -26,7 +26,7 @@ class User(AbstractBaseUser):
         SUSPENDED = "suspended"
 
     class LoginType(models.TextChoices):
-        PASSWORD = "password"  # noqa: S105 - a way of signing in, no secret
+        PASSWORD = "password"  # noqa: S105 - a way of signing in, not a secret
         NONE = "none"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -41,7 +41,7 @@ class User(AbstractBaseUser):
         models.CharField(max_length=32, choices=list(roles.DISPLAY_NAMES.items())),
         blank=True,
         default=list,
-        help_text="Roles in addition to member, which every user has.",
+        help_text="The roles of the user. Every user also has the role member.",
     )
     theme_preference = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -87,18 +87,19 @@ class User(AbstractBaseUser):
         return self.username
 
     @property
-    def is_active(self) -> bool:  # type: ignore[override]  # Django's is a constant
+    def is_active(self) -> bool:  # type: ignore[override]  # Django declares a constant.
         return self.status != self.Status.SUSPENDED
 
     @property
     def login_type(self) -> str:
-        """Returns how the user signs in: `none` for a service account, which only has tokens."""
+        """Returns `password`, or `none` for a service account, which cannot sign in."""
         return self.LoginType.PASSWORD if self.has_usable_password() else self.LoginType.NONE
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Returns whether the password is right. Updates a hash with outdated parameters.
+        """Returns whether the password is correct. Updates a hash with outdated parameters.
 
-        Django's own method could overwrite a password that another request has just set.
+        Django's method does the same, but could overwrite a password that another request has set
+        in the meantime.
         """
         outdated: list[str] = []
         if not hashers.check_password(raw_password, self.password, outdated.append):
@@ -114,11 +115,14 @@ class User(AbstractBaseUser):
 
     @property
     def is_staff(self) -> bool:
-        """Returns whether the user may enter the admin. Auditors can only view."""
+        """Returns whether the user may open the admin. Auditors can view it, but change nothing."""
         return self.is_active and not {roles.OWNER, roles.AUDITOR}.isdisjoint(self.roles)
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Returns whether the user has `app.action_model`: owners have all, auditors `view`."""
+        """Returns whether the user has Django's permission `app.action_model`.
+
+        Owners have all permissions, auditors have the action `view` on all models.
+        """
         if not self.is_active:
             return False
         return roles.OWNER in self.roles or (
@@ -130,7 +134,7 @@ class User(AbstractBaseUser):
 
 
 class Organization(models.Model):
-    """The only organization. Every user belongs to it. Its UUID never changes."""
+    """The only organization. Every user is a member. The UUID never changes."""
 
     NAME = "coder"
     DISPLAY_NAME = "Coder"

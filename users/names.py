@@ -1,7 +1,8 @@
-"""The normal form of usernames and e-mail addresses, and their validation.
+"""Normalizes and validates usernames and e-mail addresses.
 
-Both are stored, unique and looked up in NFKC and lower case. Otherwise two comparisons could
-disagree about a look-alike, such as an address with a long s.
+The normal form is lower case and Unicode's NFKC. Values are normalized before they are stored,
+compared or looked up. Otherwise two comparisons could disagree about similar characters, for
+example `s` and the long s.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from django.urls.converters import StringConverter
 
 MAX_LENGTH = 32
 MAX_EMAIL_LENGTH = 254
-# Route names at the place of a username in a path.
+# Words that other routes use at the position of the username in a path.
 RESERVED = frozenset({"me", "first", "login", "logout", "authmethods", "roles"})
-# In a path `me` is the caller. The others have routes of their own.
+# `me` is the caller. The other words have their own routes.
 _ROUTES = "|".join(sorted(RESERVED - {"me"}))
 USERNAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# Printable ASCII without capital letters and quotes. A quoted part could contain anything.
+# Printable ASCII without capital letters and quotes. Quotes are rejected, because a quoted part of
+# an address can contain any character.
 EMAIL = r"^[!#-@\[-~]+$"
 
 
@@ -38,12 +40,12 @@ def is_uuid(text: str) -> bool:
 
 
 def normal_username(text: str) -> str:
-    # NFKC again: lower case can decompose a letter.
+    # Apply NFKC a second time, because lower() can decompose a letter.
     return normalize("NFKC", normalize("NFKC", text).lower())
 
 
 def normal_email(text: str) -> str:
-    """Returns the normal form, with the host in IDNA's ASCII form if it has one."""
+    """Returns the normal form of an e-mail address, with the host in ASCII (IDNA) if possible."""
     local, at, host = normal_username(text[: 2 * MAX_EMAIL_LENGTH]).rpartition("@")
     with suppress(UnicodeError):
         host = host.encode("idna").decode("ascii")
@@ -51,26 +53,26 @@ def normal_email(text: str) -> str:
 
 
 def validate_username(value: str) -> None:
-    """Raises: ValidationError for a malformed or reserved username."""
+    """Rejects an invalid or reserved username. Raises: ValidationError."""
     if len(value) > MAX_LENGTH or not re.fullmatch(USERNAME, value):
         raise ValidationError(
-            "A username must have letters and digits, with single hyphens between them, at most "
-            f"{MAX_LENGTH} characters."
+            f"A username must have 1 to {MAX_LENGTH} letters and digits, with single hyphens "
+            "between them."
         )
     if value in RESERVED or is_uuid(value):
         raise ValidationError(f"You cannot use the username {value}: it is reserved.")
 
 
 def validate_email(value: str) -> None:
-    """Raises: ValidationError for an address with a quoted part or without an ASCII form."""
+    """Rejects an address that is not ASCII or that contains quotes. Raises: ValidationError."""
     if not re.fullmatch(EMAIL, value):
         raise ValidationError(
-            "An e-mail address must be ASCII without quotes, with a host name after the @."
+            "An e-mail address must contain only ASCII characters, and no quotes."
         )
 
 
 class _InNormalForm:
-    """Stores and looks up values in the normal form."""
+    """A mixin for model fields. Normalizes values before they are stored or looked up."""
 
     normal: Callable[[str], str]
 
@@ -90,7 +92,7 @@ class EmailField(_InNormalForm, models.EmailField[str, str]):
 
 
 class UserConverter(StringConverter):
-    """Matches `{user}` in a path: `me`, a UUID or a username, but no other route."""
+    """Matches `{user}` in a path: `me`, a UUID or a username. Excludes words of other routes."""
 
     regex = rf"(?!(?:{_ROUTES})(?:/|$))[^/]+"
 

@@ -1,4 +1,7 @@
-"""The only organization and its members: all users. Coder's clients need both."""
+"""The operations for the only organization. All users are its members.
+
+Coder's clients need an organization, for example to create a user.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from users.requests import MAX_LIMIT, MAX_OFFSET, page_parameters, whole_number
 from users.serializers import RoleSerializer, slim_roles
 from users.views import UserRouteView
 
-# The name by which Coder's clients ask for the default organization.
+# Coder's clients use this name in paths for the default organization.
 DEFAULT = "default"
 
 
@@ -46,7 +49,7 @@ class OrganizationSerializer(WireSerializer):
     }
 
     id = serializers.UUIDField(source="uuid", help_text="The organization's id. It never changes.")
-    name = serializers.CharField(source="NAME", help_text="The name in paths.")
+    name = serializers.CharField(source="NAME", help_text="The name, for use in paths.")
     display_name = serializers.CharField(source="DISPLAY_NAME", help_text="The display name.")
     description = serializers.CharField(default="", help_text="Always empty.")
     icon = serializers.CharField(default="", help_text="Always empty.")
@@ -58,7 +61,7 @@ class OrganizationSerializer(WireSerializer):
 
 
 class MemberSerializer(WireSerializer):
-    """A member. The context has the `organization_id`, read once for each response."""
+    """A member. The context must contain the `organization_id`, so that it is queried only once."""
 
     component = "codersdk.OrganizationMemberWithUserData"
     about = "A user as a member of the organization."
@@ -108,12 +111,14 @@ class PaginatedMembersSerializer(WireSerializer):
     about = "A page of the organization's members."
     example = {"members": [MemberSerializer.example], "count": 1}
 
-    members = MemberSerializer(many=True, help_text="The members on this page, by username.")
-    count = serializers.IntegerField(help_text="The number of all members.")
+    members = MemberSerializer(
+        many=True, help_text="The members on this page, ordered by username."
+    )
+    count = serializers.IntegerField(help_text="The number of members on all pages.")
 
 
 def organization_in_path(reference: str) -> Organization:
-    """Returns the organization with this id or name. Raises: APIError 404."""
+    """Returns the organization if the reference is its id or name. Raises: APIError 404."""
     found = services.organization()
     is_its_id = is_uuid(reference) and uuid.UUID(reference) == found.uuid
     if not is_its_id and reference.lower() not in {Organization.NAME, DEFAULT}:
@@ -136,7 +141,7 @@ class OrganizationsView(APIView):
     @operation(
         "Get organizations",
         tag="Organizations",
-        description="Lists the organizations. There is only one.",
+        description="Lists all organizations. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -162,7 +167,7 @@ class OfUserView(UserRouteView):
     @operation(
         "Get organizations by user",
         tag="Users",
-        description="Lists the organizations of the user: always the only one.",
+        description="Lists the organizations of the user. There is exactly one.",
         answers={200: OrganizationSerializer(many=True), 304: None},
     )
     def get(self, request: Request, user: str) -> HttpResponse:
@@ -190,7 +195,7 @@ class MembersView(APIView):
     @operation(
         "List organization members",
         tag="Members",
-        description="Lists all members by username. Needs a role that may list users.",
+        description="Lists all members, ordered by username. Requires a role that may list users.",
         answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponseBase:
@@ -210,7 +215,8 @@ class PaginatedMembersView(APIView):
     @operation(
         "Paginated organization members",
         tag="Members",
-        description="Lists a page of the members by username. Needs a role that may list users.",
+        description="Lists one page of the members, ordered by username. Requires a role that may "
+        "list users.",
         parameters=page_parameters(absent=str(MAX_LIMIT), skipped="members"),
         answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
     )

@@ -1,8 +1,8 @@
-"""Validating, checking and hashing passwords, without taking the service down.
+"""Validates, checks and hashes passwords, and limits the load that hashing causes.
 
-Argon2 takes time and memory on purpose, so only a few hashes run at once, over all processes of the
-service on a host, and a thread that hashes or waits for its turn holds no database connection.
-A request that waits too long is rejected with Retry-After.
+Argon2 needs much time and memory by design. So the processes of the service on one host together
+run only a few hashes at the same time. A thread releases its database connection before it waits or
+hashes. A request that waits too long is rejected, with the header Retry-After.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ MIN_LENGTH = 8
 MAX_LENGTH = 64
 MAX_TRIES_A_MINUTE = 60
 NO_PASSWORD = Validation("password", "A service account has no password.")
-# One hash takes a core for about 25 ms, so half of the cores stay free for other requests.
+# One hash uses a core for about 25 ms. Half of the cores stay free for other requests.
 MAX_HASHES = min(8, max(1, (os.cpu_count() or 1) // 2))
 MAX_WAIT_SECONDS = 2.0
 BUSY = "Too many passwords are being checked right now. Try again in a few seconds."
 POLL_SECONDS = 0.02
-# One thread of each process hashes. The allocator keeps 19 MiB for every thread that ever did.
+# Each process computes hashes in only one thread, because the allocator keeps 19 MiB for every
+# thread that has computed a hash.
 _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
 HASHING = Limiter(
     "password hashing",
@@ -47,7 +48,7 @@ HASHING = Limiter(
 
 
 class BoundedArgon2(Argon2PasswordHasher):
-    """Argon2id with OWASP's minimum parameters (19 MiB, 2 passes), one hash at a time."""
+    """Argon2id with OWASP's minimum parameters: 19 MiB, 2 passes, parallelism 1."""
 
     time_cost = 2
     memory_cost = 19 * 1024
@@ -64,7 +65,7 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits for permission to hash. Raises: LimitReachedError after two seconds."""
+    """Waits until a hash may run. Raises: LimitReachedError after two seconds."""
     release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
@@ -76,7 +77,10 @@ def _turn() -> Iterator[None]:
 
 
 def _lock_any(deadline: float) -> int:
-    """Returns a locked, open file. The system unlocks it when the process ends or is killed."""
+    """Waits until it can lock one of `MAX_HASHES` files. Returns the file descriptor.
+
+    The system releases the lock when the process exits or is killed. Raises: LimitReachedError.
+    """
     while True:
         for number in range(MAX_HASHES):
             path = private_directory() / f"hashing-{number}"
@@ -91,14 +95,14 @@ def _lock_any(deadline: float) -> int:
 
 
 def count_try(address: str) -> None:
-    """Counts a sign-in attempt of an address. Raises: APIError 429 after 60 in a minute."""
+    """Counts a sign-in attempt from an address. Raises: APIError 429 after 60 in a minute."""
     if settings.API_RATE_LIMIT is not None:
         bucket = f"sign-in:{rate_limit_bucket(address)}"
         count_or_refuse(bucket, limit=MAX_TRIES_A_MINUTE, of="sign-ins")
 
 
 def problems(password: str, user: User) -> list[Validation]:
-    """Returns why the user cannot have this password: one entry, or none."""
+    """Returns a list with the error for an invalid password, or an empty list."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         detail = f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters."
         return [Validation("password", detail)]
@@ -110,9 +114,9 @@ def problems(password: str, user: User) -> list[Validation]:
 
 
 def problems_of_change(password: str, user: User) -> list[Validation]:
-    """Returns why the user cannot change to this password, which must differ from the old one.
+    """Returns a list with the error for an invalid new password, or an empty list.
 
-    A service account cannot have a password.
+    The current password is invalid. For a service account, every password is invalid.
     """
     if not user.has_usable_password():
         return [NO_PASSWORD]
@@ -123,7 +127,10 @@ def problems_of_change(password: str, user: User) -> list[Validation]:
 
 
 def is_right(user: User | None, password: str) -> bool:
-    """Returns whether this is the user's password. Takes the same time without a user."""
+    """Returns whether this is the user's password.
+
+    Without a user it takes the same time, so that a caller cannot find out which users exist.
+    """
     if user is None:
         User().set_password(password)
         return False

@@ -1,4 +1,4 @@
-"""Permissions: the user's roles, narrowed by the key's scopes and allow list."""
+"""Checks permissions by the user's roles, and by the scopes and the allow list of the key."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from users import allow_lists, roles, scopes
 from users.allow_lists import EVERYTHING, AllowList
 
 if TYPE_CHECKING:
-    # DRF imports this module (its default permission) while it imports its own views.
+    # Avoids a circular import: DRF's views import the default permission class from this module.
     from rest_framework.views import APIView
 
     from users.models import User
 
-# Resources whose objects are users: the allow list names them by `user`.
+# The objects of these resources are users. In an allow list, their type is `user`.
 ON_USERS = frozenset({"user", "assign_role"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyIdentity(Identity):
-    """An identity with the limits of its key. A `minted` key was not created by signing in."""
+    """An identity with the limits of its key. A `minted` key was not created by signing in.
+
+    Units: `lifetime_ns` nanoseconds.
+    """
 
     allow_list: AllowList = EVERYTHING
     expires_at: datetime
+    lifetime_ns: int
     minted: bool = False
 
 
 def identity_of(request: Request) -> KeyIdentity:
-    """Returns the caller. Raises: APIError 401, 429 or 503 with the cause if there is none."""
+    """Returns the identity of the caller.
+
+    Raises: APIError 401, 429 or 503 if the session token was rejected.
+    """
     identified = cast("IdentifiedRequest", request._request)
     if identified.identity is None:
         # The middleware attaches an identity or a refusal to every request below /api/v2.
@@ -45,7 +52,10 @@ def identity_of(request: Request) -> KeyIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user who is, or owns, an object. `roles` is empty if the user does not exist."""
+    """The owner of an object. The owner of a user is that user.
+
+    `roles` is empty if the user does not exist.
+    """
 
     id: str
     roles: Collection[str] = ()
@@ -54,10 +64,10 @@ class Owner:
 def refusal(
     identity: KeyIdentity, action: str, *, of: Owner | None = None, object_id: str = allow_lists.ANY
 ) -> APIError | None:
-    """Returns the error if the caller may not do `resource:action`, or None.
+    """Returns the error if the caller may not do the action, or None. Form: `resource:action`.
 
-    `of` is the user who is, or owns, the object. Without `of` and `object_id` the action is on all
-    objects. Views and `/authcheck` both use this function.
+    `of` is the owner of the object. Without `of` and `object_id`, the action is on all objects.
+    Views and `/authcheck` both use this function.
     """
     own = of is not None and of.id == str(identity.user_id)
     if problem := _role_problem(identity, action, of, own=own):
@@ -88,7 +98,7 @@ def _role_problem(identity: KeyIdentity, action: str, of: Owner | None, *, own: 
         return ""
     if roles.OWNER in of.roles and not identity.has_role(roles.OWNER):
         return "Only an owner may act on an owner."
-    # Setting the password means getting all rights of the user.
+    # A caller who sets the password can sign in as the user, and so gets all rights of the user.
     if action == "user:update_personal" and not _has_rights(identity, roles.rights(of.roles)):
         return "You cannot reset the password of a user who has rights you lack."
     return ""
@@ -100,7 +110,7 @@ def _has_rights(identity: KeyIdentity, wanted: Iterable[str]) -> bool:
 
 
 def require(identity: KeyIdentity, action: str, *, on: User) -> None:
-    """Raises: APIError 403 or 404 unless the caller may do the action on that user."""
+    """Requires that the caller may do the action on the user. Raises: APIError 403 or 404."""
     refused = refusal(identity, action, of=Owner(str(on.id), tuple(on.roles)))
     if refused is not None:
         raise refused
@@ -111,7 +121,7 @@ class Authenticated(BasePermission):
 
     @staticmethod
     def refusal(identity: KeyIdentity) -> APIError | None:
-        """Returns the error for a caller with that identity, or None."""
+        """Returns the error for a caller with this identity, or None."""
         return None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -130,12 +140,15 @@ def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authe
 
 
 def may(action: str) -> type[Authenticated]:
-    """Builds a permission class for `resource:action` by role, scopes and allow list."""
+    """Builds a permission class for an action on all objects, in the form `resource:action`."""
     return _permission(lambda identity: refusal(identity, action))
 
 
 def scoped(*actions: str) -> type[Authenticated]:
-    """Builds a permission class for paths below a user: 404 unless a scope covers one action."""
+    """Builds a permission class that checks only scopes, for paths below a user.
+
+    If no scope covers any of the actions, the error is 404.
+    """
 
     def refused(identity: KeyIdentity) -> APIError | None:
         covered = any(scopes.allow(identity.scopes, action) for action in actions)
@@ -145,5 +158,8 @@ def scoped(*actions: str) -> type[Authenticated]:
 
 
 def listing(action: str) -> type[Authenticated]:
-    """Builds a permission class as `may` does, for a list that the allow list filters."""
+    """Builds a permission class like `may`, but ignores the allow list.
+
+    The view must filter its list by the allow list.
+    """
     return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))

@@ -1,4 +1,4 @@
-"""Request bodies and query parameters, parsed as Coder's server parses them."""
+"""Parses request bodies and query parameters by the same rules as Coder's server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ MAX_OFFSET = 2**31
 
 
 class RequestSerializer(WireSerializer):
-    """A request's JSON object. Null members count as absent. Unknown members are ignored."""
+    """The base class for JSON request bodies.
+
+    A member with the value null counts as absent. Unknown members are ignored.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -28,7 +31,7 @@ class RequestSerializer(WireSerializer):
 
 
 class TextField(serializers.CharField):
-    """Text, unchanged. Rejects numbers and booleans."""
+    """A string field that keeps surrounding spaces. Rejects numbers and booleans."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("trim_whitespace", False)
@@ -41,14 +44,14 @@ class TextField(serializers.CharField):
 
 
 class OptionalTextField(TextField):
-    """Text that may be absent or empty, with the same meaning."""
+    """A string field that may be absent. An absent value is the same as an empty string."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, allow_blank=True, default="", **kwargs)
 
 
 class WholeNumberField(serializers.IntegerField):
-    """An integer with all its digits. Rejects floats and text."""
+    """An integer field. Rejects floats and strings."""
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
@@ -57,7 +60,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[str, Any]:
-    """Returns the request's validated members. Raises: APIError 400, or DRF's ValidationError."""
+    """Returns the validated members of the body. Raises: APIError 400 or DRF's ValidationError."""
     wanted = serializer(data=json_object(request._request))
     wanted.is_valid(raise_exception=True)
     found: dict[str, Any] = wanted.validated_data
@@ -65,11 +68,11 @@ def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[st
 
 
 def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:
-    """Parses a query parameter as a number from 0 to `limit`. Raises: APIError 400."""
+    """Parses a query parameter as a whole number from 0 to `limit`. Raises: APIError 400."""
     text = request.query_params.get(name, "")
     if not text:
         return default
-    # Python cannot convert very long numbers.
+    # Check the length first, because Python's int() rejects very long numbers.
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
     if not 0 <= number <= limit:
         raise invalid(Validation(name, f"Must be a whole number from 0 to {limit}."))
@@ -77,12 +80,15 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
 
 
 def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
-    """Describes `limit` and `offset` of a list. `absent` is the page without a limit."""
+    """Describes the query parameters `limit` and `offset` for the OpenAPI document.
+
+    `absent` is the page size without a limit, `skipped` is the name of the rows.
+    """
     return [
         OpenApiParameter(
             "limit",
             {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
-            description=f"The size of the page. Absent or 0: {absent}.",
+            description=f"The maximum number of rows on the page. Absent or 0: {absent}.",
         ),
         OpenApiParameter(
             "offset",
@@ -93,7 +99,10 @@ def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
 
 
 def flag(request: Request, name: str) -> bool:
-    """Parses a query parameter as Go parses a boolean. Absent is false. Raises: APIError 400."""
+    """Parses a query parameter as a boolean by Go's rules. An absent parameter is false.
+
+    Raises: APIError 400.
+    """
     text = request.query_params.get(name, "")
     try:
         return bool(text) and parse_bool(text)
@@ -102,7 +111,7 @@ def flag(request: Request, name: str) -> bool:
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items, so that a long list costs nothing."""
+    """A list field. Checks the length before the items, to reject a long list quickly."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and self.max_length and len(data) > self.max_length:
@@ -111,7 +120,7 @@ class BoundedListField(serializers.ListField):
 
 
 class BoundedDictField(serializers.DictField):
-    """An object with at most `limit` members, counted before any of them is checked."""
+    """An object field with at most `limit` members. Counts the members before it checks them."""
 
     default_error_messages = {"limit": "Ensure this object has no more than {limit} members."}
 

@@ -1,4 +1,4 @@
-"""Roles and the actions that they allow, as `resource:action`."""
+"""Roles and the actions that they allow, in the form `resource:action`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OWNER = "owner"
 AUDITOR = "auditor"
 USER_ADMIN = "user-admin"
 TEMPLATE_ADMIN = "template-admin"
-# Every user has it, so it is neither stored nor shown.
+# Every user has this role, so it is neither stored nor shown.
 MEMBER = "member"
 
 DISPLAY_NAMES = {
@@ -28,7 +28,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
 }
 
 MEMBER_PERMISSIONS = frozenset({"assign_role:read", "organization:read"})
-# Every user may do these on their own account and keys.
+# Every user may do these actions on their own account and keys.
 OWN_PERMISSIONS = frozenset(
     {"user:read", "user:read_personal", "user:update_personal"}
     | {f"api_key:{action}" for action in ("create", "read", "update", "delete")}
@@ -36,14 +36,14 @@ OWN_PERMISSIONS = frozenset(
 
 
 def may(roles: Iterable[str], action: str) -> bool:
-    """Returns whether any of the roles allows the action. An owner may do everything."""
+    """Returns whether any of the roles allows the action. An owner may do every action."""
     return action in MEMBER_PERMISSIONS or any(
         role == OWNER or action in PERMISSIONS.get(role, ()) for role in roles
     )
 
 
 def rights(roles: Iterable[str]) -> frozenset[str]:
-    """Returns the actions that the roles allow beyond a member's. For an owner it is `*`."""
+    """Returns the actions that the roles allow in addition to a member's. For an owner, `*`."""
     names = frozenset(roles)
     if OWNER in names:
         return frozenset({"*"})

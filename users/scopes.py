@@ -27,10 +27,10 @@ def canonical(scope: str) -> str:
 
 
 def allow(scopes: Iterable[str], action: str) -> bool:
-    """Returns whether any of the scopes covers the action (`resource:action`) or scope."""
+    """Returns whether any of the scopes covers the action, which can also be a scope."""
     wanted = canonical(action)
     family = f"{wanted.partition(':')[0]}:*"
-    # `coder:*` is not a scope: `coder:…` is covered only by itself and by `coder:all`.
+    # `coder:*` is not a scope. So a scope `coder:…` is covered only by itself and by `coder:all`.
     return any(scope in (ALL, wanted, family) for scope in map(canonical, scopes))
 
 
@@ -41,7 +41,7 @@ def within(narrow: Iterable[str], wide: Iterable[str]) -> frozenset[str]:
 
 
 def legacy_name(scopes: Iterable[str]) -> str:
-    """Returns the name of a key's scopes for older clients, or ""."""
+    """Returns the value of the old JSON member `scope` for these scopes, or ""."""
     found = {canonical(scope) for scope in scopes}
     for word, scope in ALIASES.items():
         if scope in found:

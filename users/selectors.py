@@ -25,8 +25,8 @@ DEFAULT_LIMIT = 25
 MAX_WORDS = 20
 SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 NOBODY = Q(pk__in=[])
-# All resource types that Coder's clients ask about. For those that this service does not have, only
-# owners have permissions.
+# All resource types that Coder's clients send to `/authcheck`. This service does not have all of
+# these resources. For the missing ones, only owners get `true`.
 _TYPES = """
 * aibridge_interception api_key assign_org_role assign_role audit_log connection_log crypto_key
 debug_info deployment_config deployment_stats file group group_member idpsync_settings
@@ -40,15 +40,15 @@ RESOURCE_TYPES = frozenset(_TYPES.split())
 
 
 def user_in_path(reference: str, *, viewer: Identity) -> User:
-    """Returns the user for `me`, a UUID or a username in any case.
+    """Returns the user for a reference: `me`, a UUID or a username, ignoring case.
 
-    Raises: APIError 400, the same for a missing user and for one whom the viewer may not read.
+    Raises: APIError 400 if the user does not exist, or if the viewer may not read the user.
     Source: the contract's rule for `{user}`.
     """
     user = _lookup(reference, viewer)
     if user and (user.id == viewer.user_id or roles.may(viewer.roles, "user:read")):
         return user
-    # Coder's clients search for these words, and treat the 400 as "not found".
+    # Coder's clients search the error for these words, and then treat the 400 as "not found".
     raise APIError(400, "The user in the path must be an existing uuid or username.")
 
 
@@ -61,13 +61,13 @@ def _lookup(reference: str, viewer: Identity) -> User | None:
 
 
 def user_by_name(name: str) -> User | None:
-    """Returns the user with that username or e-mail address, in any case, or None."""
-    # Only an e-mail address has an @, so the name is never ambiguous.
+    """Returns the user with this username or e-mail address, ignoring case, or None."""
+    # Usernames cannot contain an @.
     return _one(email=name) if "@" in name else _one(username=name)
 
 
 def _one(**name: str) -> User | None:
-    """Returns the user with that name, or None. Raises if two rows match."""
+    """Returns the user with this username or e-mail address, or None."""
     if any(not text or "\0" in text for text in name.values()):
         return None
     try:
@@ -82,7 +82,7 @@ def user_exists() -> bool:
 
 
 def active_owners() -> QuerySet[User]:
-    """Returns the owners who can sign in."""
+    """Returns the owners who can sign in, without suspended users and service accounts."""
     owners = User.objects.filter(roles__contains=[roles.OWNER]).exclude(SERVICE_ACCOUNTS)
     return owners.exclude(status=User.Status.SUSPENDED)
 
@@ -98,11 +98,11 @@ class Page:
 def search(
     query: str, *, ids: frozenset[str] | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
 ) -> Page:
-    """Returns the users that match all words of the query, by name, within `ids`.
+    """Returns the users that match all words of the query, ordered by username.
 
-    A word `key:…` filters by one of several values (`CHOICES`, separated by commas) or by an
-    RFC 3339 time in quotes (`TIMES`). Any other word or quoted phrase must be part of the username,
-    the name or the e-mail address.
+    If `ids` is given, only those users are searched. A word `key:value` is a filter. Its value is a
+    list of choices, separated by commas (`CHOICES`), or a time in RFC 3339 (`TIMES`). Every other
+    word or quoted phrase must be a part of the username, the name or the e-mail address.
     Raises: APIError 400 for an unknown key or value, or for too many words.
     """
     found = reachable(ids).filter(*_conditions(query))
@@ -110,7 +110,7 @@ def search(
 
 
 def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
-    """Returns the users with these ids, or all for None, ordered by username."""
+    """Returns the users with these ids, ordered by username. If `ids` is None, all users."""
     found = User.objects.order_by("username")
     return found if ids is None else found.filter(id__in=[i for i in ids if is_uuid(i)])
 
@@ -118,13 +118,13 @@ def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 CHOICES: dict[str, dict[str, Q]] = {
     "status": {status: Q(status=status) for status in User.Status.values},
-    # Every user is a member. Django drops an empty Q() from alternatives, so match everything.
+    # Every user is a member. Q() would match all users too, but Django drops it from an OR.
     "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES}
     | {roles.MEMBER: ~NOBODY},
     "login_type": {
         User.LoginType.PASSWORD: ~SERVICE_ACCOUNTS,
         User.LoginType.NONE: SERVICE_ACCOUNTS,
-        # Coder's other types, which no user has here.
+        # Coder's other login types. No user of this service has them.
         **dict.fromkeys(("github", "oidc", "token", "oauth2_provider_app"), NOBODY),
     },
 }
@@ -155,7 +155,7 @@ def _condition(word: str) -> Q:
         part = word.replace('"', "")
         return Q(username__icontains=part) | Q(email__icontains=part) | Q(name__icontains=part)
     if key in CHOICES:
-        # Repeated values would each become a condition of the query.
+        # Remove duplicates, because each value becomes a condition of the query.
         values = dict.fromkeys(text.lower().split(","))
         return reduce(or_, (_chosen(key, value) for value in values))
     if key in TIMES:
@@ -181,7 +181,7 @@ def _moment(key: str, text: str) -> datetime:
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
-    """Returns, for each named check, whether the operation would be allowed. Takes one query.
+    """Returns for each check whether the caller may do the action, by name. Takes one query.
 
     Raises: APIError 400 for an unknown resource type and for a malformed id.
     """

@@ -17,7 +17,7 @@ from users.requests import (
 )
 from users.roles import DISPLAY_NAMES
 
-# Go's zero time: "never" to Coder's clients.
+# Go's zero time. Coder's clients show it as "never".
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -33,16 +33,16 @@ class CreateFirstUserRequest(RequestSerializer):
 
     email = serializers.EmailField(
         max_length=254,
-        help_text="The e-mail address. It must be unique, in any case.",
+        help_text="The e-mail address. It must be unique, ignoring case.",
     )
     username = TextField(
         max_length=255,
         help_text="1 to 32 letters and digits, with single hyphens between them. It must be "
-        "unique, in any case.",
+        "unique, ignoring case.",
     )
     name = OptionalTextField(max_length=128, help_text="The full name.")
     password = TextField(
-        max_length=255, help_text="The password: 8 to 64 characters, hard to guess."
+        max_length=255, help_text="The password: 8 to 64 characters. Common passwords are rejected."
     )
 
 
@@ -62,8 +62,9 @@ class CreateFirstUserResponse(WireSerializer):
     {
         "type": "string",
         "enum": User.Status.values,
-        "description": "`active`: can use the service. `dormant`: can too, and becomes active with "
-        "the first use. `suspended`: cannot.",
+        "description": "`active`: the user can use the service. `dormant`: the user can use the "
+        "service, and becomes `active` at the first use. `suspended`: the user cannot use the "
+        "service.",
     },
     component_name="codersdk.UserStatus",
 )
@@ -76,13 +77,14 @@ class StatusField(serializers.ChoiceField):
     {
         "type": "string",
         "enum": ["password", "token", "none"],
-        "description": "`password`: with e-mail address and password. `token`: a key that was "
-        "created as a named token. `none`: a service account, which cannot sign in.",
+        "description": "`password`: the user signs in with a password, or the key is a session. "
+        "`token`: the key is a named token. `none`: the user is a service account and cannot sign "
+        "in.",
     },
     component_name="codersdk.LoginType",
 )
 class LoginTypeField(serializers.CharField):
-    """How a user signs in, or how a key was created."""
+    """A field for the login type of a user or a key."""
 
 
 class CreateUserRequest(CreateFirstUserRequest):
@@ -93,24 +95,28 @@ class CreateUserRequest(CreateFirstUserRequest):
     user_status = StatusField(
         required=False,
         default=User.Status.DORMANT,
-        help_text="The initial status. Absent: `dormant`.",
+        help_text="The initial status. The default is `dormant`.",
     )
     password = OptionalTextField(
         max_length=255,
-        help_text="8 to 64 characters, hard to guess. A service account has no password.",
+        help_text="The password: 8 to 64 characters. Common passwords are rejected. Omit it for a "
+        "service account.",
     )
     login_type = serializers.ChoiceField(
         choices=User.LoginType.choices,
         required=False,
         default=User.LoginType.PASSWORD,
-        help_text="`none` creates a service account. It cannot sign in. Owners create its tokens.",
+        help_text="`none` creates a service account. A service account cannot sign in, so owners "
+        "create its tokens.",
     )
     disable_login = serializers.BooleanField(
-        required=False, default=False, help_text="`true` is the same as `login_type` `none`."
+        required=False,
+        default=False,
+        help_text="`true` has the same effect as the `login_type` `none`.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Returns the members of `services.NewUser`. The password of a service account is None."""
+        """Returns the arguments for `services.NewUser`. A service account has the password None."""
         wanted, password = dict(attrs), attrs["password"]
         is_service_account = (
             wanted.pop("disable_login") or attrs["login_type"] == User.LoginType.NONE
@@ -130,7 +136,7 @@ class RoleSerializer(WireSerializer):
     about = "A role of a user."
     example = {"name": "owner", "display_name": "Owner"}
 
-    name = serializers.CharField(help_text="The role's name in requests.")
+    name = serializers.CharField(help_text="The role's name, for use in requests.")
     display_name = serializers.CharField(help_text="The role's display name.")
 
 
@@ -148,14 +154,14 @@ class PermissionSerializer(WireSerializer):
     about = "An action that a role allows."
     example = {"action": "read", "negate": False, "resource_type": "user"}
 
-    action = serializers.CharField(help_text="The action. `*`: every action.")
+    action = serializers.CharField(help_text="The action. `*`: all actions.")
     negate = serializers.BooleanField(help_text="Always false.")
-    resource_type = serializers.CharField(help_text="The type of resource. `*`: every type.")
+    resource_type = serializers.CharField(help_text="The type of the resource. `*`: all types.")
 
 
 class AssignableRoleSerializer(WireSerializer):
     component = "codersdk.AssignableRoles"
-    about = "A role."
+    about = "A role, with its permissions."
     example = {
         "name": "template-admin",
         "display_name": "Template Admin",
@@ -165,12 +171,17 @@ class AssignableRoleSerializer(WireSerializer):
         "user_permissions": [],
     }
 
-    name = serializers.CharField(help_text="The role's name in requests.")
+    name = serializers.CharField(help_text="The role's name, for use in requests.")
     display_name = serializers.CharField(help_text="The role's display name.")
-    assignable = serializers.BooleanField(help_text="Whether the caller may assign it.")
-    built_in = serializers.BooleanField(help_text="Always true: roles cannot be added.")
+    assignable = serializers.BooleanField(
+        help_text="Whether the caller may assign the role to users."
+    )
+    built_in = serializers.BooleanField(
+        help_text="Always true, because custom roles cannot be created."
+    )
     site_permissions = PermissionSerializer(
-        many=True, help_text="The actions that the role allows, in addition to every user's."
+        many=True,
+        help_text="The actions that the role allows, in addition to those that every user may do.",
     )
     organization_permissions = PermissionSerializer(many=True, help_text="Always empty.")
     user_permissions = PermissionSerializer(many=True, help_text="Always empty.")
@@ -192,14 +203,14 @@ class UserRolesSerializer(WireSerializer):
 
 
 class NullableTimeField(serializers.DateTimeField):
-    """A time. Never is Go's zero time, in year 1."""
+    """A field for a time. Renders None as Go's zero time."""
 
     def get_attribute(self, instance: Any) -> Any:
         return super().get_attribute(instance) or NEVER
 
 
 class UserSerializer(WireSerializer):
-    """A user. The context has the `organization_id`, read once for each response."""
+    """A user. The context must contain the `organization_id`, so that it is queried only once."""
 
     component = "codersdk.User"
     about = "A user account."
@@ -227,16 +238,16 @@ class UserSerializer(WireSerializer):
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     last_seen_at = NullableTimeField(
-        help_text="The time of the last use of a session token, accurate to an hour. "
-        "`0001-01-01T00:00:00Z`: never."
+        help_text="The time of the last use of a session token, accurate to one hour. "
+        "`0001-01-01T00:00:00Z`: never used."
     )
-    status = StatusField(help_text="Whether the user can use the service.")
-    login_type = LoginTypeField(help_text="How the user signs in.")
+    status = StatusField(help_text="The status of the account.")
+    login_type = LoginTypeField(help_text="The login type of the user.")
     theme_preference = serializers.CharField(
-        help_text="The theme of the dashboard. Empty: the dashboard's default."
+        help_text="The theme of the dashboard. Empty for the dashboard's default theme."
     )
     organization_ids = serializers.SerializerMethodField(
-        help_text="The ids of the user's organizations: always the only one."
+        help_text="The ids of the user's organizations. There is exactly one."
     )
     roles = serializers.SerializerMethodField(help_text="The user's roles, without `member`.")
 
@@ -253,46 +264,48 @@ class GetUsersResponse(WireSerializer):
     about = "A page of the matching users."
     example = {"count": 1}
 
-    users = UserSerializer(many=True, help_text="The users on this page, by username.")
-    count = serializers.IntegerField(help_text="The number of all matching users.")
+    users = UserSerializer(many=True, help_text="The users on this page, ordered by username.")
+    count = serializers.IntegerField(help_text="The number of matching users on all pages.")
 
 
 class UpdateUserPasswordRequest(RequestSerializer):
     component = "codersdk.UpdateUserPasswordRequest"
-    about = "A new password."
+    about = "A new password of a user."
     example = {"old_password": "a-good-long-one", "password": "an-even-better-one"}
 
     old_password = OptionalTextField(
-        max_length=255, help_text="The current password. Required for your own account."
+        max_length=255, help_text="The current password. It is required for your own account."
     )
     password = TextField(
-        max_length=255, help_text="The new password: 8 to 64 characters, hard to guess."
+        max_length=255,
+        help_text="The new password: 8 to 64 characters. Common passwords are rejected.",
     )
 
 
 class UpdateRoles(RequestSerializer):
     component = "codersdk.UpdateRoles"
-    about = "The roles of a user."
+    about = "The new roles of a user."
     example = {"roles": ["auditor"]}
 
     roles = BoundedListField(
         child=TextField(max_length=64),
         max_length=32,
-        help_text="The names of all roles that the user is to have. `member` may be omitted.",
+        help_text="The names of the new roles. They replace all roles of the user. `member` may "
+        "be omitted.",
     )
 
 
 class UserLoginType(WireSerializer):
     component = "codersdk.UserLoginType"
-    about = "How a user signs in."
+    about = "The login type of a user."
     example = {"login_type": "password"}
 
-    login_type = LoginTypeField(help_text="How the user signs in.")
+    login_type = LoginTypeField(help_text="The login type of the user.")
 
 
 class AuthorizationObject(RequestSerializer):
     component = "codersdk.AuthorizationObject"
-    about = "The objects of a check."
+    about = "The objects of an authorization check."
     example = {"resource_type": "deployment_config"}
 
     resource_type = TextField(
@@ -301,7 +314,7 @@ class AuthorizationObject(RequestSerializer):
     )
     owner_id = OptionalTextField(
         max_length=64,
-        help_text="The id of their owner, or `me`. Empty: any owner.",
+        help_text="The id of the user who owns the objects, or `me`. Empty: any owner.",
     )
     resource_id = OptionalTextField(
         max_length=64, help_text="The UUID of one object. Empty: all objects of the type."
@@ -310,7 +323,7 @@ class AuthorizationObject(RequestSerializer):
 
 class AuthorizationCheck(RequestSerializer):
     component = "codersdk.AuthorizationCheck"
-    about = "A check whether the caller may do an action on objects."
+    about = "An authorization check: whether the caller may do an action on objects."
     example = {"action": "read"}
 
     object = AuthorizationObject(help_text="The objects.")
@@ -321,7 +334,7 @@ class AuthorizationCheck(RequestSerializer):
 
 class AuthorizationRequest(RequestSerializer):
     component = "codersdk.AuthorizationRequest"
-    about = "Checks of what the caller may do."
+    about = "A set of authorization checks for the caller."
     example = {
         "checks": {
             "may-read-config": {
@@ -336,12 +349,12 @@ class AuthorizationRequest(RequestSerializer):
         required=False,
         default=dict,
         child=AuthorizationCheck(),
-        help_text="The checks, under names that the caller chooses.",
+        help_text="The checks by name. The caller chooses the names.",
     )
 
 
 class AuthorizationResponse(WireSerializer):
     component = "codersdk.AuthorizationResponse"
-    about = "The results, under the names of the checks."
+    about = "The results by the name of the check. `true`: the action is allowed."
     example = {"may-read-config": True}
     schema = {"type": "object", "additionalProperties": {"type": "boolean"}}

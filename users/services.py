@@ -19,14 +19,14 @@ from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
 
-# Sent in the transaction that sets a password, to apps that this one cannot import.
-# Arguments: user; kept_key_id, the id of the key of the request, or ""; actor; now.
+# Sent in the transaction that sets a password. Apps that this app cannot import receive it.
+# Arguments: user, actor, now, and kept_key_id: the id of the request's own key, or "".
 password_changed = Signal()
 
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user to create. Without a password it is a service account."""
+    """The values for a new user. If `password` is None, the user is a service account."""
 
     username: str
     email: str
@@ -37,20 +37,20 @@ class NewUser:
 
 
 def organization() -> Organization:
-    """Returns the only organization. The first call creates it."""
+    """Returns the only organization. The first call creates its row."""
     return Organization.objects.get_or_create(only=True)[0]
 
 
 def organization_id() -> uuid.UUID:
-    """Returns the id of the only organization, for the `organization_ids` of every user."""
+    """Returns the id of the only organization."""
     return organization().uuid
 
 
 def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
     """Creates a user.
 
-    Raises: APIError 400 with an entry for each invalid field, 409 for a used name or e-mail
-    address.
+    Raises: APIError 400 with an entry for each invalid field, 409 if the username or the e-mail
+    address is in use.
     """
     user = _prepared(new)
     with transaction.atomic():
@@ -59,7 +59,10 @@ def create_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
 
 
 def _prepared(new: NewUser) -> User:
-    """Returns the validated user. Hashes the password, which must not run in a transaction."""
+    """Returns a validated, unsaved user. Hashes the password, so do not call it in a transaction.
+
+    Raises: APIError 400.
+    """
     user = User(
         username=new.username,
         email=new.email,
@@ -77,7 +80,10 @@ def _prepared(new: NewUser) -> User:
 
 
 def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
-    """Inserts a user in the surrounding transaction. Raises: APIError 409 for a used name."""
+    """Inserts the user in the caller's transaction.
+
+    Raises: APIError 409 if the username or the e-mail address is in use.
+    """
     try:
         with transaction.atomic():
             user.save(force_insert=True)
@@ -90,7 +96,7 @@ def insert_user(user: User, *, actor: Actor, now: datetime) -> None:
 
 
 def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
-    """Creates the first user, an owner. Raises: APIError 409 if a user exists."""
+    """Creates the first user, with the role owner. Raises: APIError 409 if a user exists."""
     require_no_user()
     owner = _prepared(replace(new, roles=(OWNER,), status=User.Status.ACTIVE))
     with transaction.atomic(), transaction_lock("first-owner"):
@@ -100,17 +106,16 @@ def create_first_user(new: NewUser, *, actor: Actor, now: datetime) -> User:
 
 
 def require_no_user() -> None:
-    """Raises: APIError 409 if a user exists."""
+    """Requires that no user exists. Raises: APIError 409."""
     if selectors.user_exists():
         raise APIError(409, "The first user already exists.")
 
 
 def lock(user: User) -> User:
-    """Returns the user's row, locked until the transaction ends.
+    """Locks the user's row until the transaction ends, and returns the current row.
 
-    Every change of a user or their keys locks the user first, which prevents deadlocks.
-    Raises: APIError 404 if the user was deleted, 409 if roles or password have changed since
-    `user` was read.
+    Code that changes a user or the user's keys locks the user first, to prevent deadlocks.
+    Raises: APIError 404 if the user was deleted, 409 if roles or password differ from `user`.
     """
     found = User.objects.select_for_update().filter(pk=user.pk).first()
     if found is None:
@@ -121,16 +126,20 @@ def lock(user: User) -> User:
 
 
 def set_status(user: User, status: str, *, actor: Actor, now: datetime) -> User:
-    """Sets the status. Raises: APIError 400 for the caller's own account and the last owner."""
+    """Sets the user's status.
+
+    Raises: APIError 400 if callers suspend themselves or the last active owner.
+    """
     if status == User.Status.SUSPENDED and user.id == actor.user_id:
         raise APIError(400, "You cannot suspend yourself.")
     return _change(user, "status", status, actor=actor, now=now)
 
 
 def set_roles(user: User, names: Sequence[str], *, actor: Actor, now: datetime) -> User:
-    """Replaces the user's roles. `member`, which every user has, may be among them.
+    """Replaces the user's roles. Ignores `member`, because every user has this role.
 
-    Raises: APIError 400 for an unknown role, the caller's own account and the last active owner.
+    Raises: APIError 400 for an unknown role, for the caller's own account, or if no active owner
+    would remain.
     """
     if user.id == actor.user_id:
         raise APIError(400, "You cannot change your own roles.")
@@ -174,7 +183,10 @@ def set_password(
 
 
 def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: str) -> None:
-    """Records a failed sign-in. An unknown name is not stored: it may be a misplaced password."""
+    """Records a failed sign-in in the audit trail.
+
+    An unknown username is not recorded, because the user may have typed the password there.
+    """
     target = target_of(user) if user else Target("user", "")
     actor, action = Actor(address=address), "user.sign_in_failed"
     record(action, actor=actor, target=target, now=now, after={"by": by})
@@ -183,10 +195,10 @@ def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: s
 def change_own_password(
     user: User, password: str, *, old_password: str, actor: Actor, now: datetime, key_id: str
 ) -> None:
-    """Sets the user's password if the old one is right, and keeps the key `key_id`.
+    """Sets the user's password if the old password is correct. Keeps only the key `key_id`.
 
-    A wrong old password counts as a failed sign-in.
-    Raises: APIError 400 for a wrong old or an invalid new password, 429 for too many attempts.
+    A wrong old password is recorded as a failed sign-in.
+    Raises: APIError 400 for a wrong old password or an invalid new one, 429 for too many attempts.
     """
     if not user.has_usable_password():
         raise invalid(passwords.NO_PASSWORD)
@@ -201,9 +213,10 @@ def change_own_password(
 
 @contextmanager
 def keeping_an_owner() -> Iterator[None]:
-    """Rejects a change that removes the last active owner. Raises: APIError 400.
+    """Rolls the block back if it removes the last active owner. Raises: APIError 400.
 
-    The changes run one at a time. Otherwise two owners could demote each other at once.
+    Only one such block runs at a time. Otherwise two owners could remove each other's role at the
+    same time.
     """
     with transaction.atomic(), transaction_lock("owners"):
         had_one = selectors.active_owners().exists()
@@ -213,7 +226,7 @@ def keeping_an_owner() -> Iterator[None]:
 
 
 def require_another_owner(user: User) -> None:
-    """Raises: APIError 400 for the last active owner."""
+    """Requires that the user is not the last active owner. Raises: APIError 400."""
     owners = selectors.active_owners()
     if owners.filter(pk=user.pk).exists() and not owners.exclude(pk=user.pk).exists():
         raise _last_owner()
@@ -229,7 +242,10 @@ def target_of(user: User) -> Target:
 
 
 def _field_problems(user: User) -> list[Validation]:
-    """Validates the fields. The database checks for used names on insert."""
+    """Returns an error for each invalid field.
+
+    Does not check whether names are in use. The database does this on insert.
+    """
     try:
         user.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:

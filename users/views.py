@@ -41,7 +41,10 @@ CHANGED = "Another request changed the user at the same time. Try again."
 
 
 class UserRouteView(APIView):
-    """A route at or below `{user}`. `actions` maps its methods to permissions."""
+    """The base class for views with `{user}` in the path.
+
+    `actions` maps HTTP methods to the required permissions.
+    """
 
     actions: ClassVar[Mapping[str, str]]
 
@@ -58,11 +61,17 @@ class UserRouteView(APIView):
         return [scoped(self.action)()]
 
     def user_in_path(self, reference: str) -> User:
-        """Returns the user in the path. Raises: APIError 400 if the caller may not read them."""
+        """Returns the user in the path.
+
+        Raises: APIError 400 for an unknown user, or if the caller may not read the user.
+        """
         return user_in_path(reference, viewer=self.caller)
 
     def target(self, reference: str) -> User:
-        """Returns the user in the path. Raises: APIError if the action is not allowed."""
+        """Returns the user in the path.
+
+        Raises: APIError as `user_in_path`, and 403 or 404 if the action is not allowed.
+        """
         found = self.user_in_path(reference)
         require(self.caller, self.action, on=found)
         return found
@@ -77,8 +86,8 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Check initial user created",
         tag="Users",
-        description="Returns whether the deployment has a user. Clients call it before they offer "
-        "to create the first one.",
+        description="Returns whether the deployment has a user. If it has no user, clients can "
+        "offer to create the first one.",
         answers={
             200: "The initial user has been created.",
             404: "There is no user yet.",
@@ -92,8 +101,8 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Create initial user",
         tag="Users",
-        description="Creates the first user, an owner. Works only while the deployment has no "
-        "user. Needs no session token.",
+        description="Creates the first user, with the role owner. Works only if the deployment "
+        "has no user. No session token is needed.",
         body=CreateFirstUserRequest,
         answers={201: CreateFirstUserResponse, 409: "The deployment already has a user."},
     )
@@ -114,14 +123,15 @@ class UsersView(APIView):
     @operation(
         "Get users",
         tag="Users",
-        description="Searches for users and returns one page of the matches. Needs the role owner, "
-        "auditor, user admin or template admin.",
+        description="Searches for users and returns one page of the matches. Requires the role "
+        "owner, auditor, user admin or template admin.",
         parameters=[
             OpenApiParameter(
                 "q",
                 str,
-                description="The search: parts of a username, name or e-mail address. "
-                "Filters: `status:active`, `role:owner`, `login_type:none`, and times: "
+                description="The search. Users must match all words. A word is a part of a "
+                "username, name or e-mail address, or a filter. Filters: `status:active`, "
+                "`role:owner`, `login_type:none`, and times: "
                 '`last_seen_before:"2026-01-31T12:00:00Z"`, `last_seen_after:`, `created_before:` '
                 "and `created_after:`.",
             ),
@@ -143,8 +153,8 @@ class UsersView(APIView):
     @operation(
         "Create new user",
         tag="Users",
-        description="Creates a user without roles, or a service account with `login_type` `none`. "
-        "Needs the role owner or user admin.",
+        description="Creates a user without roles. With the `login_type` `none`, creates a "
+        "service account. Requires the role owner or user admin.",
         body=CreateUserRequest,
         answers={
             201: UserSerializer,
@@ -175,8 +185,8 @@ class UserView(UserRouteView):
     @operation(
         "Delete user",
         tag="Users",
-        description="Deletes a user, their session tokens and their token policy. Needs the role "
-        "owner or user admin. The last active owner cannot be deleted.",
+        description="Deletes a user, and the user's session tokens and token policy. Requires the "
+        "role owner or user admin. The last active owner cannot be deleted.",
         answers={200: "The user has been deleted.", 403: ResponseSerializer, 409: CHANGED},
     )
     def delete(self, request: Request, user: str) -> Response:
@@ -190,7 +200,7 @@ class LoginTypeView(UserRouteView):
     @operation(
         "Get user login type",
         tag="Users",
-        description="Returns how the caller signs in. Works only for your own account.",
+        description="Returns the login type of the caller. Works only for your own account.",
         answers={200: UserLoginType, 403: "The user in the path is not the caller."},
     )
     def get(self, request: Request, user: str) -> Response:
@@ -201,7 +211,7 @@ class LoginTypeView(UserRouteView):
 
 
 class StatusView(UserRouteView):
-    """The base of the routes that set a status."""
+    """The base class of the views that set a user's status."""
 
     actions = {"PUT": "user:update"}
     status: str
@@ -217,7 +227,7 @@ class ActivateView(StatusView):
     @operation(
         "Activate user account",
         tag="Users",
-        description="Activates a suspended user. Needs the role owner or user admin.",
+        description="Activates a suspended user. Requires the role owner or user admin.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
@@ -230,8 +240,9 @@ class SuspendView(StatusView):
     @operation(
         "Suspend user account",
         tag="Users",
-        description="Suspends a user: their session tokens are rejected until the user is "
-        "activated. Needs the role owner or user admin. The last active owner cannot be suspended.",
+        description="Suspends a user. The user's session tokens are rejected until the user is "
+        "activated. Requires the role owner or user admin. The last active owner cannot be "
+        "suspended.",
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
     def put(self, request: Request, user: str) -> Response:
@@ -244,8 +255,9 @@ class PasswordView(UserRouteView):
     @operation(
         "Update user password",
         tag="Users",
-        description="Sets a password and deletes the user's other session tokens. Your own account "
-        "needs the old password, another user's the role owner or user admin.",
+        description="Sets the password of a user, and deletes the user's other session tokens. To "
+        "change your own password, send the old password. To set the password of another user, you "
+        "need the role owner or user admin.",
         body=UpdateUserPasswordRequest,
         answers={204: None, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -279,8 +291,8 @@ class RolesView(UserRouteView):
     @operation(
         "Assign role to user",
         tag="Users",
-        description="Replaces the roles of a user. Needs the role owner. You cannot change your "
-        "own roles, or those of the last active owner.",
+        description="Replaces the roles of a user. Requires the role owner. You cannot change your "
+        "own roles. You cannot remove the last active owner.",
         body=UpdateRoles,
         answers={200: UserSerializer, 403: ResponseSerializer, 409: CHANGED},
     )
@@ -310,8 +322,8 @@ class AuthCheckView(APIView):
     @operation(
         "Check authorization",
         tag="Authorization",
-        description="Returns what the caller may do by roles, scopes and allow list. Changes "
-        "nothing.",
+        description="Returns for each check whether the caller may do the action. The result "
+        "depends on the user's roles, and on the scopes and the allow list of the session token.",
         body=AuthorizationRequest,
         answers={200: AuthorizationResponse},
     )

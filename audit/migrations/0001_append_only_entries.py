@@ -24,8 +24,9 @@ CREATE INDEX audit_entry_actor ON audit_entry (actor_id);
 CREATE INDEX audit_entry_action ON audit_entry (action, at DESC);
 """
 
-# Protects from mistakes and injection. The owner of the table can disable triggers. Old entries are
-# dropped with their partition. There is no trigger on TRUNCATE, which Django's flush needs.
+# The trigger protects entries from mistakes and from SQL injection, but the owner of the table can
+# disable it. Old entries can still be removed, because a whole partition is dropped. TRUNCATE has no
+# trigger, because Django's command flush uses TRUNCATE.
 APPEND_ONLY = """
 CREATE FUNCTION audit_entry_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

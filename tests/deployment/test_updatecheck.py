@@ -191,7 +191,7 @@ def test_unreachable_source_is_offline_and_logged_once_a_day(
 def test_deadline_covers_an_answer_that_comes_byte_by_byte(releases: Releases, part: str) -> None:
     releases.trickles = part
     assert check_for_update(timezone.now(), seconds=0.3) == 0
-    assert "did not answer within 0.3 seconds" in UpdateCheck.objects.get().error
+    assert "did not respond within 0.3 seconds" in UpdateCheck.objects.get().error
 
 
 @pytest.mark.parametrize(("redirects", "error"), [(3, ""), (4, "redirects more than 3 times")])

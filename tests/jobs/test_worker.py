@@ -89,14 +89,14 @@ def test_a_worker_survives_an_outage_of_its_database(caplog: pytest.LogCaptureFi
             server.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
-            wait_for(lambda: "Jobs wait for the database" in caplog.text)
+            wait_for(lambda: "The database is unavailable, jobs wait" in caplog.text)
         finally:
             server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
-        wait_for(lambda: "The database serves the jobs again" in caplog.text)
+        wait_for(lambda: "The database is available again, jobs continue" in caplog.text)
         before = finished()
         wait_for(lambda: finished() > before)
         assert thread.is_alive()
-    assert caplog.text.count("Jobs wait for the database") == 1
+    assert caplog.text.count("The database is unavailable, jobs wait") == 1
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from audit.models import Entry
 from tests.support.at_once import at_once
@@ -257,11 +259,16 @@ def test_session_key_has_the_default_lifetime_and_no_name(member: APIClient) -> 
     assert (key.lifetime_ns, key.login_type, key.token_name) == (DEFAULT_NS, "password", "")
 
 
-@pytest.mark.parametrize(("lifetime_ns", "warned"), [(6 * DAY_NS, True), (8 * DAY_NS, False)])
-def test_response_to_a_key_that_expires_soon_has_a_sunset_header(
-    lifetime_ns: int, warned: bool
+@pytest.mark.parametrize(
+    ("lifetime", "left", "warned"), [(8, 6, True), (8, 8, False), (7, 7, False), (7, 1, False)]
+)
+def test_last_week_of_a_longer_lifetime_has_a_sunset_header(
+    lifetime: int, left: int, warned: bool, settings: Any
 ) -> None:
-    client = APIClient(token=make_key(make_user(), lifetime_ns=lifetime_ns).token)
+    settings.DISABLE_SESSION_EXPIRY_REFRESH = True
+    new = make_key(make_user(), lifetime_ns=lifetime * DAY_NS)
+    APIKey.objects.update(expires_at=timezone.now() + timedelta(days=left))
+    client = APIClient(token=new.token)
 
     answer = client.get("/api/v2/experiments")
 

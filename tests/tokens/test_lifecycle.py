@@ -181,7 +181,7 @@ def test_admin_lists_violations_before_it_saves_a_policy() -> None:
 
     first = client.post("/admin/tokens/tokenconfig/add/", form)
     assert first.status_code == 200
-    assert b"violated by 1 live token, listed below" in first.content
+    assert b"1 live token, listed below, would violate" in first.content
     assert b"deploy" in first.content
     assert not TokenConfig.objects.exists()
     second = client.post("/admin/tokens/tokenconfig/add/", form | {"existing": "shorten"})

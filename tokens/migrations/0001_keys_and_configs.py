@@ -7,8 +7,9 @@ import tokens.models
 from django.conf import settings
 from django.db import migrations, models
 
-# Every process forgets a remembered key when it hears of these. A sliding expiry and `last_used` are
-# no news: commits that notify run one after another, and those two are written all the time.
+# When a process receives one of these notifications, it evicts the key or the user's keys from its
+# cache. Updates of `last_used` and later expiry times send no notification, because PostgreSQL
+# runs commits with notifications one after another, and these updates are very frequent.
 ANNOUNCE = """
 CREATE FUNCTION tokens_announce_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -86,8 +87,8 @@ class Migration(migrations.Migration):
             name='ExpiryNotice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('expires_at', models.DateTimeField(help_text='The expiry that the mail named. A later expiry needs another mail.')),
-                ('days', models.PositiveSmallIntegerField(help_text='The number of days ahead.')),
+                ('expires_at', models.DateTimeField(help_text='The expiry time in the mail. If the expiry changes, another mail is sent.')),
+                ('days', models.PositiveSmallIntegerField(help_text='The reminder: 30, 7 or 1 days before the expiry.')),
                 ('sent_on', models.DateField()),
                 ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to='tokens.apikey')),
                 ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='expiry_notices', to=settings.AUTH_USER_MODEL)),
@@ -103,12 +104,12 @@ class Migration(migrations.Migration):
             name='TokenConfig',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(blank=True, choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], default='', help_text='The role that the policy applies to. Leave both empty for the deployment.', max_length=32)),
+                ('role', models.CharField(blank=True, choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], default='', help_text='The role that the policy applies to. For the whole deployment, leave user and role empty.', max_length=32)),
                 ('max_token_lifetime', models.BigIntegerField(blank=True, help_text='The maximum lifetime of a new token.', null=True)),
-                ('default_token_lifetime', models.BigIntegerField(blank=True, help_text='The lifetime of a token if the request names none.', null=True)),
+                ('default_token_lifetime', models.BigIntegerField(blank=True, help_text='The lifetime of a new token if the request contains no lifetime.', null=True)),
                 ('max_live_tokens', models.PositiveIntegerField(blank=True, help_text='The maximum number of live tokens. 0 allows none.', null=True)),
-                ('allowed_scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('api_key:*', 'api_key:*'), ('api_key:create', 'api_key:create'), ('api_key:delete', 'api_key:delete'), ('api_key:read', 'api_key:read'), ('api_key:update', 'api_key:update'), ('assign_role:*', 'assign_role:*'), ('coder:all', 'coder:all'), ('coder:application_connect', 'coder:application_connect'), ('deployment_config:read', 'deployment_config:read'), ('deployment_stats:create', 'deployment_stats:create'), ('deployment_stats:read', 'deployment_stats:read'), ('organization:read', 'organization:read'), ('user:*', 'user:*'), ('user:create', 'user:create'), ('user:delete', 'user:delete'), ('user:read', 'user:read'), ('user:update', 'user:update'), ('user:update_personal', 'user:update_personal')], max_length=64), blank=True, help_text='The scopes that a token may have.', null=True)),
-                ('tokens_may_mint', models.BooleanField(blank=True, help_text='Whether requests with a token may create tokens.', null=True)),
+                ('allowed_scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('api_key:*', 'api_key:*'), ('api_key:create', 'api_key:create'), ('api_key:delete', 'api_key:delete'), ('api_key:read', 'api_key:read'), ('api_key:update', 'api_key:update'), ('assign_role:*', 'assign_role:*'), ('coder:all', 'coder:all'), ('coder:application_connect', 'coder:application_connect'), ('deployment_config:read', 'deployment_config:read'), ('deployment_stats:create', 'deployment_stats:create'), ('deployment_stats:read', 'deployment_stats:read'), ('organization:read', 'organization:read'), ('user:*', 'user:*'), ('user:create', 'user:create'), ('user:delete', 'user:delete'), ('user:read', 'user:read'), ('user:update', 'user:update'), ('user:update_personal', 'user:update_personal')], max_length=64), blank=True, help_text='The scopes that a new token may have.', null=True)),
+                ('tokens_may_mint', models.BooleanField(blank=True, help_text='Whether a token may be used to create other tokens.', null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('user', models.OneToOneField(blank=True, help_text='The user that the policy applies to. Leave empty for a role or the deployment.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='token_config', to=settings.AUTH_USER_MODEL)),
@@ -117,7 +118,7 @@ class Migration(migrations.Migration):
                 'constraints': [
                     models.CheckConstraint(condition=models.Q(('user__isnull', True), ('role', ''), _connector='OR'), name='token_config_one_subject', violation_error_message='Choose a user or a role, not both.'),
                     models.UniqueConstraint(condition=models.Q(('user__isnull', True)), fields=('role',), name='token_config_role_unique', violation_error_message='This role or the deployment already has a token policy.'),
-                    models.CheckConstraint(condition=models.Q(('max_token_lifetime__gt', 0), ('default_token_lifetime__gt', 0)), name='token_config_lifetimes_positive', violation_error_message='A lifetime must be above 0.'),
+                    models.CheckConstraint(condition=models.Q(('max_token_lifetime__gt', 0), ('default_token_lifetime__gt', 0)), name='token_config_lifetimes_positive', violation_error_message='A lifetime must be more than 0.'),
                 ],
                 'ordering': ['id'],
                 'verbose_name': 'token policy',

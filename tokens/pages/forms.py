@@ -12,13 +12,13 @@ MAX_TEXT = 255
 
 
 class ServiceForm(forms.Form):
-    """A form whose valid input a service may still reject."""
+    """The base class of the forms. A service may reject input that the form has accepted."""
 
     template_name = "pages/form.html"
     error: APIError | None = None
 
     def refuse(self, error: APIError) -> None:
-        """Shows the error beside the fields that it names, otherwise above the form."""
+        """Adds the error to its fields. Without known fields, adds it to the whole form."""
         self.error = error
         named = [one for one in error.validations if one.field in self.fields]
         if error.detail or not named:
@@ -55,7 +55,7 @@ class NewTokenForm(ServiceForm):
         required=False,
         choices=[(name, name) for name in sorted(KNOWN - {ALL})],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Select none for full access: everything that you may do.",
+        help_text="Select none for full access. The token can then do everything that you may do.",
     )
 
 
@@ -78,6 +78,7 @@ class PasswordForm(ServiceForm):
         label="New password",
         max_length=MAX_TEXT,
         strip=False,
-        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. Revokes other sessions and tokens.",
+        help_text=f"{MIN_LENGTH} to {MAX_LENGTH} characters. A change ends your other sessions and "
+        "revokes your tokens.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )

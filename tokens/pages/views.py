@@ -38,12 +38,12 @@ from users.services import change_own_password
 
 MAX_KEYS = 200
 PAGE_METHODS = ["GET", "HEAD", "POST"]
-# Pages show these errors: of a service, or too many sign-ins at once.
+# The errors that pages show: errors of a service, and too many sign-ins at once.
 SHOWN = (APIError, LimitReachedError)
 
 
 class SignedInRequest(HttpRequest):
-    """A request with a session: `user` is its user, `identity` its key."""
+    """A request of a signed-in user. `identity` is the identity of the session's key."""
 
     user: User
     identity: KeyIdentity
@@ -54,9 +54,10 @@ type View[**P] = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def signed_in[**P](*actions: str) -> Callable[[Page[P]], View[P]]:
-    """Requires a session whose scopes allow the actions. Without a session, leads to the sign-in.
+    """Decorates a view that requires a session with scopes for these actions.
 
-    An APIError that the page raises becomes an error page.
+    Without a session, redirects to the sign-in page. If the view raises an error of `SHOWN`, the
+    response is an error page.
     """
 
     def decorate(page: Page[P]) -> View[P]:
@@ -89,7 +90,7 @@ def _require_scopes(identity: KeyIdentity, actions: tuple[str, ...]) -> None:
 
 
 def _count(request: HttpRequest, identity: KeyIdentity) -> None:
-    """Counts a submitted form as one of the user's requests to the API."""
+    """Counts a submitted form against the user's rate limit for API requests."""
     limit = settings.API_RATE_LIMIT
     if limit is not None and request.method == "POST":
         bucket = bucket_of(identity, cast("IdentifiedRequest", request).client_address)
@@ -116,7 +117,7 @@ def _page(
     form: ServiceForm | None = None,
     error: APIError | None = None,
 ) -> HttpResponse:
-    """Renders a page below `templates/pages`, with the status of the error, or of the form's."""
+    """Renders a template of `templates/pages`. The status is that of `error` or of the form."""
     identity = getattr(request, "identity", None)
     frame = {
         "identity": identity,
@@ -134,7 +135,10 @@ def _page(
 def _submit(
     form: ServiceForm, action: Callable[[dict[str, Any]], HttpResponse]
 ) -> HttpResponse | None:
-    """Runs the action on the values of a valid form. Otherwise the form has the errors."""
+    """Runs the action with the form's values, and returns its response.
+
+    Returns None for an invalid form or an error of the action. Then the form contains the errors.
+    """
     try:
         return action(form.cleaned_data) if form.is_valid() else None
     except SHOWN as error:
@@ -146,7 +150,7 @@ def _submit(
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Redirects to the admin, for users without access to it to their account."""
+    """Redirects to the sign-in page, the admin, or the account of users without admin access."""
     identity = session_of(request)
     if identity is None:
         return redirect("login")
@@ -168,7 +172,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 
 def _target(request: HttpRequest) -> str:
-    """Returns the address that the sign-in leads to: on this host only, or the home page."""
+    """Returns the path to open after the sign-in. A URL of another host becomes the home page."""
     wanted = request.POST.get("next") or request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -177,9 +181,9 @@ def _target(request: HttpRequest) -> str:
 
 
 def _opens(request: HttpRequest, target: str) -> bool:
-    """Returns whether the browser's session opens the target without another sign-in.
+    """Returns whether the browser can open the target without another sign-in.
 
-    The admin has a session of its own: one from the API alone does not open it.
+    The admin needs Django's session as well. A sign-in through the API does not create one.
     """
     identity = session_of(request)
     if identity is None:
@@ -201,7 +205,7 @@ def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> Http
         max_age = settings.SESSION_COOKIE_AGE
     response = HttpResponseRedirect(target)
     signin.set_cookie(response, new.token, max_age=max_age)
-    # A CSRF token that was planted before the sign-in must not be valid after it.
+    # An attacker may have set a CSRF cookie before the sign-in. It must not be valid afterwards.
     rotate_token(request)
     return response
 
@@ -224,7 +228,7 @@ def logout(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(PAGE_METHODS)
 @signed_in("api_key:create")
 def cli_auth(request: SignedInRequest) -> HttpResponse:
-    """Creates the session token that `coder login` and editor plug-ins ask the user to paste."""
+    """Creates a session token for the user to paste into `coder login` or an editor plug-in."""
     if request.method != "POST":
         return _page(request, "cli_auth", {"title": "A token for the command line"})
     new = minting.create_session_key(
@@ -244,7 +248,7 @@ def account(request: SignedInRequest) -> HttpResponse:
 
 
 def _account_page(request: SignedInRequest, form: ServiceForm | None = None) -> HttpResponse:
-    """Renders the account. A rejected form takes the place of the empty one."""
+    """Renders the account page. Shows a rejected `form` with its errors."""
     context = {
         "title": "Your account",
         "keys": selectors.own_keys(request.identity, now=timezone.now())[:MAX_KEYS],
@@ -296,7 +300,7 @@ def rename_token(request: SignedInRequest, key_id: str) -> HttpResponse:
 @require_http_methods(PAGE_METHODS)
 @signed_in("api_key:update")
 def revoke_key(request: SignedInRequest, key_id: str) -> HttpResponse:
-    """Asks once before it revokes a token or a session."""
+    """Shows a confirmation page, and then revokes a token or a session."""
     key = selectors.key_by_id(key_id, action="api_key:update", viewer=request.identity)
     if request.method != "POST":
         title = f"Revoke {_label(key)}?"

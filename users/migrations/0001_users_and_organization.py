@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(blank=True, default='', max_length=128)),
                 ('avatar_url', models.URLField(blank=True, default='')),
                 ('status', models.CharField(choices=[('active', 'Active'), ('dormant', 'Dormant'), ('suspended', 'Suspended')], default='active', max_length=16)),
-                ('roles', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], max_length=32), blank=True, default=list, help_text='Roles in addition to member, which every user has.')),
+                ('roles', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('owner', 'Owner'), ('auditor', 'Auditor'), ('user-admin', 'User Admin'), ('template-admin', 'Template Admin')], max_length=32), blank=True, default=list, help_text='The roles of the user. Every user also has the role member.')),
                 ('theme_preference', models.CharField(blank=True, default='', max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),

@@ -15,13 +15,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--since", type=moment, metavar="TIME", help=f"entries at or after this time: {MOMENT}"
+            "--since",
+            type=moment,
+            metavar="TIME",
+            help=f"only entries at or after this time: {MOMENT}",
         )
         parser.add_argument(
-            "--until", type=moment, metavar="TIME", help=f"entries before this time: {MOMENT}"
+            "--until", type=moment, metavar="TIME", help=f"only entries before this time: {MOMENT}"
         )
         parser.add_argument(
-            "--action", default="", help="only entries of this action, such as api_key.create"
+            "--action", default="", help="only entries with this action, for example api_key.create"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,7 +40,10 @@ class Command(BaseCommand):
 
 
 def _known(action: str) -> str:
-    """Returns the action if it exists in code or in an entry. Raises: UsageError."""
+    """Returns the action unchanged.
+
+    Raises: UsageError if neither the code nor any entry contains the action.
+    """
     known = ACTIONS.union(Entry.objects.actions())
     if action not in known:
         raise UsageError(

@@ -12,14 +12,18 @@ from kernel.commands import ListingCommand
 
 class Command(ListingCommand):
     help = (
-        "Lists the revisions of the configuration, newest first, and the hosts that run each. "
-        "With --diff, lists the changes between two revisions."
+        "Lists the revisions of the configuration, newest first, and the hosts that run each "
+        "revision. With --diff, lists the differences between two revisions."
     )
     examples = "\n--diff 1 2"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--diff", nargs=2, type=int, metavar=("A", "B"), help="the numbers of two revisions"
+            "--diff",
+            nargs=2,
+            type=int,
+            metavar=("A", "B"),
+            help="list the differences between the revisions with these numbers",
         )
         super().add_arguments(parser)
 

@@ -12,7 +12,7 @@ from kernel.commands import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "Runs one job now, whether it is due or not, and records the run."
+    help = "Runs one job now, even if it is not due, and records the run."
     examples = "prune_api_keys"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except JobError as error:
             raise CommandError(str(error)) from error
         if run is None:
-            raise CommandError(f"Job {name} is running already.")
+            raise CommandError(f"Job {name} is already running.")
         if run.failed:
             raise CommandError(f"Job {name} failed: {run.error}")
         return f"Job {name}: {'done' if run.rows is None else f'{run.rows} rows'}."

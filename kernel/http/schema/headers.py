@@ -43,7 +43,8 @@ HEADERS: dict[str, Schema] = {
         "The Unix time, in seconds, at which the next minute begins.", _COUNT
     ),
     "Sunset": _header(
-        "The expiry time of the session token (RFC 8594). Sent in the last week before it.",
+        "The time at which the session token expires (RFC 8594). Sent only in the last week of a "
+        "token whose whole lifetime is more than a week.",
         _TEXT | {"examples": ["Tue, 20 Jan 2026 13:59:29 GMT"]},
     ),
     "Retry-After": _header("The number of seconds to wait before you try again.", _COUNT),

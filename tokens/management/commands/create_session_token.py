@@ -17,22 +17,22 @@ from users.services import lock
 
 class Command(BaseCommand):
     help = (
-        "Creates a session token for a user and prints it once. The token policy, with its maximum "
-        "lifetime, does not apply to this command."
+        "Creates a session token for a user and prints it. The token cannot be printed again. The "
+        "token policy does not apply to this command, so the lifetime has no maximum."
     )
     examples = "--user alice\n--user alice --lifetime 30d --name ci --scope template:read"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the user's name or e-mail address")
+        parser.add_argument("--user", required=True, help="the username or e-mail address")
         parser.add_argument(
             "--lifetime",
             default="",
             metavar="DURATION",
-            help="for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
+            help="the lifetime, for example 24h or 7d; default: CODER_DEFAULT_TOKEN_LIFETIME",
         )
-        parser.add_argument("--name", default="", help="default: a random name")
+        parser.add_argument("--name", default="", help="the token's name; default: a random name")
         parser.add_argument(
-            "--scope", action="append", default=[], help=f"default: {ALL}; may be repeated"
+            "--scope", action="append", default=[], help=f"a scope; default: {ALL}; may be repeated"
         )
 
     def handle(self, *args: Any, **options: Any) -> str:

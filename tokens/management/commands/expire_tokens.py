@@ -14,14 +14,21 @@ from tokens.services import expire_keys
 
 
 class Command(ListingCommand):
-    help = "Expires the live keys that match the filters. They stay in the list."
+    help = (
+        "Expires live tokens and sessions that match all filters, so that they are rejected. Their "
+        "rows are not deleted."
+    )
     examples = "--unused-for 90d --dry-run\n--user alice --reason 'left the company'"
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key_filters(parser)
-        parser.add_argument("--all", action="store_true", help="all live keys, without a filter")
         parser.add_argument(
-            "--reason", default="", help="the reason, for the audit trail; required"
+            "--all", action="store_true", help="expire all live keys if no filter is given"
+        )
+        parser.add_argument(
+            "--reason",
+            default="",
+            help="the reason, for the audit trail; required without --dry-run",
         )
         parser.add_argument("--dry-run", action="store_true", help="list the keys and expire none")
         super().add_arguments(parser)
@@ -34,7 +41,7 @@ class Command(ListingCommand):
         now = timezone.now()
         keys, expired = list(live_keys(options, now=now)), 0
         if not options["dry_run"]:
-            # Before the list is printed: a closed pipe such as `| head` stops the command.
+            # Expire keys before printing them, because a closed pipe (`| head`) stops the command.
             expired = expire_keys(keys, actor=SYSTEM, now=now, reason=options["reason"])
         for key in keys:
             self.row(key_line(key), **owned_key_object(key))

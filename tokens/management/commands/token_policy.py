@@ -23,9 +23,9 @@ from users.roles import DISPLAY_NAMES
 UNSET = "unset"
 ACTIONS = {
     "show": "list the token policies",
-    "explain": "list the limits of one user, and the rules that set them",
+    "explain": "list the effective limits of one user, and the rules that set them",
     "set": "create or change a token policy; lists the tokens that violate it",
-    "delete": "delete a token policy; tokens stay as they are",
+    "delete": "delete a token policy; existing tokens do not change",
 }
 
 
@@ -45,7 +45,7 @@ class Command(ListingCommand):
             name: actions.add_parser(name, help=what, description=f"{what.capitalize()}.")
             for name, what in ACTIONS.items()
         }
-        parsers["explain"].add_argument("user", metavar="USER", help="name or e-mail address")
+        parsers["explain"].add_argument("user", metavar="USER", help="username or e-mail address")
         self._add_set(parsers["set"])
         _add_subject(parsers["delete"])
         for each in parsers.values():
@@ -54,10 +54,10 @@ class Command(ListingCommand):
     def _add_set(self, parser: CommandParser) -> None:
         _add_subject(parser)
         for flag, name, help_text in (
-            ("--max-lifetime", policy.MAX_LIFETIME, "for example 30d"),
-            ("--default-lifetime", policy.DEFAULT_LIFETIME, "for example 7d"),
+            ("--max-lifetime", policy.MAX_LIFETIME, "the maximum lifetime, for example 30d"),
+            ("--default-lifetime", policy.DEFAULT_LIFETIME, "the default lifetime, for example 7d"),
             ("--max-live", policy.MAX_LIVE, "the maximum number of live tokens"),
-            ("--scopes", policy.SCOPES, "separated by commas"),
+            ("--scopes", policy.SCOPES, "the allowed scopes, separated by commas"),
         ):
             metavar = flag.rpartition("-")[2].upper()
             parser.add_argument(flag, dest=name, metavar=metavar, help=f"{help_text}, or {UNSET}")
@@ -69,10 +69,12 @@ class Command(ListingCommand):
         parser.add_argument(
             "--existing",
             choices=list(OnViolation),
-            help="what to do with tokens that violate the policy; required if there are any",
+            help="what to do with tokens that violate the policy; required if such tokens exist",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="list these tokens and change nothing"
+            "--dry-run",
+            action="store_true",
+            help="list the tokens that would violate the policy, and change nothing",
         )
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -109,7 +111,7 @@ class Command(ListingCommand):
         config = _with_limits(_config(options), limits)
         violations, existing, changed = violations_of(config, now=now), options["existing"], 0
         is_rejected = bool(violations) and not (existing or options["dry_run"])
-        # Before the list is printed: a closed pipe such as `| head` stops the command.
+        # Save before printing the list, because a closed pipe (`| head`) stops the command.
         if not (options["dry_run"] or is_rejected):
             action = OnViolation(existing) if existing else None
             try:
@@ -155,13 +157,13 @@ def _violating(violations: list[Violation]) -> str:
 
 def _add_subject(parser: CommandParser) -> None:
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--user", help="for one user (name or e-mail address)")
+    subject.add_argument("--user", help="for one user (username or e-mail address)")
     subject.add_argument("--role", choices=list(DISPLAY_NAMES), help="for users with this role")
-    subject.add_argument("--deployment", action="store_true", help="for all other users")
+    subject.add_argument("--deployment", action="store_true", help="for the whole deployment")
 
 
 def _config(options: dict[str, Any]) -> TokenConfig:
-    """Returns the stored token policy of the subject, or a new one."""
+    """Returns the stored policy for the given user, role or deployment, or a new policy."""
     if options["user"]:
         user = find_user(options["user"])
         return TokenConfig.objects.filter(user=user).first() or TokenConfig(user=user)
@@ -188,7 +190,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 
 
 def _limits(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the given limits by name, with None for `unset`. Raises: UsageError."""
+    """Returns the limits that the command line sets. `unset` becomes None. Raises: UsageError."""
     return {
         name: None if options[name] == UNSET else parse(options[name])
         for name, parse in PARSERS.items()

@@ -1,11 +1,11 @@
 'use strict';
-// Shows the copy buttons, which need JavaScript. Without it people select the text and copy it.
+// Shows the copy buttons. They are hidden in the HTML, because they need JavaScript.
 for (const button of document.querySelectorAll('[data-copies]')) {
     const field = document.getElementById(button.dataset.copies);
     button.hidden = false;
     button.addEventListener('click', async () => {
         field.select();
-        // Over plain http, away from localhost, a browser has no clipboard object.
+        // Browsers have no clipboard object over plain http, except on localhost.
         const copied = navigator.clipboard
             ? await navigator.clipboard.writeText(field.value).then(() => true, () => false)
             : document.execCommand('copy');

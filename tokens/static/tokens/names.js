@@ -1,5 +1,6 @@
 'use strict';
-// Names the parts of a searchable list for screen readers. Select2 names them by what is chosen.
+// Uses the label of a searchable list as its accessible name. By default, Select2 uses the selected
+// option.
 window.addEventListener('load', () => django.jQuery(() => {
     for (const list of document.querySelectorAll('select.admin-autocomplete')) {
         const label = document.querySelector(`label[for="${list.id}"]`);

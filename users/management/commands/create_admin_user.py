@@ -18,7 +18,8 @@ from users.services import NewUser, create_user
 class Command(BaseCommand):
     help = (
         "Creates an owner. Asks for the password, or reads it from the first line of standard "
-        "input. It is not an argument, because every process on the host can read arguments."
+        "input. The password is not an argument, because other processes on the host can read the "
+        "arguments of a command."
     )
     examples = (
         "--username alice --email alice@example.com\n"
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--username", required=True, help="the name to sign in with")
+        parser.add_argument("--username", required=True, help="the username, for signing in")
         parser.add_argument("--email", required=True, help="the e-mail address")
         parser.add_argument("--name", default="", help="the full name")
 

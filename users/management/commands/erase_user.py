@@ -13,13 +13,13 @@ from users.selectors import user_by_name
 
 
 class Command(ListingCommand):
-    help = "Erases a user and the data about them. Lists what is deleted and what is kept."
+    help = "Erases a user and the data about the user. Lists the data that is erased or kept."
     examples = "alice --dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", metavar="USER", help="name or e-mail address")
+        parser.add_argument("user", metavar="USER", help="username or e-mail address")
         parser.add_argument(
-            "--dry-run", action="store_true", help="list the data and change nothing"
+            "--dry-run", action="store_true", help="list the data, and change nothing"
         )
         super().add_arguments(parser)
 
