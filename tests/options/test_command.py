@@ -142,9 +142,7 @@ def test_check_prints_the_errors_of_all_files(tmp_path: Path) -> None:
     ]
     output = Output("options", "--check", str(good))
     assert (output.status, output.out) == (0, f"{good}: no mistakes\n")
-    assert (
-        "--check needs the names of the files to check." in Output("options", "--check").errors[-1]
-    )
+    assert "Name the files to check after --check." in Output("options", "--check").errors[-1]
     assert "--changed or --json" in Output("options", "--check", "--json", str(good)).errors[-1]
 
 
