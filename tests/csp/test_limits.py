@@ -50,6 +50,15 @@ def test_rate_limit_counts_reports(settings: Any, member: APIClient, owner: APIC
     assert send(owner, array).status_code == 200
 
 
+def test_rate_limit_counts_large_bodies_as_several_reports(
+    settings: Any, member: APIClient, owner: APIClient
+) -> None:
+    settings.RATE_LIMITS_APART = {PATH: 5}
+    large = modern(sample="x" * 12 * 1024)
+    assert send(member, [large]).status_code == 429
+    assert send(owner, [modern()]).status_code == 200
+
+
 def test_owner_can_bypass_the_rate_limit(settings: Any, owner: APIClient) -> None:
     settings.RATE_LIMITS_APART = {PATH: 2}
     bypass = {"X-Coder-Bypass-Ratelimit": "true"}

@@ -70,6 +70,16 @@ def test_reports_have_their_own_limit(settings: Any, member: APIClient) -> None:
 
 
 @pytest.mark.usefixtures("one_a_minute")
+def test_other_requests_of_an_address_do_not_use_up_its_sign_ins(
+    anonymous: APIClient, db: None
+) -> None:
+    assert statuses(anonymous, ROOT) == [200, 429]
+    body = {"email": "a@example.com", "password": "wrong-password"}
+    answer = anonymous.post("/api/v2/users/login", body, content_type="application/json")
+    assert answer.status_code == 401
+
+
+@pytest.mark.usefixtures("one_a_minute")
 def test_only_an_owner_may_bypass_the_limit(owner: APIClient, auditor: APIClient) -> None:
     bypass = {"X-Coder-Bypass-Ratelimit": "true"}
     assert statuses(owner, **bypass) == [200, 200]
