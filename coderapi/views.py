@@ -120,7 +120,7 @@ def readiness() -> dict[str, Any]:
 
 
 def _reason() -> dict[str, str]:
-    """Returns {"reason": …} if it is known why the private PostgreSQL is unreachable, or {}."""
+    """Returns {"reason": …} if the reason for an unreachable PostgreSQL is known, otherwise {}."""
     if PRIVATE_DATABASE_URL not in os.environ:
         return {}
     reason = postgres.why_away(settings.DATA_DIR)

@@ -131,7 +131,7 @@ def _accept_nothing() -> None:
 
     Raises: APIError 400 in the documented wire format.
     """
-    refusal = invalid(Validation("csp-report", "must be an object with members"))
+    refusal = invalid(Validation("csp-report", "must be a non-empty object"))
     if wire.apply(f"{OPERATION}/nothing", refusal) is not None:
         raise refusal
 

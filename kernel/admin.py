@@ -111,7 +111,7 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         try:
             return self._list(request, search, extra_context)
         except OverflowError:
-            # Django's date hierarchy computes with years that no date can have.
+            # Django's date_hierarchy does not validate the year in the query string.
             raise SuspiciousOperation("a date is out of range") from None
 
     def _list(

@@ -361,7 +361,7 @@ class BadLines:
 
 
 class Progress:
-    """Counts the processed records. Shows a bar on a terminal, otherwise a line now and then."""
+    """Counts the processed records. On a terminal, shows a progress bar."""
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source

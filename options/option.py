@@ -33,9 +33,9 @@ class ValueSource(StrEnum):
 class Group:
     """A group of options: a heading in help and documents, and a level of the YAML file.
 
-    The JSON paths of the group's options begin with `json_path`, and their flags begin with
-    `flags`. By default `flags` is derived from `json_path`. `remark` is the default remark of the
-    group's options that are not obeyed.
+    `json_path` is the prefix of the JSON paths of the group's options. `flags` is the prefix of
+    their flags. By default `flags` is derived from `json_path`. `remark` is the default remark of
+    the group's options that are not obeyed.
     """
 
     name: str

@@ -84,7 +84,7 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
 def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
     """Returns whether all raw rows of the window that ends at `at` are still stored.
 
-    Keeps the hours of the window open until the transaction ends.
+    Locks the hours of the window, so that they are not closed before the transaction ends.
     """
     hours = hours_of([at - WINDOW, at])
     lock_open(hours)
@@ -118,7 +118,7 @@ def configuration_hash() -> str:
 def backfill(
     since: datetime, until: datetime, *, now: datetime, every: timedelta = FIVE_MINUTES
 ) -> Iterator[datetime]:
-    """Takes the missing snapshots of [since, until), one at the end of each step, oldest first.
+    """Creates the missing snapshots in [since, until), one for each interval, oldest first.
 
     Yields the time of each snapshot. Skips hours without raw rows, and snapshots without rows in
     their window. Workspaces that reported in the window count as running.

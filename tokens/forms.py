@@ -15,7 +15,10 @@ from users.scopes import KNOWN
 
 
 class DurationField(forms.CharField):
-    """A field for a lifetime. Its value is in nanoseconds, the user enters 720h or 30d."""
+    """A form field for the lifetime of a token. The user enters 720h or 30d, for example.
+
+    Units: nanoseconds.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("help_text", "For example 720h, 30d or 1h30m. Leave empty to inherit.")

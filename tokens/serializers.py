@@ -82,7 +82,8 @@ class LimitSerializer(WireSerializer):
     value = LimitValueField(help_text="The effective value.")
     rule = serializers.CharField(help_text="The rule that sets the effective value.")
     explanation = serializers.CharField(
-        help_text="A sentence with the rule that sets the value, and the rules that it overrides."
+        help_text="A sentence that names the rule that sets the value, and the rules that it "
+        "overrides."
     )
     rule_values = RuleValueSerializer(
         many=True, help_text="The values of all rules, highest rank first."

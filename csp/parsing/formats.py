@@ -94,11 +94,11 @@ def _single(value: Any) -> Parsed:
     if not isinstance(value, dict):
         raise invalid(Validation("", "must be a report or an array of reports"))
     if "body" not in value and not _is_report(value.get("csp-report")):
-        raise invalid(Validation("csp-report", "must be an object with members"))
+        raise invalid(Validation("csp-report", "must be a non-empty object"))
     parsed = Parsed()
     _add(parsed, value, Format.WEBKIT)
     if parsed.invalid:
-        raise invalid(Validation("body", "must be an object with members"))
+        raise invalid(Validation("body", "must be a non-empty object"))
     return parsed
 
 

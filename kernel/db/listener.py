@@ -44,8 +44,8 @@ HEARTBEAT_SECONDS = 0.5
 # The time of two heartbeats. If the notification about a revoked key is lost, the key is accepted
 # for this long.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
-# Must be longer than a failover takes: cached values are used this long while the database does not
-# respond.
+# Cached values are used for this long while the database does not respond. The time must be longer
+# than a failover.
 MAX_SILENCE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The files of a private cluster: data, password and log in the data directory, and the socket.
 
-If this process runs as root, it opens files in directories that belong to PostgreSQL's account. It
-does not follow symbolic links there, because that account could have created them.
+A process that runs as root opens files in directories that PostgreSQL's account can write to. That
+account could place symbolic links there, so the process never follows them.
 """
 
 from __future__ import annotations
