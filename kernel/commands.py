@@ -147,7 +147,7 @@ def ending_with_the_reader(program: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # Otherwise Python would flush the output at exit, and print an error.
+            # Without this, Python would flush the output at exit, and print an error.
             sys.stdout.flush()
     except BrokenPipeError:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]

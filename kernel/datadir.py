@@ -40,7 +40,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def ensure(path: Path) -> Path:
-    """Returns the directory. Creates it with access for this user only if it does not exist.
+    """Returns the directory. If it is missing, creates it with mode PRIVATE, or PASSABLE for root.
 
     Raises: DataDirectoryError if the directory cannot be created or written, or if it has the files
     of another program.
@@ -69,7 +69,10 @@ def existing(path: Path) -> Path:
 
 
 def _check(path: Path) -> bool:
-    """Returns whether it has data of this service. Raises: DataDirectoryError if it is unusable."""
+    """Returns whether the directory has data of this service.
+
+    Raises: DataDirectoryError if the directory is unusable.
+    """
     if not path.is_dir():
         raise DataDirectoryError(_unusable(path, "is not a directory"))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
@@ -147,7 +150,8 @@ def _publish(file: Path, text: str) -> None:
             stream.write(text + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        # A rename would overwrite the secret that another process may already use.
+        # A link never replaces an existing file. A rename would replace the secret, which another
+        # process may already use.
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)
     finally:

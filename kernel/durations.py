@@ -24,8 +24,8 @@ _UNITS = {
 }
 _LIMIT = 2**63
 _PART = re.compile(r"(?P<whole>[0-9]*)(?P<point>\.?)(?P<fraction>[0-9]*)(?P<unit>[^0-9.]*)")
-# More digits cannot change a 64-bit number of nanoseconds. Python rejects numbers of more than 4300
-# digits.
+# Further digits of a fraction are ignored, because they cannot change a 64-bit number of
+# nanoseconds. Longer whole numbers are rejected, because int() fails for more than 4300 digits.
 _FRACTION_DIGITS = 18
 _WHOLE_DIGITS = 400
 
@@ -38,7 +38,10 @@ class DurationError(ValueError):
 
 
 def parse_duration(text: str) -> int:
-    """Parses a duration like Go's time.ParseDuration, as nanoseconds. Raises: DurationError."""
+    """Parses a duration as Go's time.ParseDuration does. Returns nanoseconds.
+
+    Raises: DurationError.
+    """
     sign, rest = _split_sign(text)
     if rest == "0":
         return 0
@@ -56,7 +59,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_positive_duration(text: str) -> int:
-    """Parses a duration above 0, as nanoseconds. Raises: DurationError."""
+    """Parses a duration above 0. Returns nanoseconds. Raises: DurationError."""
     nanoseconds = parse_duration(text)
     if nanoseconds <= 0:
         raise DurationError("must be above 0")
@@ -86,7 +89,7 @@ def _fraction_of(digits: str, *, unit: int) -> int:
     kept = digits[:_FRACTION_DIGITS]
     if not kept:
         return 0
-    # Uses floating point, as Go does. Integers would give another last nanosecond.
+    # Uses floating point, as Go does. With integers, the result could differ by a nanosecond.
     return int(float(int(kept)) * (float(unit) / float(10 ** len(kept))))
 
 

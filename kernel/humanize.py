@@ -25,7 +25,7 @@ register = template.Library()
 
 
 def figures(value: float) -> str:
-    """Formats a number with three digits, or as a whole number: 0.123, 12.3, 1,234."""
+    """Formats a number with three significant digits, or as a whole number: 0.123, 12.3, 1,234."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -41,7 +41,7 @@ def size(value: float | None) -> str:
     if value is None or value < 0:
         return NONE
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        # 1,023.7 KiB rounds to 1,024 KiB, which is 1 MiB.
+        # The rounded value is compared, so that 1,023.7 KiB is shown as 1 MiB and not as 1,024 KiB.
         if round(value) < 1024:
             return f"{figures(value)} {unit}"
         value /= 1024
@@ -50,7 +50,7 @@ def size(value: float | None) -> str:
 
 @register.filter
 def milliseconds(value: float | None) -> str:
-    """Formats milliseconds with three digits: 12.3 ms."""
+    """Formats milliseconds with three significant digits: 12.3 ms."""
     return NONE if value is None or value < 0 else f"{figures(value)} ms"
 
 
@@ -87,8 +87,8 @@ def ago(moment: datetime | None, *, now: datetime) -> str:
         return "never"
     seconds = int(abs(now - moment).total_seconds())
     for unit, size_of_unit in _SHORT_UNITS:
-        # A unit is used if there are at least two or exactly one of it: 90 minutes are not "1
-        # hour".
+        # A unit is used only if the time is exactly one unit, or at least two units. So 90 minutes
+        # are not shown as "1 hour".
         if seconds >= 2 * size_of_unit or seconds == size_of_unit:
             length = plural(seconds // size_of_unit, unit)
             return f"in {length}" if moment > now else f"{length} ago"

@@ -85,7 +85,7 @@ class _Share:
         return self.taken + amount <= self.limit
 
     def is_stuck(self, since: float) -> bool:
-        """Returns whether a caller has waited a second since `since`, and no slot was served."""
+        """Returns whether a second has passed since `since` and since a slot was last served."""
         return max(self.served_at, since) <= time.monotonic() - STUCK_SECONDS
 
 

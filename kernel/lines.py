@@ -1,7 +1,8 @@
 """Reads the lines of a file for imports: limits their length, counts them, and collects bad lines.
 
-A file has JSON lines or CSV with a header. The first line shows which. A file is decompressed if
-its name ends in `.gz` or `.zst`. `-` is standard input. An import is a subclass of `LinesCommand`:
+A file has JSON lines or CSV with a header. The first line determines the format. A file is
+decompressed if its name ends in `.gz` or `.zst`. `-` is standard input. An import is a subclass of
+`LinesCommand`:
 
     class Command(LinesCommand):
         def ingest(self, source: Source, *, bad: BadLines, progress: Progress) -> ImportResult:
@@ -50,7 +51,7 @@ else:
 STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 1024 * 1024
 SYSTEM_FOLDERS = frozenset({"dev", "proc", "run", "sys"})
-# The number of bytes that are kept of a line that is too long.
+# If a line is too long, only this number of its bytes is kept.
 SHOWN_BYTES = 1000
 MAX_SHOWN = 80
 # The interval of progress reports if the output is not a terminal.
@@ -81,7 +82,10 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file. `contents` is decompressed, `raw` is not. `size` is that of `raw`, if known."""
+    """An open file. `contents` is decompressed, `raw` is not.
+
+    `size` is the size of `raw` in bytes, or None if it is unknown.
+    """
 
     name: str
     contents: BinaryIO
@@ -118,7 +122,7 @@ def opened(file: str) -> Iterator[Source]:
 def _standard_input() -> BinaryIO:
     """Opens standard input as a new stream.
 
-    If a thread is reading sys.stdin, Python waits for it at exit.
+    If a thread were reading sys.stdin, Python would wait for this thread at exit.
     """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)

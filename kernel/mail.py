@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10
 
 
 def mailers(email: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
-    """Returns Django's setting MAILERS. It is empty if no mail server is set: e-mail is disabled.
+    """Returns Django's setting MAILERS. Without a mail server, it is empty and e-mail is disabled.
 
     `email` returns the value of an option under `notifications.email`.
     """

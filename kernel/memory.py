@@ -95,7 +95,8 @@ class Memory[K: Hashable, V]:
         self._lock = threading.Lock()
         self._values: dict[K, Remembered[V]] = {}
         self._tagged: dict[Tag, set[K]] = {}
-        # Changes with every eviction. A value is cached only if this has not changed meanwhile.
+        # Increases with every eviction. A value is cached only if this number has not changed while
+        # the value was read.
         self._generation = 0
         for topic in topics:
             listener.subscribe(topic, partial(self._hear, topic))
@@ -116,8 +117,8 @@ class Memory[K: Hashable, V]:
         value for a second.
         """
         if self._needs_announcements and not listener.is_fresh() and not self._deaf_age:
-            # The value will not be used from the cache, so other threads do not need to wait for
-            # it.
+            # No cached value may be used now. So each thread reads the value itself, and no thread
+            # waits for another.
             return self._read(key, read)
         try:
             with LOOK_UPS.hold((self.name, key)):

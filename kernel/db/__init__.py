@@ -6,7 +6,7 @@ dead server is detected within seconds. The module also classifies errors: wheth
 unavailable, and whether a retry may succeed.
 
 `listener` receives notifications from other processes with LISTEN, and checks with a heartbeat that
-they arrive. `kernel.memory` uses cached keys and documents only while they arrive.
+they arrive. `kernel.memory` uses cached keys and documents only while notifications arrive.
 
 `backend` is the database backend for Django. It acquires a slot of a `kernel.limiter` for each
 connection.

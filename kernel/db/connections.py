@@ -44,7 +44,7 @@ DEADLOCK = "40P01"
 # Disk full, out of memory, query canceled, lock not available, deadlock. A retry may succeed on the
 # same connection.
 BUSY_STATES = frozenset({"53100", "53200", "57014", "55P03", DEADLOCK})
-# Also: admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted
+# In addition: admin shutdown, crash shutdown, cannot connect now, read-only transaction (a demoted
 # primary), too many connections. The server cannot run any statement now.
 UNAVAILABLE_STATES = BUSY_STATES | {"57P01", "57P02", "57P03", "25006", "53300"}
 
@@ -385,7 +385,7 @@ def has_answered_lately() -> bool:
 
 
 def discard_broken_pool(error: BaseException) -> None:
-    """Replaces all connections of the pool, unless the error means that they are only in use.
+    """Replaces all connections of the pool, unless the error shows that they still work.
 
     New connections find the new primary after a failover: a demoted server keeps its connections
     open, and libpq checks `target_session_attrs` only when it connects.

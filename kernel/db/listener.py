@@ -41,8 +41,8 @@ from kernel.loops import repeat
 CHANNEL = "coderapi"
 # The interval of heartbeats, and the pause before a lost connection is opened again.
 HEARTBEAT_SECONDS = 0.5
-# The time of two heartbeats. If the notification about a revoked key is lost, the key is accepted
-# for this long.
+# If no heartbeat arrives for this long, the process counts as disconnected. If the notification
+# about a revoked key is lost, the key is accepted for this long.
 DEAF_AFTER_SECONDS = 2.2 * HEARTBEAT_SECONDS
 # Cached values are used for this long while the database does not respond. The time must be longer
 # than a failover.
@@ -79,8 +79,8 @@ def dispatch(payload: str) -> None:
 
 
 def _reset_all() -> None:
-    # Iterates over a copy, because the first request imports the views, and their documents
-    # subscribe in its thread.
+    # Iterates over a copy, because another thread may subscribe meanwhile: the first request
+    # imports the views, and their documents subscribe.
     for topic in tuple(_subscribers):
         dispatch(topic)
 

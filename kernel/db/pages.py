@@ -16,14 +16,15 @@ from django.db.models import Q, QuerySet
 from kernel.db.connections import RETRY_PAUSE_SECONDS, is_busy
 
 PAGE_ROWS = 1_000
-# Longer than the usual timeout, because a list that is already being sent cannot become a 503.
+# This is longer than the usual timeout, because the status cannot change to 503 after a part of the
+# list was sent.
 BUSY_SECONDS = 10.0
 
 
 def in_pages[R](
     rows: QuerySet[Any, R], *, after: Callable[[R], Q], offset: int = 0
 ) -> Iterator[Sequence[R]]:
-    """Yields the ordered rows in pages. `after(row)` returns a filter for the rows after it."""
+    """Yields the ordered rows in pages. `after(row)` returns a filter for later rows."""
     page = list(rows[offset : offset + PAGE_ROWS])
     while page:
         yield page

@@ -60,7 +60,10 @@ class PartitionedTable:
         return [self._partition(first) for first in self.starts() if first + self.span <= moment]
 
     def starts(self) -> list[datetime]:
-        """Returns the start time of each partition, oldest first. Skips names in another format."""
+        """Returns the start time of each partition, oldest first.
+
+        Ignores partitions whose names have another format.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT inhrelid::regclass::text FROM pg_inherits "

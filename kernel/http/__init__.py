@@ -3,8 +3,8 @@
 Each request passes these modules. `body` runs before Django: it reads the whole body, and limits
 its size and time. `middleware` sets the request id and the wire format. `hosts` checks the Host
 header, redirects to the access URL, and finds the client's address. An app then identifies the
-caller, and stores the result in the types of `identity`. `rate_limit` counts the request. `pages`
-and `content_policy` are for HTML pages only; requests to the API skip them.
+caller, and describes the caller with the types of `identity`. `rate_limit` counts the request.
+`pages` and `content_policy` are for HTML pages only; requests to the API skip them.
 
 Views inherit from the classes in `views` and raise the `APIError` of `errors`. `rendering` renders
 JSON in the format of `wire`. `handlers` converts every exception to an error response. Responses
@@ -32,6 +32,6 @@ _SLASHES = re.compile("//+")
 def single_slashes(path: str) -> str:
     """Replaces repeated slashes in a path with single slashes.
 
-    Clients get such a path if their base URL ends with a slash.
+    Clients send such a path if their base URL ends with a slash.
     """
     return _SLASHES.sub("/", path)

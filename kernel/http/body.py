@@ -5,13 +5,13 @@ interrupted. While a **slow client** keeps the connection open, it blocks its th
 must not call it instead: the server would then stop the whole process at the end of the request
 (tested with granian 2.8). So `kernel.limiter` limits the threads that read bodies:
 
-* A quarter of the server's threads may read bodies. Each needs a slot of the limiter. Another
-  request waits a second for a slot, and then gets a 503.
-* One client address may use a quarter of the slots. Another request from this address waits a
-  second, and then gets a 429.
+* A quarter of the server's threads may read bodies. Each needs a slot of the limiter. If no
+  slot is free, a request waits up to a second, and then gets a 503.
+* One client address may use a quarter of the slots. Further requests from this address wait
+  up to a second, and then get a 429.
 * A body must arrive within ten seconds. The time is checked after each part that arrives.
-* If all slots are in use and a read blocks for a minute, the read cannot be ended. Then this
-  process asks to be replaced.
+* A blocked read cannot be ended. If all slots are in use and a read has been blocked for a minute,
+  this process asks to be replaced.
 
 A proxy that buffers requests, such as the one in docker-compose.yml, keeps slow clients away.
 
@@ -44,23 +44,27 @@ MEBIBYTE = 1024 * 1024
 # The maximum size for paths that have no limit in `caps`.
 DEFAULT_CAP = 4 * MEBIBYTE
 PIECE_BYTES = 64 * 1024
-# The server reads up to this size of a body that is too large, and drops it. Otherwise a client
-# that sends its whole body before it reads would get a connection reset instead of the response.
+# If a body is too large, up to this number of bytes is read and dropped. Otherwise a client that
+# sends its whole body before it reads the response would get a connection reset instead.
 SWALLOWED_BYTES = 32 * MEBIBYTE
 # A parsed JSON value can take many times the memory of its text. While a million values are parsed,
 # this process handles no other request. No legitimate body has so many values.
 MAX_VALUES = 20_000
 
-# At 7 Mbit/s, a body of 8 MiB arrives in this time. That is the largest limit.
+# The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.
 DEADLINE_SECONDS = 10.0
-# Much longer than the deadline, which ends every read that still receives bytes.
+# A body that still receives bytes is rejected at the deadline. This time is much longer, so a read
+# that takes longer than this is blocked.
 STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
 class Readable(Protocol):
-    """A `wsgi.input`. `read(n)` returns fewer than n bytes only at the end of the body."""
+    """The type of `wsgi.input`.
+
+    `read(n)` returns fewer than n bytes only at the end of the body.
+    """
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -204,7 +208,7 @@ def _refuse(
 
 
 def values_at_most(body: bytes) -> int:
-    """Returns an upper bound for the number of JSON values, minus one, without parsing."""
+    """Counts brackets, braces and commas. The body has at most one JSON value more than that."""
     return sum(map(body.count, (b"[", b"{", b",")))
 
 

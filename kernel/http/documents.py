@@ -4,8 +4,8 @@ Clients request buildinfo, the configuration, ssh, the experiments and the newes
 but these rarely change. Rendering took most of the time of such a request: for the configuration of
 140 KB it took ten times as long as sending. So a document is rendered once for each wire format
 with its DRF serializer. Its bytes are cached with a strong ETag, which is a digest of the bytes. If
-they do not fit into one packet, they are also cached in gzip format. A client that sends the ETag
-gets a 304 response.
+the bytes do not fit into one packet, a gzip version of them is cached, too. A client that sends the
+ETag gets a 304 response.
 
 A document that depends on the database has a topic. The transaction that changes the document's
 content announces the topic. Then every process renders the document again at the next request.

@@ -100,8 +100,8 @@ def _flat(detail: Any, path: str = "") -> Iterator[Validation]:
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """Returns the error response for an exception in a DRF view, or None.
 
-    After None, Django handles and logs the exception. DRF's own error response is not used, because
-    a view with another renderer would render it as an HTML page.
+    If the result is None, Django handles and logs the exception. DRF's own error response is not
+    used, because a view with another renderer would render it as an HTML page.
     """
     answer = to_api_error(error)
     return error_response(answer) if answer else None

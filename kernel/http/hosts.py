@@ -57,7 +57,7 @@ def is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=256)
 def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
-    # Django checks only the characters between brackets.
+    # For a host in brackets, Django checks only its characters. So the IPv6 address is parsed here.
     is_host = bool(domain) and (domain[0] != "[" or parse_address(domain) is not None)
     return is_host and validate_host(domain, allowed)
 

@@ -34,7 +34,7 @@ UNKNOWN = "unknown"
 OTHER = "other"
 
 
-# Cached, because the lookup of labels takes longer than counting.
+# The results are cached, because looking up the labels takes longer than counting.
 @cache
 def _measures(
     operation: str, method: str, status: int, wire_name: str
@@ -46,7 +46,7 @@ def _measures(
 def record_request(
     *, operation: str, method: str, status: int, wire_name: str, seconds: float
 ) -> None:
-    """Counts a response and its time.
+    """Counts a response, and records its time.
 
     Do not pass values that a client can choose, because the arguments become labels.
     """
@@ -56,7 +56,7 @@ def record_request(
 
 
 class RequestMetricsMiddleware:
-    """Counts every response and its time if metrics are enabled."""
+    """Counts every response, and records its time, if metrics are enabled."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not metrics.enabled():

@@ -19,7 +19,8 @@ from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})
 # Each process seeds this generator from the system's random source. A request id must be unique,
-# but not secret. A system call for each id would make the thread wait for the interpreter's lock.
+# but does not have to be secret. A system call for each id would make the thread wait for the
+# interpreter's lock.
 _random = random.Random()  # noqa: S311 - not for secrets
 
 

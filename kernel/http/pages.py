@@ -1,7 +1,7 @@
 """Middleware for HTML pages: sessions, messages, CSRF tokens, frame options, and static files.
 
-Most requests are for the API, which does not need this middleware. It took a third of a request's
-time, so requests to the API skip it.
+Most requests are for the API, which does not need this middleware. This middleware would take a
+third of the time of such a request, so requests to the API skip it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PageXFrameOptionsMiddleware = _for_pages(XFrameOptionsMiddleware)
 class OriginCorsMiddleware(CorsMiddleware):
     """Allows scripts of other origins to read responses (CORS).
 
-    Requests without an Origin header skip it, unless all origins are allowed.
+    Requests without an Origin header skip this middleware, unless all origins are allowed.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -54,7 +54,7 @@ class OriginCorsMiddleware(CorsMiddleware):
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Sends static files as a whole, so that a client that does not read cannot block a thread.
+    """Sends static files as a whole, so that a client that stops reading cannot block a thread.
 
     For each such client, a copy of the file stays in memory.
     """

@@ -60,7 +60,7 @@ class WireSerializer(serializers.Serializer[Any]):
 
     `component` is the name of the shape in Coder's reference, in the schema and in `wire.TABLE`,
     for example `codersdk.DeploymentStats`. `about` is its description in the schema. `example` is
-    an instance in the documented format. It leaves out members that have their own serializer and
+    an instance in the documented format. It omits members that have their own serializer and
     example. `schema` is the schema of a shape without fields.
     """
 
@@ -84,8 +84,8 @@ def complete(app: WSGIApplication) -> WSGIApplication:
         response = app(environ, start_response)
         if not isinstance(response, HttpResponse):
             return response
-        # The server does not close a list, so the response is closed here. It still has its
-        # content.
+        # The server does not close a list, so the response is closed here. A closed response still
+        # has its content.
         response.close()
         return [response.content]
 

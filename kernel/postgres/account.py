@@ -79,8 +79,9 @@ class Account:
 def account_for(data_dir: Path) -> Account:
     """Returns the account that runs PostgreSQL.
 
-    It is the current user. For root, it is the owner of the data directory, or one of STAND_INS if
-    root owns the directory.
+    For ordinary users, it is the current user's account. For root, it is the owner of the cluster,
+    or of the data directory if there is no cluster. If root owns that directory, it is one of
+    STAND_INS.
 
     Raises: PostgresError if the cluster belongs to another user, or if no stand-in exists.
     """

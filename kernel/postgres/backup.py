@@ -38,8 +38,8 @@ from kernel.release import PROGRAM
 ABOUT, SECRET_KEY, DUMP = "about.json", "secret_key", "database.dump"
 MAX_SMALL_BYTES = 64 * 1024
 
-# `is_late` is true for objects that are dropped after the tables: tables own sequences, and their
-# triggers need functions. Objects that belong to extensions are not listed.
+# `is_late` is true for objects that are dropped after the tables, because tables own sequences, and
+# the triggers of tables need functions. Objects that belong to extensions are not listed.
 _OBJECTS = """
 SELECT relkind = 'S' AS is_late, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
                    WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
@@ -102,9 +102,10 @@ def count(on: Target) -> Counts:
 
 
 def check_replaceable(on: Target, *, own_prefixes: Sequence[str]) -> bool:
-    """Returns whether the database has tables, all with names that start with `own_prefixes`.
+    """Checks whether all tables of the database may be dropped. Returns whether it has tables.
 
-    Raises: PostgresError if the service is running, or if the database has other tables.
+    Raises: PostgresError if the service is running, or if the name of a table starts with none of
+    `own_prefixes`.
     """
     with psycopg.connect(on.url) as connection:
         users = connection.execute(
@@ -181,7 +182,7 @@ def _text_of(errors: IO[bytes]) -> str:
 def write(file: Path, on: Target, *, secret_key: str, release: str, now: datetime) -> Counts:
     """Writes a backup and tests it with a restore. Returns the counts of the restored database.
 
-    Raises: PostgresError, OSError. The file is then not created.
+    Raises: PostgresError, OSError. After an error, `file` is neither created nor changed.
     """
     if os.path.lexists(file):
         raise PostgresError(f"{file} exists already: name another file.")

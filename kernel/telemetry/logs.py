@@ -108,7 +108,10 @@ def _one_line(message: str) -> str:
 
 
 class HumanFormatter(logging.Formatter):
-    """Formats `2026-11-25 12:00:00.000 [info] name: message`, and the request id if any."""
+    """Formats a record as `2026-11-25 12:00:00.000 [info] name: message`.
+
+    If the record has a request id, it follows the message.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
@@ -132,7 +135,7 @@ class MachineFormatter(JsonFormatter):
 
 
 class StackdriverFormatter(MachineFormatter):
-    """Formats a record with the names and levels of Google Cloud Logging."""
+    """Formats a record with the member names that Google Cloud Logging expects."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         entry = super().process_log_record(log_data)
@@ -159,7 +162,8 @@ FORMATTERS: dict[str, dict[str, Any]] = {
     },
 }
 LOGGERS: dict[str, dict[str, Any]] = {
-    # Django logs every response with a status from 400. Only records with a traceback are kept.
+    # Django logs every response with a status of 400 or higher. Only records with a traceback are
+    # kept.
     "django.request": {"level": "ERROR", "filters": ["crash"]},
     # The pool's warnings are not needed: kernel.http.handlers logs an unavailable database once for
     # each request.

@@ -61,7 +61,7 @@ def sampled_gauge(
 ) -> Gauge:
     """Declares a gauge that every process samples.
 
-    `mode` sets how the values of the running processes are combined.
+    `mode` determines how the values of the running processes are combined.
     """
     gauge = Gauge(name, help, labels, multiprocess_mode=mode)
 
@@ -74,7 +74,10 @@ def sampled_gauge(
 
 
 def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Declares a counter that follows a growing number. Each process samples the number."""
+    """Declares a counter that grows by the same amount as the number that `read` returns.
+
+    Each process samples this number.
+    """
     counter = Counter(name, help)
     seen = read()
 

@@ -13,7 +13,7 @@ from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, timeo
 from kernel.limiter import Limiter, LimitReachedError, Place
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
-# 2.5 + 3.5. If no statement ends for a second, the limiter ends the wait then.
+# 2.5 + 3.5. If no statement ends within a second, the limiter ends the wait after this second.
 BUSY_SECONDS = 2.5
 
 
