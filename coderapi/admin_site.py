@@ -1,8 +1,8 @@
 """The admin site: its home page and its sessions.
 
 The sign-in page starts a session of the admin and sets the session cookie of the API. With this
-cookie, API requests of the browser are authenticated as the user. An example is a report of a
-violation of our own Content-Security-Policy.
+cookie, API requests of the browser are authenticated as the user. For example, the browser sends
+such a request to report a violation of our own Content-Security-Policy.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ class CoderapiConfig(AppConfig):
     name = "coderapi"
 
     def ready(self) -> None:
-        # `pre_migrate` is sent once for each app. The check needs to run only once.
+        # Django sends `pre_migrate` once for each app. The receiver is connected for only one app,
+        # because the check needs to run only once.
         pre_migrate.connect(refuse_coders_database, sender=apps.get_app_config("users"))
         import_module("coderapi.first_steps")  # The import connects a signal receiver.
 

@@ -63,9 +63,10 @@ NEEDS_NO_DATABASE = frozenset(
 # command with a wrong path would otherwise run on a new, empty database.
 MAKES_DATA = frozenset({"server", "migrate"})
 
-# Django accepts these arguments instead of a command.
+# Django accepts these arguments in place of the name of a command.
 DJANGO_ENTRIES = frozenset({"help", "version", "--help", "-h", "--version"})
-# Not in the settings, because commands are looked up before the settings are loaded.
+# Our own apps. They are listed here and not in the settings, because the names of commands are
+# looked up in these apps before the settings are loaded.
 OWN_APPS = [
     "coderapi.apps.CoderapiConfig",
     "audit",

@@ -71,7 +71,7 @@ class Route:
 
 @cache
 def routes(urlconf: str) -> dict[str, Route]:
-    """Returns a mapping from paths to the routes of the URL configuration that the lane handles."""
+    """Returns the routes of `urlconf` that the lane handles, as a mapping from path to route."""
     return dict(_routes(get_resolver(urlconf).url_patterns, "/"))
 
 

@@ -44,12 +44,14 @@ HTTP_ADDRESS = OPTIONS["CODERAPI_HTTP_ADDRESS"] or OPTIONS["http_address"]
 WEB_WORKERS = OPTIONS["CODERAPI_WEB_WORKERS"] or min(os.cpu_count() or 1, 8)
 WEB_THREADS = OPTIONS["CODERAPI_WEB_THREADS"]
 FAST_LANE = OPTIONS["CODERAPI_FAST_LANE"]
-# Half of the threads are additional, for requests that wait. A waiting thread costs little.
+# The server has twice the configured number of threads, because many requests only wait. A waiting
+# thread costs little.
 #
 # `kernel.limiter` describes how the limits keep threads free if clients are slow or the database
-# does not respond. At most a quarter of the threads read request bodies. An eighth hold database
-# connections. An eighth send streamed responses. While the database does not respond, an eighth
-# wait for commits of CSP reports, and other requests that need the database are rejected.
+# does not respond. At most a quarter of the threads read request bodies. At most an eighth hold
+# database connections. At most an eighth send streamed responses. While the database does not
+# respond, at most an eighth wait for commits of CSP reports, and other requests that need the
+# database are rejected.
 SERVER_THREADS = max(16, 2 * WEB_THREADS)
 MAX_BODY_READERS = SERVER_THREADS // 4
 MAX_DATABASE_WAITERS = SERVER_THREADS // 8
@@ -148,7 +150,7 @@ STORAGES = {
         "OPTIONS": {"location": COLLECTED, "base_url": STATIC_URL},
     },
 }
-# Static files of packages that are not served, because no page uses them: Redoc, the pages of DRF,
+# These static files of packages are not served, because no page uses them: Redoc, the pages of DRF,
 # source maps, and unminified scripts.
 NOT_SERVED = ["redoc", "rest_framework", "*.js.map", "jquery.js", "select2.full.js", "xregexp.js"]
 STATICFILES_FINDERS = ["kernel.http.pages.ServedFiles"]
@@ -204,7 +206,8 @@ SESSION_COOKIE_NAME = f"{HOST_PREFIX}coderapi_admin"
 SESSION_COOKIE_AGE = max(whole_seconds(SESSION_DURATION_NS), 60)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = SAMESITE
-# If a proxy terminates TLS, browsers send an Origin with https, but requests arrive with http.
+# If a proxy terminates TLS, browsers send an Origin header with https, but requests arrive with
+# http. Django accepts such an origin only if it is in this list.
 CSRF_TRUSTED_ORIGINS = start.origins(str(OPTIONS["access_url"]))
 STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
     OPTIONS["strict_transport_security"], OPTIONS["strict_transport_security_options"] or ()
@@ -241,7 +244,8 @@ CSP_RATE_LIMIT = (
 )
 RATE_LIMITS_APART = {
     CSP_REPORTS_PATH: CSP_RATE_LIMIT,
-    # Otherwise images that any web page loads from the API could use up the limit of sign-ins.
+    # Sign-ins have a separate limit. Otherwise a web page could use up the limit with images that
+    # it loads from the API.
     "/api/v2/users/login": API_RATE_LIMIT,
     "/api/v2/users/first": API_RATE_LIMIT,
 }

@@ -49,7 +49,10 @@ class Configuration:
         return self.values[json_path]
 
     def option(self, name: str) -> Option:
-        """Returns the option or setting with this name. Its default is that of this machine."""
+        """Returns the option or setting with this name.
+
+        Its default can differ from the catalogue, because some defaults depend on the machine.
+        """
         return next(each for each in (*self.options, *OWN_OPTIONS) if each.name == name)
 
     def value(self, option_name: str) -> Any:
@@ -96,7 +99,8 @@ def load(
     places = {path: item.place for path, item in resolved.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
-        # The source stays empty, as in Coder's responses.
+        # Only the place is set. The source stays empty, because Coder's responses have no source
+        # for this option.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
     _change_at_start(values, flags=dict(flags), variables=variables)
     return Configuration(

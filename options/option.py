@@ -71,10 +71,10 @@ class Option:
 
     `json_path` is the option's path in the configuration document. Options with the same path share
     one value: one of them has the current name, and the others have old names. `obeyed` means that
-    coderapi acts on the value. Other values are only reported. `remark` explains an exception. A
-    `secret` is never shown, cannot be set in YAML, and can be read from the file that `<env>_FILE`
-    names. `own` marks a setting of coderapi. An empty variable counts as not set, unless
-    `empty_counts` is true.
+    coderapi acts on the value. Other values are only reported. `remark` is a note on an option that
+    is not obeyed. The value of a `secret` option is never shown, cannot be set in YAML, and can be
+    read from the file that `<env>_FILE` names. `own` marks a setting of coderapi. An empty variable
+    counts as not set, unless `empty_counts` is true.
 
     By default the flag, the YAML key and the JSON path are derived from the variable. For example,
     CODER_TLS_MIN_VERSION in the group TLS has the flag `tls-min-version`, the YAML key `minVersion`

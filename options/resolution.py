@@ -55,7 +55,7 @@ class Resolver:
 
 
 def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionError]:
-    """Yields an error if one source sets the old and the new name of an option differently."""
+    """Yields an error if a source sets the old and the new name of an option to two values."""
     for other in others:
         if (
             other.source is setting.source

@@ -23,7 +23,7 @@ CODER_VERSION = "CODERAPI_CODER_VERSION"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 DEFAULT_API_RATE_LIMIT = 512
 
-# The HTTP server supports no client certificates that are optional or not verified.
+# The HTTP server either requests no client certificate, or requires and verifies one.
 _SERVED_CLIENT_AUTH = ("none", "require-and-verify")
 _SERVED_VERSIONS = ("tls12", "tls13")
 _PROXY = "use a proxy in front of coderapi for TLS, and disable TLS in coderapi"
@@ -163,8 +163,8 @@ def _is_writable(path: Path) -> bool:
 def allowed_hosts(chosen: list[str] | None, *, access_url: str, wildcard: str) -> list[str]:
     """Returns the value of ALLOWED_HOSTS.
 
-    If no hosts are configured, these are the host of the access URL, the loopback hosts and the
-    hosts of the wildcard access URL. Without an access URL, every host is allowed.
+    If no hosts are configured, the list contains the host of the access URL, the loopback hosts and
+    the hosts of the wildcard access URL. Without an access URL, every host is allowed.
     """
     if chosen:
         return [host.strip() for host in chosen]

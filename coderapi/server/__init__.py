@@ -15,7 +15,7 @@ closes, so it does not keep running after the supervisor has ended. A child that
 after a delay. The delay doubles with each restart, up to 30 seconds.
 
 After a signal, the children finish their requests and jobs. After 25 seconds or a second signal,
-the supervisor kills the children that still run. In this case its exit status is 1.
+the supervisor kills the children that are still running. Then its exit status is 1.
 
 Before the migrations, the supervisor binds each port with a socket that does not listen, and keeps
 the socket open. So another program cannot bind the port, but new web workers can.

@@ -23,7 +23,8 @@ from coderapi.server.children import WorkerConfiguration
 
 logger = logging.getLogger(__name__)
 
-# If a server was killed, its children need a moment to release the port.
+# If a port is in use, binding is retried for this long. After a server was killed, its children
+# need a moment to release the port.
 CLAIM_SECONDS = 2.0
 POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 2.0

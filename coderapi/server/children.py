@@ -77,7 +77,8 @@ class Child:
             env=_environment(),
         )
         if process.stdin is not None:
-            # If the child has already died, the waiting thread reports this.
+            # Writing fails if the child has already died. The error is ignored, because the thread
+            # that waits for the child reports its death.
             with contextlib.suppress(OSError):
                 process.stdin.write(json.dumps(self._configuration).encode() + b"\n")
                 process.stdin.flush()
@@ -134,7 +135,8 @@ def read_worker_configuration() -> WorkerConfiguration:
 
     When standard input closes, the process ends.
     """
-    # Unbuffered, because at exit the watching thread would hold the lock of a buffered reader.
+    # The pipe is unbuffered. A buffered reader has a lock, and the thread that watches the pipe
+    # would still hold this lock when the process exits.
     pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     line = pipe.readline()
     if not line:

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 # threads limits how many requests run at the same time.
 CONNECTIONS = 4096
 BACKLOG = 1024
-# The time limit for receiving the headers of a request. Idle connections are closed after the same
+# The time limit for receiving the headers of a request. An idle connection is closed after the same
 # time.
 HEAD_MILLISECONDS = 15_000
-# Shorter than the supervisor waits for this process, and longer than the time limit for a request
-# body.
+# When the server stops, workers have this long to finish their requests. The time must be shorter
+# than the time that the supervisor waits for this process, and longer than the time limit for a
+# request body.
 DRAIN_SECONDS = 20
 # Before the server stops, its responses contain `Connection: close` for this time.
 CLOSING_SECONDS = 1.0
@@ -60,7 +61,7 @@ class Server(MPServer):
 
     def __init__(self, target: str, **settings: Any) -> None:
         super().__init__(target, **settings)
-        # RawValue has no lock. A killed worker might never release a lock.
+        # A RawValue has no lock. With a lock, a worker could be killed before it releases the lock.
         self.closing = multiprocessing.RawValue("b", 0)
 
     def shutdown(self, exit_code: int = 0) -> None:
@@ -104,7 +105,10 @@ def _tls(configuration: WorkerConfiguration | None) -> dict[str, Any]:
 
 
 def _is_not_about_threads(record: logging.LogRecord) -> bool:
-    """Drops granian's warning about many threads. Measurements show that the number is good."""
+    """Returns False for granian's warning about too many threads, so that it is not logged.
+
+    Measurements show that the configured number of threads is good.
+    """
     return "Python threads" not in record.getMessage()
 
 

@@ -44,7 +44,7 @@ def bring_up_to_date() -> None:
 
 @contextmanager
 def _direct_connection() -> Iterator[None]:
-    """Makes Django use the URL for direct connections, because migrations need a whole session."""
+    """Makes Django use the URL for direct connections, because migrations must keep one session."""
     wrapper = connections["default"]
     discard_pool()
     pooled = wrapper.settings_dict
@@ -79,9 +79,9 @@ def migration_lock() -> Iterator[None]:
 def _try_lock(connection: psycopg.Connection[tuple[bool]]) -> bool:
     """Acquires the lock if it is free. Returns whether the lock was acquired.
 
-    The lock belongs to a transaction that stays open, and the end of the transaction releases it.
-    With PgBouncer, a lock of a session would remain after this connection is closed. An idle
-    transaction has no snapshot, so CREATE INDEX CONCURRENTLY does not wait for it.
+    The lock belongs to a transaction, and is released when the transaction ends. A session lock
+    would not be safe, because PgBouncer keeps the session after this connection is closed. An idle
+    transaction has no snapshot, so CREATE INDEX CONCURRENTLY does not wait for the transaction.
     """
     connection.execute("BEGIN")
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

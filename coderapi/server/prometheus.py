@@ -97,7 +97,7 @@ def forget_dead_processes(directory: Path) -> None:
 
 
 def _filled(directory: Path) -> Iterator[str]:
-    """Yields the paths of non-empty files. A new process has an empty file for a moment."""
+    """Yields the paths of non-empty files. The file of a new process is empty for a moment."""
     for path in directory.glob("*.db"):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size:
@@ -105,7 +105,7 @@ def _filled(directory: Path) -> Iterator[str]:
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A threaded HTTP server. It shares the port with the socket with which `Claim` reserves it."""
+    """A threaded HTTP server. It binds the port that the socket of a `Claim` reserves."""
 
     # This process completes running scrapes before it ends.
     daemon_threads = False
@@ -208,7 +208,8 @@ def _application() -> WSGIApplication:
         try:
             return shown(environ, start_response)
         finally:
-            # Each scrape runs in a new thread, which has its own connection.
+            # Each scrape runs in a new thread with its own database connection. No other thread
+            # can use this connection later.
             close_old_connections()
 
     return application

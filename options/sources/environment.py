@@ -14,13 +14,13 @@ FALLBACK_PREFIX = "HOMEBREW_"
 # Prefixes of the numbered variables of external auth providers. `sources.indexed` reads them.
 FAMILIES = ("CODER_EXTERNAL_AUTH_", "CODER_GITAUTH_")
 
-# An old name that only `configuration` reads.
+# A variable with an old name. Only the module `configuration` reads it.
 _REDIRECT = "CODER_TLS_REDIRECT_HTTP"
 # Variables of Coder's command line and of workspaces. They cause no warning.
 _OTHERS = frozenset({"CODER_URL", "CODER_SESSION_TOKEN", "CODER_CONFIG_DIR", _REDIRECT})
 _OTHER_FAMILIES = ("CODER_AGENT_", "CODER_WORKSPACE_", *FAMILIES)
 
-# The supervisor sets these for its children.
+# The supervisor sets these variables for its children.
 _INTERNAL = frozenset({"CODERAPI_PRIVATE_DATABASE_URL", "CODERAPI_BOUND_URL"})
 
 

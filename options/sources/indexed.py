@@ -22,10 +22,11 @@ def _words(text: str) -> list[str] | None:
     return text.split(" ") if text else None
 
 
-# A variable's name ends with the key of the provider in upper case, except for this key.
+# Each key of a provider has a variable. The variable's name ends with the key in upper case, except
+# for this key.
 _NAMES = {"code_challenge_methods_supported": "PKCE_METHODS"}
 _KEYS = {_NAMES.get(key, key.upper()): key for key in EXTERNAL_AUTH_FIELDS}
-# The parser of a variable's value, by the default value of its key.
+# Maps the default value of a key to the function that parses the variable of this key.
 _READERS: Mapping[object, Callable[[str], Any]] = {"": str, False: Bool().parse, None: _words}
 
 

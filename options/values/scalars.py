@@ -14,8 +14,10 @@ from options.values.rules import Rule
 
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
-_MAX_DIGITS = 400  # Python rejects longer numbers, or needs much time to convert them.
-_MAX_DURATION = 200  # Characters.
+# The maximum length of a number. Python needs much time to convert very long numbers, or rejects
+# them.
+_MAX_DIGITS = 400
+_MAX_DURATION = 200  # The maximum length in characters.
 
 # In RE2, \Q…\E quotes text. Any other backslash escapes the next character.
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
@@ -145,7 +147,7 @@ class Regexp(ValueType[str]):
         if any(escape[1] == "C" for escape in _ESCAPES.finditer(text)):
             raise ValueRefusedError(r"uses \C, which is not supported")
         options = re2.Options()
-        options.log_errors = False  # Otherwise re2 prints the pattern to stderr.
+        options.log_errors = False  # By default, re2 prints invalid patterns to stderr.
         try:
             re2.compile(text, options)
         except re2.error as error:

@@ -1,4 +1,4 @@
-"""Structured values, such as maps and lists of links. Every source writes them as YAML or JSON."""
+"""Structured values, such as maps and lists of links. All sources contain them as YAML or JSON."""
 
 from __future__ import annotations
 

@@ -67,7 +67,8 @@ class Command(PostgresCommand):
         if action == "restore" and "--replace" in arguments:
             return self._replace(directory, arguments)
         if action in CLIENTS:
-            # A dump is often restored on a machine that has no database yet.
+            # `restore` creates a database if there is none, because a dump is often restored on a
+            # new machine.
             make = action == "restore"
             with target(settings.DIRECT_DATABASE_URL, directory, make=make) as on:
                 sys.exit(run_client(CLIENTS[action], arguments, on=on))

@@ -35,8 +35,8 @@ class Command(PostgresCommand):
 def _keep_key(directory: Path, key: str) -> str:
     """Stores the secret key of the backup. Returns an instruction for the operator, or "".
 
-    The key can be stored only if it is in the data directory. Otherwise the operator may have to
-    change CODERAPI_SECRET_KEY.
+    The key is stored only if this service reads its secret key from the data directory. If the key
+    is in CODERAPI_SECRET_KEY instead, the operator may have to change that variable.
     """
     named = settings.OPTIONS["CODERAPI_SECRET_KEY"]
     if not named and not settings.DIRECT_DATABASE_URL:
