@@ -14,9 +14,10 @@ reports and uses the same steps. Each package imports only from packages above i
 
 Three choices explain most of the code:
 
-* Private data is never written. So the thread that handles the request scrubs every string.
-* A flood of reports is cheap. Counts are exact, but only a sample of a busy group is stored, and a
-  caller can open only a limited number of groups per hour.
+* Private data is never written. The thread that handles the request scrubs every string before it
+  passes the report to the thread that writes.
+* A flood of reports costs little. Counts are exact, but only a sample of a busy group is stored,
+  and a caller can open only a limited number of groups per hour.
 * A report is committed before the response is sent. Each batch has an id. If the connection is lost
   during the commit, the writer looks up this id to find out whether the batch was committed.
 

@@ -229,7 +229,8 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         return format_html('<ul class="uri">{}</ul><a href="{}">Show all</a>', shown, every)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
-        # Search before saving, because saving blocks writing reports until the transaction ends.
+        # Search for matches before saving the rule. After the rule is saved, no reports can be
+        # written until the transaction ends, so this transaction must end soon.
         if {"target", "pattern"} & set(form.changed_data):
             self._show_matches(request, obj)
         services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())

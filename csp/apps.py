@@ -17,7 +17,8 @@ class CspConfig(AppConfig):
 def _is_reporting(sender: Any, request: Any, **more: Any) -> bool:
     """Returns whether a page of another origin may report.
 
-    django-cors-headers calls this, also for the preflight request of the Reporting API.
+    django-cors-headers calls this function to decide whether the response needs CORS headers. It
+    also does so for the preflight requests that browsers send for the Reporting API.
     """
     from csp.access import keys
 

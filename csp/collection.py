@@ -26,7 +26,8 @@ from kernel.http.rate_limit import bucket_of, verdict_on
 
 ANSWER = b'"ok"'
 MAX_SINGLE = 64 * 1024
-# This many bytes of a body count as a report. Ordinary reports are smaller.
+# For the rate limit, a body counts as at least one report for each COUNTED_BYTES bytes. Most
+# reports are smaller.
 COUNTED_BYTES = 2048
 # Bodies without a report. In the coderd wire format, they are accepted and ignored.
 EMPTY: tuple[Any, ...] = (None, {}, {"csp-report": {}})
@@ -91,7 +92,9 @@ def collect(
 def _count_reports(
     number: int, environ: Mapping[str, Any], identity: Identity | None, address: str
 ) -> None:
-    """Counts the reports against the rate limit. The first report was counted with the request.
+    """Counts all reports except the first one against the rate limit.
+
+    The first report needs no count, because the request itself was counted earlier.
 
     Either all reports of a request are accepted, or none, because a browser that receives a 429
     response sends all of them again.
@@ -108,8 +111,9 @@ def _count_reports(
 def parse_body(body: bytes) -> ParsedBody | None:
     """Parses a request body. Returns None if its JSON value is one of EMPTY.
 
-    The result is cached, because the browsers of all visitors of a page send the same bytes. A
-    cached report takes 77 µs instead of 130. The result does not depend on the sender or the time.
+    The result is cached, because the browsers of all visitors of a page send the same bytes. With a
+    cached result, a report takes 77 µs instead of 130. The result does not depend on the sender or
+    the time.
 
     Raises: APIError 400 for an invalid body, 413 for a body that is too large.
     """

@@ -17,7 +17,7 @@ from kernel.http.views import download
 
 # A spreadsheet program treats a cell as a formula if it begins with one of these characters. East
 # Asian versions also accept the full-width characters. Any client can send a report with such a
-# value, so a quote is added before it.
+# value, so `safe_cell` writes a quote before the value.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 

@@ -106,7 +106,7 @@ class DayFilter(admin.SimpleListFilter):
             start = datetime.combine(day, time(), UTC)
             end = start + REPORTS.span
         except (ValueError, OverflowError):
-            # The day does not exist (30 February), or `end` is after the last day in Python.
+            # The day does not exist (30 February), or `end` is after the year 9999.
             return queryset.none()
         return queryset.filter(received_at__gte=start, received_at__lt=end)
 

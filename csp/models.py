@@ -15,11 +15,11 @@ REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 class GroupQuerySet(models.QuerySet["Group"]):
     def expired(self, now: datetime) -> GroupQuerySet:
-        """Returns the groups without a report within the retention."""
+        """Returns the groups whose newest report is older than the retention."""
         if not settings.CSP_RETENTION:
             return self.none()
-        # Start at midnight, because a partition with all reports of a day is dropped at once. So a
-        # group is not deleted before its reports.
+        # Round down to midnight. Reports are deleted only when the partition of their whole day is
+        # dropped, and a group must not be deleted before its reports.
         first = (now - settings.CSP_RETENTION).replace(hour=0, minute=0, second=0, microsecond=0)
         return self.filter(last_seen__lt=first)
 
@@ -29,7 +29,7 @@ class Group(models.Model):
 
     The primary key is a hash of these four values, so every process can compute it without a query.
     `count` is exact. The reach of a group is its number of distinct pages, browsers, days, and
-    clients per day. A group is deleted when its last report is past retention.
+    clients per day. A group is deleted when its newest report is older than the retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -53,7 +53,8 @@ class Group(models.Model):
     class Meta:
         verbose_name = "violation group"
         ordering = ["-client_days", "-pages", "-count", "id"]
-        # No index on columns that every report changes, so that updates stay heap-only.
+        # Do not index columns that every report changes. Otherwise, each report would also change
+        # an index (the update of the row would not be heap-only).
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
@@ -75,7 +76,7 @@ class Group(models.Model):
 
 
 class HourCount(models.Model):
-    """The number of a group's reports in one hour that one noise rule has marked.
+    """The number of reports of one group in one hour that one noise rule has marked.
 
     `rule_id` is 0 for the reports that no rule has marked.
     """
@@ -100,7 +101,7 @@ class HourCount(models.Model):
 
 
 class ReachMember(models.Model):
-    """The keyed hash of one distinct page, browser, day, or client of a day in a group."""
+    """One distinct page, browser, day, or client of a day in a group, stored as a keyed hash."""
 
     class Kind(models.IntegerChoices):
         PAGE = 1
@@ -173,8 +174,8 @@ class Report(models.Model):
 class NewGroups(models.Model):
     """The number of groups that a caller has opened, or has tried to open, in one hour.
 
-    `caller` is a keyed hash, like `Report.client`. The key is deleted a day later, so the hash then
-    no longer identifies the caller.
+    `caller` is a keyed hash, like `Report.client`. The key of the hash is deleted a day later.
+    After that, the hash no longer identifies the caller.
     """
 
     pk = models.CompositePrimaryKey("caller", "hour")
@@ -190,8 +191,8 @@ class Batch(models.Model):
     """One committed batch of reports.
 
     If the writer loses its connection during a commit, it looks up the id of the batch here. An
-    import computes the id of a batch from the content of the file. These ids are kept, so that the
-    next import of the file skips the lines that were already imported.
+    import computes the id of a batch from the content of the file. The ids of imported batches are
+    never deleted, so that the next import of the file skips the lines that were already imported.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
@@ -254,7 +255,7 @@ class NoiseRule(models.Model):
 
 
 class IngestKey(models.Model):
-    """A key with which browsers on pages of some origins report without a session token.
+    """A key that allows pages of the given origins to report without a session token.
 
     The key is public, because every visitor of these pages can read it.
     """

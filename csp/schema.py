@@ -1,4 +1,4 @@
-"""Describes the request body of reports in the OpenAPI document, in every format of browsers."""
+"""Describes the request body of reports in the OpenAPI document, in all formats of browsers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def _number(description: str, example: int) -> Schema:
     return {"type": "integer", "minimum": 0, "description": description, "examples": [example]}
 
 
-# The keys are the names of each member: in a `report-uri` report, and in the Reporting API.
+# The key of each member is a pair of names: its name in a `report-uri` report, and its name in the
+# Reporting API.
 _MEMBERS: dict[tuple[str, str], Schema] = {
     ("document-uri", "documentURL"): _text(
         "The page with the violation.", "https://coder.example.com/workspaces"

@@ -44,7 +44,7 @@ def prune_reports(now: datetime) -> Pruned:
     Also deletes expired batch ids, client keys, and counts of new groups.
     """
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
-    # Keep yesterday's key, because a process whose clock is slow may still use it.
+    # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()
     NewGroups.objects.filter(hour__lt=now - timedelta(days=1)).delete()
     # If the retention is 0, reports and groups never expire.
@@ -56,8 +56,8 @@ def prune_reports(now: datetime) -> Pruned:
 def _delete_groups(now: datetime) -> int:
     """Deletes expired groups with their hourly counts and reach members. Returns their number.
 
-    Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because a new
-    report of such a group is being written.
+    Each transaction deletes up to GROUPS_AT_ONCE groups. It skips locked groups, because the writer
+    is adding new reports to them.
     """
     deleted, last = 0, UUID(int=0)
     while True:

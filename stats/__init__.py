@@ -1,8 +1,8 @@
-"""Deployment stats: ingests agent rows, rolls them up, and takes snapshots of the deployment.
+"""Stores agent rows, computes rollups from them, and takes snapshots of the deployment.
 
 Raw rows (`AgentStat`, in hourly partitions) are the source of truth. The builder derives rollups
-and the newest row of each agent from them, so these can be deleted and built again
-(`rebuild_stats`):
+and the newest row of each agent from the raw rows. So this derived data can be deleted and built
+again (`rebuild_stats`):
 
     rows → COPY → AgentStat     stores each row once
                 → StaleMinute   marks each minute of the rows, so that it is built again
@@ -13,14 +13,14 @@ The code never adds to a stored sum. If a row arrives late or is erased, its min
 the builder computes the whole minute again. Writers only insert marks, so they never wait for each
 other. A row is identified by its id and its time. Duplicates count once.
 
-An hour is closed when both its end and its last build are longer ago than
-CODERAPI_STATS_RAW_RETENTION. Then its raw rows are dropped and its rollups are kept. Rows of a
-closed hour are rejected. So you can import a month of old rows at once: the rows are rolled up, the
-missing snapshots are taken (`backfill`), and the raw rows are dropped a day later.
+An hour is closed when CODERAPI_STATS_RAW_RETENTION has passed both since its end and since its last
+build. Then its raw rows are dropped and its rollups are kept. Rows of a closed hour are rejected.
+So you can import a month of old rows at once: the rows are rolled up, the missing snapshots are
+taken (`backfill`), and the raw rows are dropped a day later.
 
-The packages: `ingest` parses and stores rows, `rollups` opens and closes hours and has the builder,
-and `history` reads history and draws charts. `statistics` computes the statistics of a window,
-`services` takes snapshots, and `jobs` schedules them.
+The packages: `ingest` parses and stores rows, `rollups` opens and closes hours and contains the
+builder, and `history` reads history and draws charts. `statistics` computes the statistics of a
+window, `services` takes snapshots, and `jobs` schedules them.
 
 Known limits:
 

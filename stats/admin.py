@@ -71,7 +71,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="collected (UTC)", ordering="collected_at")
     def collected(self, snapshot: Snapshot) -> str:
-        # Show seconds, because there are several snapshots per minute.
+        # Show seconds, because there may be several snapshots per minute.
         return f"{snapshot.collected_at:%Y-%m-%d %H:%M:%S}"
 
     stopped_state = _state_column("stopped")
@@ -116,7 +116,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
 
 def newest_runs() -> list[tuple[JobRun, timedelta | None]]:
-    """Returns the collector's newest runs with their durations. It is None for a running run."""
+    """Returns the collector's newest runs and their durations. A running run has none."""
     runs = JobRun.objects.of(COLLECT.name).order_by("-started_at")[:NEWEST_RUNS]
     return [(run, run.finished_at - run.started_at if run.finished_at else None) for run in runs]
 

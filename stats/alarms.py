@@ -63,7 +63,7 @@ def _sessions_vanished(newest: Sequence[Snapshot]) -> Alarm:
 
 
 def _slow(newest: Sequence[Snapshot], *, limit_ms: float) -> Alarm:
-    """Returns the alarm of high latency. Units: ms. A limit of 0 disables the alarm."""
+    """Returns the alarm for high latency. Units: ms. A limit of 0 disables the alarm."""
     p95 = newest[0].latency_p95 if newest else -1
     text = f"The 95th percentile of latency is {p95:.0f} ms; the limit is {limit_ms:g} ms."
     return Alarm("latency_high", on=0 < limit_ms < p95, text=text)

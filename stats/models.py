@@ -6,7 +6,7 @@ from django.db.models import Case, Q, Value, When
 
 
 class SessionCounts(models.Model):
-    """The numbers of open sessions of each kind in the report of an agent."""
+    """The number of open sessions of each kind, as an agent has reported it."""
 
     session_count_vscode = models.BigIntegerField(default=0)
     session_count_jetbrains = models.BigIntegerField(default=0)
@@ -53,7 +53,7 @@ class AgentStat(SessionCounts):
 
 
 class StaleMinute(models.Model):
-    """Marks a minute whose raw rows have changed after its rollup was built.
+    """Marks a minute whose raw rows have changed since its rollup was built.
 
     `rows_went` is true if rows of the minute were deleted. One of them may have been the newest row
     of an agent.
@@ -107,7 +107,8 @@ class NewestAgentStat(SessionCounts):
 _STARTED, _CANCELED, _COMPLETED = (
     Q(**{f"job_{event}_at__isnull": False}) for event in ("started", "canceled", "completed")
 )
-# The conditions of each state, as in `stats.statistics`. The first condition that is true decides.
+# The conditions of each state, as in `stats.statistics`. The first true condition determines the
+# state.
 _WORDS = {
     "deleted": Q(deleted=True) | Q(transition="delete", error="") & _COMPLETED & ~_CANCELED,
     "failed": ~Q(error="") & (_CANCELED | _COMPLETED),

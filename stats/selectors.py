@@ -36,8 +36,9 @@ def refresh_interval() -> timedelta:
 def snapshot_interval(since: datetime, until: datetime) -> timedelta:
     """Returns the interval between the snapshots of a period, at least the configured interval.
 
-    It is the longest interval that is kept by four consecutive snapshots. A single longer gap is an
-    outage and is ignored. The result is 10 % shorter, because intervals vary a little.
+    Of every three consecutive gaps between snapshots, only the shortest gap counts. So a single
+    long gap (an outage) is ignored. The longest gap that counts is the interval. The result is 10 %
+    shorter than this interval, because intervals vary a little.
     """
     with connection.cursor() as cursor:
         cursor.execute(_LONGEST_INTERVAL, [since, until])
@@ -48,7 +49,8 @@ def snapshot_interval(since: datetime, until: datetime) -> timedelta:
 def snapshots_so_far(now: datetime) -> QuerySet[Snapshot]:
     """Returns snapshots, newest first.
 
-    Omits snapshots in the future, which a replica has taken whose clock is ahead.
+    Omits snapshots that are too far in the future. The clock of the replica that took such a
+    snapshot was wrong.
     """
     until = now + MAX_CLOCK_SKEW
     return Snapshot.objects.filter(collected_at__lte=until).order_by("-collected_at")

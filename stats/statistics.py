@@ -54,8 +54,8 @@ NO_AGENTS: dict[str, Any] = {
 _IN_WINDOW = "created_at > %(start)s AND created_at <= %(at)s"
 # One statement computes all statistics, so that they see the same state of the tables. An agent is
 # looked up in the raw rows only if its newest row is later than `at`. The LIMIT removes no rows. It
-# only shows the planner that there are few rows. Otherwise, PostgreSQL compiles the statement (JIT)
-# first.
+# only shows the planner that there are few rows. Without the LIMIT, PostgreSQL would compile the
+# statement (JIT) first, which takes longer.
 _AGENT_STATISTICS = f"""
 WITH edges AS MATERIALIZED (
     SELECT latency_bucket AS bucket, count(*) AS n, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx

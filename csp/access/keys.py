@@ -34,7 +34,7 @@ def new_key() -> str:
 
 
 def report_headers(key: str) -> list[str]:
-    """Returns the two headers with which a page's browsers report to this service."""
+    """Returns the HTTP headers that a page needs, so that browsers report its violations."""
     url = f"{settings.ACCESS_URL.rstrip('/')}{settings.CSP_REPORTS_PATH}?{PARAMETER}={key}"
     policy = f"script-src 'self'; report-to csp; report-uri {url}"
     return [

@@ -77,8 +77,8 @@ def _host(host: str, text: str) -> str:
 
 def _version_six(host: str) -> str:
     address = ipaddress.IPv6Address(host)
-    # Reject IPv4-mapped addresses and addresses with a zone. Python versions format them
-    # differently, and no page is served from such an address.
+    # Reject IPv4-mapped addresses and addresses with a zone. Their format differs
+    # between Python versions, and no page is served from such an address.
     if address.ipv4_mapped or address.scope_id:
         raise ValueError(host)
     return address.compressed

@@ -31,8 +31,8 @@ from kernel.lines import LinesError, Record
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 LOCK = lock_number("csp import")
-# The time to wait for the lock. After an import was killed, PostgreSQL may still write its last
-# batch and hold the lock.
+# An import waits for the lock for this time. If the previous import was killed, PostgreSQL may
+# still be writing the last batch of that import, and releases the lock only afterwards.
 LOCK_SECONDS = 5
 # The SQLSTATE classes of errors that are caused by a row: invalid data, violated constraints,
 # exceeded limits.
@@ -59,7 +59,7 @@ def import_reports(
     """Imports every valid report, and skips lines that an earlier import has committed.
 
     Before a batch is committed, calls `set_aside` with each rejected line or item and the reason.
-    After the commit, calls `advance` with the number of lines.
+    After the commit, calls `advance` with the number of lines in the batch.
 
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
@@ -75,7 +75,7 @@ def import_reports(
 
 
 def _connect_alone() -> psycopg.Connection[Any]:
-    """Opens a connection that holds the lock of imports.
+    """Opens a database connection, and acquires a lock that only one import can hold.
 
     Without the lock, two imports of the same file could count each line twice.
     """
@@ -91,11 +91,14 @@ def _connect_alone() -> psycopg.Connection[Any]:
 
 
 def _marked(records: Iterable[Record]) -> Iterator[Line]:
-    """Yields each line with its mark. White space at both ends of a line does not affect it."""
+    """Yields each line with its mark.
+
+    White space at both ends of a line does not change the mark.
+    """
     digest = hashlib.sha256(b"coderapi csp import\n")
     for record in records:
-        # If a line is too long, `record` has only its beginning and its size, so the digest
-        # includes the size.
+        # If a line is too long, `record.text` is only the beginning of the line. So the digest also
+        # includes the size of the line.
         size = f"{record.size}" if record.error else ""
         digest.update(record.text.strip() + size.encode() + b"\n")
         yield Line(record, uuid.UUID(bytes=digest.digest()[:16]))

@@ -65,7 +65,7 @@ def _add(
     now: datetime,
     retention: timedelta,
 ) -> None:
-    """Adds the reports of one item. `beside` is the object with `received_at`."""
+    """Adds the reports of one item. `beside` may contain `received_at` and `coder_version`."""
     found.other += parsed.other
     if parsed.violations:
         found.entries += entries_of(
@@ -107,7 +107,7 @@ def _fault(moment: datetime, *, now: datetime, retention: timedelta) -> str:
 
 
 def coder_version(envelope: Mapping[str, Any]) -> str:
-    """Returns the Coder version that served the page, or "" if the line has none.
+    """Returns the Coder version that served the page, or "" if the line has no version.
 
     Raises: ValueError for an invalid version.
     """

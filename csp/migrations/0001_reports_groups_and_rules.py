@@ -22,7 +22,8 @@ CREATE TABLE csp_report (
 DROP TABLE csp_report_plain;
 """
 
-# Leaves free space in each page for new versions of its rows, so that updates stay heap-only.
+# Leaves free space in each page for new versions of its rows, so that updates change no index
+# (heap-only updates).
 LEAVE_ROOM = """
 ALTER TABLE csp_group SET (fillfactor = 60);
 ALTER TABLE csp_hourcount SET (fillfactor = 60);
@@ -66,8 +67,8 @@ $$
 #
 # It is a function because the writer shares its Python interpreter with 64 threads. Five separate
 # statements would need five round trips, and after each round trip the writer would wait for the
-# interpreter. Also, a connection pooler would not keep the plans of the statements. PostgreSQL computes
-# the sums for the same reason.
+# interpreter. Also, a connection pooler would not keep the plans of the statements. For the
+# same reason, PostgreSQL computes the sums, and not Python.
 #
 # A statement sees only what was committed before it started. So the rules are compared after the lock
 # is acquired. Two batches cannot deadlock, because every batch writes the tables in the same order, and

@@ -1,4 +1,4 @@
-"""Applies noise rules to stored reports, to hide the reports or as a dry run."""
+"""Applies noise rules to stored reports: hides the reports, or only counts them (dry run)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from django.db.models import F
 from csp.models import Group, HourCount, NoiseRule
 from csp.noise.rules import RULES_LOCK, Facts, Rule, compiled
 
-# Counts the visible reports of some groups by hour, previous rule, and columns that rules match.
+# Counts the visible reports of the given groups. Each row of the result has the group, the hour,
+# the rule that has marked the reports so far, the columns that rules are compared with, and the
+# count.
 _VISIBLE = """
 SELECT report.group_id, date_trunc('hour', report.received_at, 'UTC') AS hour,
     coalesce(report.rule_id, 0), report.blocked_uri, report.source_file, report.document_uri,
@@ -93,7 +95,7 @@ class Hidden:
 
 @contextmanager
 def rules_locked() -> Iterator[None]:
-    """Opens a transaction and keeps other transactions from writing reports until it ends.
+    """Opens a transaction. Other transactions cannot write reports before this one ends.
 
     So a rule and the counts that depend on it change together.
     """
@@ -111,7 +113,8 @@ def would_hide(rule: NoiseRule) -> Hidden:
 def hide(rule: NoiseRule) -> Hidden:
     """Marks the visible stored reports that the rule matches. Returns their number.
 
-    Uses a separate transaction for each group, so that new reports can be written in between.
+    Uses a separate transaction for each group, so that new reports can be written between two of
+    these transactions.
     """
     return _added(
         _hide_in(group, rule)
@@ -170,7 +173,7 @@ def _matches(groups: list[uuid.UUID], rule: NoiseRule) -> dict[Share, Match]:
 
 
 def _sized(matches: dict[Share, Match]) -> dict[Share, int]:
-    """Returns the number of matching reports in each share. Omits shares without any."""
+    """Returns the number of matching reports in each share. Omits shares without a match."""
     counts = HourCount.objects.filter(
         group_id__in={group for group, _, _ in matches}, hour__in={hour for _, hour, _ in matches}
     )

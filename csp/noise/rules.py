@@ -15,10 +15,11 @@ from kernel.db.connections import lock_number
 # Writing a batch of reports takes this lock in shared mode, and changing a rule takes it in
 # exclusive mode. So a group's noise count always agrees with the enabled rules.
 RULES_LOCK = lock_number("csp noise rules")
-# Rules never hide reports about localhost, because developers need them. Rules also never hide
-# inline code if the source file is not from another host, because the code may be an attack.
+# Rules never hide reports about localhost, because developers need them. Rules hide reports about
+# inline code only if the source file has another scheme or host than the page. Other inline code
+# may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
-# The maximum number of cached results. Most reports are equal to an earlier report.
+# The maximum number of cached results. Most reports have the same facts as an earlier report.
 MAX_CACHED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
@@ -45,7 +46,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Rules:
-    """Noise rules in dictionaries and lists by target, so that matching is fast."""
+    """The noise rules, with a dictionary or a list for each target, so that matching is fast."""
 
     by_scheme: dict[str, Rule] = field(default_factory=dict)
     by_document: dict[str, Rule] = field(default_factory=dict)

@@ -207,7 +207,7 @@ def _number(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    """Converts a number from 0, or a string of digits, to an integer of at most 2^31.
+    """Converts a number that is not negative, or a string of digits, to an integer up to 2^31.
 
     Returns None for any other value.
     """

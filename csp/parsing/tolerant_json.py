@@ -1,4 +1,4 @@
-"""Parses JSON, also with some errors that browsers make, and replaces what PostgreSQL rejects."""
+"""Parses JSON. Accepts some errors that browsers make, and replaces what PostgreSQL rejects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from kernel.http.errors import APIError
 REPLACEMENT = "\ufffd"
 MAX_DIGITS = 20
 MAX_DEPTH = 32
-# An array of 100 reports has only a few thousand values, even if commas in strings are counted.
+# An array of 100 reports has only a few thousand values, even if each comma in a string counts as a
+# value.
 MAX_VALUES = 50_000
 
 

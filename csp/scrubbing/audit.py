@@ -32,14 +32,14 @@ _PREFIXED = re.compile(
 )
 _UNBROKEN = re.compile(r"[A-Za-z0-9]{22,}")
 _PERSONAL = re.compile(r"[\w.+-]@[A-Za-z][\w-]*+\.[A-Za-z]")
-# A string in a JSON document. If the string is the name of a member, also the colon after it, and
-# the member's value if that value is null or masked.
+# Matches a string in a JSON document. If the string is the name of a member, the match includes the
+# colon after the name. If the value of the member is null or masked, the match includes the value.
 _JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)(\s*+:\s*+(?:null\b|"\{secret\}")?)?')
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The table, key and column where a value is stored that looks like a secret."""
+    """The table, key and column of a stored value that looks like a secret."""
 
     table: str
     key: str
@@ -72,7 +72,7 @@ def holds_private(text: str) -> bool:
     """Returns whether the string contains a query, credentials, the name of a user, or a secret."""
     plain = unquote(text)
     return (
-        # Scrubbing decodes every string, so a string with escapes was not scrubbed.
+        # Scrubbing decodes every string, so a string that still has escapes was not scrubbed.
         decoded(text) != text
         or any(rule.search(plain) for rule in (_QUERY, _USERINFO, _PASSWORD, _PERSON, _PERSONAL))
         or any(found[1] not in PAGES for found in _USER_ROUTE.finditer(plain))
@@ -86,8 +86,8 @@ def holds_private(text: str) -> bool:
 def holds_private_member(document: str) -> bool:
     """Returns whether a JSON document contains a private string.
 
-    The value of a member is also private if the member's name is one of a secret, such as
-    `password`.
+    A member is also private if its name is the name of a secret, such as `password`, and its value
+    is not masked.
     """
     return any(_is_private_text(*found.groups("")) for found in _JSON_TEXT.finditer(document))
 

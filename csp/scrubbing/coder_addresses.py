@@ -21,8 +21,9 @@ _ROUTES = {
 PAGES = frozenset(
     ("new", "create", "members", "groups", "settings", "provisioners", "me", "first", "login")
 )
-# Words that follow the name of a template in a path. If another word follows, the first word is the
-# template's organization, and the second word is the template.
+# Words that can follow the name of a template in a path. In the path `/templates/a/b`, `a` is the
+# template if `b` is one of these words. Otherwise, `a` is the organization, and `b` is the
+# template.
 _TEMPLATE_PAGES = frozenset(
     ("docs", "embed", "files", "insights", "resources", "settings", "versions", "workspace")
 )
@@ -102,8 +103,9 @@ def private_host(host: str) -> str:
     """Replaces the names in the host of a workspace application.
 
     For example, `8080--main--dev--alice.x` becomes `{port}--{agent}--{workspace}--{user}.x`. If the
-    host has the name of an application instead of a port, that name is kept. A prefix, which ends
-    in three hyphens, and the suffix of a wildcard URL, which follows the user, are replaced too.
+    host has the name of an application instead of a port, that name is kept. Two more parts are
+    replaced: a prefix that ends in three hyphens, and the suffix of a wildcard URL, which follows
+    the name of the user.
     """
     if "--" not in host:
         return host

@@ -22,7 +22,7 @@ MAX_ROUNDS = 5
 MAX_GROWTH = 64
 # The characters that are decoded: characters that scrubbing rules search for, and characters that
 # need no escape. Escaped spaces, quotes and marks that end a URL stay escaped. Otherwise, a rule
-# would take them for the end of the URL that contains them.
+# would treat the decoded character as the end of the URL.
 _PLAIN = {f"%{ord(c):02x}": c for c in f"{string.ascii_letters}{string.digits}-._~@:="}
 _BYTE = r"%[89ab][0-9a-f]"
 _ESCAPE = re.compile(
@@ -77,7 +77,7 @@ def _unescaped(found: re.Match[str]) -> str:
     if escape.startswith("%") and len(escape) == len("%3F"):
         return _PLAIN.get(escape.lower(), escape)
     letters = _letters(found)
-    # An ampersand is not escaped, because it may begin another entity, as in `&amp;quest;`.
+    # Do not escape an ampersand, because it may begin another entity, as in `&amp;quest;`.
     return letters if letters in ("&", escape) else _escaped_marks(letters)
 
 

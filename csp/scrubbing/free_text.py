@@ -68,7 +68,7 @@ def _known_directives(text: str) -> str:
         [(blank, name, rest)] = _FIRST_WORD.findall(directive)[:1]
         word = directive_word(name)
         if names_a_secret(name):
-            # Mask all the rest, commas included, because a secret may contain a comma.
+            # Mask everything after the name, because a secret may contain a comma.
             return ",".join([*kept, blank + (MASK if word == MASK else f"{word} {MASK}")])
         kept.append(blank + (MASK if word == MASK else word + rest))
     return ",".join(kept)

@@ -91,7 +91,7 @@ _ENDS_IN_HEADER = re.compile(r"(?i)(?:authorization|cookies?2?)\Z")
 
 _ESCAPED_BLANK = "%(?:20|0[9ad])"
 _BLANK = rf"(?:\s|{_ESCAPED_BLANK})"
-# A quote, which may be escaped if the string is quoted itself.
+# Matches a quote. The quote is escaped if the string is itself part of a quoted string.
 _QUOTE = r"""(?:\\*+["'`]|%2[27])"""
 # A word before `=`, `:` or a similar mark, as in `user[password]=`, `headers["token"] =`,
 # `<pin>…</pin>` and `<input name="pin" value="…">`. A word cannot begin within an escape.
@@ -270,8 +270,8 @@ def _if_random(found: re.Match[str]) -> str:
     """Masks a word that looks random.
 
     A word looks random if it mixes upper case, lower case and digits, or if it has at least three
-    digits and 22 characters without a hyphen. The names of built files end in 20 random characters,
-    so they are not masked.
+    digits and 22 characters without a hyphen. The names of files from a build end in 20 random
+    characters, so they are not masked.
     """
     word = found[0]
     if UUID.fullmatch(word):

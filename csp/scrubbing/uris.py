@@ -13,14 +13,14 @@ from csp.scrubbing.masking import cached, masked, until_stable
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-# The URL of Chrome's error page. It is the only URL without a host that is not shortened.
+# The URL of Chrome's error page. It is the only URL without a host that is kept in full.
 ERROR_PAGE = "data:text/html,chromewebdata"
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HOST = re.compile(r"[\w.{}~:*-]+")
 _PORT = re.compile(r"[0-9]{1,5}|\*")
 _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
-# The characters at which a URL is cut. A semicolon begins the parameters of a path. The escapes
-# belong to a URL that is part of another URL.
+# The characters at which a URL is cut. A semicolon begins the parameters of a path. If a URL is
+# part of another URL, these characters are escaped in it.
 _END = re.compile(r"[?#;]|%3[fFbB]|%23")
 # Only paths that match this may contain names or credentials. Other paths are not parsed.
 _PRIVATE = re.compile(r"@|//|--|(?i:(?:^|/)(?:users|home|members|templates)/)")
@@ -81,7 +81,7 @@ def scrubbed_uri(uri: str) -> str:
 
 
 def _scrubbed_path(path: str) -> str:
-    # The whole string is one path, so white space does not end it.
+    # The whole string is one path, so white space must not end the path.
     whole = _BLANK.sub("%20", _END.split(path, maxsplit=1)[0])
     # Placeholders can make the path four times as long, so shorten it before masking.
     return masked(shortened(private_address(whole), MAX_URI))
@@ -100,8 +100,8 @@ def page_of(uri: str) -> str:
 def private_address(text: str) -> str:
     """Removes credentials and names of users from a path, a URL, or a decoded string."""
     if "%" in text and _ESCAPED_SLASH.search(text):
-        # The URL contains another URL with escaped slashes. Decode them, because names may follow
-        # them. Remove credentials first, because a password may contain an escaped slash.
+        # The URL contains another URL with escaped slashes. Decode the slashes, because a name may
+        # follow a slash. Remove credentials first, because a password may contain an escaped slash.
         text = _ESCAPED_SLASH.sub("/", _CREDENTIALS.sub("//", text))
     if "\\" in text and _HOME_DIRECTORY.search(text):
         text = _BACKSLASHES.sub("/", text)
@@ -129,7 +129,7 @@ def _without_credentials(segment: str, before: Sequence[str]) -> str:
 
 
 def _host_and_port(authority: str) -> str:
-    """Removes a port that is not a number, because it is part of a user and password."""
+    """Removes the part after the colon if it is not a port, because it may be a password."""
     host, _, port = authority.partition(":")
     keep = authority.startswith("[") or _PORT.fullmatch(port)
     return authority if keep else host

@@ -52,7 +52,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class Entry:
-    """One report that can be written. `row` has all columns except the noise rule."""
+    """One report, ready to be written. `row` has all columns except the noise rule."""
 
     received_at: datetime
     caller: bytes
@@ -143,9 +143,9 @@ def _reach(
 
 @lru_cache(maxsize=2048)
 def _member(secret: str, kind: str, value: bytes) -> int:
-    """Returns a keyed hash of the value that fits a PostgreSQL bigint.
+    """Returns a keyed hash of the value. The hash fits a PostgreSQL bigint.
 
-    Distinct hashes are counted, so the values are not stored.
+    Only the hashes are stored and counted, and the values are not stored.
     """
     digest = hmac.digest(secret.encode(), kind.encode() + b"\0" + value, hashlib.sha256)
     return int.from_bytes(digest[:8], "big", signed=True)
@@ -173,7 +173,7 @@ def client_hash(address: str, key: bytes) -> bytes:
 
 
 def key_of(day: date) -> bytes:
-    """Returns the key of the day, which all processes share. Generates it if it does not exist."""
+    """Returns the key that all processes use on this day. Generates a missing key."""
     return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
 
 

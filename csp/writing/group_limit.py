@@ -1,8 +1,8 @@
 """Limits how many groups a caller can open, so that invented reports cannot fill the database.
 
-A group is kept until its last report is past retention. So each caller (an ingest key, a user or an
-IP address) may open at most `MAX_NEW_GROUPS` groups in an hour. Reports above this limit are stored
-in the group "other" of their directive.
+A group is kept until its newest report is older than the retention. So each caller (an ingest key,
+a user or an IP address) may open at most `MAX_NEW_GROUPS` groups in an hour. Reports above this
+limit are stored in the group "other" of their directive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RETURNING count
 
 
 class GroupLimit:
-    """Applies the limit of new groups. Used by one thread.
+    """Applies the limit of new groups. Only one thread may use an instance.
 
     Caches the ids of existing groups, so that a query is needed only for other groups.
     """

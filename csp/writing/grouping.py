@@ -45,7 +45,7 @@ class GroupKey:
 
     @property
     def id(self) -> str:
-        """Returns the UUID of the group as a string. It is a hash, so no query is needed."""
+        """Returns the UUID of the group as a string. The UUID is a hash of the values."""
         return _id_of(self)
 
 
@@ -88,7 +88,7 @@ def directive_of(violation: Violation) -> str:
 
 
 def disposition_of(violation: Violation) -> str:
-    """Returns `enforce` or `report`, or "" if the browser sends no disposition, such as WebKit."""
+    """Returns `enforce` or `report`, or "" for browsers that send neither, such as WebKit."""
     disposition = violation.disposition.lower()
     return disposition if disposition in DISPOSITIONS else ""
 

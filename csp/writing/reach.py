@@ -1,11 +1,12 @@
 """Counts the reach of a group: its distinct pages, browsers, days, and clients per day.
 
-Each distinct page, browser, day or client is a member, and each member is a row with a keyed hash.
+Each distinct page, browser, day or client is a member, and each member is stored as a keyed hash.
 Up to `EXACT` members, the number is exact. Above that, only the smallest hashes are kept, and the
 number is estimated from their density. This is a bottom-k sketch with an error of about 3 %. Two
 sketches are merged by union, so two processes that write the same group need no lock.
 
-Libraries for sketches have no wheels for some Python versions, or have few users.
+This module does not use a library, because the libraries for such sketches have no wheels for some
+Python versions, or have few users.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class Reach:
 
     def __init__(self) -> None:
         self._written: set[Member] = set()
-        # For each pair, the largest hash in the sketch. It only decreases. So an outdated value
-        # cannot lose a member. It only stores rows that are deleted later.
+        # The largest hash in the sketch of each pair. This hash only decreases. So if the cached
+        # hash is outdated, no member is lost, but some rows are stored that are deleted later.
         self._largest: dict[Pair, int] = {}
 
     def forget(self) -> None:

@@ -52,7 +52,7 @@ SELECT verdict, outgrown FROM csp_write_batch(
 
 
 class Store:
-    """Writes batches with a separate database connection. Used by one thread."""
+    """Writes batches with its own database connection. Only one thread may use an instance."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
         self._connect = connect or _connect
@@ -146,7 +146,7 @@ class Store:
         return True
 
     def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
-        """Trims sketches after the commit. Logs errors, so that the batch is not written again."""
+        """Trims sketches after the commit. Does not raise errors, because the commit succeeded."""
         try:
             self._reach.trim(connection, outgrown)
         except psycopg.Error as error:
@@ -223,7 +223,7 @@ def _has_ended(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Returns whether the error is a deadlock, or the partition of a row was dropped.
+    """Returns whether the error is a deadlock, or means that a row's partition was dropped.
 
     If a partition does not exist, PostgreSQL raises a check violation without a constraint name.
     """

@@ -68,7 +68,8 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
 def _range(name: str, *, now: datetime) -> Range:
     """Returns the range. Its steps are not shorter than the interval between its snapshots."""
     length, step = RANGES[name]
-    # Look at twice the length, because the range may have too few snapshots for an interval.
+    # Read the snapshots of twice the length, because the range alone may have too few snapshots
+    # to find their interval.
     shortest = max(step, snapshot_interval(now - 2 * length, now))
     whole_days = -(-shortest // DAY) * DAY
     step = next((step for _, step in RANGES.values() if step >= shortest), whole_days)
@@ -116,7 +117,7 @@ def _has_nothing(point: Point) -> bool:
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:
-    """Returns the changes of the build or the configuration, as a dictionary from step to text."""
+    """Returns the changes of the build or the configuration. Shape: {number of the step: text}."""
     known = [
         (step, point.newest)
         for step, point in enumerate(found)

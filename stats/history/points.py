@@ -163,7 +163,10 @@ def _step(text: str) -> timedelta:
 
 
 def even_range(since: datetime, until: datetime, *, step: timedelta) -> Range:
-    """Returns the range of whole steps that contains the span. Steps are counted from 1970."""
+    """Returns the smallest range of whole steps that contains [since, until).
+
+    The steps are multiples of `step`, counted from 1970.
+    """
     return Range(floor(since, step), floor(until - RESOLUTION, step) + step, step)
 
 

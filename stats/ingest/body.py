@@ -14,7 +14,7 @@ from stats.ingest.rows import Numbered, parse_json
 MAX_ROWS = 10_000
 MAX_INFLATED_BYTES = 64 * MEBIBYTE
 # A row has a few dozen members and one nested object. A body with far more values is rejected
-# before it is parsed, because small values need many times the memory of their JSON.
+# before it is parsed, because parsed values can need many times the memory of their JSON.
 MAX_COMMAS = 300 * MAX_ROWS
 MAX_CONTAINERS = 10 * MAX_ROWS
 # Limits the number of lines, empty lines included, because skipping empty lines takes time.

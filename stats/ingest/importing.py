@@ -2,7 +2,8 @@
 
 While the database stores one batch, a thread parses the next batch.
 
-Each batch is one transaction. To continue a stopped import, run it again. Duplicates count once.
+Each batch is one transaction. To continue a stopped import, run the command again. Duplicates count
+once.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ CSV with a header, as COPY ... CSV HEADER writes it. The separator is a comma, s
 Columns may be in any order. Required columns: {needed}.
 All other columns may be missing, empty or null. Unknown columns are ignored.
 docs/stats.md shows how to export such files from Coder's database."""
-# How many unknown columns are listed at most, and about how many are counted at most.
+# At most MAX_LISTED unknown columns are listed in the message. After MAX_UNKNOWN columns, no
+# further columns are counted.
 MAX_LISTED = 10
 MAX_UNKNOWN = 1_000
 # Columns that exist only in files of workspace states.
@@ -131,7 +133,7 @@ def _set_aside(batch: Sequence[Record], result: IngestResult, bad: BadLines) -> 
 
 
 def _backfill(hours: set[datetime], *, now: datetime) -> int:
-    """Takes the missing snapshots from the first hour to the last hour. Returns their number."""
+    """Creates the missing snapshots from the first to the last of `hours`. Returns their number."""
     past = {hour for hour in hours if hour <= now}
     if not past:
         return 0
@@ -142,7 +144,9 @@ def _backfill(hours: set[datetime], *, now: datetime) -> int:
 def parsed_batches(
     source: Source, kind: str, *, unknown: set[str]
 ) -> Iterator[tuple[Sequence[Record], Parsed]]:
-    """Yields each batch of the file with its parsed rows. A thread parses the next batch meanwhile.
+    """Yields each batch of the file with its parsed rows.
+
+    While the caller stores a batch, a thread parses the next batch.
 
     Adds the names of unknown columns to `unknown`.
     """
@@ -216,7 +220,7 @@ def _rows(batch: Sequence[Record], kind: str, unknown: set[str]) -> Iterator[Num
 
 
 def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
-    """Checks that the columns fit `kind`. Raises: LinesError if they are those of another kind."""
+    """Checks that the columns fit `kind`. Raises: LinesError for another kind."""
     if kind == WORKSPACE and "agent_id" in names:
         thing, command = "agent rows", "import_agent_stats"
     elif kind == AGENT and STATE_NAMES.intersection(names) and "agent_id" not in names:
@@ -234,6 +238,7 @@ def _value(record: Record, members: tuple[Member, ...]) -> Any:
         return from_text(record.values, members=members)
     value = parse_json(record.text)
     if isinstance(value, RowError) and b"\\\\" in record.text:
-        # COPY doubles every backslash, so escaped quotes in JSON are no longer valid.
+        # The text format of COPY doubles every backslash, so JSON with escaped quotes becomes
+        # invalid.
         return parse_json(record.text.replace(b"\\\\", b"\\"))
     return value

@@ -1,4 +1,4 @@
-"""Stores agent rows and workspace states, both of requests and of imports.
+"""Stores agent rows and workspace states, from requests and from imports.
 
 Each agent row is stored once, and its minute is marked for the builder. If all rows of a batch are
 new, COPY writes them directly into their partitions. If a row is a duplicate, COPY writes the batch
@@ -163,7 +163,10 @@ def _time_error(moment: datetime, *, now: datetime) -> str:
 def _split(
     rows: Sequence[AgentRow], error_of: Callable[[datetime], str], *, field: str = "created_at"
 ) -> tuple[Sequence[AgentRow], IngestResult]:
-    """Returns the valid rows, and a result with the rejected rows. `error_of` checks a time."""
+    """Returns the valid rows, and a result with the rejected rows.
+
+    `error_of` returns the error of a row with this time, or "" if the row is valid.
+    """
     valid, result = [], IngestResult()
     for row in rows:
         if error := error_of(row.created_at):

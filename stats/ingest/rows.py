@@ -45,7 +45,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class IngestResult:
-    """How many rows were stored, how many were duplicates, and which rows were rejected."""
+    """The number of stored rows, the number of duplicates, and the rejected rows."""
 
     accepted: int = 0
     duplicate: int = 0
@@ -224,7 +224,7 @@ def agent_row(number: int, value: Any) -> AgentRow:
 
 
 def _usual_row(number: int, value: Any) -> AgentRow | None:
-    """Returns the parsed row if every member is present in its usual format. Otherwise, None."""
+    """Returns the parsed row, or None if a member is missing or not in its usual format."""
     try:
         row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
         text = orjson.dumps(by_proto).decode()
@@ -279,12 +279,12 @@ def parse_json(text: bytes) -> Any:
         return RowError("", f"is not JSON: {error.msg}")
 
 
-# How PostgreSQL writes NULL in CSV and in its text format.
+# The strings that PostgreSQL writes for NULL in CSV and in its text format.
 NULL_TEXTS = frozenset({"", "\\N"})
 
 
 def from_text(values: Mapping[str, str], *, members: tuple[Member, ...]) -> dict[str, Any]:
-    """Converts a CSV record to a row. Leaves out empty values."""
+    """Converts a CSV record to a row. Omits empty values and NULL."""
     return {
         name: _READERS[parse](text) if parse in _READERS else text
         for name, parse, *_ in members

@@ -22,7 +22,7 @@ _NEW_VALUES = ", ".join(
 
 
 def _age(table: str) -> str:
-    """Returns SQL that sorts states of a workspace: by build number, then by time of the job."""
+    """Returns SQL to sort states of a workspace: the build number, and the time of the job."""
     return (
         f"coalesce({table}.build_number, -1), coalesce({table}.job_updated_at, greatest("
         f"{table}.job_started_at, {table}.job_canceled_at, {table}.job_completed_at), '-infinity')"

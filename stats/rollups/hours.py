@@ -20,13 +20,14 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-# The clocks of agents may be ahead by this time. Rows that are further in the future are rejected.
+# The clock of an agent may be ahead by up to this time. Rows that are further in the future are
+# rejected.
 AHEAD = timedelta(minutes=5)
 # The number of hours for which partitions are created in advance.
 HOURS_AHEAD = 3
-# The maximum number of open hours that are older than the retention, about 40 days. The number of
-# locks in PostgreSQL is limited, and a query that reads all partitions locks every partition and
-# its three indexes.
+# The maximum number of open hours that are older than the retention of raw rows. 1,000 hours are
+# about 40 days. There must be a maximum, because the number of locks in PostgreSQL is limited, and
+# a query that reads all partitions locks every partition and its three indexes.
 MAX_OLD_HOURS = 1_000
 
 AGENT_STATS = PartitionedTable("stats_agentstat", HOUR)
@@ -62,7 +63,7 @@ def hours_of(moments: Iterable[datetime]) -> set[datetime]:
 
 
 def kept_from(now: datetime) -> datetime:
-    """Returns the first hour within the retention of raw rows. With a retention of 0, all are."""
+    """Returns the first hour whose raw rows are kept. With a retention of 0, all are kept."""
     if not settings.STATS_RAW_RETENTION:
         return EARLIEST
     # Current snapshots need the raw rows of at least one hour.
@@ -112,7 +113,10 @@ def closed_among(hours: Collection[datetime]) -> set[datetime]:
 
 
 def lock_open(hours: Collection[datetime]) -> set[datetime]:
-    """Returns the given hours that are open. They stay open until the transaction ends."""
+    """Locks the given hours that are open, and returns them.
+
+    Because of the lock, these hours are not closed before the transaction ends.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_OPEN, [sorted(hours)])
         return {start.astimezone(UTC) for (start,) in cursor.fetchall()}
@@ -144,7 +148,7 @@ def _close(hour: datetime, *, built_until: datetime) -> None:
     open_hours = Rollup.objects.filter(span=Rollup.Span.HOUR, start=hour, closed=False)
     due = open_hours.filter(built_at__lte=built_until).select_for_update()
     stale = StaleMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR)
-    # Read the marks only after the lock is acquired. While it waited for the lock, other
-    # transactions may have committed marks.
+    # Read the marks only after the lock is acquired. While this transaction waited for the lock,
+    # other transactions may have committed marks.
     if list(due.values_list("start")) and not stale.exists():
         open_hours.update(closed=True)
