@@ -12,7 +12,7 @@ from audit.models import PARTITIONS, Entry
 from kernel.db import connections
 from kernel.telemetry import logs
 
-# The SQLSTATE of the error if an inserted row has no matching partition.
+# PostgreSQL returns this SQLSTATE if no partition matches an inserted row.
 CHECK_VIOLATION = "23514"
 BATCH = 1_000
 
@@ -28,7 +28,10 @@ ACTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The user who does an action. If `user_id` is None, it is a command or not signed in."""
+    """The user or the command that does an action.
+
+    `user_id` is None for a command, and for a caller who is not signed in.
+    """
 
     user_id: uuid.UUID | None = None
     name: str = ""
@@ -116,7 +119,7 @@ def _insert(entries: list[Entry], now: datetime) -> None:
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:
-    """Drops the partitions that are older than `retention`. Returns the number of partitions.
+    """Drops the partitions that are older than `retention`. Returns how many were dropped.
 
     A retention of 0 keeps all partitions.
     """

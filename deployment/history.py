@@ -62,7 +62,10 @@ class Difference:
 
 
 def settings_of(revision: ConfigRevision) -> list[tuple[str, str, str]]:
-    """Returns the name, value and source of each option. Options with defaults come last."""
+    """Returns the name, value and source of each option.
+
+    Options that have their default value come last.
+    """
     options = [
         (_NAMES.get(path, path), _value(revision, path), revision.sources.get(path, ""))
         for path in _paths(revision)
@@ -97,7 +100,7 @@ def _value(revision: ConfigRevision, path: str) -> str:
 
 
 def running() -> dict[str, list[str]]:
-    """Returns the hosts that run each configuration, by the short digest of the configuration.
+    """Returns the hosts that run each configuration. The keys are short digests of configurations.
 
     Includes only servers and workers. Commands are ignored, because an operator may run a command
     with other settings on purpose.

@@ -58,7 +58,7 @@ class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
 
 
 class ConfigRevision(models.Model):
-    """The options at a startup. A revision is stored only if it differs from the previous one.
+    """The options at one startup. They are stored only if they differ from the previous revision.
 
     The fields contain no secrets. Shape: as in `options.snapshot`.
     """

@@ -57,7 +57,7 @@ _HEADINGS = {
 }
 _GROUPS = {group.json_path: group.description for group in GROUPS if group.json_path}
 
-# The option for the example in the document.
+# The name of the option that the OpenAPI document shows as an example.
 EXAMPLE = "Max Token Lifetime"
 
 
@@ -147,7 +147,8 @@ def group_schema(form: WireForm) -> Schema:
 def _named(members: dict[str, Schema], description: str, *, form: WireForm) -> Schema:
     """Returns an object schema.
 
-    If the wire format omits empty members, only the name is required.
+    If the wire format omits empty members, only the member `name` is required. Otherwise all
+    members are required.
     """
     optional = members.keys() - {"name"} if form.omits_empty else ()
     return object_of(members, description, optional=optional)

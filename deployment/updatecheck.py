@@ -34,7 +34,7 @@ DEADLINE_SECONDS = 10.0
 MAX_REDIRECTS = 3
 MAX_ANSWER_BYTES = 1024 * 1024
 
-# The debug messages of urllib3 contain the whole URL.
+# Disable the debug messages of urllib3, because they contain the whole URL.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str
 
 
 def _credentials(url: str) -> dict[str, str]:
-    """Returns the Authorization header for the credentials in the URL. urllib3 ignores them."""
+    """Returns an Authorization header with the URL's credentials, because urllib3 ignores them."""
     userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     return dict(urllib3.make_headers(basic_auth=unquote(userinfo))) if at else {}
 

@@ -22,7 +22,7 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def newest_of_each_job(self, now: datetime) -> JobRunQuerySet:
         """Returns the newest run of each job.
 
-        Ignores slots in the future. They exist if the clock of a server was wrong.
+        Ignores runs with a slot in the future. Such runs exist if the clock of a server was wrong.
         """
         return self.filter(slot__lte=now).order_by("job", "-slot").distinct("job")
 

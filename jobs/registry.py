@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# A callable is called before each run, because the interval may change.
+# A callable is called each time the next slot is computed, because the interval may change.
 type Interval = timedelta | Callable[[], timedelta]
 
 
@@ -22,9 +22,10 @@ class JobFailedError(Exception):
 class Job:
     """A scheduled job: its name, its schedule, and the function to run.
 
-    `run` gets the current time. It returns the number of rows that it wrote or deleted, or None if
-    it does not count rows. It is called outside a transaction. It must be idempotent, because it
-    may be killed at any point and run again. A run that takes longer than `max_duration` is late.
+    `run` is a function with one argument, the current time. It returns the number of rows that it
+    wrote or deleted, or None if it does not count rows. It is called outside a transaction. It must
+    be idempotent: if the process is killed, the function is called again later. A run that takes
+    longer than `max_duration` is late.
     """
 
     name: str

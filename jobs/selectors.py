@@ -36,7 +36,7 @@ def upcoming(now: datetime) -> list[tuple[datetime, Job]]:
 def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
     """Returns the job's next slot. If it is not in the future, the job is due.
 
-    Ignores runs with a slot in the future. They exist if the clock of a server was wrong.
+    Ignores runs with a slot in the future. Such runs exist if the clock of a server was wrong.
     """
     newest = JobRun.objects.of(job).filter(slot__lte=now).order_by("-slot")[:COUNTED_FAILURES]
     return next_slot(list(newest), every=every, now=now)
@@ -51,7 +51,8 @@ def slot_of(moment: datetime, *, every: timedelta) -> datetime:
 def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> datetime:
     """Returns the next slot. If it is not in the future, the job is due.
 
-    `runs` are the job's last runs, newest first. If several slots were missed, returns the newest.
+    `runs` are the job's last runs, newest first. If several slots were missed, returns only the
+    latest of these slots.
     """
     current = slot_of(now, every=every)
     if not runs:
@@ -80,7 +81,7 @@ def newest_runs(now: datetime) -> dict[str, JobRun]:
 
 
 def is_late(job: Job, run: JobRun | None, *, now: datetime) -> bool:
-    """Returns whether the newest run takes too long, or the next run is overdue.
+    """Returns whether the newest run takes too long, or whether the next run is overdue.
 
     `run` is the job's newest run. A job without runs is not late, because it may be new.
     """

@@ -30,8 +30,9 @@ RUN_RETENTION = timedelta(days=30)
 def job_lock(name: str) -> Iterator[bool]:
     """Tries to acquire the job's lock for the block. Yields whether it was acquired.
 
-    A process that runs the job holds the lock. If its connection is lost, the lock is released but
-    the run continues. So the row for the slot is also needed to prevent a second run.
+    A process that runs the job holds the lock. If the connection that holds the lock is lost,
+    PostgreSQL releases the lock, but the run continues. So the unique row of the slot is also
+    needed to prevent a second run.
     """
     with connect_directly() as connection:
         row = connection.execute(
@@ -111,9 +112,9 @@ def _finish(run: JobRun) -> None:
 
 
 def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
-    """Marks unfinished runs as failed if no process runs the job. Returns the number of runs.
+    """Marks unfinished runs as failed if no process runs the job.
 
-    If `job` is given, only runs of this job are checked.
+    Returns the number of marked runs. If `job` is given, only runs of this job are checked.
     """
     unfinished = JobRun.objects.unfinished()
     selected = unfinished.of(job) if job else unfinished
@@ -126,8 +127,8 @@ def fail_abandoned_runs(now: datetime, *, job: str = "") -> int:
 
 
 def prune_runs(now: datetime) -> int:
-    """Deletes old runs, except the newest run of each job. Returns the number of runs."""
-    # Also check runs of jobs that no longer exist, because no worker does.
+    """Deletes old runs, except the newest run of each job. Returns the number of deleted runs."""
+    # A worker checks only the runs of registered jobs. This call also checks runs of removed jobs.
     fail_abandoned_runs(now)
     newest = JobRun.objects.newest_of_each_job(now).values("pk")
     old = JobRun.objects.filter(started_at__lt=now - RUN_RETENTION).exclude(pk__in=newest)

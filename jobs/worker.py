@@ -52,11 +52,11 @@ class Outage:
 def work(stop: threading.Event) -> None:
     """Runs all jobs until the event is set.
 
-    Then waits for unfinished runs, for each at most the `max_duration` of its job.
+    Then waits for the unfinished runs. It waits for each run at most the `max_duration` of its job.
     """
     outage = Outage()
     jobs = registry.all_jobs()
-    # Daemon threads, so that the process can exit while a late run continues.
+    # The threads are daemon threads, so that the process can exit while a late run continues.
     threads = [
         threading.Thread(
             target=_work_on, args=(job, stop, outage), name=f"job-{job.name}", daemon=True
@@ -110,7 +110,7 @@ def keep_running(job: Job, *, stop: threading.Event, outage: Outage | None = Non
 
 
 def seconds_to_next(job: Job) -> float:
-    """Returns the number of seconds before the job is checked again."""
+    """Returns the number of seconds until the job is checked again."""
     if not job.enabled():
         return MAX_SECONDS
     now = timezone.now()

@@ -232,7 +232,10 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
 
 def _selection(request: HttpRequest) -> list[tuple[str, str]]:
-    """Returns the submitted fields that select the keys. The form for the reason repeats them."""
+    """Returns the submitted fields that select the keys.
+
+    The form that asks for the reason contains these fields as hidden inputs.
+    """
     names = ("action", "select_across", "index", "_selected_action")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
 
@@ -296,7 +299,10 @@ class TokenConfigAdmin(ServiceAdmin[TokenConfig]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the audit trail, because Django's history has no changes by commands."""
+        """Redirects to the audit trail.
+
+        Django's own history page is not used, because it does not contain changes by commands.
+        """
         return redirect(entries_page(target_id=object_id))
 
     def render_change_form(

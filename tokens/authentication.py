@@ -6,8 +6,8 @@ DRF, and describes the ways to send a session token in the OpenAPI document.
 Another site must not be able to sign a user in, or to send a write that only the session cookie
 authenticates. A browser sends `Sec-Fetch-Site` (over https and on loopback) or `Origin`. A request
 without both headers does not come from a browser, so it cannot use a victim's cookie. Source: Go's
-`net/http.CrossOriginProtection`. This check needs no CSRF cookie. The API cannot use one, because
-Coder may use the cookie `csrf_token` on the same host name.
+`net/http.CrossOriginProtection`. This check needs no CSRF cookie. The API cannot use a CSRF
+cookie, because Coder may use the cookie `csrf_token` on the same host name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ USE_LOGIN_PAGE = "Sign in on the page /login of this service, or from a program.
 
 
 class SessionTokenAuthentication(BaseAuthentication):
-    """Passes the identity that the middleware has attached to DRF."""
+    """Gives DRF the identity that the middleware has attached to the request."""
 
     def authenticate(self, request: Request) -> tuple[Identity, Identity] | None:
         identified = cast("IdentifiedRequest", request._request)

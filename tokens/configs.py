@@ -104,7 +104,7 @@ def _facts(config: TokenConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A live token that violates limits. `reasons` has one sentence part for each limit.
+    """A live token that violates limits. `reasons` has one clause for each violated limit.
 
     `limit_ns` is the maximum lifetime. Units: nanoseconds.
     """
@@ -123,11 +123,13 @@ def violations_of(
 ) -> list[Violation]:
     """Returns the live tokens that would violate a limit after the candidate is saved.
 
-    With `deleted`, after the candidate is deleted. The tokens are sorted by owner, then by last
-    use, most recent first. Takes two queries for any number of tokens.
+    If `deleted` is true, returns the tokens that would violate a limit after the candidate is
+    deleted. The tokens are sorted by owner, then by last use, most recent first. Takes two queries
+    for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
-    # The stored policy may apply to other users. Their limits change too.
+    # The candidate replaces a stored policy, which may apply to other users. Check the tokens of
+    # these users too, because their limits also change.
     stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
     chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
     return _violations(chosen, [*others, *([] if deleted else [candidate])], now=now)

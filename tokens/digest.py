@@ -1,7 +1,7 @@
 """Sends mails about tokens that expire soon, to their users and to the deployment's owners.
 
 A mail is due 30, 7 and 1 days before a token expires. Each recipient gets at most one mail a day,
-from all replicas together.
+even if several replicas send mails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A token that expires soon. `days` is the smallest value of DAYS that covers the time left."""
+    """A token that expires soon. `days` is the smallest value of DAYS within which it expires."""
 
     key: APIKey
     days: int
@@ -58,7 +58,8 @@ def send_digests(now: datetime) -> int:
 def _due(now: datetime) -> list[Line]:
     """Returns the tokens that expire within 30, 7 or 1 days.
 
-    Excludes tokens with a whole lifetime that is not longer than this time.
+    Excludes a token if its whole lifetime is not longer than this number of days. For example, a
+    token with a lifetime of 7 days is returned only on its last day.
     """
     keys = (
         APIKey.objects.tokens()
@@ -87,10 +88,10 @@ def _by_recipient(lines: Iterable[Line]) -> dict[User, list[Line]]:
 
 
 def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
-    """Sends a mail and returns 1.
+    """Sends a mail about the tokens. Returns the number of sent mails, 1 or 0.
 
-    Returns 0 if all tokens are in earlier mails, or if the recipient has received a mail today. If
-    sending fails, the notices are rolled back.
+    Sends no mail if all tokens are in earlier mails, or if the recipient has already got a mail
+    today. If sending fails, the notices are rolled back.
     """
     today = now.astimezone(UTC).date()
     with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):

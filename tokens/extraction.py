@@ -17,7 +17,7 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     """Returns the first non-empty token, or None. Searches in the same order as Coder.
 
     If that token is invalid, tokens in later places are not tried. `environ` is the WSGI
-    environment, in Django `request.META`. Source: the contract's "who is asking".
+    environment. Django stores it in `request.META`. Source: the contract's "who is asking".
     """
     query = first_parameters(environ)
     places: list[tuple[TokenSource, Callable[[], str]]] = [

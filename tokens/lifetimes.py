@@ -39,5 +39,5 @@ def not_a_number(value: object) -> str:
 
 
 def expires_soon(expires_at: datetime, lifetime_ns: int, *, now: datetime) -> bool:
-    """Returns whether a key is in the last week of a lifetime of more than a week."""
+    """Returns whether a key expires within a week. False for lifetimes of a week or less."""
     return expires_at - now < SOON < to_timedelta(lifetime_ns)

@@ -61,7 +61,7 @@ class SessionTokenMiddleware:
 
 
 def attach(request: IdentifiedRequest) -> None:
-    """Sets the request's `identity` from its session token, or its `refusal`."""
+    """Sets the request's `identity` from its session token, or `refusal` for a rejected token."""
     request.presented = presented_token(request.META)
     try:
         request.identity = identify(request.presented, request.client_address)
@@ -111,7 +111,7 @@ def _turn(bucket: str) -> AbstractContextManager[object]:
 
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
-    """Returns the paths of public routes. Session tokens are ignored there."""
+    """Returns the paths of public routes. The middleware ignores session tokens on these paths."""
     return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
 
 

@@ -26,8 +26,9 @@ from users.services import lock
 
 @dataclass(frozen=True, slots=True)
 class WantedToken:
-    """The values of a request for a token. Units: `lifetime_ns` nanoseconds; 0 is the default.
+    """The values of a request for a token. Units: `lifetime_ns` nanoseconds.
 
+    If `lifetime_ns` is 0, the token gets the default lifetime.
     `scopes_member` is the name of the JSON member with the scopes, for error messages.
     """
 
@@ -98,8 +99,8 @@ def _mint(
 
 def _committed(user: User, parts: TokenParts) -> NewKey | None:
     """Returns the key if an earlier attempt committed it."""
-    # The earlier transaction may still run on the server. It holds the lock on the user's row, so
-    # this query waits until that transaction has ended.
+    # The earlier transaction may still be running in PostgreSQL. That transaction has locked the
+    # user's row, so this query waits until that transaction has ended.
     list(User.objects.select_for_update().filter(pk=user.pk))
     key = APIKey.objects.filter(pk=parts.key_id).first()
     return NewKey(key, parts.token) if key else None
@@ -169,7 +170,7 @@ def _allow_list(wanted: Sequence[object], caller: KeyIdentity) -> AllowList:
 
 
 def _require_room(limits: Policy, user: User, now: datetime) -> None:
-    """Raises: APIError 400 if the user has as many live tokens as the policy allows."""
+    """Requires fewer live tokens than the policy allows. Raises: APIError 400."""
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
         return

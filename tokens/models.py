@@ -170,8 +170,8 @@ class TokenConfig(models.Model):
 class ExpiryNotice(models.Model):
     """A record of a mail about a key that expires soon.
 
-    The record prevents a second mail about the same key and expiry time, also from another replica,
-    and a second mail to the recipient on the same day.
+    Because of this record, no replica sends the same reminder again, or a second mail to the
+    recipient on the same day.
     """
 
     recipient = models.ForeignKey(

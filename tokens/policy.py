@@ -29,13 +29,14 @@ LABELS = {
     MINTING: "tokens may create tokens",
 }
 NO_RULE = "default"
-# The name of a lock. Creating a key holds it shared, and changing a policy holds it exclusively. So
-# every key is either created under the new policy, or exists when the policy change checks keys.
+# The name of a lock. A transaction that creates a key acquires a shared lock. A transaction that
+# changes a policy acquires an exclusive lock. So the new policy applies to a new key, or the key
+# already exists when the policy change checks all keys.
 LOCK = "token-policy"
 
 
 class RuleValue(NamedTuple):
-    """The value that a rule sets for a limit. None: the rule does not set the limit."""
+    """The value that a rule sets for a limit, or None if the rule does not set the limit."""
 
     rule: str
     value: Any
@@ -138,8 +139,9 @@ def policy_of(user: User) -> Policy:
 def resolve(configs: Collection[TokenConfig], user: User) -> Policy:
     """Resolves the user's limits from these configs and the options.
 
-    Each limit is resolved separately. The first rule that sets it applies: the config of the user,
-    the strictest config of the user's roles, the config of the deployment, the option.
+    Each limit is resolved separately. The rules have this order: the config of the user, the
+    strictest config of the user's roles, the config of the deployment, the option. The first rule
+    that sets the limit applies.
     Source: the contract's tokenconfig.
     """
     ranks = [
@@ -169,7 +171,8 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
 def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
     """Returns the subject of the config with this value.
 
-    If no single config has the value, it is a combination. Then returns all subjects.
+    If no single config has the value, the value combines several configs. Then the function returns
+    the subjects of all of them.
     """
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)

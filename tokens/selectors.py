@@ -58,9 +58,10 @@ def tokens(
 ) -> Iterator[Sequence[Any]]:
     """Yields pages of tokens, newest first. Takes one query for each page.
 
-    The tokens are those of the user, or of all users with `everyone`. Only owners get the tokens of
-    other users. With a `limit` above 0, there is one page with at most this number of tokens.
-    Shape: dicts of `SHOWN` and `user__username`, because model instances take three times as long.
+    If `everyone` is true, the tokens are those of all users, otherwise those of `user`. Only owners
+    get the tokens of other users. If `limit` is above 0, yields one page with at most that many
+    tokens. Shape: dicts of `SHOWN` and `user__username`, because model instances take three times
+    as long to build.
     """
     found = _visible(user, viewer=viewer, everyone=everyone)
     ids = allow_lists.ids(viewer.allow_list, "api_key")
@@ -75,7 +76,8 @@ def tokens(
 
 
 def _after(row: dict[str, Any]) -> Q:
-    # The second condition implies the first one. PostgreSQL can use the index only for the first.
+    # The second condition implies the first one. The first one is still needed, because PostgreSQL
+    # can use the index only for that one.
     created = row["created_at"]
     return Q(created_at__lte=created) & (Q(created_at__lt=created) | Q(id__gt=row["id"]))
 

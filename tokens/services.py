@@ -120,7 +120,7 @@ def validated_name(name: str) -> str:
 
 @contextmanager
 def unused_name(name: str) -> Iterator[None]:
-    """Converts the database's error for a name that is in use. Raises: APIError 409."""
+    """Converts the database's error for a duplicate name. Raises: APIError 409."""
     try:
         yield
     except IntegrityError as error:
@@ -134,7 +134,7 @@ def unused_name(name: str) -> Iterator[None]:
 def expire_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime, reason: str = "") -> int:
     """Sets the expiry of live keys to now. Returns the number of expired keys.
 
-    The rows remain, so the keys stay in lists.
+    The rows are not deleted, so that lists can still show the keys.
     """
     after = {"expires_at": now.isoformat()} | ({"reason": reason} if reason else {})
     with _locked(keys) as locked:
@@ -160,9 +160,10 @@ def delete_keys(keys: Iterable[APIKey], *, actor: Actor, now: datetime) -> int:
 def shorten_keys(
     keys: Iterable[APIKey], *, lifetime_ns: int, actor: Actor, now: datetime, reason: str = ""
 ) -> int:
-    """Limits the lifetime of keys, starting now. Returns the number of shortened keys.
+    """Shortens keys with a lifetime above `lifetime_ns`. Returns the number of shortened keys.
 
-    Keys with a shorter lifetime do not change, and no key expires later than before.
+    Their new lifetime is `lifetime_ns`. They expire that long after now, or at their old
+    expiry time if that is earlier.
     """
     more = {"reason": reason} if reason else {}
     latest = now + to_timedelta(lifetime_ns)
@@ -248,9 +249,9 @@ def prune_expired_keys(*, retention: timedelta, now: datetime) -> int:
 def delete_other_keys(
     user: User, kept_key_id: str, actor: Actor, now: datetime, **more: Any
 ) -> None:
-    """Deletes all keys of the user except the one that changed the password.
+    """After a change of the password, deletes the user's keys, except `kept_key_id`.
 
-    An attacker with the old password may have created a key.
+    An attacker who knew the old password may have created some of these keys.
     """
     others = APIKey.objects.filter(user=user).exclude(id=kept_key_id)
     delete_keys(others, actor=actor, now=now)

@@ -24,8 +24,8 @@ from users.permissions import KeyIdentity
 from users.roles import OWNER
 from users.services import lock, note_failed_sign_in, target_of
 
-# The admin uses Django's session. This entry of it is the id of the session key that was created in
-# the same sign-in.
+# The admin uses a Django session. The value of this entry in the Django session is the id of the
+# session key that was created in the same sign-in.
 SESSION_ENTRY = "coderapi_key_id"
 
 
@@ -34,7 +34,7 @@ def sign_in(
 ) -> NewKey:
     """Creates a session key for the user if the password is right.
 
-    If `user` is None (an unknown name), the error and the response time are those of a wrong
+    If `user` is None (an unknown name), the error and the response time are the same as for a wrong
     password. If CODER_DISABLE_PASSWORD_AUTH is set, only owners may sign in. The audit entry
     contains `by`. Raises: APIError 401 for a wrong password or a suspended user, 403 if passwords
     are disabled.
@@ -72,7 +72,7 @@ def _suspended() -> APIError:
 
 
 def set_cookie(response: HttpResponse, token: str, *, max_age: int | None = None) -> None:
-    """Sets the session cookie. Without `max_age` the browser deletes it when it is closed."""
+    """Sets the session cookie. If `max_age` is None, closing the browser deletes the cookie."""
     response.set_cookie(
         COOKIE,
         token,
@@ -107,7 +107,7 @@ def session_of(request: HttpRequest) -> KeyIdentity | None:
 
 
 def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
-    """Ends the browser's session and its admin session, by the cookies of the request.
+    """Ends the session and the admin session that the cookies of the request identify.
 
     If the session cookie contains a `minted` key, the key is not deleted, because a user has
     created it on purpose.
@@ -125,7 +125,10 @@ def end_browser_session(request: HttpRequest, *, now: datetime) -> None:
 
 
 def _admin_session(request: HttpRequest) -> SessionBase:
-    """Returns Django's session. Loads it for API routes, because these skip its middleware."""
+    """Returns the Django session.
+
+    Loads the session for API routes, because Django's session middleware does not run for them.
+    """
     attached: SessionBase | None = getattr(request, "session", None)
     if attached is not None:
         return attached

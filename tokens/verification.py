@@ -53,7 +53,7 @@ def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     )
     identity = _checked(found, now)
     if identity is None:
-        # The cached key has expired. This is possible only while the database hangs.
+        # The cache returns an expired key only while the database does not respond.
         raise refusals.unknown()
     return identity
 
@@ -75,7 +75,7 @@ def _look_up(
     key = _authentic_key(parts)
     by_key = (KEY_TOPIC, parts.key_id)
     if key is None or key.is_expired(now):
-        # `lasting`: no later change can make this token valid.
+        # The result is `lasting`, because no later change can make this token valid.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
         return Remembered(refusal, tags=(by_key,), lasting=True)
     tags = (by_key, (USER_TOPIC, str(key.user_id)))
@@ -113,9 +113,10 @@ def is_touch_due(key: APIKey, now: datetime) -> bool:
 
 
 def next_touch(key: APIKey) -> datetime:
-    """Returns the time from which a use updates `last_used` or the expiry.
+    """Returns the earliest time at which using the key updates `last_used` or the expiry.
 
-    This is an hour after the last update, or a past time for a first use or a dormant user.
+    The time is an hour after the last update. For the first use of a key, or for a dormant user, it
+    is in the past.
     """
     never = key.last_used is None or key.user.status == User.Status.DORMANT
     used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
@@ -123,14 +124,17 @@ def next_touch(key: APIKey) -> datetime:
 
 
 def refresh_from(key: APIKey) -> datetime:
-    """Returns the time from which a use extends the expiry: an hour after the last extension."""
+    """Returns the earliest time at which using the key extends its expiry.
+
+    The time is an hour after the last extension.
+    """
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
 def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
     """Updates the key's last use, and extends its expiry if that is due, in one statement.
 
-    Lifetimes are limited, so the new expiry is in the range of PostgreSQL and Python.
+    Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """
     fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
     # Do not update a key that another request has expired or shortened in the meantime.

@@ -262,7 +262,7 @@ class TokenByNameView(UserRouteView):
 
 
 class KeyRouteView(UserRouteView):
-    """The base class of the views for one key. The user in the path may be a different user."""
+    """The base class of the views for one key. The user in the path need not be its owner."""
 
     def key(self, user: str, key_id: str) -> APIKey:
         self.user_in_path(user)

@@ -44,7 +44,7 @@ RIGHTS = {
 
 
 def change_access(user: User, wanted: dict[str, Any], *, actor: Actor) -> None:
-    """Sets the status and the roles that differ from the user's. Raises: APIError 400."""
+    """Sets the status and the roles that differ from the current values. Raises: APIError 400."""
     now = timezone.now()
     if wanted["status"] != user.status:
         services.set_status(user, wanted["status"], actor=actor, now=now)
@@ -78,7 +78,8 @@ class CreationForm(AdminUserCreationForm[User]):
 class ChangeForm(UserChangeForm[User]):
     """The form to change a user.
 
-    It validates status and roles by a dry run of the services in a transaction that is rolled back.
+    To validate the status and the roles, it calls the services in a transaction, and then rolls the
+    transaction back.
     """
 
     actor: Actor
@@ -217,9 +218,9 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
             stored.save(update_fields=["username", "email", "name", "updated_at"])
             change_access(stored, wanted, actor=actor)
 
-    # Django runs these views in a transaction. Call its inner methods directly, without a
-    # transaction, so that the database connection can be released while a password is hashed.
-    # `save_model` has its own transaction.
+    # Django's own views run in a transaction. These two methods call the inner methods of Django
+    # without a transaction, so that the database connection can be released while a password is
+    # hashed. `save_model` has its own transaction.
     def add_view(self, request: HttpRequest, *args: Any, **more: Any) -> HttpResponse:
         return cast("HttpResponse", cast("Any", self)._add_view(request, *args, **more))
 
@@ -239,7 +240,8 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     ) -> HttpResponse:
         """Runs the view. Shows a 400 or 409 error of a service as a message on the user's page.
 
-        After the form is valid, such an error occurs only if another request changes the user.
+        The form has already been validated. So such an error occurs only if another request has
+        changed the user in the meantime.
         """
         try:
             return view()
@@ -252,11 +254,17 @@ class UserAdmin(ServiceAdmin[User], StockUserAdmin[User]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirects to the audit trail, because Django's history has no changes through the API."""
+        """Redirects to the audit trail.
+
+        Django's own history page is not used, because it does not contain changes by the API.
+        """
         return redirect(entries_page(person=object_id))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Allows deleting one user at a time, so that errors can be shown, but not oneself."""
+        """Allows deleting one user at a time, so that errors can be shown on the user's page.
+
+        The caller's own account cannot be deleted.
+        """
         return (
             super().has_delete_permission(request, obj) and obj is not None and obj != request.user
         )

@@ -44,7 +44,7 @@ def _parts(entry: object) -> tuple[str, str]:
 
 
 def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
-    """Returns whether the list includes the object. `*` is all objects of the type."""
+    """Returns whether the list includes the object. `value` is an id, or `*` for all objects."""
     return any(t in (ANY, kind) and i in (ANY, value) for t, i in allowed)
 
 

@@ -24,10 +24,10 @@ class ErasureRule:
     """A rule for one kind of data about a user.
 
     `data` is the name of the data and `outcome` describes what happens to it, both for pages.
-    `rows` returns the rows about the user. They are deleted before the user's own row. If `kept` is
-    true, they are kept. If `erase` is set, it is called instead. If `outlives` is true, the rule
-    applies only when a user is erased, not when a user is deleted. `page` returns the URL of the
-    admin page that lists the rows.
+    `rows` returns the rows about the user. By default, these rows are deleted before the user's own
+    row. If `kept` is true, the rows are kept. If `erase` is set, it is called instead of deleting
+    the rows. If `outlives` is true, the rule applies only when a user is erased, not when a user is
+    deleted. `page` returns the URL of the admin page that lists the rows.
     """
 
     data: str
@@ -112,7 +112,10 @@ def _counts(found: Survey) -> dict[str, int]:
 
 
 def _sessions(user: User) -> QuerySet[Session]:
-    """Returns the user's admin sessions. The user's id is only in their encoded data."""
+    """Returns the user's admin sessions.
+
+    Decodes all sessions, because a session contains the user's id only in its encoded data.
+    """
     theirs = [
         session.pk
         for session in Session.objects.iterator()

@@ -121,7 +121,7 @@ class User(AbstractBaseUser):
     def has_perm(self, perm: str, obj: object = None) -> bool:
         """Returns whether the user has Django's permission `app.action_model`.
 
-        Owners have all permissions, auditors have the action `view` on all models.
+        Owners have all permissions. Auditors have the permission `view` for all models.
         """
         if not self.is_active:
             return False

@@ -23,7 +23,7 @@ MAX_LENGTH = 32
 MAX_EMAIL_LENGTH = 254
 # Words that other routes use at the position of the username in a path.
 RESERVED = frozenset({"me", "first", "login", "logout", "authmethods", "roles"})
-# `me` is the caller. The other words have their own routes.
+# `me` is a reference to the caller. The other words have their own routes.
 _ROUTES = "|".join(sorted(RESERVED - {"me"}))
 USERNAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 # Printable ASCII without capital letters and quotes. Quotes are rejected, because a quoted part of
@@ -92,7 +92,7 @@ class EmailField(_InNormalForm, models.EmailField[str, str]):
 
 
 class UserConverter(StringConverter):
-    """Matches `{user}` in a path: `me`, a UUID or a username. Excludes words of other routes."""
+    """Matches `{user}` in a path: `me`, a UUID or a username, but no word of another route."""
 
     regex = rf"(?!(?:{_ROUTES})(?:/|$))[^/]+"
 

@@ -65,7 +65,7 @@ class BoundedArgon2(Argon2PasswordHasher):
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits until a hash may run. Raises: LimitReachedError after two seconds."""
+    """Limits how many hashes are computed at once. Raises: LimitReachedError after two seconds."""
     release_connection()
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     with HASHING.hold():
@@ -116,7 +116,8 @@ def problems(password: str, user: User) -> list[Validation]:
 def problems_of_change(password: str, user: User) -> list[Validation]:
     """Returns a list with the error for an invalid new password, or an empty list.
 
-    The current password is invalid. For a service account, every password is invalid.
+    The new password must differ from the current password. For a service account, every password is
+    invalid.
     """
     if not user.has_usable_password():
         return [NO_PASSWORD]
@@ -129,7 +130,8 @@ def problems_of_change(password: str, user: User) -> list[Validation]:
 def is_right(user: User | None, password: str) -> bool:
     """Returns whether this is the user's password.
 
-    Without a user it takes the same time, so that a caller cannot find out which users exist.
+    If `user` is None, the check takes the same time, so that a caller cannot find out which users
+    exist.
     """
     if user is None:
         User().set_password(password)

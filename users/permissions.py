@@ -64,9 +64,10 @@ class Owner:
 def refusal(
     identity: KeyIdentity, action: str, *, of: Owner | None = None, object_id: str = allow_lists.ANY
 ) -> APIError | None:
-    """Returns the error if the caller may not do the action, or None. Form: `resource:action`.
+    """Returns the error if the caller may not do the action, or None.
 
-    `of` is the owner of the object. Without `of` and `object_id`, the action is on all objects.
+    `action` has the form `resource:action`. `of` is the owner of the object. If `of` and
+    `object_id` are not given, checks whether the caller may do the action on all objects.
     Views and `/authcheck` both use this function.
     """
     own = of is not None and of.id == str(identity.user_id)
@@ -81,7 +82,8 @@ def refusal(
         if object_id != allow_lists.ANY:
             return not_found()
         return forbidden("The session token's allow list does not include all objects.")
-    # Creating an object for another user is an action on that user.
+    # Creating an object for another user is an action on that user, so the allow list must include
+    # that user.
     if of and not own and object_id == allow_lists.ANY:
         return None if allow_lists.covers(identity.allow_list, "user", of.id) else not_found()
     return None
@@ -121,7 +123,7 @@ class Authenticated(BasePermission):
 
     @staticmethod
     def refusal(identity: KeyIdentity) -> APIError | None:
-        """Returns the error for a caller with this identity, or None."""
+        """Returns the error if a caller with this identity is rejected, or None."""
         return None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -158,8 +160,8 @@ def scoped(*actions: str) -> type[Authenticated]:
 
 
 def listing(action: str) -> type[Authenticated]:
-    """Builds a permission class like `may`, but ignores the allow list.
+    """Builds a permission class that checks roles and scopes, but not the key's allow list.
 
-    The view must filter its list by the allow list.
+    The view must return only objects that the allow list includes.
     """
     return _permission(lambda identity: refusal(replace(identity, allow_list=EVERYTHING), action))

@@ -82,7 +82,8 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
 def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:
     """Describes the query parameters `limit` and `offset` for the OpenAPI document.
 
-    `absent` is the page size without a limit, `skipped` is the name of the rows.
+    `absent` is the page size if the request has no `limit`. `skipped` is what a row is, for example
+    `users`.
     """
     return [
         OpenApiParameter(

@@ -43,7 +43,7 @@ def may(roles: Iterable[str], action: str) -> bool:
 
 
 def rights(roles: Iterable[str]) -> frozenset[str]:
-    """Returns the actions that the roles allow in addition to a member's. For an owner, `*`."""
+    """Returns the actions that these roles allow and the role member does not. An owner has `*`."""
     names = frozenset(roles)
     if OWNER in names:
         return frozenset({"*"})

@@ -27,7 +27,7 @@ def canonical(scope: str) -> str:
 
 
 def allow(scopes: Iterable[str], action: str) -> bool:
-    """Returns whether any of the scopes covers the action, which can also be a scope."""
+    """Returns whether any of the scopes covers the action. `action` can also be a scope."""
     wanted = canonical(action)
     family = f"{wanted.partition(':')[0]}:*"
     # `coder:*` is not a scope. So a scope `coder:…` is covered only by itself and by `coder:all`.

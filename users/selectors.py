@@ -110,7 +110,7 @@ def search(
 
 
 def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
-    """Returns the users with these ids, ordered by username. If `ids` is None, all users."""
+    """Returns the users with these ids, or all users for None, ordered by username."""
     found = User.objects.order_by("username")
     return found if ids is None else found.filter(id__in=[i for i in ids if is_uuid(i)])
 
@@ -118,7 +118,8 @@ def reachable(ids: frozenset[str] | None) -> QuerySet[User]:
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 CHOICES: dict[str, dict[str, Q]] = {
     "status": {status: Q(status=status) for status in User.Status.values},
-    # Every user is a member. Q() would match all users too, but Django drops it from an OR.
+    # Every user has the role member, so this filter matches all users. An empty Q() would not work,
+    # because Django ignores it in an OR.
     "role": {role: Q(roles__contains=[role]) for role in roles.DISPLAY_NAMES}
     | {roles.MEMBER: ~NOBODY},
     "login_type": {
@@ -181,8 +182,9 @@ def _moment(key: str, text: str) -> datetime:
 
 
 def authorization(caller: KeyIdentity, checks: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
-    """Returns for each check whether the caller may do the action, by name. Takes one query.
+    """Returns the result of each check: whether the caller may do the action.
 
+    The keys are the names of the checks. Takes one query.
     Raises: APIError 400 for an unknown resource type and for a malformed id.
     """
     objects = [_checked(check["object"]) for check in checks.values()]

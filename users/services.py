@@ -19,7 +19,8 @@ from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
 
-# Sent in the transaction that sets a password. Apps that this app cannot import receive it.
+# This signal is sent in the transaction that sets a password. Its receivers are in apps that this
+# app must not import.
 # Arguments: user, actor, now, and kept_key_id: the id of the request's own key, or "".
 password_changed = Signal()
 
@@ -115,7 +116,8 @@ def lock(user: User) -> User:
     """Locks the user's row until the transaction ends, and returns the current row.
 
     Code that changes a user or the user's keys locks the user first, to prevent deadlocks.
-    Raises: APIError 404 if the user was deleted, 409 if roles or password differ from `user`.
+    Raises: APIError 404 if the user was deleted, 409 if the stored roles or password differ
+    from those of `user`.
     """
     found = User.objects.select_for_update().filter(pk=user.pk).first()
     if found is None:
@@ -185,7 +187,7 @@ def set_password(
 def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: str) -> None:
     """Records a failed sign-in in the audit trail.
 
-    An unknown username is not recorded, because the user may have typed the password there.
+    An unknown username is not recorded, because it may be a password in the wrong input field.
     """
     target = target_of(user) if user else Target("user", "")
     actor, action = Actor(address=address), "user.sign_in_failed"
@@ -195,9 +197,9 @@ def note_failed_sign_in(user: User | None, *, address: str, now: datetime, by: s
 def change_own_password(
     user: User, password: str, *, old_password: str, actor: Actor, now: datetime, key_id: str
 ) -> None:
-    """Sets the user's password if the old password is correct. Keeps only the key `key_id`.
+    """Sets the user's password if the old password is correct.
 
-    A wrong old password is recorded as a failed sign-in.
+    Deletes the user's keys, except `key_id`. A wrong old password is recorded as a failed sign-in.
     Raises: APIError 400 for a wrong old password or an invalid new one, 429 for too many attempts.
     """
     if not user.has_usable_password():
@@ -213,10 +215,10 @@ def change_own_password(
 
 @contextmanager
 def keeping_an_owner() -> Iterator[None]:
-    """Rolls the block back if it removes the last active owner. Raises: APIError 400.
+    """Runs the block in a transaction, and rolls back if it removes the last active owner.
 
     Only one such block runs at a time. Otherwise two owners could remove each other's role at the
-    same time.
+    same time. Raises: APIError 400 if the last active owner was removed.
     """
     with transaction.atomic(), transaction_lock("owners"):
         had_one = selectors.active_owners().exists()

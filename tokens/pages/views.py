@@ -117,7 +117,10 @@ def _page(
     form: ServiceForm | None = None,
     error: APIError | None = None,
 ) -> HttpResponse:
-    """Renders a template of `templates/pages`. The status is that of `error` or of the form."""
+    """Renders a template of `templates/pages`.
+
+    The response has the status of `error`, or of the error in the form.
+    """
     identity = getattr(request, "identity", None)
     frame = {
         "identity": identity,
@@ -172,7 +175,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 
 def _target(request: HttpRequest) -> str:
-    """Returns the path to open after the sign-in. A URL of another host becomes the home page."""
+    """Returns the path to open after the sign-in. Replaces URLs of other hosts by the home page."""
     wanted = request.POST.get("next") or request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -183,7 +186,7 @@ def _target(request: HttpRequest) -> str:
 def _opens(request: HttpRequest, target: str) -> bool:
     """Returns whether the browser can open the target without another sign-in.
 
-    The admin needs Django's session as well. A sign-in through the API does not create one.
+    The admin also needs a Django session. A sign-in through the API does not create this session.
     """
     identity = session_of(request)
     if identity is None:
@@ -205,7 +208,8 @@ def _sign_in(request: HttpRequest, target: str, entered: dict[str, str]) -> Http
         max_age = settings.SESSION_COOKIE_AGE
     response = HttpResponseRedirect(target)
     signin.set_cookie(response, new.token, max_age=max_age)
-    # An attacker may have set a CSRF cookie before the sign-in. It must not be valid afterwards.
+    # An attacker may have set a CSRF cookie before the sign-in. Replace the cookie, so that the old
+    # value is not valid afterwards.
     rotate_token(request)
     return response
 
