@@ -110,7 +110,9 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
         search = request.GET.get(SEARCH_VAR, "")
         try:
             return self._list(request, search, extra_context)
-        except OverflowError:
+        except (OverflowError, ValueError):
+            if not any(name.endswith("__year") for name in request.GET):
+                raise
             # Django's date_hierarchy does not validate the year in the query string.
             raise SuspiciousOperation("a date is out of range") from None
 

@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.utils import timezone
 
 from coderapi import bootstrap
 from kernel.commands import BaseCommand, ListingCommand
 from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
 from tests.support.csp_reports import legacy
-from tests.support.factories import PASSWORD, make_key, make_user, utc
+from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.processes import PACKAGES, PROJECT, free_port, migrated_database
 from tests.support.stats_rows import agent_row, workspace_row
 
@@ -86,7 +87,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the files that the commands read."""
     found = tmp_path_factory.mktemp("files")
     write_lines(found / "reports.jsonl", legacy())
-    write_lines(found / "rows.jsonl", agent_row(utc(2026, 11)))
+    write_lines(found / "rows.jsonl", agent_row(timezone.now()))
     write_lines(found / "workspaces.jsonl", workspace_row(1))
     return found
 
