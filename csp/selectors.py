@@ -55,7 +55,7 @@ def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """Annotates `week_hits`: how many reports the rule marked in the last 7 days, or None."""
+    """Annotates each rule with `week_hits`: the reports that it marked in the last 7 days."""
     hours = HourCount.objects.filter(rule_id=OuterRef("pk"), hour__gt=now - timedelta(days=7))
     counted = hours.order_by().values("rule_id").annotate(hits=Sum("count")).values("hits")
     return rules.annotate(week_hits=Subquery(counted))

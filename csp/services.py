@@ -149,8 +149,8 @@ def _free_name(origin: str) -> str:
 def retire_ingest_key(key: IngestKey, *, at: datetime, actor: Actor, now: datetime) -> None:
     """Sets the time when the key is retired.
 
-    Raises: ValueError if the key is already retired. A later time would have no effect, because
-    browsers that received a 410 response have stopped reporting.
+    Raises: ValueError if the key is already retired. Its retirement cannot be postponed, because
+    browsers that reported with the retired key received a 410 response and have stopped reporting.
     """
     if key.retired_at is not None and key.retired_at <= now:
         raise ValueError(f"The ingest key {key.name!r} is already retired.")

@@ -34,7 +34,7 @@ def refresh_interval() -> timedelta:
 
 
 def snapshot_interval(since: datetime, until: datetime) -> timedelta:
-    """Returns the interval between the snapshots of a period, at least the configured interval.
+    """Returns the interval between the snapshots in a period, never below the configured one.
 
     Of every three consecutive gaps between snapshots, only the shortest gap counts. So a single
     long gap (an outage) is ignored. The longest gap that counts is the interval. The result is 10 %

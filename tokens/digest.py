@@ -91,7 +91,7 @@ def _send_once(recipient: User, lines: list[Line], now: datetime) -> int:
     """Sends a mail about the tokens. Returns the number of sent mails, 1 or 0.
 
     Sends no mail if all tokens are in earlier mails, or if the recipient has already got a mail
-    today. If sending fails, the notices are rolled back.
+    today. If sending fails, the `ExpiryNotice` rows of this mail are rolled back.
     """
     today = now.astimezone(UTC).date()
     with transaction.atomic(), transaction_lock(f"digest:{recipient.pk}"):

@@ -37,7 +37,7 @@ HEAD_MILLISECONDS = 15_000
 # than the time that the supervisor waits for this process, and longer than the time limit for a
 # request body.
 DRAIN_SECONDS = 20
-# Before the server stops, its responses contain `Connection: close` for this time.
+# The seconds before the server stops in which its responses contain `Connection: close`.
 CLOSING_SECONDS = 1.0
 
 MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}

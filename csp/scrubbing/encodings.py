@@ -17,8 +17,8 @@ from csp.parsing.formats import shortened
 
 # Browsers never escape a string more than this number of times.
 MAX_ROUNDS = 5
-# The number of characters by which decoding may lengthen a string. Normalization can replace one
-# character by 18, but no string that a browser sends grows by more than this limit.
+# The number of characters by which decoding may lengthen a string. Normalization can turn one
+# character into 18 characters, but no string that a browser sends gets longer by more than this.
 MAX_GROWTH = 64
 # The characters that are decoded: characters that scrubbing rules search for, and characters that
 # need no escape. Escaped spaces, quotes and marks that end a URL stay escaped. Otherwise, a rule

@@ -154,8 +154,9 @@ SERVER_OPTIONS = (
     ),
     _networking_option(
         "SameSite Auth Cookie",
-        "The SameSite attribute of the session cookie: lax or none. Use none only if other sites "
-        "embed the dashboard, because browsers then send the cookie with their requests.",
+        "The SameSite attribute of the session cookie: lax or none. Use `none` only if other sites "
+        "embed the dashboard: with `none`, browsers also send the cookie with requests that come "
+        "from other sites.",
         Choice(("lax", "none")),
         env="CODER_SAMESITE_AUTH_COOKIE",
         yaml="sameSiteAuthCookie",

@@ -113,7 +113,7 @@ def closed_among(hours: Collection[datetime]) -> set[datetime]:
 
 
 def lock_open(hours: Collection[datetime]) -> set[datetime]:
-    """Locks the given hours that are open, and returns them.
+    """Locks those of the given hours that are open, and returns the locked hours.
 
     Because of the lock, these hours are not closed before the transaction ends.
     """
