@@ -6,10 +6,10 @@ come from the newest row of each agent in the window. Workspace counts come from
 workspace states.
 
 If a window has many rows, percentiles are estimated from a logarithmic histogram, with an error of
-less than 1 %. Bucket b contains latencies in (RATIO^b, RATIO^(b+1)]. A latency in
-a bucket is estimated as the geometric mean of the bucket's two ends. PostgreSQL computes the bucket
-of a row on insert (`AgentStat.latency_bucket`). Percentiles of a longer period come from merged histograms, never from
-averages of percentiles.
+less than 1 %. Bucket b contains latencies in (RATIO^b, RATIO^(b+1)]. A latency in a bucket is
+estimated as the geometric mean of the bucket's two ends. PostgreSQL computes the bucket of a row on
+insert (`AgentStat.latency_bucket`). Percentiles of a longer period come from merged histograms,
+never from averages of percentiles.
 """
 
 from __future__ import annotations
