@@ -227,7 +227,7 @@ def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
         _, error = importing.communicate(timeout=30)
     finally:
         end(importing)
-    assert "run the same command again" in error
+    assert "Run the same command again" in error
     assert importing.returncode == 1
     assert current_deployment().collect()["workspaces"]["pending"] == BATCH_ROWS
 
