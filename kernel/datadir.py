@@ -113,7 +113,7 @@ def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
 
 
 def give_to_owner(path: Path, descriptor: int) -> None:
-    """If this process runs as root, gives an open file to the owner of its directory."""
+    """Gives an open file to the owner of its directory if this process runs as root."""
     if os.geteuid() == 0:
         owner = path.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
