@@ -23,7 +23,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from csp.views import ReportView, answer_reports
@@ -36,7 +35,7 @@ from kernel.http.hosts import address_of
 from kernel.http.metrics import UNKNOWN, record_request
 from kernel.http.middleware import new_request_id, standing_headers
 from kernel.http.rate_limit import verdict_on
-from kernel.http.views import DocumentView
+from kernel.http.views import DocumentView, view_classes
 from kernel.telemetry import logs, metrics
 from tokens import refusals, verification
 from tokens.extraction import presented_token
@@ -46,6 +45,7 @@ from users.permissions import KeyIdentity
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+READS = frozenset({"GET", "HEAD"})
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 type Environ = Mapping[str, Any]
@@ -60,33 +60,25 @@ class NotOurs(Exception):  # noqa: N818 - not an error: Django handles the reque
 class Route:
     """A route that the lane handles. `document` is None for the route of CSP reports."""
 
+    methods: frozenset[str]
     operation: str
-    document: Document | None
+    document: Document | None = None
     refusals: tuple[Refusal, ...] = ()
-
-    @property
-    def methods(self) -> frozenset[str]:
-        return frozenset({"GET", "HEAD"} if self.document else {"POST"})
 
 
 @cache
 def routes(urlconf: str) -> dict[str, Route]:
     """Returns the routes of `urlconf` that the lane handles, as a mapping from path to route."""
-    return dict(_routes(get_resolver(urlconf).url_patterns, "/"))
+    return dict(_routes(urlconf))
 
 
-def _routes(patterns: Iterable[Any], prefix: str) -> Iterator[tuple[str, Route]]:
-    for pattern in patterns:
-        path = f"{prefix}{pattern.pattern}"
-        if isinstance(pattern, URLResolver):
-            yield from _routes(pattern.url_patterns, path)
-            continue
-        view: Any = getattr(pattern.callback, "cls", object)
+def _routes(urlconf: str) -> Iterator[tuple[str, Route]]:
+    for path, view in view_classes(urlconf):
         if issubclass(view, ReportView):
-            yield path, Route(view.post.operation_id, None)
+            yield path, Route(frozenset({"POST"}), view.post.operation_id)
         elif issubclass(view, DocumentView) and path.startswith(API_PREFIX):
             refusals = tuple(each.refusal for each in view.permission_classes)
-            yield path, Route(view.get.operation_id, view.document, refusals)
+            yield path, Route(READS, view.get.operation_id, view.document, refusals)
 
 
 def fast(app: WSGIApplication) -> WSGIApplication:
@@ -99,19 +91,19 @@ def fast(app: WSGIApplication) -> WSGIApplication:
             return app(environ, start_response)
         begun = time.perf_counter()
         try:
-            found = _answer(route, environ)
+            found, chosen = _answer(route, environ)
         except Exception:  # noqa: BLE001 - Django gets the same error and logs it
             return app(environ, start_response)
         start_response(STATUS_LINES[found.status], list(found.headers.items()))
         if metrics.enabled():
-            _record(route, environ, found, begun)
+            _record(route, environ, found, chosen, begun)
         return [found.body]
 
     return answer
 
 
-def _answer(route: Route, environ: WSGIEnvironment) -> Answer:
-    """Returns the complete response.
+def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
+    """Returns the complete response, and its wire format.
 
     Raises: NotOurs or APIError if Django must handle the request. `fast` treats any other error in
     the same way.
@@ -132,7 +124,7 @@ def _answer(route: Route, environ: WSGIEnvironment) -> Answer:
     else:
         found.headers["Content-Length"] = str(len(found.body))
     found.headers.update(standing_headers(request_id))
-    return found
+    return found, chosen
 
 
 def _document(
@@ -211,8 +203,7 @@ def _within_limit(
     return found
 
 
-def _record(route: Route, environ: Environ, found: Answer, begun: float) -> None:
-    chosen = wire.chosen(environ.get("HTTP_CODER_WIRE"), default=settings.WIRE)
+def _record(route: Route, environ: Environ, found: Answer, chosen: wire.Wire, begun: float) -> None:
     is_limited = found.status == HTTPStatus.TOO_MANY_REQUESTS
     record_request(
         operation=UNKNOWN if is_limited else route.operation,

@@ -217,6 +217,7 @@ STRICT_TRANSPORT_SECURITY = start.strict_transport_security(
 CSRF_COOKIE_NAME = f"{HOST_PREFIX}coderapi_csrf"
 CSRF_FAILURE_VIEW = "kernel.http.handlers.csrf_failure"
 CSP_REPORTS_PATH = "/api/v2/csp/reports"
+SIGN_IN_PATHS = ("/api/v2/users/login", "/api/v2/users/first")
 SECURE_CSP = content_policy.content_policy(
     OPTIONS["additional_csp_policy"] or (),
     reports_path=CSP_REPORTS_PATH,
@@ -246,8 +247,7 @@ RATE_LIMITS_APART = {
     CSP_REPORTS_PATH: CSP_RATE_LIMIT,
     # Sign-ins have a separate limit. Otherwise a web page could use up the limit with images that
     # it loads from the API.
-    "/api/v2/users/login": API_RATE_LIMIT,
-    "/api/v2/users/first": API_RATE_LIMIT,
+    **dict.fromkeys(SIGN_IN_PATHS, API_RATE_LIMIT),
 }
 CACHE_URL = OPTIONS["CACHE_URL"]
 # The maximum sizes of request bodies in bytes, by path. `kernel.http.body` has the default.

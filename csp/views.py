@@ -18,7 +18,7 @@ from kernel.http.errors import JSON_CONTENT_TYPE
 from kernel.http.handlers import to_api_error
 from kernel.http.identity import IdentifiedRequest
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView
+from kernel.http.views import APIView, document_response
 from tokens.authentication import SECURITY
 
 
@@ -73,7 +73,7 @@ def _answer(request: HttpRequest) -> HttpResponse:
         address=caller.client_address,
         now=timezone.now(),
     )
-    return HttpResponse(found.body, status=found.status, headers=found.headers)
+    return document_response(found)
 
 
 def answer_reports(environ: Mapping[str, Any], body: bytes, **caller: Any) -> Answer:

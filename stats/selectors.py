@@ -18,7 +18,7 @@ from stats.models import Rollup, Snapshot
 MAX_CLOCK_SKEW = timedelta(minutes=1)
 MIN_INTERVAL = timedelta(seconds=1)
 
-_LONGEST_INTERVAL = """
+_MAX_INTERVAL = """
 SELECT max(least(gap, second, third)) FROM (
     SELECT gap, lag(gap) OVER earlier AS second, lag(gap, 2) OVER earlier AS third FROM (
         SELECT collected_at, collected_at - lag(collected_at) OVER (ORDER BY collected_at) AS gap
@@ -41,7 +41,7 @@ def snapshot_interval(since: datetime, until: datetime) -> timedelta:
     shorter than this interval, because intervals vary a little.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_LONGEST_INTERVAL, [since, until])
+        cursor.execute(_MAX_INTERVAL, [since, until])
         (found,) = cursor.fetchone()
     return max(refresh_interval(), (found or timedelta()) * 0.9)
 

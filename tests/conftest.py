@@ -23,6 +23,7 @@ from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
+from tests.support.processes import wait_for
 from users.passwords import BoundedArgon2
 
 # A session may still run a statement of a process that a test has killed.
@@ -102,6 +103,15 @@ def open_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="coderapi-tests-") as directory:
         Path(directory).chmod(0o711)
         yield Path(directory)
+
+
+@pytest.fixture
+def connected(transactional_db: None) -> Iterator[None]:
+    """Runs the listener of a process that serves requests."""
+    listener.start()
+    wait_for(listener.is_connected)
+    yield
+    listener.stop()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from kernel.http import API_PREFIX
 from kernel.http.errors import APIError
 from kernel.http.handlers import error_response
 from kernel.http.hosts import with_port
@@ -37,7 +36,6 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Browsers send `none` for a URL that the user has typed, and for a bookmark. `same-site` is
 # rejected, because workspace applications run on other hosts of the same site.
 TRUSTED_SITES = frozenset({"same-origin", "none"})
-SIGN_IN_PATHS = frozenset({f"{API_PREFIX}/users/login", f"{API_PREFIX}/users/first"})
 USE_HEADER = "Send the session token in the header Coder-Session-Token instead."
 USE_LOGIN_PAGE = "Sign in on the page /login of this service, or from a program."
 
@@ -76,7 +74,7 @@ class SignInOriginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path in SIGN_IN_PATHS:
+        if request.path in settings.SIGN_IN_PATHS:
             try:
                 require_same_origin(request.META, advice=USE_LOGIN_PAGE)
             except APIError as error:

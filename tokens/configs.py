@@ -30,7 +30,7 @@ REASON = "the token policy changed"
 
 
 class OnViolation(StrEnum):
-    """What to do with live tokens that violate a new policy."""
+    """The action for live tokens that violate a new policy."""
 
     LEAVE = "leave"
     SHORTEN = "shorten"

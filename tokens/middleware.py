@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 from django.utils.http import http_date
 
@@ -21,7 +20,7 @@ from kernel.http.handlers import to_api_error
 from kernel.http.hosts import rate_limit_bucket
 from kernel.http.identity import IdentifiedRequest, Identity, Presented
 from kernel.http.rate_limit import WINDOW_SECONDS, shared_counter
-from kernel.http.views import PublicAPIView
+from kernel.http.views import PublicAPIView, view_classes
 from kernel.limiter import Limiter
 from tokens import refusals, token_format, verification
 from tokens.extraction import presented_token
@@ -112,16 +111,9 @@ def _turn(bucket: str) -> AbstractContextManager[object]:
 @cache
 def public_paths(urlconf: str) -> frozenset[str]:
     """Returns the paths of public routes. The middleware ignores session tokens on these paths."""
-    return frozenset(_public(get_resolver(urlconf).url_patterns, "/"))
-
-
-def _public(patterns: Iterable[Any], prefix: str) -> Iterator[str]:
-    for pattern in patterns:
-        path = f"{prefix}{pattern.pattern}"
-        if isinstance(pattern, URLResolver):
-            yield from _public(pattern.url_patterns, path)
-        elif issubclass(getattr(pattern.callback, "cls", object), PublicAPIView):
-            yield path
+    return frozenset(
+        path for path, view in view_classes(urlconf) if issubclass(view, PublicAPIView)
+    )
 
 
 def sunset(identity: Identity | None, *, now: datetime) -> str:

@@ -71,8 +71,7 @@ def databases(
     """Builds Django's DATABASES setting, with a connection pool for each of the `workers`.
 
     The pools share `pool_size` connections. Each pool has at least two, and at most `max_share`.
-    `idle` connections stay open while they are unused; `auto` means a third of `pool_size`. Set
-    `pooled` if the URL leads to PgBouncer or a similar pooler.
+    `idle` unused connections stay open; `auto` is a third of them. `pooled` is for PgBouncer.
     """
     if not url:
         return {"default": {"ENGINE": "django.db.backends.dummy"}}
@@ -84,8 +83,7 @@ def databases(
             "ENGINE": "kernel.db.backend",
             **{key: parameters.pop(name, "") for key, name in _DJANGO_NAMES.items()},
             "CONN_MAX_AGE": 0,
-            # In transaction mode, PgBouncer may run the next transaction on another server
-            # connection, which does not have the cursor.
+            # PgBouncer may run the next transaction on a connection without the cursor.
             "DISABLE_SERVER_SIDE_CURSORS": pooled,
             "OPTIONS": {
                 **parameters,
@@ -94,8 +92,7 @@ def databases(
                     "max_size": share,
                     "connection_class": PooledConnection,
                     "timeout": POOL_TIMEOUT_SECONDS,
-                    # The pool doubles the pause between attempts to connect. After 5 s it starts
-                    # again with the shortest pause.
+                    # After 5 s, the growing pause between attempts starts again.
                     "reconnect_timeout": 5,
                     "max_idle": 60,
                 },

@@ -13,6 +13,7 @@ import django.db
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import URLResolver, get_resolver
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions, views
 from rest_framework.request import Request
@@ -82,7 +83,7 @@ class DocumentView(APIView):
     document: documents.Document
 
     def get(self, request: Request) -> HttpResponse:
-        return _response(
+        return document_response(
             documents.answer(self.document, chosen=wire.current(), **_conditions(request))
         )
 
@@ -93,10 +94,11 @@ class PublicDocumentView(PublicAPIView, DocumentView):
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Returns a response with the data and an ETag, or a 304 if the client has this version."""
-    return _response(documents.answer_once(render_json(data), **_conditions(request)))
+    return document_response(documents.answer_once(render_json(data), **_conditions(request)))
 
 
-def _response(answer: documents.Answer) -> HttpResponse:
+def document_response(answer: documents.Answer) -> HttpResponse:
+    """Returns Django's response for the plain values of an answer."""
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
@@ -105,6 +107,23 @@ def _conditions(request: Request) -> dict[str, str]:
         "if_none_match": request.META.get("HTTP_IF_NONE_MATCH", ""),
         "accept_encoding": request.META.get("HTTP_ACCEPT_ENCODING", ""),
     }
+
+
+def view_classes(urlconf: str) -> Iterator[tuple[str, Any]]:
+    """Yields the path and the view class of each route of the URL configuration.
+
+    The class is `object` for a view that is a function.
+    """
+    yield from _view_classes(get_resolver(urlconf).url_patterns, "/")
+
+
+def _view_classes(patterns: Iterable[Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for pattern in patterns:
+        path = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _view_classes(pattern.url_patterns, path)
+        else:
+            yield path, getattr(pattern.callback, "cls", object)
 
 
 # --- Streamed responses ------------------------------------------------------------------------

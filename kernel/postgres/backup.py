@@ -243,7 +243,8 @@ def _small_entries(archive: zipfile.ZipFile) -> tuple[dict[str, str], str]:
         for name in (ABOUT, SECRET_KEY):
             with archive.open(name) as entry:
                 texts.append(entry.read(MAX_SMALL_BYTES).decode())
-        about = {name: str(json.loads(texts[0])[name]) for name in ("made_at", "release")}
+        found = json.loads(texts[0])
+        about = {name: str(found[name]) for name in ("made_at", "release")}
     except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
         raise zipfile.BadZipFile(f"an entry is not readable: {type(error).__name__}") from None
     if not texts[1].strip() or not all(text.isprintable() for text in about.values()):

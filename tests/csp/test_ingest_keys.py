@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from csp.access import keys as ingest_keys
 from csp.access.origins import normalized_origin
 from csp.models import IngestKey, Report
-from kernel.db import listener
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.csp_reports import PATH, as_bytes, fresh_writer, in_admin, legacy, modern, send
@@ -28,16 +27,6 @@ def key(transactional_db: None) -> Iterator[str]:
     """A key for `ORIGIN`, created by the command."""
     with fresh_writer():
         yield create("--name", "site")
-
-
-@pytest.fixture
-def listening(transactional_db: None) -> Iterator[None]:
-    """The listener of a process that serves requests."""
-    listener.start()
-    wait_for(listener.is_connected)
-    yield
-    listener.stop()
-    ingest_keys.MEMORY.clear()
 
 
 def create(*options: str, origin: str = ORIGIN) -> str:
@@ -85,7 +74,7 @@ def test_retired_key_is_410(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 410
 
 
-@pytest.mark.usefixtures("listening")
+@pytest.mark.usefixtures("connected")
 def test_retirement_reaches_every_process_at_once(key: str, anonymous: APIClient) -> None:
     assert post(anonymous, key) == 200
     IngestKey.objects.filter(key=key).update(retired_at=timezone.now())

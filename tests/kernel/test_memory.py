@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -31,14 +30,6 @@ class Source:
 
 def make(**options: Any) -> Memory[str, int]:
     return Memory("test", **{"capacity": 2, **options})
-
-
-@pytest.fixture
-def connected(transactional_db: None) -> Iterator[None]:
-    listener.start()
-    wait_for(listener.is_connected)
-    yield
-    listener.stop()
 
 
 def test_value_is_read_once() -> None:

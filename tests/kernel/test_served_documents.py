@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -73,14 +72,6 @@ def test_authenticated_document_costs_one_query_with_a_new_key(
     owner.get(CONFIG)
     with django_assert_num_queries(1):
         assert owner.get(CONFIG).status_code == 200
-
-
-@pytest.fixture
-def connected(transactional_db: None) -> Iterator[None]:
-    listener.start()
-    wait_for(listener.is_connected)
-    yield
-    listener.stop()
 
 
 def test_authenticated_document_costs_no_query_with_a_remembered_key(
