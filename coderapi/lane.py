@@ -5,9 +5,9 @@ requests, Django's own processing takes ten times as long as the rest. The lane 
 functions as the middlewares and views. It has no separate rules: `routes` reads the URL
 configuration, and `_document` performs the steps of the middlewares in the same order.
 
-The lane passes all other requests to Django. Examples are another method or path, a cross-origin
-request, an API key that is not cached, a caller without permission, or a document that is not
-rendered yet. The lane counts a request against the rate limit only if it sends the response itself.
+The lane passes all other requests to Django. Examples are another method or path, an API key that
+is not cached, a caller without permission, or a document that is not rendered yet. The lane counts
+a request against the rate limit only if it sends the response itself.
 `CODERAPI_FAST_LANE=false` disables the lane. A test sends thousands of requests to a server with
 the lane and to a server without the lane, and compares the responses.
 """
@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
+from csp.access.keys import is_open_to
 from csp.views import ReportView, answer_reports
 from kernel.db.connections import release_connection
 from kernel.http import API_PREFIX, documents, hosts, wire
-from kernel.http.body import announces_body
+from kernel.http.body import announces_body, first_parameters
 from kernel.http.documents import Answer, Document
 from kernel.http.errors import APIError
 from kernel.http.hosts import address_of
@@ -84,6 +85,7 @@ def _routes(urlconf: str) -> Iterator[tuple[str, Route]]:
 def fast(app: WSGIApplication) -> WSGIApplication:
     """Returns a WSGI application with the lane in front of Django's application."""
     known = routes(settings.ROOT_URLCONF)
+    counts = metrics.enabled()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         route = known.get(environ["PATH_INFO"])
@@ -95,7 +97,7 @@ def fast(app: WSGIApplication) -> WSGIApplication:
         except Exception:  # noqa: BLE001 - Django gets the same error and logs it
             return app(environ, start_response)
         start_response(STATUS_LINES[found.status], list(found.headers.items()))
-        if metrics.enabled():
+        if counts:
             _record(route, environ, found, chosen, begun)
         return [found.body]
 
@@ -108,7 +110,7 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
     Raises: NotOurs or APIError if Django must handle the request. `fast` treats any other error in
     the same way.
     """
-    if environ.get("SCRIPT_NAME") or "HTTP_ORIGIN" in environ or settings.CORS_ALLOW_ALL_ORIGINS:
+    if environ.get("SCRIPT_NAME") or _needs_cors(environ):
         raise NotOurs
     if hosts.check(environ, environ["PATH_INFO"]) is not None:
         raise NotOurs
@@ -119,12 +121,23 @@ def _answer(route: Route, environ: WSGIEnvironment) -> tuple[Answer, wire.Wire]:
     else:
         with logs.request_context(request_id), wire.using(chosen):
             found = _reports(environ, now)
-    if found.status == HTTPStatus.NOT_MODIFIED:
-        del found.headers["Content-Type"]
-    else:
+    if found.status != HTTPStatus.NOT_MODIFIED:
         found.headers["Content-Length"] = str(len(found.body))
+    if "HTTP_ORIGIN" in environ:
+        # django-cors-headers adds this value even if it does not allow the origin.
+        found.headers["Vary"] = ", ".join(filter(None, [found.headers.get("Vary"), "origin"]))
     found.headers.update(standing_headers(request_id))
     return found, chosen
+
+
+def _needs_cors(environ: Environ) -> bool:
+    """Returns whether the response needs CORS headers, which Django's middleware adds."""
+    if settings.CORS_ALLOW_ALL_ORIGINS:
+        return True
+    origin = environ.get("HTTP_ORIGIN")
+    return origin is not None and is_open_to(
+        environ["PATH_INFO"], first_parameters(environ), origin=origin
+    )
 
 
 def _document(
@@ -142,7 +155,6 @@ def _document(
     def answer() -> Answer:
         return documents.answer_with(
             rendered,
-            public=document.public,
             if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
             accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
         )

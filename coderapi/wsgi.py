@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
@@ -54,6 +54,15 @@ def _unlock_thread_locals() -> None:
     base._urlconfs = threading.local()  # type: ignore[attr-defined]
 
 
+def _read_settings_faster() -> None:
+    """Replaces the attribute access of Django's settings object by that of a plain object.
+
+    Django checks each access in Python, for classes that also wrap other objects. The settings are
+    read dozens of times in a request, and each check took as long as parsing a header.
+    """
+    LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
+
+
 def _application() -> WSGIApplication:
     # These modules can be imported only after Django is set up.
     from coderapi.lane import fast
@@ -62,6 +71,7 @@ def _application() -> WSGIApplication:
 
     _disconnect_unneeded_receivers()
     _unlock_thread_locals()
+    _read_settings_faster()
     bound_statements()
     listener.start()
     metrics.start_sampling()

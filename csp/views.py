@@ -3,8 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -53,21 +52,14 @@ class ReportView(APIView):
         },
     )
     def post(self, request: Request) -> HttpResponse:
-        """Describes the operation for the schema. `dispatch` handles POST without this method."""
-        return _answer(request._request)
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Handles POST without DRF, in 130 µs instead of 222. DRF handles the other methods."""
-        if request.method != "POST":
-            return super().dispatch(request, *args, **kwargs)
         return _answer(request)
 
 
-def _answer(request: HttpRequest) -> HttpResponse:
-    caller = cast("IdentifiedRequest", request)
+def _answer(request: Request) -> HttpResponse:
+    caller = cast("IdentifiedRequest", request._request)
     found = answer_reports(
         request.META,
-        request.body,
+        request._request.body,
         identity=caller.identity,
         refusal=caller.refusal,
         address=caller.client_address,

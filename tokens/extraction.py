@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kernel.http.body import first_parameters
@@ -20,17 +20,16 @@ def presented_token(environ: Mapping[str, Any]) -> Presented | None:
     environment. Django stores it in `request.META`. Source: the contract's "who is asking".
     """
     query = first_parameters(environ)
-    places: list[tuple[TokenSource, Callable[[], str]]] = [
-        (TokenSource.COOKIE, lambda: first_cookie(environ.get("HTTP_COOKIE", ""), COOKIE)),
-        (TokenSource.QUERY, lambda: query.get(COOKIE, "")),
-        (TokenSource.HEADER, lambda: environ.get("HTTP_CODER_SESSION_TOKEN", "")),
-        (TokenSource.BEARER, lambda: bearer(environ.get("HTTP_AUTHORIZATION", ""))),
-        (TokenSource.ACCESS_TOKEN, lambda: query.get(ACCESS_TOKEN, "")),
-    ]
-    for source, read in places:
-        token = read()
-        if token:
-            return Presented(token, source)
+    if token := first_cookie(environ.get("HTTP_COOKIE", ""), COOKIE):
+        return Presented(token, TokenSource.COOKIE)
+    if token := query.get(COOKIE, ""):
+        return Presented(token, TokenSource.QUERY)
+    if token := environ.get("HTTP_CODER_SESSION_TOKEN", ""):
+        return Presented(token, TokenSource.HEADER)
+    if token := bearer(environ.get("HTTP_AUTHORIZATION", "")):
+        return Presented(token, TokenSource.BEARER)
+    if token := query.get(ACCESS_TOKEN, ""):
+        return Presented(token, TokenSource.ACCESS_TOKEN)
     return None
 
 

@@ -32,15 +32,24 @@ GZIP_FROM_BYTES = 1400
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """The bytes of a document in one wire format."""
+class Variant:
+    """The bytes of a document in one encoding, and the headers of its responses 200 and 304."""
 
     body: bytes
     etag: str
-    gzipped: bytes | None
+    headers: dict[str, str]
+    unchanged_headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """A document in one wire format. `gzipped` is None if the document is small."""
+
+    plain: Variant
+    gzipped: Variant | None
+
+
+@dataclass(slots=True)
 class Answer:
     status: int
     headers: dict[str, str]
@@ -80,7 +89,7 @@ class Document:
 
     def _make(self, chosen: Wire) -> Remembered[Rendered]:
         with wire.using(chosen):
-            return Remembered(_rendered(self._render()))
+            return Remembered(_rendered(self._render(), public=self.public))
 
 
 def ages() -> dict[str, float]:
@@ -88,10 +97,26 @@ def ages() -> dict[str, float]:
     return {document.name: document.age_seconds() for document in _all}
 
 
-def _rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
+def _rendered(body: bytes, *, public: bool, zip_it: bool = True) -> Rendered:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    zip_it &= len(body) >= GZIP_FROM_BYTES
-    return Rendered(body, f'"{digest}"', gzip.compress(body, mtime=0) if zip_it else None)
+    plain = _variant(body, f'"{digest}"', public=public)
+    if not zip_it or len(body) < GZIP_FROM_BYTES:
+        return Rendered(plain, None)
+    # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
+    # 8.8.3).
+    zipped = _variant(gzip.compress(body, mtime=0), f'"{digest}-gzip"', public=public)
+    zipped.headers["Content-Encoding"] = "gzip"
+    return Rendered(plain, zipped)
+
+
+def _variant(body: bytes, etag: str, *, public: bool) -> Variant:
+    unchanged = {
+        "ETag": etag,
+        "Cache-Control": f"{'public' if public else 'private'}, no-cache",
+        "Vary": "Coder-Wire, Accept-Encoding",
+    }
+    described = {"Content-Type": JSON_CONTENT_TYPE, "Content-Length": str(len(body))}
+    return Variant(body, etag, described | unchanged, unchanged)
 
 
 def answer(
@@ -100,7 +125,6 @@ def answer(
     """Returns the document as a response: 200, or 304 if the client already has this version."""
     return answer_with(
         document.rendered(chosen),
-        public=document.public,
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
     )
@@ -109,27 +133,20 @@ def answer(
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
     return answer_with(
-        _rendered(body, zip_it=_accepts_gzip(accept_encoding)),
-        public=False,
+        _rendered(body, public=False, zip_it=_accepts_gzip(accept_encoding)),
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
     )
 
 
-def answer_with(
-    rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
-) -> Answer:
+def answer_with(rendered: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
-    # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
-    # 8.8.3).
-    etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
-    headers = _headers(etag, public=public)
-    if matches(if_none_match, etag):
-        return Answer(304, headers, b"")
-    if zipped is not None:
-        headers["Content-Encoding"] = "gzip"
-    return Answer(200, headers, rendered.body if zipped is None else zipped)
+    variant = rendered.plain
+    if rendered.gzipped is not None and accept_encoding and _accepts_gzip(accept_encoding):
+        variant = rendered.gzipped
+    if if_none_match and matches(if_none_match, variant.etag):
+        return Answer(304, variant.unchanged_headers.copy(), b"")
+    return Answer(200, variant.headers.copy(), variant.body)
 
 
 def refusal(error: APIError) -> Answer:
@@ -139,20 +156,8 @@ def refusal(error: APIError) -> Answer:
     )
 
 
-def _headers(etag: str, *, public: bool) -> dict[str, str]:
-    audience = "public" if public else "private"
-    return {
-        "Content-Type": JSON_CONTENT_TYPE,
-        "ETag": etag,
-        "Cache-Control": f"{audience}, no-cache",
-        "Vary": "Coder-Wire, Accept-Encoding",
-    }
-
-
 def matches(if_none_match: str, etag: str) -> bool:
     """Returns whether If-None-Match contains the ETag, by weak comparison (RFC 9110, 13.1.2)."""
-    if not if_none_match:
-        return False
     candidates = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
     return any(tag in ("*", etag) for tag in candidates)
 

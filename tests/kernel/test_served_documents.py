@@ -105,7 +105,7 @@ def make_document(source: Source, *, topic: str = "") -> Document:
 def test_document_is_rendered_once_a_wire(source: Source) -> None:
     document = make_document(source)
     for chosen in (Wire.DOCUMENTED, Wire.CODERD, Wire.DOCUMENTED, Wire.CODERD):
-        assert f'"wire":"{chosen}"'.encode() in document.rendered(chosen).body
+        assert f'"wire":"{chosen}"'.encode() in document.rendered(chosen).plain.body
     assert source.rendered == 2
 
 
