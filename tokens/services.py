@@ -225,7 +225,8 @@ def ensure_first_owner(*, now: datetime) -> FirstOwner | None:
     email = settings.FIRST_OWNER_EMAIL or f"{username}@localhost.localdomain"
     owner = User(username=username, email=email, roles=[roles.OWNER])
     owner.set_password(settings.FIRST_OWNER_PASSWORD or generated)
-    owner.full_clean()
+    # Another server may create the same user now. The lock below makes the user unique.
+    owner.full_clean(validate_unique=False, validate_constraints=False)
     with transaction.atomic(), transaction_lock("first-owner"):
         if user_exists():
             return None
