@@ -1,0 +1,207 @@
+"""Parses a Content-Security-Policy, and decides whether it allows a URL.
+
+Source: CSP Level 3. The docstrings name its sections. Only URLs are matched here. Inline code and
+eval have no URL, and nonces and hashes never match a URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+# CSP 3, 6.8.3: "Get fetch directive fallback list". If a policy lacks a directive, browsers apply
+# the first one in this list that the policy has, and at last default-src.
+_FALLBACKS = {
+    "script-src-elem": ("script-src",),
+    "script-src-attr": ("script-src",),
+    "style-src-elem": ("style-src",),
+    "style-src-attr": ("style-src",),
+    "worker-src": ("child-src", "script-src"),
+    "frame-src": ("child-src",),
+    "fenced-frame-src": ("frame-src", "child-src"),
+}
+# These directives limit what a page loads. Other directives do not fall back to default-src.
+FETCH_DIRECTIVES = frozenset(
+    {
+        *("child-src", "connect-src", "fenced-frame-src", "font-src", "frame-src", "img-src"),
+        *("manifest-src", "media-src", "object-src", "prefetch-src", "script-src"),
+        *("script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem"),
+        "worker-src",
+    }
+)
+# A scheme in a policy also allows these schemes of a URL (CSP 3, 6.7.2.9: "scheme-part match").
+_UPGRADES = {
+    "http": frozenset({"http", "https"}),
+    "ws": frozenset({"ws", "wss", "http", "https"}),
+    "wss": frozenset({"wss", "https"}),
+}
+_WHITE_SPACE = "\t\n\f\r "
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
+# A host with other characters could end a directive and begin another one in a suggested policy.
+_HOST = re.compile(r"[a-z0-9_.-]*|[0-9a-f:.]*")
+_HOST_SOURCE = re.compile(
+    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?"
+    r"(?P<host>\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]+|\*))?(?P<path>/[^?#]*)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of a URL that a policy looks at. `port` is None for the scheme's default port."""
+
+    scheme: str
+    host: str = ""
+    port: int | None = None
+    path: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Self | None:
+        """Parses a URL, or returns None if a policy cannot name it.
+
+        Reports contain only the scheme of a URL such as data: or blob:, so a bare scheme is
+        accepted, too.
+        """
+        if _SCHEME.fullmatch(url):
+            return cls(url.lower())
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            return None
+        if not _SCHEME.fullmatch(parts.scheme) or not _HOST.fullmatch(host):
+            return None
+        if parts.scheme in DEFAULT_PORTS and not host:
+            return None
+        is_default = port == DEFAULT_PORTS.get(parts.scheme)
+        return cls(parts.scheme, host, None if is_default else port, parts.path)
+
+    @property
+    def origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port is not None else "")
+
+
+type Policy = Mapping[str, tuple[str, ...]]
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Policy:
+    """Returns the sources of each directive. Of a repeated directive, only the first one counts.
+
+    Source: CSP 3, 2.2.1, "Parse a serialized CSP". A header can contain several policies, separated
+    by commas. Browsers report only the one that was violated.
+    """
+    policy: dict[str, tuple[str, ...]] = {}
+    for part in text.split(";"):
+        name, *sources = part.strip(_WHITE_SPACE).split() or [""]
+        if name:
+            policy.setdefault(name.lower(), tuple(sources))
+    return policy
+
+
+def governing_directive(policy: Policy, directive: str) -> str:
+    """Returns the directive of the policy that applies to `directive`, or "" if none applies.
+
+    Source: CSP 3, 6.8.3 and 6.8.4.
+    """
+    candidates = (directive, *_FALLBACKS.get(directive, ()))
+    if directive in FETCH_DIRECTIVES:
+        candidates += ("default-src",)
+    return next((name for name in candidates if name in policy), "")
+
+
+def is_allowed(policy: Policy, directive: str, url: Address, page: Address) -> bool:
+    """Returns whether the policy of `page` allows the URL for that directive.
+
+    A policy without an applicable directive allows every URL.
+    """
+    governing = governing_directive(policy, directive)
+    return not governing or matches_any(policy[governing], url, page)
+
+
+def matches_any(sources: Sequence[str], url: Address, page: Address) -> bool:
+    """Returns whether a source list matches the URL. An empty list and 'none' match nothing.
+
+    Source: CSP 3, 6.7.2.7, "Does url match source list in origin with redirect count?".
+    """
+    return any(matches(source, url, page) for source in sources)
+
+
+def matches(source: str, url: Address, page: Address) -> bool:
+    """Returns whether one source expression matches the URL, for a page of that address.
+
+    Source: CSP 3, 6.7.2.8, "Does url match expression in origin with redirect count?". Reports
+    contain the URL before redirects, so the redirect count is always 0.
+    """
+    if source == "*":
+        return url.scheme in {*DEFAULT_PORTS, page.scheme}
+    if source.lower() == "'self'":
+        return _is_self(url, page)
+    if source.endswith(":") and _SCHEME.fullmatch(source[:-1]):
+        return _scheme_matches(source[:-1], url.scheme)
+    found = _HOST_SOURCE.fullmatch(source)
+    if found is None or not url.host:
+        return False
+    return (
+        _scheme_matches(found["scheme"] or page.scheme, url.scheme)
+        and _host_matches(found["host"].lower(), url.host)
+        and _port_matches(found["port"], url)
+        and _path_matches(found["path"] or "", url.path)
+    )
+
+
+def _is_self(url: Address, page: Address) -> bool:
+    """Returns whether the URL has the page's origin, or a safer scheme of the same host."""
+    if url.origin == page.origin:
+        return True
+    is_safer = url.scheme in {"https", "wss"} or (page.scheme, url.scheme) == ("http", "ws")
+    return url.host == page.host and url.port == page.port and is_safer
+
+
+def _scheme_matches(expected: str, scheme: str) -> bool:
+    """CSP 3, 6.7.2.9: a scheme also matches its secure variant."""
+    expected = expected.lower()
+    return scheme in _UPGRADES.get(expected, {expected})
+
+
+def _host_matches(pattern: str, host: str) -> bool:
+    """CSP 3, 6.7.2.10. `*.example.com` matches subdomains, but not the host itself.
+
+    Of the IP addresses, a host source can match only 127.0.0.1.
+    """
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return pattern == host and (host == "127.0.0.1" or not _is_ip_address(host))
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _port_matches(port: str | None, url: Address) -> bool:
+    """CSP 3, 6.7.2.11. A source without a port matches only the default port of the scheme."""
+    if port == "*" or (port is None and url.port is None):
+        return True
+    return port is not None and int(port) == (url.port or DEFAULT_PORTS.get(url.scheme))
+
+
+def _path_matches(pattern: str, path: str) -> bool:
+    """CSP 3, 6.7.2.12. A path that ends with a slash matches everything below it."""
+    if pattern in {"", "/"}:
+        return True
+    wanted, found = pattern.split("/"), path.split("/")
+    if pattern.endswith("/") and len(found) >= len(wanted):
+        wanted, found = wanted[:-1], found[: len(wanted) - 1]
+    return list(map(unquote, wanted)) == list(map(unquote, found))

@@ -1,0 +1,283 @@
+"""Suggests an entry of `CODER_ADDITIONAL_CSP_POLICY` that allows what browsers blocked.
+
+The entry is as narrow as the reports permit: the scheme and the host of a URL, never a wildcard. If
+an entry would allow too much, or could not help, the advice gives the reason instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+from csp.advice.policy import FETCH_DIRECTIVES, Address, Policy, governing_directive, is_allowed
+from csp.advice.policy import parse as parse_policy
+
+# Directives other than the fetch directives whose values are sources, too.
+_OTHER_SOURCE_DIRECTIVES = frozenset({"base-uri", "form-action", "frame-ancestors", "navigate-to"})
+_BASES = {
+    "script-src-elem": "script-src",
+    "script-src-attr": "script-src",
+    "style-src-elem": "style-src",
+    "style-src-attr": "style-src",
+}
+# Code from these sources runs with the rights of the signed-in user.
+_CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
+_EXTENSIONS = frozenset(
+    {
+        *("chrome-extension", "moz-extension", "ms-browser-extension", "safari-extension"),
+        *("safari-web-extension", "webkit-masked-url"),
+    }
+)
+# Anyone can publish files on these hosts, so a source that allows the host allows everyone's files.
+_SHARED_HOSTS = frozenset(
+    {
+        *("ajax.googleapis.com", "bitbucket.org", "cdn.jsdelivr.net", "cdn.skypack.dev"),
+        *("cdnjs.cloudflare.com", "dl.dropboxusercontent.com", "esm.run", "esm.sh"),
+        *("fastly.jsdelivr.net", "ga.jspm.io", "gist.githubusercontent.com", "gitlab.com"),
+        *("jspm.dev", "objects.githubusercontent.com", "raw.githubusercontent.com"),
+        *("rawcdn.githack.com", "s3.amazonaws.com", "storage.googleapis.com", "unpkg.com"),
+    }
+)
+# On these domains, each customer gets a name of its own. When a customer gives the name up, someone
+# else can take it.
+_SHARED_DOMAINS = (
+    *(".amazonaws.com", ".azureedge.net", ".b-cdn.net", ".blob.core.windows.net"),
+    *(".cloudfront.net", ".digitaloceanspaces.com", ".firebaseapp.com", ".fly.dev"),
+    *(".github.io", ".gitlab.io", ".herokuapp.com", ".netlify.app", ".ngrok.app", ".ngrok.io"),
+    *(".onrender.com", ".pages.dev", ".r2.dev", ".surge.sh", ".vercel.app", ".web.app"),
+    ".workers.dev",
+)
+PROTECTS = {
+    "base-uri": "the base of all relative URLs",
+    "child-src": "frames and workers",
+    "connect-src": "the hosts to which scripts send data",
+    "default-src": "everything that no other directive covers",
+    "font-src": "fonts",
+    "form-action": "the hosts to which a page sends its forms",
+    "frame-ancestors": "the pages that may show a page in a frame",
+    "frame-src": "the pages that a page shows in frames",
+    "img-src": "images",
+    "manifest-src": "the manifest of the installed application",
+    "media-src": "audio and video",
+    "object-src": "plug-ins",
+    "script-src": "the scripts that run with the rights of the signed-in user",
+    "style-src": "style sheets",
+    "worker-src": "workers, which run scripts in the background",
+    "fenced-frame-src": "the pages that a page shows in fenced frames",
+    "navigate-to": "the pages to which a page leads",
+    "prefetch-src": "content that a page loads in advance",
+    "script-src-attr": "scripts in attributes of elements",
+    "script-src-elem": "scripts in elements",
+    "style-src-attr": "styles in attributes of elements",
+    "style-src-elem": "style sheets in elements",
+}
+
+
+class Risk(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+_ORDER = list(Risk)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """An entry for `CODER_ADDITIONAL_CSP_POLICY`, or "" if no entry should be added.
+
+    `directive` is the directive that the entry changes, and `reasons` are complete sentences.
+    """
+
+    directive: str
+    entry: str
+    risk: Risk
+    reasons: tuple[str, ...]
+
+    @property
+    def protects(self) -> str:
+        return PROTECTS.get(self.directive, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What browsers blocked: the reported directive, source, page and policy.
+
+    `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports.
+    """
+
+    directive: str
+    source: str
+    urls: tuple[str, ...]
+    page: str
+    policy: str
+
+
+def advise(blocked: Blocked) -> Advice:
+    """Returns the advice for a group. Never raises an error, whatever a browser reported."""
+    base = _BASES.get(blocked.directive, blocked.directive)
+    if base not in FETCH_DIRECTIVES | _OTHER_SOURCE_DIRECTIVES:
+        return _none(base, Risk.MEDIUM, "This directive has no list of sources to extend.")
+    reason = _REFUSALS.get(blocked.source)
+    if reason is not None:
+        return _none(base, *reason)
+    if blocked.source in _EXTENSIONS:
+        return _none(base, Risk.LOW, "A browser extension caused it. Ignore it.")
+    if blocked.source == "wasm-eval":
+        risks = [(Risk.MEDIUM, "Scripts of the page can then compile WebAssembly.")]
+        return _entry(base, ["'wasm-unsafe-eval'"], blocked, risks)
+    page = Address.parse(blocked.page) or Address("https")
+    addresses = [found for url in blocked.urls if (found := Address.parse(url))]
+    return _for_addresses(base, addresses, page, blocked)
+
+
+_REFUSALS = {
+    "": (Risk.MEDIUM, "The browser did not report what it blocked."),
+    "unknown": (Risk.MEDIUM, "The browser did not report what it blocked."),
+    "other": (Risk.MEDIUM, "This group collects the reports of many causes."),
+    "inline": (
+        Risk.HIGH,
+        "To allow inline code, the policy would need 'unsafe-inline', which also allows the code "
+        "that an attacker injects. Find out where the code comes from. If few users are affected, "
+        "it is probably a browser extension.",
+    ),
+    "eval": (
+        Risk.HIGH,
+        "To allow eval, the policy would need 'unsafe-eval', which lets injected text run as code.",
+    ),
+    "trusted-types-policy": (Risk.HIGH, "A script made a policy that the page does not allow."),
+    "trusted-types-sink": (Risk.HIGH, "A script passed unchecked text to the page."),
+}
+
+
+def _for_addresses(
+    base: str, addresses: Sequence[Address], page: Address, blocked: Blocked
+) -> Advice:
+    if not addresses:
+        return _none(base, Risk.MEDIUM, "The stored reports contain no URL that a source can name.")
+    if any(_is_unmatchable(address) for address in addresses):
+        return _none(
+            base,
+            Risk.MEDIUM,
+            "A policy cannot allow an IP address, except 127.0.0.1 (CSP 3, 6.7.2.10). Give the "
+            "server a host name.",
+        )
+    if all(address.origin == page.origin for address in addresses):
+        return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
+    risks = [risk for address in addresses for risk in _risks(base, address)]
+    sources = sorted({_source(address) for address in addresses})
+    if base in _CODE and any(not address.host for address in addresses):
+        return _none(base, Risk.HIGH, _worst(risks)[1])
+    return _entry(base, sources, blocked, risks)
+
+
+_OWN_HOST = (
+    "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
+    "replaced the policy. Compare the policy of the reports before you change a setting."
+)
+
+
+def _is_unmatchable(address: Address) -> bool:
+    try:
+        ip_address(address.host)
+    except ValueError:
+        return False
+    return address.host != "127.0.0.1"
+
+
+def _source(address: Address) -> str:
+    return address.origin if address.host else f"{address.scheme}:"
+
+
+def _risks(base: str, address: Address) -> Iterable[tuple[Risk, str]]:
+    """Yields the risks of a source that allows the address, each with a reason."""
+    if not address.host:
+        level = Risk.HIGH if base in _CODE else Risk.LOW if base in _PASSIVE else Risk.MEDIUM
+        yield level, f"The source {address.scheme}: allows every URL with this scheme."
+        return
+    yield from _risks_of_host(address, worst=Risk.HIGH if base in _CODE else Risk.MEDIUM)
+    if base in _CODE:
+        yield Risk.MEDIUM, f"Scripts from {address.host} run with the rights of the signed-in user."
+    elif base in {"connect-src", "form-action"}:
+        yield Risk.MEDIUM, f"Scripts of the page can send data to {address.host}."
+    elif base == "frame-ancestors":
+        yield Risk.MEDIUM, f"Pages of {address.host} can show Coder in a frame (clickjacking)."
+    else:
+        yield Risk.LOW, f"Only content from {address.host} is allowed."
+
+
+def _risks_of_host(address: Address, *, worst: Risk) -> Iterable[tuple[Risk, str]]:
+    host = address.host
+    if host in _SHARED_HOSTS:
+        yield worst, f"Anyone can publish files on {host}."
+    elif host.endswith(_SHARED_DOMAINS):
+        yield Risk.MEDIUM, f"{host} belongs to one customer of a hosting service. Check who."
+    if host in {"localhost", "127.0.0.1"}:
+        yield Risk.MEDIUM, f"On each user's computer, {host} is another server."
+    elif address.scheme in {"http", "ws"}:
+        yield worst, f"Anyone on the network can change what {host} sends over plain HTTP."
+
+
+# Content of these directives cannot run code.
+_PASSIVE = frozenset({"font-src", "img-src", "manifest-src", "media-src"})
+
+
+def _worst(risks: Iterable[tuple[Risk, str]]) -> tuple[Risk, str]:
+    return max(risks, key=lambda risk: _ORDER.index(risk[0]))
+
+
+def _none(directive: str, risk: Risk, reason: str) -> Advice:
+    return Advice(directive, "", risk, (reason,))
+
+
+def _entry(
+    base: str, sources: Sequence[str], blocked: Blocked, risks: Sequence[tuple[Risk, str]]
+) -> Advice:
+    """Returns the entry that adds the sources to the directive.
+
+    If the policy covers the content only by a fallback, such as default-src, the new directive
+    replaces the fallback. Then the entry also contains 'self'. Other sources of the fallback are
+    not copied, because the policy comes from a report, and anyone can forge a report.
+    """
+    governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
+    target = governing if governing in {blocked.directive, base} else base
+    reasons = [reason for _, reason in risks]
+    if governing and governing != target:
+        sources = ["'self'", *sources]
+        reasons.append(
+            f"The entry replaces {governing} for {PROTECTS[target]}. Add the sources of "
+            f"{governing} that you still need."
+        )
+    entry = " ".join(dict.fromkeys([target, *sources]))
+    return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
+
+
+def with_entry(policy: Policy, entry: str) -> Policy:
+    """Returns the policy after Coder has added the entry: Coder appends sources to a directive."""
+    directive, *sources = entry.split()
+    return {**policy, directive: (*policy.get(directive, ()), *sources)}
+
+
+def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
+    """Returns how many of the reports the entry would have prevented.
+
+    Each report is its directive, blocked URL, page, policy, and weight.
+    """
+    if not advice.entry:
+        return 0
+    return sum(
+        weight
+        for directive, url, page, policy, weight in reports
+        if _allows(advice, directive, url, page, policy)
+    )
+
+
+def _allows(advice: Advice, directive: str, url: str, page: str, policy: str) -> bool:
+    blocked, document = Address.parse(url), Address.parse(page)
+    if url == "wasm-eval":
+        return "'wasm-unsafe-eval'" in advice.entry
+    if blocked is None or document is None:
+        return False
+    return is_allowed(with_entry(parse_policy(policy), advice.entry), directive, blocked, document)

@@ -1,0 +1,302 @@
+"""Advice for violation groups: what a policy allows, and which entry would allow a source."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp.advice import suggestion
+from csp.advice.policy import (
+    FETCH_DIRECTIVES,
+    Address,
+    governing_directive,
+    is_allowed,
+    matches,
+    parse,
+)
+from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced, with_entry
+
+PAGE = "https://coder.example.com"
+# A policy with the directives that Coder's own policy has.
+CODER = (
+    "default-src 'self'; connect-src 'self' wss://coder.example.com; child-src 'self'; "
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "worker-src 'self' blob:; object-src 'self'; img-src 'self' https: data:; "
+    "form-action 'self'; media-src 'self'; report-uri /api/v2/csp/reports"
+)
+
+
+def address(url: str) -> Address:
+    found = Address.parse(url)
+    assert found is not None
+    return found
+
+
+# --- Policies ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("", {}),
+        (" ; ;", {}),
+        ("default-src", {"default-src": ()}),
+        ("Script-SRC  a.example\tb.example ", {"script-src": ("a.example", "b.example")}),
+        # CSP 3, 2.2.1: of a repeated directive, the first one counts.
+        ("img-src a.example; IMG-SRC b.example", {"img-src": ("a.example",)}),
+        ("\nimg-src\na.example;", {"img-src": ("a.example",)}),
+    ],
+)
+def test_policy_is_parsed(text: str, policy: dict[str, tuple[str, ...]]) -> None:
+    assert parse(text) == policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "directive", "governing"),
+    [
+        ("script-src a; default-src b", "script-src-elem", "script-src"),
+        ("script-src-elem a; script-src b", "script-src-elem", "script-src-elem"),
+        ("default-src a", "script-src-attr", "default-src"),
+        ("child-src a; script-src b", "worker-src", "child-src"),
+        ("script-src b; default-src c", "worker-src", "script-src"),
+        ("child-src a; default-src b", "frame-src", "child-src"),
+        ("default-src a", "frame-ancestors", ""),
+        ("default-src a", "form-action", ""),
+        ("", "img-src", ""),
+    ],
+)
+def test_directive_falls_back(policy: str, directive: str, governing: str) -> None:
+    assert governing_directive(parse(policy), directive) == governing
+
+
+@pytest.mark.parametrize(
+    ("source", "url", "page", "expected"),
+    [
+        # The wildcard matches network schemes and the page's own scheme.
+        ("*", "https://a.example", PAGE, True),
+        ("*", "wss://a.example", PAGE, True),
+        ("*", "data", PAGE, False),
+        ("*", "blob", "blob", True),
+        # Schemes, and their secure variants.
+        ("https:", "https://a.example", PAGE, True),
+        ("http:", "https://a.example", PAGE, True),
+        ("https:", "http://a.example", PAGE, False),
+        ("ws:", "wss://a.example", PAGE, True),
+        ("DATA:", "data", PAGE, True),
+        ("data:", "blob", PAGE, False),
+        # Hosts. The examples of CSP 3, 6.7.2.10.
+        ("*.example.com", "https://www.example.com", PAGE, True),
+        ("*.example.com", "https://a.b.example.com", PAGE, True),
+        ("*.example.com", "https://example.com", PAGE, False),
+        ("example.com", "https://example.com", PAGE, True),
+        ("EXAMPLE.com", "https://example.COM", PAGE, True),
+        ("example.com", "https://www.example.com", PAGE, False),
+        ("127.0.0.1", "https://127.0.0.1", PAGE, True),
+        ("127.0.0.2", "https://127.0.0.2", PAGE, False),
+        ("[::1]", "https://[::1]", PAGE, False),
+        # Without a scheme, the page's scheme counts.
+        ("example.com", "http://example.com", PAGE, False),
+        ("example.com", "https://example.com", "http://a.example", True),
+        ("http://example.com", "https://example.com", PAGE, True),
+        ("wss://example.com", "https://example.com", PAGE, True),
+        ("https://example.com", "wss://example.com", PAGE, False),
+        # Ports.
+        ("example.com:443", "https://example.com", PAGE, True),
+        ("example.com:80", "https://example.com", PAGE, False),
+        ("example.com", "https://example.com:8443", PAGE, False),
+        ("example.com:8443", "https://example.com:8443", PAGE, True),
+        ("example.com:*", "https://example.com:8443", PAGE, True),
+        # Paths.
+        ("example.com/a/", "https://example.com/a/b.js", PAGE, True),
+        ("example.com/a/", "https://example.com/a", PAGE, False),
+        ("example.com/a", "https://example.com/a/b.js", PAGE, False),
+        ("example.com/a.js", "https://example.com/a.js", PAGE, True),
+        ("example.com/", "https://example.com/a.js", PAGE, True),
+        ("example.com/%61.js", "https://example.com/a.js", PAGE, True),
+        # The page itself.
+        ("'self'", "https://coder.example.com/x", PAGE, True),
+        ("'SELF'", "wss://coder.example.com", PAGE, True),
+        ("'self'", "https://coder.example.com", "http://coder.example.com", True),
+        ("'self'", "ws://coder.example.com", "http://coder.example.com", True),
+        ("'self'", "http://coder.example.com", PAGE, False),
+        ("'self'", "https://coder.example.com:8443", PAGE, False),
+        ("'self'", "https://a.example", PAGE, False),
+        # Other expressions never match a URL.
+        ("'none'", "https://a.example", PAGE, False),
+        ("'unsafe-inline'", "https://a.example", PAGE, False),
+        ("'nonce-abc'", "https://a.example", PAGE, False),
+        ("exa mple", "https://a.example", PAGE, False),
+    ],
+)
+def test_source_matches_url(source: str, url: str, page: str, *, expected: bool) -> None:
+    """By the algorithms of CSP 3, 6.7.2.8 to 6.7.2.12."""
+    assert matches(source, address(url), address(page)) is expected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "/path", "https://", "https://a:b/", "https://a;script-src *", "https://a b", "1:x"]
+)
+def test_url_that_a_policy_cannot_name_is_not_parsed(url: str) -> None:
+    assert Address.parse(url) is None
+
+
+# --- Advice -----------------------------------------------------------------------------------
+
+
+def advice(directive: str, *urls: str, source: str = "", policy: str = CODER) -> Advice:
+    first = Address.parse(urls[0]) if urls else None
+    blocked = source or (first.host or first.scheme if first else "")
+    return advise(Blocked(directive, blocked, urls, PAGE, policy))
+
+
+@pytest.mark.parametrize(
+    ("directive", "urls", "entry", "risk"),
+    [
+        ("img-src", ["http://img.example/a.png"], "img-src http://img.example", Risk.MEDIUM),
+        ("font-src", ["https://fonts.example/a"], "font-src https://fonts.example", Risk.LOW),
+        (
+            "script-src-elem",
+            ["https://cdn.example/a.js"],
+            "script-src https://cdn.example",
+            Risk.MEDIUM,
+        ),
+        ("script-src", ["http://cdn.example/a.js"], "script-src http://cdn.example", Risk.HIGH),
+        ("script-src", ["https://unpkg.com/a.js"], "script-src https://unpkg.com", Risk.HIGH),
+        ("img-src", ["https://a.github.io/x"], "img-src https://a.github.io", Risk.MEDIUM),
+        (
+            "connect-src",
+            ["https://api.example:8443/x"],
+            "connect-src https://api.example:8443",
+            Risk.MEDIUM,
+        ),
+        (
+            "connect-src",
+            ["wss://api.example/x", "https://api.example/y", "https://api.example/z"],
+            "connect-src https://api.example wss://api.example",
+            Risk.MEDIUM,
+        ),
+        ("media-src", ["blob"], "media-src blob:", Risk.LOW),
+        ("connect-src", ["data"], "connect-src data:", Risk.MEDIUM),
+        # Coder's policy has child-src, which covers frames, but no frame-src.
+        ("frame-src", ["https://a.example"], "frame-src 'self' https://a.example", Risk.LOW),
+        (
+            "frame-ancestors",
+            ["https://a.example"],
+            "frame-ancestors https://a.example",
+            Risk.MEDIUM,
+        ),
+        ("img-src", [f"{PAGE}/logo.png"], "img-src 'self'", Risk.LOW),
+        (
+            "connect-src",
+            ["http://localhost:8080"],
+            "connect-src http://localhost:8080",
+            Risk.MEDIUM,
+        ),
+    ],
+)
+def test_entry_is_as_narrow_as_the_reports(
+    directive: str, urls: list[str], entry: str, risk: Risk
+) -> None:
+    found = advice(directive, *urls)
+    assert (found.entry, found.risk) == (entry, risk)
+    assert found.reasons
+    assert found.protects
+
+
+def test_webassembly_is_allowed_by_its_keyword() -> None:
+    found = advice("script-src", source="wasm-eval")
+    assert (found.entry, found.risk) == ("script-src 'wasm-unsafe-eval'", Risk.MEDIUM)
+
+
+@pytest.mark.parametrize(
+    ("directive", "urls", "source", "reason"),
+    [
+        ("script-src-elem", [], "inline", "'unsafe-inline'"),
+        ("script-src", [], "eval", "'unsafe-eval'"),
+        ("script-src", ["chrome-extension"], "chrome-extension", "browser extension"),
+        ("script-src", ["data"], "data", "every URL with this scheme"),
+        ("script-src", [], "unknown", "did not report"),
+        ("script-src", [], "other", "many causes"),
+        ("require-trusted-types-for", [], "trusted-types-sink", "no list of sources"),
+        ("img-src", ["https://10.0.0.1/x"], "10.0.0.1", "IP address"),
+        ("img-src", ["https://a;script-src *"], "a;script-src *", "no URL that a source can name"),
+        ("sandbox", [], "", "no list of sources"),
+        ("invented", ["https://a.example"], "a.example", "no list of sources"),
+    ],
+)
+def test_reason_is_given_where_no_entry_should_be_added(
+    directive: str, urls: list[str], source: str, reason: str
+) -> None:
+    found = advice(directive, *urls, source=source)
+    assert found.entry == ""
+    assert reason in found.reasons[0]
+
+
+def test_sources_of_a_reported_policy_are_not_copied() -> None:
+    """Anyone can forge a report, so its policy could contain the sources of an attacker."""
+    forged = "default-src https://evil.example 'unsafe-inline'"
+    found = advice("img-src", "https://img.example/a", policy=forged)
+    assert found.entry == "img-src 'self' https://img.example"
+    assert "default-src" in found.reasons[-1]
+
+
+DIRECTIVES = st.sampled_from(
+    ["img-src", "script-src-elem", "style-src", "connect-src", "frame-src", "media-src", "base-uri"]
+)
+POLICIES = st.sampled_from(
+    [CODER, "", "default-src 'none'", "script-src 'self'", "img-src *", "child-src 'self'"]
+)
+HOSTS = st.sampled_from(["a.example", "b.example", "coder.example.com", "unpkg.com", "x.github.io"])
+URLS = st.builds(
+    "{}://{}{}/{}".format,
+    st.sampled_from(["http", "https", "ws", "wss"]),
+    HOSTS,
+    st.sampled_from(["", ":8443", ":443", ":80"]),
+    st.sampled_from(["", "a.js", "a/b.js"]),
+)
+
+
+@given(DIRECTIVES, URLS, POLICIES)
+def test_suggested_policy_allows_what_was_blocked(directive: str, url: str, policy: str) -> None:
+    found = advice(directive, url, policy=policy)
+    assert silenced(found, [(directive, url, PAGE, policy, 3)]) == 3
+
+
+@given(DIRECTIVES, URLS, URLS, POLICIES)
+def test_suggested_policy_allows_nothing_else(
+    directive: str, url: str, other: str, policy: str
+) -> None:
+    """Except the sources of the entry, and the page's own host where a reason says so."""
+    found = advice(directive, url, policy=policy)
+    before, after = parse(policy), with_entry(parse(policy), found.entry)
+    page, seen, wanted = address(PAGE), address(url), address(other)
+    if is_allowed(after, directive, wanted, page) and not is_allowed(
+        before, directive, wanted, page
+    ):
+        same = (wanted.host, wanted.port) == (seen.host, seen.port)
+        assert same or (wanted.host == page.host and "'self'" in found.entry)
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=40), st.text(max_size=40))
+def test_advice_never_fails(directive: str, source: str, url: str, policy: str) -> None:
+    found = advise(Blocked(directive, source, (url,), url, policy))
+    assert found.reasons
+    assert ";" not in found.entry
+    assert silenced(found, [(directive, url, url, policy, 1)]) in {0, 1}
+
+
+def test_silenced_reports_are_counted_by_weight() -> None:
+    found = advice("img-src", "http://img.example/a.png")
+    reports = [
+        ("img-src", "http://img.example/b.png", PAGE, CODER, 5),
+        ("img-src", "http://other.example/b.png", PAGE, CODER, 7),
+        ("script-src", "http://img.example/b.js", PAGE, CODER, 11),
+        ("img-src", "inline", PAGE, CODER, 13),
+    ]
+    assert silenced(found, reports) == 5
+
+
+def test_every_directive_with_sources_says_what_it_protects() -> None:
+    known = FETCH_DIRECTIVES | suggestion._OTHER_SOURCE_DIRECTIVES
+    assert known <= set(suggestion.PROTECTS)
