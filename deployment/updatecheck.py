@@ -1,9 +1,5 @@
 """Requests Coder's newest release once a day, and compares it with the configured version.
 
-One deadline covers name resolution, connecting, redirects and the response body. The username, the
-password and the query string of the URL may be secret. So they are removed before the URL is logged
-or stored.
-
 Some deployments have no internet access, so the job does not fail if the request fails. The check
 is then called offline. It is retried every hour, and the error is logged once a day.
 """
@@ -11,16 +7,11 @@ is then called offline. It is retried every hour, and the error is logged once a
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from queue import Empty, SimpleQueue
-from urllib.parse import unquote, urljoin, urlsplit
 
 import orjson
 import semver
-import urllib3
 from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
@@ -28,14 +19,10 @@ from django.utils.crypto import salted_hmac
 from deployment.models import UpdateCheck
 from deployment.selectors import external_url
 from kernel.db import listener
+from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
 
 TOPIC = "update-check"
 DEADLINE_SECONDS = 10.0
-MAX_REDIRECTS = 3
-MAX_ANSWER_BYTES = 1024 * 1024
-
-# Disable the debug messages of urllib3, because they contain the whole URL.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logger = logging.getLogger(__name__)
 
 
@@ -101,94 +88,24 @@ def check_for_update(now: datetime, *, seconds: float = DEADLINE_SECONDS) -> int
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    etag: str
-    body: bytes
-
-
-def _fetch(url: str, *, etag: str, seconds: float) -> _Answer:
-    """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout.
-
-    The request runs in another thread, so that the deadline always applies. The timeouts of urllib3
-    do not stop a slow name resolution, or a server that sends its headers byte by byte.
-    """
+def _fetch(url: str, *, etag: str, seconds: float) -> Reply:
+    """Sends the request and returns the response. Raises: UpdateCheckError, also for a timeout."""
     headers = {
         "Accept": "application/vnd.github+json, application/json",
         "User-Agent": f"coderapi/{settings.VERSION}",
     }
     if etag:
         headers["If-None-Match"] = etag
-    answers: SimpleQueue[_Answer | str] = SimpleQueue()
-    request = threading.Thread(
-        target=lambda: answers.put(_request(url, headers, seconds)), daemon=True
-    )
-    request.start()
     try:
-        answer = answers.get(timeout=seconds)
-    except Empty:
-        answer = _too_late(seconds)
-    if isinstance(answer, str):
-        raise UpdateCheckError(f"{_redacted(url)} {answer}")
-    if answer.status not in {200, 304}:
-        raise UpdateCheckError(f"{_redacted(url)} returned status {answer.status}")
-    return answer
+        reply = send(Outgoing(url, headers, networks=None), seconds=seconds)
+    except OutgoingError as error:
+        raise UpdateCheckError(str(error)) from None
+    if reply.status not in {200, 304}:
+        raise UpdateCheckError(f"{redacted(url)} returned status {reply.status}")
+    return reply
 
 
-def _too_late(seconds: float) -> str:
-    return f"did not respond within {seconds:g} seconds"
-
-
-def _request(url: str, headers: dict[str, str], seconds: float) -> _Answer | str:
-    """Sends the request and follows redirects. Returns the response, or an error message."""
-    deadline = time.monotonic() + seconds
-    try:
-        with urllib3.PoolManager(retries=False) as http:
-            for _ in range(1 + MAX_REDIRECTS):
-                answer = http.request(
-                    "GET",
-                    url,
-                    headers={**headers, **_credentials(url)},
-                    timeout=max(deadline - time.monotonic(), 0.001),
-                    redirect=False,
-                    preload_content=False,
-                )
-                location = answer.get_redirect_location()
-                if not location:
-                    etag = answer.headers.get("ETag", "")[:256]
-                    return _Answer(answer.status, etag, _body(answer, deadline))
-                answer.close()
-                url = urljoin(url, location)
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        if time.monotonic() >= deadline:
-            return _too_late(seconds)
-        return f"cannot be reached: {type(error).__name__}"
-    return f"redirects more than {MAX_REDIRECTS} times"
-
-
-def _credentials(url: str) -> dict[str, str]:
-    """Returns an Authorization header with the URL's credentials, because urllib3 ignores them."""
-    userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
-    return dict(urllib3.make_headers(basic_auth=unquote(userinfo))) if at else {}
-
-
-def _body(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    body = b""
-    while len(body) < MAX_ANSWER_BYTES and (part := answer.read1(MAX_ANSWER_BYTES)):
-        body += part
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return body
-
-
-def _redacted(url: str) -> str:
-    """Returns the URL without username, password and query string."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _store(known: UpdateCheck, answer: _Answer, source: str, now: datetime) -> int:
+def _store(known: UpdateCheck, answer: Reply, source: str, now: datetime) -> int:
     before = known.version
     if answer.status == 200:
         known.version, known.url = parse_release(answer.body)

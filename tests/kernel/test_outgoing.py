@@ -1,0 +1,112 @@
+"""Outgoing requests: which addresses they may reach, and what ends them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, is_internal, send
+
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            return self.end_headers()
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/huge":
+            self.wfile.write(b"x" * 2 * MAX_BODY_BYTES)
+        else:
+            self.wfile.write(f"{self.command} {self.path} {self.headers['Host']}".encode())
+        return None
+
+    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keeps the test output clean."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "internal"),
+    [
+        *[(text, False) for text in ("93.184.215.14", "2606:2800:21f::1", "64:ff9b::5db8:d70e")],
+        *[(text, True) for text in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1")],
+        *[(text, True) for text in ("169.254.169.254", "100.64.0.1", "0.0.0.1", "224.0.0.1")],
+        *[(text, True) for text in ("255.255.255.255", "::", "::1", "fe80::1", "fd00:ec2::254")],
+        # IPv4 addresses inside IPv6 addresses: mapped, 6to4, NAT64.
+        *[(text, True) for text in ("::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a00:1")],
+        *[("ff02::1", True), ("ff0e::1", True)],
+    ],
+)
+def test_internal_addresses_are_known(address: str, *, internal: bool) -> None:
+    assert is_internal(ip_address(address)) is internal
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"]
+)
+def test_internal_address_is_not_reached(port: int, host: str) -> None:
+    url = f"http://me:planted@{host}:{port}/x?planted"
+    with pytest.raises(OutgoingError) as error:
+        send(Outgoing(url, {}), seconds=5)
+    assert "has an internal address" in str(error.value)
+    assert "planted" not in str(error.value)
+
+
+def test_internal_address_is_reached_if_its_network_is_allowed(port: int) -> None:
+    url = f"http://localhost:{port}/x?y=z"
+    reply = send(Outgoing(url, {}, method="POST", body=b"{}", networks=LOOPBACK), seconds=5)
+    assert (reply.status, reply.body) == (200, f"POST /x?y=z localhost:{port}".encode())
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://localhost:{port}/", "redirects to another host"),
+        ("http://127.0.0.1:1/", "redirects to another host"),
+        ("https://127.0.0.1:{port}/", "redirects to another host"),
+        ("file:///etc/passwd", "is not an http or https URL"),
+        ("/to//to//to//to//", "redirects more than 3 times"),
+    ],
+)
+def test_redirect_is_refused(port: int, location: str, reason: str) -> None:
+    url = f"http://127.0.0.1:{port}/to/{location.format(port=port)}"
+    with pytest.raises(OutgoingError, match=reason):
+        send(Outgoing(url, {}, networks=LOOPBACK), seconds=5)
+
+
+def test_redirect_of_a_post_is_the_response(port: int) -> None:
+    request = Outgoing(
+        f"http://127.0.0.1:{port}/to//x", {}, method="POST", body=b"", networks=LOOPBACK
+    )
+    assert send(request, seconds=5).status == 302
+
+
+def test_body_has_a_maximum_size(port: int) -> None:
+    reply = send(Outgoing(f"http://127.0.0.1:{port}/huge", {}, networks=None), seconds=5)
+    assert MAX_BODY_BYTES <= len(reply.body) < 2 * MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.com/", "http:///x", "/x", "http://127.0.0.1:x/", "http://127.0.0.1:1/"]
+)
+def test_unusable_url_is_an_error(url: str) -> None:
+    with pytest.raises(OutgoingError):
+        send(Outgoing(url, {}, networks=None), seconds=5)
