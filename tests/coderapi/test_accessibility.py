@@ -1,4 +1,4 @@
-"""Every page passes axe-core in a browser, in light and on a narrow dark screen."""
+"""Every page passes axe-core in a browser, in light mode, and in dark mode on a narrow screen."""
 
 from __future__ import annotations
 

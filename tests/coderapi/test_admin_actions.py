@@ -1,4 +1,4 @@
-"""No POST of an admin action is a server error, with any fields."""
+"""An admin action never causes a server error, whatever fields are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches of the admin: their bounds, and the message for each refusal."""
+"""Searches of the admin: their limits, and the message for each limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def browser() -> Client:
 
 
 def page(browser: Client, **query: str) -> str:
-    """Returns the page that a search ends on."""
+    """Returns the page of the search, or the page to which the search redirects."""
     answer = browser.get(USERS, query, follow=True)
     assert answer.status_code == 200
     return answer.content.decode()

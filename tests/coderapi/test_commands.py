@@ -93,7 +93,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ended(name: str, directory: Path, environ: dict[str, str], *, abandoned: bool = False) -> Ended:
-    """Runs the command. With `abandoned`, its output is a closed pipe."""
+    """Runs the command. If `abandoned` is true, its output is a closed pipe."""
     reader, writer = os.pipe()
     if abandoned:
         os.close(reader)

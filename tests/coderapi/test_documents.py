@@ -1,4 +1,4 @@
-"""The documents describe what the code has, with the right names."""
+"""The documents describe the commands, settings and files of the code by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast lane answers as Django does: the same requests go to a server with it and without it."""
+"""The fast lane answers as Django does: a server with it and one without it get equal requests."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                 DATABASE_URL=url,
                 CODERAPI_FAST_LANE=lane_is_on,
                 CODERAPI_FIRST_OWNER_USERNAME="owner",
-                # Each counts for itself, so that both have counted the same.
+                # The two servers must not share their rate limit counters.
                 CODERAPI_SECRET_KEY=f"{lane_is_on}-{'k' * 60}",
                 CODER_API_RATE_LIMIT="100000",
                 CODER_ACCESS_URL="http://coder.example.com",
@@ -100,7 +100,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def members(server: Server, owner: str, url: str) -> dict[str, str]:
-    """Makes a user of each other role, and returns their session tokens."""
+    """Makes a user for every role except owner, and returns their session tokens."""
     tokens = {}
     for role in ROLES[1:]:
         person = {"username": role, "email": f"{role}@example.com", "password": "long-enough-9"}
@@ -168,7 +168,7 @@ def matrix(tokens: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str], b
 
 
 def test_answers_are_equal_with_and_without_the_lane(pair: Pair) -> None:
-    """In a random order, so that each server has remembered another part of the answers before."""
+    """Uses a random order, so that the caches have different contents in each run."""
     requests = list(matrix(pair.tokens))
     random.shuffle(requests)
     assert len(requests) >= 2_000
@@ -213,7 +213,7 @@ def test_every_request_counts_once(pair: Pair) -> None:
 
 
 def counts_by_one(server: Server, token: str) -> bool:
-    """Whether each request left one less, unless another minute began meanwhile."""
+    """Asserts that each request counts as one. Returns False if a new minute began meanwhile."""
     paths = ["/deployment/ssh", "/deployment/config", "/experiments", "/users/me"]
     answers = [server.ask(API + path, token=token) for path in 2 * paths]
     if len({answer.headers["X-RateLimit-Reset"] for answer in answers}) > 1:
@@ -239,7 +239,7 @@ def environ(path: str, **more: Any) -> dict[str, Any]:
 
 
 def answered_by(request: dict[str, Any]) -> str:
-    """Who answers the request: the lane or Django."""
+    """Returns which of the two answers the request: the lane or Django."""
     by = ["lane"]
 
     def django(_environ: Any, _start: Any) -> list[bytes]:

@@ -103,7 +103,7 @@ def test_every_alert_fires(tmp_path: Path) -> None:
         {
             "interval": "1m",
             "input_series": [{"series": name, "values": values} for name, values in given.items()],
-            # The alert's labels vary; that one fires is what counts.
+            # Counts alerts, because their labels vary.
             "promql_expr_test": [
                 {
                     "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',

@@ -118,7 +118,7 @@ def test_database_health_check_works(rehearsal: Rehearsal) -> None:
         pytest.skip("pg_isready is not installed")
     argv = composition()["services"]["db"]["healthcheck"]["test"][1:]
 
-    # The tests' server only has a socket, in another directory.
+    # The tests' PostgreSQL has only a Unix socket, in another directory than in the container.
     elsewhere = [argument for argument in argv if not argument.startswith("--host")]
     done = subprocess.run([*elsewhere[:-1], f"--dbname={rehearsal.database_url}"])
 

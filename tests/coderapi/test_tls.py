@@ -175,7 +175,7 @@ def test_unusable_key_is_an_error_with_the_command_that_converts_it(
     assert problem in error
     command = error.partition("file: ")[2]
     assert "openssl pkcs8 -topk8 -nocrypt -in " in command
-    if password:  # openssl asks for it on a terminal.
+    if password:  # openssl asks for the password on a terminal.
         return
     subprocess.run(command, shell=True, check=True)  # noqa: S602 - our own
     converted = Path(f"{pair.key}.pkcs8")

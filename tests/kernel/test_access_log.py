@@ -1,4 +1,4 @@
-"""The access log: a line for every response, early refusals too, without queries and secrets."""
+"""The access log: a line for each response, also for early errors, without queries and secrets."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_responses_that_cannot_be_written_are_counted(
 def test_a_full_disk_tears_one_line_and_the_rest_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The file is larger than any other file of the tests, so the limit of its size is its own."""
+    """The limit is far above the size of all other files, so it only affects this log."""
     line, begin = as_common(ENTRY), 1 << 32
     written = tmp_path / "log"
     written.touch()

@@ -1,4 +1,4 @@
-"""Bodies of requests: their size, their deadline, and how few of them a process reads at a time."""
+"""Request bodies: their size, their deadline, and how many of them a process reads at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READERS = readers(4)
 
 
 def ask_app(environ: dict[str, Any], *, cap: int = CAP) -> tuple[int, bytes]:
-    """Returns the status and body of the answer of an application that echoes, behind `bounded`."""
+    """Sends a body to an application that echoes it. Returns the status and body of the answer."""
     statuses: list[str] = []
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
@@ -148,7 +148,7 @@ def text(response: Any) -> str:
 
 
 def stall(port: int, *, client: str = "slow", path: str = "/") -> socket:
-    """Opens a connection with a request whose body never arrives whole."""
+    """Opens a connection, and sends a request with an incomplete body."""
     connection = create_connection(("127.0.0.1", port), timeout=60)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Client: {client}\r\nContent-Length: 500\r\n\r\na"
     connection.sendall(head.encode())
@@ -197,7 +197,7 @@ def test_three_addresses_never_have_all_readers(port: int) -> None:
 
 
 def test_threads_that_read_no_body_always_answer(port: int) -> None:
-    # After a while another process replaces this one.
+    # When all readers are blocked for a while, another process replaces this one.
     before = text(ask(port)).split()[0]
     with stalled(port, *(f"slow-{number}" for number in range(2 * MAX_READERS))) as connections:
         assert refusals(connections, MAX_READERS) == {b"503"}

@@ -46,7 +46,7 @@ def test_every_connection_notices_a_dead_server(
         finally:
             connection.close()
 
-    # In another thread, whose Django connection may leave the pool for good.
+    # Runs in another thread, so that this thread keeps its own Django connection.
     with ThreadPoolExecutor(1) as thread:
         found = thread.submit(parameters).result()
     assert {name: str(value) for name, value in LIVENESS.items()}.items() <= found.items()

@@ -22,7 +22,7 @@ from users.models import User
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_browser, needs_nginx]
 
-# Longer than Django's token, so that Django would replace it.
+# This token is longer than Django's tokens, so Django would replace it.
 CODERS_COOKIE = "JXm9hOUdZctWt0ZZGAy9xiS/gxMKYOThdxjjMUMUyn4="
 
 SEND = """
@@ -161,7 +161,7 @@ def test_coders_writes_go_on_after_any_answer_of_ours(
 
 
 def test_another_sites_form_writes_nothing(browser: Browser, port: int, member: User) -> None:
-    # For the browser, localhost is another site. It sends a new cookie along all the same.
+    # For the browser, localhost is another site. It still sends a new cookie.
     keys = APIKey.objects.filter(user=member).count()
     target = f"http://127.0.0.1:{port}/api/v2/users/me/keys"
     browser.open(f"http://localhost:{port}/")

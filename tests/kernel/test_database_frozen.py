@@ -87,7 +87,7 @@ def test_frozen_database_delays_only_requests_that_need_it(
                 pool.submit(ask, *other)
                 for other in (("/healthz",), ("/readyz",), (DOCUMENT, token))
             ]
-            # The order of the answers depends less on the machine than their seconds do.
+            # Checks the order of the answers, because their times depend on the machine.
             done = [future.result() for future in as_completed([*waiting, *others])]
             assert sorted(done[:3]) == [(DOCUMENT, 200), ("/healthz", 200), ("/readyz", 503)]
             assert {status for _, status in done[3:]} <= {503, 504}
@@ -101,7 +101,7 @@ def test_frozen_database_delays_only_requests_that_need_it(
         assert "Traceback" not in server.log.read_text()
 
 
-# --- A crowd whose keys no process remembers --------------------------------------------------
+# --- A crowd with keys that are not cached ----------------------------------------------------
 
 # Many more than the server has threads. Each client needs a look-up.
 CROWD = 150
@@ -113,7 +113,7 @@ INSERT INTO tokens_apikey SELECT made.* FROM
     jsonb_populate_record(pattern::tokens_apikey, jsonb_build_object('id', lpad(n::text, 10, '0')))
         AS made
 """
-# The longest that a request waits which needs no database, on a machine that is not busy.
+# The longest time for a request that needs no database, if the machine is not busy.
 MAX_SECONDS = 2.0
 
 
@@ -136,7 +136,7 @@ def get(port: int, path: str, token: str = "") -> tuple[int, float]:
 
 @contextmanager
 def crowd(port: int, secret: str) -> Iterator[None]:
-    """Many clients send requests with ever new keys until the block ends."""
+    """Many clients send requests until the block ends, each request with another key."""
     numbers, over, begun = itertools.count(1), threading.Event(), threading.Barrier(CROWD + 1)
 
     def ask_on() -> None:
@@ -148,7 +148,7 @@ def crowd(port: int, secret: str) -> Iterator[None]:
     for thread in threads:
         thread.start()
     begun.wait(DEADLINE_SECONDS)
-    # Each has sent a request, or soon will: the numbers count them.
+    # Each request takes a number, so the numbers show when most clients have begun.
     wait_for(lambda: next(numbers) > CROWD)
     try:
         yield
@@ -160,7 +160,7 @@ def crowd(port: int, secret: str) -> Iterator[None]:
 
 @contextmanager
 def slow_bodies(port: int, *, count: int) -> Iterator[None]:
-    """Keeps requests open whose bodies never arrive, each from its own address."""
+    """Keeps requests open, each from its own address. Their bodies never arrive."""
     head = b"POST /api/v2/users/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\na"
     with ExitStack() as opened:
         for number in range(count):

@@ -31,7 +31,7 @@ def assert_one_shape(answer: Any) -> dict[str, Any]:
 
 SSH = "/api/v2/deployment/ssh"
 UNKNOWN = ("/api/v2/nothing", "/api/v2/buildinfo/", "/api/v3/", "/nothing", "/api/v2/csp")
-# Pages answer only for the admin's own paths, and Swagger is off.
+# Paths outside of the admin have no pages, and Swagger is disabled.
 NO_PAGES = ("/administrator", "/admin-x", "/adminer/", "/swagger", "/swagger?script", "/swagger/x")
 
 

@@ -1,4 +1,4 @@
-"""One limiter bounds what may wait: in all, for one caller, and for how long."""
+"""A limiter: its limits for all callers and for one caller, and its timeout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refused(*, is_own: bool) -> Iterator[None]:
 
 @contextmanager
 def waiting(limiter: Limiter, caller: str = "") -> Iterator[list[Place]]:
-    """Starts a thread that waits for a place and keeps it. The list has the place once given."""
+    """Starts a thread that waits for a place. When it gets the place, the list contains it."""
     places: list[Place] = []
     thread = threading.Thread(target=lambda: places.append(limiter.acquire(caller, timeout=30)))
     before = limiter.waiting
@@ -133,7 +133,7 @@ def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> Non
 
 
 def test_short_wait_does_not_make_others_be_refused() -> None:
-    """A caller that has little time left cannot know that waiting does not help."""
+    """A wait that ends before STUCK_SECONDS does not show that the limiter is stuck."""
     limiter = Limiter("connections", limit=1)
     place = limiter.acquire("a")
     with refused(is_own=False):
@@ -144,7 +144,7 @@ def test_short_wait_does_not_make_others_be_refused() -> None:
 
 
 def test_busy_limiter_never_refuses_at_once() -> None:
-    """One caller's wait times out, but places are released in it."""
+    """The wait of one caller times out, but other callers get places during that time."""
     limiter = Limiter("bodies", limit=2)
     long, short = limiter.acquire("a"), limiter.acquire("b")
     with waiting(limiter, "c") as places:
@@ -157,7 +157,7 @@ def test_busy_limiter_never_refuses_at_once() -> None:
 
 
 class Event:
-    """A lock that the third attempt acquires. Each attempt calls `meanwhile`."""
+    """Acts as a lock that is free at the third attempt. Each attempt calls `meanwhile`."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self.attempts = 0
@@ -231,7 +231,7 @@ def call_at_line(number: int, action: Callable[[], object]) -> Any:
 
 
 def test_garbage_collector_may_release_a_place_at_any_line() -> None:
-    """A streamed answer that is dropped is released by the thread that collects the garbage."""
+    """If a streamed answer is dropped, the garbage collector releases its place, in any thread."""
     line, was_reached = 0, True
     while was_reached:
         line += 1

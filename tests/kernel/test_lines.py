@@ -1,4 +1,4 @@
-"""Lines of imported files: good records are read, bad ones are named."""
+"""Lines of imported files: good records are read, bad ones are reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HEADER = b"a,b\r\n"
 BOM = b"\xef\xbb\xbf"
 COLUMNS = ("a", "b")
 
-# A record's number, its text, and its values or None if it is bad.
+# The number, the text and the values of a record. The values of a bad record are None.
 type Seen = tuple[int, bytes, dict[str, str] | None]
 
 

@@ -24,7 +24,7 @@ STATS = "/api/v2/deployment/stats/reports"
 
 @dataclass(frozen=True)
 class Breaking:
-    """A server whose next COMMIT `relay` can break."""
+    """A server, and a relay that can break the connection at the next COMMIT."""
 
     cluster: OwnCluster
     relay: Between
@@ -76,7 +76,7 @@ def new_row() -> dict[str, object]:
 @pytest.mark.parametrize("committed", [True, False])
 def test_tokens_and_rows_are_written_once(breaking: Any, *, committed: bool) -> None:
     with breaking(pass_on=committed) as broken:
-        # The first row makes its partition by another commit.
+        # The first row creates its partition in a separate commit.
         assert broken.ask(STATS, [new_row()]).status == 200
         row = new_row()
         for path, body, status, query, mark in (
@@ -100,11 +100,11 @@ def test_lost_commit_without_a_way_to_check_it_is_504(breaking: Any) -> None:
 
 
 def test_commit_during_which_the_database_freezes_is_504_and_written(breaking: Any) -> None:
-    # Without idle connections no other one remains after the lost commit.
+    # The pool then has no other connection after the lost commit.
     with breaking(hangs=True, CODER_PG_CONN_MAX_IDLE="0") as broken:
         assert broken.ask(STATS, [new_row()]).status == 200
         for path, body, again in ((STATS, [new_row()], 200), (TOKENS, {"token_name": "kept"}, 409)):
-            # It ends although nothing passes until `thaw`.
+            # The request ends, although the relay passes no data until `thaw`.
             assert (path, broken.ask_broken(path, body).status) == (path, 504)
             broken.relay.thaw()
             wait_for(lambda: broken.server.ask("/readyz").status == 200)

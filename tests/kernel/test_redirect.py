@@ -1,4 +1,4 @@
-"""Host names: which one is redirected to the access URL, and which one is malformed."""
+"""Host names: which are redirected to the access URL, and which are rejected."""
 
 from __future__ import annotations
 

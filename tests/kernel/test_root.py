@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from kernel.http.rendering import complete
 from tests.support.client import APIClient
 
-# A closed answer makes Django look at its connections, so all these tests may use the database.
+# When a response is closed, Django checks its connections. So all these tests need database access.
 pytestmark = pytest.mark.django_db
 
 

@@ -1,4 +1,4 @@
-"""Times and truth values: what is read, what is rejected, and with which message."""
+"""Parses times and booleans, and rejects invalid ones with a message."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_unread_lists_of_one_caller_take_few_threads(server: Server) -> None:
     token = server.owner_token
     with ExitStack() as attack:
         clients = []
-        # One after another, so that the database serves each at once.
+        # Sequentially, so that no request waits for a database connection.
         for _ in range(2 * THREADS):
             clients.append(attack.enter_context(closing(ask(server, TOKENS, token))))
             wait_for(lambda: all_answered(clients[-1:]))

@@ -275,7 +275,7 @@ def test_connections_stay_within_the_limit(server: Obeying) -> None:
 
 
 def is_extended_by_a_use(server: Obeying) -> bool:
-    """Returns whether using a key that was last used hours ago extends it."""
+    """Returns whether a request extends a key that was last used hours ago."""
     token = server.sign_in().json["session_token"]
     number = token.partition("-")[0]
     set_back = (

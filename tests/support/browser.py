@@ -40,7 +40,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-# The roles of controls. Screen readers call a control by its name.
+# The roles of controls. Screen readers announce the name of a control.
 CONTROLS = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
 
 

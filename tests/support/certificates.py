@@ -66,7 +66,7 @@ class Authority:
         return pair
 
     def trusting(self, pair: Pair | None = None) -> ssl.SSLContext:
-        """Returns a client's context that trusts this authority and may show the pair."""
+        """Returns a client's context that trusts this authority and presents the pair, if given."""
         context = ssl.create_default_context(cafile=str(self.file))
         if pair:
             context.load_cert_chain(pair.certificate, pair.key)

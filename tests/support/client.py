@@ -13,7 +13,7 @@ from users.models import User
 
 
 class APIClient(Client):
-    """Sends a session token in the header, and gets a crash as 500.
+    """Sends a session token in the header. If a view raises an exception, the answer is a 500.
 
     It validates each answer against the OpenAPI document of its wire.
     """
@@ -46,5 +46,5 @@ class APIClient(Client):
 
 
 def _wire_of(header: str) -> Wire:
-    """Returns the wire of the answer. An unknown wire is an error, which is the same in both."""
+    """Returns the wire of the answer. The error for an unknown wire is the same in both wires."""
     return Wire(header) if header in list(Wire) else Wire(settings.WIRE)

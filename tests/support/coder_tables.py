@@ -1,4 +1,4 @@
-"""Makes a database with the tables of Coder's own that exports read, and some rows."""
+"""Makes a database with some rows in the tables of Coder that the export queries read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CREATE TABLE provisioner_jobs (
 );
 """
 ERROR = 'terraform: exit status 1\n\t"/home/ä" \\ is full; 100 %'
-# The newest build: its transition, the times that its job has, its error, deleted.
+# The transition, job times and error of a newest build, and whether the workspace is deleted.
 BUILDS: list[tuple[str, str, str | None, bool]] = [
     ("start", "", None, False),
     ("start", "started", None, False),

@@ -42,7 +42,7 @@ class Instruction:
 
     @property
     def steps(self) -> list[list[str]]:
-        """Returns the commands of a shell form, which && joins."""
+        """Returns the commands in a shell form, split at &&."""
         return [shlex.split(step) for step in self.value.split("&&")]
 
 
@@ -117,7 +117,7 @@ class Image:
         copy_build_context(self.app)
 
     def translated(self, text: str) -> str:
-        """Returns the text with the paths of this machine, and any free port."""
+        """Returns the text with the paths in the image replaced with those of this machine."""
         return PLACE.sub(lambda match: str(self._places[match[0]]), text)
 
     def environment(self, service: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from jobs import registry
 
 @contextmanager
 def empty_registry() -> Iterator[None]:
-    """Replaces the registered jobs with none until the end of the block."""
+    """Removes all registered jobs until the end of the block."""
     registered = dict(registry._jobs)
     registry._jobs.clear()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass
 class Mailbox:
-    """The input of a server. `lines` has every line of every session, with the messages."""
+    """The input that a server received. `lines` has all lines of all sessions."""
 
     port: int = 0
     lines: list[str] = field(default_factory=list)

@@ -4,8 +4,8 @@ The server is a private PostgreSQL in a temporary directory. A process of its ow
 with pytest, however pytest ends. `PG=system` takes the machine's programs instead of the wheel's;
 CODERAPI_TEST_DATABASE_URL names a server to use instead.
 
-With `--at TIME` the run begins at that time: pytest starts again with `clock.c` preloaded, which
-its workers, PostgreSQL and the programs that tests start inherit.
+With `--at TIME` the run begins at that time: pytest restarts itself with `clock.c` preloaded. Its
+workers, PostgreSQL and the programs that tests start inherit this clock.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from kernel import postgres
 from kernel.postgres import account
 
 NAMED_SERVER = "CODERAPI_TEST_DATABASE_URL"
-# A run with a key of its own shares no request counts or hashing turns with another run.
+# Two test runs must not share request counts or limiters, so each run has its own key.
 SECRET_KEY = f"only-for-tests-{secrets.token_hex(25)}"
 FOREIGN = re.compile(r"CODER_|CODERAPI_|CACHE_URL|DATABASE_URL|PG[A-Z]")
 ROOT = Path(__file__).resolve().parents[2]
 SHIFT = "TESTS_CLOCK_SHIFT"
-# PostgreSQL starts without the caller's environment, so it needs the clock's part of it.
+# PostgreSQL starts with its own environment, so add the variables of the clock.
 if SHIFT in os.environ:
     account.ENVIRONMENT |= {name: os.environ[name] for name in ("LD_PRELOAD", SHIFT)}
 

@@ -37,7 +37,7 @@ def wait_for[T](condition: Callable[[], T], *, seconds: float = DEADLINE_SECONDS
 
 
 def free_port() -> int:
-    """Returns a free port below 32768, where the system takes the ports that it chooses itself."""
+    """Returns a free port below 32768. The system chooses its own ports above that number."""
     while True:
         port = CHANCE.randrange(10_000, 32_000)
         with socket.socket() as probe, suppress(OSError):

@@ -50,7 +50,7 @@ class Proxy:
 
     @property
     def command(self) -> list[str]:
-        """Returns the command of the composition. Workers of root must stay root."""
+        """Returns the command of the composition. If nginx runs as root, so do its workers."""
         service = composition()["services"]["proxy"]
         arguments = [
             argument.replace("/etc/nginx/nginx.conf", str(self._configuration))

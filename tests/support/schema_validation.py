@@ -15,7 +15,7 @@ from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 
 API = "/api/v2"
-# Any path may answer these: wrong methods and crashes.
+# The statuses that any path may return: for a wrong method, and for an unexpected exception.
 ANYWHERE = frozenset({405, 500})
 ERROR = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/codersdk.Response"}}}

@@ -198,7 +198,7 @@ class Example:
 
 
 def _report() -> dict[str, Any]:
-    """Draws a report in the format of `report-uri`."""
+    """Returns a random report in the format of `report-uri`."""
     directive, blocked, page, _ = NOISE.choices(BLOCKED, [weight for *_, weight in BLOCKED])[0]
     body = {
         "document-uri": f"https://coder.example.com{page}",

@@ -1,4 +1,4 @@
-"""Sends JSON to the API, and signs in too often."""
+"""Sends JSON to the API, and uses up the limit of sign-in attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def validation_fields(answer: Any) -> list[str]:
 
 
 def after_too_many_sign_ins[T](ask: Callable[[], T]) -> T:
-    """Uses up the sign-ins of this address and minute, and returns the answer to one more."""
+    """Uses up the sign-in attempts of this minute, and returns the answer to one more."""
     now = time.time()
     with patch("time.time", lambda: now):
         minute = int(now) // WINDOW_SECONDS

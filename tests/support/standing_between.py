@@ -64,7 +64,7 @@ class Between:
                 self._pass(server, client, lambda data, *_: True)
 
     def _may_pass(self, data: bytes, client: socket.socket, server: socket.socket) -> bool:
-        """Returns whether the data reach the server on a connection that lives."""
+        """Returns whether to pass the data. If not, closes the connection of the client."""
         if not self._armed.is_set() or self._word not in data:
             return True
         self._armed.clear()

@@ -181,7 +181,7 @@ class Deployment:
         assert not self.send(*rows, kind=kind)["rejected"]
 
     def counts(self, *rows: Any, kind: str = "agent") -> tuple[int, int, int]:
-        """Returns how many rows are accepted, duplicates and rejected."""
+        """Returns the numbers of accepted, duplicate and rejected rows."""
         result = self.send(*rows, kind=kind)
         return result["accepted"], result["duplicate"], len(result["rejected"])
 
@@ -221,7 +221,7 @@ def _rejection(entry: dict[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def deployment_at(moment: datetime = NOW) -> Iterator[Deployment]:
-    """Freezes the clock at that moment for a deployment without old hours."""
+    """Yields a deployment without old hours, and freezes the clock at that moment."""
     drop_hours()
     deployment = Deployment()
     deployment.now = moment

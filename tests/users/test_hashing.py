@@ -28,7 +28,7 @@ from users.models import User
 LOG_INS = 30
 STRANGER = {"email": "stranger@example.com", "password": "no-password-of-ours"}
 MEBIBYTE = 1024 * 1024
-# This module is imported before the fixture reduces the costs.
+# Read when this module is imported, because a fixture reduces the costs later.
 REAL_COSTS = {name: getattr(passwords.BoundedArgon2, name) for name in ("time_cost", "memory_cost")}
 
 

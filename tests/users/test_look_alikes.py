@@ -1,4 +1,4 @@
-"""Names and e-mail addresses have one normal form, so that look-alikes are no other users."""
+"""Names and e-mail addresses have one normal form, so that look-alikes cannot be separate users."""
 
 from __future__ import annotations
 

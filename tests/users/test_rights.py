@@ -1,4 +1,4 @@
-"""Scopes and allow lists only narrow, and authcheck agrees with the operations."""
+"""Scopes and allow lists only take rights away, and authcheck agrees with the operations."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
     for action, method, path, body in ON_A_USER:
         where = path.format(user=target.id, key=key)
         if target == me and action == "assign_role:assign":
-            continue  # Changing your own roles is 400 for everyone.
+            continue  # You cannot change your own roles, whatever your rights.
         if path.endswith("/keys") and scope != "coder:all":
             continue  # The new key would have all scopes, which a narrowed key cannot grant.
         old = {"old_password": PASSWORD} if target == me and path.endswith("/password") else {}
