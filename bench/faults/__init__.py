@@ -8,7 +8,7 @@ again, and ends the load. Then the ledger looks in PostgreSQL for each mark that
 
 * An acknowledged mark that is not found is lost.
 * A mark that is found twice is doubled.
-* A mark that is found although it was answered 503 is untrue: the client would send it again.
+* A mark that is found although the response was 503 is an error: the client would send it again.
 
 A stage is the environment of a fault: one cluster behind a proxy, a primary with a standby, or the
 private PostgreSQL on a small disk (`stages`). `registry` lists all faults in order.

@@ -26,7 +26,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help="faults to play, by default all; the result of named ones is only shown",
+        help="the faults to play (default: all); the result of named faults is only printed",
     )
     arguments.add_argument("--rounds", type=int, help="of each fault, instead of its own number")
     arguments.add_argument("--seed", type=int, help="of the random moments")

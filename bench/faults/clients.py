@@ -35,14 +35,14 @@ POLL_SECONDS = 0.05
 DOCUMENT, LOOK_UP = "document", "look-up"
 PROBES = ("healthz", "livez", "readyz", "metrics")
 DOCUMENTS = ("buildinfo", "deployment/config", "experiments", "deployment/ssh")
-# Few enough reports for a group to keep each as a row.
+# Few enough that each report of a group is stored as a row.
 REPORTS_IN_GROUP = 500
 _marks = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request, and the marks by which the ledger finds its rows."""
+    """A request, and the marks in its body. The ledger looks for these marks in the database."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The kind and the requests of one thread, and the pause after each."""
+    """One thread of the load: its kind, its requests, and the pause after each."""
 
     kind: str
     asks: Iterator[Ask]
@@ -66,7 +66,7 @@ class Client:
 
 @dataclass(slots=True)
 class Course:
-    """The course of one kind of request: since when it succeeds, and its slowest answer."""
+    """The results of one kind of request. `good_since`: the first success after the last error."""
 
     good_since: float | None = None
     slowest: float = 0.0
@@ -114,7 +114,7 @@ class Load:
                 course.good_since = None
 
     def seconds_away(self, *, at_most: float) -> float | None:
-        """Waits until every kind succeeds. Returns the seconds since the repair, or None."""
+        """Returns the seconds from the repair until all kinds of request succeed, or None."""
         while (now := time.monotonic()) < self._repaired + at_most:
             since = self._good_since()
             if since is not None and now - since > STEADY_SECONDS:
@@ -147,7 +147,7 @@ class Load:
                     self.sent.note(client.kind, ask.marks, status, maybe_written=maybe_written)
                 maybe_written |= status == NO_ANSWER
                 self._stop.wait(client.pause if status > 0 else max(client.pause, 0.1))
-                # Rows have ids, so their sender repeats a request without an answer.
+                # Rows have ids, so a client can repeat a request that had no answer.
                 if status > 0 or client.kind != ROW:
                     break
             if self._stop.is_set():

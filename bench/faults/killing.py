@@ -59,7 +59,7 @@ class KillSupervisor(KillProcess):
 
 
 class KillSupervisorOfPrivate(KillSupervisor):
-    """kill -9 of the supervisor of a private PostgreSQL, which the next start adopts."""
+    """kill -9 of the supervisor; the next start adopts its private PostgreSQL."""
 
     name, stage, rounds = "kill-supervisor-private", SmallDisk, 2
 

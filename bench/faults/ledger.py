@@ -25,7 +25,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND %(count)s = (
     SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = ANY(%(names)s)
 ) ORDER BY 1
 """
-# By kind: columns that only its table has, the column with the mark, and the count of a row.
+# For each kind: columns that only its table has, the column of the mark, and how to count rows.
 KINDS: dict[str, tuple[list[str], str, str]] = {
     REPORT: (["line_number", "blocked_uri", "weight"], "line_number", "sum(weight)"),
     ROW: (["agent_id", "connection_median_latency_ms", "rx_bytes", "id"], "id", "count(*)"),
@@ -135,7 +135,7 @@ def _table(columns: list[str], connection: psycopg.Connection[Any]) -> str:
 
 
 def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
-    """Returns a sentence if reports, groups and hours do not count the same."""
+    """Returns an error message if the counts of reports, groups and hours differ."""
     figures = [
         connection.execute(
             sql.SQL("SELECT coalesce(sum({}), 0)::bigint FROM {}").format(

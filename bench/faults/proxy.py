@@ -30,7 +30,7 @@ RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class Proxy:
-    """The process of the proxy, which takes orders."""
+    """Starts the proxy as a process, and sends it commands."""
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
@@ -48,7 +48,7 @@ class Proxy:
         return self._answers.readline().strip()
 
     def forward_to(self, target: int) -> None:
-        """Starts again with another target, which ends all connections."""
+        """Restarts the proxy with another target. This ends all connections."""
         self.end()
         self._target = target
         self._start()

@@ -188,12 +188,12 @@ def _reasons(rounds: Sequence[Round]) -> list[str]:
         kind = max(slowest.slowest, key=lambda kind: slowest.slowest[kind])
         reasons.append(f"an answer ({kind}) took {slowest.slowest_answer:.0f} s")
     texts = [" ".join(text.split())[:240] for found in rounds for text in found.problems]
-    # Texts that differ only in their numbers are one problem.
+    # Texts that differ only in their numbers count as one problem.
     return [*reasons, *{re.sub(r"\d+", "", text): text for text in texts}.values()]
 
 
 def _untruths(rounds: Sequence[Round]) -> list[str]:
-    """Returns by kind the marks that were lost, doubled, or written despite a 503."""
+    """Returns the marks that were lost, doubled, or written despite a 503, for each kind."""
     reasons: list[str] = []
     for kind in KINDS:
         these = [found.accounts[kind] for found in rounds if kind in found.accounts]

@@ -19,7 +19,7 @@ from bench.load import BenchError
 
 MAX_AWAY_SECONDS = 10.0
 MAX_HEALTH_SECONDS = 2.0
-# A request that waits for the database is 503 after five seconds. One more for a busy machine.
+# A request that waits for the database gets a 503 after five seconds. A busy machine needs more.
 MAX_ANSWER_SECONDS = 6.0
 # A round waits this long for a recovery without help.
 RECOVERY_SECONDS = 30.0
@@ -28,7 +28,7 @@ CALM_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Round:
-    """The result of one round. `away` is None without a recovery."""
+    """The result of one round. `away` is None if the service did not recover."""
 
     fault: str
     number: int
@@ -67,7 +67,7 @@ class Round:
 
 
 class Fault[S: Stage]:
-    """A fault under load. The docstring of its class is its line in the table."""
+    """A fault under load. The docstring of a subclass is printed in the table of results."""
 
     name = ""
     stage: type[S]

@@ -42,7 +42,7 @@ class Stage:
         """Sets the stage up. Call `close` even after an error. Raises: UnfitError, BenchError."""
         self.directory = Path(tempfile.mkdtemp(prefix="coderapi-faults-"))
         self._ends.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        # PostgreSQL's own account must be able to enter.
+        # PostgreSQL's own account must be able to enter the directory.
         self.directory.chmod(0o711)
         self.service = self.set_up()
         self._ends.callback(self.service.kill_all)
@@ -70,7 +70,7 @@ class Stage:
         self._ends.close()
 
     def new_cluster(self, name: str) -> Cluster:
-        """Returns a cluster to make, which ends with the stage."""
+        """Returns a cluster that is not created yet. It ends with the stage."""
         cluster = Cluster(self.directory, name)
         self._ends.callback(cluster.stop)
         return cluster

@@ -104,10 +104,10 @@ def _migrations(connection: psycopg.Connection[tuple[int]]) -> int:
 
 
 class Refused(Fault[Single]):
-    """A start that must fail with one sentence, beside a service that keeps running."""
+    """A start that must fail with one error message, beside a service that keeps running."""
 
     stage, rounds, seconds = Single, 1, 0.0
-    # A part of the sentence.
+    # A part of the error message.
     names = ""
 
     def play(self, stage: Single, found: Round, chance: random.Random) -> None:
