@@ -171,7 +171,7 @@ def configuration(environ: Mapping[str, str]) -> Configuration:
 
 
 def status_of(error: ConfigurationError) -> int:
-    """Returns the exit status: MISUSED if a flag is wrong, or else FAILED."""
+    """Returns the exit status: MISUSED if a flag is wrong, otherwise FAILED."""
     is_misused = any(each.source is ValueSource.FLAG for each in error.errors)
     return MISUSED if is_misused else FAILED
 

@@ -1,7 +1,7 @@
 """Creates the first owner, and lists the steps for an operator after the first start.
 
-Whether a step is done is determined from the database and the settings, so it is not stored. If a
-user dismisses the list, a cookie hides it in this browser.
+The database and the settings show which steps are done, so this is not stored. If a user dismisses
+the list, a cookie hides it in this browser.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _credentials(owner: FirstOwner) -> str:
 
 @receiver(password_changed)
 def remove_first_owner_file(user: User, **more: Any) -> None:
-    """Removes the file with the user's first credentials, because they are no longer valid."""
+    """Removes the file with the user's first credentials, because the password has changed."""
     transaction.on_commit(partial(_remove, settings.DATA_DIR / FIRST_OWNER_FILE, user.username))
 
 

@@ -2,7 +2,7 @@
 
 Most requests read a cached document with a cached API key, or send a CSP report. For these
 requests, Django's own processing takes ten times as long as the rest. The lane calls the same
-functions as the middlewares and views. It has no separate rules: `routes` reads the URL
+functions as the middlewares and views, and repeats no rules: `routes` reads the URL
 configuration, and `_document` performs the steps of the middlewares in the same order.
 
 The lane passes all other requests to Django. Examples are another method or path, an API key that
@@ -183,7 +183,7 @@ def _reports(environ: WSGIEnvironment, now: datetime) -> Answer:
 
 
 def _identity(environ: Environ, now: datetime) -> KeyIdentity | None:
-    """Returns the caller, or None if the request has no token.
+    """Returns the caller, or None for a request without a token.
 
     Raises: NotOurs if the token is not cached.
     """

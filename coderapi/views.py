@@ -88,7 +88,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @only("GET", "HEAD")
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Returns 200 if the database responds and no migration is pending, or else 503."""
+    """Returns 200 if the database responds and no migration is pending, otherwise 503."""
     state = readiness()
     return _json(state, status=200 if state["status"] == "ok" else 503)
 

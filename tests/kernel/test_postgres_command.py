@@ -61,7 +61,7 @@ def test_served_database_answers_until_sigterm(start: Start) -> None:
     server.send_signal(signal.SIGTERM)
     served = ended(server)
     assert served.returncode == 0
-    assert "it runs until the last of them ends" in served.stdout
+    assert "it runs until they have ended" in served.stdout
     after = ended(start("url"))
     assert after.stdout == running.stdout
     assert "PostgreSQL is not running" in after.stderr

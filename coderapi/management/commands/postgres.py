@@ -36,10 +36,10 @@ WATCH_SECONDS = 2.0
 class Command(PostgresCommand):
     help = (
         "Dumps and restores the service's database, opens a shell in it, and manages the private "
-        "PostgreSQL server. The service's database is that of DATABASE_URL, or else the private "
-        "database in the data directory. `psql`, `dump` and `restore` run PostgreSQL's own "
-        "programs, and return the exit status of these programs. The command `backup` is simpler "
-        "than `dump`, and it tests the backup."
+        "PostgreSQL server. The service's database is the database in DATABASE_URL. Without this "
+        "variable, it is the private database in the data directory. `psql`, `dump` and `restore` "
+        "run PostgreSQL's own programs, and return the exit status of these programs. The command "
+        "`backup` is simpler than `dump`, and it tests the backup."
         "\n\nActions:\n"
     ) + "\n".join(f"  {action}: {text}" for action, text in ACTIONS.items())
     examples = (
@@ -53,7 +53,7 @@ class Command(PostgresCommand):
         parser.add_argument(
             "action", choices=actions, metavar="ACTION", help="one of the actions above"
         )
-        # There are no sub-parsers, because they would parse the options for psql.
+        # Sub-parsers are not used, because they would parse the options for psql.
         parser.add_argument(
             "arguments",
             nargs=argparse.REMAINDER,
@@ -67,7 +67,7 @@ class Command(PostgresCommand):
         if action == "restore" and "--replace" in arguments:
             return self._replace(directory, arguments)
         if action in CLIENTS:
-            # `restore` creates a database if there is none, because a dump is often restored on a
+            # `restore` creates the database if necessary, because a dump is often restored on a
             # new machine.
             make = action == "restore"
             with target(settings.DIRECT_DATABASE_URL, directory, make=make) as on:
@@ -114,9 +114,7 @@ class Command(PostgresCommand):
             handle.release()
 
     def _watch(self, handle: postgres.Handle, ended: threading.Event) -> str:
-        result = (
-            "Done. If other processes still use PostgreSQL, it runs until the last of them ends."
-        )
+        result = "Done. If other processes still use PostgreSQL, it runs until they have ended."
 
         def look() -> None:
             nonlocal result
@@ -146,5 +144,5 @@ class Command(PostgresCommand):
     def _upgrade(self, directory: Path) -> str:
         kept = postgres.upgrade(directory, now=datetime.now(tz=UTC))
         if kept is None:
-            return "No upgrade is needed: this machine has no newer PostgreSQL."
+            return "No upgrade is needed: the data has the newest version on this machine."
         return f"Upgraded. The old data is in {kept}. Remove it when the service works."
