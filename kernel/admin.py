@@ -233,7 +233,7 @@ class TextFilter(admin.SimpleListFilter):
     hint = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        # Django hides a filter that has no choices.
+        # Django hides a filter without choices.
         return [("", "")]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:

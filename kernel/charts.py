@@ -52,7 +52,7 @@ def _decimal_step(length: float) -> float:
 
 
 def _binary_step(length: float) -> float:
-    """Returns the smallest power of two not below `length`: ticks are then round in KiB and MiB."""
+    """Rounds `length` up to a power of two, so that ticks are round in KiB and MiB."""
     return float(2 ** max(math.ceil(math.log2(length)), 0))
 
 
@@ -198,7 +198,7 @@ def _time_labels(chart: Chart) -> SafeString:
     labels = []
     for number, (moment, label, context) in enumerate(chart.time_ticks()):
         x = 100 * chart.share(moment)
-        # On a narrow screen there is no space for all labels. The style sheet hides these.
+        # A narrow screen is too small for all labels, so the style sheet hides every second one.
         place = (f"{x:.2f}", "end" if x > 95 else "middle", "" if context or not number % 2 else 2)
         labels += [(*place, 13, label), (*place, 27, context)]
     text = '<text x="{}%" text-anchor="{}" class="chart-tick{}" y="{}">{}</text>'

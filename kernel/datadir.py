@@ -28,7 +28,7 @@ class DataDirectoryError(Exception):
 def data_dir(environ: Mapping[str, str]) -> Path:
     """Returns the absolute path of the data directory. The directory may not exist yet.
 
-    Raises: DataDirectoryError if the path depends on the home directory, but there is none.
+    Raises: DataDirectoryError if the path depends on the home directory, and it is unknown.
     """
     if named := environ.get(VARIABLE):
         return Path(named).expanduser().absolute()
@@ -60,7 +60,7 @@ def ensure(path: Path) -> Path:
 
 
 def existing(path: Path) -> Path:
-    """Returns the directory. Raises: DataDirectoryError if it has no data of this service."""
+    """Returns the directory. Raises: DataDirectoryError unless it has data of this service."""
     if not os.path.lexists(path):
         raise DataDirectoryError(_without_data(path, "does not exist"))
     if not _check(path):
@@ -90,8 +90,8 @@ def _check(path: Path) -> bool:
 def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     """Returns the secret in the file `name`. If the file does not exist, calls `make` to create it.
 
-    Raises: DataDirectoryError if the file is missing and `make` is None, if the file has no text,
-    or if it cannot be read or written.
+    Raises: DataDirectoryError if the file is missing and `make` is None, if it is empty or is not
+    UTF-8, or if it cannot be read or written.
     """
     file = path / name
     try:
@@ -108,7 +108,7 @@ def secret(path: Path, name: str, make: Callable[[], str] | None) -> str:
     except UnicodeDecodeError:
         kept = ""
     if not kept:
-        raise DataDirectoryError(f"{file} holds no text. Remove it to get a new secret.")
+        raise DataDirectoryError(f"{file} is empty or not UTF-8. Remove it to get a new secret.")
     return kept
 
 

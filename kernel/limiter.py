@@ -1,7 +1,7 @@
 """Limits how many threads may do, or wait for, the same thing, so that other threads stay free.
 
 A web process has a fixed number of threads. A slow client, a frozen database or many users who sign
-in at the same time could each block all of them. So everything that may take long is limited:
+in at the same time could block all threads. So everything that may take long is limited:
 
     searches = Limiter("searches", limit=16, per_caller=1)
 
@@ -13,12 +13,11 @@ caller, and a timeout. If no slot is free, callers wait in the order in which th
 slot becomes free in time, `LimitReachedError` is raised. The client then gets a 429 if it has
 reached its own limit, and a 503 if all slots are in use.
 
-**Busy or stuck.** A limiter is busy while slots are *served*: a block ends without an error, and a
-waiting caller gets its slot. Then callers wait up to the timeout. A limiter is stuck if no block
-has ended without an error for a second. Then waiting does not help. So waits end after that second,
-and the limiter is *failing*: callers still get free slots, but other callers are rejected
-immediately, so that they do not block threads. A failing limiter recovers when a block ends without
-an error, or when all slots are free.
+**Busy or stuck.** A slot is *served* when its block ends without an error. While slots are served,
+callers wait up to the timeout. If no slot has been served for a second, the limiter is *stuck*, and
+waiting does not help. So waits end after that second, and the limiter is *failing*: a caller still
+gets a free slot. If no slot is free, the caller is rejected immediately, so that it does not block
+a thread. A failing limiter recovers when a slot is served, or when all slots are free.
 
 **A reserve.** All requests with CSP reports wait for the same commit. In that limiter, a slot is a
 waiting report. The first slots are the reserve. Callers with a slot of the reserve may wait up to

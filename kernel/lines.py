@@ -212,8 +212,8 @@ def _csv_records(
 ) -> Iterator[Record]:
     """Yields the records after the header. The header determines the delimiter.
 
-    Raises: LinesError if the header has none of the `columns`, lacks a `needed` column, or repeats
-    one of the `columns`.
+    Raises: LinesError if the header contains none of the `columns`, lacks a `needed` column, or
+    repeats one of the `columns`.
     """
     first = next(lines)
     if first.error:
@@ -260,7 +260,7 @@ class _Texts(Iterator[str]):
     """Passes lines to csv.DictReader, and keeps the lines of the current record.
 
     If a quote is not closed, csv.DictReader reads further lines until they are not valid CSV, are
-    too long, or the file ends. All of these lines are then one bad record, and the next line starts
+    too long, or the file ends. These lines are then one bad record, and the next line starts
     a new record.
     """
 

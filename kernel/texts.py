@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-# RFC 3339, section 5.6, and PostgreSQL's own format, in which the offset may have no minutes.
+# RFC 3339, section 5.6, and PostgreSQL's own format, in which the offset may lack minutes.
 # Python accepts more formats, for example times without an offset.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:\d\d)?)", re.ASCII)
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})

@@ -1,7 +1,7 @@
 """Access to PostgreSQL for all apps: connections, notifications, partitions, processes.
 
 `connections` opens all connections: those of Django's pool, and separate ones for the listener, the
-writer of CSP reports, the locks of jobs, and migrations. All of them have the same timeouts, so a
+writer of CSP reports, the locks of jobs, and migrations. They all have the same timeouts, so a
 dead server is detected within seconds. The module also classifies errors: whether the database is
 unavailable, and whether a retry may succeed.
 

@@ -92,7 +92,7 @@ def databases(
                     "max_size": share,
                     "connection_class": PooledConnection,
                     "timeout": POOL_TIMEOUT_SECONDS,
-                    # After 5 s, the growing pause between attempts starts again.
+                    # The pause between connection attempts grows for 5 s. Then it starts again.
                     "reconnect_timeout": 5,
                     "max_idle": 60,
                 },
@@ -272,7 +272,7 @@ def release_connection() -> None:
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Returns the error's SQLSTATE code, or None if the error has no code."""
+    """Returns the error's SQLSTATE code, or None if it lacks one."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 

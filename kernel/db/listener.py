@@ -168,7 +168,7 @@ def started() -> bool:
 
 
 def is_connected() -> bool:
-    """Returns whether this process receives notifications. False if it has no listener."""
+    """Returns whether this process receives notifications. False without a listener."""
     return _listener is not None and _listener.is_connected()
 
 

@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 type Environ = Mapping[str, object]
 
 MEBIBYTE = 1024 * 1024
-# The maximum size for paths that have no limit in `caps`.
+# The maximum size for paths that are not in `caps`.
 DEFAULT_CAP = 4 * MEBIBYTE
 PIECE_BYTES = 64 * 1024
 # If a body is too large, up to this number of bytes is read and dropped. Otherwise a client that
 # sends its whole body before it reads the response would get a connection reset instead.
 SWALLOWED_BYTES = 32 * MEBIBYTE
 # A parsed JSON value can take many times the memory of its text. While a million values are parsed,
-# this process handles no other request. No legitimate body has so many values.
+# this process handles no other request. Legitimate bodies have fewer values.
 MAX_VALUES = 20_000
 
 # The largest size limit is 8 MiB. At 7 Mbit/s, such a body arrives in this time.

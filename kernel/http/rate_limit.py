@@ -170,7 +170,7 @@ class RedisCounter:
 
 
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:
-    """Counts one request of the bucket. The error message uses `of` as the name of the requests.
+    """Counts one request of the bucket. `of` is the name of the requests in the error message.
 
     Raises: APIError 429 if the bucket has more than `limit` in this minute.
     """

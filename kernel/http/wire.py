@@ -46,7 +46,7 @@ def using(wire: Wire) -> Iterator[None]:
 
 
 def chosen(header: str | None, *, default: Wire) -> Wire:
-    """Returns the wire format in the `Coder-Wire` header, or the default if there is no header.
+    """Returns the wire format in the `Coder-Wire` header, or the default without a header.
 
     Raises: APIError 400 for an unknown format.
     """

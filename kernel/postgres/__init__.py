@@ -15,7 +15,7 @@ commands for dumps and backups.
 
 A new directory is built under a temporary name, and renamed when it is complete. If the process is
 killed, either the old state or the new state remains. If PostgreSQL is still running after the
-process that started it has exited, the next process to start uses it.
+process that started it has exited, the next `acquire` joins it.
 
 This package does not support TCP, or more than one database or role. The server's settings keep
 statements out of its log, because statements may contain secrets. All other settings belong in

@@ -80,8 +80,8 @@ def account_for(data_dir: Path) -> Account:
     """Returns the account that runs PostgreSQL.
 
     For ordinary users, it is the current user's account. For root, it is the owner of the cluster,
-    or of the data directory if there is no cluster. If root owns that directory, it is one of
-    STAND_INS.
+    or of the data directory if the cluster does not exist. If root owns that directory, it is one
+    of STAND_INS.
 
     Raises: PostgresError if the cluster belongs to another user, or if no stand-in exists.
     """
@@ -116,8 +116,8 @@ def _account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise PostgresError(
-            f"The data directory belongs to the user number {uid}, but this machine has no such "
-            "user. Change the owner of the directory (chown -R)."
+            f"The data directory belongs to the user ID {uid}, which does not exist on this "
+            "machine. Change the owner of the directory (chown -R)."
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 

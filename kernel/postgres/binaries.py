@@ -61,7 +61,7 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
     """Returns the first set of programs of the major version.
 
     If `major` is None, any version is accepted. The error message names `home`. Raises:
-    PostgresError if there are no such programs.
+    PostgresError if these programs are not installed.
     """
     for binaries in among:
         if major in {None, binaries.major}:
@@ -89,7 +89,7 @@ def chosen(among: list[Binaries], *, major: int | None, home: Path) -> Binaries:
 def newest_programs(data_dir: Path) -> Binaries:
     """Returns the newest programs. They work with servers of the same or an older version.
 
-    Raises: PostgresError if there are none.
+    Raises: PostgresError if PostgreSQL is not installed.
     """
     newest = sorted(found(), key=lambda binaries: binaries.version, reverse=True)
     return chosen(newest, major=None, home=data_dir)

@@ -21,7 +21,7 @@ from kernel.postgres.sharing import acquire
 
 # Maps the actions of `manage.py postgres` to PostgreSQL's programs.
 CLIENTS = {"psql": "psql", "dump": "pg_dump", "restore": "pg_restore"}
-# If pg_restore has none of these options, `--dbname` is added.
+# Without one of these options of pg_restore, `--dbname` is added.
 NAMES_A_TARGET = ("-d", "--dbname", "-f", "--file", "-l", "--list", "--help", "-?", "--version")
 
 

@@ -29,7 +29,7 @@ from kernel.postgres.place import (
 # The timeout for each step: to start, to stop, or to wait for a killed server's children.
 TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.05
-# PostgreSQL shuts down if the disk has no space for its next WAL segment of 16 MiB.
+# PostgreSQL shuts down if the disk is too full for its next WAL segment of 16 MiB.
 MIN_FREE_BYTES = 16 * 1024 * 1024
 
 # A part of PostgreSQL's error message if child processes of a killed server still use the data.

@@ -74,7 +74,7 @@ class Cluster:
 
     @property
     def major(self) -> int | None:
-        """The major version of the data, or None if there is no cluster."""
+        """The major version of the data, or None if the cluster does not exist."""
         try:
             return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
         except FileNotFoundError:
@@ -195,7 +195,7 @@ def trim_log(log: Path, *, limit: int = MAX_LOG_BYTES, kept: int = KEPT_LOG_BYTE
 
 
 def last_log_lines(log: Path, *, count: int = 12) -> str:
-    """Returns the newest lines of the log, or "" if there is no log."""
+    """Returns the newest lines of the log, or "" if the log does not exist."""
     try:
         with open(log, "rb", opener=unfollowed) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16 * 1024))

@@ -4,7 +4,8 @@ There are two lock files. They are locked with `flock`, so the kernel releases a
 process ends. A process holds a shared lock on `postgres.holders` while it uses the cluster. It
 holds `postgres.lock` while it starts, joins, releases or stops the cluster.
 
-If the last process is killed, PostgreSQL keeps running, and the next process to start uses it.
+If the last process is killed, PostgreSQL keeps running. The next process that acquires the
+cluster joins it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Handle:
     def release(self) -> None:
         """Releases the cluster, and stops it if no other process uses it.
 
-        Further calls have no effect. Raises: PostgresError if the server does not stop.
+        Further calls do nothing. Raises: PostgresError if the server does not stop.
         """
         if self._released or self._process != os.getpid():
             # A forked child shares the file descriptor of the lock, and must not release its
@@ -147,7 +148,7 @@ def why_away(data_dir: Path) -> str:
 def address(data_dir: Path) -> tuple[str, bool]:
     """Returns the cluster's URL, and whether its server is ready. Does not start the server.
 
-    Raises: PostgresError if there is no cluster.
+    Raises: PostgresError if the cluster does not exist.
     """
     place = inhabited(data_dir)
     server = life.running(place.cluster)
@@ -157,7 +158,7 @@ def address(data_dir: Path) -> tuple[str, bool]:
 
 
 def inhabited(data_dir: Path) -> Place:
-    """Returns the place. Raises: PostgresError if it has no cluster."""
+    """Returns the place. Raises: PostgresError if its cluster does not exist."""
     place = prepared(data_dir, make=False)
     if place.cluster.major is None and place.upgraded.major is None:
         raise PostgresError(
@@ -171,7 +172,7 @@ def inhabited(data_dir: Path) -> Place:
 def fitting(place: Place, *, only: Source | None = None) -> Binaries:
     """Returns programs that fit the cluster's version and that the place's account can run.
 
-    Raises: PostgresError if there are none.
+    Raises: PostgresError if they are not installed.
     """
     cluster = place.cluster
     binaries = programs.chosen(programs.found(only=only), major=cluster.major, home=cluster.home)

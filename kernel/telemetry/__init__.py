@@ -13,8 +13,8 @@ database during a scrape, and cached for five seconds.
 
 The processes of a server write their values to files in a shared directory. A separate process adds
 up these values and serves the results, so no count is lost if a worker is busy or has ended. This
-process also serves the standard process metrics of prometheus_client for each worker. There is no
-tracing: the request id connects the log lines of a request.
+process also serves the standard process metrics of prometheus_client for each worker. Requests
+are not traced: the request id connects the log lines of a request.
 """
 
 from __future__ import annotations

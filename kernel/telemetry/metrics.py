@@ -74,7 +74,7 @@ def sampled_gauge(
 
 
 def sampled_counter(name: str, help: str, read: Callable[[], float]) -> Counter:
-    """Declares a counter that grows by the same amount as the number that `read` returns.
+    """Declares a counter that follows the growing number that `read` returns.
 
     Each process samples this number.
     """

@@ -314,7 +314,7 @@ def test_invalid_secret_key_file_is_named(start: Start, open_directory: Path) ->
     text = startup_error(
         start(DATABASE_URL="", CODERAPI_SECRET_KEY="", CODERAPI_DATA_DIR=str(open_directory))
     )
-    assert f"{open_directory}/secret_key holds no text" in text
+    assert f"{open_directory}/secret_key is empty or not UTF-8" in text
     assert len(text.splitlines()) == 1
 
 

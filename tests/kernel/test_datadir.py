@@ -64,7 +64,7 @@ def test_secret_is_created_once_for_all_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [b"", b"\xff\xfe"])
 def test_secret_without_text_is_refused(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "key").write_bytes(kept)
-    with pytest.raises(DataDirectoryError, match="holds no text"):
+    with pytest.raises(DataDirectoryError, match="is empty or not UTF-8"):
         secret(tmp_path, "key", secrets.token_hex)
 
 

@@ -100,7 +100,7 @@ ERRORS = {
             "Your roles or the scopes of your session token do not allow this. `detail` names the "
             "missing role or scope.",
             "Forbidden.",
-            detail="This needs a role that may deployment_config:read.",
+            detail="You need a role with the permission deployment_config:read.",
         ),
         ErrorAnswer(
             404,
@@ -139,7 +139,7 @@ ERRORS = {
             429,
             "TooManyRequests",
             "You sent too many requests in this minute. Requests are counted for each user, or for "
-            "each IP address if there is no session token. Wait for `Retry-After` seconds. Owners "
+            "each IP address without a session token. Wait for `Retry-After` seconds. Owners "
             "may send `X-Coder-Bypass-Ratelimit: true`.",
             "Too many requests.",
             detail="The limit is 512 requests a minute.",

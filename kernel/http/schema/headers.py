@@ -34,7 +34,7 @@ HEADERS: dict[str, Schema] = {
         required=True,
     ),
     "X-RateLimit-Limit": _header(
-        "The number of requests that you may send in a minute. Absent if there is no limit.", _COUNT
+        "The number of requests that you may send in a minute. Absent without a limit.", _COUNT
     ),
     "X-RateLimit-Remaining": _header(
         "The number of requests that you may still send in this minute.", _COUNT

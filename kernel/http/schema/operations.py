@@ -38,7 +38,7 @@ PATH_PARAMETERS: dict[str, Schema] = {
         "example": "aBcDeFgHiJ",
     },
     "name": {
-        "description": "The token's name. It is unique for a user.",
+        "description": "The token's name. It is unique among the user's tokens.",
         "example": "ci",
     },
     "organization": {
@@ -247,7 +247,7 @@ def _plain(member: Schema) -> Schema:
 def example_of(serializer: WireSerializer) -> Any:
     """Returns an example in the current wire format, with the examples of nested serializers.
 
-    Returns {} if the serializer or a nested serializer has no example.
+    Returns {} if the serializer or a nested serializer lacks an example.
     """
     example = dict(serializer.example)
     for name, field in serializer.fields.items():
