@@ -17,6 +17,6 @@ catalogue becomes the flags' help and docs/options.md (`reference`). All output 
 `redaction`, which removes secret options and passwords in URLs.
 
 Not supported: reloading without a restart (Coder cannot do it either), and YAML aliases and type
-tags, which are errors. Options that have no effect in coderapi are still in the catalogue, because
+tags, which are errors. Options that coderapi ignores are still in the catalogue, because
 clients show all of Coder's options.
 """

@@ -99,8 +99,8 @@ def load(
     places = {path: item.place for path, item in resolved.items()}
     if providers:
         values[EXTERNAL_AUTH] = [*(values[EXTERNAL_AUTH] or ()), *providers.values()]
-        # Only the place is set. The source stays empty, because Coder's responses have no source
-        # for this option.
+        # Only the place is set. The source stays empty, because Coder's server sends an empty
+        # source for this option.
         places[EXTERNAL_AUTH] = places[EXTERNAL_AUTH] or f"{next(iter(providers))}*"
     _change_at_start(values, flags=dict(flags), variables=variables)
     return Configuration(

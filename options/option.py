@@ -10,7 +10,7 @@ from typing import Any
 
 from options.values import Duration, ValueType
 
-# Marks a name that is derived from the other names. "" means that there is no such name: for
+# Marks a name that is derived from the other names. "" means that the name does not exist: for
 # example, an option with the YAML key "" cannot be set in YAML.
 FOLLOWS = "(follows)"
 

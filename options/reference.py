@@ -16,7 +16,7 @@ _HEAD = """\
 
 coderapi accepts every option of Coder's server, as a flag, an environment variable or a key in a
 YAML file. It reports the values to clients. **Obeyed** means that coderapi also acts on the option.
-*Reported* means that the option has no other effect in coderapi.
+*Reported* means that coderapi reports the option, but does not act on it.
 
 Flags override the environment, the environment overrides the YAML file, and the file overrides the
 default. You can also store a secret in a file. Then set the variable with the suffix `_FILE` to the
@@ -79,7 +79,7 @@ def _facts(option: Option) -> Iterator[str]:
     if option.use_instead:
         yield f"Deprecated: use {' and '.join(option.use_instead)}."
     elif option.deprecated:
-        yield "Deprecated. This option has no effect."
+        yield "Deprecated. This option is ignored."
     yield f"Set by {', '.join(_ways(option))}."
     default = f", default `{option.default}`" if option.default else ""
     secret = ", secret" if option.secret else ""

@@ -51,7 +51,7 @@ class Resolver:
             )
             self.warnings.append(f"{_spelling(option, source)} is deprecated; use {new} instead")
         elif option.deprecated:
-            self.warnings.append(f"{_spelling(option, source)} is deprecated and has no effect")
+            self.warnings.append(f"{_spelling(option, source)} is deprecated and ignored")
 
 
 def _contradictions(setting: Setting, others: list[Setting]) -> Iterator[OptionError]:

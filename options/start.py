@@ -39,8 +39,8 @@ type _Problem = tuple[str, str, str]
 def load_for_start(environ: Mapping[str, str], *, flags: Flags) -> Configuration:
     """Returns the configuration for a server on this machine.
 
-    Raises: ConfigurationError. It lists the mistakes of all sources. If there are none, it lists
-    all unsupported values.
+    Raises: ConfigurationError. It lists the mistakes of all sources. Without mistakes, it lists all
+    unsupported values.
     """
     options = load(environ, flags=flags, defaults=computed_defaults(environ))
     if errors := unsupported_values(options):

@@ -164,6 +164,6 @@ CLIENT_OPTIONS = (
         env="CODER_HEALTH_CHECK_THRESHOLD_DATABASE",
         default="15ms",
         group=HEALTH_CHECK,
-        remark="coderapi has no health page with thresholds.",
+        remark="coderapi does not have a health page.",
     ),
 )

@@ -83,7 +83,7 @@ NETWORKING_OPTIONS = (
     ),
     _tls_option(
         "TLS Address",
-        "The address and port for HTTPS. It has no effect unless TLS is enabled.",
+        "The address and port for HTTPS. It is used only if TLS is enabled.",
         Address(),
         env="CODER_TLS_ADDRESS",
         default="127.0.0.1:3443",

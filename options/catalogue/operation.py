@@ -97,7 +97,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Interval",
-        "An old option for the interval at which provisioners looked for jobs. It has no effect.",
+        "An old option for the interval at which provisioners looked for jobs. It is ignored.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_INTERVAL",
         default="1s",
@@ -105,7 +105,7 @@ OPERATION_OPTIONS = (
     ),
     _provisioning_option(
         "Poll Jitter",
-        "An old option for the random variation of Poll Interval. It has no effect.",
+        "An old option for the random variation of Poll Interval. It is ignored.",
         Duration(),
         env="CODER_PROVISIONER_DAEMON_POLL_JITTER",
         default="100ms",

@@ -213,7 +213,7 @@ SERVER_OPTIONS = (
         yaml="",
         default="4h0m0s",
         hidden=True,
-        remark="coderapi has no such cache. It updates its stats at the Agent Stat Refresh "
+        remark="coderapi does not use this cache. It updates its stats at the Agent Stat Refresh "
         "Interval.",
     ),
     Option(

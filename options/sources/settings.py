@@ -35,7 +35,7 @@ class Gathered:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, option: Option, place: str, raw: str | Node) -> None:
-        """Parses the value. Adds a setting if the value is valid, or else an error."""
+        """Parses the value. Adds a setting if the value is valid, otherwise an error."""
         try:
             value = _read(option, raw)
         except ValueRefusedError as refusal:

@@ -57,7 +57,7 @@ class _Reader:
             path = f"{above}.{key.value}" if above else str(key.value)
             option = self.known.get(path)
             if option is not None and "." not in key.value:
-                # An empty value has no visible position, so the position of the key is used.
+                # An empty value is not visible in the file, so the position of the key is used.
                 place = place_of(key if is_blank(node) else node)
                 self.gathered.add(option, f"{self.file}:{place}", node)
             elif path in self.known and "." not in key.value:
@@ -95,7 +95,7 @@ class _Reader:
                     yield option
 
     def _namesake(self, key: str) -> str:
-        """Returns the only full key that ends with this key, or "" if there are none or several."""
+        """Returns the only full key that ends with this key, or "" for none or several."""
         paths = [path for path in self.known if path.rpartition(".")[2] == key]
         return paths[0] if len(paths) == 1 else ""
 

@@ -55,7 +55,7 @@ class TextList(ValueType[list[str] | None]):
 
 
 def parse_record(text: str) -> list[str] | None:
-    """Returns the fields of the first CSV record, or None if the input has no record.
+    """Returns the fields of the first CSV record, or None for input without a record.
 
     Source: the reader of Go's encoding/csv with its default settings.
     """

@@ -16,7 +16,7 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_DEPTH = 50
 
-# PyYAML rejects the same characters, but its error has no line and column.
+# PyYAML rejects the same characters, but its error lacks the line and column.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNTAGGED = frozenset(

@@ -140,7 +140,7 @@ UNKNOWN = "is unknown and ignored; did you mean"
         ),
         (
             "CODER_ALLOW_WORKSPACE_RENAMES=true",
-            "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and has no effect",
+            "CODER_ALLOW_WORKSPACE_RENAMES is deprecated and ignored",
         ),
         ("CODER_ACESS_URL=MARKER", f"CODER_ACESS_URL {UNKNOWN} CODER_ACCESS_URL?"),
         ("CODER_GITAUTH_0_IDD=MARKER", f"CODER_GITAUTH_0_IDD {UNKNOWN} CODER_GITAUTH_0_ID?"),
