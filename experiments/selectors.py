@@ -10,7 +10,7 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 ALL_SAFE = "*"
-# The experiments that `*` enables. Coder's current release has none.
+# The experiments that `*` enables. In Coder's current release, this list is empty.
 SAFE: tuple[str, ...] = ()
 KNOWN = frozenset(
     {

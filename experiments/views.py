@@ -24,7 +24,7 @@ from kernel.http.views import DocumentView
     component_name="codersdk.Experiment",
 )
 class ExperimentField(serializers.CharField):
-    """The name of an experiment. The schema has no enumeration, because any name can be enabled."""
+    """The name of an experiment. The schema lists no names, because any name can be enabled."""
 
 
 NAMES: Any = serializers.ListSerializer(child=ExperimentField())

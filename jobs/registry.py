@@ -60,4 +60,4 @@ def find(name: str) -> Job:
         return _jobs[name]
     except KeyError:
         names = ", ".join(sorted(_jobs))
-        raise JobError(f"There is no job named {name!r}. The jobs are {names}.") from None
+        raise JobError(f"The job {name!r} does not exist. The jobs are {names}.") from None

@@ -52,7 +52,7 @@ def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> dat
     """Returns the next slot. If it is not in the future, the job is due.
 
     `runs` are the job's last runs, newest first. If several slots were missed, returns only the
-    latest of these slots.
+    latest one.
     """
     current = slot_of(now, every=every)
     if not runs:

@@ -49,7 +49,7 @@ def covers(allowed: AllowList, kind: str, value: str = ANY) -> bool:
 
 
 def ids(allowed: AllowList, kind: str) -> frozenset[str] | None:
-    """Returns the ids of this type in the list, or None if it includes all objects of the type."""
+    """Returns the ids of this type in the list, or None if the list includes all objects."""
     if covers(allowed, kind):
         return None
     return frozenset(i for t, i in allowed if t in (ANY, kind))

@@ -83,7 +83,7 @@ class MemberSerializer(WireSerializer):
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     roles = serializers.SerializerMethodField(
-        help_text="Always empty: the organization has no roles."
+        help_text="Always empty, because organization roles are not supported."
     )
     username = serializers.CharField(help_text="The username. It is unique.")
     name = serializers.CharField(help_text="The full name, or empty.")

@@ -198,7 +198,7 @@ class UserRolesSerializer(WireSerializer):
     )
     organization_roles = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
-        help_text="Always empty: the organization has no roles.",
+        help_text="Always empty, because organization roles are not supported.",
     )
 
 

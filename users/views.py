@@ -86,23 +86,23 @@ class FirstUserView(PublicAPIView):
     @operation(
         "Check initial user created",
         tag="Users",
-        description="Returns whether the deployment has a user. If it has no user, clients can "
+        description="Returns whether the deployment has a user. Without a user, clients can "
         "offer to create the first one.",
         answers={
             200: "The initial user has been created.",
-            404: "There is no user yet.",
+            404: "The first user does not exist yet.",
         },
     )
     def get(self, request: Request) -> Response:
         if not selectors.user_exists():
-            raise APIError(404, "The initial user was not found: there is no user yet.")
+            raise APIError(404, "The initial user was not found: it does not exist yet.")
         return Response({"message": "The initial user has been created."})
 
     @operation(
         "Create initial user",
         tag="Users",
-        description="Creates the first user, with the role owner. Works only if the deployment "
-        "has no user. No session token is needed.",
+        description="Creates the first user, with the role owner. Works only before the "
+        "deployment has a user. No session token is needed.",
         body=CreateFirstUserRequest,
         answers={201: CreateFirstUserResponse, 409: "The deployment already has a user."},
     )

@@ -127,7 +127,7 @@ def test_command_lists_revisions_and_compares_two(capsys: pytest.CaptureFixture[
     assert [line.split()[0] for line in lines] == [str(second.pk), str(first.pk)]
     call_command("config_history", diff=[first.pk, second.pk])
     assert capsys.readouterr().out == "Browser Only: false → true\n"
-    with pytest.raises(CommandError, match="no revision 0"):
+    with pytest.raises(CommandError, match="Revision 0 does not exist"):
         call_command("config_history", diff=[0, second.pk])
 
 

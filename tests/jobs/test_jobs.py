@@ -333,7 +333,9 @@ def test_run_job_shows_the_error(register_job: Registered) -> None:
     register_job(fails)
     with pytest.raises(CommandError, match="Job test_job failed: ValueError: no such luck"):
         call_command("run_job", "test_job")
-    with pytest.raises(CommandError, match=r"no job named 'tset_job'\. The jobs are test_job"):
+    with pytest.raises(
+        CommandError, match=r"job 'tset_job' does not exist\. The jobs are test_job"
+    ):
         call_command("run_job", "tset_job")
     with job_lock("test_job"), pytest.raises(CommandError, match="is already running"):
         call_command("run_job", "test_job")

@@ -61,5 +61,5 @@ class Command(ListingCommand):
 def _revision(number: int) -> ConfigRevision:
     revision = ConfigRevision.objects.filter(pk=number).first()
     if revision is None:
-        raise CommandError(f"There is no revision {number}.")
+        raise CommandError(f"Revision {number} does not exist.")
     return revision
