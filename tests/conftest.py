@@ -25,6 +25,7 @@ from kernel.http.rate_limit import private_directory, shared_counter
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
+from tests.support.stats_rows import NOW
 from users.passwords import BoundedArgon2
 
 # A session may still run a statement of a process that a test has killed.
@@ -60,12 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Makes the test database, with today's partition of the audit trail, and drops it at the end.
+    """Makes the test database, with partitions of the audit trail, and drops it at the end.
 
-    Without that partition each test makes it again, for its first entry.
+    Without these partitions each test makes one again, for its first entry.
     """
     with django_db_blocker.unblock():
-        PARTITIONS.ensure(timezone.now(), timezone.now())
+        for moment in (timezone.now(), NOW):
+            PARTITIONS.ensure(moment, moment)
     yield
     writer.stop()
     listener.stop()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from audit.services import SYSTEM
@@ -16,6 +15,7 @@ from coderapi.first_steps import FIRST_OWNER_FILE, first_steps, log_first_task, 
 from csp.models import IngestKey
 from options.values import parse_url
 from stats.models import WorkspaceState
+from tests.support.client import browser_of
 from tests.support.factories import make_user
 from users.models import User
 from users.services import set_password
@@ -31,12 +31,6 @@ def first_owner(settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str
     settings.FIRST_OWNER_USERNAME, settings.DATA_DIR = "Root", tmp_path
     make_first_owner(data_dir=tmp_path, now=timezone.now())
     return User.objects.get(username="root")
-
-
-def page_of(user: User) -> Client:
-    browser = Client()
-    browser.force_login(user)
-    return browser
 
 
 def undone() -> list[str]:
@@ -66,7 +60,7 @@ def test_each_step_is_done_by_its_state(first_owner: User, settings: Any) -> Non
     assert undone() == titles[3:]
     WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start")
     assert undone() == []
-    assert "First steps" not in page_of(first_owner).get("/admin/").content.decode()
+    assert "First steps" not in browser_of(first_owner).get("/admin/").content.decode()
 
 
 def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> None:
@@ -78,7 +72,7 @@ def test_chosen_password_need_not_be_changed(settings: Any, tmp_path: Path) -> N
 def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any) -> None:
     settings.ACCESS_URL = "https://coder.example.com"
     IngestKey.objects.create(name="site", key="cik_example", origins=["https://a.example.com"])
-    browser = page_of(make_user("owner"))
+    browser = browser_of(make_user("owner"))
     page = browser.get("/admin/").content.decode()
     address = "https://coder.example.com/api/v2/csp/reports?key=cik_example"
     assert f"Reporting-Endpoints: csp=&quot;{address}&quot;" in page
@@ -91,7 +85,7 @@ def test_home_shows_the_steps_with_headers_to_copy_until_dismissed(settings: Any
 
 
 def test_auditor_has_the_charts_and_no_steps() -> None:
-    page = page_of(make_user("auditor")).get("/admin/").content.decode()
+    page = browser_of(make_user("auditor")).get("/admin/").content.decode()
     assert "First steps" not in page
     assert 'href="/admin/stats/snapshot/timelines/"' in page
 
@@ -109,5 +103,5 @@ def test_log_names_the_first_step_and_its_page(
 
 
 def test_admin_changes_the_password_on_the_account_page() -> None:
-    answer = page_of(make_user("auditor")).get("/admin/password_change/")
+    answer = browser_of(make_user("auditor")).get("/admin/password_change/")
     assert answer.headers["Location"] == "/account#password"

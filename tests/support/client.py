@@ -45,6 +45,13 @@ class APIClient(Client):
         return self.post(path, body, content_type="application/json", **more)
 
 
+def browser_of(user: User) -> Client:
+    """Returns a browser in which the user is signed in to the admin."""
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
 def _wire_of(header: str) -> Wire:
     """Returns the wire of the answer. The error for an unknown wire is the same in both wires."""
     return Wire(header) if header in list(Wire) else Wire(settings.WIRE)

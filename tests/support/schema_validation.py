@@ -15,6 +15,8 @@ from kernel.http.schema.document import openapi
 from kernel.http.wire import Wire
 
 API = "/api/v2"
+# The URI of the document in the validators.
+DOCUMENT = "urn:openapi"
 # The statuses that any path may return: for a wrong method, and for an unexpected exception.
 ANYWHERE = frozenset({405, 500})
 ERROR = {
@@ -44,9 +46,14 @@ def check_answer(answer: Any, *, method: str, path: str, wire: Wire) -> None:
 
 
 @cache
+def generated(wire: Wire) -> Schema:
+    return openapi(wire)
+
+
+@cache
 def document(wire: Wire) -> Schema:
     """Returns the document with closed objects, so that an undescribed member is an error."""
-    closed: Schema = _closed(openapi(wire))
+    closed: Schema = _closed(generated(wire))
     return closed
 
 
@@ -129,10 +136,19 @@ def _check_body(answer: Any, promised: Schema, *, method: str, wire: Wire, name:
 
 @cache
 def _validator(wire: Wire, schema: bytes) -> jsonschema_rs.Validator:
-    """Keeps one validator for each schema and wire: making one costs far more than using it."""
+    """Keeps one validator for each schema and wire: making one costs more than using it."""
     return validator_of(orjson.loads(schema), wire=wire)
 
 
 def validator_of(schema: Schema, *, wire: Wire) -> jsonschema_rs.Validator:
-    whole = {"components": document(wire)["components"], "allOf": [schema]}
-    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+    absolute = orjson.loads(orjson.dumps(schema).replace(b'"#/', f'"{DOCUMENT}#/'.encode()))
+    return jsonschema_rs.Draft202012Validator(
+        absolute, validate_formats=True, registry=_registry(wire)
+    )
+
+
+@cache
+def _registry(wire: Wire) -> jsonschema_rs.Registry:
+    """Returns the components, which all validators of the wire share."""
+    shared = {"components": document(wire)["components"]}
+    return jsonschema_rs.Registry([(DOCUMENT, shared)], draft=jsonschema_rs.Draft202012)

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from audit.models import Entry
+from tests.support.client import browser_of
 from tests.support.factories import PASSWORD, make_key, make_user
 from tests.support.markup import text_in
 from tokens.models import APIKey, TokenConfig
@@ -24,9 +25,7 @@ def boss() -> User:
 
 @pytest.fixture
 def admin(boss: User) -> Client:
-    client = Client()
-    client.force_login(boss)
-    return client
+    return browser_of(boss)
 
 
 def page(user: User, rest: str = "change/") -> str:
