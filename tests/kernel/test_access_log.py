@@ -25,9 +25,8 @@ from kernel.http.body import bounded
 from kernel.http.body import readers as body_readers
 from kernel.telemetry import access, logs
 from kernel.telemetry.access import FORMS, AccessLog, Entry, as_common, as_json, blocks, logged
-from tests.coderapi.test_page_samples import token_in
 from tests.support.live import Server
-from tests.support.processes import PROJECT, own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, own_database, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS
 
 TOKEN = "abcdefghij-ABCDEFGHIJKLMNOPQRSTUV"
@@ -218,7 +217,7 @@ def test_a_process_ends_while_its_log_is_not_read() -> None:
     command = [sys.executable, "-c", WITHOUT_A_READER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         try:
-            assert process.wait(timeout=60) == 0
+            assert process.wait(DEADLINE_SECONDS) == 0
         finally:
             process.kill()
         assert process.stdout
@@ -270,7 +269,7 @@ def test_server_logs_every_response(tmp_path: Path) -> None:
             assert line["client"] == "203.0.113.9"
             assert line["bytes"] == len(answer.body)
             assert path.partition("?")[0].startswith(line["path"].partition("***")[0])
-            assert 0 < line["duration_ms"] < 30_000
+            assert line["duration_ms"] > 0
         written.rename(moved)
         last = server.ask("/healthz").headers["X-Coder-Request-Id"]
         assert server.end(signal.SIGTERM) == 0
@@ -290,8 +289,7 @@ def test_streamed_response_is_logged_when_its_client_disconnects(tmp_path: Path)
         connection = HTTPConnection("127.0.0.1", server.port)
         with psycopg.connect(database, autocommit=True) as direct:
             direct.execute(LONG_LIST)
-        token = token_in(tmp_path / "first-owner.txt")
-        connection.request("GET", TOKENS, headers={"Coder-Session-Token": token})
+        connection.request("GET", TOKENS, headers={"Coder-Session-Token": server.owner_token})
         connection.getresponse().read(10)
         connection.close()
         wait_for(lambda: any(line["path"] == TOKENS for line in lines(written)))

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,9 +41,9 @@ def test_debug_lines_pass_by_the_logger_s_name(
 def formatter(name: str) -> logging.Formatter:
     made = logs.configuration(human="/h", json="/j", stackdriver="/s", chatter=())["formatters"]
     settings = dict(made[name])
-    kind = {"json": logs.MachineFormatter, "stackdriver": logs.StackdriverFormatter}[name]
+    kinds = {"json": logs.MachineFormatter, "stackdriver": logs.StackdriverFormatter}
     del settings["()"]
-    return kind(settings.pop("format"), **settings)
+    return kinds.get(name, logs.HumanFormatter)(settings.pop("format", None), **settings)
 
 
 def test_message_cannot_forge_another_line() -> None:
@@ -117,9 +118,29 @@ def test_scrubbing_takes_linear_time(piece: str) -> None:
     assert time.process_time() - begun < 5
 
 
+@pytest.fixture
+def redacting() -> Iterator[None]:
+    logs.redact(["word", "longer-secret"])
+    yield
+    logs.redact([])
+
+
+@pytest.mark.usefixtures("redacting")
 def test_short_secrets_are_not_redacted() -> None:
+    assert logs.scrub("a word and a longer-secret") == "a word and a ***"
+
+
+@pytest.mark.usefixtures("redacting")
+@pytest.mark.parametrize("name", ["human", "json", "stackdriver"])
+def test_traceback_and_extras_are_redacted_in_every_log(name: str) -> None:
+    secrets = ("longer-secret", "https://me:password-here@h", TOKEN)
     try:
-        logs.redact(["word", "longer-secret"])
-        assert logs.scrub("a word and a longer-secret") == "a word and a ***"
-    finally:
-        logs.redact([])
+        raise ValueError(" and ".join(secrets))
+    except ValueError:
+        found = record(exc_info=sys.exc_info(), extra={"inner": list(secrets), "text": TOKEN})
+    found.msg = secrets[0]
+    logs.RequestFilter().filter(found)
+    line = formatter(name).format(found)
+    assert "Traceback" in line
+    for secret in ("longer-secret", "password-here", TOKEN.partition("-")[2]):
+        assert secret not in line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tests.support.clusters import OwnCluster, own_cluster
 from tests.support.live import Answer, Server
 from tests.support.processes import wait_for
 from tests.support.standing_between import Between
+from tests.support.stats_rows import agent_row
 
 TOKENS = "/api/v2/users/me/keys/tokens"
 STATS = "/api/v2/deployment/stats/reports"
@@ -67,10 +67,8 @@ def breaking(
     return breaking
 
 
-def new_row() -> dict[str, object]:
-    ids = dict.fromkeys(("user_id", "agent_id", "workspace_id", "template_id"), uuid.UUID(int=1))
-    row = {"kind": "agent", "id": uuid.uuid4(), "created_at": timezone.now().isoformat(), **ids}
-    return {name: str(value) for name, value in row.items()}
+def new_row() -> dict[str, Any]:
+    return agent_row(timezone.now(), kind="agent")
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.commands import manage
 from tests.support.mail_server import Mailbox, mail_server
-from tests.support.processes import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +31,7 @@ def send(mailbox: Mailbox, *, host: str = "localhost", **options: str) -> int:
         "CODER_EMAIL_SMARTHOST": f"{host}:{mailbox.port}",
         **{f"CODER_EMAIL_{name}": text for name, text in options.items()},
     }
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "manage.py"), "sendtestemail", "to@example.com"],
-        env={**os.environ, **environ},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    ).returncode
+    return manage("sendtestemail", "to@example.com", **environ).returncode
 
 
 def test_message_goes_to_the_smarthost_from_the_sender() -> None:

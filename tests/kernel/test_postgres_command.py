@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from kernel.postgres.place import variables_of
-from tests.support.processes import free_port, own_database
-
-ROOT = Path(__file__).resolve().parents[2]
-
+from tests.support.commands import manage
+from tests.support.processes import DEADLINE_SECONDS, PROJECT, free_port, own_database
 
 type Start = Callable[..., subprocess.Popen[str]]
 
@@ -27,7 +25,7 @@ def start(open_directory: Path) -> Iterator[Start]:
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", "postgres", *arguments],
+            [sys.executable, PROJECT / "manage.py", "postgres", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -97,37 +95,31 @@ def test_only_programs_take_arguments(start: Start) -> None:
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 # --- PostgreSQL's programs --------------------------------------------------------------------
 
 
-def client(*arguments: str, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "manage.py", "postgres", *arguments],
-        env={**os.environ, "DATABASE_URL": url},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def client(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    return manage("postgres", *arguments, DATABASE_URL=url)
 
 
 def test_dump_of_one_database_is_restored_into_another(tmp_path: Path) -> None:
     with own_database() as first, own_database() as second:
-        client("psql", "-qc", "CREATE TABLE t AS SELECT 7 n", url=first, cwd=tmp_path)
-        dumped = client("dump", "--format=custom", "--file=a.dump", url=first, cwd=tmp_path)
+        client("psql", "-qc", "CREATE TABLE t AS SELECT 7 n", url=first)
+        dump = str(tmp_path / "a.dump")
+        dumped = client("dump", "--format=custom", f"--file={dump}", url=first)
         assert (dumped.returncode, dumped.stdout, dumped.stderr) == (0, "", "")
-        restored = client("restore", "--exit-on-error", "a.dump", url=second, cwd=tmp_path)
+        restored = client("restore", "--exit-on-error", dump, url=second)
         assert (restored.returncode, restored.stderr) == (0, "")
-        assert client("psql", "-Atc", "SELECT n FROM t", url=second, cwd=tmp_path).stdout == "7\n"
-        script = client("restore", "--file=-", "a.dump", url=second, cwd=tmp_path).stdout
+        assert client("psql", "-Atc", "SELECT n FROM t", url=second).stdout == "7\n"
+        script = client("restore", "--file=-", dump, url=second).stdout
         assert "CREATE TABLE public.t" in script
 
 
-def test_password_of_the_url_is_on_no_command_line(tmp_path: Path) -> None:
+def test_password_of_the_url_is_on_no_command_line() -> None:
     url = "postgresql://me:hunter2@127.0.0.1:5433/x?sslmode=disable&application_name=a"
     assert variables_of(url) == {
         "PGHOST": "127.0.0.1",
@@ -139,15 +131,15 @@ def test_password_of_the_url_is_on_no_command_line(tmp_path: Path) -> None:
         "PGAPPNAME": "a",
     }
     with own_database() as given:
-        shown = client("psql", "-Atc", r"\! cat /proc/$PPID/cmdline", url=given, cwd=tmp_path)
+        shown = client("psql", "-Atc", r"\! cat /proc/$PPID/cmdline", url=given)
     assert "psql" in shown.stdout
     assert "postgresql://" not in shown.stdout
 
 
-def test_status_of_the_program_is_passed_on(tmp_path: Path) -> None:
-    away = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x"
+def test_status_of_the_program_is_passed_on() -> None:
+    url = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x"
     for arguments, status in ((("psql", "-c", "SELECT 1"), 2), (("dump",), 1)):
-        done = client(*arguments, url=away, cwd=tmp_path)
+        done = client(*arguments, url=url)
         assert done.returncode == status
         assert "Connection refused" in done.stderr
         assert "hunter2" not in done.stderr

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,15 +19,9 @@ from kernel import postgres
 from kernel.postgres import binaries
 from kernel.postgres.binaries import Binaries, Source
 from kernel.postgres.cluster import running
-from kernel.postgres.place import (
-    Cluster,
-    prepared,
-    sockets_directory,
-    trim_log,
-)
+from kernel.postgres.place import Cluster, prepared, sockets_directory, trim_log
+from tests.support.processes import PROJECT, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 60
 AS_ROOT = os.geteuid() == 0
 
 type Hold = Callable[[Path], subprocess.Popen[str]]
@@ -79,7 +72,7 @@ def test_concurrent_starts_create_one_cluster_after_a_killed_start(
     folder: Path, hold: Hold
 ) -> None:
     killed = hold(folder)
-    until(lambda: any(folder.glob("postgres.new-*/data/*")))
+    wait_for(lambda: any(folder.glob("postgres.new-*/data/*")))
     killed.kill()
     killed.communicate()
     (folder / "postgres.new-older" / "data").mkdir(parents=True)
@@ -142,7 +135,7 @@ def test_ended_server_is_revived_and_a_stopped_one_is_not(
         found = running(cluster)
         assert found
         os.kill(found.pid, end)
-        until(lambda: running(cluster) is None)
+        wait_for(lambda: running(cluster) is None)
 
         assert handle.revive() == "revived"
         assert answers(handle.url)
@@ -167,7 +160,7 @@ def test_full_disk_is_named_and_the_server_revived_when_there_is_room(
         found = running(cluster)
         assert found
         os.kill(found.pid, signal.SIGINT)
-        until(lambda: running(cluster) is None)
+        wait_for(lambda: running(cluster) is None)
         fill(small_disk / "ballast")
 
         with pytest.raises(postgres.PostgresError, match=r"^.*No space left on the disk.*$"):
@@ -426,7 +419,7 @@ def hold() -> Iterator[Hold]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=PROJECT,
         )
         started.append(process)
         return process
@@ -486,13 +479,6 @@ def started_at(url: str) -> datetime:
         row = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
     assert row
     return datetime.fromisoformat(str(row[0]))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "the condition is still false"
-        time.sleep(0.01)
 
 
 @contextmanager

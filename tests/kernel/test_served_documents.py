@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gzip
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from kernel.db import listener
-from kernel.http.documents import Document
-from kernel.http.rendering import render_json
-from kernel.http.wire import Wire, current
 from tests.support.client import APIClient
+from tests.support.commands import run
+from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
+from tests.support.stats_rows import text
 
 CONFIG = "/api/v2/deployment/config"
 SSH = "/api/v2/deployment/ssh"
 BUILDINFO = "/api/v2/buildinfo"
+STATS = "/api/v2/deployment/stats"
 
 
 def test_document_has_an_etag_and_a_cache_policy(owner: APIClient) -> None:
@@ -82,39 +84,10 @@ def test_authenticated_document_costs_no_query_with_a_remembered_key(
         assert owner.get(CONFIG).status_code == 200
 
 
-class Source:
-    """Counts how often it is rendered."""
-
-    def __init__(self) -> None:
-        self.rendered = 0
-
-    def render(self) -> bytes:
-        self.rendered += 1
-        return render_json({"n": self.rendered, "wire": current()})
-
-
-@pytest.fixture
-def source() -> Source:
-    return Source()
-
-
-def make_document(source: Source, *, topic: str = "") -> Document:
-    return Document("test", source.render, topic=topic)
-
-
-def test_document_is_rendered_once_a_wire(source: Source) -> None:
-    document = make_document(source)
-    for chosen in (Wire.DOCUMENTED, Wire.CODERD, Wire.DOCUMENTED, Wire.CODERD):
-        assert f'"wire":"{chosen}"'.encode() in document.rendered(chosen).plain.body
-    assert source.rendered == 2
-
-
-def test_announcement_makes_a_remembered_document_stale(connected: None, source: Source) -> None:
-    document = make_document(source, topic="test")
-    document.rendered(Wire.DOCUMENTED)
-    document.rendered(Wire.DOCUMENTED)
-    assert source.rendered == 1
-    listener.announce("test")
-    wait_for(lambda: document.peek(Wire.DOCUMENTED) is None)
-    document.rendered(Wire.DOCUMENTED)
-    assert source.rendered == 2
+@pytest.mark.usefixtures("connected")
+def test_changed_document_is_rendered_again() -> None:
+    client = APIClient(token=make_key(make_user("owner")).token)
+    for minutes in (2, 1):
+        moment = text(timezone.now().replace(microsecond=0) - timedelta(minutes=minutes))
+        run("collect_deployment_stats", "--at", moment)
+        wait_for(lambda: client.get(STATS).json().get("collected_at") == moment)  # noqa: B023

@@ -20,11 +20,12 @@ from django.db.models import Q
 from django.urls import reverse
 
 from audit.models import Entry
+from kernel.db.backend import base
 from kernel.db.pages import in_pages
 from kernel.http.views import StreamedResponse
 from tests.support.csp_reports import in_admin
 from tests.support.live import Server
-from tests.support.processes import own_database, wait_for
+from tests.support.processes import DEADLINE_SECONDS, own_database, wait_for
 from tests.tokens.test_long_lists import LONG_LIST, TOKENS, make_tokens
 from tokens.models import APIKey
 from users.models import User
@@ -136,7 +137,10 @@ def test_exports_of_the_admin_are_bounded_too() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_list_goes_on_when_all_connections_were_busy_for_a_while(member: Any) -> None:
+def test_list_goes_on_when_all_connections_were_busy_for_a_while(
+    member: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "BUSY_SECONDS", 0.01)
     make_tokens(member.user, 2_500)
     rows = APIKey.objects.filter(user=User.objects.get(pk=member.user.pk)).order_by("id")
     pages = in_pages(rows, after=lambda row: Q(id__gt=row.id))
@@ -149,15 +153,15 @@ def test_list_goes_on_when_all_connections_were_busy_for_a_while(member: Any) ->
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             holds.set()
-            free.wait(10)
+            free.wait(DEADLINE_SECONDS)
         connection.close()
 
     workers = [threading.Thread(target=work, args=(holds,)) for holds in busy]
     for worker in workers:
         worker.start()
-    assert all(holds.wait(10) for holds in busy)
-    # Longer than any request waits for a connection.
-    threading.Timer(3, free.set).start()
+    assert all(holds.wait(DEADLINE_SECONDS) for holds in busy)
+    # Longer than a request waits for a connection here.
+    threading.Timer(0.2, free.set).start()
     rest = [row for page in pages for row in page]
     assert free.is_set()
     assert len(begun) + len(rest) == rows.count()
