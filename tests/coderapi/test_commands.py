@@ -131,12 +131,6 @@ def test_help_lists_our_commands_first_with_summaries() -> None:
     assert manage().stdout == manage("help").stdout
 
 
-def test_help_of_the_server_lists_choices() -> None:
-    text = command("server").create_parser("manage.py", "server").format_help()
-
-    assert "--postgres-auth enum[password|awsiamrds]," in text
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_complete(name: str) -> None:
     found = command(name)

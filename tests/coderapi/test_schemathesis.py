@@ -15,7 +15,6 @@ from kernel.http.wire import Wire
 from tests.support.live import Server
 from tests.support.processes import PROJECT, own_database
 
-OWNER = "throw-away"
 SECONDS = 15
 CHECKS = (
     "not_a_server_error",
@@ -29,40 +28,24 @@ LEFT_OUT = ("log-out-user", "create-initial-user")
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    with own_database() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    directory = tmp_path_factory.mktemp("server")
-    with Server(
-        log=directory / "log",
-        DATABASE_URL=database,
-        CODERAPI_FIRST_OWNER_USERNAME=OWNER,
-        CODER_API_RATE_LIMIT="-1",
-    ) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with (
+        own_database() as database,
+        Server(
+            log=tmp_path_factory.mktemp("server") / "log",
+            DATABASE_URL=database,
+            CODERAPI_FIRST_OWNER_USERNAME="throw-away",
+            CODER_API_RATE_LIMIT="-1",
+        ) as server,
+    ):
         yield server
-
-
-@pytest.fixture(scope="module")
-def token(server: Server, database: str) -> str:
-    made = subprocess.run(
-        [sys.executable, "manage.py", "create_session_token", f"--user={OWNER}"],
-        cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": database},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return made.stdout.strip()
 
 
 @pytest.mark.parametrize("wire", list(Wire))
 def test_no_answer_is_a_crash_or_violates_the_schema(
-    wire: Wire, server: Server, token: str, tmp_path: Path
+    wire: Wire, server: Server, tmp_path: Path
 ) -> None:
+    token = server.owner_token
     document = tmp_path / "openapi.yml"
     document.write_text(openapi_yaml(wire), encoding="utf-8")
     headers = (f"Coder-Session-Token: {token}", f"Coder-Wire: {wire.value}")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kernel.telemetry import logs
 from tests.support.commands import manage
 from tests.support.obeying import Obeying, obeying
 from tests.support.samples import MARK, WITH_PASSWORD, planted
@@ -132,42 +129,3 @@ def test_history_contains_no_secret(server: Obeying) -> None:
     output = run("dumpdata", "deployment.configrevision", DATABASE_URL=server.database)
     assert "planted.example.com" in output
     assert MARK not in output
-
-
-# --- Logs, line by line -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def _redacting() -> Iterator[None]:
-    logs.redact([MARK, "short"])
-    yield
-    logs.redact([])
-
-
-def formatted(name: str, record: logging.LogRecord) -> str:
-    """Returns the line that this handler writes."""
-    made = logs.configuration(human="/h", json="/j", stackdriver="/s", chatter=())
-    formatter = {
-        "human": logs.HumanFormatter(),
-        "json": logs.MachineFormatter(made["formatters"]["json"]["format"]),
-        "stackdriver": logs.StackdriverFormatter(made["formatters"]["stackdriver"]["format"]),
-    }[name]
-    logs.RequestFilter().filter(record)
-    return formatter.format(record)
-
-
-@pytest.mark.usefixtures("_redacting")
-@pytest.mark.parametrize("name", ["human", "json", "stackdriver"])
-def test_traceback_is_redacted_in_every_log(name: str) -> None:
-    token = "abcdefghij-0123456789abcdefghijkl"
-    try:
-        raise ValueError(f"{MARK} in {WITH_PASSWORD} and {token}")
-    except ValueError:
-        record = logging.LogRecord(
-            "x", logging.ERROR, "p", 1, "no %s", (MARK,), exc_info=sys.exc_info()
-        )
-    record.extra = {"inner": [f"a {MARK}"], "text": token}
-    line = formatted(name, record)
-    assert "Traceback" in line
-    assert MARK not in line
-    assert "0123456789abcdefghijkl" not in line

@@ -130,7 +130,7 @@ def test_running_request_is_finished_when_the_group_is_signaled(start: Start, si
         wait_for(lambda: not listens(server.port))
         client.sendall(b"}")
         assert client.recv(4096).startswith(b"HTTP/1.1 4")
-    assert server.process.wait(30) == 0
+    assert server.process.wait(DEADLINE_SECONDS) == 0
     wait_for(lambda: not server.all_processes())
 
 
@@ -148,7 +148,7 @@ def test_kept_connection_is_closed_with_its_last_answer(start: Start) -> None:
     assert not last_answer()
     server.process.send_signal(signal.SIGTERM)
     wait_for(last_answer)
-    assert server.process.wait(30) == 0
+    assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
 def listens(port: int) -> bool:
@@ -201,20 +201,12 @@ def test_two_servers_migrate_one_after_the_other(
             server.kill_all()
 
 
-def test_malformed_host_is_refused(start: Start) -> None:
-    server = start(
-        "--web-only", "--redirect-to-access-url", "--access-url", "https://coder.example.com"
-    )
-    for host in ("[", "]", "a]", "[::1"):
-        assert server.ask("/api/v2/buildinfo", Host=host).status == 400, host
-
-
 # --- Errors -----------------------------------------------------------------------------------
 
 
-def startup_error(server: Server, *, status: int = 1) -> str:
+def startup_error(server: Server) -> str:
     """Returns the one line that the server prints before it fails."""
-    assert server.process.wait(30) == status
+    assert server.process.wait(DEADLINE_SECONDS) == 1
     wait_for(lambda: not server.all_processes())
     text = server.log.read_text()
     assert "Traceback" not in text
@@ -240,12 +232,6 @@ def test_coders_own_database_is_an_error(start: Start, database: str) -> None:
 def test_unusable_database_is_an_error(start: Start, database: str) -> None:
     text = startup_error(start(DATABASE_URL=in_database(database, "there_is_none")))
     assert "The database cannot be used" in text
-
-
-def test_unknown_flag_is_an_error_without_its_value(start: Start) -> None:
-    text = startup_error(start("--postgres-ulr=postgresql://me:hunter2@db/x"), status=2)
-    assert "--postgres-ulr: unknown flag" in text
-    assert "hunter2" not in text
 
 
 # --- Flags ------------------------------------------------------------------------------------

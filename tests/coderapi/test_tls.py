@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from coderapi.server.certificates import CertificateError, certificate
-from options.configuration import ConfigurationError, load
+from options.configuration import load
 from options.start import unsupported_values
 from tests.support.certificates import Authority
 from tests.support.obeying import Obeying, obeying
@@ -181,8 +181,3 @@ def test_unusable_key_is_an_error_with_the_command_that_converts_it(
     converted = Path(f"{pair.key}.pkcs8")
     assert converted.stat().st_mode & 0o777 == 0o600
     assert certificate(options(pair.certificate, converted), now=NOW).key == str(converted)
-
-
-def test_unknown_versions_are_refused_when_read() -> None:
-    with pytest.raises(ConfigurationError, match="TLS Minimum Version"):
-        load({"CODER_TLS_MIN_VERSION": "tls14"})

@@ -41,21 +41,6 @@ import coderapi.wsgi
 # Connections still return to the pool when a request ends.
 assert idle & connected() == {close_old_connections}
 assert type(base._prefixes) is type(base._urlconfs) is threading.local
-
-base.set_script_prefix("/prefix/")
-base.set_urlconf("urlconf")
-assert (base._prefixes.value, base._urlconfs.value) == ("/prefix/", "urlconf")
-
-seen = []
-other = threading.Thread(target=lambda: seen.extend((base.get_script_prefix(), base.get_urlconf())))
-other.start()
-other.join()
-assert seen == ["/", None]
-assert (base.get_script_prefix(), base.get_urlconf()) == ("/prefix/", "urlconf")
-
-base.clear_script_prefix()
-base.set_urlconf(None)
-assert (base.get_script_prefix(), base.get_urlconf()) == ("/", None)
 """
 
 
