@@ -56,7 +56,7 @@ def coderapi(installed: Path, *arguments: str, cwd: Path) -> subprocess.Complete
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

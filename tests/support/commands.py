@@ -31,7 +31,7 @@ def manage(*arguments: str, typed: str = "", **environ: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
