@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from contextlib import ExitStack, closing
 from typing import Any
 
 from bench import report
-from bench.harness import FAILURES, Row, measured
+from bench.harness import Row, measured
 from bench.load import now
 from bench.scenarios import GROUPS, Bench
 from bench.service import THREADS, WORKERS
@@ -72,9 +73,9 @@ def _run(chosen: argparse.Namespace, *, load: float) -> dict[str, Any]:
                 with closing(GROUPS[name](bench)) as batches:
                     rounds = measured(name, batches, rounds=chosen.rounds, seconds=chosen.seconds)
                     rows.extend(rounds)
-            except FAILURES as error:
-                failed[name] = str(error)
-                sys.stderr.write(f"bench: {name}: {error}\n")
+            except Exception as error:  # noqa: BLE001 - the other groups continue
+                failed[name] = repr(error)
+                traceback.print_exc()
             sys.stderr.write(f"{name}: {time.monotonic() - begun:.0f} s\n")
             busy.append(report.busy_share(IDLE_SECONDS))
     return {

@@ -13,6 +13,8 @@ from pathlib import Path
 type Figures = dict[str, float]
 
 CONNECTIONS = 64
+# About as many as pgbench commits in one second.
+TRANSACTIONS = 10_000
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -71,9 +73,9 @@ def pgbench(binaries: Path, url: str, *, script: str, clients: int, seconds: int
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
-        # The first second may pass while the clients connect. The rate excludes this time.
-        length = str(seconds + 1)
-        options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", length]
+        # A limit of time would include the time to connect, which can be long. The rate does not.
+        each = str(TRANSACTIONS * seconds // clients)
+        options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-t", each]
         return parse_pgbench(_output([str(program), *options, "-f", file.name, url]))
 
 

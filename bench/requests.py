@@ -21,6 +21,7 @@ REPORT = {
     "status-code": 200,
 }
 
+WITHOUT_TOKEN = ""
 # wrk runs a script once in each of its two threads. `number` is that of the thread.
 _NUMBERED = """
 local thread = 0
@@ -67,17 +68,12 @@ wrk.headers["Content-Type"] = "application/json"
 """
 
 
-def get(**headers: str) -> str:
-    """Returns a script for GET with these headers."""
-    lines = (
-        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n"
-        for name, value in headers.items()
-    )
-    return "".join(lines)
-
-
 def with_token(token: str, **headers: str) -> str:
-    return get(**{"Coder-Session-Token": token, **headers})
+    """Returns a script for GET with a session token and these headers."""
+    own = {"Coder-Session-Token": token, **headers}
+    return "".join(
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in own.items()
+    )
 
 
 def readers(keys: int) -> str:

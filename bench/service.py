@@ -108,8 +108,7 @@ def serving(
     command = ["manage.py", "server", "--web-only", "--http-address", f"127.0.0.1:{port}"]
     settings = server_environment(database_url, directory) | environment | {MARK: mark}
     log = directory / f"{mark}.log"
-    with process(command, settings, log):
-        wait_for_answer(port, log)
+    with process(command, settings, port=port, log=log):
         yield Service(f"http://127.0.0.1:{port}", database_url, binaries, directory, mark)
 
 
@@ -131,8 +130,7 @@ def reference(
         file, log = Path(directory) / "answers.json", Path(directory) / "log"
         file.write_text(json.dumps(answers or {}), encoding="utf-8")
         own = {"BENCH_ANSWERS": str(file), "BENCH_POOL": str(POOL_SIZE)}
-        with process(command, os.environ | own | environment, log):
-            wait_for_answer(port, log)
+        with process(command, os.environ | own | environment, port=port, log=log):
             yield f"http://127.0.0.1:{port}"
 
 
@@ -153,8 +151,9 @@ def server_environment(database_url: str, directory: Path) -> dict[str, str]:
 
 @contextmanager
 def process(
-    command: list[str], environment: Mapping[str, str], log: Path
+    command: list[str], environment: Mapping[str, str], *, port: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts an HTTP server with Python, and waits until it responds on the port."""
     with log.open("ab") as stream:
         started = subprocess.Popen(  # noqa: S603 - our own programs
             [sys.executable, *command],
@@ -165,6 +164,12 @@ def process(
             start_new_session=True,
         )
     try:
+        deadline = time.monotonic() + START_SECONDS
+        while not responds(port):
+            if started.poll() is not None or time.monotonic() > deadline:
+                text = log.read_text(errors="replace").strip()
+                raise BenchError(f"{' '.join(command)[:80]} does not respond: {text[-500:]}")
+            time.sleep(POLL_SECONDS)
         yield started
     finally:
         started.send_signal(signal.SIGTERM)
@@ -172,6 +177,18 @@ def process(
             started.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
+
+
+def responds(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def run_program(arguments: list[str], environment: Mapping[str, str]) -> float:
@@ -190,26 +207,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_for_answer(port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse()
-        except OSError:
-            time.sleep(POLL_SECONDS)
-        else:
-            return
-        finally:
-            connection.close()
-    raise BenchError(f"The server does not respond after {START_SECONDS} s: {_tail(log)}")
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace").strip()[-500:]
 
 
 def memory_of(mark: str) -> Figures:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench import requests
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, pgbench, wrk
 from bench.service import Service, running
@@ -80,7 +79,3 @@ def recorded(service: Service, path: str, **headers: str) -> tuple[str, list[tup
     status, found, body = service.get(path, **headers)
     kept = [(name, value) for name, value in found if name.lower() not in {"date", "server"}]
     return f"{status} {'OK' if status == 200 else 'Not Modified'}", kept, body.decode("latin-1")
-
-
-def with_token(service: Service) -> str:
-    return requests.with_token(service.token)

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from bench import requests, rows
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures
-from bench.scenarios import csp
 from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
+from bench.scenarios.csp import inserts, reports
 from bench.scenarios.documents import evict
 from bench.service import Service, reference, running
 
@@ -80,9 +80,9 @@ def _first_seen(service: Service, url: str, size: int) -> Scenario:
 
 
 def _reports(service: Service, sizes: tuple[int, ...]) -> Batches:
-    ours = csp.reports(service, CONNECTIONS)
+    ours = reports(service, CONNECTIONS)
     ours.run(1)  # A stored report is the pattern for the others.
-    theirs = csp.inserts(service)
+    theirs = inserts(service)
     stored = 0
     for size in sizes:
         _store(service, size - stored)

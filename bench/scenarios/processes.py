@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import requests
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, wrk
-from bench.scenarios.base import READERS, SSH, Batches, Bench, load, with_token
+from bench.scenarios.base import READERS, SSH, Batches, Bench, load
 from bench.service import (
     MARK,
     STOP_SECONDS,
@@ -23,7 +23,6 @@ from bench.service import (
     run_program,
     running,
     server_environment,
-    wait_for_answer,
 )
 
 SETUP = "import django; django.setup()"
@@ -42,7 +41,7 @@ MIXED = [
 FEW_MIXED, MANY_MIXED = 10_000, 300_000
 MANY_READS = 1_000_000
 # The load ends at one of the two limits. `--full` has no limit of time.
-MIXED_SECONDS, READ_SECONDS = 45, 30
+MIXED_SECONDS, READ_SECONDS = 30, 20
 SLICE_SECONDS = 3
 
 
@@ -63,7 +62,7 @@ def telemetry(bench: Bench) -> Batches:
 
 
 def _reads(name: str, service: Service) -> Measure:
-    return load(name, service.url + SSH, with_token(service))
+    return load(name, service.url + SSH, requests.with_token(service.token))
 
 
 def wear(bench: Bench) -> Batches:
@@ -85,7 +84,7 @@ def wear(bench: Bench) -> Batches:
             )
         ]
         left, limit = MANY_READS - many, _limit(bench, READ_SECONDS)
-        total = many + _send(worn, with_token(worn), left, seconds=limit)
+        total = many + _send(worn, requests.with_token(worn.token), left, seconds=limit)
         with beside(worn) as fresh:
             yield [
                 Scenario(
@@ -118,12 +117,14 @@ def starting(bench: Bench) -> Batches:
     """Measures the whole service with its private PostgreSQL beside importing Django once."""
     with tempfile.TemporaryDirectory(prefix="coderapi-bench-") as name:
         directory = Path(name)
+        # PostgreSQL runs under another account if this process is root's.
+        directory.chmod(0o711)
         own = _own_environment(directory)
         ours = Measure("server", lambda _: _start_and_stop(directory, own))
         away = server_environment("postgresql://nobody@127.0.0.1/none", directory)
-        imported = Measure("import", lambda _: _program(["-c", SETUP], away))
-        shown = Measure("--help", lambda _: _program(["manage.py", "server", "--help"], own))
-        listed = Measure("options", lambda _: _program(["manage.py", "options"], own))
+        imported = _program("import", ["-c", SETUP], away)
+        shown = _program("--help", ["manage.py", "server", "--help"], own)
+        listed = _program("options", ["manage.py", "options"], own)
         yield [
             Scenario("start of a migrated service", ours, imported, at_most=0.7, figure="seconds"),
             Scenario("server --help", shown, imported, at_most=0.5, figure="seconds"),
@@ -141,23 +142,22 @@ def starting(bench: Bench) -> Batches:
 
 def _own_environment(directory: Path) -> dict[str, str]:
     """Returns the settings of a service with its private PostgreSQL and jobs."""
-    found = server_environment("", directory)
+    found = server_environment("", directory / "data")
     del found["DATABASE_URL"], found["CODERAPI_SECRET_KEY"]
     return found
 
 
-def _program(arguments: list[str], environment: dict[str, str]) -> Figures:
+def _program(name: str, arguments: list[str], environment: dict[str, str]) -> Measure:
     own = environment | {"DJANGO_SETTINGS_MODULE": "coderapi.settings"}
-    return {"seconds": run_program(arguments, own)}
+    return Measure(name, lambda _: {"seconds": run_program(arguments, own)}, needs_warm_up=False)
 
 
 def _start_and_stop(directory: Path, environment: dict[str, str]) -> Figures:
     port, mark = free_port(), os.urandom(16).hex()
     command = ["manage.py", "server", "--http-address", f"127.0.0.1:{port}"]
-    log = directory / "bench.log"
+    log = directory / "log"
     begun = time.perf_counter()
-    with process(command, environment | {MARK: mark}, log) as started:
-        wait_for_answer(port, log)
+    with process(command, environment | {MARK: mark}, port=port, log=log) as started:
         taken = time.perf_counter() - begun
         time.sleep(IDLE_SECONDS)
         sizes = memory_of(mark)
