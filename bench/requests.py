@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 from bench.rows import SECRET
 
 GROUPS = 500
 # Each group has its own blocked host. Each report has its own blocked path and line.
-REPORT = {
+REPORT: dict[str, Any] = {
     "document-uri": "https://coder.example.com/templates/docker",
     "referrer": "",
     "violated-directive": "script-src-elem",
@@ -88,6 +89,12 @@ def _key_function(keys: int) -> str:
 def reports(token: str) -> str:
     """Returns a script that sends CSP reports. No two reports of any run are equal."""
     return _NUMBERED + _report_function(token) + "request = report\n"
+
+
+def one_report() -> str:
+    """Returns the body of a request with one report."""
+    blocked = REPORT["blocked-uri"] % (0, uuid.uuid4().hex)
+    return json.dumps({"csp-report": REPORT | {"blocked-uri": blocked, "line-number": 1}})
 
 
 def _report_function(token: str) -> str:

@@ -53,15 +53,23 @@ class Service:
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.database_url, autocommit=True)
 
-    def get(self, path: str, **headers: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    def request(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Returns the status, the headers and the body of the response."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         try:
-            connection.request("GET", path, headers={TOKEN_HEADER: self.token, **headers})
+            connection.request(method, path, body, {TOKEN_HEADER: self.token, **headers})
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
         finally:
             connection.close()
+
+    def post(self, path: str, body: str) -> None:
+        """Sends JSON. Raises: BenchError if the service rejects it."""
+        status, _, answer = self.request("POST", path, body, **{"Content-Type": "application/json"})
+        if status >= 300:
+            raise BenchError(f"{path}: {status} {answer[:200]!r}")
 
     def command(self, *arguments: str) -> float:
         """Runs a management command. Returns its duration in seconds."""

@@ -76,6 +76,6 @@ def recorded(service: Service, path: str, **headers: str) -> tuple[str, list[tup
 
     The HTTP server adds the headers `date` and `server` itself.
     """
-    status, found, body = service.get(path, **headers)
+    status, found, body = service.request("GET", path, **headers)
     kept = [(name, value) for name, value in found if name.lower() not in {"date", "server"}]
     return f"{status} {'OK' if status == 200 else 'Not Modified'}", kept, body.decode("latin-1")

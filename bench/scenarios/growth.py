@@ -81,7 +81,6 @@ def _first_seen(service: Service, url: str, size: int) -> Scenario:
 
 def _reports(service: Service, sizes: tuple[int, ...]) -> Batches:
     ours = reports(service, CONNECTIONS)
-    ours.run(1)  # A stored report is the pattern for the others.
     theirs = inserts(service)
     stored = 0
     for size in sizes:

@@ -127,8 +127,8 @@ def starting(bench: Bench) -> Batches:
         listed = _program("options", ["manage.py", "options"], own)
         yield [
             Scenario("start of a migrated service", ours, imported, at_most=0.7, figure="seconds"),
-            Scenario("server --help", shown, imported, at_most=0.5, figure="seconds"),
-            Scenario("options", listed, imported, at_most=0.5, figure="seconds"),
+            Scenario("server --help", shown, imported, at_most=0.55, figure="seconds"),
+            Scenario("options", listed, imported, at_most=0.28, figure="seconds"),
             Scenario("SIGTERM to exit, idle", ours, at_most=0.5, figure="stop_seconds"),
             Scenario(
                 "memory of the idle service (PSS)",
