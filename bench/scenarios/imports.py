@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import http.client
-import io
 import itertools
 import json
 import statistics
@@ -30,6 +29,9 @@ AGENT_ROWS = 40_000
 REPORTS = 8_000
 HISTORY_DAYS = 30
 MIN_REPEATS, REPEAT_SECONDS = 3, 0.3
+
+# The numbers of imports. Each import has its own minutes or its own hour.
+_numbers = itertools.count()
 
 type Lines = Iterator[dict[str, Any]]
 type Write = Callable[[Path, Lines], None]
@@ -58,14 +60,12 @@ def _importing(
     a_second: int,
 ) -> Measure:
     """Returns a measure of an import, without the time that the command needs for one line."""
-    numbers = itertools.count()
 
     def run(seconds: int) -> Figures:
-        count = a_second * seconds
-        one, all_lines = (service.directory / f"{command}-{uuid.uuid4().hex}" for _ in range(2))
-        number = next(numbers)
+        count, number = a_second * seconds, next(_numbers)
+        one, all_lines = (service.directory / f"{number}-{part}" for part in ("one", "all"))
         write(one, itertools.islice(lines(number, count), 1))
-        write(all_lines, itertools.islice(lines(number, count), 1, None))
+        write(all_lines, lines(number, count))
         started = service.command(command, str(one))
         taken = service.command(command, str(all_lines)) - started
         return {"rate": count / max(taken, 0.001)}
@@ -92,20 +92,18 @@ def _write_json(file: Path, lines: Lines) -> None:
 
 
 def _write_csv(file: Path, lines: Lines) -> None:
-    text = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
-    for line in lines:
-        if writer is None:
-            writer = csv.DictWriter(text, line)
-            writer.writeheader()
-        writer.writerow(
-            {k: json.dumps(v) if isinstance(v, dict | bool) else v for k, v in line.items()}
-        )
-    file.write_text(text.getvalue(), encoding="utf-8")
+    found = list(lines)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, found[0])
+        writer.writeheader()
+        for line in found:
+            writer.writerow(
+                {k: json.dumps(v) if isinstance(v, dict | bool) else v for k, v in line.items()}
+            )
 
 
 def agent_rows(number: int, count: int) -> Lines:
-    """Yields rows of agents in the order of time. Each `number` has its own minutes."""
+    """Yields rows of agents in the order of time."""
     end = datetime.now(tz=UTC) - timedelta(minutes=2) - number * (count * SPACING)
     for place in range(count):
         agent = str(uuid.UUID(int=place % AGENTS))
@@ -132,7 +130,7 @@ def agent_rows(number: int, count: int) -> Lines:
 
 
 def csp_reports(number: int, count: int) -> Lines:
-    """Yields distinct reports of 500 groups. Each `number` has its own hour."""
+    """Yields distinct reports of 500 groups."""
     at = datetime.now(tz=UTC) - timedelta(hours=number + 1)
     mark = uuid.uuid4().hex[:8]
     for place in range(count):
