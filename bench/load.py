@@ -51,6 +51,8 @@ def parse_wrk(report: str) -> Figures:
     # Connect, read, write and timeout errors. wrk does not count them as requests.
     broken = re.search(r"Socket errors: (.*)", report)
     failed = int(refused[1]) if refused else 0
+    if failed == requests:
+        raise BenchError(f"all responses were errors:\n{report}")
     return {
         "rate": float(rate[1]) * (1 - failed / requests),
         "p50_ms": _percentile(report, "50%"),

@@ -36,7 +36,7 @@ POOL_SIZE = 10 // WORKERS
 TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105 - a name
 # A variable that marks all processes of one service. Children inherit it.
 MARK = "BENCH_MARK"
-_ROLE = re.compile(r"resource_tracker|spawn_main|server\.\w+|manage\.py \w+")
+_ROLE = re.compile(r"coderapi: \S+|resource_tracker|spawn_main|server\.\w+|manage\.py \w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,9 @@ def memory_of(mark: str) -> Figures:
     found: Counter[str] = Counter()
     for entry in Path("/proc").iterdir():
         try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
+            command = (
+                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1").strip()
+            )
             if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes() and command:
                 rollup = (entry / "smaps_rollup").read_text()
                 found[role_of(command)] += kibibytes(rollup)

@@ -41,7 +41,7 @@ MIXED = [
 FEW_MIXED, MANY_MIXED = 10_000, 300_000
 MANY_READS = 1_000_000
 # The load ends at one of the two limits. `--full` has no limit of time.
-MIXED_SECONDS, READ_SECONDS = 30, 20
+MIXED_SECONDS, READ_SECONDS = 25, 15
 SLICE_SECONDS = 3
 
 

@@ -130,7 +130,7 @@ def test_rounds_alternate_and_share_the_figures_of_a_measure() -> None:
     ]
     first, second = measured("group", [scenarios], rounds=2, seconds=1)
     assert played == ["theirs", "ours", "ours", "theirs"]
-    assert (first.value, first.errors) == (0.5, 2)
+    assert (first.value, first.errors, second.errors) == (0.5, 4, 2)
     assert (second.value, second.note) == (7.0, "3")
 
 
@@ -256,6 +256,7 @@ def test_two_runs_send_different_reports() -> None:
         ("/usr/bin/python3 manage.py server --web-only", "manage.py server"),
         ("python -c from multiprocessing.spawn import spawn_main; spawn_main(fd=3)", "spawn_main"),
         ("python -m coderapi.server.http", "server.http"),
+        ("coderapi: web", "coderapi: web"),
         ("/usr/lib/postgresql/18/bin/postgres -D x", "postgres"),
         ("/usr/bin/other --flag", "other"),
     ],
