@@ -131,7 +131,7 @@ def starting(bench: Bench) -> Batches:
             Scenario("options", listed, imported, at_most=0.28, figure="seconds"),
             Scenario("SIGTERM to exit, idle", ours, at_most=0.5, figure="stop_seconds"),
             Scenario(
-                "memory of the idle service (PSS)",
+                "memory of the idle service",
                 ours,
                 at_most=230,
                 figure="pss_mib",
