@@ -35,7 +35,7 @@ MIXED = [
     "/api/v2/deployment/stats",
     "/api/v2/users/me/keys/tokens/tokenconfig",
     "/api/v2/users/me",
-    "/api/v2/users/me/keys",
+    "/api/v2/users/me/keys/tokens",
     "/api/v2/users?limit=5",
 ]
 FEW_MIXED, MANY_MIXED = 10_000, 300_000
