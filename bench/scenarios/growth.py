@@ -115,7 +115,7 @@ def _admin(service: Service) -> Batches:
             id="'m' || lpad(n::text, 9, '0')",
             user_id=f"lpad((n % {last} + 1)::text, 32, '0')::uuid",
             login_type="'token'",
-            token_name="'token-' || n",  # noqa: S106 - a column
+            token_name="'listed-' || n",  # noqa: S106 - a column
             minted="true",
         )
         connection.execute("VACUUM ANALYZE tokens_apikey")
@@ -140,7 +140,7 @@ def _signed_in(service: Service) -> urllib.request.OpenerDirector:
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
     fields = {
         "csrfmiddlewaretoken": found[1] if found else "",
-        "username": "owner",
+        "name": "owner",
         "password": shown.split("password")[1].split()[0],
     }
     request = urllib.request.Request(  # noqa: S310 - ours
