@@ -44,7 +44,7 @@ docs: setup ## Generate documents from the code
 screenshots: setup ## Update the screenshots in the documents (needs Chromium)
 	@$(PY) -m tests.support.screenshots
 
-bench: setup ## Measure the speed and write the results to bench/results
+bench: setup ## Measure the speed beside references, and update docs/performance.md
 	@$(PY) -m bench $(ARGS)
 
 faults: setup ## Test failures of dependencies, count lost data, and update docs/reliability.md

@@ -6,10 +6,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+# The results of one run by name, such as `rate`, `p99_ms` and `errors`.
+type Figures = dict[str, float]
+
+CONNECTIONS = 64
+# About as many as pgbench commits in one second.
+TRANSACTIONS = 10_000
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -17,45 +22,44 @@ class BenchError(Exception):
     """Raised if a figure cannot be measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """The result of one run. Units: answers a second, milliseconds."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-
-
-def wrk(url: str, *, script: str, connections: int, seconds: int) -> Figure:
-    """Runs wrk with two threads. Raises: BenchError if an answer is an error."""
-    if not url.startswith("http://127.0.0.1:"):
-        raise BenchError(f"{url} is not on this machine.")
-    program = shutil.which("wrk")
-    if program is None:
-        raise BenchError("wrk is not installed (apt-get install wrk).")
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
-        lua.write(script)
-        lua.flush()
-        command = [program, "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", lua.name]
-        report = subprocess.run(  # noqa: S603 - the load generator
-            [*command, url], capture_output=True, text=True, check=True
-        ).stdout
-    return parse_wrk(report)
-
-
 def now() -> str:
     """Returns the time for a report."""
     return datetime.now(tz=UTC).isoformat(timespec="seconds")
 
 
-def parse_wrk(report: str) -> Figure:
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
-    if failed:
-        raise BenchError(f"{failed[1]} answers were errors:\n{report}")
+def wrk(url: str, *, script: str, seconds: int, connections: int = CONNECTIONS) -> Figures:
+    """Sends requests with two threads. Returns the rate of successful responses."""
+    if not url.startswith("http://127.0.0.1:"):
+        raise BenchError(f"{url} is not on this machine.")
+    if shutil.which("wrk") is None:
+        raise BenchError("wrk is not installed (apt-get install wrk).")
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
+        lua.write(script)
+        lua.flush()
+        options = ["-t2", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency"]
+        return parse_wrk(_output(["wrk", *options, "-s", lua.name, url]))
+
+
+def parse_wrk(report: str) -> Figures:
+    """Returns the rate, the latencies, and the number of failed requests and of all requests."""
+    total = re.search(r"^\s*(\d+) requests in", report, re.MULTILINE)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
-    if rate is None:
-        raise BenchError(f"wrk reported no rate:\n{report}")
-    return Figure(float(rate[1]), _percentile(report, "50%"), _percentile(report, "99%"))
+    if total is None or rate is None or int(total[1]) == 0:
+        raise BenchError(f"wrk reported no responses:\n{report}")
+    requests = int(total[1])
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    # Connect, read, write and timeout errors. wrk does not count them as requests.
+    broken = re.search(r"Socket errors: (.*)", report)
+    failed = int(refused[1]) if refused else 0
+    if failed == requests:
+        raise BenchError(f"all responses were errors:\n{report}")
+    return {
+        "rate": float(rate[1]) * (1 - failed / requests),
+        "p50_ms": _percentile(report, "50%"),
+        "p99_ms": _percentile(report, "99%"),
+        "errors": failed + (sum(map(int, re.findall(r"\d+", broken[1]))) if broken else 0),
+        "requests": requests,
+    }
 
 
 def _percentile(report: str, name: str) -> float:
@@ -63,23 +67,32 @@ def _percentile(report: str, name: str) -> float:
     return float(found[1]) * _UNITS_MS[found[2]] if found else float("nan")
 
 
-def pgbench(binaries: Path, url: str, *, statement: str, clients: int, seconds: int) -> Figure:
-    """Runs pgbench with a commit after each statement."""
+def pgbench(binaries: Path, url: str, *, script: str, clients: int, seconds: int) -> Figures:
+    """Runs the script as often as possible, with prepared statements."""
     program = binaries / "pgbench"
     if not program.exists():
-        raise BenchError(f"there is no pgbench beside {binaries}.")
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(statement)
-        script.flush()
-        arguments = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds)]
-        report = subprocess.run(  # noqa: S603 - the load generator
-            [program, *arguments, "-f", script.name, url],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        raise BenchError(f"{binaries} does not contain pgbench.")
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        # A limit of time would include the time to connect, which can be long. The rate does not.
+        each = str(TRANSACTIONS * seconds // clients)
+        options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-t", each]
+        return parse_pgbench(_output([str(program), *options, "-f", file.name, url]))
+
+
+def parse_pgbench(report: str) -> Figures:
     rate = re.search(r"tps = ([\d.]+)", report)
-    latency = re.search(r"latency average = ([\d.]+) ms", report)
-    if rate is None or latency is None:
+    failed = re.search(r"number of failed transactions: (\d+)", report)
+    if rate is None:
         raise BenchError(f"pgbench reported no rate:\n{report}")
-    return Figure(float(rate[1]), float(latency[1]), float("nan"))
+    return {"rate": float(rate[1]), "errors": int(failed[1]) if failed else 0}
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(  # noqa: S603 - the load generator
+        command, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise BenchError(f"{command[0]}: {done.stderr.strip()[-500:]}")
+    return done.stdout

@@ -1,99 +1,145 @@
-"""The service under test on a private database, and the bare reference beside it."""
+"""Starts the service under test, its commands and its references, and measures their memory."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from bench import static_view
-from bench.load import BenchError
+from bench import rows
+from bench.load import BenchError, Figures
 from kernel import postgres
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+STOP_SECONDS = 35
+POLL_SECONDS = 0.005
 WORKERS = 2
 THREADS = 64
-# More than a process remembers, so that each key of a round is new to it.
-KEYS = 20_000
-TOKENS = 10_000
-SECRET = "a" * 22
-TOKEN = f"{1:010}-{SECRET}"
-
-# Copies of the first owner's key, so that every column has the service's own values.
-MAKE_KEYS = """
-INSERT INTO tokens_apikey SELECT made.* FROM
-    (SELECT k AS pattern FROM tokens_apikey AS k LIMIT 1) AS found,
-    generate_series(1, %(count)s) AS n,
-    jsonb_populate_record(pattern::tokens_apikey, jsonb_build_object(
-        'id', lpad(%(mark)s || n, 10, '0'), 'hashed_secret', %(digest)s::bytea,
-        'token_name', CASE %(mark)s WHEN '' THEN '' ELSE %(mark)s || n END,
-        'login_type', CASE %(mark)s WHEN '' THEN 'password' ELSE 'token' END,
-        'last_used', now(), 'expires_at', now() + interval '1 day', 'lifetime_ns', 86400000000000
-    )) AS made
-"""
+# The default of CODER_PG_CONN_MAX_OPEN is 10, and the workers share it.
+POOL_SIZE = 10 // WORKERS
+TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105 - a name
+# A variable that marks all processes of one service. Children inherit it.
+MARK = "BENCH_MARK"
+_ROLE = re.compile(r"coderapi: \S+|resource_tracker|spawn_main|server\.\w+|manage\.py \w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The addresses of the service, of the reference, and of their database."""
+    """A running `manage.py server`, and its database."""
 
     url: str
-    reference_url: str
-    static_url: str
-    token: str
     database_url: str
     binaries: Path
+    directory: Path
+    mark: str
+    token: str = rows.OWNER_TOKEN
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.database_url, autocommit=True)
+
+    def request(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Returns the status, the headers and the body of the response."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
+        try:
+            connection.request(method, path, body, {TOKEN_HEADER: self.token, **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: str) -> None:
+        """Sends JSON. Raises: BenchError if the service rejects it."""
+        status, _, answer = self.request("POST", path, body, **{"Content-Type": "application/json"})
+        if status >= 300:
+            raise BenchError(f"{path}: {status} {answer[:200]!r}")
+
+    def command(self, *arguments: str) -> float:
+        """Runs a management command. Returns its duration in seconds."""
+        return run_program(
+            ["manage.py", *arguments], server_environment(self.database_url, self.directory)
+        )
+
+    def memory(self) -> Figures:
+        """Returns the memory (PSS) of each kind of process, and their sum as `pss_mib`."""
+        return memory_of(self.mark)
 
 
 @contextmanager
-def running() -> Iterator[Service]:
-    """Starts the service and its references, and ends them after the block."""
+def running(*, readers: int = 0, users: int = 0, **environment: str) -> Iterator[Service]:
+    """Starts the service with a database of its own, and ends both after the block.
+
+    The database has an owner, users with keys (`bench.rows`), and one snapshot.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coderapi-bench-")))
         handle = postgres.acquire(directory)
         stack.callback(handle.release)
-        port, reference_port = free_port(), free_port()
-        stack.enter_context(
-            process(server_command(port), server_environment(handle.url, directory))
+        found = stack.enter_context(
+            serving(handle.url, directory, handle.programs.directory, **environment)
         )
-        stack.enter_context(process(reference_command(reference_port), dict(os.environ)))
-        for wanted in (port, reference_port):
-            wait_for_answer(wanted)
-        make_keys(handle.url)
-        static_port = free_port()
-        environment = {
-            **server_environment(handle.url, directory),
-            static_view.BYTES: str(config_bytes(port)),
-        }
-        command = reference_command(static_port, "bench.static_wsgi:application")
-        stack.enter_context(process(command, environment))
-        wait_for_answer(static_port)
-        service = Service(
-            static_url=f"http://127.0.0.1:{static_port}{static_view.PATH}",
-            url=f"http://127.0.0.1:{port}",
-            reference_url=f"http://127.0.0.1:{reference_port}/",
-            token=TOKEN,
-            database_url=handle.url,
-            binaries=handle.programs.directory,
-        )
-        yield service
+        with found.connect() as connection:
+            rows.make_people(connection, users=users, readers=readers)
+        found.command("collect_deployment_stats")
+        yield found
 
 
-def server_command(port: int) -> list[str]:
-    return ["manage.py", "server", "--web-only", "--http-address", f"127.0.0.1:{port}"]
+@contextmanager
+def beside(service: Service, **environment: str) -> Iterator[Service]:
+    """Starts another server with other settings on the same database."""
+    with serving(service.database_url, service.directory, service.binaries, **environment) as found:
+        yield found
+
+
+@contextmanager
+def serving(
+    database_url: str, directory: Path, binaries: Path, **environment: str
+) -> Iterator[Service]:
+    port, mark = free_port(), uuid.uuid4().hex
+    command = ["manage.py", "server", "--web-only", "--http-address", f"127.0.0.1:{port}"]
+    settings = server_environment(database_url, directory) | environment | {MARK: mark}
+    log = directory / f"{mark}.log"
+    with process(command, settings, port=port, log=log):
+        yield Service(f"http://127.0.0.1:{port}", database_url, binaries, directory, mark)
+
+
+@contextmanager
+def reference(
+    name: str, answers: Mapping[str, object] | None = None, **environment: str
+) -> Iterator[str]:
+    """Starts a module of `bench.references` under the same HTTP server, and yields its URL.
+
+    `answers` are the responses that it returns by path.
+    """
+    port = free_port()
+    command = [
+        *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
+        *("--http", "1", "--no-ws", f"bench.references.{name}:application"),
+    ]
+    with tempfile.TemporaryDirectory(prefix="coderapi-bench-") as directory:
+        file, log = Path(directory) / "answers.json", Path(directory) / "log"
+        file.write_text(json.dumps(answers or {}), encoding="utf-8")
+        own = {"BENCH_ANSWERS": str(file), "BENCH_POOL": str(POOL_SIZE)}
+        with process(command, os.environ | own | environment, port=port, log=log):
+            yield f"http://127.0.0.1:{port}"
 
 
 def server_environment(database_url: str, directory: Path) -> dict[str, str]:
@@ -107,32 +153,62 @@ def server_environment(database_url: str, directory: Path) -> dict[str, str]:
         "CODERAPI_WEB_THREADS": str(THREADS),
         "CODERAPI_FIRST_OWNER_USERNAME": "owner",
         "CODER_API_RATE_LIMIT": "-1",
-        "CODER_PG_CONN_MAX_OPEN": "16",
         "CODER_UPDATE_CHECK": "false",
     }
 
 
-def reference_command(port: int, application: str = "bench.reference:application") -> list[str]:
-    return [
-        *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--log-level", "error"),
-        *("--http", "1", "--no-ws", application),
-    ]
-
-
 @contextmanager
-def process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
-    started = subprocess.Popen(  # noqa: S603 - our own programs
-        [sys.executable, *command], cwd=PROJECT, env=environment, start_new_session=True
-    )
+def process(
+    command: list[str], environment: Mapping[str, str], *, port: int, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts an HTTP server with Python, and waits until it responds on the port."""
+    with log.open("ab") as stream:
+        started = subprocess.Popen(  # noqa: S603 - our own programs
+            [sys.executable, *command],
+            cwd=PROJECT,
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
     try:
-        yield
+        deadline = time.monotonic() + START_SECONDS
+        while not responds(port):
+            if started.poll() is not None or time.monotonic() > deadline:
+                text = log.read_text(errors="replace").strip()
+                raise BenchError(f"{' '.join(command)[:80]} does not respond: {text[-500:]}")
+            time.sleep(POLL_SECONDS)
+        yield started
     finally:
         started.send_signal(signal.SIGTERM)
         try:
-            started.wait(35)
+            started.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
+
+
+def responds(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def run_program(arguments: list[str], environment: Mapping[str, str]) -> float:
+    """Runs Python with these arguments to its end. Returns the duration in seconds."""
+    begun = time.perf_counter()
+    done = subprocess.run(  # noqa: S603 - our own programs
+        [sys.executable, *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True
+    )
+    taken = time.perf_counter() - begun
+    if done.returncode:
+        raise BenchError(f"{' '.join(arguments)[:80]}: {done.stderr.strip()[-500:]}")
+    return taken
 
 
 def free_port() -> int:
@@ -141,37 +217,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_answer(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def memory_of(mark: str) -> Figures:
+    """Returns the memory (PSS) of the marked processes besides PostgreSQL. Units: MiB."""
+    found: Counter[str] = Counter()
+    for entry in Path("/proc").iterdir():
         try:
-            connection.request("GET", "/healthz")
-            connection.getresponse()
+            command = (
+                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1").strip()
+            )
+            if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes() and command:
+                rollup = (entry / "smaps_rollup").read_text()
+                found[role_of(command)] += kibibytes(rollup)
         except OSError:
-            time.sleep(0.1)
-        else:
-            return
-        finally:
-            connection.close()
-    raise BenchError(f"Nothing answers on port {port} after {START_SECONDS} s.")
+            continue  # It is not a process, or it has ended.
+    found.pop("postgres", None)
+    sizes = {name: kib / 1024 for name, kib in found.items()}
+    return {**sizes, "pss_mib": sum(sizes.values())}
 
 
-def config_bytes(port: int) -> int:
-    """Returns the size of the configuration that an owner gets."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(
-            "GET", "/api/v2/deployment/config", headers={"Coder-Session-Token": TOKEN}
-        )
-        return len(connection.getresponse().read())
-    finally:
-        connection.close()
+def role_of(command: str) -> str:
+    """Returns a short name for a command line."""
+    program = command.split()[0].rpartition("/")[2]
+    if program.startswith("postgres"):
+        return "postgres"
+    known = _ROLE.search(command)
+    return known[0] if known else program
 
 
-def make_keys(database_url: str) -> None:
-    """Makes session keys for requests, and named tokens for lists."""
-    digest = hashlib.sha256(SECRET.encode()).digest()
-    with psycopg.connect(database_url) as connection:
-        for mark, count in (("", KEYS), ("t", TOKENS)):
-            connection.execute(MAKE_KEYS, {"digest": digest, "mark": mark, "count": count})
+def kibibytes(rollup: str) -> int:
+    """Returns the PSS in the text of /proc/PID/smaps_rollup."""
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))

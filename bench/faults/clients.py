@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import itertools
 import json
@@ -17,9 +16,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from bench import rows
 from bench.faults.ledger import NO_ANSWER, NO_CONNECTION, REPORT, ROW, TOKEN, Sent, table_of
 from bench.faults.service import Service
-from bench.service import MAKE_KEYS, SECRET
+from bench.rows import SECRET
 
 REPORTERS = 6
 CROWD = 150
@@ -204,8 +204,7 @@ def make_keys(connection: psycopg.Connection[Any]) -> None:
     query = sql.SQL("SELECT count(*) FROM {} WHERE id = '0000000001'")
     row = connection.execute(query.format(table_of(TOKEN, connection))).fetchone()
     if row == (0,):
-        digest = hashlib.sha256(SECRET.encode()).digest()
-        connection.execute(MAKE_KEYS, {"digest": digest, "mark": "", "count": KEYS})
+        rows.make_keys(connection, KEYS, id="lpad(n::text, 10, '0')")
 
 
 def _new_keys() -> Iterator[str]:

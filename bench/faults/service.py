@@ -41,7 +41,7 @@ class Service:
         self.environment = {
             **server_environment(database_url, self.data_dir),
             "CODERAPI_CSP_ACCESS": "public",
-            "CODER_UPDATE_CHECK": "false",
+            "CODER_PG_CONN_MAX_OPEN": "16",
             "CODER_PROMETHEUS_ENABLE": "true",
             "CODER_PROMETHEUS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
         }

@@ -1,0 +1,94 @@
+"""Cached documents, and requests with keys that the service has not cached."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bench import requests, rows
+from bench.harness import Scenario
+from bench.load import BenchError
+from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
+from bench.service import Service, reference
+
+# (name, path, minimum)
+PUBLIC = (
+    ("buildinfo", "/api/v2/buildinfo", 0.8),
+    ("/", "/api/v2/", 0.8),
+    ("updatecheck", "/api/v2/updatecheck", 0.8),
+)
+AUTHENTICATED = (
+    ("experiments", "/api/v2/experiments", 0.7),
+    ("ssh", SSH, 0.7),
+    ("stats", "/api/v2/deployment/stats", 0.7),
+    ("tokenconfig of me", "/api/v2/users/me/keys/tokens/tokenconfig", 0.7),
+    ("config (147 KB)", "/api/v2/deployment/config", 0.8),
+)
+CONFIG = "/api/v2/deployment/config"
+NOT_MODIFIED = "/not-modified"
+# The time in which all processes receive the notifications.
+NOTIFY_SECONDS = 0.3
+
+
+def documents(bench: Bench) -> Batches:
+    """Measures documents beside a function that returns the same bytes and headers."""
+    service = bench.service
+    answers = {path: recorded(service, path) for _, path, _ in PUBLIC + AUTHENTICATED}
+    refused = [path for path, answer in answers.items() if not answer[0].startswith("200")]
+    if refused:
+        raise BenchError(f"The service does not return these documents: {', '.join(refused)}.")
+    tag = {name.lower(): value for name, value in answers[CONFIG][1]}["etag"]
+    answers[NOT_MODIFIED] = recorded(service, CONFIG, **{"If-None-Match": tag})
+    with reference("bare", answers) as url:
+        with_key = requests.with_token(service.token)
+        conditional = requests.with_token(service.token, **{"If-None-Match": tag})
+        yield [
+            *(_document(service, url, *row, script=requests.WITHOUT_TOKEN) for row in PUBLIC),
+            *(_document(service, url, *row, script=with_key) for row in AUTHENTICATED),
+            Scenario(
+                "config with If-None-Match",
+                load("304", service.url + CONFIG, conditional),
+                bare(url, NOT_MODIFIED, conditional),
+                at_least=0.7,
+            ),
+        ]
+
+
+def _document(
+    service: Service, url: str, name: str, path: str, minimum: float, *, script: str
+) -> Scenario:
+    return Scenario(
+        name, load(name, service.url + path, script), bare(url, path, script), at_least=minimum
+    )
+
+
+def keys(bench: Bench) -> Batches:
+    """Measures keys that are not cached beside a look-up with psycopg."""
+    service = bench.service
+    script = requests.readers(READERS)
+    look_up_answers = {"/lookup": recorded(service, SSH)}
+    with reference("bare", look_up_answers, DATABASE_URL=service.database_url) as url:
+        look_up = load("psycopg look-up", f"{url}/lookup", script)
+        ours = service.url + SSH
+        first = load("first-seen keys", ours, script, prepare=partial(evict, service))
+        due = load(
+            "first-seen keys, touch due", ours, script, prepare=partial(make_touch_due, service)
+        )
+        yield [
+            Scenario(first.name, first, look_up, at_least=0.6),
+            Scenario(due.name, due, look_up, at_least=0.5),
+        ]
+
+
+def evict(service: Service) -> None:
+    """Lets the service evict the readers' keys from its caches."""
+    with service.connect() as connection:
+        rows.evict_readers(connection)
+    time.sleep(NOTIFY_SECONDS)
+
+
+def make_touch_due(service: Service) -> None:
+    """Evicts the readers' keys, and makes the next use of each a write."""
+    with service.connect() as connection:
+        rows.make_touch_due(connection)
+    evict(service)

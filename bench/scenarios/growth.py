@@ -1,0 +1,157 @@
+"""How the speed changes when the database grows."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from functools import partial
+from http.cookiejar import CookieJar
+from urllib.parse import urlencode
+
+from bench import requests, rows
+from bench.harness import Measure, Scenario
+from bench.load import CONNECTIONS, Figures
+from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
+from bench.scenarios.csp import inserts, reports
+from bench.scenarios.documents import evict
+from bench.service import Service, reference, running
+
+USERS = (1, 1_000, 100_000)
+STORED = (0, 100_000, 1_000_000)
+STORED_FULL = (*STORED, 10_000_000)
+LISTED = 1_000_000
+MAX_LIST_MS = 150
+PAGES = {"reports": "/admin/csp/report/", "keys": "/admin/tokens/apikey/"}
+
+
+def growth(bench: Bench) -> Batches:
+    """Measures documents, first-seen keys and CSP reports with more and more rows."""
+    with running() as service:
+        yield from _users(service)
+        yield from _reports(service, STORED_FULL if bench.is_full else STORED)
+        if bench.is_full:
+            yield from _admin(service)
+
+
+def _users(service: Service) -> Batches:
+    answers = {SSH: recorded(service, SSH)} | {"/lookup": recorded(service, SSH)}
+    with reference("bare", answers, DATABASE_URL=service.database_url) as url:
+        last = 1
+        for size in USERS:
+            with service.connect() as connection:
+                _add_users(connection, last + 1, size)
+            last = size
+            yield [_document(service, url, size), _first_seen(service, url, size)]
+
+
+def _add_users(connection: rows.Connection, first: int, last: int) -> None:
+    """Creates the users, a session key for each, and the readers' keys of all users so far."""
+    if last >= first:
+        rows.make_users(connection, first, last)
+        number = f"lpad((n + {first - 1})::text, {{}}, '0')"
+        key, user = f"'u' || {number.format(9)}", f"{number.format(32)}::uuid"
+        rows.make_keys(connection, last - first + 1, id=key, user_id=user)
+    connection.execute("DELETE FROM tokens_apikey WHERE id LIKE 'r%'")
+    rows.make_readers(connection, READERS, people=min(last, rows.PEOPLE))
+    connection.execute("VACUUM ANALYZE users_user, tokens_apikey")
+
+
+def _document(service: Service, url: str, size: int) -> Scenario:
+    script = requests.with_token(service.token)
+    return Scenario(
+        f"ssh, {size:,} users",
+        load("ssh", service.url + SSH, script),
+        bare(url, SSH, script),
+        series="document",
+        size=size,
+    )
+
+
+def _first_seen(service: Service, url: str, size: int) -> Scenario:
+    script = requests.readers(READERS)
+    return Scenario(
+        f"first-seen keys, {size:,} users",
+        load("first-seen keys", service.url + SSH, script, prepare=partial(evict, service)),
+        load("psycopg look-up", f"{url}/lookup", script),
+        series="first-seen keys",
+        size=size,
+    )
+
+
+def _reports(service: Service, sizes: tuple[int, ...]) -> Batches:
+    ours = reports(service, CONNECTIONS)
+    theirs = inserts(service)
+    stored = 0
+    for size in sizes:
+        _store(service, size - stored)
+        stored = size
+        yield [
+            Scenario(f"CSP reports, {size:,} stored", ours, theirs, series="CSP reports", size=size)
+        ]
+
+
+def _store(service: Service, count: int) -> None:
+    """Adds copies of a stored report to all groups."""
+    groups = "(ARRAY(SELECT id FROM csp_group ORDER BY id))"
+    with service.connect() as connection:
+        rows.multiply(
+            connection,
+            "csp_report",
+            count,
+            received_at="now() - (n % 1000) * interval '1 ms'",
+            group_id=f"{groups}[n % cardinality({groups}) + 1]",
+        )
+        connection.execute("VACUUM ANALYZE csp_report")
+
+
+def _admin(service: Service) -> Batches:
+    """Measures the first page of two lists in the admin. `_reports` has stored the reports."""
+    with service.connect() as connection:
+        last = USERS[-1]
+        rows.make_keys(
+            connection,
+            LISTED,
+            id="'m' || lpad(n::text, 9, '0')",
+            user_id=f"lpad((n % {last} + 1)::text, 32, '0')::uuid",
+            login_type="'token'",
+            token_name="'listed-' || n",  # noqa: S106 - a column
+            minted="true",
+        )
+        connection.execute("VACUUM ANALYZE tokens_apikey")
+    browser = _signed_in(service)
+    yield [
+        Scenario(
+            f"admin list of {name}, a million or more",
+            Measure(name, lambda _, path=path: _page(browser, service.url + path)),  # type: ignore[misc]
+            at_most=MAX_LIST_MS,
+            figure="ms",
+        )
+        for name, path in PAGES.items()
+    ]
+
+
+def _signed_in(service: Service) -> urllib.request.OpenerDirector:
+    """Signs in as the owner, whose password is in the data directory."""
+    shown = (service.directory / "first-owner.txt").read_text(encoding="utf-8")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    login = f"{service.url}/login"
+    form = browser.open(login).read().decode()
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+    fields = {
+        "csrfmiddlewaretoken": found[1] if found else "",
+        "name": "owner",
+        "password": shown.split("password")[1].split()[0],
+    }
+    request = urllib.request.Request(  # noqa: S310 - ours
+        login, urlencode(fields).encode(), {"Origin": service.url, "Referer": login}
+    )
+    browser.open(request).close()
+    return browser
+
+
+def _page(browser: urllib.request.OpenerDirector, url: str) -> Figures:
+    begun = time.perf_counter()
+    with browser.open(url) as answer:
+        answer.read()
+    return {"ms": 1000 * (time.perf_counter() - begun), "errors": int("/login" in answer.url)}
