@@ -120,7 +120,12 @@ SELECT
 FROM stats_workspacestate WHERE NOT deleted
 """.format(succeeded="job_completed_at IS NOT NULL AND job_canceled_at IS NULL AND error = ''")
 
-_REPORTING = f"SELECT count(DISTINCT workspace_id) FROM stats_agentstat WHERE {_IN_WINDOW}"  # noqa: S608
+# Unlike count(DISTINCT), this does not sort all rows.
+_REPORTING = f"""
+SELECT count(*) FROM (
+    SELECT DISTINCT workspace_id FROM stats_agentstat WHERE {_IN_WINDOW}
+) AS workspaces
+"""  # noqa: S608 - the names are constants of this package
 
 # For each agent, sums the usage rows of its newest finished minute that has usage rows.
 _USAGE = f"""
