@@ -80,7 +80,7 @@ class Document:
 
     def _make(self, chosen: Wire) -> Remembered[Rendered]:
         with wire.using(chosen):
-            return Remembered(_rendered(self._render()))
+            return Remembered(rendered(self._render()))
 
 
 def ages() -> dict[str, float]:
@@ -88,7 +88,8 @@ def ages() -> dict[str, float]:
     return {document.name: document.age_seconds() for document in _all}
 
 
-def _rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
+def rendered(body: bytes, *, zip_it: bool = True) -> Rendered:
+    """Returns the body with its ETag, and gzip-compressed unless it is short."""
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     zip_it &= len(body) >= GZIP_FROM_BYTES
     return Rendered(body, f'"{digest}"', gzip.compress(body, mtime=0) if zip_it else None)
@@ -109,7 +110,7 @@ def answer(
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
     return answer_with(
-        _rendered(body, zip_it=_accepts_gzip(accept_encoding)),
+        rendered(body, zip_it=_accepts_gzip(accept_encoding)),
         public=False,
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
@@ -117,19 +118,19 @@ def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = 
 
 
 def answer_with(
-    rendered: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
+    found: Rendered, *, public: bool, if_none_match: str, accept_encoding: str
 ) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    zipped = rendered.gzipped if _accepts_gzip(accept_encoding) else None
+    zipped = found.gzipped if _accepts_gzip(accept_encoding) else None
     # The plain and the compressed bytes differ, so their strong ETags must differ (RFC 9110,
     # 8.8.3).
-    etag = rendered.etag if zipped is None else f'{rendered.etag[:-1]}-gzip"'
+    etag = found.etag if zipped is None else f'{found.etag[:-1]}-gzip"'
     headers = _headers(etag, public=public)
     if matches(if_none_match, etag):
         return Answer(304, headers, b"")
     if zipped is not None:
         headers["Content-Encoding"] = "gzip"
-    return Answer(200, headers, rendered.body if zipped is None else zipped)
+    return Answer(200, headers, found.body if zipped is None else zipped)
 
 
 def refusal(error: APIError) -> Answer:

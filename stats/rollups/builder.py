@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from kernel.db import listener
 from kernel.db.connections import transaction_lock
 from stats.models import Rollup
 from stats.rollups.hours import AGENT_STATS, HOUR, MINUTE, closed_among, hour_of, mark_stale
@@ -31,6 +32,8 @@ SESSIONS = ", ".join(SESSION_COLUMNS)
 # hours are built only while there is time left.
 NEWEST_HOURS = 2
 ONE_BUILDER = "build-stats"
+# Documents with this topic are rendered again after a build, a new snapshot or pruning.
+TOPIC = "stats"
 
 _STALE_HOURS = """
 SELECT DISTINCT date_trunc('hour', minute, 'UTC') FROM stats_staleminute ORDER BY 1 DESC
@@ -149,6 +152,7 @@ def _build_hour(hour: datetime, *, now: datetime) -> int:
     periods = [values | period for period in reversed(_periods(values["minutes"]))]
     built = _build_rollups(values, periods)
     _build_newest(periods, deleted=[minute for minute, rows_went in marks.items() if rows_went])
+    listener.announce(TOPIC)
     return built
 
 
