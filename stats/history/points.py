@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -30,28 +31,12 @@ PARAMETERS = ("since", "until", "step")
 # Clients may send their session token as a query parameter.
 TOKEN_PARAMETERS = (COOKIE, ACCESS_TOKEN)
 
-_IN_RANGE = "FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s"
 # orjson parses arrays three times as fast as psycopg.
-_ROLLUPS = f"""
+_ROLLUPS = """
 SELECT start, rx_bytes, tx_bytes, array_to_json(buckets)::text, array_to_json(counts)::text
-{_IN_RANGE}
+FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
+ORDER BY start LIMIT %(limit)s
 """
-_MERGED_ROLLUPS = f"""
-WITH rollups AS NOT MATERIALIZED (
-    SELECT date_bin(%(step)s, start, TIMESTAMPTZ '1970-01-01T00:00:00Z') AS at, * {_IN_RANGE}
-), histograms AS (
-    SELECT at, json_agg(bucket ORDER BY bucket)::text AS buckets,
-           json_agg(n ORDER BY bucket)::text AS counts
-    FROM (
-        SELECT at, bucket, sum(n)::bigint AS n
-        FROM rollups, unnest(buckets, counts) AS each (bucket, n) GROUP BY 1, 2
-    ) AS merged GROUP BY at
-), sums AS (
-    SELECT at, sum(rx_bytes) AS rx, sum(tx_bytes) AS tx FROM rollups GROUP BY at
-)
-SELECT at, rx, tx, coalesce(buckets, '[]'), coalesce(counts, '[]')
-FROM sums LEFT JOIN histograms USING (at)
-"""  # noqa: S608 - the names are constants of this package
 # Looks up one snapshot for each step, instead of sorting all snapshots of the range.
 _NEWEST = """
 SELECT s.* FROM generate_series(%(since)s, %(until)s - %(step)s, %(step)s) AS at, LATERAL (
@@ -93,16 +78,38 @@ def points(period: Range) -> list[Point]:
     """Returns a point for each step of the range, oldest first."""
     starts = (period.since + number * period.step for number in range(period.points))
     found = {start: Point(start) for start in starts}
-    span = Rollup.Span.MINUTE if period.step % HOUR else Rollup.Span.HOUR
-    values: dict[str, Any] = {**asdict(period), "span": span}
-    with connection.cursor() as cursor:
-        cursor.execute(_ROLLUPS if period.step.total_seconds() == span else _MERGED_ROLLUPS, values)
-        for at, rx, tx, *histogram in cursor.fetchall():
-            latencies = percentiles(*map(orjson.loads, histogram))
-            found[at] = Point(at, None, int(rx), int(tx), *latencies)
-    for snapshot in Snapshot.objects.raw(_NEWEST, values):
+    for at, rollups in groupby(_rollups(period), lambda rollup: floor(rollup[0], period.step)):
+        _, rx, tx, *histograms = zip(*rollups, strict=True)
+        found[at] = Point(at, None, int(sum(rx)), int(sum(tx)), *percentiles(*_merged(*histograms)))
+    for snapshot in Snapshot.objects.raw(_NEWEST, asdict(period)):
         found[floor(snapshot.collected_at, period.step)].newest = snapshot
     return list(found.values())
+
+
+def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
+    """Yields the rollups of the range, oldest first. Reads a limited number at a time."""
+    span = Rollup.Span.MINUTE if period.step % HOUR else Rollup.Span.HOUR
+    values: dict[str, Any] = {**asdict(period), "span": span, "limit": MAX_POINTS}
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(_ROLLUPS, values)
+            yield from (rows := cursor.fetchall())
+            if len(rows) < MAX_POINTS:
+                return
+            values["since"] = rows[-1][0] + RESOLUTION
+
+
+def _merged(buckets: Sequence[str], counts: Sequence[str]) -> tuple[Sequence[int], Sequence[int]]:
+    """Adds up histograms. Their buckets and counts are JSON arrays. Returns sorted buckets."""
+    histograms = zip(map(orjson.loads, buckets), map(orjson.loads, counts), strict=True)
+    if len(buckets) == 1:
+        return next(histograms)
+    merged: dict[int, int] = {}
+    for each in histograms:
+        for bucket, count in zip(*each, strict=True):
+            merged[bucket] = merged.get(bucket, 0) + count
+    ordered = sorted(merged)
+    return ordered, [merged[bucket] for bucket in ordered]
 
 
 def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:

@@ -237,38 +237,36 @@ def _usual_row(number: int, value: Any) -> AgentRow | None:
         row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
         text = orjson.dumps(by_proto).decode()
         line = orjson.dumps([row_id, created_at, user, agent, workspace, template, text, *rest])
-        if _USUAL.fullmatch(line, 1, len(line) - 1):
-            return AgentRow(datetime.fromisoformat(created_at), row_id, number, _csv(line))
+        return _validated(number, row_id, created_at, line[1:-1])
     except (KeyError, TypeError, ValueError):
-        pass
-    return None
+        return None
 
 
 def usual_text_row(number: int, values: Mapping[str, str]) -> AgentRow | None:
     """Returns the row of a CSV record, or None if a column is missing or not in its usual format.
 
-    The strings are not escaped, except for the quotes of `connections_by_proto`. A string that
-    would need escaping does not match.
+    Only the quotes of `connections_by_proto` are escaped. Strings that need other escapes are not
+    in their usual format.
     """
     try:
         *texts, usage = _values_of(values)
         texts[6] = texts[6].replace('"', '\\"')
-        line = (_LINE % (*texts, _BOOLEANS[usage])).encode()
-        if _USUAL.fullmatch(line):
-            return AgentRow(datetime.fromisoformat(texts[1]), texts[0], number, line + b"\n")
+        line = _LINE % (*texts, _BOOLEANS[usage])
+        return _validated(number, texts[0], texts[1], line.encode())
     except (KeyError, ValueError):
-        pass
-    return None
+        return None
+
+
+def _validated(number: int, row_id: str, created_at: str, line: bytes) -> AgentRow | None:
+    """Returns the row of a line of CSV, or None if the line does not have the usual format."""
+    if not _USUAL.fullmatch(line):
+        return None
+    return AgentRow(datetime.fromisoformat(created_at), row_id, number, line + b"\n")
 
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
     values = parse_row(value, members=AGENT_MEMBERS)
-    return AgentRow(values[1], values[0], number, _csv(orjson.dumps(values)))
-
-
-def _csv(array: bytes) -> bytes:
-    """Converts a JSON array without nulls to a line of CSV."""
-    return array[1:-1] + b"\n"
+    return AgentRow(values[1], values[0], number, orjson.dumps(values)[1:-1] + b"\n")
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:

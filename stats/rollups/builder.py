@@ -97,12 +97,12 @@ WHERE (excluded.created_at, excluded.id) > (known.created_at, known.id)
 # Finding only the newest times first takes a third of the time of sorting all rows.
 _NEWEST_IN_PERIOD = f"""
 FROM (
-    SELECT agent_id, max(created_at) AS created_at FROM stats_agentstat
+    SELECT agent_id AS agent, max(created_at) AS newest FROM stats_agentstat
     WHERE {_IN_PERIOD} GROUP BY agent_id
-) AS newest JOIN stats_agentstat AS r USING (agent_id, created_at)
+) AS found JOIN stats_agentstat ON agent_id = agent AND created_at = newest
 WHERE {_IN_PERIOD} AND NOT EXISTS (
     SELECT FROM stats_newestagentstat AS newer
-    WHERE newer.agent_id = newest.agent_id AND newer.created_at > newest.created_at
+    WHERE newer.agent_id = agent AND newer.created_at > newest
 )
 """  # noqa: S608 - the names are constants of this package
 _DELETE_NEWEST = """
