@@ -229,8 +229,8 @@ def _csv_records(
         raise LinesError(f"The header has no column {', '.join(missing)}. See --help.")
     if twice := [name for name in columns if header.count(name) > 1]:
         raise LinesError(f"The header has column {', '.join(twice)} more than once.")
-    texts = _Texts(lines)
-    reader = csv.DictReader(texts, header, delimiter=delimiter, strict=True)
+    texts = _Texts(lines, header)
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
     return iter(lambda: texts.next_record(reader), None)
 
 
@@ -257,15 +257,16 @@ def _no_header(text: bytes, *, expected: Collection[str]) -> str:
 
 
 class _Texts(Iterator[str]):
-    """Passes lines to csv.DictReader, and keeps the lines of the current record.
+    """Passes lines to csv.reader, and keeps the lines of the current record.
 
-    If a quote is not closed, csv.DictReader reads further lines until they are not valid CSV, are
-    too long, or the file ends. These lines are then one bad record, and the next line starts
-    a new record.
+    If a quote is not closed, csv.reader reads further lines until they are not valid CSV, are too
+    long, or the file ends. These lines are then one bad record, and the next line starts a
+    new record.
     """
 
-    def __init__(self, lines: Iterator[Record]) -> None:
+    def __init__(self, lines: Iterator[Record], header: list[str]) -> None:
         self._lines = lines
+        self._header = header
         self._read: list[Record] = []
         self._size = 0
 
@@ -279,7 +280,7 @@ class _Texts(Iterator[str]):
             raise csv.Error(f"is longer than {MAX_LINE_BYTES} bytes")
         return line.text.decode("utf-8", "replace")
 
-    def next_record(self, reader: csv.DictReader[str]) -> Record | None:
+    def next_record(self, reader: Iterator[list[str]]) -> Record | None:
         """Returns the next record, or None at the end of the file."""
         self._read, self._size = [], 0
         try:
@@ -288,27 +289,20 @@ class _Texts(Iterator[str]):
             return None
         except csv.Error as error:
             return self._record(error=self._why(error))
-        return self._record(values=values, error=_count_problem(values))
+        if len(values) != len(self._header):
+            wrong = f"has {len(values)} values for {len(self._header)} columns"
+            return self._record(error=wrong)
+        return self._record(values=dict(zip(self._header, values, strict=True)))
 
-    def _record(self, *, error: str, values: dict[str, str] | None = None) -> Record:
+    def _record(self, *, error: str = "", values: dict[str, str] | None = None) -> Record:
         text = b"".join(line.text for line in self._read)
-        return Record(self._read[0].number, text, self._size, error, None if error else values)
+        return Record(self._read[0].number, text, self._size, error, values)
 
     def _why(self, error: csv.Error) -> str:
         first = self._read[0]
         if len(self._read) == 1:
             return first.error or f"is not CSV: {error}"
         return f"is not CSV: {error}. Is a quote open? {len(self._read)} lines are set aside"
-
-
-def _count_problem(row: dict[Any, Any]) -> str:
-    """Returns an error message if the number of values is wrong, or "".
-
-    csv.DictReader stores extra values under the key None.
-    """
-    more = len(row.pop(None, ()))
-    values = sum(value is not None for value in row.values()) + more
-    return "" if values == len(row) else f"has {values} values for {len(row)} columns"
 
 
 # --- Bad lines, progress, the command ---------------------------------------------------------

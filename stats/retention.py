@@ -14,9 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from kernel.db import listener
 from kernel.db.connections import transaction_lock
 from stats.models import AgentStat, NewestAgentStat, Rollup, Snapshot
-from stats.rollups.builder import ONE_BUILDER
+from stats.rollups.builder import ONE_BUILDER, TOPIC
 from stats.rollups.hours import AGENT_STATS, EPOCH, HOUR, close_hours, floor, lock_open, mark_stale
 from users.erasure import ErasureRule
 from users.models import User
@@ -61,7 +62,10 @@ def finest_step(moment: datetime, *, now: datetime) -> timedelta:
 
 def prune_stats(now: datetime) -> int:
     """Deletes expired stats. Returns the number of dropped hours plus deleted rows."""
-    return close_hours(now) + _prune_agents() + _thin_snapshots(now) + _delete_expired(now)
+    deleted = _thin_snapshots(now) + _delete_expired(now)
+    if deleted:
+        listener.announce(TOPIC)
+    return close_hours(now) + _prune_agents() + deleted
 
 
 @transaction.atomic

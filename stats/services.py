@@ -18,7 +18,7 @@ from kernel.http.rendering import render_json
 from options.rendering import config_document
 from stats import statistics
 from stats.models import Snapshot
-from stats.rollups.builder import build
+from stats.rollups.builder import TOPIC, build
 from stats.rollups.hours import (
     AGENT_STATS,
     HOUR,
@@ -30,7 +30,6 @@ from stats.rollups.hours import (
 )
 from stats.statistics import WINDOW
 
-TOPIC = "stats"
 COLLECTOR_LOCK = "collect-deployment-stats"
 # If this experiment is enabled, sessions are counted from usage rows.
 USAGE_EXPERIMENT = "workspace-usage"
@@ -70,15 +69,13 @@ def _collected(at: datetime, *, now: datetime) -> Snapshot:
         if existing:
             return existing
         started = time.monotonic()
-        snapshot = _create(
+        return _create(
             at,
             started,
             **_agent_statistics(at) | statistics.workspace_counts(),
             configuration_hash=configuration_hash(),
             build_version=settings.BUILD_VERSION,
         )
-        listener.announce(TOPIC)
-        return snapshot
 
 
 def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
@@ -87,13 +84,14 @@ def _rows_are_kept(at: datetime, *, now: datetime) -> bool:
     Locks the hours of the window, so that they are not closed before the transaction ends.
     """
     hours = hours_of([at - WINDOW, at])
-    lock_open(hours)
+    open_hours = lock_open(hours)
     if closed_among(hours):
         return False
-    return min(hours) >= kept_from(now) or not hours.isdisjoint(AGENT_STATS.starts())
+    return min(hours) >= kept_from(now) or bool(open_hours)
 
 
 def _create(at: datetime, started: float, **members: Any) -> Snapshot:
+    listener.announce(TOPIC)
     duration_ms = (time.monotonic() - started) * 1000
     window: dict[str, Any] = {"collected_at": at, "aggregated_from": at - WINDOW}
     return Snapshot.objects.create(**window, duration_ms=duration_ms, **members)

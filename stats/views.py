@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -10,17 +11,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.durations import to_nanoseconds
-from kernel.http.documents import Document
+from kernel.http import documents, wire
+from kernel.http.documents import Document, Rendered
 from kernel.http.errors import APIError, Validation
 from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, DocumentView, tagged
+from kernel.http.views import APIView, DocumentView, conditions, document_response, tagged
+from kernel.http.wire import Wire
 from kernel.humanize import plural
-from stats.history.points import parse_moment, parse_range, points
+from kernel.memory import Memory, Remembered
+from stats.history.points import Range, parse_moment, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
 from stats.ingest.rows import Rejection
+from stats.rollups.builder import TOPIC
 from stats.selectors import newest_snapshot, snapshot_at
 from stats.serializers import (
     AgentRowSerializer,
@@ -29,9 +34,10 @@ from stats.serializers import (
     IngestResultSerializer,
     WorkspaceStateSerializer,
 )
-from stats.services import TOPIC
 from users.permissions import may
 
+# A history of 2,000 points has up to a megabyte.
+_HISTORIES: Memory[tuple[Wire, Range], Rendered] = Memory("histories", capacity=8, topics=(TOPIC,))
 # The maximum number of rejected rows that are listed in an error response.
 MAX_VALIDATIONS = 100
 
@@ -102,13 +108,19 @@ class StatsHistoryView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         period = parse_range(request.query_params.dict(), now=timezone.now())
-        history = {
-            "since": period.since,
-            "until": period.until,
-            "step": to_nanoseconds(period.step),
-            "points": points(period),
-        }
-        return tagged(HistorySerializer(history).data, request=request)
+        key = (wire.current(), period)
+        found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
+        return document_response(documents.answer_with(found, **conditions(request)))
+
+
+def _history(period: Range) -> Remembered[Rendered]:
+    history = {
+        "since": period.since,
+        "until": period.until,
+        "step": to_nanoseconds(period.step),
+        "points": points(period),
+    }
+    return Remembered(documents.rendered(render_json(HistorySerializer(history).data)))
 
 
 class StatsReportsView(APIView):

@@ -89,7 +89,7 @@ class Document:
 
     def _make(self, chosen: Wire) -> Remembered[Rendered]:
         with wire.using(chosen):
-            return Remembered(_rendered(self._render(), public=self.public))
+            return Remembered(rendered(self._render(), public=self.public))
 
 
 def ages() -> dict[str, float]:
@@ -97,7 +97,8 @@ def ages() -> dict[str, float]:
     return {document.name: document.age_seconds() for document in _all}
 
 
-def _rendered(body: bytes, *, public: bool, zip_it: bool = True) -> Rendered:
+def rendered(body: bytes, *, public: bool = False, zip_it: bool = True) -> Rendered:
+    """Returns the body with its headers, and gzip-compressed unless it is short."""
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     plain = _variant(body, f'"{digest}"', public=public)
     if not zip_it or len(body) < GZIP_FROM_BYTES:
@@ -133,17 +134,17 @@ def answer(
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
     return answer_with(
-        _rendered(body, public=False, zip_it=_accepts_gzip(accept_encoding)),
+        rendered(body, zip_it=_accepts_gzip(accept_encoding)),
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
     )
 
 
-def answer_with(rendered: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
+def answer_with(found: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
-    variant = rendered.plain
-    if rendered.gzipped is not None and accept_encoding and _accepts_gzip(accept_encoding):
-        variant = rendered.gzipped
+    variant = found.plain
+    if found.gzipped is not None and accept_encoding and _accepts_gzip(accept_encoding):
+        variant = found.gzipped
     if if_none_match and matches(if_none_match, variant.etag):
         return Answer(304, variant.unchanged_headers.copy(), b"")
     return Answer(200, variant.headers.copy(), variant.body)

@@ -84,7 +84,7 @@ class DocumentView(APIView):
 
     def get(self, request: Request) -> HttpResponse:
         return document_response(
-            documents.answer(self.document, chosen=wire.current(), **_conditions(request))
+            documents.answer(self.document, chosen=wire.current(), **conditions(request))
         )
 
 
@@ -94,7 +94,7 @@ class PublicDocumentView(PublicAPIView, DocumentView):
 
 def tagged(data: Any, *, request: Request) -> HttpResponse:
     """Returns a response with the data and an ETag, or a 304 if the client has this version."""
-    return document_response(documents.answer_once(render_json(data), **_conditions(request)))
+    return document_response(documents.answer_once(render_json(data), **conditions(request)))
 
 
 def document_response(answer: documents.Answer) -> HttpResponse:
@@ -102,7 +102,8 @@ def document_response(answer: documents.Answer) -> HttpResponse:
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
-def _conditions(request: Request) -> dict[str, str]:
+def conditions(request: Request) -> dict[str, str]:
+    """Returns the headers of a request that choose between forms of a document."""
     return {
         "if_none_match": request.META.get("HTTP_IF_NONE_MATCH", ""),
         "accept_encoding": request.META.get("HTTP_ACCEPT_ENCODING", ""),

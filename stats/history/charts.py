@@ -13,7 +13,7 @@ from stats.history.points import DAY, Point, Range, even_range, points
 from stats.models import Snapshot
 from stats.rollups.hours import HOUR, MINUTE
 from stats.selectors import snapshot_interval
-from stats.statistics import KINDS, NO_SAMPLE, P50, P95, STATES
+from stats.statistics import KINDS, NO_SAMPLE, STATES
 
 # The length and the shortest step of each range.
 RANGES = {
@@ -55,7 +55,7 @@ def charts(name: str, *, now: datetime) -> list[SafeString]:
 
     states = {state: _state(state) for state in STATES}
     kinds = {kind: _kind(kind) for kind in KINDS}
-    latency = {"p50": _percentile(P50), "p95": _percentile(P95)}
+    latency = {name: _latency(f"latency_{name}") for name in ("p50", "p95")}
     traffic = {"received": _sum("rx_bytes"), "sent": _sum("tx_bytes")}
     return [
         draw("Workspaces by state", "every {step}, last value", COUNT, states),
@@ -96,12 +96,12 @@ def _kind(name: str) -> Read:
     return lambda point: point.newest.session_counts.get(name, 0) if point.newest else None
 
 
-def _percentile(fraction: float) -> Read:
+def _latency(name: str) -> Read:
     """Returns a function that reads a percentile of latency.
 
     The function returns None if no latency was measured, because 0 would look like a measurement.
     """
-    return lambda point: None if (p := point.percentile(fraction)) == NO_SAMPLE else p
+    return lambda point: None if (p := getattr(point, name)) == NO_SAMPLE else p
 
 
 def _sum(name: str) -> Read:
@@ -113,7 +113,7 @@ def _has_no_snapshot(point: Point) -> bool:
 
 
 def _has_nothing(point: Point) -> bool:
-    return point.newest is None and not point.histogram
+    return point.newest is None and point.latency_p50 == NO_SAMPLE
 
 
 def changes(found: Sequence[Point]) -> dict[int, str]:

@@ -36,6 +36,7 @@ from kernel.lines import (
 )
 from stats.ingest.ingestion import AGENT, MEMBERS, WORKSPACE, Parsed, minutes_of, parse, store
 from stats.ingest.rows import (
+    AGENT_MEMBERS,
     REQUIRED,
     IngestResult,
     Member,
@@ -44,6 +45,7 @@ from stats.ingest.rows import (
     from_text,
     parse_json,
     quoted,
+    usual_text_row,
 )
 from stats.rollups.hours import HOUR, hours_of
 from stats.services import backfill
@@ -231,11 +233,12 @@ def _check_kind(names: Collection[str], number: int, *, kind: str) -> None:
 
 
 def _value(record: Record, members: tuple[Member, ...]) -> Any:
-    """Returns the unvalidated value of a record, or a RowError."""
+    """Returns the unvalidated value of a record, a usual agent row, or a RowError."""
     if record.error:
         return RowError("", record.error)
     if record.values is not None:
-        return from_text(record.values, members=members)
+        usual = usual_text_row(record.number, record.values) if members is AGENT_MEMBERS else None
+        return usual or from_text(record.values, members=members)
     value = parse_json(record.text)
     if isinstance(value, RowError) and b"\\\\" in record.text:
         # The text format of COPY doubles every backslash, so JSON with escaped quotes becomes

@@ -3,9 +3,9 @@
 Rows are numbered from 1. Errors contain the number of the row.
 
 An agent row is converted to a line of CSV for COPY. Most rows have the usual format, and a single
-regular expression validates their whole line. If a row does not match, each of its members is
-parsed separately. This takes three times as long, but it accepts all formats and finds the invalid
-member.
+regular expression validates their whole line. This applies to JSON and to CSV. If a row does not
+match, each of its members is parsed separately. This takes three times as long, but it accepts all
+formats and finds the invalid member.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ MAX_PROTOCOLS = 256
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 REQUIRED = object()
 
-# The number of a row, and its unvalidated value. The value is a RowError if parsing failed.
+# The number of a row, and its unvalidated value. The value is a RowError if parsing failed, and an
+# AgentRow if the row is valid already.
 type Numbered = tuple[int, Any]
 
 
@@ -163,10 +164,12 @@ def _id(name: str) -> Member:
 
 
 def _count(name: str) -> Member:
-    return Member(name, count, 0, usual=r"\d{1,18}")
+    return Member(name, count, 0, usual=_COUNT)
 
 
-_PROTOCOL = r'\\"[\w ./:-]*\\":\d{1,18}'
+_COUNT = r"(?:0|[1-9]\d{0,17})"
+# PostgreSQL writes a space after colons and commas.
+_PROTOCOL = rf'\\"[\w ./:-]*\\": ?{_COUNT}'
 AGENT_MEMBERS = (
     _id("id"),
     Member(
@@ -182,7 +185,7 @@ AGENT_MEMBERS = (
         "connections_by_proto",
         protocols,
         "{}",
-        usual=rf'"\{{(?:{_PROTOCOL}(?:,{_PROTOCOL}){{0,15}})?\}}"',
+        usual=rf'"\{{(?:{_PROTOCOL}(?:, ?{_PROTOCOL}){{0,15}})?\}}"',
     ),
     _count("connection_count"),
     _count("rx_packets"),
@@ -197,7 +200,7 @@ AGENT_MEMBERS = (
         "connection_median_latency_ms",
         latency,
         NO_LATENCY,
-        usual=r"(?:\d{1,12}(?:\.\d+)?|-1(?:\.0)?)",
+        usual=r"(?:(?:0|[1-9]\d{0,11})(?:\.\d+)?|-1(?:\.0)?)",
     ),
     Member("usage", boolean, False, usual="(?:true|false)"),
 )
@@ -215,11 +218,16 @@ WORKSPACE_MEMBERS = (
 
 
 _values_of = itemgetter(*[member.name for member in AGENT_MEMBERS])
-_USUAL = re.compile(rb"\[%b\]" % ",".join(member.usual for member in AGENT_MEMBERS).encode())
+_LINE = ",".join('"%s"' if member.usual[0] == '"' else "%s" for member in AGENT_MEMBERS)
+_USUAL = re.compile(",".join(member.usual for member in AGENT_MEMBERS).encode())
+# The values of the column `usage`, as PostgreSQL and others write them.
+_BOOLEANS = {"t": "true", "f": "false", "true": "true", "false": "false"}
 
 
 def agent_row(number: int, value: Any) -> AgentRow:
     """Parses an agent row. Raises: RowError for an invalid member."""
+    if isinstance(value, AgentRow):
+        return value
     return _usual_row(number, value) or _parsed_row(number, value)
 
 
@@ -229,21 +237,36 @@ def _usual_row(number: int, value: Any) -> AgentRow | None:
         row_id, created_at, user, agent, workspace, template, by_proto, *rest = _values_of(value)
         text = orjson.dumps(by_proto).decode()
         line = orjson.dumps([row_id, created_at, user, agent, workspace, template, text, *rest])
-        if _USUAL.fullmatch(line):
-            return AgentRow(datetime.fromisoformat(created_at), row_id, number, _csv(line))
+        return _validated(number, row_id, created_at, line[1:-1])
     except (KeyError, TypeError, ValueError):
-        pass
-    return None
+        return None
+
+
+def usual_text_row(number: int, values: Mapping[str, str]) -> AgentRow | None:
+    """Returns the row of a CSV record, or None if a column is missing or not in its usual format.
+
+    Only the quotes of `connections_by_proto` are escaped. Strings that need other escapes are not
+    in their usual format.
+    """
+    try:
+        *texts, usage = _values_of(values)
+        texts[6] = texts[6].replace('"', '\\"')
+        line = _LINE % (*texts, _BOOLEANS[usage])
+        return _validated(number, texts[0], texts[1], line.encode())
+    except (KeyError, ValueError):
+        return None
+
+
+def _validated(number: int, row_id: str, created_at: str, line: bytes) -> AgentRow | None:
+    """Returns the row of a line of CSV, or None if the line does not have the usual format."""
+    if not _USUAL.fullmatch(line):
+        return None
+    return AgentRow(datetime.fromisoformat(created_at), row_id, number, line + b"\n")
 
 
 def _parsed_row(number: int, value: Any) -> AgentRow:
     values = parse_row(value, members=AGENT_MEMBERS)
-    return AgentRow(values[1], values[0], number, _csv(orjson.dumps(values)))
-
-
-def _csv(array: bytes) -> bytes:
-    """Converts a JSON array without nulls to a line of CSV."""
-    return array[1:-1] + b"\n"
+    return AgentRow(values[1], values[0], number, orjson.dumps(values)[1:-1] + b"\n")
 
 
 def parse_row(value: Any, *, members: tuple[Member, ...]) -> tuple[Any, ...]:

@@ -154,6 +154,22 @@ def test_concurrent_writers_and_builders_lose_and_duplicate_no_row(
     agrees(deployment.collect(timezone.now()), rows)
 
 
+def test_two_imports_with_common_rows_count_each_row_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """All rows are in four minutes, which both imports build."""
+    rows = rows_of(deployment.now, 3000)
+
+    def import_rows(part: slice) -> int:
+        file = write_lines(tmp_path / f"{part.start}.jsonl", *rows[part])
+        return closing(lambda: int(run("import_agent_stats", file).split()[0].replace(",", "")))()
+
+    with meanwhile(lambda: build(now=timezone.now())), ThreadPoolExecutor(2) as pool:
+        accepted = list(pool.map(import_rows, (slice(0, 2000), slice(1000, 3000))))
+    assert sum(accepted) == len(rows)
+    agrees(deployment.collect(timezone.now()), rows)
+
+
 def test_a_row_committed_during_a_build_is_built_in_the_next_one(
     deployment: Deployment, other: psycopg.Connection[Any]
 ) -> None:

@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tests.support.client import APIClient
+from tests.support.commands import run
 from tests.support.factories import utc
+from tests.support.processes import wait_for
 from tests.support.stats_rows import (
     HOUR,
     MINUTE,
@@ -231,6 +234,38 @@ def test_old_snapshots_are_thinned_without_gaps_in_the_shortest_step(
     assert deployment.points(at(0), at(120), "1h") == hours
     assert deployment.at(at(60))["collected_at"] == text(at(59))
     assert deployment.at(at(300))["collected_at"] == text(at(61))
+
+
+def test_history_is_rendered_again_only_after_a_change(
+    connected: None, django_assert_num_queries: Any
+) -> None:
+    """The changes: a snapshot, and a late row that is built."""
+    deployment = Deployment()
+    deployment.now = timezone.now()
+    hour = deployment.now.replace(minute=0, second=0, microsecond=0)
+    parameters = {"since": text(hour - HOUR), "until": text(hour + HOUR), "step": "1h"}
+
+    def get(etag: str = "") -> Any:
+        return deployment.client.get(URL, parameters, headers={"If-None-Match": etag})
+
+    def take_snapshot() -> None:
+        run("collect_deployment_stats")
+
+    def add_late_row() -> None:
+        deployment.take(agent_row(deployment.now, rx_bytes=7, connection_median_latency_ms=1))
+        run("rebuild_stats", "--since", text(hour - HOUR))
+
+    for change in (take_snapshot, add_late_row):
+        before = get()
+        etag = before.headers["ETag"]
+        with django_assert_num_queries(0):
+            assert get().content == before.content
+            assert get(etag).status_code == 304
+        change()
+        wait_for(lambda etag=etag: get(etag).status_code == 200)  # type: ignore[misc]
+    coderd = deployment.client.get(URL, parameters, headers={"Coder-Wire": "coderd"})
+    assert b"P95" in coderd.content
+    assert b"P95" not in get().content
 
 
 def test_hour_rollups_outlive_minute_rollups(deployment: Deployment) -> None:

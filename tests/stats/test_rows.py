@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -15,8 +16,10 @@ from stats.ingest.rows import (
     Member,
     RowError,
     agent_row,
+    from_text,
     moment,
     parse_row,
+    usual_text_row,
 )
 from tests.support.factories import utc
 from tests.support.stats_rows import agent_row as sent
@@ -171,6 +174,49 @@ def test_the_fast_parser_agrees_with_the_parsers_of_the_members(changed: dict[st
     outcomes = [outcome(lambda: by_line(row)), outcome(lambda: by_members(row))]
     assert outcomes[0] == outcomes[1]
     assert isinstance(outcomes[0], list) or outcomes[0] in changed
+
+
+# The usual row as PostgreSQL writes it in CSV.
+USUAL_TEXTS = {name: str(value) for name, value in USUAL.items()} | {
+    "created_at": "2026-05-04 12:00:00.12+00",
+    "connections_by_proto": '{"TCP": 3, "ssh/2": 0}',
+    "usage": "t",
+}
+texts = st.one_of(
+    st.sampled_from(
+        [
+            *("", "\\N", "0", "007", "05.5", "1.50", "-1", "-1.0", "1e3", "T", "true", "yes"),
+            *("{}", '{"a":1,"a": 2}', '{"a": 01}', '{"a": 1} ', '{"\\"": 1}', '1","2', "1\n"),
+            "2026-13-04 12:00:00+00",
+        ]
+    ),
+    st.text(),
+    good_values.map(str),
+    good_values.map(json.dumps),
+)
+
+
+def test_a_row_in_the_format_of_postgresql_is_usual() -> None:
+    found = usual_text_row(1, USUAL_TEXTS)
+    assert found
+    assert found.created_at == datetime(2026, 5, 4, 12, 0, 0, 120000, UTC)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(names, texts, max_size=3))
+def test_the_fast_parser_of_csv_agrees_with_the_parsers_of_the_members(
+    changed: dict[str, str],
+) -> None:
+    row = USUAL_TEXTS | changed
+    if found := usual_text_row(1, row):
+        expected = by_members(from_text(row, members=AGENT_MEMBERS))
+        assert normalized(values_of(found.line)) == normalized(expected)
+        assert (found.id, found.created_at) == (expected[0], expected[1])
+
+
+def normalized(values: list[Any]) -> list[Any]:
+    moment, protocols = datetime.fromisoformat(str(values[1])), orjson.loads(values[6])
+    return [values[0], moment, *values[2:6], protocols, *values[7:]]
 
 
 def outcome(parse: Callable[[], list[Any]]) -> list[Any] | str:
