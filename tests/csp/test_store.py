@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -63,8 +61,7 @@ def test_repeated_batch_is_written_once() -> None:
 def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> None:
     for address, agent in (("10.0.0.1", CHROME), ("10.0.0.2", FIREFOX), ("10.0.0.1", CHROME)):
         send(member, legacy(), REMOTE_ADDR=address, headers={"User-Agent": agent})
-    found = Group.objects.values_list("count", "client_days", "browsers", "pages").get()
-    assert found == (3, 2, 2, 1)
+    assert Group.objects.values_list("count", "client_days", "pages").get() == (3, 2, 1)
     assert set(Report.objects.values_list("browser", flat=True)) == {"Chrome 142", "Firefox 149"}
 
 
@@ -73,23 +70,16 @@ def test_members_left_by_an_interrupted_writer_are_trimmed() -> None:
     store.commit(of_hosts(range(1)))
     group = Group.objects.get()
     ReachMember.objects.bulk_create(
-        ReachMember(group=group, kind=ReachMember.Kind.CLIENT_DAY, member=2**62 - number)
+        ReachMember(group=group, kind=ReachMember.Kind.CLIENT_DAY, member=number - 2**62)
         for number in range(reach.EXACT + 500)
     )
     Group.objects.update(client_days=reach.EXACT + 501)
-    store.commit(of_hosts(range(1), address="10.0.0.9"))
+    # At least one of these clients has one of the smallest hashes.
+    store.commit([e for n in range(30) for e in of_hosts(range(1), address=f"10.0.0.{n}")])
     store.close()
     kept = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
     assert kept.count() == reach.EXACT
     assert Group.objects.get().client_days > reach.EXACT
-
-
-def test_database_and_sketches_have_the_same_limit() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_get_functiondef('csp_write_batch'::regproc)")
-        bounds = re.findall(r" > (\d+) THEN|total > (\d+);", cursor.fetchone()[0])
-    assert len(bounds) == 5
-    assert {int(one or other) for one, other in bounds} == {reach.EXACT}
 
 
 def test_batch_is_written_once_if_its_reach_cannot_be_estimated() -> None:
@@ -109,17 +99,15 @@ def test_batch_is_written_once_if_its_reach_cannot_be_estimated() -> None:
     assert (group.count, group.client_days) == (clients, clients)
 
 
-def test_changed_rules_apply_to_the_next_report(
-    member: APIClient,
-) -> None:
+def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
     report = legacy(blocked_uri="https://cdn.example.net/ads/x.js")
     send(member, report)
     rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    NoiseRule.objects.update(updated_at=datetime(2099, 1, 1, tzinfo=UTC))
     send(member, report)
     rule.enabled = False
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
     send(member, report)
-    marked = list(Report.objects.order_by("id").values_list("rule_id", flat=True))
-    assert marked == [None, rule.pk, None]
+    services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
+    send(member, report)
+    assert sorted(Group.objects.values_list("count", flat=True)) == [2, 2]

@@ -1,0 +1,78 @@
+"""Parses the lines of an import in as many processes as the machine has cores.
+
+The command itself parses the first lines, because starting processes takes longer than that.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Self
+
+from csp.importing.items import Contents, Terms, parse_lines
+from kernel.lines import LinesError
+
+PROCESSES = os.cpu_count() or 1
+# One more batch than processes, so that no process waits while the oldest batch is committed.
+MAX_PARSING = PROCESSES + 1
+
+LINES_BEFORE_PROCESSES = 3_000
+
+# Waits for the parsed lines, and returns them.
+type Result = Callable[[], list[Contents]]
+
+
+class Parser:
+    """Parses batches of lines."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._lines = 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def start(self, texts: Sequence[bytes]) -> Result:
+        """Starts to parse the lines. The result raises LinesError if a process was killed."""
+        self._lines += len(texts)
+        if self._lines <= LINES_BEFORE_PROCESSES:
+            found = parse_lines(texts, self._terms)
+            return lambda: found
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                PROCESSES, multiprocessing.get_context("spawn"), initializer=_follow_the_command
+            )
+        parsing = self._pool.submit(parse_lines, texts, self._terms)
+        return lambda: _result(parsing)
+
+
+def _result(parsing: Future[list[Contents]]) -> list[Contents]:
+    try:
+        return parsing.result()
+    except BrokenProcessPool:
+        raise LinesError(
+            "A process that parses lines was killed. Committed lines stay imported. Run the same "
+            "command again to continue."
+        ) from None
+
+
+def _follow_the_command() -> None:
+    """Makes this process end with the command, even if the command is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_the_command, daemon=True).start()
+
+
+def _wait_for_the_command() -> None:
+    if command := multiprocessing.parent_process():
+        command.join()
+        os._exit(1)
