@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +13,17 @@ from django.db import connection
 
 from csp import services
 from csp.models import ClientKey, Group, HourCount, ReachMember, Report
-from csp.parsing.formats import parse
+from csp.parsing.formats import Format, parse
 from csp.scrubbing.reports import scrubbed
 from csp.scrubbing.uris import address_of
 from csp.writing import reach, writer
 from csp.writing.batch import WEIGHT
 from csp.writing.clients import DAY_KEYS, client_hash, key_of
 from csp.writing.grouping import browser_of, cause_of, page_template
+from tests.support import browser_reports
 from tests.support.client import APIClient
+from tests.support.commands import run, write_lines
 from tests.support.csp_reports import CHROME, FIREFOX, entries, legacy, send
-
 
 KEPT = f"""
 SELECT count(*), sum(weight)
@@ -115,6 +117,19 @@ def test_flood_stores_a_thousand_rows_and_then_a_hundred_per_doubling() -> None:
     for start in (1000, 2000, 4000, 64_000):
         assert kept(start + 1, 2 * start) == (100, start)
     assert kept(9_000_000, 10_000_000)[0] < 20
+
+
+@pytest.mark.usefixtures("collecting")
+def test_reports_of_all_browsers_make_one_group_per_cause(tmp_path: Path) -> None:
+    sent = browser_reports.reports(2_100)
+    message = run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *sent))
+    assert message.startswith("2100 lines")
+    assert set(Report.objects.values_list("format", flat=True)) == set(Format)
+    groups = Group.objects.values_list("directive", "blocked", "count")
+    directives = sorted((directive, count) for directive, _, count in groups)
+    assert directives == sorted((cause.directive, 140) for cause in browser_reports.CAUSES)
+    hidden = Group.objects.filter(rule__enabled=True).values_list("blocked", flat=True)
+    assert set(hidden) == {"chrome-extension", "moz-extension"}
 
 
 @pytest.mark.parametrize("members", [2_000, 20_000, 200_000])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from csp.models import Group, HourCount, Report
+from csp.models import Group, HourCount, NoiseRule, Report
 from tests.support.client import APIClient
 from tests.support.csp_reports import FIREFOX, PATH, legacy, modern, send
 
