@@ -109,19 +109,17 @@ class GroupAdmin(ExportingAdmin):
 
 def _group_page(group: Group) -> dict[str, Any]:
     hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
+    reports = list(selectors.newest_reports(group))
     return {
         "chart": render(_chart(hours)),
         "facets": selectors.facets(group),
-        "reports": selectors.newest_reports(group),
-        "rule_url": _rule_url(group),
+        "reports": reports,
+        "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }
 
 
-def _rule_url(group: Group) -> str:
+def _rule_url(group: Group, newest: Report) -> str:
     """Returns the URL of the form for a new noise rule, filled in for the group, or ""."""
-    newest = group.reports.first()
-    if newest is None or group.rule_id is not None:
-        return ""
     found = pattern_for(
         blocked=address_of(newest.blocked_uri),
         source=address_of(newest.source_file),

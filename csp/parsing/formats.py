@@ -34,7 +34,7 @@ class Format(StrEnum):
     WEBKIT = "webkit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Violation:
     """One report of a violation, with the same field names for every browser.
 

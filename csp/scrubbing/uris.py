@@ -63,19 +63,22 @@ def address_of(uri: str) -> Address:
 
     A web URL or a path is cut at the first `?`, `#` or `;`. For a browser extension, the text is
     the scheme and the host, because the host is the extension's id. For any other scheme, the text
-    is only the scheme. If the text of a result has private data too, it is parsed again.
+    is only the scheme. If a part was replaced, the text is parsed again, because it may have
+    private data too.
     """
     for _ in range(MAX_ROUNDS):
+        uri = decoded(uri)
         address = _address(uri)
-        if address.text == uri:
-            return replace(address, text=shortened(uri, MAX_URI)) if len(uri) > MAX_URI else address
-        uri = address.text
+        text = address.text
+        if uri == text or (uri.startswith(text) and _END.match(uri, len(text))):
+            short = shortened(text, MAX_URI)
+            return address if short == text else replace(address, text=short)
+        uri = text
     return Address(MASK)
 
 
 @cached(2048)
 def _address(uri: str) -> Address:
-    uri = decoded(uri)
     if (web := _WEB.match(uri)) and (authority := _authority(web)):
         scheme, path = (web[1] or "").lower(), _scrubbed_path(web[5])
         start = f"{scheme}://" if scheme else "//"
