@@ -15,6 +15,7 @@ import hashlib
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from csp.importing.items import Contents, Terms
-from csp.importing.processes import MAX_PARSING, Parser, Result
+from csp.importing.processes import MAX_PARSING, Parser, result_of
 from csp.noise.stored import current_rules
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
@@ -128,7 +129,7 @@ class Import:
     _batch: list[Line] = field(default_factory=list)
     _size: int = 0
     # The batches whose lines are being parsed, oldest first.
-    _parsing: deque[tuple[list[Line], Result]] = field(default_factory=deque)
+    _parsing: deque[tuple[list[Line], Future[list[Contents]]]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         # All marks fit into memory, because there is only about one mark per 1,000 imported lines.
@@ -166,18 +167,18 @@ class Import:
         return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
 
     def _parse(self) -> None:
-        """Starts to parse the current batch. Commits the oldest one if enough are being parsed."""
+        """Starts to parse the current batch. Commits the oldest batches that are parsed."""
         if not self._batch:
             return
         texts = [line.record.text for line in self._batch if not line.record.error]
         self._parsing.append((self._batch, self._parser.start(texts)))
         self._batch, self._size = [], 0
-        if len(self._parsing) > MAX_PARSING:
+        while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > MAX_PARSING):
             self._commit(*self._parsing.popleft())
 
-    def _commit(self, lines: list[Line], result: Result) -> None:
+    def _commit(self, lines: list[Line], parsing: Future[list[Contents]]) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        parsed = iter(result())
+        parsed = iter(result_of(parsing))
         batch = [Contents() if line.record.error else next(parsed) for line in lines]
         for line, found in zip(lines, batch, strict=True):
             self._set_refused_aside(line.record, found)

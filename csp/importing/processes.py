@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self
@@ -22,9 +22,6 @@ PROCESSES = os.cpu_count() or 1
 MAX_PARSING = PROCESSES + 1
 
 LINES_BEFORE_PROCESSES = 3_000
-
-# Waits for the parsed lines, and returns them.
-type Result = Callable[[], list[Contents]]
 
 
 class Parser:
@@ -42,21 +39,22 @@ class Parser:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def start(self, texts: Sequence[bytes]) -> Result:
-        """Starts to parse the lines. The result raises LinesError if a process was killed."""
+    def start(self, texts: Sequence[bytes]) -> Future[list[Contents]]:
+        """Starts to parse the lines."""
         self._lines += len(texts)
         if self._lines <= LINES_BEFORE_PROCESSES:
-            found = parse_lines(texts, self._terms)
-            return lambda: found
+            parsed = Future[list[Contents]]()
+            parsed.set_result(parse_lines(texts, self._terms))
+            return parsed
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 PROCESSES, multiprocessing.get_context("spawn"), initializer=_follow_the_command
             )
-        parsing = self._pool.submit(parse_lines, texts, self._terms)
-        return lambda: _result(parsing)
+        return self._pool.submit(parse_lines, texts, self._terms)
 
 
-def _result(parsing: Future[list[Contents]]) -> list[Contents]:
+def result_of(parsing: Future[list[Contents]]) -> list[Contents]:
+    """Waits for the parsed lines. Raises: LinesError if a process was killed."""
     try:
         return parsing.result()
     except BrokenProcessPool:
