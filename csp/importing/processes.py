@@ -20,7 +20,6 @@ from kernel.lines import LinesError
 PROCESSES = os.cpu_count() or 1
 # One more batch than processes, so that no process waits while the oldest batch is committed.
 MAX_PARSING = PROCESSES + 1
-
 LINES_BEFORE_PROCESSES = 3_000
 
 
@@ -50,7 +49,13 @@ class Parser:
             self._pool = ProcessPoolExecutor(
                 PROCESSES, multiprocessing.get_context("spawn"), initializer=_follow_the_command
             )
-        return self._pool.submit(parse_lines, texts, self._terms)
+        # `submit` may start a process, which inherits the signal mask. Ctrl-C in a terminal reaches
+        # all processes, but only the command must react to it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(parse_lines, texts, self._terms)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def result_of(parsing: Future[list[Contents]]) -> list[Contents]:
@@ -66,7 +71,6 @@ def result_of(parsing: Future[list[Contents]]) -> list[Contents]:
 
 def _follow_the_command() -> None:
     """Makes this process end with the command, even if the command is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait_for_the_command, daemon=True).start()
 
 
