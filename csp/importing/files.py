@@ -34,7 +34,7 @@ from kernel.lines import LinesError, Record
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 LOCK = lock_number("csp import")
-# An import waits for the lock for this time. If the previous import was killed, PostgreSQL may
+# An import waits for each lock for this time. If the previous import was killed, PostgreSQL may
 # still be writing the last batch of that import, and releases the lock only afterwards.
 LOCK_SECONDS = 5
 # The SQLSTATE classes of errors that are caused by a row: invalid data, violated constraints,
@@ -88,7 +88,6 @@ def _connect_alone() -> psycopg.Connection[Any]:
     try:
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        connection.execute("RESET lock_timeout")
     except psycopg.errors.LockNotAvailable:
         connection.close()
         raise LinesError("Another import is running. Try again when it has ended.") from None

@@ -37,6 +37,7 @@ from kernel.db.connections import (
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MAX_TRIES = 3
+LOCK_SECONDS = 5
 log = logging.getLogger(__name__)
 
 
@@ -171,15 +172,17 @@ class Store:
 
 
 def _connect() -> psycopg.Connection[Any]:
-    """Opens a connection. PostgreSQL keeps the plan of its statements, unless a pooler forbids it.
+    """Opens a connection, and limits the time that its batches wait for locks.
 
-    A pooler such as PgBouncer may run the next batch on another connection. It reports a number
-    that is not the one of PostgreSQL's process.
+    On a direct connection, PostgreSQL also keeps the plan of the statement. A pooler such as
+    PgBouncer may run the next batch on another connection, so it allows neither of these settings.
+    It reports another process id than PostgreSQL does.
     """
     connection = connect_directly(application_name="coderapi csp writer")
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     if row and row[0] == connection.info.backend_pid:
         connection.prepare_threshold = 0
+        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     return connection
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.db.models import Sum
+from psycopg.conninfo import make_conninfo
 
 from audit.services import SYSTEM
 from csp import services
@@ -17,9 +22,11 @@ from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.client import APIClient
 from tests.support.csp_reports import CHROME, FIREFOX, NOW, entries, legacy, send
+from tests.tokens.test_revocation import PGBOUNCER, pooler
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
+KEPT_PLANS = r"SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE E'\nWITH batch %'"
 REFUSE_DELETION = """
 CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'no'; END $$;
@@ -45,6 +52,32 @@ def test_processes_that_write_the_same_groups_count_each_report_once() -> None:
         list(pool.map(run, range(4)))
     assert set(Group.objects.values_list("count", "client_days")) == {(80, 4)}
     assert HourCount.objects.aggregate(n=Sum("count"))["n"] == Report.objects.count() == 800
+
+
+def test_direct_connection_keeps_the_plan_of_a_batch() -> None:
+    store = Store()
+    store.commit(of_hosts(range(1)))
+    assert store.connected().execute(KEPT_PLANS).fetchone() == (1,)
+    store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PGBOUNCER, reason="pgbouncer is not installed")
+def test_batches_are_written_through_pgbouncer(settings: LazySettings) -> None:
+    facts: dict[str, Any] = connection.get_connection_params()
+    names = ("host", "port", "user", "password", "dbname")
+    database = make_conninfo(**{name: facts[name] for name in names if facts.get(name)})
+    with (
+        tempfile.TemporaryDirectory(prefix="coderapi-pool-") as directory,
+        pooler(database, Path(directory)) as url,
+    ):
+        settings.DIRECT_DATABASE_URL = url
+        store = Store()
+        for _ in range(3):
+            store.commit(of_hosts(range(2)))
+            assert store.connected().execute(KEPT_PLANS).fetchone() == (0,)
+        store.close()
+    assert Report.objects.count() == 6
 
 
 def test_repeated_batch_is_written_once() -> None:
