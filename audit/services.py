@@ -19,7 +19,7 @@ BATCH = 1_000
 # All actions that the code records.
 ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
-    | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.hide_stored"}
+    | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.label_groups"}
     | {"csp.noise_rule.save", "token_config.delete", "token_config.set"}
     | {"user.create", "user.delete", "user.erase", "user.password", "user.roles", "user.status"}
     | {"user.sign_in", "user.sign_in_failed", "user.sign_out"}

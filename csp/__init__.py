@@ -1,16 +1,17 @@
 """Collects reports from browsers about violations of a Content-Security-Policy.
 
 Each report goes through the same steps. `collection` checks the sender (`access`), `parsing` parses
-the browser's format, `scrubbing` removes private data, and `writing` finds the group, applies the
-rules of `noise`, and commits. The response is sent after the commit. `importing` reads files of
-reports and uses the same steps. Each package imports only from packages above it in this list:
+the browser's format, `scrubbing` removes private data, `noise` finds the rule that matches, and
+`writing` finds the group and commits. The response is sent after the commit. `importing` reads
+files of reports and uses the same steps. Each package imports only from packages above it in this
+list:
 
     access      ingest keys, their origins, and which other senders may report
     parsing     the four formats of browsers, and a parser for invalid JSON that browsers send
     scrubbing   removal of secrets, names and queries, and the audit that checks stored values
     noise       rules for reports that no site can cause, such as reports about browser extensions
     writing     groups, reach, and the thread that commits the reports of many requests together
-    importing   files of JSON lines; a report that is imported twice counts once
+    importing   files of JSON lines, parsed in several processes; an import can be repeated
 
 Three choices explain most of the code:
 

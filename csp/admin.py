@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator
+from django.utils.text import Truncator, slugify
 
 from audit.admin import register_target
 from audit.services import actor_of
@@ -26,11 +27,11 @@ from csp.filters import (
     FormatFilter,
     HostFilter,
     NoiseFilter,
-    VersionFilter,
 )
 from csp.models import Group, IngestKey, NoiseRule, Report
-from csp.noise import history
-from csp.noise.rules import checked_pattern
+from csp.noise.rules import checked_pattern, pattern_for
+from csp.noise.stored import dry_run
+from csp.scrubbing.uris import address_of
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
@@ -41,6 +42,8 @@ register_target("ingest_key", IngestKey)
 
 CHART_HOURS = 7 * 24
 MAX_IN_LIST = 40
+MAX_LINKS = 20
+MAX_REASON = 200
 DAYS_OF_HITS = 14
 
 
@@ -63,25 +66,16 @@ class ExportingAdmin(ReadOnlyAdmin):
 class GroupAdmin(ExportingAdmin):
     """Lists the violation groups, most clients first."""
 
-    list_display = [
-        "blocked",
-        "directive",
-        "clients",
-        "distinct_pages",
-        "visible_count",
-        "seen",
-        "document",
-    ]
-    list_filter = [NoiseFilter, DispositionFilter, DirectiveFilter, HostFilter, VersionFilter]
-    search_fields = ["blocked", "document", "directive"]
+    list_display = ["blocked", "directive", "clients", "distinct_pages", "count", "seen", "rule"]
+    list_filter = [NoiseFilter, DirectiveFilter, HostFilter]
+    list_select_related = ["rule"]
+    search_fields = ["blocked", "directive"]
     fields = [
-        ("directive", "disposition"),
-        ("blocked", "document"),
-        ("first_seen", "last_seen"),
-        ("count", "noise_count"),
-        ("pages", "browsers", "days", "client_days"),
-        ("first_version", "last_version"),
+        ("directive", "blocked", "rule"),
+        ("first_seen", "last_seen", "days"),
+        ("count", "pages", "client_days"),
     ]
+    readonly_fields = ["days"]
     date_hierarchy = "first_seen"
 
     @admin.display(description="clients per day", ordering="client_days")
@@ -92,9 +86,9 @@ class GroupAdmin(ExportingAdmin):
     def distinct_pages(self, group: Group) -> str:
         return reach.humanized(group.pages)
 
-    @admin.display(description="reports", ordering="count")
-    def visible_count(self, group: Group) -> int:
-        return group.visible_count
+    @admin.display(description="days with reports")
+    def days(self, group: Group) -> int:
+        return selectors.number_of_days(group)
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, group: Group) -> SafeString:
@@ -115,15 +109,33 @@ class GroupAdmin(ExportingAdmin):
 
 def _group_page(group: Group) -> dict[str, Any]:
     hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
+    reports = list(selectors.newest_reports(group))
     return {
         "chart": render(_chart(hours)),
-        "breakdowns": [
-            ("Page", selectors.breakdown(group, "document_uri")),
-            ("Browser", selectors.breakdown(group, "browser")),
-            ("Coder version", selectors.breakdown(group, "coder_version")),
-        ],
-        "reports": selectors.newest_reports(group),
+        "facets": selectors.facets(group),
+        "reports": reports,
+        "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }
+
+
+def _rule_url(group: Group, newest: Report) -> str:
+    """Returns the URL of the form for a new noise rule, filled in for the group, or ""."""
+    found = pattern_for(
+        blocked=address_of(newest.blocked_uri),
+        source=address_of(newest.source_file),
+        document=address_of(newest.document_uri),
+    )
+    if found is None:
+        return ""
+    target, pattern = found
+    values = {
+        "name": slugify(f"{target} {pattern}".replace(".", "-"))[:64],
+        "category": "own",
+        "target": target,
+        "pattern": pattern,
+        "reason": f"The group {group}."[:MAX_REASON],
+    }
+    return reverse("admin:csp_noiserule_add", query=values)
 
 
 def _chart(hours: list[tuple[datetime, int]]) -> Chart:
@@ -170,7 +182,7 @@ class ReportAdmin(ExportingAdmin):
 
     @admin.display
     def noise_rule(self, report: Report) -> str:
-        rule = NoiseRule.objects.filter(pk=report.rule_id).first() if report.rule_id else None
+        rule = NoiseRule.objects.filter(groups=report.group_id).first()
         return row_link(rule) if rule else "none"
 
 
@@ -197,7 +209,7 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
     list_filter = ["enabled", "category", "target", "built_in"]
     search_fields = ["name", "pattern", "reason"]
     readonly_fields = ["built_in", "updated_at", "hits_by_day", "examples"]
-    actions = ["dry_run", "apply_to_stored", "enable", "disable"]
+    actions = ["dry_run", "label_groups", "enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[NoiseRule]:
         return selectors.rules_with_hits(super().get_queryset(request), now=timezone.now())
@@ -225,22 +237,29 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
                 for report in selectors.examples(rule)
             ),
         )
-        every = reverse("admin:csp_report_changelist", query={"rule_id__exact": rule.pk})
-        return format_html('<ul class="uri">{}</ul><a href="{}">Show all</a>', shown, every)
+        every = reverse(
+            "admin:csp_group_changelist", query={"noise": "all", "rule__id__exact": rule.pk}
+        )
+        return format_html('<ul class="uri">{}</ul><a href="{}">Show all groups</a>', shown, every)
 
     def save_model(self, request: HttpRequest, obj: NoiseRule, form: Any, change: bool) -> None:
-        # Search for matches before saving the rule. After the rule is saved, no reports can be
-        # written until the transaction ends, so this transaction must end soon.
+        services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
         if {"target", "pattern"} & set(form.changed_data):
             self._show_matches(request, obj)
-        services.save_noise_rule(obj, actor=actor_of(request), now=timezone.now())
 
     def _show_matches(self, request: HttpRequest, rule: NoiseRule) -> None:
-        """Shows how many visible stored reports the rule matches, without hiding them."""
-        matched = history.would_hide(rule)
-        level = messages.INFO if matched.reports else messages.WARNING
-        message = f"Of the visible stored reports, {rule.name} matches {matched}."
-        self.message_user(request, message, level)
+        """Lists the visible groups that the rule matches wholly or partly. Changes nothing."""
+        found = dry_run(rule)
+        for text, groups in (
+            ("In these groups, all stored reports match {}:", found.wholly),
+            ("In these groups, only some stored reports match {}:", found.partly),
+        ):
+            if groups:
+                message = format_html("{} {}", text.format(rule.name), _links(groups))
+                self.message_user(request, message)
+        if not found.wholly and not found.partly:
+            nothing = f"No visible stored report matches {rule.name}."
+            self.message_user(request, nothing, messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: NoiseRule) -> None:
         services.delete_noise_rule(obj, actor=actor_of(request), now=timezone.now())
@@ -254,21 +273,17 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             self._show_matches(request, rule)
 
-    @admin.action(description="Apply to stored reports", permissions=["change"])
-    def apply_to_stored(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
+    @admin.action(description="Label groups that match wholly", permissions=["change"])
+    def label_groups(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         for rule in queryset:
-            if not rule.enabled:
-                message = f"The rule {rule.name} is disabled. Enable it first."
-                self.message_user(request, message, messages.ERROR)
-                continue
-            hidden = services.hide_stored_noise(rule, actor=actor_of(request), now=timezone.now())
-            self.message_user(request, f"The rule {rule.name} has hidden {hidden}.")
+            labelled = services.label_groups(rule, actor=actor_of(request), now=timezone.now())
+            self.message_user(request, f"Groups with the new label {rule.name}: {labelled}.")
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Disable, and show hidden reports", permissions=["change"])
+    @admin.action(description="Disable, and show the groups", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[NoiseRule]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
@@ -278,6 +293,12 @@ class NoiseRuleAdmin(ServiceAdmin[NoiseRule]):
         for rule in queryset:
             rule.enabled = enabled
             services.save_noise_rule(rule, actor=actor_of(request), now=timezone.now())
+
+
+def _links(groups: Sequence[Group]) -> SafeString:
+    shown = format_html_join(", ", "{}", ((row_link(group),) for group in groups[:MAX_LINKS]))
+    more = len(groups) - MAX_LINKS
+    return format_html("{} and {} more", shown, more) if more > 0 else shown
 
 
 class IngestKeyForm(forms.ModelForm[IngestKey]):

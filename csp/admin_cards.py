@@ -5,8 +5,7 @@ from datetime import datetime
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from csp.models import HourCount
-from csp.selectors import visible_groups
+from csp.models import Group, HourCount
 from kernel.admin import Line, register
 
 
@@ -14,16 +13,16 @@ def _lines(now: datetime) -> list[Line]:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     # Sum the hourly counts, because there are far fewer of them than reports.
     today = HourCount.objects.filter(hour__gte=midnight).aggregate(
-        all=Sum("count"), noise=Sum("count", filter=~Q(rule_id=0))
+        all=Sum("count"), noise=Sum("count", filter=Q(group__rule__enabled=True))
     )
-    groups = visible_groups()
+    groups = Group.objects.visible()
     return [
         Line(
             "reports today (UTC)",
             str(today["all"] or 0),
             link=reverse("admin:csp_report_changelist"),
         ),
-        Line("marked as noise today", str(today["noise"] or 0)),
+        Line("hidden as noise today", str(today["noise"] or 0)),
         Line("violation groups", str(groups.count()), link=reverse("admin:csp_group_changelist")),
         Line("new groups today", str(groups.filter(first_seen__gte=midnight).count())),
     ]

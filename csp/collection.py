@@ -13,10 +13,12 @@ from django.conf import settings
 
 from csp import metrics
 from csp.access import keys
+from csp.noise.stored import current_rules
 from csp.parsing.formats import parse
 from csp.parsing.tolerant_json import load
 from csp.scrubbing.masking import cached
 from csp.writing import writer
+from csp.writing.clients import sender_of
 from csp.writing.entries import Prepared, entries_of, prepare
 from kernel.http import wire
 from kernel.http.body import first_parameters
@@ -78,14 +80,14 @@ def collect(
         number = max(len(parsed.reports), math.ceil(len(body) / COUNTED_BYTES))
         _count_reports(number, environ, identity, address)
         key = parameters.get(keys.PARAMETER)
-        entries = entries_of(
-            parsed.reports,
+        sender = sender_of(
             address=address,
             user_agent=environ.get("HTTP_USER_AGENT", ""),
             caller=f"key:{key}" if key else bucket_of(identity, address),
             now=now,
         )
-        writer.write(entries)
+        rules, secret = current_rules(), settings.SECRET_KEY
+        writer.write(entries_of(parsed.reports, sender, rules=rules, secret=secret))
     return ANSWER
 
 

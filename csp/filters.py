@@ -7,9 +7,8 @@ from datetime import UTC, datetime, time
 from itertools import islice
 from typing import Any
 
-import semver
 from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -23,7 +22,7 @@ MAX_DAYS = 31
 
 
 class NoiseFilter(admin.SimpleListFilter):
-    """By default, hides the groups in which all reports are noise."""
+    """By default, hides the groups that an enabled noise rule has labelled."""
 
     title = "noise"
     parameter_name = "noise"
@@ -40,8 +39,8 @@ class NoiseFilter(admin.SimpleListFilter):
         if self.value() == "all":
             return queryset
         if self.value() == "only":
-            return queryset.filter(noise_count__gt=0)
-        return queryset.filter(count__gt=F("noise_count"))
+            return queryset.filter(rule__enabled=True)
+        return queryset.exclude(rule__enabled=True)
 
 
 class ValueFilter(admin.SimpleListFilter):
@@ -109,26 +108,3 @@ class DayFilter(admin.SimpleListFilter):
             # The day does not exist (30 February), or `end` is after the year 9999.
             return queryset.none()
         return queryset.filter(received_at__gte=start, received_at__lt=end)
-
-
-class VersionFilter(admin.SimpleListFilter):
-    """Shows only groups that were first seen in the selected Coder version or a later version."""
-
-    title = "first seen since Coder version"
-    parameter_name = "since"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(version, version) for version in reversed(_versions()[-MAX_CHOICES:])]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
-        first = self.value()
-        if not first or not semver.Version.is_valid(first):
-            return queryset
-        wanted = [v for v in _versions() if semver.Version.parse(v) >= first]
-        return queryset.filter(first_version__in=wanted)
-
-
-def _versions() -> list[str]:
-    """Returns the Coder versions in which groups were first seen, oldest first."""
-    names = Group.objects.order_by().values_list("first_version", flat=True).distinct()
-    return sorted(filter(semver.Version.is_valid, names), key=semver.Version.parse)

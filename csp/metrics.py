@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Histogram
 
 REPORTS = Counter("coderapi_csp_reports", "CSP reports by verdict.", ["verdict"])
-NOISE = Counter("coderapi_csp_noise", "CSP reports that a noise rule marked.", ["rule"])
+NOISE = Counter("coderapi_csp_noise", "CSP reports that an enabled noise rule labelled.", ["rule"])
 BATCH_SIZE = Histogram(
     "coderapi_csp_batch_size",
     "The number of CSP reports written in one commit.",

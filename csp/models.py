@@ -14,6 +14,10 @@ REPORTS = PartitionedTable("csp_report", timedelta(days=1))
 
 
 class GroupQuerySet(models.QuerySet["Group"]):
+    def visible(self) -> GroupQuerySet:
+        """Returns the groups without the label of an enabled noise rule."""
+        return self.exclude(rule__enabled=True)
+
     def expired(self, now: datetime) -> GroupQuerySet:
         """Returns the groups whose newest report is older than the retention."""
         if not settings.CSP_RETENTION:
@@ -25,28 +29,33 @@ class GroupQuerySet(models.QuerySet["Group"]):
 
 
 class Group(models.Model):
-    """All reports with the same directive, blocked source, type of page and disposition.
+    """All reports with one cause: the same directive, blocked source and noise label.
 
-    The primary key is a hash of these four values, so every process can compute it without a query.
-    `count` is exact. The reach of a group is its number of distinct pages, browsers, days, and
-    clients per day. A group is deleted when its newest report is older than the retention.
+    The primary key is a hash of these three values, so every process can compute it without a
+    query. The noise label is the first noise rule that matched the reports on arrival, whether the
+    rule was enabled or not. While the rule is enabled, the group is hidden. `count` is exact. The
+    reach of a group is its number of distinct pages and of clients per day. A group is deleted when
+    its newest report is older than the retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     directive = models.CharField(max_length=64, blank=True)
     blocked = models.CharField("blocked source", max_length=255, blank=True)
-    document = models.CharField("page", max_length=1024, blank=True)
-    disposition = models.CharField(max_length=16, blank=True)
+    # A writer may not know yet that a rule was deleted. So PostgreSQL does not check the rule.
+    rule = models.ForeignKey(
+        "NoiseRule",
+        models.SET_NULL,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="groups",
+        verbose_name="noise rule",
+    )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     count = models.BigIntegerField("reports", default=0)
-    noise_count = models.BigIntegerField("reports marked as noise", default=0)
     pages = models.BigIntegerField(default=0)
-    browsers = models.BigIntegerField(default=0)
-    days = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField("clients per day", default=0)
-    first_version = models.CharField("first Coder version", max_length=64, blank=True)
-    last_version = models.CharField("last Coder version", max_length=64, blank=True)
 
     objects = GroupQuerySet.as_manager()
 
@@ -58,59 +67,37 @@ class Group(models.Model):
         indexes = [
             models.Index(fields=["-client_days", "-pages"], name="csp_group_far"),
             models.Index(fields=["first_seen"], name="csp_group_first_seen"),
-        ]
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(noise_count__gte=0, noise_count__lte=models.F("count")),
-                name="csp_group_noise_within_count",
+            models.Index(
+                fields=["rule"], name="csp_group_rule", condition=models.Q(rule__isnull=False)
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.directive or '(no directive)'} blocked {self.blocked}"
 
-    @property
-    def visible_count(self) -> int:
-        """Returns the number of reports that no enabled noise rule has marked."""
-        return self.count - self.noise_count
-
 
 class HourCount(models.Model):
-    """The number of reports of one group in one hour that one noise rule has marked.
+    """The number of reports of one group in one hour."""
 
-    `rule_id` is 0 for the reports that no rule has marked.
-    """
-
-    pk = models.CompositePrimaryKey("group_id", "hour", "rule_id")
-    group = models.ForeignKey(Group, models.CASCADE, db_index=False)
-    hour = models.DateTimeField()
-    rule_id = models.BigIntegerField(default=0)
+    pk = models.CompositePrimaryKey("group_id", "hour")
+    # PostgreSQL does not check the group, so that a batch does not wait for the check of each row.
+    group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
+    hour = models.DateTimeField(db_index=True)
     count = models.BigIntegerField()
-
-    class Meta:
-        indexes = [
-            models.Index(
-                fields=["rule_id", "hour"],
-                name="csp_hourcount_rule",
-                condition=models.Q(rule_id__gt=0),
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00 {self.count}"
 
 
 class ReachMember(models.Model):
-    """One distinct page, browser, day, or client of a day in a group, stored as a keyed hash."""
+    """One distinct page, or client of a day, in a group, stored as a keyed hash."""
 
     class Kind(models.IntegerChoices):
         PAGE = 1
-        BROWSER = 2
-        DAY = 3
-        CLIENT_DAY = 4
+        CLIENT_DAY = 2
 
     pk = models.CompositePrimaryKey("group_id", "kind", "member")
-    group = models.ForeignKey(Group, models.CASCADE, db_index=False)
+    group = models.ForeignKey(Group, models.CASCADE, db_index=False, db_constraint=False)
     kind = models.SmallIntegerField(choices=Kind)
     member = models.BigIntegerField()
 
@@ -132,7 +119,6 @@ class Report(models.Model):
     group = models.ForeignKey(
         Group, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="reports"
     )
-    rule_id = models.BigIntegerField(null=True)
     format = models.CharField(max_length=32)
     document_uri = models.TextField("document URI", blank=True)
     referrer = models.TextField(blank=True)
@@ -160,11 +146,6 @@ class Report(models.Model):
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="csp_report_received"),
             models.Index(fields=["group", "-received_at"], name="csp_report_group"),
-            models.Index(
-                fields=["rule_id", "-received_at"],
-                name="csp_report_rule",
-                condition=models.Q(rule_id__isnull=False),
-            ),
         ]
 
     def __str__(self) -> str:
@@ -214,7 +195,7 @@ class ClientKey(models.Model):
 
 
 class NoiseRule(models.Model):
-    """A rule that marks reports as noise, for example reports that browser extensions cause."""
+    """A rule that labels groups as noise, for example groups that browser extensions cause."""
 
     class Target(models.TextChoices):
         SCHEME = "scheme", "scheme"

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
 from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
+from csp.noise.stored import MAX_READ
+from csp.scrubbing.uris import address_of
+from csp.writing.grouping import page_template
 
 HOUR = timedelta(hours=1)
+FACETS = {
+    "Page": "document_uri",
+    "Disposition": "disposition",
+    "Browser": "browser",
+    "Coder version": "coder_version",
+    "Source file": "source_file",
+}
 
 
 def expired_partitions(now: datetime) -> list[str]:
@@ -20,33 +31,39 @@ def expired_partitions(now: datetime) -> list[str]:
     return REPORTS.older_than(now - settings.CSP_RETENTION)
 
 
-def visible_groups() -> QuerySet[Group]:
-    """Returns the groups with at least one visible report, most clients first.
-
-    A report is visible if no enabled noise rule hides it.
-    """
-    return Group.objects.filter(count__gt=F("noise_count"))
-
-
 def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[datetime, int]]:
-    """Returns the last `hours` hours, oldest first, each with its number of reports.
-
-    The numbers include noise.
-    """
+    """Returns the last `hours` hours, oldest first, each with its number of reports."""
     this = now.replace(minute=0, second=0, microsecond=0)
     first = this - (hours - 1) * HOUR
-    counted = dict(
-        HourCount.objects.filter(group=group, hour__gte=first)
-        .values_list("hour")
-        .annotate(total=Sum("count"))
-    )
+    counts = HourCount.objects.filter(group=group, hour__gte=first)
+    counted = dict(counts.values_list("hour", "count"))
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
 
 
-def breakdown(group: Group, field: str, *, limit: int = 10) -> list[tuple[str, int]]:
-    """Returns the most frequent values of `field` in the group's stored reports, with counts."""
-    rows = group.reports.values_list(field).annotate(n=Count("*")).order_by("-n", field)
-    return [(value or "(unknown)", count) for value, count in rows[:limit]]
+def number_of_days(group: Group) -> int:
+    """Returns the number of days (UTC) with a report of the group."""
+    days = HourCount.objects.filter(group=group).values(day=TruncDate("hour", tzinfo=UTC))
+    return days.distinct().count()
+
+
+def facets(group: Group, *, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
+    """Returns the most frequent values of each facet in the group's newest stored reports.
+
+    Each value has the number of reports that the stored reports represent.
+    """
+    counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
+    rows = group.reports.values_list(*FACETS.values(), "weight")[:MAX_READ]
+    for *values, weight in rows:
+        for counter, value in zip(counters.values(), values, strict=True):
+            counter[value] += weight
+    pages: Counter[str] = Counter()
+    for uri, count in counters["Page"].items():
+        pages[page_template(address_of(uri))] += count
+    counters["Page"] = pages
+    return {
+        title: [(value or "(unknown)", count) for value, count in counter.most_common(limit)]
+        for title, counter in counters.items()
+    }
 
 
 def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
@@ -55,20 +72,20 @@ def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
 
 
 def rules_with_hits(rules: QuerySet[NoiseRule], *, now: datetime) -> QuerySet[NoiseRule]:
-    """Annotates each rule with `week_hits`: the reports that it marked in the last 7 days."""
-    hours = HourCount.objects.filter(rule_id=OuterRef("pk"), hour__gt=now - timedelta(days=7))
-    counted = hours.order_by().values("rule_id").annotate(hits=Sum("count")).values("hits")
+    """Annotates each rule with `week_hits`: the reports of its groups in the last 7 days."""
+    hours = HourCount.objects.filter(group__rule=OuterRef("pk"), hour__gt=now - timedelta(days=7))
+    counted = hours.order_by().values("group__rule").annotate(hits=Sum("count")).values("hits")
     return rules.annotate(week_hits=Subquery(counted))
 
 
 def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date, int]]:
-    """Returns the number of reports that the rule marked on each day, newest day first.
+    """Returns the number of reports of the rule's groups on each day, newest day first.
 
     Omits days without such a report.
     """
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
     counted = (
-        HourCount.objects.filter(rule_id=rule.pk, hour__gte=first)
+        HourCount.objects.filter(group__rule=rule, hour__gte=first)
         .values_list(TruncDate("hour", tzinfo=UTC))
         .annotate(hits=Sum("count"))
     )
@@ -76,5 +93,6 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
 
 
 def examples(rule: NoiseRule, *, limit: int = 5) -> QuerySet[Report]:
-    """Returns the newest stored reports that the rule has marked."""
-    return Report.objects.filter(rule_id=rule.pk)[:limit]
+    """Returns the newest stored reports of the groups that the rule has labelled last."""
+    newest = rule.groups.order_by("-last_seen").values_list("pk", flat=True)[:limit]
+    return Report.objects.filter(group_id__in=list(newest))[:limit]

@@ -15,8 +15,7 @@ from audit.services import Actor, Target, record
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
-from csp.noise import history
-from csp.noise.history import Hidden
+from csp.noise.stored import RULES, dry_run
 
 AHEAD = timedelta(days=3)
 # The writer looks up a batch only within seconds of its commit.
@@ -75,14 +74,10 @@ def _delete_groups(now: datetime) -> int:
 
 
 def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Saves a rule, and updates the noise counts of its groups.
-
-    Reports that the rule has marked are hidden while the rule is enabled.
-    """
+    """Saves a rule. While the rule is enabled, the groups with its label are hidden."""
     before = _rule_facts(NoiseRule.objects.filter(pk=rule.pk).first())
-    with history.rules_locked():
+    with transaction.atomic():
         rule.save()
-        history.count_noise(rule.id)
         record(
             "csp.noise_rule.save",
             actor=actor,
@@ -91,30 +86,33 @@ def save_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
             before=before,
             after=_rule_facts(rule),
         )
+    RULES.clear()
 
 
 def delete_noise_rule(rule: NoiseRule, *, actor: Actor, now: datetime) -> None:
-    """Deletes the rule. The reports that it has marked become visible."""
+    """Deletes the rule. Its groups lose their label, so they are visible."""
     before, target = _rule_facts(rule), Target("noise_rule", str(rule.pk), rule.name)
-    rule.enabled = False
-    with history.rules_locked():
-        rule.save()
-        history.count_noise(rule.id)
+    with transaction.atomic():
         rule.delete()
         record("csp.noise_rule.delete", actor=actor, target=target, now=now, before=before)
+    RULES.clear()
 
 
-def hide_stored_noise(rule: NoiseRule, *, actor: Actor, now: datetime) -> Hidden:
-    """Applies the rule to stored reports. Returns the number of hidden reports and groups."""
-    hidden = history.hide(rule)
-    record(
-        "csp.noise_rule.hide_stored",
-        actor=actor,
-        target=Target("noise_rule", str(rule.pk), rule.name),
-        now=now,
-        after={"reports": hidden.reports, "groups": hidden.groups},
-    )
-    return hidden
+def label_groups(rule: NoiseRule, *, actor: Actor, now: datetime) -> int:
+    """Labels the groups in which all stored reports match the rule. Returns their number."""
+    groups = [group.pk for group in dry_run(rule).wholly]
+    with transaction.atomic():
+        # A report that has arrived since may not match.
+        unchanged = Group.objects.filter(pk__in=groups, last_seen__lte=now)
+        labelled = unchanged.update(rule=rule)
+        record(
+            "csp.noise_rule.label_groups",
+            actor=actor,
+            target=Target("noise_rule", str(rule.pk), rule.name),
+            now=now,
+            after={"groups": labelled},
+        )
+    return labelled
 
 
 def _rule_facts(rule: NoiseRule | None) -> dict[str, object] | None:

@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[list[str], str, str]] = {
     TOKEN: (["token_name", "hashed_secret"], "token_name", "count(*)"),
 }
 TYPES = {REPORT: "int", ROW: "uuid", TOKEN: "text"}
-GROUPS, HOURS = ["blocked", "noise_count", "count"], ["group_id", "hour", "rule_id", "count"]
+GROUPS, HOURS = ["blocked", "client_days", "count"], ["group_id", "hour", "count"]
 
 
 @dataclass(slots=True)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -22,8 +24,9 @@ import psycopg
 from django.conf import settings
 from django.utils import timezone
 
-from csp.importing.items import contents
-from csp.writing.entries import Entry
+from csp.importing.items import Contents, Terms
+from csp.importing.processes import MAX_PARSING, Parser, result_of
+from csp.noise.stored import current_rules
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
 from kernel.lines import LinesError, Record
@@ -31,7 +34,7 @@ from kernel.lines import LinesError, Record
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
 LOCK = lock_number("csp import")
-# An import waits for the lock for this time. If the previous import was killed, PostgreSQL may
+# An import waits for each lock for this time. If the previous import was killed, PostgreSQL may
 # still be writing the last batch of that import, and releases the lock only afterwards.
 LOCK_SECONDS = 5
 # The SQLSTATE classes of errors that are caused by a row: invalid data, violated constraints,
@@ -64,11 +67,13 @@ def import_reports(
     Raises: LinesError if another import is running, and the errors of `Store.commit`.
     """
     store = Store(_connect_alone)
+    terms = Terms(timezone.now(), settings.CSP_RETENTION, current_rules(), settings.SECRET_KEY)
     try:
-        run = Import(store, advance, set_aside)
-        for line in _marked(records):
-            run.add(line)
-        run.commit()
+        with Parser(terms) as parser:
+            run = Import(store, parser, advance, set_aside)
+            for line in _marked(records):
+                run.add(line)
+            run.finish()
     finally:
         store.close()
     return run
@@ -83,7 +88,6 @@ def _connect_alone() -> psycopg.Connection[Any]:
     try:
         connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        connection.execute("RESET lock_timeout")
     except psycopg.errors.LockNotAvailable:
         connection.close()
         raise LinesError("Another import is running. Try again when it has ended.") from None
@@ -113,6 +117,7 @@ class Import:
     """
 
     _store: Store
+    _parser: Parser
     _advance: Callable[[int], Any]
     _set_aside: Callable[[Record, str], Any]
     lines: int = 0
@@ -122,6 +127,8 @@ class Import:
     _committed: set[uuid.UUID] = field(init=False)
     _batch: list[Line] = field(default_factory=list)
     _size: int = 0
+    # The batches whose lines are being parsed, oldest first.
+    _parsing: deque[tuple[list[Line], Future[list[Contents]]]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         # All marks fit into memory, because there is only about one mark per 1,000 imported lines.
@@ -140,62 +147,76 @@ class Import:
         # it as a separate batch. If the line then changes, the next import still recognizes the
         # lines before it.
         if not line.is_ended and not is_known:
-            self.commit()
+            self._parse()
         self._batch.append(line)
         self._size += line.record.size
         if is_known:
-            self._end_batch(known=len(self._batch))
+            self._end(len(self._batch), known=len(self._batch))
+            self._batch, self._size = [], 0
         elif not line.is_ended or self._is_full():
-            self.commit()
+            self._parse()
+
+    def finish(self) -> None:
+        """Commits the lines that are not committed yet."""
+        self._parse()
+        while self._parsing:
+            self._commit(*self._parsing.popleft())
 
     def _is_full(self) -> bool:
         return len(self._batch) >= BATCH_LINES or self._size >= BATCH_BYTES
 
-    def commit(self) -> None:
-        """Commits the current batch. First sets rejected lines aside, so that no line is lost."""
+    def _parse(self) -> None:
+        """Starts to parse the current batch. Commits the oldest batches that are parsed."""
         if not self._batch:
             return
-        now = timezone.now()
-        batch = [self._entries(line.record, now=now) for line in self._batch]
+        texts = [line.record.text for line in self._batch if not line.record.error]
+        self._parsing.append((self._batch, self._parser.start(texts)))
+        self._batch, self._size = [], 0
+        while self._parsing and (self._parsing[0][1].done() or len(self._parsing) > MAX_PARSING):
+            self._commit(*self._parsing.popleft())
+
+    def _commit(self, lines: list[Line], parsing: Future[list[Contents]]) -> None:
+        """Commits a batch. First sets rejected lines aside, so that no line is lost."""
+        parsed = iter(result_of(parsing))
+        batch = [Contents() if line.record.error else next(parsed) for line in lines]
+        for line, found in zip(lines, batch, strict=True):
+            self._set_refused_aside(line.record, found)
         try:
-            is_new = self._write(self._batch[-1], [entry for entries in batch for entry in entries])
+            is_new = self._write(lines[-1], batch)
         except (psycopg.Error, TypeError, ValueError) as error:
             _raise_if_not_of_rows(error)
-            is_new = self._write_each(batch)
-        self._end_batch(known=0 if is_new else len(self._batch))
+            is_new = self._write_each(lines, batch)
+        self._end(len(lines), known=0 if is_new else len(lines))
 
-    def _entries(self, record: Record, *, now: datetime) -> list[Entry]:
-        """Returns the valid reports of the line. Sets rejected items aside."""
+    def _set_refused_aside(self, record: Record, found: Contents) -> None:
         if record.error:
             self._set_aside(record, f"The line {record.error}.")
-            return []
-        found = contents(record.text, now=now, retention=settings.CSP_RETENTION)
         self.other += found.other
         for text, why in found.refused:
             self._set_aside(record._replace(text=text), why)
-        return found.entries
 
-    def _write(self, last: Line, entries: Sequence[Entry]) -> bool:
-        is_new = self._store.commit(entries, batch_id=last.mark, imported=True)
-        self.reports += len(entries) if is_new else 0
+    def _write(self, last: Line, batch: Sequence[Contents]) -> bool:
+        rows = [row for found in batch for row in found.rows]
+        times = set[datetime]().union(*(found.times for found in batch))
+        is_new = self._store.commit_imported(rows, times, batch_id=last.mark)
+        self.reports += len(rows) if is_new else 0
         return is_new
 
-    def _write_each(self, batch: Sequence[Sequence[Entry]]) -> bool:
+    def _write_each(self, lines: Sequence[Line], batch: Sequence[Contents]) -> bool:
         """Writes each line of the batch separately. Sets lines aside that the database rejects."""
-        for line, entries in zip(self._batch, batch, strict=True):
+        for line, found in zip(lines, batch, strict=True):
             try:
-                self._write(line, entries)
+                self._write(line, [found])
             except (psycopg.Error, TypeError, ValueError) as error:
                 _raise_if_not_of_rows(error)
                 self._set_aside(line.record, "The database rejects the line.")
                 self._write(line, [])
         return True
 
-    def _end_batch(self, *, known: int) -> None:
-        self.lines += len(self._batch)
+    def _end(self, number: int, *, known: int) -> None:
+        self.lines += number
         self.known += known
-        self._advance(len(self._batch))
-        self._batch, self._size = [], 0
+        self._advance(number)
 
 
 def _raise_if_not_of_rows(error: Exception) -> None:

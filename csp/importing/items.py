@@ -1,18 +1,22 @@
-"""Parses one line of an import into reports, each with its time and its Coder version."""
+"""Parses the lines of an import into rows, each with its time and its Coder version.
+
+The processes of an import call `parse_lines`, so this module needs neither settings nor a database.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import semver
 
+from csp.noise.rules import Rules
 from csp.parsing.formats import MAX_REPORTS, MAX_WORD, Parsed, parse
 from csp.parsing.tolerant_json import load
-from csp.writing.entries import Entry, entries_of, prepare
+from csp.writing.entries import Sender, entries_of, prepare
 from kernel.http.errors import APIError
 from kernel.texts import parse_time
 
@@ -22,21 +26,35 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_SHOWN = 60
 
 
+class Terms(NamedTuple):
+    """The values that parsing depends on besides the line itself. `secret` is for hashes."""
+
+    now: datetime
+    retention: timedelta
+    rules: Rules
+    secret: str
+
+
 @dataclass(slots=True)
 class Contents:
     """The parsed contents of a line. `other` is the number of reports of other types.
 
-    `refused` contains each rejected item of an array, or the whole line if the line is rejected,
-    with the reason.
+    `rows` has the JSON of each report, and `times` the times when they arrived. `refused` contains
+    each rejected item of an array, or the whole line if the line is rejected, with the reason.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
+    times: set[datetime] = field(default_factory=set)
     other: int = 0
     refused: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
-    """Parses the line. Never raises an exception, so that no line can stop an import."""
+def parse_lines(texts: Sequence[bytes], terms: Terms) -> list[Contents]:
+    """Parses lines. Never raises an exception, so that no line can stop an import."""
+    return [contents(text, terms) for text in texts]
+
+
+def contents(text: bytes, terms: Terms) -> Contents:
     found = Contents()
     try:
         value = load(text)
@@ -50,31 +68,29 @@ def contents(text: bytes, *, now: datetime, retention: timedelta) -> Contents:
     is_array = isinstance(value, list)
     for item in value if is_array else [value]:
         try:
-            _add(found, parse([item] if is_array else item), item, now=now, retention=retention)
+            _add(found, parse([item] if is_array else item), item, terms)
         except Exception as error:  # noqa: BLE001 - a bug in one item must not affect the others
             refused = orjson.dumps(item) if is_array else text
             found.refused.append((refused, _why(error, is_item=is_array)))
     return found
 
 
-def _add(
-    found: Contents,
-    parsed: Parsed,
-    beside: Mapping[str, Any],
-    *,
-    now: datetime,
-    retention: timedelta,
-) -> None:
+def _add(found: Contents, parsed: Parsed, beside: Mapping[str, Any], terms: Terms) -> None:
     """Adds the reports of one item. `beside` may contain `received_at` and `coder_version`."""
     found.other += parsed.other
-    if parsed.violations:
-        found.entries += entries_of(
-            map(prepare, parsed.violations),
-            address="",
-            user_agent="",
-            now=received_at(beside, now=now, retention=retention),
-            coder_version=coder_version(beside),
-        )
+    if not parsed.violations:
+        return
+    moment = received_at(beside, now=terms.now, retention=terms.retention)
+    sender = Sender(
+        received_at=moment,
+        # Imported reports have no IP address. All reports of a day count as one client.
+        client=moment.date().isoformat().encode(),
+        coder_version=coder_version(beside),
+    )
+    reports = map(prepare, parsed.violations)
+    entries = entries_of(reports, sender, rules=terms.rules, secret=terms.secret)
+    found.rows += [orjson.dumps(entry.row) for entry in entries]
+    found.times.add(moment)
 
 
 def received_at(envelope: Mapping[str, Any], *, now: datetime, retention: timedelta) -> datetime:

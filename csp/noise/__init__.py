@@ -1,6 +1,7 @@
-"""Marks reports as noise: reports that no site can cause, such as reports about extensions.
+"""Labels noise: reports that no site can cause, such as reports about extensions.
 
-Noise rules are database rows, and operators can edit them. A report that is noise is stored and
-counted like any other report, but it is hidden. So a rule can be tested on stored reports, and if a
-rule is disabled, the reports that it has marked become visible again.
+Noise rules are database rows, and operators can edit them. The first rule that matches a report on
+arrival is the label of its group (`rules`). A labelled report is stored and counted like any other
+report. Its group is hidden while the rule is enabled. So enabling or disabling a rule changes no
+report. `stored` reads the rules, and tries a new rule on stored reports.
 """

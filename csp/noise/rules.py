@@ -1,6 +1,6 @@
 """Matches reports with noise rules, and validates the patterns of rules.
 
-Rules match only stored columns, so they work the same way for new and stored reports.
+Rules match only the scrubbed values of a report, so they match a stored report like a new one.
 """
 
 from __future__ import annotations
@@ -9,18 +9,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, scheme_of, split_web
-from kernel.db.connections import lock_number
+from csp.scrubbing.uris import ERROR_PAGE, SCHEME, WEB_SCHEMES, Address
 
-# Writing a batch of reports takes this lock in shared mode, and changing a rule takes it in
-# exclusive mode. So a group's noise count always agrees with the enabled rules.
-RULES_LOCK = lock_number("csp noise rules")
 # Rules never hide reports about localhost, because developers need them. Rules hide reports about
 # inline code only if the source file has another scheme or host than the page. Other inline code
 # may be an attack.
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?|127(?:\.[0-9]{1,3}){3}|::1")
-# The maximum number of cached results. Most reports have the same facts as an earlier report.
-MAX_CACHED = 2_048
 CODE_KEYWORDS = frozenset({"inline", "eval", "wasm-eval", "self", ""})
 _PATTERN_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATTERN_PATH = re.compile(r"(?P<host>[^/?#:@\s*]*)/[^?#\s]+")
@@ -32,16 +26,7 @@ class Rule:
     name: str
     target: str
     pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The columns of a report that noise rules are compared with."""
-
-    blocked_uri: str
-    source_file: str
-    document_uri: str
-    user_agent: str
+    enabled: bool = True
 
 
 @dataclass(slots=True)
@@ -53,32 +38,25 @@ class Rules:
     by_host: dict[str, Rule] = field(default_factory=dict)
     by_path: list[Rule] = field(default_factory=list)
     by_agent: list[Rule] = field(default_factory=list)
-    _matched: dict[Facts, Rule | None] = field(default_factory=dict)
 
-    def match(self, facts: Facts) -> Rule | None:
-        """Returns the rule that marks the report as noise, or None."""
-        if facts not in self._matched:
-            if len(self._matched) >= MAX_CACHED:
-                self._matched.clear()
-            self._matched[facts] = self._match(facts)
-        return self._matched[facts]
-
-    def _match(self, facts: Facts) -> Rule | None:
-        if is_never_noise(facts):
+    def match(
+        self, *, blocked: Address, source: Address, document: Address, user_agent: str
+    ) -> Rule | None:
+        """Returns the first rule that matches the report, enabled or not, or None."""
+        if is_never_noise(blocked, source, document):
             return None
-        for uri in (facts.blocked_uri, facts.source_file):
-            found = self._address_rule(uri)
-            if found:
-                return found
-        document = _scheme_rule(self.by_document, facts.document_uri)
-        return document or self._agent_rule(facts.user_agent)
+        return (
+            self._address_rule(blocked)
+            or self._address_rule(source)
+            or _scheme_rule(self.by_document, document)
+            or self._agent_rule(user_agent)
+        )
 
-    def _address_rule(self, uri: str) -> Rule | None:
-        parts = split_web(uri)
-        if parts is None:
-            return _scheme_rule(self.by_scheme, uri)
-        host = parts.hostname or ""
-        return self._host_rule(host) or self._path_rule(host, parts.path)
+    def _address_rule(self, address: Address) -> Rule | None:
+        if not address.authority:
+            return _scheme_rule(self.by_scheme, address)
+        host = address.host
+        return self._host_rule(host) or self._path_rule(host, address.path)
 
     def _path_rule(self, host: str, path: str) -> Rule | None:
         """Returns the first rule whose pattern is the start of the path.
@@ -130,10 +108,10 @@ def normalized_scheme(pattern: str) -> str:
     return pattern.lower().removesuffix("//").removesuffix(":")
 
 
-def is_never_noise(facts: Facts) -> bool:
-    if facts.blocked_uri.lower() in CODE_KEYWORDS and not _is_foreign(facts):
+def is_never_noise(blocked: Address, source: Address, document: Address) -> bool:
+    if blocked.text.lower() in CODE_KEYWORDS and not _is_foreign(source, document):
         return True
-    return is_localhost(_host(facts.blocked_uri))
+    return is_localhost(blocked.host)
 
 
 def is_localhost(host: str) -> bool:
@@ -144,24 +122,29 @@ def is_localhost(host: str) -> bool:
     return _LOCALHOST.fullmatch(host) is not None
 
 
-def _is_foreign(facts: Facts) -> bool:
+def _is_foreign(source: Address, document: Address) -> bool:
     """Returns whether the source file has another scheme or host than the page."""
-    source = facts.source_file
-    return bool(source) and (scheme_of(source), _host(source)) != (
-        scheme_of(facts.document_uri),
-        _host(facts.document_uri),
-    )
+    return bool(source.text) and (source.scheme, source.host) != (document.scheme, document.host)
 
 
-def _host(uri: str) -> str:
-    parts = split_web(uri)
-    return (parts.hostname or "") if parts else ""
-
-
-def _scheme_rule(rules: dict[str, Rule], uri: str) -> Rule | None:
+def _scheme_rule(rules: dict[str, Rule], address: Address) -> Rule | None:
     """Looks up the whole URI, such as the URI of Chrome's error page, and then its scheme."""
-    word = uri.lower()
-    return rules.get(word) or rules.get(scheme_of(word))
+    return rules.get(address.text.lower()) or rules.get(address.scheme)
+
+
+def pattern_for(*, blocked: Address, source: Address, document: Address) -> tuple[str, str] | None:
+    """Returns the target and the pattern of a rule for reports like this one, or None."""
+    if is_never_noise(blocked, source, document):
+        return None
+    address = source if blocked.text.lower() in CODE_KEYWORDS else blocked
+    if address.authority:
+        target, pattern = "host", address.host
+    else:
+        target, pattern = "scheme", address.scheme or address.text
+    try:
+        return target, checked_pattern(target, pattern)
+    except ValueError:
+        return None
 
 
 def checked_pattern(target: str, pattern: str) -> str:

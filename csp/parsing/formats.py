@@ -34,7 +34,7 @@ class Format(StrEnum):
     WEBKIT = "webkit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Violation:
     """One report of a violation, with the same field names for every browser.
 
@@ -157,15 +157,13 @@ _KNOWN_BESIDE = frozenset(
 
 def _violation(body: Mapping[str, Any], envelope: Mapping[str, Any], format: Format) -> Violation:
     members: dict[str, Any] = {
-        ours: shortened(_text(body, names), limit) for ours, (limit, names) in _TEXTS.items()
+        ours: _text(body, names, limit) for ours, (limit, names) in _TEXTS.items()
     }
     members |= {ours: _number(body, names) for ours, names in _NUMBERS.items()}
-    members["document_uri"] = members["document_uri"] or shortened(
-        _text(envelope, ("url",)), MAX_URI
-    )
+    members["document_uri"] = members["document_uri"] or _text(envelope, ("url",), MAX_URI)
     return Violation(
         format=format,
-        user_agent=shortened(_text(envelope, ("user_agent",)), MAX_SAMPLE),
+        user_agent=_text(envelope, ("user_agent",), MAX_SAMPLE),
         age_ms=min(_whole(envelope.get("age")) or 0, MAX_NUMBER),
         extra=_unknown(envelope, _KNOWN_BESIDE) | _unknown(body, _KNOWN),
         **members,
@@ -186,11 +184,12 @@ def shortened(text: str, limit: int) -> str:
     return text[:limit].rstrip(_WORD) if text[limit] in _WORD else text[:limit]
 
 
-def _text(body: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def _text(body: Mapping[str, Any], names: tuple[str, ...], limit: int) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
-            return value.strip()
+            text = value.strip()
+            return text if len(text) <= limit else shortened(text, limit)
     return ""
 
 

@@ -35,7 +35,7 @@ def scrubbed_text(text: str) -> str:
     """Removes query, fragment, credentials, tokens and names from each URL in the string."""
     # Remove nonces first. They differ in every report, so a result with a nonce is never reused
     # from the cache.
-    return _scrubbed_text(_without_nonces(text))
+    return _scrubbed_text(_without_nonces(text)) if text else ""
 
 
 @until_stable
@@ -45,6 +45,7 @@ def _scrubbed_text(text: str) -> str:
     return masked(shortened(bare, MAX_POLICY))
 
 
+@cached(256)
 def scrubbed_policy(policy: str) -> str:
     """Removes nonces and private data from a policy. Keeps directives and public sources."""
     return _scrubbed_policy(_without_nonces(policy))

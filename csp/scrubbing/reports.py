@@ -6,21 +6,15 @@ Unknown members are scrubbed too. They are kept up to a total size of MAX_EXTRA.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from csp.parsing.formats import (
-    MAX_POLICY,
-    MAX_SAMPLE,
-    MAX_URI,
-    Violation,
-    shortened,
-)
+from csp.parsing.formats import MAX_POLICY, MAX_SAMPLE, MAX_URI, Violation, shortened
 from csp.scrubbing.free_text import directive_word, scrubbed_policy, scrubbed_text
 from csp.scrubbing.masking import MASK, names_a_secret
-from csp.scrubbing.uris import origin_of, scrubbed_uri
+from csp.scrubbing.uris import Address, address_of, origin_of
 
 MAX_EXTRA = 4096
 MAX_NAME = 64
@@ -29,25 +23,41 @@ LEFT_OUT = "(left out)"
 _WORD = re.compile(r"[A-Za-z-]{0,16}")
 
 
-def scrubbed(violation: Violation) -> Violation:
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """A report without private data. `columns` has the values that are stored."""
+
+    document: Address
+    blocked: Address
+    source: Address
+    columns: dict[str, Any]
+
+
+def scrubbed(violation: Violation) -> Scrubbed:
     """Removes queries, fragments, credentials, tokens, and names of users from the report.
 
     Strings are shortened again, because a placeholder may be longer than the part that it replaces.
     """
-    return replace(
-        violation,
-        document_uri=shortened(scrubbed_uri(violation.document_uri), MAX_URI),
-        blocked_uri=shortened(scrubbed_uri(violation.blocked_uri), MAX_URI),
-        source_file=shortened(scrubbed_uri(violation.source_file), MAX_URI),
-        referrer=shortened(origin_of(violation.referrer), MAX_URI),
-        original_policy=shortened(scrubbed_policy(violation.original_policy), MAX_POLICY),
-        violated_directive=shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
-        effective_directive=directive_word(violation.effective_directive),
-        disposition=violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
-        sample=shortened(scrubbed_text(violation.sample), MAX_SAMPLE),
-        user_agent=shortened(scrubbed_text(violation.user_agent), MAX_SAMPLE),
-        extra=scrubbed_extra(violation.extra),
+    document, blocked, source = map(
+        address_of, (violation.document_uri, violation.blocked_uri, violation.source_file)
     )
+    columns = {
+        "format": violation.format,
+        "document_uri": document.text,
+        "blocked_uri": blocked.text,
+        "source_file": source.text,
+        "referrer": shortened(origin_of(violation.referrer), MAX_URI),
+        "original_policy": shortened(scrubbed_policy(violation.original_policy), MAX_POLICY),
+        "violated_directive": shortened(scrubbed_policy(violation.violated_directive), MAX_URI),
+        "effective_directive": directive_word(violation.effective_directive),
+        "disposition": violation.disposition if _WORD.fullmatch(violation.disposition) else MASK,
+        "sample": shortened(scrubbed_text(violation.sample), MAX_SAMPLE),
+        "status_code": violation.status_code,
+        "line_number": violation.line_number,
+        "column_number": violation.column_number,
+        "extra": scrubbed_extra(violation.extra) if violation.extra else {},
+    }
+    return Scrubbed(document, blocked, source, columns)
 
 
 def scrubbed_extra(extra: dict[str, Any]) -> dict[str, Any]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import SplitResult, urlsplit
+from dataclasses import dataclass, replace
 
 from csp.parsing.formats import MAX_URI, shortened
 from csp.scrubbing.coder_addresses import private_host, private_segments
 from csp.scrubbing.encodings import decoded
-from csp.scrubbing.masking import cached, masked, until_stable
+from csp.scrubbing.masking import MASK, MAX_ROUNDS, cached, masked
 
 WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+MAX_PORT = 65_535
 # The URL of Chrome's error page. It is the only URL without a host that is kept in full.
 ERROR_PAGE = "data:text/html,chromewebdata"
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-_HOST = re.compile(r"[\w.{}~:*-]+")
+# A URL with a host. `//host/path` has no scheme. Parts: scheme, IPv6 address, host, port, path.
+_WEB = re.compile(
+    r"(?i)(?:(https?|wss?):)?//(?:[^/?#]*@)?"
+    r"(?:\[([\w.:]+)\]|([\w{}~*-][\w.{}~*-]*))(?::([0-9]{0,5}))?(?![^/?#])([^?#]*)"
+)
 _PORT = re.compile(r"[0-9]{1,5}|\*")
 _AUTHORITY = re.compile(r"//(?:[^/?#@]*@)?([A-Za-z0-9._-]{1,64})")
 # The characters at which a URL is cut. A semicolon begins the parameters of a path. If a URL is
@@ -32,16 +37,59 @@ _CREDENTIALS = re.compile(r"//[^/]+@")
 _BLANK = re.compile(r"\s")
 
 
-def split_web(uri: str) -> SplitResult | None:
-    """Returns the parts of an http, https, ws or wss URL, or None for any other URI."""
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port
-    except ValueError:
-        # The port is not a number, or a bracket of an IPv6 address is missing.
-        return None
-    known = parts.scheme in WEB_SCHEMES and _HOST.fullmatch((parts.hostname or "").rstrip("."))
-    return parts if known else None
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URI without private data, and its parts.
+
+    A web URL has an authority: its host without names of users, and its port unless it is the
+    default port. `scheme` is "" for a keyword or a path.
+    """
+
+    text: str
+    scheme: str = ""
+    authority: str = ""
+    path: str = ""
+
+    @property
+    def host(self) -> str:
+        if self.authority.startswith("["):
+            return self.authority[1:].partition("]")[0]
+        return self.authority.partition(":")[0]
+
+
+@cached(2048)
+def address_of(uri: str) -> Address:
+    """Parses the URI, and removes query, fragment, credentials, tokens and names from it.
+
+    A web URL or a path is cut at the first `?`, `#` or `;`. For a browser extension, the text is
+    the scheme and the host, because the host is the extension's id. For any other scheme, the text
+    is only the scheme. If a part was replaced, the text is parsed again, because it may have
+    private data too.
+    """
+    for _ in range(MAX_ROUNDS):
+        uri = decoded(uri)
+        address = _address(uri)
+        text = address.text
+        if uri == text or (uri.startswith(text) and _END.match(uri, len(text))):
+            short = shortened(text, MAX_URI)
+            return address if short == text else replace(address, text=short)
+        uri = text
+    return Address(MASK)
+
+
+@cached(2048)
+def _address(uri: str) -> Address:
+    if (web := _WEB.match(uri)) and (authority := _authority(web)):
+        scheme, path = (web[1] or "").lower(), _scrubbed_path(web[5])
+        start = f"{scheme}://" if scheme else "//"
+        return Address(f"{start}{authority}{path}", scheme, authority, path)
+    scheme = scheme_of(uri)
+    if not scheme:
+        return Address(_scrubbed_path(uri))
+    if uri == ERROR_PAGE:
+        return Address(uri, scheme)
+    host = _AUTHORITY.match(uri, len(scheme) + 1) if "extension" in scheme else None
+    return Address(masked(f"{scheme}://{host[1]}" if host else scheme), masked(scheme))
 
 
 def scheme_of(uri: str) -> str:
@@ -50,34 +98,15 @@ def scheme_of(uri: str) -> str:
     return scheme.lower() if colon and SCHEME.fullmatch(scheme.lower()) else ""
 
 
-def host_of(parts: SplitResult) -> str:
-    """Returns the host without names of users, with the port unless it is the default port."""
-    host = private_host((parts.hostname or "").rstrip("."))
-    host = f"[{host}]" if ":" in host else host
-    is_default = parts.port in (None, DEFAULT_PORTS[parts.scheme])
-    return host if is_default else f"{host}:{parts.port}"
-
-
-@until_stable
-@cached(2048)
-def scrubbed_uri(uri: str) -> str:
-    """Removes query, fragment, credentials, tokens and names from the URI.
-
-    A web URL or a path is cut at the first `?`, `#` or `;`. For a browser extension, the result is
-    the scheme and the host, because the host is the extension's id. For any other scheme, the
-    result is only the scheme.
-    """
-    uri = decoded(uri)
-    parts = split_web(uri)
-    if parts is not None:
-        return f"{parts.scheme}://{masked(host_of(parts))}{_scrubbed_path(parts.path)}"
-    scheme = scheme_of(uri)
-    if not scheme:
-        return _scrubbed_path(uri)
-    if uri == ERROR_PAGE:
-        return uri
-    authority = _AUTHORITY.match(uri, len(scheme) + 1) if "extension" in scheme else None
-    return masked(f"{scheme}://{authority[1]}" if authority else scheme)
+def _authority(web: re.Match[str]) -> str:
+    """Returns the host and the port of a URL, without private data; "" for an invalid port."""
+    scheme, ip, name, digits, _ = web.groups()
+    host = f"[{ip.lower()}]" if ip else private_host(name.lower().rstrip("."))
+    port = int(digits) if digits else None
+    if port is not None and port > MAX_PORT:
+        return ""
+    is_default = port is None or port == DEFAULT_PORTS.get((scheme or "").lower())
+    return masked(host if is_default else f"{host}:{port}")
 
 
 def _scrubbed_path(path: str) -> str:
@@ -88,8 +117,9 @@ def _scrubbed_path(path: str) -> str:
 
 
 def origin_of(uri: str) -> str:
-    parts = split_web(uri)
-    return f"{parts.scheme}://{masked(host_of(parts))}" if parts else ""
+    web = _WEB.match(uri)
+    authority = _authority(web) if web and web[1] else ""
+    return f"{web[1].lower()}://{authority}" if web and authority else ""
 
 
 def page_of(uri: str) -> str:

@@ -92,9 +92,5 @@ def _refused(new: Sequence[Entry], allowed: dict[bytes, int]) -> set[str]:
 
 
 def _moved(entry: Entry) -> Entry:
-    group = other_group(entry.row["group_directive"])
-    return replace(
-        entry,
-        row={**entry.row, "group_id": group.id, **group_columns(group)},
-        reach=tuple((group.id, kind, member) for _, kind, member in entry.reach),
-    )
+    other = group_columns(other_group(entry.row["group_directive"]))
+    return replace(entry, rule=None, row={**entry.row, **other})

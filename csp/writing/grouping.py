@@ -1,6 +1,7 @@
 """Finds the group of a report.
 
-Reports with the same directive, blocked source, page and disposition are in one group.
+Reports with the same cause are in one group. A cause consists of the directive, the blocked source,
+and the noise rule that matches the report.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 
-from csp.parsing.formats import MAX_WORD, Violation
+from csp.parsing.formats import MAX_WORD
 from csp.scrubbing.coder_addresses import path_template
 from csp.scrubbing.free_text import directive_word
 from csp.scrubbing.masking import masked
-from csp.scrubbing.uris import host_of, scheme_of, split_web
+from csp.scrubbing.reports import Scrubbed
+from csp.scrubbing.uris import Address
 
-# Older versions of Firefox and Safari report inline code as "self" or without a blocked source.
-_INLINE_ALIASES = frozenset({"", "self"})
+# Older versions of Firefox and Safari report inline code as "self".
+INLINE, UNKNOWN = "inline", "unknown"
+_KEYWORDS = {"": UNKNOWN, "self": INLINE}
+# For an address, some browsers report the directive of elements, and others the general directive.
+# For inline code, elements and attributes are different causes.
+_FAMILIES = {"script-src-elem": "script-src", "style-src-elem": "style-src"}
 DISPOSITIONS = frozenset({"enforce", "report"})
 OTHER = "other"
 # Each of these directives has a separate group "other". All other directives share one group
@@ -36,79 +42,63 @@ DIRECTIVES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """The four values that all reports of a group share."""
+    """The three values that all reports of a group share. `rule_id` is None without a rule."""
 
     directive: str
     blocked: str
-    document: str
-    disposition: str
-
-    @property
-    def id(self) -> str:
-        """Returns the UUID of the group as a string. The UUID is a hash of the values."""
-        return _id_of(self)
+    rule_id: int | None = None
 
 
 @lru_cache(maxsize=2048)
-def _id_of(key: GroupKey) -> str:
-    text = "\0".join((key.directive, key.blocked, key.document, key.disposition))
+def group_id(key: GroupKey) -> str:
+    """Returns the UUID of the group as a string. The UUID is a hash of the values."""
+    text = "\0".join((key.directive, key.blocked, str(key.rule_id or "")))
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16]))
 
 
 def other_group(directive: str) -> GroupKey:
     """Returns the group "other" of the directive, for callers that have opened too many groups."""
-    return GroupKey(directive if directive in DIRECTIVES else "", OTHER, "", "")
+    return GroupKey(directive if directive in DIRECTIVES else "", OTHER)
 
 
-def group_columns(group: GroupKey) -> dict[str, str]:
+def group_columns(key: GroupKey) -> dict[str, object]:
     return {
-        "group_directive": group.directive,
-        "group_blocked": group.blocked,
-        "group_document": group.document,
-        "group_disposition": group.disposition,
+        "group_id": group_id(key),
+        "group_directive": key.directive,
+        "group_blocked": key.blocked,
+        "group_rule": key.rule_id,
     }
 
 
-def group_key(violation: Violation) -> GroupKey:
-    return GroupKey(
-        directive=directive_of(violation),
-        blocked=blocked_source(violation.blocked_uri),
-        document=document_template(violation.document_uri),
-        disposition=disposition_of(violation),
-    )
+def cause_of(report: Scrubbed) -> tuple[str, str]:
+    """Returns the directive and the blocked source of the report's group."""
+    directive, blocked = directive_of(report), blocked_source(report.blocked)
+    return (_FAMILIES.get(directive, directive) if blocked != INLINE else directive), blocked
 
 
-def directive_of(violation: Violation) -> str:
+def directive_of(report: Scrubbed) -> str:
     """Returns the effective directive, or else the first word of the violated directive.
 
     Browsers that implement only CSP 1 or 2 do not send an effective directive.
     """
-    text = violation.effective_directive or violation.violated_directive
+    columns = report.columns
+    text = columns["effective_directive"] or columns["violated_directive"]
     return directive_word(text.lower())
 
 
-def disposition_of(violation: Violation) -> str:
-    """Returns `enforce` or `report`, or "" for browsers that send neither, such as WebKit."""
-    disposition = violation.disposition.lower()
-    return disposition if disposition in DISPOSITIONS else ""
-
-
-@lru_cache(maxsize=2048)
-def blocked_source(uri: str) -> str:
+def blocked_source(address: Address) -> str:
     """Returns the host of a web URL, the scheme of any other URI, or a keyword such as `inline`."""
-    parts = split_web(f"https:{uri}" if uri.startswith("//") else uri)
-    if parts is not None:
-        return masked(host_of(parts))[:255]
-    word = scheme_of(uri) or uri.lower()
-    return "inline" if word in _INLINE_ALIASES else masked(word)[:MAX_WORD]
+    if address.authority:
+        return address.authority[:255]
+    word = (address.scheme or address.text).lower()[:MAX_WORD]
+    return _KEYWORDS.get(word, word)
 
 
-@lru_cache(maxsize=2048)
-def document_template(uri: str) -> str:
-    parts = split_web(uri)
-    if parts is None:
-        return (scheme_of(uri) or masked(uri))[:MAX_WORD]
-    return f"{parts.scheme}://{masked(host_of(parts))}{masked(path_template(parts.path))}"[:1024]
+def page_template(address: Address) -> str:
+    """Returns the kind of page: its URL with placeholders instead of names, numbers and ids."""
+    if not address.authority:
+        return (address.scheme or address.text)[:MAX_WORD]
+    return f"{address.scheme}://{address.authority}{masked(path_template(address.path))}"[:1024]
 
 
 @lru_cache(maxsize=512)

@@ -10,8 +10,9 @@ import select
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -21,10 +22,10 @@ import psycopg
 
 from csp import metrics
 from csp.models import REPORTS
-from csp.noise.rules import RULES_LOCK, Rule, Rules, compiled
-from csp.writing.entries import Entry, Member
+from csp.writing import reach
+from csp.writing.batch import WRITE
+from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit
-from csp.writing.reach import Pair, Reach
 from kernel.db.connections import (
     CommitUnknownError,
     connect_directly,
@@ -36,19 +37,8 @@ from kernel.db.connections import (
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 MAX_TRIES = 3
+LOCK_SECONDS = 5
 log = logging.getLogger(__name__)
-
-NO_RULE = 0
-# The results of csp_write_batch (see the migration) if it has written nothing: the noise rules have
-# changed, or an earlier call has already written the batch.
-OTHER_RULES, REPEATED = "other rules", "repeated"
-
-_RULES_VERSION = "SELECT csp_rules_version()"
-_ENABLED_RULES = "SELECT id, name, target, pattern FROM csp_noiserule WHERE enabled ORDER BY id"
-_WRITE_BATCH = """
-SELECT verdict, outgrown FROM csp_write_batch(
-    %s::uuid, %s, %s, %s, %s::json, %s::json)
-"""
 
 
 class Store:
@@ -59,21 +49,26 @@ class Store:
         self._connection: psycopg.Connection[Any] | None = None
         self._sent = False
         self._days: set[datetime] = set()
-        self._rules = Rules()
-        self._rules_version: str | None = None
-        self._reach = Reach()
         self._groups = GroupLimit()
 
-    def commit(
-        self,
-        entries: Sequence[Entry],
-        *,
-        batch_id: uuid.UUID | None = None,
-        imported: bool = False,
-    ) -> bool:
-        """Writes all entries in one transaction.
+    def commit(self, entries: Sequence[Entry], *, batch_id: uuid.UUID | None = None) -> bool:
+        """Writes all entries in one transaction. See `_settled`."""
+        return self._settled(partial(self._try_entries, batch_id or uuid.uuid4(), entries))
 
-        Returns False if an earlier call has already written a batch with this id.
+    def commit_imported(
+        self, rows: Sequence[bytes], times: Collection[datetime], *, batch_id: uuid.UUID
+    ) -> bool:
+        """Writes the rows of an import in one transaction. See `_settled`.
+
+        Each row is the JSON of `Entry.row`. `times` are the times when the reports arrived.
+        """
+        array = b"[" + b",".join(rows) + b"]"
+        return self._settled(partial(self._try, batch_id, array, times, imported=True))
+
+    def _settled(self, attempt: Callable[[], bool]) -> bool:
+        """Repeats the attempt to write a batch until its outcome is known.
+
+        Returns False if an earlier call has already written a batch with the same id.
 
         The transaction first inserts the id of the batch. If the connection is lost, the same batch
         is written again. If the first attempt was committed, the id exists already, so no report is
@@ -82,12 +77,11 @@ class Store:
         Raises: the database error if the database stays unavailable; CommitUnknownError if the
         batch may have been committed.
         """
-        batch_id = batch_id or uuid.uuid4()
         give_up = float("inf")
         self._sent = lost = False
         for tries in count(1):
             try:
-                return self._try(batch_id, entries, imported=imported)
+                return attempt()
             except Exception as error:
                 connected = self._connection is not None
                 self.close()
@@ -122,33 +116,42 @@ class Store:
             self._connection.close()
         self._connection = None
         self._days.clear()
-        self._forget_rows()
-        self._rules_version = None
+        self._groups.forget()
         django.db.connection.close()
 
-    def _try(self, batch_id: uuid.UUID, entries: Sequence[Entry], *, imported: bool) -> bool:
+    def _try_entries(self, batch_id: uuid.UUID, entries: Sequence[Entry]) -> bool:
+        entries = self._groups.apply(self.connected(), entries)
+        rows = orjson.dumps([entry.row for entry in entries])
+        written = self._try(batch_id, rows, {entry.received_at for entry in entries})
+        if written:
+            _count(entries)
+            self._groups.remember(entries)
+        return written
+
+    def _try(
+        self, batch_id: uuid.UUID, rows: bytes, times: Collection[datetime], imported: bool = False
+    ) -> bool:
         """Writes the batch once. Returns whether the current call of `commit` has written it.
 
         Also returns True if an earlier attempt has committed the batch, but its result was lost.
         """
         connection = self.connected()
-        self._ensure_partitions(entries)
-        entries = self._groups.apply(connection, entries)
+        self._ensure_partitions(times)
         had_been_sent, self._sent = self._sent, True
-        rules, verdict, outgrown = self._write(connection, batch_id, entries, imported=imported)
-        if verdict == REPEATED and not had_been_sent:
+        values = {"id": batch_id, "imported": imported, "rows": rows.decode()}
+        written, outgrown = connection.execute(WRITE, values).fetchone() or (False, None)
+        if not written and not had_been_sent:
             return False
-        _count(rules)
-        self._groups.remember(entries)
-        self._reach.remember(entries)
-        if outgrown:
-            self._trim(connection, outgrown)
+        self._trim(connection, outgrown or [])
         return True
 
-    def _trim(self, connection: psycopg.Connection[Any], outgrown: Sequence[Pair]) -> None:
+    def _trim(
+        self, connection: psycopg.Connection[Any], outgrown: Sequence[tuple[str, int]]
+    ) -> None:
         """Trims sketches after the commit. Does not raise errors, because the commit succeeded."""
         try:
-            self._reach.trim(connection, outgrown)
+            for group, kind in outgrown:
+                reach.trim(connection, group, kind)
         except psycopg.Error as error:
             log.warning(
                 "could not update the estimated numbers of pages and clients of a group: %s",
@@ -156,39 +159,8 @@ class Store:
             )
             self.close()
 
-    def _write(
-        self,
-        connection: psycopg.Connection[Any],
-        batch_id: uuid.UUID,
-        entries: Sequence[Entry],
-        *,
-        imported: bool,
-    ) -> tuple[list[Rule | None], str, Sequence[Pair] | None]:
-        """Writes the batch with one call of csp_write_batch.
-
-        Returns the noise rule of each report, the verdict, and the groups whose reach is now too
-        large for an exact count. If the noise rules have changed since this process read them, the
-        call writes nothing. In that case, reads the rules again and repeats the call.
-        """
-        while True:
-            if self._rules_version is None:
-                self._read_rules(connection)
-            rules = [self._rules.match(entry.facts) for entry in entries]
-            row = connection.execute(
-                _WRITE_BATCH,
-                [
-                    *(batch_id, imported, RULES_LOCK, self._rules_version),
-                    _report_rows(entries, rules),
-                    _member_rows(self._reach.new_members(entries)),
-                ],
-            ).fetchone()
-            verdict, outgrown = row or (OTHER_RULES, None)
-            if verdict != OTHER_RULES:
-                return rules, verdict, outgrown
-            self._rules_version = None
-
-    def _ensure_partitions(self, entries: Sequence[Entry]) -> None:
-        for moment in {entry.received_at for entry in entries}:
+    def _ensure_partitions(self, times: Collection[datetime]) -> None:
+        for moment in times:
             day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
             if day not in self._days:
                 REPORTS.ensure(day, day)
@@ -196,23 +168,22 @@ class Store:
                 django.db.connection.close()
                 self._days.add(day)
                 # Pruning may have deleted groups since this thread last saw a new day.
-                self._forget_rows()
-
-    def _forget_rows(self) -> None:
-        self._groups.forget()
-        self._reach.forget()
-
-    def _read_rules(self, connection: psycopg.Connection[Any]) -> None:
-        # Read the version before the rules. If a rule changes between the two queries, the version
-        # is outdated, and csp_write_batch detects it.
-        version = connection.execute(_RULES_VERSION).fetchone()
-        rows = connection.execute(_ENABLED_RULES).fetchall()
-        self._rules = compiled(Rule(*row) for row in rows)
-        self._rules_version = version[0] if version else None
+                self._groups.forget()
 
 
 def _connect() -> psycopg.Connection[Any]:
-    return connect_directly(application_name="coderapi csp writer")
+    """Opens a connection, and limits the time that its batches wait for locks.
+
+    On a direct connection, PostgreSQL also keeps the plan of the statement. A pooler such as
+    PgBouncer may run the next batch on another connection, so it allows neither of these settings.
+    It reports another process id than PostgreSQL does.
+    """
+    connection = connect_directly(application_name="coderapi csp writer")
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row and row[0] == connection.info.backend_pid:
+        connection.prepare_threshold = 0
+        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    return connection
 
 
 def _has_ended(connection: psycopg.Connection[Any]) -> bool:
@@ -232,20 +203,10 @@ def _is_transient(error: Exception) -> bool:
     return is_deadlock(error)
 
 
-def _report_rows(entries: Sequence[Entry], rules: Sequence[Rule | None]) -> str:
-    pairs = zip(entries, rules, strict=True)
-    rows = [{**entry.row, "rule_id": rule.id if rule else NO_RULE} for entry, rule in pairs]
-    return orjson.dumps(rows).decode()
-
-
-def _member_rows(members: Sequence[Member]) -> str | None:
-    rows = [{"group_id": group, "kind": kind, "member": member} for group, kind, member in members]
-    return orjson.dumps(rows).decode() if rows else None
-
-
-def _count(rules: Sequence[Rule | None]) -> None:
-    marked = Counter(rule.name for rule in rules if rule)
-    for name, hits in marked.items():
+def _count(entries: Sequence[Entry]) -> None:
+    """Counts the reports by verdict. A report is noise if its rule is enabled."""
+    noise = Counter(e.rule.name for e in entries if e.rule is not None and e.rule.enabled)
+    for name, hits in noise.items():
         metrics.NOISE.labels(name).inc(hits)
-    metrics.REPORTS.labels("noise").inc(marked.total())
-    metrics.REPORTS.labels("stored").inc(len(rules) - marked.total())
+    metrics.REPORTS.labels("noise").inc(noise.total())
+    metrics.REPORTS.labels("stored").inc(len(entries) - noise.total())

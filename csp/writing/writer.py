@@ -34,17 +34,37 @@ log = logging.getLogger(__name__)
 class Waiting[T]:
     """The items of one request that wait to be committed, and the error if the commit failed."""
 
-    __slots__ = ("done", "error", "items")
+    __slots__ = ("batch", "error", "items")
 
-    def __init__(self, items: Sequence[T]) -> None:
+    def __init__(self, items: Sequence[T], batch: Batch[T]) -> None:
         self.items = items
+        self.batch = batch
         self.error: APIError | Exception | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
 
-    def finish(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.done.release()
+
+class Batch[T]:
+    """The requests that are committed together, and the lock that they all wait for."""
+
+    __slots__ = ("_ended", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[Waiting[T]] = []
+        self.size = 0
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def end(self) -> None:
+        self._ended.release()
+
+    def acquire(self, *, timeout: float) -> bool:
+        """Waits for the end of the commit. Returns whether it ended in time.
+
+        The thread of the writer wakes only one request. Each request wakes the next one.
+        """
+        ended = self._ended.acquire(timeout=timeout)
+        if ended:
+            self._ended.release()
+        return ended
 
 
 class GroupCommit[T]:
@@ -65,7 +85,7 @@ class GroupCommit[T]:
             full="Too many reports are waiting to be written.",
         )
         self._changed = threading.Condition()
-        self._queue: deque[Waiting[T]] = deque()
+        self._queue: deque[Batch[T]] = deque()
         self._thread: threading.Thread | None = None
         self._ended = False
 
@@ -76,31 +96,38 @@ class GroupCommit[T]:
         be written before the timeout. In both cases, they are not written later. APIError 504 if
         the commit of the items has started, but has not ended before the timeout.
         """
-        waiting = Waiting(items)
         with self._limiter.hold(amount=len(items)) as place:
-            self._hand_over(waiting)
+            waiting = self._enqueue(items)
             self._wait_for(waiting, place, timeout)
             if waiting.error is not None:
                 raise waiting.error
 
-    def _hand_over(self, waiting: Waiting[T]) -> None:
+    def _enqueue(self, items: Sequence[T]) -> Waiting[T]:
+        """Adds the items to the newest batch, or to a new one if the newest is full."""
         with self._changed:
             self._start()
-            self._queue.append(waiting)
-            self._changed.notify()
+            if not self._queue or self._queue[-1].size + len(items) > MAX_BATCH:
+                self._queue.append(Batch())
+                self._changed.notify()
+            batch = self._queue[-1]
+            waiting = Waiting(items, batch)
+            batch.waiting.append(waiting)
+            batch.size += len(items)
+        return waiting
 
     def _wait_for(self, waiting: Waiting[T], place: Place, timeout: float) -> None:
-        if not self._limiter.wait(place, waiting.done, timeout):
+        if not self._limiter.wait(place, waiting.batch, timeout):
             if self._withdrawn(waiting):
                 raise unavailable("The report could not be written in time.")
-            if not waiting.done.acquire(timeout=LAST_SECONDS):
+            if not waiting.batch.acquire(timeout=LAST_SECONDS):
                 raise commit_unknown()
 
     def _withdrawn(self, waiting: Waiting[T]) -> bool:
-        """Removes the items from the queue. Returns False if their commit has started."""
+        """Removes the items from their batch. Returns False if their commit has started."""
         with self._changed:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
+            if waiting.batch in self._queue:
+                waiting.batch.waiting.remove(waiting)
+                waiting.batch.size -= len(waiting.items)
                 return True
         return False
 
@@ -122,49 +149,45 @@ class GroupCommit[T]:
     def _run(self) -> None:
         try:
             while batch := self._take():
-                self._write(batch)
+                self._write(batch.waiting)
+                batch.end()
         finally:
             self._close()
 
-    def _take(self) -> list[Waiting[T]]:
-        """Waits for the next batch and returns it. Returns an empty list if the thread must end."""
-        batch: list[Waiting[T]] = []
+    def _take(self) -> Batch[T] | None:
+        """Waits for the next batch and returns it. Returns None if the thread must end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._ended)
-            size = 0
-            while self._queue and (not batch or size + len(self._queue[0].items) <= MAX_BATCH):
-                batch.append(self._queue.popleft())
-                size += len(batch[-1].items)
-        return batch
+            return self._queue.popleft() if self._queue else None
 
-    def _write(self, batch: list[Waiting[T]]) -> None:
+    def _write(self, waiting: Sequence[Waiting[T]]) -> None:
         started = time.perf_counter()
-        items = [item for waiting in batch for item in waiting.items]
+        items = [item for each in waiting for item in each.items]
+        if not items:
+            return  # All requests of the batch have given up.
         try:
             self._commit(items)
         except Exception as error:  # noqa: BLE001 - every waiting request must get a response
-            self._fail(batch, error)
+            self._fail(waiting, error)
             return
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
         metrics.BATCH_SIZE.observe(len(items))
-        for waiting in batch:
-            waiting.finish()
 
-    def _fail(self, batch: list[Waiting[T]], error: Exception) -> None:
-        """Passes the error to all waiting requests of the batch.
+    def _fail(self, waiting: Sequence[Waiting[T]], error: Exception) -> None:
+        """Passes the error to all requests of the batch.
 
         If the items of one request may have caused the error, writes the items of each request
         separately instead.
         """
         answer = to_api_error(error)
-        if answer is None and len(batch) > 1:
-            for waiting in batch:
-                self._write([waiting])
+        if answer is None and len(waiting) > 1:
+            for each in waiting:
+                self._write([each])
             return
         if answer is None:
             log.error("a report could not be written", exc_info=error)
-        for waiting in batch:
-            waiting.finish(answer or error)
+        for each in waiting:
+            each.error = answer or error
 
 
 _store = Store()

@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import datetime
+from html import unescape
 from typing import Any
 
 import pytest
@@ -96,7 +98,7 @@ def test_groups_are_ordered_by_reach_without_noise(pages: Client, member: APICli
     table = shown[shown.index('id="result_list"') :]
     assert "moz-extension" not in table[: table.index("</table>")]
     assert "moz-extension" in text_of(pages.get(url, {"noise": "only"}))
-    assert "wide" in text_of(pages.get(url, {"blocked": "wide.example.net", "since": "2.0.0"}))
+    assert "wide" in text_of(pages.get(url, {"blocked": "wide.example.net"}))
 
 
 def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIClient) -> None:
@@ -108,20 +110,16 @@ def test_made_up_directives_do_not_flood_the_filters(pages: Client, member: APIC
     assert "x77-src" in text_of(pages.get(url, {"directive": "x77-src"}))
 
 
-def test_disabled_rule_hides_no_stored_reports(pages: Client, member: APIClient) -> None:
-    send(member, legacy())
-    rule = NoiseRule.objects.create(
-        name="cdn", category="own", target="host", pattern="cdn.example.net", enabled=False
-    )
-    assert "is disabled" in text_of(act(pages, "noiserule", "apply_to_stored", rule))
-    assert not Report.objects.filter(rule_id=rule.pk).exists()
-
-
 def test_group_page_has_chart_breakdown_and_samples(pages: Client, member: APIClient) -> None:
     send(member, legacy(script_sample="<script>alert(1)</script>", blocked_uri="<b>bold</b>"))
+    send(
+        member,
+        legacy(document_uri="https://coder.example.com/@alice/dev", blocked_uri="<b>bold</b>"),
+    )
     shown = text_of(pages.get(reverse("admin:csp_group_change", args=[Group.objects.get().pk])))
     assert "<rect" in shown
-    assert "https://coder.example.com/workspaces" in shown
+    for facet in ("https://coder.example.com/workspaces", "@{user}/{workspace}", "enforce"):
+        assert f"{facet}</td><td>" in shown
     assert "<b>bold" not in shown
     assert "style=" not in shown[shown.index("<svg") : shown.index("</svg>")]
 
@@ -159,39 +157,46 @@ def test_export_has_every_row_with_large_numbers(pages: Client, member: APIClien
     assert json.loads(group)["blocked"] == "cdn.example.net"
 
 
-def test_rule_is_tried_applied_disabled_and_deleted(pages: Client, member: APIClient) -> None:
-    for number in range(3):
-        send(member, legacy(blocked_uri=f"https://ads{number}.example.net/"))
+def test_rule_is_made_from_a_group_labels_groups_and_is_deleted(
+    pages: Client, member: APIClient
+) -> None:
+    for number in range(2):
+        send(member, legacy(blocked_uri="https://ads.example.net/", line_number=number))
         send(member, legacy(blocked_uri="https://good.example.org/"))
-    add = {
-        "name": "ads",
-        "category": "own",
-        "target": "host",
-        "pattern": "*.example.net",
-        "reason": "advertisements",
-        "enabled": "on",
-    }
-    shown = text_of(pages.post(reverse("admin:csp_noiserule_add"), add, follow=True))
-    assert "Of the visible stored reports, ads matches 3 reports of 3 groups." in shown
-    rule = NoiseRule.objects.get(name="ads")
-    assert "ads matches 3 reports of 3" in text_of(act(pages, "noiserule", "dry_run", rule))
-    assert not Group.objects.filter(noise_count__gt=0).exists()
-    act(pages, "noiserule", "apply_to_stored", rule)
-    assert Group.objects.filter(noise_count=1).count() == 3
-    send(member, legacy(blocked_uri="https://ads0.example.net/"))
-    assert Group.objects.get(blocked="ads0.example.net").noise_count == 2
+    ads = Group.objects.get(blocked="ads.example.net")
+    page = text_of(pages.get(reverse("admin:csp_group_change", args=[ads.pk])))
+    [found] = re.findall(r'href="([^"]+)">Make a noise rule', page)
+    form = pages.get(unescape(found)).context["adminform"].form
+    assert form.initial["pattern"] == "ads.example.net"
+    shown = text_of(pages.post(unescape(found), form.initial | {"enabled": "on"}, follow=True))
+    rule = NoiseRule.objects.get(target="host", pattern="ads.example.net")
+    assert f"all stored reports match {rule.name}: <a href=" in shown
+    assert Group.objects.visible().count() == 2
+    assert f"all stored reports match {rule.name}" in text_of(
+        act(pages, "noiserule", "dry_run", rule)
+    )
+    act(pages, "noiserule", "label_groups", rule)
+    assert [group.blocked for group in Group.objects.visible()] == ["good.example.org"]
     page = text_of(pages.get(reverse("admin:csp_noiserule_change", args=[rule.pk])))
-    # Three that were hidden later, and one that came since.
-    assert f"{timezone.now():%Y-%m-%d}: 4" in page
-    assert "blocked https://ads0.example.net/" in page
+    assert f"{timezone.now():%Y-%m-%d}: 2" in page
+    assert "blocked https://ads.example.net/" in page
+    [hidden] = re.findall(r'href="([^"]+)">Show all groups', page)
+    assert "ads.example.net" in text_of(pages.get(unescape(hidden)))
     act(pages, "noiserule", "disable", rule)
-    assert not Group.objects.filter(noise_count__gt=0).exists()
-    send(member, legacy(blocked_uri="https://ads0.example.net/"))
+    assert Group.objects.visible().count() == 2
     act(pages, "noiserule", "enable", rule)
-    ads = Group.objects.get(blocked="ads0.example.net")
-    assert (ads.count, ads.noise_count) == (3, 2)
+    assert Group.objects.visible().count() == 1
     pages.post(reverse("admin:csp_noiserule_delete", args=[rule.pk]), {"post": "yes"})
-    assert not Group.objects.filter(noise_count__gt=0).exists()
+    assert Group.objects.visible().count() == 2
+
+
+def test_dry_run_lists_groups_that_match_partly(pages: Client, member: APIClient) -> None:
+    send(member, legacy(source_file="https://ads.example.net/x.js"))
+    send(member, legacy())
+    rule = {"name": "own", "category": "own", "reason": "none", "target": "host"}
+    add = reverse("admin:csp_noiserule_add")
+    shown = text_of(pages.post(add, rule | {"pattern": "ads.example.net"}, follow=True))
+    assert "only some stored reports match own" in shown
 
 
 def test_saving_a_rule_that_matches_nothing_warns(pages: Client, member: APIClient) -> None:
@@ -199,7 +204,7 @@ def test_saving_a_rule_that_matches_nothing_warns(pages: Client, member: APIClie
     rule = {"name": "own", "category": "own", "reason": "none", "target": "host"}
     add = reverse("admin:csp_noiserule_add")
     shown = text_of(pages.post(add, rule | {"pattern": "ads.example.org"}, follow=True))
-    assert "Of the visible stored reports, own matches none." in shown
+    assert "No visible stored report matches own." in shown
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_audit_reads_deep_values_and_large_numbers(member: APIClient) -> None:
         (Report, "extra", {"password": "maria"}),
         (Report, "extra", {"a": [{"https://u:maria@h.test/": 1}]}),
         (Group, "blocked", "8080--main--dev--maria.apps.test"),
-        (Group, "document", "https://h.test/@maria/dev"),
+        (Group, "directive", "https://h.test/@maria/dev"),
     ],
 )
 def test_audit_shows_the_place_without_the_value(

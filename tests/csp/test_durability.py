@@ -98,7 +98,7 @@ def test_commit_with_a_lost_answer_counts_once(
     login = f"{quote(facts['user'])}:{quote(facts.get('password') or '')}"
     url = f"postgresql://{login}@/{facts['dbname']}?host={quote(facts['host'], safe='')}"
     directory = tmp_path_factory.mktemp("pg")
-    with Between(directory, url, word=b"csp_write_batch", pass_on=committed) as between:
+    with Between(directory, url, word=b'"group_blocked":', pass_on=committed) as between:
         between.break_next()
         settings.DIRECT_DATABASE_URL = between.url
         assert report()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +13,27 @@ from django.db import connection
 
 from csp import services
 from csp.models import ClientKey, Group, HourCount, ReachMember, Report
-from csp.parsing.formats import parse
+from csp.parsing.formats import Format, parse
+from csp.scrubbing.reports import scrubbed
+from csp.scrubbing.uris import address_of
 from csp.writing import reach, writer
-from csp.writing.entries import DAY_KEYS, client_of
-from csp.writing.entries import key_of as day_key_of
-from csp.writing.grouping import browser_of, group_key
+from csp.writing.batch import WEIGHT
+from csp.writing.clients import DAY_KEYS, client_hash, key_of
+from csp.writing.grouping import browser_of, cause_of, page_template
+from tests.support import browser_reports
 from tests.support.client import APIClient
+from tests.support.commands import run, write_lines
 from tests.support.csp_reports import CHROME, FIREFOX, entries, legacy, send
 
+KEPT = f"""
+SELECT count(*), sum(weight)
+FROM generate_series(%s::bigint, %s) AS place, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
+WHERE place %% weight = 0
+"""  # noqa: S608 - only constants
 
-def key_of(**members: Any) -> Any:
-    return group_key(parse(legacy(**members)).violations[0])
+
+def cause(**members: Any) -> tuple[str, str]:
+    return cause_of(scrubbed(parse(legacy(**members)).violations[0]))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +48,7 @@ def key_of(**members: Any) -> Any:
         ("chrome-extension://abc/x.js", "chrome-extension"),
         ("inline", "inline"),
         ("self", "inline"),
-        ("", "inline"),
+        ("", "unknown"),
         ("eval", "eval"),
         ("trusted-types-sink", "trusted-types-sink"),
         ("//cdn.example.net/a.js", "cdn.example.net"),
@@ -45,13 +56,14 @@ def key_of(**members: Any) -> Any:
 )
 def test_blocked_source_is_host_scheme_or_keyword(blocked: str, source: str | None) -> None:
     expected = source or "{port}--{agent}--{workspace}--{user}.apps.example.com"
-    assert key_of(blocked_uri=blocked).blocked == expected
+    assert cause(blocked_uri=blocked)[1] == expected
 
 
 @pytest.mark.parametrize(
     ("effective", "violated", "directive"),
     [
-        ("script-src-elem", "script-src", "script-src-elem"),
+        ("script-src-elem", "script-src", "script-src"),
+        ("style-src-elem", "style-src", "style-src"),
         ("", "script-src 'self' https://a.example", "script-src"),
         ("", "IMG-SRC", "img-src"),
         ("script-src https://u:p@h.example/?k=1", "", "script-src"),
@@ -60,21 +72,21 @@ def test_blocked_source_is_host_scheme_or_keyword(blocked: str, source: str | No
     ],
 )
 def test_directive_is_the_effective_one(effective: str, violated: str, directive: str) -> None:
-    key = key_of(effective_directive=effective, violated_directive=violated)
-    assert key.directive == directive
+    assert cause(effective_directive=effective, violated_directive=violated)[0] == directive
 
 
-def test_pages_of_different_users_share_a_group() -> None:
-    one = key_of(document_uri="https://coder.example.com/@alice/dev")
-    other = key_of(document_uri="https://coder.example.com/@bob/test?x=1")
-    assert one == other
-    assert one.id == other.id
-    assert one.id != key_of(document_uri="https://coder.example.com/workspaces").id
+def test_inline_elements_attributes_and_eval_are_different_causes() -> None:
+    directives = ["script-src-elem", "script-src-attr"]
+    inline = {cause(effective_directive=name, blocked_uri="inline") for name in directives}
+    assert inline == {(name, "inline") for name in directives}
+    assert cause(effective_directive="script-src", blocked_uri="eval") == ("script-src", "eval")
 
 
-def test_unknown_disposition_is_empty() -> None:
-    assert key_of(disposition="report").disposition == "report"
-    assert key_of(disposition="").disposition == key_of(disposition="odd").disposition == ""
+def test_pages_of_different_users_have_one_template() -> None:
+    uris = ["https://coder.example.com/@alice/dev", "https://coder.example.com/@bob/test?x=1"]
+    templates = {page_template(address_of(uri)) for uri in uris}
+    assert templates == {"https://coder.example.com/@{user}/{workspace}"}
+    assert page_template(address_of("about:blank")) == "about"
 
 
 @pytest.mark.parametrize(
@@ -97,11 +109,7 @@ def test_flood_stores_a_thousand_rows_and_then_a_hundred_per_doubling() -> None:
     def kept(first: int, last: int) -> tuple[int, int]:
         """Returns the number of stored rows for these reports, and how many they represent."""
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*), sum(csp_weight(n)) FROM generate_series(%s::bigint, %s) AS n "
-                "WHERE n %% csp_weight(n) = 0",
-                [first, last],
-            )
+            cursor.execute(KEPT, [first, last])
             rows, reports = cursor.fetchone()
             return int(rows), int(reports)
 
@@ -109,6 +117,19 @@ def test_flood_stores_a_thousand_rows_and_then_a_hundred_per_doubling() -> None:
     for start in (1000, 2000, 4000, 64_000):
         assert kept(start + 1, 2 * start) == (100, start)
     assert kept(9_000_000, 10_000_000)[0] < 20
+
+
+@pytest.mark.usefixtures("collecting")
+def test_reports_of_all_browsers_make_one_group_per_cause(tmp_path: Path) -> None:
+    sent = browser_reports.reports(2_100)
+    message = run("import_csp_reports", write_lines(tmp_path / "a.jsonl", *sent))
+    assert message.startswith("2100 lines")
+    assert set(Report.objects.values_list("format", flat=True)) == set(Format)
+    groups = Group.objects.values_list("directive", "blocked", "count")
+    directives = sorted((directive, count) for directive, _, count in groups)
+    assert directives == sorted((cause.directive, 140) for cause in browser_reports.CAUSES)
+    hidden = Group.objects.filter(rule__enabled=True).values_list("blocked", flat=True)
+    assert set(hidden) == {"chrome-extension", "moz-extension"}
 
 
 @pytest.mark.parametrize("members", [2_000, 20_000, 200_000])
@@ -150,25 +171,19 @@ ADDRESS = "203.0.113.7"
 
 @pytest.mark.django_db(transaction=True)
 def test_client_has_another_hash_the_next_day() -> None:
-    one = client_of(ADDRESS, FIRST)
+    one = client_hash(ADDRESS, key_of(FIRST))
     assert len(one) == 16
-    assert one == client_of(ADDRESS, FIRST)
-    assert one != client_of(ADDRESS, SECOND)
-    assert one != client_of("203.0.113.8", FIRST)
+    assert one == client_hash(ADDRESS, key_of(FIRST))
+    assert one != client_hash(ADDRESS, key_of(SECOND))
+    assert one != client_hash("203.0.113.8", key_of(FIRST))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_all_processes_share_the_key_of_a_day() -> None:
     DAY_KEYS.clear()
-    drawn = day_key_of(FIRST)
+    drawn = key_of(FIRST)
     DAY_KEYS.clear()
-    assert day_key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_unknown_address_is_hashed_as_the_day() -> None:
-    assert client_of("", FIRST) == b"2026-01-01"
-    assert not ClientKey.objects.exists()
+    assert key_of(FIRST) == drawn == bytes(ClientKey.objects.get(day=FIRST).key)
 
 
 @pytest.mark.usefixtures("collecting")

@@ -18,7 +18,7 @@ from django.core.management import CommandError, load_command_class
 from django.db import connection
 from django.utils import timezone
 
-from csp.importing import files
+from csp.importing import files, processes
 from csp.models import Batch, Group, HourCount, Report
 from csp.parsing.formats import Format
 from kernel.db.connections import connect_directly
@@ -196,6 +196,21 @@ def test_interrupted_import_continues(step: str) -> None:
     assert set(aside) == {6}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_batches")
+def test_large_file_is_parsed_by_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LINES_BEFORE_PROCESSES", 3)
+    then = (timezone.now() - timedelta(days=1)).isoformat()
+    extension = {"received_at": then} | legacy(blocked_uri="moz-extension")
+    file = write_lines(tmp_path / "a.jsonl", *numbered(*range(20)), "{bad", extension)
+    assert "21 reports imported, 0 reports of other types ignored. 1 bad" in complaint(file)
+    assert counts() == once(range(20)) | {"moz-extension": 1}
+    assert Group.objects.filter(rule__pattern="moz-extension").count() == 1
+    assert run("import_csp_reports", file).startswith("22 lines, of which 22 had")
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_import_survives_lost_connections() -> None:
     def advance(number: int) -> None:
@@ -305,44 +320,15 @@ def test_invalid_times_do_not_stop_an_import(tmp_path: Path) -> None:
     assert HourCount.objects.count() == 1
 
 
-def versions() -> tuple[str, str]:
-    return Group.objects.values_list("first_version", "last_version").get()
-
-
-def test_import_without_version_keeps_those_of_the_group(
-    tmp_path: Path, member: APIClient, settings: LazySettings
-) -> None:
+def test_line_can_have_a_version(tmp_path: Path, member: APIClient, settings: LazySettings) -> None:
     settings.CODER_VERSION = "2.29.0"
     send(member, legacy())
-    settings.CODER_VERSION = "2.30.0"
-    then = (timezone.now() - timedelta(days=3)).isoformat()
-    run("import_csp_reports", write_lines(tmp_path / "a", {"received_at": then} | legacy()))
-    run("import_csp_reports", write_lines(tmp_path / "b", legacy()))
-    assert versions() == ("2.29.0", "2.29.0")
-    assert set(Report.objects.values_list("coder_version", flat=True)) == {"2.29.0", ""}
-    send(member, legacy())
-    assert versions() == ("2.29.0", "2.30.0")
-
-
-def test_version_replaces_an_unknown_one(
-    tmp_path: Path, member: APIClient, settings: LazySettings
-) -> None:
-    then = (timezone.now() - timedelta(days=3)).isoformat()
-    run("import_csp_reports", write_lines(tmp_path / "a", {"received_at": then} | legacy()))
-    assert versions() == ("", "")
-    settings.CODER_VERSION = "2.29.0"
-    send(member, legacy())
-    assert versions() == ("2.29.0", "2.29.0")
-
-
-def test_line_can_have_a_version(tmp_path: Path, member: APIClient) -> None:
-    send(member, legacy())
-    then = (timezone.now() - timedelta(days=3)).isoformat()
-    named = {"received_at": then, "coder_version": "v2.28.1"} | legacy()
+    named = {"coder_version": "v2.28.1"} | legacy()
     wrong = [legacy() | {"coder_version": text} for text in ("new", 5, f"2.28.1-{'x' * 64}")]
-    message = complaint(write_lines(tmp_path / "a", named, *wrong))
-    assert "1 reports imported, 0 reports of other types ignored. 3 bad" in message
-    assert versions() == ("2.28.1", "2.29.0")
+    message = complaint(write_lines(tmp_path / "a", named, legacy(), *wrong))
+    assert "2 reports imported, 0 reports of other types ignored. 3 bad" in message
+    versions = Report.objects.values_list("coder_version", flat=True)
+    assert sorted(versions) == ["", "2.28.1", "2.29.0"]
 
 
 def test_import_without_reports_fails_and_known_lines_count(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import pytest
 
 from audit.services import SYSTEM
 from csp import services
-from csp.models import Group, HourCount, NoiseRule, Report
-from csp.noise import history
+from csp.models import Group, NoiseRule
 from csp.noise.built_in import BUILT_IN, BuiltInRule, add_built_in
-from csp.noise.history import Hidden, Match
-from csp.noise.rules import Facts, Rule, Rules, checked_pattern, compiled, is_localhost
+from csp.noise.rules import Rule, Rules, checked_pattern, compiled, is_localhost, pattern_for
+from csp.noise.stored import dry_run
+from csp.scrubbing.uris import address_of
 from csp.writing import writer
 from tests.support.csp_reports import NOW, entries, legacy
 
@@ -22,8 +24,23 @@ def built_in() -> Rules:
     return compiled(Rule(n, rule.name, rule.target, rule.pattern) for n, rule in enumerate(on))
 
 
-def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str = "") -> Facts:
-    return Facts(blocked, source, document, agent)
+class Facts(NamedTuple):
+    """The values of a report that noise rules are compared with."""
+
+    blocked: str = ""
+    source: str = ""
+    document: str = PAGE
+    agent: str = ""
+
+    def addresses(self) -> dict[str, Any]:
+        return {name: address_of(getattr(self, name)) for name in ("blocked", "source", "document")}
+
+
+facts = Facts
+
+
+def matching(rules: Rules, reported: Facts) -> Rule | None:
+    return rules.match(**reported.addresses(), user_agent=reported.agent)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +68,7 @@ def facts(blocked: str = "", source: str = "", document: str = PAGE, agent: str 
     ],
 )
 def test_built_in_rules_match_noise(built_in: Rules, reported: Facts, pattern: str) -> None:
-    rule = built_in.match(reported)
+    rule = matching(built_in, reported)
     assert rule is not None
     assert rule.pattern == pattern
 
@@ -79,13 +96,13 @@ def test_built_in_rules_match_noise(built_in: Rules, reported: Facts, pattern: s
     ],
 )
 def test_built_in_rules_match_nothing_else(built_in: Rules, reported: Facts) -> None:
-    assert built_in.match(reported) is None
+    assert matching(built_in, reported) is None
 
 
 @pytest.mark.parametrize("pattern", ["moz-extension", "moz-extension:", "MOZ-extension://"])
 @pytest.mark.parametrize("sent", ["moz-extension", "moz-extension:", "moz-extension://id/x"])
 def test_scheme_matches_with_and_without_colon(pattern: str, sent: str) -> None:
-    assert compiled([Rule(1, "r", "scheme", pattern)]).match(facts(sent))
+    assert matching(compiled([Rule(1, "r", "scheme", pattern)]), facts(sent))
 
 
 @pytest.mark.django_db
@@ -153,81 +170,92 @@ def test_pattern_that_can_never_match_is_refused(target: str, pattern: str, inst
         checked_pattern(target, pattern)
 
 
+@pytest.mark.parametrize(
+    ("reported", "prefilled"),
+    [
+        (facts("https://ads.example.net:8080/x.js"), ("host", "ads.example.net")),
+        (facts("weird-app"), ("scheme", "weird-app")),
+        (facts("inline", "https://tool.example.org/x.js"), ("host", "tool.example.org")),
+        (facts("inline", "https://coder.example.com/x.js"), None),
+        (facts("http://localhost:3000/"), None),
+        (facts("data"), ("scheme", "data")),
+        (facts("/relative"), None),
+    ],
+)
+def test_rule_for_a_group_is_prefilled(reported: Facts, prefilled: Any) -> None:
+    assert pattern_for(**reported.addresses()) == prefilled
+
+
 @pytest.fixture
 def rule(collecting: None) -> NoiseRule:
-    """A disabled rule for scripts below /ads/."""
-    rule = NoiseRule(name="ads", category="own", target="path", pattern="/ads/", reason="ads")
+    """A disabled rule for scripts below /ads/, which no report has met yet."""
+    return NoiseRule(
+        name="ads", category="own", target="path", pattern="/ads/", reason="ads", enabled=False
+    )
+
+
+def save(rule: NoiseRule, *, enabled: bool) -> None:
+    rule.enabled = enabled
     services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
-    set_enabled(rule, on=False)
-    return rule
 
 
-def set_enabled(rule: NoiseRule, *, on: bool) -> None:
-    rule.enabled = on
-    services.save_noise_rule(rule, actor=SYSTEM, now=NOW)
+def store(host: str, path: str, times: int = 1) -> None:
+    body = legacy(blocked_uri=f"https://{host}.example.net{path}")
+    writer.write(entries(body, times=times))
 
 
-def store(path: str, times: int) -> None:
-    writer.write(entries(legacy(blocked_uri=f"https://cdn.example.net{path}"), times=times))
+def visible() -> dict[str, int]:
+    return dict(Group.objects.visible().values_list("blocked", "count"))
 
 
-def test_dry_run_counts_the_reports_that_applying_hides(rule: NoiseRule) -> None:
-    store("/ads/x.js", 3)
-    store("/lib/x.js", 2)
-    assert history.would_hide(rule) == Hidden(reports=3, groups=1)
-    assert services.hide_stored_noise(rule, actor=SYSTEM, now=NOW) == Hidden(3, 1)
-    set_enabled(rule, on=True)
-    group = Group.objects.get()
-    assert (group.count, group.noise_count) == (5, 3)
-    hours = HourCount.objects.values_list("rule_id", "count")
-    assert set(hours) == {(0, 2), (rule.pk, 3)}
-    assert Report.objects.filter(rule_id=rule.pk).count() == 3
-    assert history.would_hide(rule) == Hidden(0, 0)
-    set_enabled(rule, on=False)
-    assert Group.objects.get().noise_count == 0
+def test_rule_labels_reports_on_arrival_and_hides_while_it_is_enabled(rule: NoiseRule) -> None:
+    save(rule, enabled=False)
+    store("cdn", "/ads/x.js", 2)
+    store("cdn", "/lib/x.js")
+    assert set(Group.objects.values_list("rule", "count")) == {(rule.pk, 2), (None, 1)}
+    for enabled, counts in ((False, [1, 2]), (True, [1]), (False, [1, 2])):
+        save(rule, enabled=enabled)
+        assert sorted(Group.objects.visible().values_list("count", flat=True)) == counts
+    save(rule, enabled=True)
+    services.delete_noise_rule(rule, actor=SYSTEM, now=NOW)
+    assert Group.objects.visible().count() == 2
+    store("cdn", "/ads/x.js")
+    assert Group.objects.filter(rule=None).count() == 2
 
 
-def test_sampled_hour_is_hidden_in_proportion(rule: NoiseRule) -> None:
-    for _ in range(8):
-        store("/ads/x.js", 125)
-        store("/lib/x.js", 375)
-    assert Report.objects.count() < 1_300
-    hidden = services.hide_stored_noise(rule, actor=SYSTEM, now=NOW)
-    assert hidden.reports == pytest.approx(1_000, rel=0.1)
-    set_enabled(rule, on=True)
-    group = Group.objects.get()
-    assert (group.count, group.noise_count) == (4_000, hidden.reports)
+def test_dry_run_tells_groups_that_match_wholly_from_others(rule: NoiseRule) -> None:
+    store("wholly", "/ads/x.js", 3)
+    store("partly", "/ads/x.js", 2)
+    store("partly", "/lib/x.js", 2)
+    store("never", "/lib/x.js")
+    found = dry_run(rule)
+    assert [group.blocked for group in found.wholly] == ["wholly.example.net"]
+    assert [group.blocked for group in found.partly] == ["partly.example.net"]
+    assert Group.objects.visible().count() == 3
 
 
-def test_early_rows_of_a_sampled_hour_count_once(rule: NoiseRule) -> None:
-    for path, reports in (("/ads/x.js", 1_000), ("/lib/x.js", 9_000)):
-        for _ in range(reports // 500):
-            store(path, 500)
-    assert Report.objects.count() < 1_500
-    assert history.would_hide(rule) == Hidden(reports=1_000, groups=1)
+def test_labelled_group_is_hidden_until_a_report_does_not_match(rule: NoiseRule) -> None:
+    store("wholly", "/ads/x.js", 3)
+    store("partly", "/ads/x.js")
+    store("partly", "/lib/x.js")
+    save(rule, enabled=True)
+    assert services.label_groups(rule, actor=SYSTEM, now=NOW) == 1
+    assert visible() == {"partly.example.net": 2}
+    store("wholly", "/ads/x.js")
+    assert visible() == {"partly.example.net": 2}
+    store("wholly", "/lib/x.js")
+    assert visible() == {"partly.example.net": 2, "wholly.example.net": 4}
 
 
-def test_hidden_report_belongs_to_one_rule(rule: NoiseRule) -> None:
-    store("/ads/x.js", 2)
-    services.hide_stored_noise(rule, actor=SYSTEM, now=NOW)
+def test_dry_run_ignores_hidden_groups_and_reports_of_earlier_rules(rule: NoiseRule) -> None:
+    store("cdn", "/ads/x.js")
     other = NoiseRule(
         name="cdn", category="own", target="host", pattern="cdn.example.net", reason="cdn"
     )
-    services.save_noise_rule(other, actor=SYSTEM, now=NOW)
-    services.hide_stored_noise(other, actor=SYSTEM, now=NOW)
-    set_enabled(rule, on=True)
-    assert Group.objects.get().noise_count == 2
-    set_enabled(rule, on=False)
-    assert Group.objects.get().noise_count == 2
-    services.delete_noise_rule(other, actor=SYSTEM, now=NOW)
-    assert Group.objects.get().noise_count == 0
-
-
-@pytest.mark.parametrize(
-    ("kept", "matched", "count", "reports"),
-    [(4, 1, 4, 1), (4, 4, 400, 400), (1000, 250, 4000, 1000), (3, 2, 1, 1), (1, 1, 0, 0)],
-)
-def test_sampled_rows_count_in_proportion(
-    kept: int, matched: int, count: int, reports: int
-) -> None:
-    assert Match(kept=kept, matched=matched).reports(count) == reports
+    save(other, enabled=False)
+    # For new reports, the host comes before the path.
+    assert not dry_run(rule).wholly
+    assert dry_run(other).wholly
+    services.label_groups(other, actor=SYSTEM, now=NOW)
+    save(other, enabled=True)
+    assert not dry_run(other).wholly

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.test import Client
 
 from csp.access import keys
 from csp.models import NoiseRule
 from csp.noise.built_in import add_built_in
+from csp.noise.stored import RULES, current_rules
 from csp.parsing.formats import parse
 from csp.writing import writer
+from csp.writing.clients import sender_of
 from csp.writing.entries import Entry, entries_of, prepare
 from tests.support.factories import PASSWORD, make_user
 
@@ -91,7 +94,8 @@ def entries(
 ) -> list[Entry]:
     """The reports of a body, repeated, as a request hands them to the writer."""
     reports = [prepare(violation) for violation in parse(value).violations] * times
-    return entries_of(reports, address=address, caller=caller, user_agent=CHROME, now=now)
+    sender = sender_of(address=address, caller=caller, user_agent=CHROME, now=now)
+    return entries_of(reports, sender, rules=current_rules(), secret=settings.SECRET_KEY)
 
 
 @contextmanager
@@ -101,6 +105,7 @@ def fresh_writer() -> Iterator[None]:
     writer.stop()
     add_built_in(NoiseRule)
     keys.MEMORY.clear()
+    RULES.clear()
     try:
         yield
     finally:

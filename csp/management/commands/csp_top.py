@@ -7,7 +7,6 @@ from django.core.management.base import CommandParser
 
 from csp.export import field_names
 from csp.models import Group
-from csp.selectors import visible_groups
 from csp.writing.reach import humanized
 from kernel.commands import ListingCommand
 
@@ -38,15 +37,14 @@ class Command(ListingCommand):
         super().add_arguments(parser)
 
     def handle(self, *args: Any, limit: int, noise: bool, **options: Any) -> str:
-        groups = Group.objects.all() if noise else visible_groups()
+        groups = Group.objects.all() if noise else Group.objects.visible()
         listed = list(groups[:limit])
         if listed:
             self.stdout.write("    clients       pages   reports  group")
         for group in listed:
             self.row(
                 f"{humanized(group.client_days):>11} {humanized(group.pages):>11} "
-                f"{group.visible_count:9,}  "
-                f"{group} on {group.document}",
+                f"{group.count:9,}  {group}",
                 **{name: getattr(group, name) for name in field_names(Group)},
             )
         return f"{len(listed)} of {groups.count()} groups."

@@ -1,0 +1,80 @@
+"""Parses the lines of an import in as many processes as the machine has cores.
+
+The command itself parses the first lines, because starting processes takes longer than that.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Self
+
+from csp.importing.items import Contents, Terms, parse_lines
+from kernel.lines import LinesError
+
+PROCESSES = os.cpu_count() or 1
+# One more batch than processes, so that no process waits while the oldest batch is committed.
+MAX_PARSING = PROCESSES + 1
+LINES_BEFORE_PROCESSES = 3_000
+
+
+class Parser:
+    """Parses batches of lines."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._lines = 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def start(self, texts: Sequence[bytes]) -> Future[list[Contents]]:
+        """Starts to parse the lines."""
+        self._lines += len(texts)
+        if self._lines <= LINES_BEFORE_PROCESSES:
+            parsed = Future[list[Contents]]()
+            parsed.set_result(parse_lines(texts, self._terms))
+            return parsed
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                PROCESSES, multiprocessing.get_context("spawn"), initializer=_follow_the_command
+            )
+        # `submit` may start a process, which inherits the signal mask. Ctrl-C in a terminal reaches
+        # all processes, but only the command must react to it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(parse_lines, texts, self._terms)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def result_of(parsing: Future[list[Contents]]) -> list[Contents]:
+    """Waits for the parsed lines. Raises: LinesError if a process was killed."""
+    try:
+        return parsing.result()
+    except BrokenProcessPool:
+        raise LinesError(
+            "A process that parses lines was killed. Committed lines stay imported. Run the same "
+            "command again to continue."
+        ) from None
+
+
+def _follow_the_command() -> None:
+    """Makes this process end with the command, even if the command is killed."""
+    threading.Thread(target=_wait_for_the_command, daemon=True).start()
+
+
+def _wait_for_the_command() -> None:
+    if command := multiprocessing.parent_process():
+        command.join()
+        os._exit(1)

@@ -1,0 +1,81 @@
+"""Reads the stored noise rules, and tries a rule on the stored reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import batched
+from uuid import UUID
+
+from django.db import connection
+
+from csp.models import Group, NoiseRule
+from csp.noise.rules import Rule, Rules, compiled
+from csp.scrubbing.uris import address_of
+from kernel.memory import Memory, Remembered
+
+# A dry run, and the facets of a group, read only the newest stored reports of a group.
+MAX_READ = 5_000
+GROUPS_AT_ONCE = 100
+# If this process receives no notifications, it uses the cached rules for at most five seconds.
+RULES: Memory[str, Rules] = Memory("noise rules", capacity=1, topics=("noise_rule",), deaf_age=5.0)
+
+
+def current_rules() -> Rules:
+    """Returns all noise rules. Raises: DatabaseError."""
+    return RULES.get("") or RULES.load("", lambda: Remembered(compiled(_rules())))
+
+
+def _rules() -> list[Rule]:
+    rows = NoiseRule.objects.order_by("id")
+    return [Rule(*row) for row in rows.values_list("id", "name", "target", "pattern", "enabled")]
+
+
+# Counts the newest stored reports of each group. Each row of the result has the group, the columns
+# that rules are compared with, and the number of reports.
+_READ = """
+SELECT wanted.id, blocked_uri, source_file, document_uri, user_agent, sum(weight)::bigint
+FROM unnest(%s::uuid[]) AS wanted (id), LATERAL (
+    SELECT blocked_uri, source_file, document_uri, user_agent, weight FROM csp_report
+    WHERE group_id = wanted.id ORDER BY received_at DESC LIMIT %s
+) AS newest
+GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """The visible groups that a rule would hide: all of their reports match, or only some."""
+
+    wholly: list[Group]
+    partly: list[Group]
+
+
+def dry_run(rule: NoiseRule) -> DryRun:
+    """Returns the visible groups whose newest stored reports the rule would label."""
+    own = Rule(rule.pk or 0, rule.name, rule.target, rule.pattern)
+    rules = compiled([*(each for each in _rules() if each.id != own.id), own])
+    found: dict[UUID, tuple[int, int]] = {}
+    ids = list(Group.objects.visible().order_by("pk").values_list("pk", flat=True))
+    for some in batched(ids, GROUPS_AT_ONCE):
+        found |= _matched(some, rules, own)
+    groups = Group.objects.in_bulk(list(found))
+    return DryRun(
+        wholly=[group for pk, group in groups.items() if found[pk][0] == found[pk][1]],
+        partly=[group for pk, group in groups.items() if found[pk][0] < found[pk][1]],
+    )
+
+
+def _matched(ids: Sequence[UUID], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
+    """Returns the groups with a matching report, each with its matching and all of its reports."""
+    matched: Counter[UUID] = Counter()
+    read: Counter[UUID] = Counter()
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [list(ids), MAX_READ])
+        for group, *uris, agent, count in cursor:
+            blocked, source, document = map(address_of, uris)
+            rule = rules.match(blocked=blocked, source=source, document=document, user_agent=agent)
+            read[group] += count
+            matched[group] += count if rule is own else 0
+    return {group: (count, read[group]) for group, count in matched.items() if count}

@@ -1,0 +1,124 @@
+"""The statement that writes a batch of reports.
+
+One statement writes the whole batch, so a batch is one round trip and one transaction. The writer
+shares its Python interpreter with many threads. With separate statements, it would wait for the
+interpreter after each of them. For the same reason, PostgreSQL computes the sums, and not Python.
+
+PostgreSQL executes the parts in the order in which they need each other. The last SELECT reads all
+groups, which need the members, which need the batch. Hours and reports follow. Each part writes its
+rows in the order of their keys. So two batches lock rows in the same order, and cannot deadlock.
+"""
+
+from __future__ import annotations
+
+from csp.models import ReachMember
+from csp.writing.reach import EXACT
+
+# The columns of a row, and their types in PostgreSQL. A row is one JSON object. The first columns
+# are those of csp_report. The others are the group and the hashes of the page and the client.
+_REPORT = {
+    "received_at": "timestamptz",
+    "occurred_at": "timestamptz",
+    "group_id": "uuid",
+    "format": "text",
+    "document_uri": "text",
+    "referrer": "text",
+    "blocked_uri": "text",
+    "effective_directive": "text",
+    "violated_directive": "text",
+    "original_policy": "text",
+    "disposition": "text",
+    "status_code": "integer",
+    "sample": "text",
+    "source_file": "text",
+    "line_number": "integer",
+    "column_number": "integer",
+    "browser": "text",
+    "user_agent": "text",
+    "client": "text",
+    "coder_version": "text",
+    "extra": "jsonb",
+}
+_OTHERS = {
+    "group_directive": "text",
+    "group_blocked": "text",
+    "group_rule": "bigint",
+    "page": "bigint",
+    "client_day": "bigint",
+}
+_ROW = ", ".join(f"{name} {type}" for name, type in (_REPORT | _OTHERS).items())
+_COLUMNS = ", ".join(_REPORT)
+_VALUES = _COLUMNS.replace("client,", "decode(client, 'hex'),")
+
+# The number of reports that a stored row represents. `place` numbers the reports with the same
+# group and hour from 1. The first 1,000 reports are all stored. After that, only 100 reports are
+# stored each time that the number of reports doubles.
+WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
+    10::bigint << (length(ltrim(((place - 1) / 1000)::bit(64)::text, '0')) - 1)
+END"""
+
+# Writes the rows of the JSON array `rows`, unless a batch with the same id was written earlier.
+# Returns whether it has written them, and the group and kind of each sketch that must be trimmed.
+WRITE = f"""
+WITH batch AS (
+    INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
+    ON CONFLICT DO NOTHING RETURNING id
+), arrived AS MATERIALIZED (
+    SELECT sent.*, date_trunc('hour', received_at, 'UTC') AS hour
+    FROM batch, json_to_recordset(%(rows)s::json) AS sent ({_ROW})
+), members AS (
+    -- A group with an estimated reach keeps only the smallest hashes. A larger hash is not written.
+    INSERT INTO csp_reachmember (group_id, kind, member)
+    SELECT DISTINCT group_id, kind, member
+    FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
+        ({ReachMember.Kind.PAGE}::smallint, page, known.pages),
+        ({ReachMember.Kind.CLIENT_DAY}::smallint, client_day, known.client_days)
+    ) AS each (kind, member, reached)
+    WHERE reached IS NULL OR reached <= {EXACT}
+        OR member < {EXACT - 1} / reached::float * 2::float ^ 64 - 2::float ^ 63
+    ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING RETURNING group_id, kind
+), added AS MATERIALIZED (
+    SELECT group_id,
+        count(*) FILTER (WHERE kind = {ReachMember.Kind.PAGE}) AS pages,
+        count(*) FILTER (WHERE kind = {ReachMember.Kind.CLIENT_DAY}) AS client_days
+    FROM members GROUP BY 1
+), groups AS (
+    -- An earlier group that an operator has labelled is visible again if a report does not match.
+    INSERT INTO csp_group AS stored (
+        id, directive, blocked, rule_id, first_seen, last_seen, count, pages, client_days)
+    SELECT group_id, group_directive, group_blocked, group_rule,
+        min(received_at), max(received_at), count(*),
+        coalesce(min(added.pages), 0), coalesce(min(added.client_days), 0)
+    FROM arrived LEFT JOIN added USING (group_id) GROUP BY 1, 2, 3, 4 ORDER BY 1
+    ON CONFLICT (id) DO UPDATE SET
+        rule_id = excluded.rule_id,
+        count = stored.count + excluded.count,
+        first_seen = least(stored.first_seen, excluded.first_seen),
+        last_seen = greatest(stored.last_seen, excluded.last_seen),
+        pages = stored.pages + CASE WHEN stored.pages > {EXACT} THEN 0 ELSE excluded.pages END,
+        client_days = stored.client_days
+            + CASE WHEN stored.client_days > {EXACT} THEN 0 ELSE excluded.client_days END
+    RETURNING id, pages, client_days
+), hours AS (
+    INSERT INTO csp_hourcount AS stored (group_id, hour, count)
+    SELECT group_id, hour, count(*) FROM arrived GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (group_id, hour) DO UPDATE SET count = stored.count + excluded.count
+    RETURNING group_id, hour, count
+), reports AS (
+    INSERT INTO csp_report ({_COLUMNS}, weight)
+    SELECT {_VALUES}, weight
+    FROM (
+        SELECT arrived.*, count + 1 - row_number() OVER (PARTITION BY group_id, hour) AS place
+        FROM arrived JOIN hours USING (group_id, hour)
+    ) AS placed, LATERAL (SELECT {WEIGHT} AS weight) AS weighed
+    WHERE place %% weight = 0
+    ORDER BY received_at
+)
+SELECT EXISTS (SELECT FROM batch),
+    json_agg(json_build_array(id, kind)) FILTER (WHERE added > 0 AND total > {EXACT})
+FROM groups LEFT JOIN added ON added.group_id = id, LATERAL (VALUES
+    ({ReachMember.Kind.PAGE}, added.pages, groups.pages),
+    ({ReachMember.Kind.CLIENT_DAY}, added.client_days, groups.client_days)
+) AS each (kind, added, total)
+"""  # noqa: S608 - only constants

@@ -1,0 +1,50 @@
+"""Hashes the addresses of clients. Each day has a key, which is deleted a day later."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import date, datetime
+
+from django.conf import settings
+from django.db import connection
+
+from csp.parsing.formats import MAX_WORD
+from csp.writing.entries import Sender
+from kernel.memory import Memory, Remembered
+
+KEY_BYTES = 32
+# Two keys are cached, because reports of two days arrive around midnight.
+DAY_KEYS: Memory[date, bytes] = Memory("client keys", capacity=2)
+
+_KEEP = "INSERT INTO csp_clientkey (day, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_READ = "SELECT key FROM csp_clientkey WHERE day = %s"
+
+
+def sender_of(*, address: str, user_agent: str, caller: str, now: datetime) -> Sender:
+    """Returns the sender of a request with reports. Raises: DatabaseError."""
+    key = key_of(now.date())
+    return Sender(
+        received_at=now,
+        client=client_hash(address, key),
+        caller=client_hash(caller, key) if caller else b"",
+        user_agent=user_agent,
+        coder_version=settings.CODER_VERSION[:MAX_WORD],
+    )
+
+
+def client_hash(address: str, key: bytes) -> bytes:
+    """Returns the hash of an IP address with the key of a UTC day, in 16 bytes."""
+    return hashlib.blake2b(address.encode(), digest_size=16, key=key).digest()
+
+
+def key_of(day: date) -> bytes:
+    """Returns the key that all processes use on this day. Generates a missing key."""
+    return DAY_KEYS.get(day) or DAY_KEYS.load(day, lambda: _read(day))
+
+
+def _read(day: date) -> Remembered[bytes]:
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [day, secrets.token_bytes(KEY_BYTES)])
+        cursor.execute(_READ, [day])
+        return Remembered(bytes(cursor.fetchone()[0]))
