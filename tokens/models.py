@@ -82,6 +82,10 @@ class APIKey(models.Model):
     def __str__(self) -> str:
         return self.token_name or self.id
 
+    @property
+    def username(self) -> str:
+        return self.user.username
+
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at < now
 
