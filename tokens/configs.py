@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import transaction_lock
+from kernel.db.connections import fetch, transaction_lock
 from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import policy
@@ -135,16 +135,46 @@ def violations_of(
     return _violations(chosen, [*others, *([] if deleted else [candidate])], now=now)
 
 
-def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
-    """Returns the violations of the current policy among the keys, by key id. Takes two queries."""
-    owners, configs = {key.user_id for key in keys}, TokenConfig.objects.select_related("user")
-    return {one.key.pk: one for one in _violations(Q(user_id__in=owners), configs, now=now)}
+def reasons_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, tuple[str, ...]]:
+    """Returns the reasons why keys violate the current policy, by key id.
+
+    Takes one query, and another one if a number of live tokens is limited.
+    """
+    live = [key for key in keys if key.minted and not key.is_expired(now)]
+    owners = {key.user_id: key.user for key in live}
+    rules = TokenConfig.objects.filter(Q(user__in=owners) | Q(user=None)).select_related("user")
+    of_user = _by_user(rules)
+    limits = {pk: resolve([*of_user[pk], *of_user[None]], owner) for pk, owner in owners.items()}
+    counted = [pk for pk, limit in limits.items() if limit[policy.MAX_LIVE].value is not None]
+    ranks = _ranks([key for key in live if key.user_id in counted], now=now)
+    return {key.pk: tuple(_reasons(key, ranks.get(key.pk, 0), limits[key.user_id])) for key in live}
+
+
+RANKS = """
+SELECT id, rank FROM (
+    SELECT id, row_number() OVER (
+        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
+    ) AS rank
+    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
+) AS ranked WHERE id = ANY (%s)
+"""
+
+
+def _ranks(keys: Sequence[APIKey], *, now: datetime) -> dict[str, int]:
+    """Returns the rank of each key among its user's live minted keys, by last use."""
+    owners, ids = list({key.user_id for key in keys}), [key.pk for key in keys]
+    return dict(fetch(RANKS, [now, owners, ids])) if keys else {}
+
+
+def _by_user(configs: Iterable[TokenConfig]) -> dict[uuid.UUID | None, list[TokenConfig]]:
+    found: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
+    for config in configs:
+        found[config.user_id].append(config)
+    return found
 
 
 def _violations(chosen: Q, configs: Iterable[TokenConfig], *, now: datetime) -> list[Violation]:
-    of_user: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
-    for config in configs:
-        of_user[config.user_id].append(config)
+    of_user = _by_user(configs)
     keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
     found: list[Violation] = []
     for user, theirs in groupby(sorted(keys, key=_by_owner_then_use), key=lambda key: key.user):
