@@ -92,9 +92,9 @@ class KeyList(ChangeList):
 
 def add_reasons(keys: list[Any]) -> None:
     """Sets `reasons` on each key: its violations of the token policy. Takes two queries."""
-    found = configs.reasons_among(keys, now=timezone.now())
+    violations = configs.violations_among(keys, now=timezone.now())
     for key in keys:
-        key.reasons = found.get(key.pk, ())
+        key.reasons = violations[key.pk].reasons if key.pk in violations else ()
 
 
 def _state(key: Any, *, now: datetime) -> tuple[str, State]:
