@@ -138,7 +138,9 @@ def search(
     users = _users(conditions, limit, offset)
     if len(users) < limit and (users or not offset):
         return Page(users, offset + len(users))
-    return Page(users, _count(conditions) if conditions else _count_all())
+    if conditions:
+        return Page(users, _count(conditions))
+    return Page(users, COUNT.get(None) or COUNT.load(None, lambda: Remembered(_count([]))))
 
 
 def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[FoundUser]]:
@@ -160,14 +162,9 @@ def _among(ids: frozenset[str] | None) -> list[Condition]:
     return [] if ids is None else [("id = ANY (%s)", [[uuid.UUID(i) for i in ids if is_uuid(i)]])]
 
 
-def _count(conditions: Iterable[Condition] = ()) -> int:
+def _count(conditions: Iterable[Condition]) -> int:
     text, values = where(conditions)
     return int(fetch(COUNT_USERS.format(conditions=text), values)[0][0])
-
-
-def _count_all() -> int:
-    remembered = COUNT.get(None)
-    return COUNT.load(None, lambda: Remembered(_count())) if remembered is None else remembered
 
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
