@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q, QuerySet
@@ -22,6 +22,7 @@ from users.names import is_uuid, normal_email, normal_username
 from users.permissions import KeyIdentity, Owner
 
 ME = "me"
+COLUMNS = [field.attname for field in User._meta.concrete_fields]
 DEFAULT_LIMIT = 25
 MAX_WORDS = 20
 SERVICE_ACCOUNTS = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
@@ -87,28 +88,8 @@ def active_owners() -> QuerySet[User]:
     return owners.exclude(status=User.Status.SUSPENDED)
 
 
-class FoundUser(NamedTuple):
-    """A user in a list, with the columns of USERS in their order."""
-
-    id: uuid.UUID
-    username: str
-    email: str
-    name: str
-    avatar_url: str
-    status: str
-    roles: list[str]
-    theme_preference: str
-    created_at: datetime
-    updated_at: datetime
-    last_seen_at: datetime | None
-    login_type: str
-
-
 USERS = """
-SELECT id, username, email, name, avatar_url, status, roles, theme_preference, created_at,
-    updated_at, last_seen_at,
-    CASE WHEN starts_with(password, '!') THEN 'none' ELSE 'password' END AS login_type
-FROM users_user WHERE {conditions} ORDER BY username LIMIT %s OFFSET %s
+SELECT {columns} FROM users_user WHERE {conditions} ORDER BY username LIMIT %s OFFSET %s
 """
 COUNT_USERS = "SELECT count(*) FROM users_user WHERE {conditions}"
 # A trigger announces the topic when users are inserted or deleted. Counting a hundred thousand
@@ -120,7 +101,7 @@ COUNT: Memory[None, int] = Memory("number of users", capacity=1, topics=("users"
 class Page:
     """One page of the matching users, and the number of all matching users."""
 
-    users: list[FoundUser]
+    users: list[User]
     count: int
 
 
@@ -143,19 +124,20 @@ def search(
     return Page(users, COUNT.get(None) or COUNT.load(None, lambda: Remembered(_count([]))))
 
 
-def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[FoundUser]]:
+def all_users(ids: frozenset[str] | None) -> Iterator[Sequence[User]]:
     """Yields pages of the users with these ids, or of all users, ordered by username."""
     return pages(lambda last, limit: _users([*_among(ids), *_after(last)], limit))
 
 
-def _after(last: FoundUser | None) -> list[Condition]:
+def _after(last: User | None) -> list[Condition]:
     return [] if last is None else [("username > %s", [last.username])]
 
 
-def _users(conditions: Iterable[Condition], limit: int, offset: int = 0) -> list[FoundUser]:
+def _users(conditions: Iterable[Condition], limit: int, offset: int = 0) -> list[User]:
     text, values = where(conditions)
-    rows = fetch(USERS.format(conditions=text), [*values, limit, offset])
-    return [FoundUser(*row) for row in rows]
+    statement = USERS.format(columns=", ".join(COLUMNS), conditions=text)
+    rows = fetch(statement, [*values, limit, offset])
+    return [User.from_db("default", COLUMNS, row) for row in rows]
 
 
 def _among(ids: frozenset[str] | None) -> list[Condition]:
