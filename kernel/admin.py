@@ -171,9 +171,19 @@ class ServiceAdmin[M: Model](admin.ModelAdmin[M]):
             raise invalid(Validation(ACTION_CHECKBOX_NAME, "A row's id is expected."))
 
 
+class BoundedPaginator(Paginator[Any]):
+    """Counts at most MAX_COUNTED rows. Users can find other rows with a filter."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MAX_COUNTED].count())
+
+
 class ReadOnlyAdmin(ServiceAdmin[Any]):
     """An admin page for rows that no user can add, change or delete, not even an owner."""
 
+    paginator = BoundedPaginator
     show_full_result_count = False
 
     def render_change_form(
@@ -207,15 +217,6 @@ def time_column(field: str, name: str) -> Callable[[Any, Any], str]:
         return since(getattr(row, field))
 
     return column
-
-
-class BoundedPaginator(Paginator[Any]):
-    """Counts at most MAX_COUNTED rows. Users can find older rows with a filter by day."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[:MAX_COUNTED].count())
 
 
 class ValuesFilter(admin.AllValuesFieldListFilter):

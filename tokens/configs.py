@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,9 +15,10 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 
 from audit.services import Actor, Target, record
-from kernel.db.connections import transaction_lock
+from kernel.db.connections import fetch, transaction_lock
 from kernel.http.errors import APIError
 from kernel.humanize import plural
 from tokens import policy
@@ -124,49 +125,69 @@ def violations_of(
     """Returns the live tokens that would violate a limit after the candidate is saved.
 
     If `deleted` is true, returns the tokens that would violate a limit after the candidate is
-    deleted. The tokens are sorted by owner, then by last use, most recent first. Takes two queries
-    for any number of tokens.
+    deleted. The tokens are sorted by owner, then by last use, most recent first. Takes two or three
+    queries for any number of tokens.
     """
     others = TokenConfig.objects.exclude(pk=candidate.pk).select_related("user")
     # The candidate replaces a stored policy, which may apply to other users. Check the tokens of
     # these users too, because their limits also change.
     stored = TokenConfig.objects.filter(pk=candidate.pk) if candidate.pk else []
     chosen = reduce(or_, (_subject(config) for config in (candidate, *stored)))
-    return _violations(chosen, [*others, *([] if deleted else [candidate])], now=now)
+    last_use = Coalesce("last_used", "created_at").desc()
+    keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
+    ordered = list(keys.order_by("user__username", last_use, "id"))
+    return _violations(ordered, [*others, *([] if deleted else [candidate])], now=now)
 
 
 def violations_among(keys: Iterable[APIKey], *, now: datetime) -> dict[str, Violation]:
-    """Returns the violations of the current policy among the keys, by key id. Takes two queries."""
-    owners, configs = {key.user_id for key in keys}, TokenConfig.objects.select_related("user")
-    return {one.key.pk: one for one in _violations(Q(user_id__in=owners), configs, now=now)}
+    """Returns the violations of the current policy among the keys, by key id.
+
+    Takes one query, and another one if the number of live tokens of an owner is limited.
+    """
+    live = [key for key in keys if key.minted and not key.is_expired(now)]
+    of_owners = Q(user__in={key.user_id for key in live}) | Q(user=None)
+    configs = TokenConfig.objects.filter(of_owners).select_related("user")
+    return {one.key.pk: one for one in _violations(live, configs, now=now)}
 
 
-def _violations(chosen: Q, configs: Iterable[TokenConfig], *, now: datetime) -> list[Violation]:
+def _violations(
+    keys: Sequence[APIKey], configs: Iterable[TokenConfig], *, now: datetime
+) -> list[Violation]:
     of_user: dict[uuid.UUID | None, list[TokenConfig]] = defaultdict(list)
     for config in configs:
         of_user[config.user_id].append(config)
-    keys = APIKey.objects.minted().live(now).select_related("user").filter(chosen)
-    found: list[Violation] = []
-    for user, theirs in groupby(sorted(keys, key=_by_owner_then_use), key=lambda key: key.user):
-        found += _of_user(theirs, resolve([*of_user[user.id], *of_user[None]], user))
-    return found
+    owners = {key.user_id: key.user for key in keys}
+    limits = {pk: resolve([*of_user[pk], *of_user[None]], owner) for pk, owner in owners.items()}
+    counted = [key for key in keys if limits[key.user_id][policy.MAX_LIVE].value is not None]
+    ranks = _ranks(counted, now=now)
+    found = ((key, limits[key.user_id], ranks.get(key.pk, 0)) for key in keys)
+    return [
+        Violation(key, reasons, limit.max_token_lifetime)
+        for key, limit, rank in found
+        if (reasons := tuple(_reasons(key, rank, limit)))
+    ]
+
+
+RANKS = """
+SELECT id, rank FROM (
+    SELECT id, row_number() OVER (
+        PARTITION BY user_id ORDER BY coalesce(last_used, created_at) DESC, id
+    ) AS rank
+    FROM tokens_apikey WHERE minted AND expires_at >= %s AND user_id = ANY (%s)
+) AS ranked WHERE id = ANY (%s)
+"""
+
+
+def _ranks(keys: Sequence[APIKey], *, now: datetime) -> dict[str, int]:
+    """Returns the rank of each key among its user's live minted keys, by last use."""
+    owners, ids = list({key.user_id for key in keys}), [key.pk for key in keys]
+    return dict(fetch(RANKS, [now, owners, ids])) if keys else {}
 
 
 def _subject(config: TokenConfig) -> Q:
     if config.user_id is not None:
         return Q(user_id=config.user_id)
     return Q(user__roles__contains=[config.role]) if config.role else Q(pk__isnull=False)
-
-
-def _by_owner_then_use(key: APIKey) -> tuple[str, float, str]:
-    return key.user.username, -(key.last_used or key.created_at).timestamp(), key.id
-
-
-def _of_user(keys: Iterable[APIKey], limits: Policy) -> Iterator[Violation]:
-    for rank, key in enumerate(keys, start=1):
-        reasons = tuple(_reasons(key, rank, limits))
-        if reasons:
-            yield Violation(key, reasons, limits.max_token_lifetime)
 
 
 def _reasons(key: APIKey, rank: int, limits: Policy) -> Iterator[str]:

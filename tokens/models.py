@@ -47,8 +47,9 @@ class APIKey(models.Model):
 
     id = models.CharField(primary_key=True, max_length=10, editable=False)
     hashed_secret = models.BinaryField(max_length=32)
+    # The index `api_key_of_user` replaces the index of the foreign key.
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys"
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys", db_index=False
     )
     token_name = models.CharField(max_length=255, blank=True, default="")
     login_type = models.CharField(max_length=16, choices=LoginType, default=LoginType.PASSWORD)
@@ -67,7 +68,10 @@ class APIKey(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
-        indexes = [models.Index(fields=["-created_at", "id"], name="api_key_newest_first")]
+        indexes = [
+            models.Index(fields=["-created_at", "id"], name="api_key_newest_first"),
+            models.Index(fields=["user", "-created_at", "id"], name="api_key_of_user"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "token_name"],
@@ -81,6 +85,10 @@ class APIKey(models.Model):
 
     def __str__(self) -> str:
         return self.token_name or self.id
+
+    @property
+    def username(self) -> str:
+        return self.user.username
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at < now

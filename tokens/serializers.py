@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from kernel.durations import whole_seconds
-from kernel.http import wire
 from kernel.http.rendering import WireSerializer
 from tokens.lifetimes import not_a_number
-from tokens.models import APIKey
 from tokens.policy import LIMITS
-from tokens.selectors import SHOWN
 from users.requests import (
     BoundedListField,
     OptionalTextField,
@@ -22,7 +18,7 @@ from users.requests import (
     WholeNumberField,
 )
 from users.scopes import canonical, legacy_name
-from users.serializers import NEVER, LoginTypeField
+from users.serializers import LoginTypeField, NullableTimeField
 
 
 class TokenConfigSerializer(WireSerializer):
@@ -112,10 +108,25 @@ class AllowListEntry(WireSerializer):
     id = serializers.CharField(help_text="The object's id. `*`: all objects of the type.")
 
 
+class LegacyScopeField(serializers.CharField):
+    def to_representation(self, value: Sequence[str]) -> str:
+        return legacy_name(value)
+
+
+class ScopesField(serializers.ListField):
+    def to_representation(self, value: Sequence[str]) -> list[str]:
+        return [canonical(scope) for scope in value]
+
+
+class SecondsField(serializers.IntegerField):
+    """A field for a number of nanoseconds. Renders whole seconds."""
+
+    def to_representation(self, value: int) -> int:
+        return whole_seconds(value)
+
+
 @extend_schema_serializer(deprecate_fields=["scope"])
 class APIKeySerializer(WireSerializer):
-    """The schema of an API key. `key_object` renders it, because DRF is too slow for long lists."""
-
     component = "codersdk.APIKey"
     about = "A key: a session token without its secret."
     example = {
@@ -136,7 +147,7 @@ class APIKeySerializer(WireSerializer):
         help_text="The key's id: the ten characters of the session token before the hyphen."
     )
     user_id = serializers.UUIDField(help_text="The id of the key's user.")
-    last_used = serializers.DateTimeField(
+    last_used = NullableTimeField(
         help_text="The time of the last use, accurate to one hour. `0001-01-01T00:00:00Z`: never "
         "used."
     )
@@ -146,11 +157,12 @@ class APIKeySerializer(WireSerializer):
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     updated_at = serializers.DateTimeField(help_text="The time of the last change.")
     login_type = LoginTypeField(help_text="`token` for a named token, `password` for a session.")
-    scope = serializers.CharField(
+    scope = LegacyScopeField(
+        source="scopes",
         allow_blank=True,
         help_text="`all` or `application_connect`. Empty for other scopes. Use `scopes` instead.",
     )
-    scopes = serializers.ListField(
+    scopes = ScopesField(
         child=serializers.CharField(),
         help_text="The scopes of the key, for example `coder:all` or `user:read`. A scope never "
         "allows more than the user's roles.",
@@ -158,9 +170,10 @@ class APIKeySerializer(WireSerializer):
     token_name = serializers.CharField(
         allow_blank=True, help_text="The token's name. Empty for a session."
     )
-    lifetime_seconds = serializers.IntegerField(
+    lifetime_seconds = SecondsField(
+        source="lifetime_ns",
         help_text="The lifetime in seconds. Using the key may extend the expiry to the time of "
-        "use plus this lifetime."
+        "use plus this lifetime.",
     )
     allow_list = AllowListEntry(many=True, help_text="The objects that the key may act on.")
 
@@ -171,44 +184,6 @@ class APIKeyWithOwnerSerializer(APIKeySerializer):
     example = {**APIKeySerializer.example, "username": "ada"}
 
     username = serializers.CharField(help_text="The name of the key's user.")
-
-
-def key_object(key: APIKey) -> Any:
-    """Renders a key in the current wire format. Shape: codersdk.APIKey."""
-    return wire.apply("codersdk.APIKey", _members({name: getattr(key, name) for name in SHOWN}))
-
-
-def owned_key_object(key: APIKey) -> Any:
-    """Renders a key with the username of its owner. Shape: codersdk.APIKeyWithOwner."""
-    row = {name: getattr(key, name) for name in SHOWN}
-    return token_object({**row, "user__username": key.user.username})
-
-
-def token_object(row: Mapping[str, Any]) -> Any:
-    """Renders a row of `selectors.tokens`. Shape: codersdk.APIKeyWithOwner."""
-    members = {**_members(row), "username": row["user__username"]}
-    return wire.apply("codersdk.APIKeyWithOwner", members)
-
-
-def _members(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "user_id": row["user_id"],
-        "last_used": _time(row["last_used"]),
-        "expires_at": _time(row["expires_at"]),
-        "created_at": _time(row["created_at"]),
-        "updated_at": _time(row["updated_at"]),
-        "login_type": row["login_type"],
-        "scope": legacy_name(row["scopes"]),
-        "scopes": [canonical(scope) for scope in row["scopes"]],
-        "token_name": row["token_name"],
-        "lifetime_seconds": whole_seconds(row["lifetime_ns"]),
-        "allow_list": row["allow_list"],
-    }
-
-
-def _time(moment: datetime | None) -> str:
-    return moment.isoformat().replace("+00:00", "Z") if moment else NEVER
 
 
 @extend_schema_field(

@@ -32,8 +32,6 @@ from tokens.serializers import (
     LoginResponse,
     TokenConfigSerializer,
     TokenPolicySerializer,
-    key_object,
-    token_object,
 )
 from users import allow_lists
 from users.models import User
@@ -200,6 +198,7 @@ class TokensView(UserRouteView):
     )
     def get(self, request: Request, user: str) -> HttpResponseBase:
         limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT)
+        render = APIKeyWithOwnerSerializer().to_representation
         found = selectors.tokens(
             self.user_in_path(user),
             viewer=self.caller,
@@ -210,9 +209,9 @@ class TokensView(UserRouteView):
             offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
         )
         if limit:
-            page = [token_object(row) for row in next(found)]
+            page = [render(token) for token in next(found)]
             return tagged(wire.apply("get-user-tokens", page), request=request)
-        return whole_list(request, found, render=token_object, operation_id="get-user-tokens")
+        return whole_list(request, found, render=render, operation_id="get-user-tokens")
 
     @operation(
         "Create token API key",
@@ -258,7 +257,8 @@ class TokenByNameView(UserRouteView):
     )
     def get(self, request: Request, user: str, name: str) -> Response:
         target = self.user_in_path(user)
-        return Response(key_object(selectors.token_by_name(target, name, viewer=self.caller)))
+        found = selectors.token_by_name(target, name, viewer=self.caller)
+        return Response(APIKeySerializer(found).data)
 
 
 class KeyRouteView(UserRouteView):
@@ -279,7 +279,7 @@ class KeyView(KeyRouteView):
         answers={200: APIKeySerializer},
     )
     def get(self, request: Request, user: str, key_id: str) -> Response:
-        return Response(key_object(self.key(user, key_id)))
+        return Response(APIKeySerializer(self.key(user, key_id)).data)
 
     @operation(
         "Delete API key",

@@ -6,9 +6,7 @@ Coder's clients need an organization, for example to create a user.
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from django.db.models import Q
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field
@@ -16,7 +14,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kernel.db.pages import in_pages
 from kernel.http.errors import not_found
 from kernel.http.rendering import WireSerializer
 from kernel.http.schema.errors import ResponseSerializer
@@ -61,8 +58,6 @@ class OrganizationSerializer(WireSerializer):
 
 
 class MemberSerializer(WireSerializer):
-    """A member. The context must contain the `organization_id`, so that it is queried only once."""
-
     component = "codersdk.OrganizationMemberWithUserData"
     about = "A user as a member of the organization."
     example = {
@@ -94,8 +89,7 @@ class MemberSerializer(WireSerializer):
     )
 
     def get_organization_id(self, user: User) -> uuid.UUID:
-        found: uuid.UUID = self.context["organization_id"]
-        return found
+        return services.organization_id()
 
     @extend_schema_field(RoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:
@@ -199,12 +193,12 @@ class MembersView(APIView):
         answers={200: MemberSerializer(many=True), 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponseBase:
-        serializer = MemberSerializer(context=_context(organization))
-        pages = in_pages(_members(request), after=lambda user: Q(username__gt=user.username))
+        organization_in_path(organization)
+        ids = allow_lists.ids(identity_of(request).allow_list, "user")
         return whole_list(
             request,
-            pages,
-            render=serializer.to_representation,
+            selectors.all_users(ids),
+            render=MemberSerializer().to_representation,
             operation_id="list-organization-members",
         )
 
@@ -221,16 +215,12 @@ class PaginatedMembersView(APIView):
         answers={200: PaginatedMembersSerializer, 304: None, 403: ResponseSerializer},
     )
     def get(self, request: Request, organization: str) -> HttpResponse:
-        context, found = _context(organization), _members(request)
-        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT) or MAX_LIMIT
-        offset = whole_number(request, "offset", default=0, limit=MAX_OFFSET)
-        page = {"members": found[offset : offset + limit], "count": found.count()}
-        return tagged(PaginatedMembersSerializer(page, context=context).data, request=request)
-
-
-def _context(organization: str) -> dict[str, Any]:
-    return {"organization_id": organization_in_path(organization).uuid}
-
-
-def _members(request: Request) -> Any:
-    return selectors.reachable(allow_lists.ids(identity_of(request).allow_list, "user"))
+        organization_in_path(organization)
+        page = selectors.search(
+            "",
+            ids=allow_lists.ids(identity_of(request).allow_list, "user"),
+            limit=whole_number(request, "limit", default=0, limit=MAX_LIMIT) or MAX_LIMIT,
+            offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
+        )
+        found = {"members": page.users, "count": page.count}
+        return tagged(PaginatedMembersSerializer(found).data, request=request)

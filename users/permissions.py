@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from rest_framework.permissions import BasePermission
@@ -141,11 +142,13 @@ def _permission(refused: Callable[[KeyIdentity], APIError | None]) -> type[Authe
     return Permission
 
 
+@cache
 def may(action: str) -> type[Authenticated]:
     """Builds a permission class for an action on all objects, in the form `resource:action`."""
     return _permission(lambda identity: refusal(identity, action))
 
 
+@cache
 def scoped(*actions: str) -> type[Authenticated]:
     """Builds a permission class that checks only scopes, for paths below a user.
 
@@ -159,6 +162,7 @@ def scoped(*actions: str) -> type[Authenticated]:
     return _permission(refused)
 
 
+@cache
 def listing(action: str) -> type[Authenticated]:
     """Builds a permission class that checks roles and scopes, but not the key's allow list.
 

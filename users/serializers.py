@@ -16,6 +16,7 @@ from users.requests import (
     TextField,
 )
 from users.roles import DISPLAY_NAMES
+from users.services import organization_id
 
 # Go's zero time. Coder's clients show it as "never".
 NEVER = "0001-01-01T00:00:00Z"
@@ -210,8 +211,6 @@ class NullableTimeField(serializers.DateTimeField):
 
 
 class UserSerializer(WireSerializer):
-    """A user. The context must contain the `organization_id`, so that it is queried only once."""
-
     component = "codersdk.User"
     about = "A user account."
     example = {
@@ -252,7 +251,7 @@ class UserSerializer(WireSerializer):
     roles = serializers.SerializerMethodField(help_text="The user's roles, without `member`.")
 
     def get_organization_ids(self, user: User) -> list[uuid.UUID]:
-        return [self.context["organization_id"]]
+        return [organization_id()]
 
     @extend_schema_field(RoleSerializer(many=True))
     def get_roles(self, user: User) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from django.dispatch import Signal
 from audit.services import Actor, Target, record
 from kernel.db.connections import transaction_lock
 from kernel.http.errors import APIError, Validation, invalid, not_found
+from kernel.memory import Memory, Remembered
 from users import passwords, selectors
 from users.models import Organization, User
 from users.roles import DISPLAY_NAMES, MEMBER, OWNER
@@ -37,9 +38,17 @@ class NewUser:
     status: str = User.Status.DORMANT
 
 
+# The row never changes, so no announcement is needed.
+ORGANIZATION: Memory[None, Organization] = Memory("organization", capacity=1)
+
+
 def organization() -> Organization:
-    """Returns the only organization. The first call creates its row."""
-    return Organization.objects.get_or_create(only=True)[0]
+    """Returns the only organization. The first call of all processes creates its row."""
+    return ORGANIZATION.get(None) or ORGANIZATION.load(None, _read_organization)
+
+
+def _read_organization() -> Remembered[Organization]:
+    return Remembered(Organization.objects.get_or_create(only=True)[0])
 
 
 def organization_id() -> uuid.UUID:

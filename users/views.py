@@ -78,8 +78,7 @@ class UserRouteView(APIView):
 
 
 def user_response(user: User, *, status: int = 200) -> Response:
-    context = {"organization_id": services.organization_id()}
-    return Response(UserSerializer(user, context=context).data, status=status)
+    return Response(UserSerializer(user).data, status=status)
 
 
 class FirstUserView(PublicAPIView):
@@ -147,8 +146,7 @@ class UsersView(APIView):
             limit=limit or DEFAULT_LIMIT,
             offset=whole_number(request, "offset", default=0, limit=MAX_OFFSET),
         )
-        context = {"organization_id": services.organization_id()}
-        return tagged(GetUsersResponse(page, context=context).data, request=request)
+        return tagged(GetUsersResponse(page).data, request=request)
 
     @operation(
         "Create new user",

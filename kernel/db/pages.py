@@ -7,7 +7,7 @@ PgBouncer in transaction mode.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import django.db
@@ -21,23 +21,42 @@ PAGE_ROWS = 1_000
 BUSY_SECONDS = 10.0
 
 
-def in_pages[R](
-    rows: QuerySet[Any, R], *, after: Callable[[R], Q], offset: int = 0
-) -> Iterator[Sequence[R]]:
+type Condition = tuple[str, Sequence[object]]
+
+
+def where(conditions: Iterable[Condition]) -> tuple[str, list[object]]:
+    """Joins SQL conditions with AND. Returns the SQL text and its values."""
+    texts = ["true", *(text for text, _ in conditions)]
+    return " AND ".join(texts), [value for _, values in conditions for value in values]
+
+
+# Reads up to `limit` rows after the last row, or the first rows for None.
+type Read[R] = Callable[[R | None, int], Sequence[R]]
+
+
+def in_pages[R](rows: QuerySet[Any, R], *, after: Callable[[R], Q]) -> Iterator[Sequence[R]]:
     """Yields the ordered rows in pages. `after(row)` returns a filter for later rows."""
-    page = list(rows[offset : offset + PAGE_ROWS])
+
+    def read(last: R | None, limit: int) -> Sequence[R]:
+        return list((rows if last is None else rows.filter(after(last)))[:limit])
+
+    return pages(read)
+
+
+def pages[R](read: Read[R]) -> Iterator[Sequence[R]]:
+    """Yields the pages of a list."""
+    page = read(None, PAGE_ROWS)
     while page:
         yield page
-        last = page[-1] if len(page) == PAGE_ROWS else None
-        page = _next_page(rows.filter(after(last))) if last is not None else []
+        page = _next_page(read, page[-1]) if len(page) == PAGE_ROWS else []
 
 
-def _next_page[R](rows: QuerySet[Any, R]) -> list[R]:
+def _next_page[R](read: Read[R], last: R) -> Sequence[R]:
     """Reads a page. Retries for ten seconds while all connections are in use."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            return list(rows[:PAGE_ROWS])
+            return read(last, PAGE_ROWS)
         except django.db.OperationalError as error:
             if not is_busy(error) or time.monotonic() > until:
                 raise

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 from django.http import HttpResponse
 from rest_framework import serializers
+from rest_framework.fields import SkipField
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.utils.serializer_helpers import BindingDict
 
 from kernel.http import wire
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def render_json(data: Any) -> bytes:
-    return orjson.dumps(data)
+    return orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
 class JSONRenderer(BaseRenderer):
@@ -62,6 +65,9 @@ class WireSerializer(serializers.Serializer[Any]):
     for example `codersdk.DeploymentStats`. `about` is its description in the schema. `example` is
     an instance in the documented format. It omits members that have their own serializer and
     example. `schema` is the schema of a shape without fields.
+
+    All instances of a class share its fields, because DRF needs more time to make the fields than
+    to render an object. So a field cannot use the context of its serializer.
     """
 
     component = ""
@@ -69,8 +75,67 @@ class WireSerializer(serializers.Serializer[Any]):
     schema: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[Mapping[str, Any]] = {}
 
+    @property
+    def fields(self) -> BindingDict:
+        return _fields(type(self))
+
     def to_representation(self, instance: Any) -> Any:
-        return wire.apply(self.component, super().to_representation(instance))
+        members: dict[str, Any] = {}
+        for name, read in _readers(type(self)):
+            try:
+                members[name] = read(instance)
+            except SkipField:
+                continue
+        return wire.apply(self.component, members)
+
+
+@cache
+def _fields(serializer: type[WireSerializer]) -> BindingDict:
+    instance = serializer()
+    fields = BindingDict(instance)
+    for name, field in instance.get_fields().items():
+        fields[name] = field
+    return fields
+
+
+# `render_json` renders the values of these fields in the same way as the fields.
+_AS_IT_IS = {
+    kind.to_representation
+    for kind in (
+        serializers.BooleanField,
+        serializers.CharField,
+        serializers.ChoiceField,
+        serializers.DateTimeField,
+        serializers.IntegerField,
+        serializers.UUIDField,
+    )
+}
+
+
+@cache
+def _readers(serializer: type[WireSerializer]) -> list[tuple[str, Callable[[Any], Any]]]:
+    """Returns a function for each member, which reads and renders the member of an object."""
+    fields = _fields(serializer).items()
+    return [(name, _reader(field)) for name, field in fields if not field.write_only]
+
+
+def _reader(field: serializers.Field[Any, Any, Any, Any]) -> Callable[[Any], Any]:
+    read: Callable[[Any], Any] = field.get_attribute
+    is_plain = type(field).get_attribute is serializers.Field.get_attribute
+    if is_plain and field.required and len(field.source_attrs) == 1:
+        read = partial(_attribute, field.source_attrs[0])
+    if type(field).to_representation in _AS_IT_IS:
+        return read
+
+    def render(instance: Any) -> Any:
+        value = read(instance)
+        return None if value is None else field.to_representation(value)
+
+    return render
+
+
+def _attribute(name: str, instance: Any) -> Any:
+    return instance[name] if isinstance(instance, dict) else getattr(instance, name)
 
 
 def complete(app: WSGIApplication) -> WSGIApplication:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from tests.support.factories import DAY_NS, expire, make_key, make_user
 from tests.support.markup import text_in
-from tokens.models import TokenConfig
+from tokens.models import APIKey, TokenConfig
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +76,25 @@ def test_list_shows_the_state_of_each_key(admin: Client, ada: User) -> None:
     assert "a token, a session or a command" in text
     User.objects.filter(pk=ada.pk).update(status="suspended")
     assert states(admin.get(KEYS))["fresh"] == "rejected: owner suspended"
+
+
+def test_keys_above_the_limit_of_live_tokens_are_marked(admin: Client) -> None:
+    user, other, now = make_user(username="ada"), make_user(), timezone.now()
+    TokenConfig.objects.create(user=user, max_live_tokens=1)
+    expire(make_token(user, 30, "expired"))
+    make_key(user)  # a session does not count
+    for hours, name in enumerate(("newest", "older", "oldest")):
+        key = make_token(user, 30, name).key
+        APIKey.objects.filter(pk=key.pk).update(last_used=now - timedelta(hours=hours))
+        make_token(other, 30, f"{name} of another user")
+
+    page = admin.get(KEYS)
+
+    marked = {name for name, state in states(page).items() if state == "violates policy"}
+    assert marked == {"older", "oldest"}
+    assert "it is number 3 by last use, the maximum is 1 live tokens" in text_in(page)
+    # The rank does not depend on the other keys of the page.
+    assert states(admin.get(KEYS, {"q": "oldest"}))["oldest"] == "violates policy"
 
 
 def test_list_of_keys_takes_a_constant_number_of_queries(

@@ -71,14 +71,14 @@ class Migration(migrations.Migration):
                 ('ip_address', models.GenericIPAddressField(null=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [
                     models.UniqueConstraint(condition=models.Q(('token_name', ''), _negated=True), fields=('user', 'token_name'), name='api_key_name_unique'),
                     models.CheckConstraint(condition=models.Q(('lifetime_ns__gt', 0)), name='api_key_lifetime_positive'),
                 ],
-                'indexes': [models.Index(fields=['-created_at', 'id'], name='api_key_newest_first')],
+                'indexes': [models.Index(fields=['-created_at', 'id'], name='api_key_newest_first'), models.Index(fields=['user', '-created_at', 'id'], name='api_key_of_user')],
                 'verbose_name': 'API key',
                 'ordering': ['-created_at'],
             },

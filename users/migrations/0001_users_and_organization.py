@@ -7,6 +7,18 @@ import uuid
 from django.db import migrations, models
 
 
+# When a process receives this notification, it counts the users again.
+ANNOUNCE = """
+CREATE FUNCTION users_announce_number() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('coderapi', 'users:');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER users_user_number AFTER INSERT OR DELETE OR TRUNCATE ON users_user
+    FOR EACH STATEMENT EXECUTE FUNCTION users_announce_number();
+"""
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -48,4 +60,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('only', True)), name='organization_only_one')],
             },
         ),
+        migrations.RunSQL(ANNOUNCE, "DROP FUNCTION users_announce_number() CASCADE"),
     ]

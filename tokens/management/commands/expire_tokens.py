@@ -9,7 +9,7 @@ from audit.services import SYSTEM
 from kernel.commands import ListingCommand, UsageError
 from kernel.humanize import plural
 from tokens.arguments import FILTERS, add_key_filters, key_line, live_keys
-from tokens.serializers import owned_key_object
+from tokens.serializers import APIKeyWithOwnerSerializer
 from tokens.services import expire_keys
 
 
@@ -44,7 +44,7 @@ class Command(ListingCommand):
             # Expire keys before printing them, because a closed pipe (`| head`) stops the command.
             expired = expire_keys(keys, actor=SYSTEM, now=now, reason=options["reason"])
         for key in keys:
-            self.row(key_line(key), **owned_key_object(key))
+            self.row(key_line(key), **APIKeyWithOwnerSerializer(key).data)
         if options["dry_run"]:
             return f"{plural(len(keys), 'live key')} would be expired."
         return f"Expired {plural(expired, 'key')}."

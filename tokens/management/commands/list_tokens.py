@@ -8,7 +8,7 @@ from django.utils import timezone
 from kernel.commands import ListingCommand
 from kernel.humanize import plural
 from tokens.arguments import add_key_filters, key_line, live_keys
-from tokens.serializers import owned_key_object
+from tokens.serializers import APIKeyWithOwnerSerializer
 
 
 class Command(ListingCommand):
@@ -22,5 +22,5 @@ class Command(ListingCommand):
     def handle(self, *args: Any, **options: Any) -> str:
         keys = list(live_keys(options, now=timezone.now()))
         for key in keys:
-            self.row(key_line(key), **owned_key_object(key))
+            self.row(key_line(key), **APIKeyWithOwnerSerializer(key).data)
         return f"{plural(len(keys), 'live key')}."

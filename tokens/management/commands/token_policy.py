@@ -17,7 +17,7 @@ from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.configs import OnViolation, Violation, violations_of
 from tokens.models import TokenConfig
 from tokens.policy import LIMITS, readable
-from tokens.serializers import LimitSerializer, owned_key_object
+from tokens.serializers import APIKeyWithOwnerSerializer, LimitSerializer
 from users.roles import DISPLAY_NAMES
 
 UNSET = "unset"
@@ -145,7 +145,7 @@ class Command(ListingCommand):
             reasons = "; ".join(one.reasons)
             self.row(
                 f"{one.key.user}\t{one.key}\tused {used}\t{reasons}",
-                **owned_key_object(one.key),
+                **APIKeyWithOwnerSerializer(one.key).data,
                 reasons=one.reasons,
             )
 
