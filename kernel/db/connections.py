@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,9 @@ def databases(
             "DISABLE_SERVER_SIDE_CURSORS": pooled,
             "OPTIONS": {
                 **parameters,
+                # This applies only to `fetch`. PgBouncer may run the next transaction on a
+                # connection that does not have the prepared statement.
+                "prepare_threshold": None if pooled else 0,
                 "pool": {
                     "min_size": min(share, kept // workers),
                     "max_size": share,
@@ -266,6 +269,14 @@ def release_connection() -> None:
     """Returns this thread's connection to the pool, unless a transaction is open."""
     if not connection.in_atomic_block:
         connection.close()
+
+
+def fetch(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    """Runs a statement that PostgreSQL plans once for each connection. Returns its rows."""
+    wrapper: Any = connection
+    with wrapper.prepared_cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
 
 
 # --- What errors mean -------------------------------------------------------------------------

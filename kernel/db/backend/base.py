@@ -7,7 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql import base
-from psycopg import IsolationLevel
+from django.db.backends.utils import CursorWrapper
+from psycopg import Cursor, IsolationLevel
 
 from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, timeout_left
 from kernel.limiter import Limiter, LimitReachedError, Place
@@ -53,6 +54,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.timed_out = False
         return connection
 
+    def prepared_cursor(self) -> CursorWrapper:
+        """Returns a cursor whose statements PostgreSQL parses and plans once for each connection.
+
+        Django's own cursors insert the values into the text of each statement.
+        """
+        self.ensure_connection()
+        prepared: CursorWrapper = self._prepare_cursor(Cursor(self.connection))  # type: ignore[attr-defined]
+        return prepared
+
     def _close(self) -> None:
         connection: Any = self.connection
         is_good = connection is not None and not connection.closed
@@ -66,6 +76,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         place, self._place = self._place, None
         if place:
             connections().release(place, served=served)
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        # Connections of the pool have autocommit. Setting it again would take a lock.
+        connection: Any = self.connection
+        if connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]  # the stubs lack it
 
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
