@@ -14,6 +14,8 @@ import uuid
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
+
 from kernel.db.connections import fetch, release_connection
 
 # The thread waits this long before it writes, so that one commit is for several requests.
@@ -24,10 +26,10 @@ PAUSE_SECONDS = 0.05
 # touched at the next lookup.
 WRITE = """
 WITH touch AS (
-    SELECT * FROM unnest(
-        %s::text[], %s::uuid[], %s::timestamptz[], %s::bigint[],
-        %s::timestamptz[], %s::timestamptz[], %s::inet[]
-    ) AS touch (key_id, user_id, read_expires_at, lifetime_ns, expires_at, used_at, address)
+    SELECT * FROM json_to_recordset(%s::json) AS touch (
+        key_id text, user_id uuid, read_expires_at timestamptz, lifetime_ns bigint,
+        expires_at timestamptz, used_at timestamptz, address inet
+    )
 ), key AS (
     SELECT touch.* FROM touch JOIN tokens_apikey AS key ON key.id = touch.key_id
     WHERE key.expires_at = touch.read_expires_at AND key.lifetime_ns = touch.lifetime_ns
@@ -36,14 +38,15 @@ WITH touch AS (
     UPDATE tokens_apikey SET expires_at = key.expires_at, last_used = key.used_at,
         updated_at = key.used_at, ip_address = key.address
     FROM key WHERE tokens_apikey.id = key.key_id
+), owner AS (
+    SELECT user_id, max(used_at) AS used_at FROM touch GROUP BY user_id
 ), person AS (
-    SELECT id FROM users_user
-    WHERE id IN (SELECT user_id FROM touch) AND status <> 'suspended'
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT owner.* FROM owner JOIN users_user AS person ON person.id = owner.user_id
+    WHERE person.status <> 'suspended'
+    FOR NO KEY UPDATE OF person SKIP LOCKED
 )
-UPDATE users_user SET status = 'active',
-    last_seen_at = (SELECT max(used_at) FROM touch WHERE touch.user_id = users_user.id)
-FROM person WHERE users_user.id = person.id
+UPDATE users_user SET status = 'active', last_seen_at = person.used_at
+FROM person WHERE users_user.id = person.user_id
 RETURNING users_user.id
 """
 
@@ -51,10 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Touch(NamedTuple):
-    """One use of a key, with the values of WRITE in their order.
-
-    `read_expires_at` and `lifetime_ns` are the stored values before the touch.
-    """
+    """One use of a key. `read_expires_at` and `lifetime_ns` are the values that were read."""
 
     key_id: str
     user_id: uuid.UUID
@@ -98,7 +98,7 @@ class TouchWriter:
 
 
 def write(touches: list[Touch]) -> None:
-    fetch(WRITE, [list(column) for column in zip(*touches, strict=True)])
+    fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
 
 
 writer = TouchWriter()
