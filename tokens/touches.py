@@ -86,7 +86,6 @@ class TouchWriter:
                 write(touches)
             except Exception as error:  # noqa: BLE001 - the next lookup of the keys tries again
                 log.warning("the use of %d keys was not written: %s", len(touches), error)
-            release_connection()
 
     def _next(self) -> list[Touch]:
         """Returns the touches to write. An empty list ends the thread."""
@@ -98,7 +97,10 @@ class TouchWriter:
 
 
 def write(touches: list[Touch]) -> None:
-    fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
+    try:
+        fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
+    finally:
+        release_connection()
 
 
 writer = TouchWriter()
