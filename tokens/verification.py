@@ -24,7 +24,7 @@ from kernel.http.errors import APIError
 from kernel.memory import Memory, Remembered
 from tokens import refusals, token_format
 from tokens.token_format import TokenParts
-from tokens.touches import Touch, writer
+from tokens.touches import Touch, write, writer
 from users import allow_lists
 from users.models import User
 from users.permissions import KeyIdentity
@@ -158,14 +158,25 @@ def refresh_from(key: FoundKey) -> datetime:
 
 
 def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
-    """Returns the key as it is after this use, and adds the touch to the queue.
+    """Returns the key as it is after this use. A thread writes the use, except of a dormant user.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """
     expires_at = key.expires_at
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
         expires_at = now + to_timedelta(key.lifetime_ns)
-    owner, read = key.user_id, key.expires_at
-    touch = Touch(key.key_id, owner, read, key.lifetime_ns, expires_at, now, address or None)
-    writer.add(touch)
+    touch = Touch(
+        key_id=key.key_id,
+        user_id=key.user_id,
+        read_expires_at=key.expires_at,
+        lifetime_ns=key.lifetime_ns,
+        expires_at=expires_at,
+        used_at=now,
+        address=address or None,
+    )
+    if key.status == User.Status.DORMANT:
+        # The response may contain the user's status, so the user must become active before it.
+        write([touch])
+    else:
+        writer.add(touch)
     return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)

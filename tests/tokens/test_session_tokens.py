@@ -135,13 +135,14 @@ def test_suspended_user_is_401_with_another_message_than_expired() -> None:
     assert answer.json()["message"] == "User is not active."
 
 
-@pytest.mark.django_db(transaction=True)
-def test_dormant_user_becomes_active_with_the_first_use() -> None:
+def test_dormant_user_is_active_in_the_response_to_the_first_use() -> None:
     user = make_user(status=User.Status.DORMANT)
 
-    assert ask(make_key(user).token).status_code == 200
+    answer = APIClient(token=make_key(user).token).get("/api/v2/users/me")
 
-    wait_for(User.objects.filter(status=User.Status.ACTIVE, last_seen_at__isnull=False).exists)
+    assert answer.json()["status"] == "active"
+    user.refresh_from_db()
+    assert user.last_seen_at is not None
 
 
 def test_only_a_digest_of_the_secret_is_stored() -> None:
@@ -194,7 +195,7 @@ def test_use_is_written_again_after_an_hour() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_one_statement_writes_the_use_of_many_keys_and_skips_locked_ones() -> None:
     """Waiting for a locked row could cause a deadlock. Its key is touched at the next use."""
-    user, begun = make_user(status=User.Status.DORMANT), timezone.now()
+    user, begun = make_user(), timezone.now()
     free, locked = (make_key(user, used=False) for _ in range(2))
     with connect_directly() as other, other.transaction():
         other.execute("SELECT 1 FROM tokens_apikey WHERE id = %s FOR UPDATE", [locked.key.pk])
