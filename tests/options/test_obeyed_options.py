@@ -290,7 +290,7 @@ def is_extended_by_a_use(server: Obeying) -> bool:
         connection.execute(set_back, [number])
         answer = server.ask("/api/v2/users/me", Coder_Session_Token=token)
         assert answer.status == 200
-        row = wait_for(lambda: connection.execute(EXTENDED, [number]).fetchone())
+        (row,) = wait_for(lambda: connection.execute(EXTENDED, [number]).fetchall())
     return bool(row[0])
 
 
