@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from psycopg.types.json import Jsonb
 
 from audit.models import PARTITIONS, Entry
 from kernel.db import connections
@@ -15,6 +16,16 @@ from kernel.telemetry import logs
 # PostgreSQL returns this SQLSTATE if no partition matches an inserted row.
 CHECK_VIOLATION = "23514"
 BATCH = 1_000
+
+COLUMNS = (
+    "at", "actor_id", "actor_name", "action", "target_type", "target_id", "target_name", "address",
+    "request_id", "before", "after",
+)  # fmt: skip
+# The last part of a statement that also writes the target. Append the name of the common table
+# expression that returns the target. Without a row of it, no entry is inserted.
+INSERT_ENTRY = f"""
+INSERT INTO audit_entry ({", ".join(COLUMNS)})
+SELECT {", ".join(["%s"] * len(COLUMNS))} FROM"""
 
 # All actions that the code records.
 ACTIONS = frozenset(
@@ -107,15 +118,32 @@ def _entry(action: str, change: Change, *, actor: Actor, now: datetime) -> Entry
 
 
 def _insert(entries: list[Entry], now: datetime) -> None:
-    """Inserts the entries. Creates the partition for `now` if it does not exist."""
-    try:
+    def write() -> None:
         with transaction.atomic():
             Entry.objects.bulk_create(entries, batch_size=BATCH)
+
+    with_partition(write, now=now)
+
+
+def with_partition[T](write: Callable[[], T], *, now: datetime) -> T:
+    """Runs `write`, a transaction or savepoint that inserts an audit entry. Returns its result.
+
+    If the partition for `now` does not exist, creates it and runs `write` again.
+    """
+    try:
+        return write()
     except IntegrityError as error:
         if connections.sqlstate(error) != CHECK_VIOLATION:
             raise
-        PARTITIONS.ensure(now, now)
-        Entry.objects.bulk_create(entries, batch_size=BATCH)
+    PARTITIONS.ensure(now, now)
+    return write()
+
+
+def entry_values(action: str, change: Change, *, actor: Actor, now: datetime) -> list[object]:
+    """Returns the values of an audit entry for INSERT_ENTRY."""
+    entry = _entry(action, change, actor=actor, now=now)
+    values = [getattr(entry, column) for column in COLUMNS]
+    return [Jsonb(value) if isinstance(value, dict) else value for value in values]
 
 
 def drop_old_entries(*, retention: timedelta, now: datetime) -> int:

@@ -70,7 +70,7 @@ def attach(request: IdentifiedRequest) -> None:
             raise
 
 
-def identify(presented: Presented | None, address: str) -> Identity:
+def identify(presented: Presented | None, address: str) -> KeyIdentity:
     """Returns the identity of a token. Counts a rejected token if a query was needed.
 
     Raises: APIError 401; LimitReachedError if the lookup has to wait longer than a second.

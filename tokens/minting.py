@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from audit.services import Actor
-from kernel.db.connections import commit_with_retry, transaction_lock
+from audit.services import Actor, with_partition
+from kernel.db.connections import commit_with_retry
 from kernel.durations import format_duration
 from kernel.http.errors import APIError, Validation, forbidden, invalid
 from tokens import policy, token_format
@@ -72,29 +72,28 @@ def _mint(
     parts = token_format.generate()
 
     def mint() -> NewKey:
-        with transaction_lock(policy.LOCK, shared=True):
-            limits = _limits(user, caller)
-            lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
-            chosen = _scopes(wanted, limits, caller)
-            allow_list = _allow_list(wanted.allow_list, caller)
-            # The row lock serializes requests for this user, so that two requests cannot both
-            # create the last token that the limit allows.
-            lock(user)
-            _require_room(limits, user, now)
-            return create_api_key(
-                user,
-                lifetime_ns=lifetime_ns,
-                token_name=name,
-                scopes=chosen,
-                allow_list=allow_list,
-                minted=True,
-                parts=parts,
-                actor=actor,
-                now=now,
-            )
+        limits = _limits(user, caller)
+        lifetime_ns = _lifetime(wanted.lifetime_ns, limits)
+        chosen = _scopes(wanted, limits, caller)
+        allow_list = _allow_list(wanted.allow_list, caller)
+        _require_room(limits, user, now)
+        return create_api_key(
+            user,
+            lifetime_ns=lifetime_ns,
+            token_name=name,
+            scopes=chosen,
+            allow_list=allow_list,
+            minted=True,
+            parts=parts,
+            actor=actor,
+            now=now,
+        )
+
+    def commit() -> NewKey:
+        return commit_with_retry(mint, earlier=partial(_committed, user, parts))
 
     with unused_name(name):
-        return commit_with_retry(mint, earlier=partial(_committed, user, parts))
+        return with_partition(commit, now=now)
 
 
 def _committed(user: User, parts: TokenParts) -> NewKey | None:
@@ -107,12 +106,12 @@ def _committed(user: User, parts: TokenParts) -> NewKey | None:
 
 
 def _limits(user: User, caller: KeyIdentity) -> Policy:
-    """Returns the user's limits.
+    """Returns the user's limits. No limit changes until the transaction ends.
 
     Raises: APIError 403 or 404 if the caller may not create keys for the user.
     """
     require(caller, "api_key:create", on=user)
-    limits = policy.policy_of(user)
+    limits = policy.locked_policy_of(user)
     limit = limits[policy.MINTING]
     if caller.minted and not limit.value:
         detail = f"A token cannot create keys ({limit.explanation()}). Sign in instead."
@@ -174,6 +173,9 @@ def _require_room(limits: Policy, user: User, now: datetime) -> None:
     limit = limits[policy.MAX_LIVE]
     if limit.value is None:
         return
+    # The lock makes other requests for this user wait, so that two requests cannot both create the
+    # last token that the limit allows.
+    lock(user)
     count = APIKey.objects.minted().live(now).filter(user=user).count()
     if count >= limit.value:
         raise APIError(

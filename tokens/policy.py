@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Q
+from django.db import connection
 
+from kernel.db.connections import fetch, lock_number
 from kernel.humanize import duration
 from tokens.models import TokenConfig
 from users.models import User
@@ -128,11 +130,39 @@ _STRICTEST: dict[str, Callable[[list[Any]], Any]] = {
 LIMITS = tuple(_STRICTEST)
 
 
+APPLYING = f"""
+SELECT user_id, role, {", ".join(LIMITS)} FROM tokens_tokenconfig
+WHERE user_id = %s OR user_id IS NULL AND role = ANY (%s) ORDER BY id
+"""  # noqa: S608 - the columns are constants
+
+
 def policy_of(user: User) -> Policy:
     """Returns the limits on this user's tokens. Takes one query."""
-    configs = TokenConfig.objects.filter(
-        Q(user=user) | Q(user__isnull=True, role__in=["", *user.roles])
-    ).select_related("user")
+    return _resolved(fetch(APPLYING, _applying_to(user)), user)
+
+
+def locked_policy_of(user: User) -> Policy:
+    """Returns the limits on this user's tokens. No policy changes until the transaction ends.
+
+    Both statements are sent together. The second one sees each policy that was committed while the
+    first one waited.
+    """
+    with connection.cursor() as cursor:
+        lock = "SELECT pg_advisory_xact_lock_shared(%s);"
+        cursor.execute(f"{lock}{APPLYING}", [lock_number(LOCK), *_applying_to(user)])
+        cursor.nextset()
+        return _resolved(cursor.fetchall(), user)
+
+
+def _applying_to(user: User) -> tuple[uuid.UUID, list[str]]:
+    return user.id, ["", *user.roles]
+
+
+def _resolved(rows: Iterable[tuple[Any, ...]], user: User) -> Policy:
+    configs = [
+        TokenConfig(user=user_id and user, role=role, **dict(zip(LIMITS, limits, strict=True)))
+        for user_id, role, *limits in rows
+    ]
     return resolve(configs, user)
 
 

@@ -13,9 +13,19 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Least
 from django.dispatch import receiver
 from django.urls import reverse
+from psycopg.types.json import Jsonb
 
-from audit.services import SYSTEM, Actor, Change, Target, record, record_all
-from kernel.db.connections import transaction_lock
+from audit.services import (
+    INSERT_ENTRY,
+    SYSTEM,
+    Actor,
+    Change,
+    Target,
+    entry_values,
+    record,
+    record_all,
+)
+from kernel.db.connections import fetch, transaction_lock
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError, Validation, invalid, not_found
 from tokens import token_format
@@ -28,8 +38,24 @@ from users.allow_lists import EVERYTHING, AllowList
 from users.erasure import ErasureRule, register
 from users.models import User
 from users.selectors import user_exists
-from users.services import password_changed
+from users.services import lock, password_changed
 from users.services import target_of as user_target
+
+COLUMNS = (
+    "id", "hashed_secret", "user_id", "token_name", "login_type", "minted", "scopes", "allow_list",
+    "lifetime_ns", "expires_at", "created_at", "updated_at",
+)  # fmt: skip
+# The lock on the user's row does not conflict with the lock of another new key, but with the lock
+# of a change of the user.
+INSERT_KEY = f"""
+WITH person AS (
+    SELECT FROM users_user WHERE id = %s AND roles = %s::varchar[] AND password = %s FOR SHARE
+), key AS (
+    INSERT INTO tokens_apikey ({", ".join(COLUMNS)})
+    SELECT {", ".join(["%s"] * len(COLUMNS))} FROM person RETURNING id
+)
+{INSERT_ENTRY} key RETURNING id
+"""  # noqa: S608 - the columns are constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +80,11 @@ def create_api_key(
 ) -> NewKey:
     """Creates a key for the user. A key with a name is a token, and always `minted`.
 
-    Call it in a transaction that has locked the user's row. Units: `lifetime_ns` nanoseconds.
+    Call it in a transaction that has inserted another audit entry, or in `audit.with_partition`.
+    Raises: APIError 404 or 409 as `lock` does. Units: `lifetime_ns` nanoseconds.
     """
     parts = parts or token_format.generate()
-    key = APIKey.objects.create(
+    key = APIKey(
         id=parts.key_id,
         hashed_secret=token_format.digest(parts.secret),
         user=user,
@@ -69,9 +96,21 @@ def create_api_key(
         lifetime_ns=lifetime_ns,
         expires_at=now + to_timedelta(lifetime_ns),
         created_at=now,
+        updated_at=now,
     )
-    record("api_key.create", actor=actor, target=target_of(key), now=now, after=_facts(key))
+    while not _insert(key, actor=actor, now=now):
+        # Raises an error, unless the user was changed back in the meantime.
+        lock(user)
     return NewKey(key, parts.token)
+
+
+def _insert(key: APIKey, *, actor: Actor, now: datetime) -> bool:
+    """Inserts the key and its audit entry. Returns False if the user was deleted or changed."""
+    user, change = key.user, Change(target_of(key), after=_facts(key))
+    values = [getattr(key, column) for column in COLUMNS]
+    values[COLUMNS.index("allow_list")] = Jsonb(key.allow_list)
+    entry = entry_values("api_key.create", change, actor=actor, now=now)
+    return bool(fetch(INSERT_KEY, [user.id, user.roles, user.password, *values, *entry]))
 
 
 def target_of(key: APIKey) -> Target:

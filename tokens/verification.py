@@ -2,25 +2,29 @@
 
 `MEMORY` caches identities and errors. Its keys are hashes of tokens, so that the cache contains no
 usable secret. A token that is not cached takes one query. When a key or a user changes, a database
-trigger notifies this process, and the process evicts the cached entries.
+trigger notifies this process, and the process evicts the cached entries. Once an hour, using a key
+also writes that it was used (`tokens.touches`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+import orjson
 from django.conf import settings
 
-from kernel.db.connections import deadline
+from kernel.db.connections import deadline, fetch
 from kernel.durations import to_timedelta
 from kernel.http.errors import APIError
 from kernel.memory import Memory, Remembered
 from tokens import refusals, token_format
-from tokens.models import APIKey
 from tokens.token_format import TokenParts
+from tokens.touches import Touch, write, writer
 from users import allow_lists
 from users.models import User
 from users.permissions import KeyIdentity
@@ -33,6 +37,31 @@ MEMORY: Memory[bytes, KeyIdentity | APIError] = Memory(
 # `last_used` and the expiry are updated at most once in this interval.
 TOUCH_INTERVAL = timedelta(hours=1)
 LOOK_UP_SECONDS = 1.5
+LOOK_UP = """
+SELECT key.id, key.hashed_secret, key.minted, key.scopes, key.allow_list, key.lifetime_ns,
+    key.created_at, key.last_used, key.expires_at, person.id, person.username, person.roles,
+    person.status
+FROM tokens_apikey AS key JOIN users_user AS person ON person.id = key.user_id
+WHERE key.id = %s
+"""
+
+
+class FoundKey(NamedTuple):
+    """A key and its user, with the columns of LOOK_UP in their order. `allow_list` is JSON."""
+
+    key_id: str
+    hashed_secret: bytes
+    minted: bool
+    scopes: list[str]
+    allow_list: str
+    lifetime_ns: int
+    created_at: datetime
+    last_used: datetime | None
+    expires_at: datetime
+    user_id: uuid.UUID
+    username: str
+    roles: list[str]
+    status: str
 
 
 def recall(token: str, *, now: datetime) -> KeyIdentity | None:
@@ -74,56 +103,53 @@ def _look_up(
 ) -> Remembered[KeyIdentity | APIError]:
     key = _authentic_key(parts)
     by_key = (KEY_TOPIC, parts.key_id)
-    if key is None or key.is_expired(now):
+    if key is None or key.expires_at < now:
         # The result is `lasting`, because no later change can make this token valid.
         refusal = refusals.unknown() if key is None else refusals.expired(key.expires_at)
         return Remembered(refusal, tags=(by_key,), lasting=True)
     tags = (by_key, (USER_TOPIC, str(key.user_id)))
-    if key.user.status == User.Status.SUSPENDED:
+    if key.status == User.Status.SUSPENDED:
         return Remembered(refusals.suspended(), tags=tags)
-    if is_touch_due(key, now):
-        touch_api_key(key, now=now, address=address)
+    if next_touch(key) <= now:
+        key = _touched(key, now=now, address=address)
     until = min(key.expires_at, next_touch(key))
-    return Remembered(identity_of(key), tags=tags, max_age=(until - now).total_seconds())
+    return Remembered(_identity_of(key), tags=tags, max_age=(until - now).total_seconds())
 
 
-def _authentic_key(parts: TokenParts) -> APIKey | None:
+def _authentic_key(parts: TokenParts) -> FoundKey | None:
     with deadline(LOOK_UP_SECONDS):
-        key = APIKey.objects.select_related("user").filter(id=parts.key_id).first()
-    stored = bytes(key.hashed_secret) if key else bytes(32)
+        rows = fetch(LOOK_UP, [parts.key_id])
+    key = FoundKey(*rows[0]) if rows else None
+    stored = key.hashed_secret if key else bytes(32)
     return key if hmac.compare_digest(stored, token_format.digest(parts.secret)) else None
 
 
-def identity_of(key: APIKey) -> KeyIdentity:
+def _identity_of(key: FoundKey) -> KeyIdentity:
     return KeyIdentity(
-        user_id=key.user.id,
-        username=key.user.username,
-        roles=frozenset(key.user.roles),
-        key_id=key.id,
+        user_id=key.user_id,
+        username=key.username,
+        roles=frozenset(key.roles),
+        key_id=key.key_id,
         scopes=tuple(key.scopes),
-        allow_list=allow_lists.loaded(key.allow_list),
+        allow_list=allow_lists.loaded(orjson.loads(key.allow_list)),
         expires_at=key.expires_at,
         lifetime_ns=key.lifetime_ns,
         minted=key.minted,
     )
 
 
-def is_touch_due(key: APIKey, now: datetime) -> bool:
-    return next_touch(key) <= now
-
-
-def next_touch(key: APIKey) -> datetime:
+def next_touch(key: FoundKey) -> datetime:
     """Returns the earliest time at which using the key updates `last_used` or the expiry.
 
     The time is an hour after the last update. For the first use of a key, or for a dormant user, it
     is in the past.
     """
-    never = key.last_used is None or key.user.status == User.Status.DORMANT
+    never = key.last_used is None or key.status == User.Status.DORMANT
     used = key.created_at if never or key.last_used is None else key.last_used + TOUCH_INTERVAL
     return min(used, refresh_from(key)) if not settings.DISABLE_SESSION_EXPIRY_REFRESH else used
 
 
-def refresh_from(key: APIKey) -> datetime:
+def refresh_from(key: FoundKey) -> datetime:
     """Returns the earliest time at which using the key extends its expiry.
 
     The time is an hour after the last extension.
@@ -131,29 +157,26 @@ def refresh_from(key: APIKey) -> datetime:
     return key.expires_at - to_timedelta(key.lifetime_ns) + TOUCH_INTERVAL
 
 
-def touch_api_key(key: APIKey, *, now: datetime, address: str) -> None:
-    """Updates the key's last use, and extends its expiry if that is due, in one statement.
+def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
+    """Returns the key as it is after this use. A thread writes the use, except of a dormant user.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """
-    fields = {"last_used": now, "ip_address": address or None, "updated_at": now}
-    # Do not update a key that another request has expired or shortened in the meantime.
-    as_read = {"expires_at": key.expires_at, "lifetime_ns": key.lifetime_ns}
+    expires_at = key.expires_at
     if not settings.DISABLE_SESSION_EXPIRY_REFRESH and refresh_from(key) <= now:
-        fields["expires_at"] = now + to_timedelta(key.lifetime_ns)
-    for name, value in fields.items():
-        setattr(key, name, value)
-    APIKey.objects.filter(pk=key.pk, **as_read).update(**fields)
-    _see_user(key.user, now)
-
-
-def _see_user(user: User, now: datetime) -> None:
-    """Updates the user's `last_seen_at`. A dormant user becomes active.
-
-    Does not update a user who was suspended in the meantime.
-    """
-    fields: dict[str, object] = {"last_seen_at": now}
-    if user.status == User.Status.DORMANT:
-        user.status = User.Status.ACTIVE
-        fields["status"] = user.status
-    User.objects.filter(pk=user.pk).exclude(status=User.Status.SUSPENDED).update(**fields)
+        expires_at = now + to_timedelta(key.lifetime_ns)
+    touch = Touch(
+        key_id=key.key_id,
+        user_id=key.user_id,
+        read_expires_at=key.expires_at,
+        lifetime_ns=key.lifetime_ns,
+        expires_at=expires_at,
+        used_at=now,
+        address=address or None,
+    )
+    if key.status == User.Status.DORMANT:
+        # The response may contain the user's status, so the user must become active before it.
+        write([touch])
+    else:
+        writer.add(touch)
+    return key._replace(last_used=now, expires_at=expires_at, status=User.Status.ACTIVE)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
 from django.conf import settings
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
@@ -13,11 +16,13 @@ from rest_framework.response import Response
 
 from audit.services import actor_of
 from kernel.http import wire
-from kernel.http.errors import not_found
+from kernel.http.documents import Document
+from kernel.http.errors import APIError, not_found
 from kernel.http.identity import IdentifiedRequest
+from kernel.http.rendering import render_json
 from kernel.http.schema.errors import ResponseSerializer
 from kernel.http.schema.operations import operation
-from kernel.http.views import APIView, PublicAPIView, tagged, whole_list
+from kernel.http.views import APIView, DocumentView, PublicAPIView, tagged, whole_list
 from tokens import minting, selectors, services, signin
 from tokens.minting import WantedToken
 from tokens.models import APIKey
@@ -36,9 +41,9 @@ from tokens.serializers import (
 from users import allow_lists
 from users.models import User
 from users.passwords import count_try
-from users.permissions import identity_of, scoped
+from users.permissions import KeyIdentity, identity_of, scoped
 from users.requests import MAX_LIMIT, MAX_OFFSET, flag, page_parameters, read, whole_number
-from users.selectors import user_by_name
+from users.selectors import ME, user_by_name
 from users.views import CHANGED, UserRouteView
 
 
@@ -111,32 +116,64 @@ def _methods() -> dict[str, Any]:
 class LimitsView(UserRouteView):
     """The base class of the two views for a user's limits."""
 
+    permission_classes = (scoped("user:read", "api_key:read"),)
+
     def get_permissions(self) -> list[BasePermission]:
-        return [scoped("user:read", "api_key:read")()]
+        return [permission() for permission in self.permission_classes]
 
     def limited_user(self, reference: str) -> User:
         """Returns the user in the path.
 
         Raises: APIError 400 for an unknown user, 404 if the caller's allow list excludes the user.
         """
-        target, allowed = self.user_in_path(reference), self.caller.allow_list
-        if allow_lists.covers(allowed, "user", str(target.id)):
-            return target
-        if allow_lists.covers(allowed, "api_key"):
-            return target
-        raise not_found()
+        target = self.user_in_path(reference)
+        if refused := _limits_refusal(self.caller, target.id):
+            raise refused
+        return target
 
 
-class TokenConfigView(LimitsView):
+def _limits_refusal(caller: KeyIdentity, user_id: uuid.UUID) -> APIError | None:
+    """Returns the error if the caller's allow list excludes the user's limits, or None."""
+    allowed = caller.allow_list
+    covered = allow_lists.covers(allowed, "user", str(user_id))
+    return None if covered or allow_lists.covers(allowed, "api_key") else not_found()
+
+
+def _own_limits_refusal(caller: KeyIdentity) -> APIError | None:
+    return _limits_refusal(caller, caller.user_id)
+
+
+def _token_config(user: User) -> dict[str, Any]:
+    limit = policy_of(user).max_token_lifetime
+    return TokenConfigSerializer({"max_token_lifetime": limit}).data
+
+
+def _own_token_config(caller: KeyIdentity) -> bytes:
+    user = User(id=caller.user_id, username=caller.username, roles=sorted(caller.roles))
+    return render_json(_token_config(user))
+
+
+class TokenConfigView(LimitsView, DocumentView):
+    """Returns a document for the path with `me`. A trigger announces changed token policies."""
+
+    document = Document("tokenconfig", _own_token_config, topic="policy", own=True)
+
+    @classmethod
+    def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
+        return (*super().refusals(), _own_limits_refusal)
+
     @operation(
         "Get token config",
         tag="General",
         description="Returns the maximum lifetime of a new token of the user.",
         answers={200: TokenConfigSerializer},
     )
-    def get(self, request: Request, user: str) -> Response:
-        limit = policy_of(self.limited_user(user)).max_token_lifetime
-        return Response(TokenConfigSerializer({"max_token_lifetime": limit}).data)
+    def get(self, request: Request, user: str = ME) -> HttpResponse:
+        if user != ME:
+            return tagged(_token_config(self.limited_user(user)), request=request)
+        if refused := _own_limits_refusal(self.caller):
+            raise refused
+        return super().get(request)
 
 
 class ExplainTokenConfigView(LimitsView):
@@ -158,7 +195,7 @@ class ExplainTokenConfigView(LimitsView):
 
 
 def token_response(token: str) -> Response:
-    return Response(GenerateAPIKeyResponse({"key": token}).data, status=201)
+    return Response({"key": token}, status=201)
 
 
 class SessionKeysView(UserRouteView):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
@@ -61,10 +62,14 @@ class WholeNumberField(serializers.IntegerField):
 
 def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[str, Any]:
     """Returns the validated members of the body. Raises: APIError 400 or DRF's ValidationError."""
-    wanted = serializer(data=json_object(request._request))
-    wanted.is_valid(raise_exception=True)
-    found: dict[str, Any] = wanted.validated_data
+    found: dict[str, Any] = _shared(serializer).run_validation(json_object(request._request))
     return found
+
+
+@cache
+def _shared(serializer: type[RequestSerializer]) -> RequestSerializer:
+    """Returns an instance for all requests. An instance of DRF copies all fields of its class."""
+    return serializer()
 
 
 def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:

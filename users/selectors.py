@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q, QuerySet
@@ -55,26 +55,25 @@ def user_in_path(reference: str, *, viewer: Identity) -> User:
 
 def _lookup(reference: str, viewer: Identity) -> User | None:
     if reference == ME:
-        return User.objects.filter(id=viewer.user_id).first()
+        return _one("id", viewer.user_id)
     if is_uuid(reference):
-        return User.objects.filter(id=uuid.UUID(reference)).first()
-    return _one(username=reference)
+        return _one("id", uuid.UUID(reference))
+    return user_by_name(reference) if "@" not in reference else None
 
 
 def user_by_name(name: str) -> User | None:
     """Returns the user with this username or e-mail address, ignoring case, or None."""
+    if "\0" in name:
+        return None
     # Usernames cannot contain an @.
-    return _one(email=name) if "@" in name else _one(username=name)
+    if "@" in name:
+        return _one("email", normal_email(name))
+    return _one("username", normal_username(name))
 
 
-def _one(**name: str) -> User | None:
-    """Returns the user with this username or e-mail address, or None."""
-    if any(not text or "\0" in text for text in name.values()):
-        return None
-    try:
-        return User.objects.get(**name)
-    except User.DoesNotExist:
-        return None
+def _one(column: Literal["id", "username", "email"], value: object) -> User | None:
+    rows = fetch(f"SELECT {', '.join(COLUMNS)} FROM users_user WHERE {column} = %s", [value])  # noqa: S608 - the names are constants
+    return User.from_db("default", COLUMNS, rows[0]) if rows else None
 
 
 def user_exists() -> bool:

@@ -415,15 +415,10 @@ def lock_number(name: str) -> int:
 
 
 @contextmanager
-def transaction_lock(name: str, *, shared: bool = False) -> Iterator[None]:
-    """Holds the named advisory lock until the surrounding transaction ends.
-
-    Several transactions can hold a `shared` lock at the same time. An exclusive lock waits until
-    these transactions have ended.
-    """
-    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+def transaction_lock(name: str) -> Iterator[None]:
+    """Holds the named advisory lock until the surrounding transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s)", [lock_number(name)])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(name)])
     yield
 
 

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from kernel.http import wire
 from kernel.http.errors import JSON_CONTENT_TYPE, APIError
+from kernel.http.identity import Identity
 from kernel.http.wire import Wire
 from kernel.memory import Memory, Remembered
 
+# The maximum number of users whose own documents are cached.
+OWNERS = 10_000
 # Smaller bodies are not compressed, because they fit into one packet.
 GZIP_FROM_BYTES = 1400
 
@@ -63,33 +66,50 @@ class Document:
     """A response that is cached for each wire format.
 
     `render` returns its bytes in the current wire format. A `public` document needs no token.
-    Shared caches may store only public documents.
+    Shared caches may store only public documents. An `own` document is cached for each user:
+    `render` takes the caller, and the bytes depend only on the caller's id and roles.
     """
 
     def __init__(
-        self, name: str, render: Callable[[], bytes], *, topic: str = "", public: bool = False
+        self,
+        name: str,
+        render: Callable[..., bytes],
+        *,
+        topic: str = "",
+        public: bool = False,
+        own: bool = False,
     ) -> None:
         self.name = name
         self.public = public
+        self._own = own
         self._render = render
-        self._memory: Memory[Wire, Rendered] = Memory(
-            f"document {name}", capacity=len(Wire), topics=(topic,) if topic else ()
+        self._memory: Memory[Hashable, Rendered] = Memory(
+            f"document {name}",
+            capacity=len(Wire) * (OWNERS if own else 1),
+            topics=(topic,) if topic else (),
         )
         self.forget = self._memory.clear
         self.age_seconds = self._memory.age
         _all.append(self)
 
-    def peek(self, chosen: Wire) -> Rendered | None:
+    def peek(self, chosen: Wire, caller: Identity | None = None) -> Rendered | None:
         """Returns the cached document, or None if it is not cached or may not be used."""
-        return self._memory.get(chosen)
+        return self._memory.get(self._key(chosen, caller))
 
-    def rendered(self, chosen: Wire) -> Rendered:
+    def rendered(self, chosen: Wire, caller: Identity | None = None) -> Rendered:
         """Returns the document in the wire format. Renders it if it is not cached."""
-        return self.peek(chosen) or self._memory.load(chosen, lambda: self._make(chosen))
+        return self.peek(chosen, caller) or self._memory.load(
+            self._key(chosen, caller), lambda: self._make(chosen, caller)
+        )
 
-    def _make(self, chosen: Wire) -> Remembered[Rendered]:
+    def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
+        # A user whose roles change gets another document.
+        return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
+
+    def _make(self, chosen: Wire, caller: Identity | None) -> Remembered[Rendered]:
         with wire.using(chosen):
-            return Remembered(rendered(self._render(), public=self.public))
+            body = self._render(caller) if self._own else self._render()
+            return Remembered(rendered(body, public=self.public))
 
 
 def ages() -> dict[str, float]:
@@ -121,11 +141,16 @@ def _variant(body: bytes, etag: str, *, public: bool) -> Variant:
 
 
 def answer(
-    document: Document, *, chosen: Wire, if_none_match: str = "", accept_encoding: str = ""
+    document: Document,
+    *,
+    chosen: Wire,
+    caller: Identity | None = None,
+    if_none_match: str = "",
+    accept_encoding: str = "",
 ) -> Answer:
     """Returns the document as a response: 200, or 304 if the client already has this version."""
     return answer_with(
-        document.rendered(chosen),
+        document.rendered(chosen, caller),
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
     )

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import batched, chain
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import django.db
 from django.conf import settings
@@ -22,8 +22,9 @@ from rest_framework.response import Response
 from kernel.db.connections import is_unavailable, release_connection
 from kernel.db.pages import PAGE_ROWS
 from kernel.http import documents, wire
-from kernel.http.errors import JSON_CONTENT_TYPE, limit_reached
+from kernel.http.errors import JSON_CONTENT_TYPE, APIError, limit_reached
 from kernel.http.handlers import error_response
+from kernel.http.identity import IdentifiedRequest
 from kernel.http.rendering import render_json
 from kernel.http.schema.operations import operation
 from kernel.limiter import Limiter, LimitReachedError
@@ -80,12 +81,20 @@ class PublicAPIView(APIView):
 class DocumentView(APIView):
     """The base class of views that return a document."""
 
-    document: documents.Document
+    document: ClassVar[documents.Document]
+
+    @classmethod
+    def refusals(cls) -> tuple[Callable[[Any], APIError | None], ...]:
+        """Returns the functions that return an error for a caller who may not read the document."""
+        classes: Any = cls.permission_classes
+        return tuple(permission.refusal for permission in classes)
 
     def get(self, request: Request) -> HttpResponse:
-        return document_response(
-            documents.answer(self.document, chosen=wire.current(), **conditions(request))
+        caller = cast("IdentifiedRequest", request._request).identity
+        answer = documents.answer(
+            self.document, chosen=wire.current(), caller=caller, **conditions(request)
         )
+        return document_response(answer)
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -12,24 +13,32 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coderapi import lane
 from kernel import memory
+from kernel.db import listener
 from tests.coderapi.test_page_samples import token_in
 from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
 from tests.support.live import Server
 from tests.support.processes import own_database, wait_for
 
 API = "/api/v2"
+TOKEN_CONFIG = "/users/{}/keys/tokens/tokenconfig"
 DOCUMENTS = [
     *("", "/", "/buildinfo", "/updatecheck", "/experiments", "/experiments/available"),
-    *("/deployment/config", "/deployment/ssh", "/deployment/stats"),
+    *("/deployment/config", "/deployment/ssh", "/deployment/stats", TOKEN_CONFIG.format("me")),
 ]
 REPORTS = "/csp/reports"
-OTHER = ["/users/me", "/nowhere", "/deployment/ssh/", "//buildinfo"]
+OTHER = ["/users/me", TOKEN_CONFIG.format("member"), "/nowhere", "/deployment/ssh/", "//buildinfo"]
 ROLES = ("owner", "auditor", "member")
+LIMITED: dict[str, Any] = {
+    "narrow scope": {"scopes": ["deployment_stats:read"]},
+    "narrow allow list": {"allow_list": [f"user:{uuid.UUID(int=1)}", "deployment_config:*"]},
+}
 REPORT = b'{"csp-report": {"document-uri": "https://a.example/", "blocked-uri": "inline"}}'
 BODIES = [
     *(REPORT, b"[]", b"{}", b"null", b"", b"nonsense", b'{"csp-report": 3}', b"[" * 100),
@@ -112,6 +121,9 @@ def members(server: Server, owner: str, url: str) -> dict[str, str]:
         entered = {"email": person["email"], "password": person["password"]}
         signed_in = server.ask(f"{API}/users/login", method="POST", body=entered)
         tokens[role] = signed_in.json["session_token"]
+    for name, limits in LIMITED.items():
+        path = f"{API}/users/me/keys/tokens"
+        tokens[name] = server.ask(path, method="POST", token=owner, body=limits).json["key"]
     expired = server.ask(f"{API}/users/member/keys", method="POST", token=owner).json["key"]
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(
@@ -257,6 +269,28 @@ def test_remembered_document_is_answered_by_the_lane(owner: APIClient) -> None:
     assert answered_by(environ(f"{API}/buildinfo")) == "lane"
     assert answered_by(environ(f"{API}/buildinfo", HTTP_ORIGIN="https://a.example")) == "lane"
     assert answered_by(environ(f"{API}/deployment/ssh")) == "django"
+
+
+def test_first_use_of_a_key_is_answered_by_the_lane(
+    connected: None, django_assert_num_queries: Any
+) -> None:
+    user = make_user()
+    first, second, third = (make_key(user).token for _ in range(3))
+    path = f"{API}/deployment/ssh"
+    APIClient(token=first).get(path)
+
+    with django_assert_num_queries(1):
+        assert answered_by(environ(path, HTTP_CODER_SESSION_TOKEN=second)) == "lane"
+    assert connection.connection is None
+    listener.stop()
+    assert answered_by(environ(path, HTTP_CODER_SESSION_TOKEN=third)) == "django"
+
+
+def test_rejected_key_is_looked_up_once(connected: None, django_assert_num_queries: Any) -> None:
+    path, token = f"{API}/deployment/ssh", f"{'a' * 10}-{'b' * 22}"
+    with django_assert_num_queries(1):
+        assert answered_by(environ(path, HTTP_CODER_SESSION_TOKEN=token)) == "django"
+        assert APIClient(token=token).get(path).status_code == 401
 
 
 def test_error_in_the_lane_is_left_to_django() -> None:

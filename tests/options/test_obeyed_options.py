@@ -271,6 +271,13 @@ def test_connections_stay_within_the_limit(server: Obeying) -> None:
 # --- Lifetimes and retention ------------------------------------------------------------------
 
 
+# Returns no row until the use is written.
+EXTENDED = """
+SELECT expires_at - now() > interval '30 minutes' FROM tokens_apikey
+WHERE id = %s AND last_used > now() - interval '1 hour'
+"""
+
+
 def is_extended_by_a_use(server: Obeying) -> bool:
     """Returns whether a request extends a key that was last used hours ago."""
     token = server.sign_in().json["session_token"]
@@ -283,11 +290,7 @@ def is_extended_by_a_use(server: Obeying) -> bool:
         connection.execute(set_back, [number])
         answer = server.ask("/api/v2/users/me", Coder_Session_Token=token)
         assert answer.status == 200
-        row = connection.execute(
-            "SELECT expires_at - now() > interval '30 minutes' FROM tokens_apikey WHERE id = %s",
-            [number],
-        ).fetchone()
-    assert row
+        (row,) = wait_for(lambda: connection.execute(EXTENDED, [number]).fetchall())
     return bool(row[0])
 
 

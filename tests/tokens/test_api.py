@@ -284,14 +284,3 @@ def test_concurrent_requests_create_one_token_with_a_name() -> None:
     answers = at_once(4 * [partial(create, client, token_name="same")])
 
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_creating_a_token_takes_eleven_statements(django_assert_max_num_queries: Any) -> None:
-    client = APIClient(token=make_key(make_user()).token)
-    assert client.get("/api/v2/users/me").status_code == 200
-
-    # The key, the user; BEGIN, the policy's lock, the policies, the user's lock, the token, a
-    # savepoint, the audit entry, its release, COMMIT.
-    with django_assert_max_num_queries(11):
-        assert create(client).status_code == 201

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from kernel import memory
+from kernel.db.connections import connect_directly
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, expire, make_key, make_user
+from tests.support.processes import wait_for
 from tokens.models import APIKey
+from tokens.services import NewKey
 from tokens.token_format import digest, split
-from tokens.verification import touch_api_key
+from tokens.touches import Touch, write
 from users.models import User
 
 PATH = "/api/v2/deployment/ssh"
@@ -130,12 +135,13 @@ def test_suspended_user_is_401_with_another_message_than_expired() -> None:
     assert answer.json()["message"] == "User is not active."
 
 
-def test_dormant_user_becomes_active_with_the_first_use() -> None:
+def test_dormant_user_is_active_in_the_response_to_the_first_use() -> None:
     user = make_user(status=User.Status.DORMANT)
 
-    assert ask(make_key(user).token).status_code == 200
+    answer = APIClient(token=make_key(user).token).get("/api/v2/users/me")
+
+    assert answer.json()["status"] == "active"
     user.refresh_from_db()
-    assert user.status == User.Status.ACTIVE
     assert user.last_seen_at is not None
 
 
@@ -150,33 +156,58 @@ def test_only_a_digest_of_the_secret_is_stored() -> None:
     assert parts.secret not in str(stored)
 
 
-def test_use_is_written_once_an_hour(
+def used(new: NewKey, *, since: datetime) -> bool:
+    return APIKey.objects.filter(pk=new.key.pk, last_used__gte=since).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_use_is_written_once_an_hour_outside_of_the_request(
     django_assert_num_queries: Any,
 ) -> None:
-    new = make_key(make_user(), used=False)
-    client = APIClient(token=new.token)
-    assert client.get(PATH).status_code == 200
-    new.key.refresh_from_db()
-    first = new.key.last_used
-    assert first is not None
-    assert new.key.ip_address == "127.0.0.1"
-
+    new, begun = make_key(make_user(), used=False), timezone.now()
     with django_assert_num_queries(1):
-        client.get(PATH)
-
+        assert ask(new.token).status_code == 200
+    wait_for(partial(used, new, since=begun))
     new.key.refresh_from_db()
-    assert new.key.last_used == first
+    assert new.key.ip_address == "127.0.0.1"
+    touched = timezone.now()
+
+    # The second touch is written after the first one could have been.
+    other = make_key(make_user(), used=False)
+    ask(new.token)
+    ask(other.token)
+
+    wait_for(partial(used, other, since=touched))
+    assert not used(new, since=touched)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_use_is_written_again_after_an_hour() -> None:
     new = make_key(make_user())
-    APIKey.objects.update(last_used=timezone.now() - timedelta(minutes=61))
+    now = timezone.now()
+    APIKey.objects.update(last_used=now - timedelta(minutes=61))
 
     ask(new.token)
 
-    new.key.refresh_from_db()
-    assert new.key.last_used is not None
-    assert timezone.now() - new.key.last_used < timedelta(minutes=1)
+    wait_for(partial(used, new, since=now))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_statement_writes_the_use_of_many_keys_and_skips_locked_ones() -> None:
+    """Waiting for a locked row could cause a deadlock. Its key is touched at the next use."""
+    user, begun = make_user(), timezone.now()
+    free, locked = (make_key(user, used=False) for _ in range(2))
+    with connect_directly() as other, other.transaction():
+        other.execute("SELECT 1 FROM tokens_apikey WHERE id = %s FOR UPDATE", [locked.key.pk])
+        ask(locked.token)
+        ask(free.token)
+        wait_for(partial(used, free, since=begun))
+    assert not used(locked, since=begun)
+
+    memory.clear_all()
+    ask(locked.token)
+
+    wait_for(partial(used, locked, since=begun))
 
 
 def aged(lifetime_ns: int, remaining: timedelta) -> tuple[APIKey, str]:
@@ -196,6 +227,7 @@ def aged(lifetime_ns: int, remaining: timedelta) -> tuple[APIKey, str]:
     ids=["after an hour", "within the first hour", "lifetime under an hour"],
 )
 @pytest.mark.parametrize("refresh", [True, False])
+@pytest.mark.django_db(transaction=True)
 def test_expiry_slides_after_an_hour_unless_refresh_is_disabled(
     settings: Any, lifetime_ns: int, left: timedelta, slides: bool, refresh: bool
 ) -> None:
@@ -205,20 +237,27 @@ def test_expiry_slides_after_an_hour_unless_refresh_is_disabled(
 
     ask(token)
 
+    wait_for(APIKey.objects.exclude(last_used=None).exists)
     before = key.expires_at
     key.refresh_from_db()
     assert (key.expires_at > before) is (slides and refresh)
     assert key.expires_at <= timezone.now() + timedelta(microseconds=lifetime_ns // 1000)
-    assert key.last_used is not None
 
 
-def test_use_does_not_extend_a_key_that_expired_meanwhile() -> None:
+@pytest.mark.parametrize("field", ["expires_at", "lifetime_ns", "status"])
+def test_use_changes_no_key_and_no_user_that_another_request_has_changed(field: str) -> None:
     key, token = aged(DAY_NS, timedelta(hours=1))
     now = timezone.now()
-    APIKey.objects.filter(pk=key.pk).update(expires_at=now)
+    read, later = key.expires_at, now + timedelta(days=1)
+    if field == "status":
+        User.objects.update(status=User.Status.SUSPENDED)
+    else:
+        APIKey.objects.update(**{field: {"expires_at": now, "lifetime_ns": HOUR_NS}[field]})
+    before = APIKey.objects.values().get(), User.objects.values().get()
 
-    touch_api_key(key, now=now, address="")
+    write([Touch(key.pk, key.user_id, read, DAY_NS, later, now, "127.0.0.1")])
 
-    key.refresh_from_db()
-    assert key.expires_at == now
-    assert ask(token).status_code == 401
+    after = APIKey.objects.values().get(), User.objects.values().get()
+    unchanged = 1 if field == "status" else 0
+    assert after[unchanged] == before[unchanged]
+    assert (ask(token).status_code == 200) is (field == "lifetime_ns")

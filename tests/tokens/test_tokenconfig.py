@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.client import APIClient
 from tests.support.factories import DAY_NS, HOUR_NS, make_key, make_user
+from tests.support.processes import wait_for
 from tokens.models import TokenConfig
 from users.models import User
 
@@ -77,6 +80,81 @@ def test_unreadable_user_gets_the_answer_for_an_unknown_one(member: APIClient) -
     assert tokenconfig(member, other.id).content == tokenconfig(member, "nobody").content
 
 
-def test_tokenconfig_takes_three_queries(member: APIClient, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(3):  # the key with its user, the user, the configs
-        assert tokenconfig(member).status_code == 200
+def test_users_find_the_same_document_by_me_and_by_name(member: APIClient) -> None:
+    own, named = tokenconfig(member), tokenconfig(member, member.user.username)
+
+    assert (own.content, own.headers["ETag"]) == (named.content, named.headers["ETag"])
+    for path in ("me", member.user.id):
+        path = f"/api/v2/users/{path}/keys/tokens/tokenconfig"
+        known = member.get(path, headers={"If-None-Match": own.headers["ETag"]})
+        assert (known.status_code, known.content) == (304, b"")
+
+
+@pytest.mark.parametrize("user", ["me", "name"])
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [
+        ({}, 200),
+        ({"scopes": ["api_key:read"]}, 200),
+        ({"scopes": ["deployment_stats:read"]}, 404),
+        ({"allow_list": (("user", str(uuid.uuid4())),)}, 404),
+        ({"allow_list": (("api_key", "*"),)}, 200),
+    ],
+)
+def test_key_needs_a_scope_and_an_object_of_its_allow_list(
+    db: None, user: str, limits: dict[str, Any], status: int
+) -> None:
+    person = make_user()
+    client = APIClient(token=make_key(person, **limits).token)
+
+    answer = tokenconfig(client, {"me": "me", "name": person.username}[user])
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("user", "queries"), [("me", 2), ("name", 3)])
+def test_tokenconfig_takes_a_query_for_each_thing(
+    member: APIClient, user: str, queries: int, django_assert_num_queries: Any
+) -> None:
+    name = {"me": "me", "name": member.user.username}[user]
+    with django_assert_num_queries(queries):  # the key with its user, the user, the configs
+        assert tokenconfig(member, name).status_code == 200
+
+
+CHANGES: dict[str, tuple[Callable[[User], object], int]] = {
+    "new for the deployment": (lambda user: TokenConfig.objects.create(max_token_lifetime=1), 1),
+    "new for the role": (lambda user: make_config("auditor", user, 2), 2),
+    "new for the user": (lambda user: make_config("user", user, 3), 3),
+    "changed": (lambda user: TokenConfig.objects.update(max_token_lifetime=4), 4),
+    "for another role": (lambda user: TokenConfig.objects.update(role="owner"), DEFAULT_NS),
+    "deleted": (lambda user: TokenConfig.objects.all().delete(), DEFAULT_NS),
+    "roles": (lambda user: User.objects.update(roles=["owner"]), OWNER_NS),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_cached_limit_takes_no_query_until_a_policy_or_a_role_changes(
+    connected: None, name: str, django_assert_num_queries: Any
+) -> None:
+    user = make_user("auditor")
+    if name in {"changed", "for another role", "deleted"}:
+        make_config("auditor", user, 7)
+    client = APIClient(token=make_key(user).token)
+    before = tokenconfig(client).json()
+    with django_assert_num_queries(0):
+        assert tokenconfig(client).json() == before
+    change, limit = CHANGES[name]
+
+    change(user)
+
+    wait_for(lambda: tokenconfig(client).json() == {"max_token_lifetime": limit})
+
+
+def test_users_have_documents_of_their_own(connected: None) -> None:
+    one, other = make_user(), make_user()
+    TokenConfig.objects.create(user=one, max_token_lifetime=7)
+    clients = [APIClient(token=make_key(user).token) for user in (one, other)]
+
+    for _ in range(2):
+        limits = [tokenconfig(client).json()["max_token_lifetime"] for client in clients]
+        assert limits == [7, DEFAULT_NS]

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 # When a process receives one of these notifications, it evicts the key or the user's keys from its
-# cache. Updates of `last_used` and later expiry times send no notification, because PostgreSQL
+# cache. `policy:` evicts what depends on the token policies. Updates of `last_used` and later expiry times send no notification, because PostgreSQL
 # runs commits with notifications one after another, and these updates are very frequent.
 ANNOUNCE = """
 CREATE FUNCTION tokens_announce_key() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -38,11 +38,20 @@ CREATE TRIGGER users_user_changed AFTER UPDATE ON users_user
         ROW (NEW.status, NEW.roles, NEW.password, NEW.username)
             IS DISTINCT FROM ROW (OLD.status, OLD.roles, OLD.password, OLD.username)
     ) EXECUTE FUNCTION users_announce_user();
+
+CREATE FUNCTION tokens_announce_policy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('coderapi', 'policy:');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tokens_tokenconfig_changed AFTER INSERT OR UPDATE OR DELETE ON tokens_tokenconfig
+    FOR EACH ROW EXECUTE FUNCTION tokens_announce_policy();
 """
 
 SILENCE = """
 DROP FUNCTION tokens_announce_key() CASCADE;
 DROP FUNCTION users_announce_user() CASCADE;
+DROP FUNCTION tokens_announce_policy() CASCADE;
 """
 
 

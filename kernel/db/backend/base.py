@@ -86,13 +86,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
-        """Does not open a connection after a transaction whose connection was lost.
+        """Does nothing if the connection has autocommit, as all connections of the pool do.
 
-        Django would open one to enable autocommit, but new connections have autocommit anyway. If
-        the new connection failed, its error would hide the original error, for example a lost
+        After a transaction whose connection was lost, Django would open a new connection to enable
+        autocommit. If that failed, its error would hide the original error, for example a lost
         commit.
         """
-        if autocommit and self.connection is None:
+        connection: Any = self.connection
+        if autocommit and (connection is None or connection.autocommit):
             self.autocommit = True
             return
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -7,12 +8,12 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from audit.services import with_partition
 from kernel.commands import BaseCommand, UsageError
 from tokens import token_format
 from tokens.arguments import find_user, known_scopes, lifetime_ns
 from tokens.services import create_api_key
 from users.scopes import ALL
-from users.services import lock
 
 
 class Command(BaseCommand):
@@ -43,9 +44,10 @@ class Command(BaseCommand):
             "scopes": known_scopes("--scope", options["scope"]) or [ALL],
         }
         user = find_user(options["user"])
+        now = timezone.now()
+        create = partial(create_api_key, user, **wanted, now=now)
         try:
-            with transaction.atomic():
-                new = create_api_key(lock(user), **wanted, now=timezone.now())
+            new = with_partition(transaction.atomic(create), now=now)
         except IntegrityError:
             raise CommandError(f"{user} already has a token named {options['name']!r}.") from None
         return new.token

@@ -1,0 +1,118 @@
+"""Minting: its statements, and what happens at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from audit.models import PARTITIONS, Entry
+from kernel.db.connections import connect_directly, lock_number
+from tests.support.client import APIClient
+from tests.support.factories import make_key, make_user
+from tests.support.processes import wait_for
+from tests.support.sending import send
+from tokens.models import APIKey, TokenConfig
+from tokens.policy import LOCK
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+INSERT_POLICY = """
+INSERT INTO tokens_tokenconfig (role, tokens_may_mint, max_live_tokens, updated_at)
+VALUES ('', true, 0, now())
+"""
+
+
+@pytest.fixture
+def client() -> APIClient:
+    user = make_user()
+    return APIClient(user=user, token=make_key(user).token)
+
+
+def mint(client: APIClient, **body: Any) -> Any:
+    return send(client, "POST", "/users/me/keys/tokens", body)
+
+
+@pytest.mark.parametrize("path", ["/users/me/keys", "/users/me/keys/tokens"])
+def test_minting_takes_three_statements(
+    client: APIClient, path: str, django_assert_num_queries: Any
+) -> None:
+    # The key of the request; then the user, the lock and the policies, the key with its audit
+    # entry, and BEGIN and COMMIT around the last two.
+    with django_assert_num_queries(1 + 3 + 2):
+        assert send(client, "POST", path, {}).status_code == 201
+    assert Entry.objects.filter(action="api_key.create", actor_id=client.user.id).exists()
+
+
+def test_mints_of_one_user_do_not_wait_for_each_other(client: APIClient) -> None:
+    with connect_directly() as other, other.transaction():
+        # Another mint has got as far as this.
+        other.execute("SELECT 1 FROM users_user FOR SHARE")
+        assert mint(client).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ("UPDATE users_user SET password = 'changed'", 409),
+        ("UPDATE users_user SET roles = '{auditor}'", 409),
+        ("DELETE FROM tokens_apikey; DELETE FROM users_user", 404),
+        ("UPDATE users_user SET theme_preference = 'dark'", 201),
+    ],
+)
+def test_change_of_the_user_meanwhile_is_an_error(
+    client: APIClient, change: str, status: int
+) -> None:
+    answer = during(partial(mint, client), change)
+
+    assert answer.status_code == status
+    assert APIKey.objects.minted().count() == (1 if status == 201 else 0)
+
+
+def test_policy_that_changes_meanwhile_applies(client: APIClient) -> None:
+    change = f"SELECT pg_advisory_xact_lock({lock_number(LOCK)}); {INSERT_POLICY}"
+
+    answer = during(partial(mint, client), change)
+
+    assert (answer.status_code, TokenConfig.objects.count()) == (400, 1)
+
+
+def during[T](action: Callable[[], T], change: str) -> T:
+    """Runs the action while a transaction with the change is open, and commits that later."""
+    with ThreadPoolExecutor(1) as threads, connect_directly() as other:
+        with other.transaction():
+            other.execute("SELECT 1 FROM users_user FOR UPDATE")
+            other.execute(change)
+            future = threads.submit(closing_connection, action)
+            wait_for(is_someone_waiting)
+        return future.result()
+
+
+def is_someone_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return bool(cursor.fetchone()[0])
+
+
+def closing_connection[T](action: Callable[[], T]) -> T:
+    try:
+        return action()
+    finally:
+        connection.close()
+
+
+def test_minting_creates_a_missing_partition_of_the_audit_trail(client: APIClient) -> None:
+    for first in PARTITIONS.starts():
+        PARTITIONS.drop(first)
+
+    assert mint(client).status_code == 201
+
+    assert Entry.objects.filter(action="api_key.create", at__lte=timezone.now()).count() == 1
