@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
+from pathlib import Path
 
-import django.db
-import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import ManagementUtility, get_commands, load_command_class
 
 from coderapi import __version__, bootstrap
-from kernel.commands import FAILED, ending_with_the_reader
-from kernel.db.connections import why_unusable
+from kernel.exits import FAILED, ending_with_the_reader
 from kernel.release import PROGRAM
 
 
@@ -26,40 +24,66 @@ def main() -> None:
             lines = f"the configuration has mistakes\n{error}" if "\n" in str(error) else error
             sys.stderr.write(f"{PROGRAM}: {lines}\n")
             sys.exit(getattr(error, "status", FAILED))
-        except (django.db.Error, psycopg.Error) as error:
-            reason = why_unusable(error)
+        except Exception as error:
+            reason = _why_database_is_unusable(error)
             if not reason or "--traceback" in sys.argv:
                 raise
             sys.exit(f"{PROGRAM}: the database cannot be used: {reason}")
 
 
+def _why_database_is_unusable(error: Exception) -> str:
+    """Returns the reason if the error is an error of the database, or "" for other errors."""
+    import django.db
+    import psycopg
+
+    from kernel.db.connections import why_unusable
+
+    return why_unusable(error) if isinstance(error, django.db.Error | psycopg.Error) else ""
+
+
 def _run() -> None:
     arguments = bootstrap.prepare([PROGRAM, *sys.argv[1:]], os.environ)
+    # These commands work without Django's settings, because the settings may be invalid.
     if arguments[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"coderapi {__version__}\n")
+    elif arguments[1:] in ([], ["help"], ["--help"], ["-h"]):
+        sys.stdout.write(_help())
     elif arguments[1:2] == ["options"]:
-        # This command works without Django's settings, because the settings may be invalid.
-        load_command_class("coderapi", "options").run_from_argv(arguments)
+        from coderapi.management.commands.options import Command
+
+        Command().run_from_argv(arguments)
     else:
-        CommandLine(arguments).execute()
+        from django.core.management import ManagementUtility
+
+        ManagementUtility(arguments).execute()
 
 
-class CommandLine(ManagementUtility):
-    """Django's command line. Its help lists coderapi's own commands first."""
+def _help() -> str:
+    """Returns the help without importing the commands. Lists coderapi's own commands first."""
+    commands = bootstrap.known_commands()
+    own = {name: file for name, file in commands.items() if file.parents[2].name in OWN_PACKAGES}
+    hint = f"`{PROGRAM} COMMAND --help` shows a command's arguments, with examples."
+    lines = [f"  {name:25} {_summary(own[name])}" for name in sorted(own)]
+    others = ", ".join(sorted(commands.keys() - own))
+    header = [hint, "", "Commands of coderapi:", ""]
+    return "\n".join([*header, *lines, "", f"Django's own commands: {others}.", ""])
 
-    def main_help_text(self, commands_only: bool = False) -> str:
-        commands = get_commands()
-        own_apps = {app.partition(".")[0] for app in bootstrap.OWN_APPS}
-        own = sorted(name for name, app in commands.items() if app in own_apps)
-        if commands_only or not own:
-            return str(super().main_help_text(commands_only))
-        hint = f"`{self.prog_name} COMMAND --help` shows a command's arguments, with examples."
-        lines = [hint, "", "Commands of coderapi:", ""]
-        for name in own:
-            summary = re.split(r"[.;] |\.$", load_command_class(commands[name], name).help)[0]
-            lines.append(f"  {name:25} {summary}")
-        others = ", ".join(sorted(commands.keys() - set(own)))
-        return "\n".join([*lines, "", f"Django's own commands: {others}."])
+
+OWN_PACKAGES = {app.partition(".")[0] for app in bootstrap.OWN_APPS}
+
+
+def _summary(file: Path) -> str:
+    """Returns the first sentence of the command's help."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "help":
+            # The first sentence has no expression except the name of the program.
+            words = [
+                str(part.value) if isinstance(part, ast.Constant) else PROGRAM
+                for part in ast.walk(node.value)
+                if isinstance(part, ast.Constant | ast.FormattedValue)
+            ]
+            return re.split(r"[.;] |\.$", "".join(words))[0]
+    return ""
 
 
 if __name__ == "__main__":

@@ -36,13 +36,18 @@ class ServiceAdminConfig(AdminConfig):
 def refuse_coders_database(*, using: str, **more: Any) -> None:
     """Raises CommandError if the database belongs to Coder's server."""
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name",
-            [CODERS_TABLES],
-        )
-        (is_coders,) = cursor.fetchone() or (False,)
-    if is_coders:
-        raise CommandError(
-            "The database contains the tables of Coder's server. Set DATABASE_URL to another "
-            "database."
-        )
+        if is_coders_database(cursor):
+            raise CommandError(
+                "The database contains the tables of Coder's server. Set DATABASE_URL to another "
+                "database."
+            )
+
+
+def is_coders_database(cursor: Any) -> bool:
+    """Returns whether the database contains the tables of Coder's server."""
+    cursor.execute(
+        "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name",
+        [CODERS_TABLES],
+    )
+    (found,) = cursor.fetchone()
+    return bool(found)

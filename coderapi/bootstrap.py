@@ -6,28 +6,30 @@ Reads the environment file and Coder's flags, and starts the private database.
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import itertools
-import os
 import re
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
-from django.core import management
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import find_commands
-from environ import Env
 
+from coderapi.server.addresses import AddressError, Listener, claim_all
 from kernel import datadir
-from kernel.commands import FAILED, MISUSED
+from kernel.exits import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire
 from kernel.release import PROGRAM
+from kernel.telemetry import DIRECTORY_VARIABLE, shared_directory
 from options.configuration import Configuration, ConfigurationError
 from options.errors import nearest_name
 from options.option import ValueSource
@@ -78,6 +80,8 @@ OWN_APPS = [
     "csp",
     "stats",
 ]
+# Libraries that every command with a database uses, and that need no settings.
+LIBRARIES = ("django.core.handlers.wsgi", "django.db.models", "psycopg_pool")
 INSTALLED_APPS = [
     "coderapi.apps.ServiceAdminConfig",
     "django.contrib.auth",
@@ -95,6 +99,9 @@ INSTALLED_APPS = [
 
 _flags: Flags = []
 _private: list[Handle] = []
+_listeners: list[Listener] = []
+_until_exit = ExitStack()
+atexit.register(_until_exit.close)
 
 
 class StartError(ImproperlyConfigured):
@@ -118,16 +125,16 @@ def private_database() -> Handle | None:
     return _private[0] if _private else None
 
 
-def adopt_flags(flags: Iterable[Sequence[str | None]]) -> None:
-    """Sets the flags that the parent process parsed. Call it before the settings are loaded."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
-    _flags[:] = [(str(flag), value) for flag, value in flags]
+def listeners() -> list[Listener]:
+    """Returns the addresses that `manage.py server` has reserved."""
+    return list(_listeners)
 
 
 def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
-    """Parses Coder's flags and starts the private database. Returns the arguments for Django.
+    """Parses Coder's flags, reserves the server's addresses, and starts the private database.
 
-    Raises: StartError if the command or a flag is unknown, or if the private database fails.
+    Returns the arguments for Django. Raises: StartError if the command or a flag is unknown, if an
+    address is in use, or if the private database fails.
     """
     command = argv[1] if len(argv) > 1 else "help"
     _check_command(command)
@@ -137,19 +144,32 @@ def prepare(argv: Sequence[str], environ: MutableMapping[str, str]) -> list[str]
             _read_env_file(Path(environ[ENV_FILE]), environ)
         if command in TAKES_FLAGS:
             arguments = _take_flags(command, arguments, environ)
-        if _needs_private_database(command, arguments, environ):
-            _open_private_database(environ, make=command in MAKES_DATA)
-    except (PostgresError, datadir.DataDirectoryError) as error:
+        if _uses_database(command, arguments):
+            options = configuration(environ)
+            if command == "server":
+                # The supervisor enables it again, after it has frozen the loaded objects.
+                gc.disable()
+                _reserve_addresses(options, environ)
+            if not (options["DATABASE_URL"] or options["pg_connection_url"]):
+                _open_private_database(environ, make=command in MAKES_DATA)
+    except (AddressError, PostgresError, datadir.DataDirectoryError) as error:
         raise StartError(str(error)) from error
     return [*argv[:2], *arguments]
 
 
-def _check_command(command: str) -> None:
-    known = {*find_commands(str(Path(management.__file__).parent)), *DJANGO_ENTRIES}
-    for app in INSTALLED_APPS:
+def known_commands() -> dict[str, Path]:
+    """Returns the name and the file of each command. Does not import the commands."""
+    known: dict[str, Path] = {}
+    for app in ["django.core", *INSTALLED_APPS]:
         package = find_spec(app.partition(".apps.")[0])
         for folder in (package and package.submodule_search_locations) or ():
-            known.update(find_commands(str(Path(folder, "management"))))
+            files = Path(folder, "management", "commands").glob("[!_]*.py")
+            known |= {file.stem: file for file in files}
+    return known
+
+
+def _check_command(command: str) -> None:
+    known = known_commands().keys() | DJANGO_ENTRIES
     if command not in known:
         nearest = nearest_name(command, known)
         hint = f" Did you mean {nearest}?" if nearest else ""
@@ -189,6 +209,8 @@ def _read_env_file(path: Path, environ: MutableMapping[str, str]) -> None:
         if line and not re.match(r"#|(export )?[A-Za-z_0-9]+=", line):
             raise StartError(f"{path}:{number}: is neither NAME=value nor a # comment")
 
+    from environ import Env
+
     class EnvFile(Env):  # type: ignore[misc]  # The library has no types.
         ENVIRON: ClassVar[MutableMapping[str, str]] = environ
 
@@ -225,25 +247,36 @@ def _take_flags(
     return list(parsed.rest)
 
 
-def _needs_private_database(
-    command: str, arguments: Sequence[str], environ: Mapping[str, str]
-) -> bool:
-    if (
+def _uses_database(command: str, arguments: Sequence[str]) -> bool:
+    return not (
         command in NEEDS_NO_DATABASE
         or command.startswith("-")
         or not {"-h", "--help"}.isdisjoint(arguments)
         or ("write-config", "true") in _flags
-    ):
-        return False
-    options = configuration(environ)
-    return not (options["DATABASE_URL"] or options["pg_connection_url"])
+    )
+
+
+def _reserve_addresses(options: Configuration, environ: MutableMapping[str, str]) -> None:
+    _listeners[:] = claim_all(options)
+    # The default access URL is the bound address.
+    environ[BOUND_URL] = _listeners[-1].url
+    if options["prometheus.enable"]:
+        # prometheus_client reads this variable at its first import.
+        directory = _until_exit.enter_context(shared_directory())
+        environ[DIRECTORY_VARIABLE] = str(directory)
 
 
 def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> None:
+    """Starts PostgreSQL in a thread, and meanwhile imports libraries."""
     _exit_on_signals()
     directory = datadir.data_dir(environ)
-    handle = acquire(directory, make=make)
-    atexit.register(handle.release)
+    with ThreadPoolExecutor(1) as thread:
+        opening = thread.submit(acquire, directory, make=make)
+        # A signal may end this process before PostgreSQL has started.
+        _until_exit.callback(_release, opening)
+        for library in LIBRARIES:
+            import_module(library)
+        handle = opening.result()
     _private[:] = [handle]
     environ[PRIVATE_DATABASE_URL] = handle.url
     if not (environ.get(SECRET_KEY) or environ.get(f"{SECRET_KEY}_FILE")):
@@ -252,6 +285,11 @@ def _open_private_database(environ: MutableMapping[str, str], *, make: bool) -> 
         # The variable contains the path of the file, not the key. So the environments of child
         # processes do not contain the key.
         environ[f"{SECRET_KEY}_FILE"] = str(directory / "secret_key")
+
+
+def _release(opening: Future[Handle]) -> None:
+    if opening.exception() is None:
+        opening.result().release()
 
 
 def _exit_on_signals() -> None:

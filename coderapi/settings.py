@@ -117,7 +117,6 @@ MIDDLEWARE = [
     "kernel.http.pages.PageXFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "coderapi.urls"
-WSGI_APPLICATION = "coderapi.wsgi.application"
 APPEND_SLASH = False
 TEMPLATES = [
     {

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csp import csp_override
@@ -19,6 +18,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
 from coderapi.bootstrap import PRIVATE_DATABASE_URL
+from coderapi.server.migrating import is_migrated
 from kernel import postgres
 from kernel.db.connections import deadline
 from kernel.http import wire
@@ -106,7 +106,8 @@ def readiness() -> dict[str, Any]:
     """
     try:
         with deadline(PROBE_SECONDS):
-            pending = _has_pending_migrations()
+            with connection.cursor() as cursor:
+                pending = not is_migrated(cursor)
             parts = {} if pending else _parts()
     except Error as error:
         logger.warning("not ready: the database does not respond: %s", type(error).__name__)
@@ -125,27 +126,6 @@ def _reason() -> dict[str, str]:
         return {}
     reason = postgres.why_away(settings.DATA_DIR)
     return {"reason": reason} if reason else {}
-
-
-_migrated: set[str] = set()
-
-
-def _has_pending_migrations() -> bool:
-    """Returns whether a migration is pending.
-
-    If no migration is pending, the result is cached. Later calls only run a simple query, because
-    the database must still respond.
-    """
-    name = str(connection.settings_dict["NAME"])
-    if name in _migrated:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return False
-    executor = MigrationExecutor(connection)
-    pending = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    if not pending:
-        _migrated.add(name)
-    return pending
 
 
 def _parts() -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""The WSGI application of a web worker.
+"""The WSGI application of a web worker. `preload` runs before the supervisor starts the workers.
 
 A request passes the access log, the limits on request bodies, the fast lane and then Django.
 """
 
 from __future__ import annotations
 
-import os
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 
 from django.conf import LazySettings, settings
@@ -16,19 +16,18 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 from django.urls import base
 
+from coderapi.lane import fast, routes
 from kernel.db import listener
 from kernel.db.connections import bound_statements
 from kernel.http import body
 from kernel.http.hosts import address_of, rate_limit_bucket
 from kernel.http.middleware import new_request_id, standing_headers
+from kernel.http.rendering import complete
+from kernel.telemetry import metrics
 from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "coderapi.settings")
-
-django_application = get_wsgi_application()
 
 
 def _disconnect_unneeded_receivers() -> None:
@@ -63,21 +62,28 @@ def _read_settings_faster() -> None:
     LazySettings.__getattribute__ = object.__getattribute__  # type: ignore[method-assign]
 
 
-def _application() -> WSGIApplication:
-    # These modules can be imported only after Django is set up.
-    from coderapi.lane import fast
-    from kernel.http.rendering import complete
-    from kernel.telemetry import metrics
-
+def preload() -> None:
+    """Imports the modules that requests use. Starts no thread and opens no connection."""
     _disconnect_unneeded_receivers()
     _unlock_thread_locals()
     _read_settings_faster()
+    routes(settings.ROOT_URLCONF)
+    _django()
+
+
+@cache
+def _django() -> WSGIApplication:
+    return complete(get_wsgi_application())
+
+
+def build() -> WSGIApplication:
+    """Returns the application of this process, and starts its threads."""
+    preload()
     bound_statements()
     listener.start()
     metrics.start_sampling()
-    application = complete(django_application)
     application = body.bounded(
-        fast(application) if settings.FAST_LANE else application,
+        fast(_django()) if settings.FAST_LANE else _django(),
         readers=body.readers(settings.MAX_BODY_READERS),
         caps=settings.BODY_CAPS,
         address_of=lambda environ: rate_limit_bucket(address_of(environ)),
@@ -88,6 +94,3 @@ def _application() -> WSGIApplication:
     log = AccessLog(settings.ACCESS_LOG, settings.ACCESS_LOG_FORMAT)
     log.start()
     return logged(application, log=log, address_of=address_of)
-
-
-application = _application()

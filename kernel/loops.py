@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -55,14 +55,16 @@ class Backoff:
 
 
 @contextmanager
-def signals_into(put: Callable[[int], object]) -> Iterator[None]:
-    """Passes the number of each termination signal to `put`. Signals that are ignored stay ignored.
+def signals_into(
+    put: Callable[[int], object], signals: Iterable[signal.Signals] = ENDING
+) -> Iterator[None]:
+    """Passes the number of each signal to `put`. Signals that are ignored stay ignored.
 
     The handlers do nothing else, because a signal can interrupt any statement.
     """
     before = {
         signum: signal.signal(signum, lambda number, _frame: put(number))
-        for signum in ENDING
+        for signum in signals
         if signal.getsignal(signum) is not signal.SIG_IGN
     }
     try:

@@ -38,6 +38,16 @@ POLL_SECONDS = 0.02
 # Each process computes hashes in only one thread, because the allocator keeps 19 MiB for every
 # thread that has computed a hash.
 _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
+
+
+def _replace_executor() -> None:
+    """Makes a forked process start its own thread, because threads are not copied."""
+    global _hashing
+    _hashing = ThreadPoolExecutor(1, thread_name_prefix="hashing")
+
+
+os.register_at_fork(after_in_child=_replace_executor)
+
 HASHING = Limiter(
     "password hashing",
     limit=1,

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from bench.faults.clients import Load
 from bench.faults.rounds import Fault
-from bench.faults.service import HTTP, JOBS, METRICS, SUPERVISOR, WEB
+from bench.faults.service import JOBS, METRICS, SUPERVISOR, WEB
 from bench.faults.stages import Single, SmallDisk, Stage
 
 
@@ -28,12 +28,6 @@ class KillWebWorker(KillProcess):
     """kill -9 of a web worker."""
 
     name, process, rounds = "kill-web-worker", WEB, 5
-
-
-class KillHttp(KillProcess):
-    """kill -9 of the HTTP server that leads the web workers."""
-
-    name, process, rounds = "kill-http", HTTP, 3
 
 
 class KillJobs(KillProcess):
@@ -118,7 +112,6 @@ class KillPrivatePostmaster(Fault[SmallDisk]):
 
 FAULTS = (
     KillWebWorker(),
-    KillHttp(),
     KillJobs(),
     KillMetrics(),
     KillSupervisor(),

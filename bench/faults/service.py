@@ -21,8 +21,8 @@ READY_SECONDS = 90
 END_SECONDS = 40
 MAX_REFUSAL_LINES = 4
 # Parts of the command lines of the service's processes.
-SUPERVISOR, WEB, HTTP = "manage.py", "spawn_main", "server.http"
-JOBS, METRICS = "server.worker", "server.prometheus"
+SUPERVISOR, WEB = "manage.py", "coderapi: web"
+JOBS, METRICS = "coderapi: jobs", "coderapi: metrics"
 CRASHES = re.compile(r"^Traceback \(most recent call last\)|panicked at", re.MULTILINE)
 # Time, request id and numbers, in which lines of the same kind differ.
 STAMP = re.compile(

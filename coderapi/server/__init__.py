@@ -1,18 +1,19 @@
 """`manage.py server`: a supervisor process, and the child processes that it starts and stops.
 
 The command reserves the addresses (`addresses`, `certificates`), migrates the database under a lock
-(`migrating`), and then runs the `supervisor`. The children are new Python processes:
+if a migration is missing (`migrating`), imports the application, and then runs the `supervisor`.
+The children are forks of the supervisor:
 
-* one for HTTP and one for HTTPS (`http`). Each is the main process of granian with its web workers.
-* one for the jobs (`worker`)
+* the web workers (`http`), for HTTP and HTTPS
+* one for the jobs
 * one for metrics (`prometheus`), if enabled
 
-`command` contains the code that the server shares with `manage.py worker`.
+A fork shares the memory of the imported modules, and needs no time to import them again
+(`children`). `command` contains the code that the server shares with `manage.py worker`.
 
-A child reads its worker configuration from a pipe (`children`). The configuration contains secrets,
-which other users could see in arguments and environment variables. A child ends when the pipe
-closes, so it does not keep running after the supervisor has ended. A child that dies is restarted
-after a delay. The delay doubles with each restart, up to 30 seconds.
+A child ends when its pipe to the supervisor closes, so it does not keep running after the
+supervisor has ended. A child that dies is restarted after a delay. The delay doubles with each
+restart, up to 30 seconds.
 
 After a signal, the children finish their requests and jobs. After 25 seconds or a second signal,
 the supervisor kills the children that are still running. Then its exit status is 1.

@@ -1,25 +1,20 @@
 """Reserves the addresses on which the server listens for HTTP, HTTPS or both.
 
-A separate child process serves each address.
+The addresses are reserved before Django's settings are loaded, because the default access URL is
+the address of the server.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
-
-from django.conf import settings
-
-from coderapi.bootstrap import server_flags
-from coderapi.server.certificates import Certificate, certificate
-from coderapi.server.children import WorkerConfiguration
+from dataclasses import dataclass
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +63,8 @@ class Claim:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         else:
             self._socket.close()
+        # After the supervisor has been killed, its children must not keep the port.
+        os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
         self._socket.close()
@@ -125,7 +122,6 @@ class Listener:
 
     name: str
     claim: Claim
-    certificate: Certificate | None = None
 
     @property
     def url(self) -> str:
@@ -138,36 +134,17 @@ class Listener:
         address = self.claim.address
         return "" if address.reachable == address else " (all addresses of this machine)"
 
-    def worker_configuration(self) -> WorkerConfiguration:
-        return {
-            "flags": server_flags(),
-            "host": self.claim.address.host,
-            "port": self.claim.address.port,
-            "workers": settings.WEB_WORKERS,
-            "threads": settings.SERVER_THREADS,
-            "logging": settings.LOGGING,
-            "tls": asdict(self.certificate) if self.certificate else None,
-        }
 
+def claim_all(options: Any) -> list[Listener]:
+    """Reserves the configured addresses: for HTTP, for HTTPS, or for both.
 
-def claim_all(now: datetime) -> list[Listener]:
-    """Reserves the configured addresses.
-
-    Raises: AddressError if the server cannot listen on an address, or CertificateError if a file
-    for TLS is not usable.
+    Raises: AddressError if the server cannot listen on an address.
     """
-    return [*_plain(), *_encrypted(now)]
-
-
-def _plain() -> Iterator[Listener]:
-    if settings.HTTP_ADDRESS:
-        yield Listener("HTTP", Claim(settings.HTTP_ADDRESS))
-
-
-def _encrypted(now: datetime) -> Iterator[Listener]:
-    if settings.OPTIONS["tls.enable"]:
-        found = certificate(settings.OPTIONS, now=now)
-        yield Listener("HTTPS", Claim(str(settings.OPTIONS["tls.address"])), found)
+    http = options["CODERAPI_HTTP_ADDRESS"] or options["http_address"]
+    https = str(options["tls.address"]) if options["tls.enable"] else ""
+    return [
+        Listener(name, Claim(text)) for name, text in (("HTTP", http), ("HTTPS", https)) if text
+    ]
 
 
 def announce_ready(listener: Listener, stop: threading.Event) -> None:
@@ -189,7 +166,7 @@ def _answers(listener: Listener) -> bool:
         with socket.create_connection(
             (address.host, address.port), timeout=READY_TIMEOUT_SECONDS
         ) as connection:
-            if listener.certificate:
+            if listener.name == "HTTPS":
                 return True
             connection.sendall(READY_REQUEST)
             return bool(connection.recv(1))

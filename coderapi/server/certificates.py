@@ -13,13 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
+from coderapi.server.addresses import AddressError
+
 logger = logging.getLogger(__name__)
 
 # The only format of private keys that granian can read.
 PKCS8 = b"-----BEGIN PRIVATE KEY-----"
 
 
-class CertificateError(Exception):
+class CertificateError(AddressError):
     """A file for HTTPS is not usable. The message names the option, the file and the cause."""
 
 

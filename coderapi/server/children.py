@@ -1,164 +1,158 @@
 """The child processes of the supervisor, and the pipe between the supervisor and each child.
 
-The supervisor writes the worker configuration to the pipe. The configuration contains secrets,
-which other users could see in arguments and environment variables. The operating system closes the
-pipe when the supervisor ends for any reason. Then the child ends too.
+A child is a fork of the supervisor, which has loaded Django and the apps. It starts within
+milliseconds, and shares the memory of the loaded code with the other processes. Before a fork, the
+supervisor has no database connection. Its own threads only use locks that no child uses.
+
+A child ends when its pipe closes. The supervisor closes the pipe to stop the child. The operating
+system closes it if the supervisor ends for another reason.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import json
+import ctypes
+import gc
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import IO, Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import django
+from kernel.loops import ENDING, Backoff
 
-from coderapi.bootstrap import adopt_flags
-from kernel.loops import Backoff, run_until_signalled
-from kernel.release import IS_CHECKOUT, PROGRAM, ROOT
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkProcess
 
 logger = logging.getLogger(__name__)
 
-# A child kills itself if it still runs this long after the supervisor has ended.
-ORPHAN_SECONDS = 25.0
+# The beginning of the command line of each child.
+TITLE = "coderapi: "
+# The supervisor handles these signals, and its children do not.
+OF_SUPERVISOR = (*ENDING, signal.SIGCHLD, signal.SIGUSR1)
 
-type WorkerConfiguration = dict[str, Any]
-# Maps the names of children to the modules that they run and their configurations.
-type Roles = dict[str, tuple[str, WorkerConfiguration]]
+_forking = multiprocessing.get_context("fork")
 
 
-# --- The supervisor's side --------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a child does.
+
+    When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. It kills itself
+    if it still runs `drain_seconds` later.
+    """
+
+    name: str
+    run: Callable[[], None]
+    prepare_end: Callable[[], None] = lambda: None
+    drain_seconds: float = 25.0
 
 
 class Child:
-    """A child with a name, and its current process. Calls `died` when the process has ended.
+    """A child with a role, and its current process.
 
     `due` is the time of the next start, or None if no start is scheduled.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        module: str,
-        configuration: WorkerConfiguration,
-        died: Callable[[Child, int], object],
-    ) -> None:
-        self.name = name
+    def __init__(self, role: Role) -> None:
+        self.role = role
         self.due: float | None = time.monotonic()
-        self._module = module
-        self._configuration = configuration
-        self._died = died
         self._backoff = Backoff()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkProcess | None = None
         self._started_at = 0.0
+        self._pipe: int | None = None
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.exitcode is None
 
-    def start(self) -> None:
+    def start(self, siblings: Iterable[Child]) -> None:
         """Starts the process in a new session, so that only the supervisor receives Ctrl-C."""
         self.due = None
         self._started_at = time.monotonic()
-        self._process = process = subprocess.Popen(  # noqa: S603 - our own program
-            # With -P, a module in the current directory cannot shadow one of our modules.
-            [sys.executable, "-P", "-m", self._module],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            env=_environment(),
-        )
-        if process.stdin is not None:
-            # Writing fails if the child has already died. The error is ignored, because the thread
-            # that waits for the child reports its death.
-            with contextlib.suppress(OSError):
-                process.stdin.write(json.dumps(self._configuration).encode() + b"\n")
-                process.stdin.flush()
-        threading.Thread(target=self._wait, args=(process,), daemon=True).start()
+        self.end()
+        reader, self._pipe = os.pipe()
+        pipes = [child._pipe for child in siblings if child._pipe is not None]
+        self._process = _forking.Process(target=_run, args=(self.role, reader, pipes))
+        self._process.start()
+        os.close(reader)
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        self._died(self, process.wait())
-
-    def schedule_restart(self, code: int) -> None:
+    def schedule_restart(self) -> None:
         """Schedules the next start after a delay, and logs why the process ended."""
         now = time.monotonic()
         delay = self._backoff.after(now - self._started_at)
         self.due = now + delay
+        code = self._process.exitcode if self._process else None
         logger.error(
-            "The %s process ended (%s). It restarts in %.2f s.", self.name, _cause(code), delay
+            "The %s process ended (%s). It restarts in %.2f s.", self.role.name, _cause(code), delay
         )
 
-    def terminate(self) -> None:
-        self.due = None
-        if self._process is not None:
-            self._process.terminate()
+    def end(self) -> None:
+        """Closes the pipe, so that the process ends when it has finished its work."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+        self._pipe = None
 
     def kill(self) -> None:
         """Kills the process group: the process and its descendants."""
-        if self._process is not None:
+        if self._process is not None and self._process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.kill()
+            self._process.join()
 
 
-def _environment() -> dict[str, str]:
-    """Returns a copy of the environment. In a checkout, PYTHONPATH contains the project."""
-    path = [str(ROOT) if IS_CHECKOUT else "", os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+def _cause(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
 
 
-def _cause(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit status {code}"
+def _run(role: Role, reader: int, pipes: Iterable[int]) -> None:
+    """Runs the role in the new process."""
+    for signum in OF_SUPERVISOR:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
+    os.setsid()
+    # A pipe closes when all its descriptors are closed, so a child must not keep those of others.
+    for pipe in pipes:
+        os.close(pipe)
+    _set_title(f"{TITLE}{role.name}")
+    gc.enable()
+    threading.Thread(
+        target=_end_with_pipe, args=(reader, role), name="lifeline", daemon=True
+    ).start()
+    try:
+        role.run()
+    finally:
+        # Python 3.12 runs no exit handlers in a forked process.
+        atexit._run_exitfuncs()
 
 
-# --- The child's side -------------------------------------------------------------------------
-
-
-def run_as_child(loop: Callable[[WorkerConfiguration, threading.Event], None]) -> None:
-    """Sets up Django, and runs `loop` in this child process until a signal arrives."""
-    configuration = read_worker_configuration()
-    adopt_flags(configuration["flags"])
-    django.setup()
-    run_until_signalled(lambda stop: loop(configuration, stop))
-
-
-def read_worker_configuration() -> WorkerConfiguration:
-    """Reads the configuration from standard input.
-
-    When standard input closes, the process ends.
-    """
-    # The pipe is unbuffered. A buffered reader has a lock, and the thread that watches the pipe
-    # would still hold this lock when the process exits.
-    pipe = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-    line = pipe.readline()
-    if not line:
-        sys.exit(f"You cannot start this program directly. `{PROGRAM} server` starts it.")
-    threading.Thread(target=_watch, args=(pipe,), name="lifeline", daemon=True).start()
-    configuration: WorkerConfiguration = json.loads(line)
-    return configuration
-
-
-def _watch(pipe: IO[bytes]) -> None:
-    while pipe.read(1):
-        pass
-    end_soon()
-
-
-def end_soon(seconds: float = ORPHAN_SECONDS) -> None:
-    """Sends SIGTERM to this process. After `seconds`, sends SIGKILL to its process group.
-
-    Never returns.
-    """
+def _end_with_pipe(reader: int, role: Role) -> None:
+    os.read(reader, 1)
+    role.prepare_end()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(seconds)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(role.drain_seconds)
+    logger.warning("This process is killed, because it did not end in time")
+    os.killpg(0, signal.SIGKILL)
+
+
+def _set_title(title: str) -> None:
+    """Replaces the command line of this process on Linux.
+
+    Otherwise each child would have the command line of the supervisor, which may contain secrets.
+    """
+    if sys.platform != "linux":
+        return
+    # The fields after the name, which may contain spaces: the 46th and 47th are the addresses.
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if start:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, title.encode()[: end - start - 1], min(len(title), end - start - 1))

@@ -1,30 +1,25 @@
-"""The child process that serves HTTP: the main process of granian, and its web workers.
-
-The main process never loads Django. Its workers are started as new processes, not as forks.
-"""
+"""The web workers: child processes that serve HTTP with granian."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import os
 import signal
-import threading
+import socket
+import stat
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from coderapi import bootstrap
-from coderapi.server.children import WorkerConfiguration, end_soon, read_worker_configuration
-
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+    from coderapi.server.certificates import Certificate
 
 # The maximum number of open connections of each worker, including idle connections. The number of
 # threads limits how many requests run at the same time.
@@ -33,12 +28,13 @@ BACKLOG = 1024
 # The time limit for receiving the headers of a request. An idle connection is closed after the same
 # time.
 HEAD_MILLISECONDS = 15_000
-# When the server stops, workers have this long to finish their requests. The time must be shorter
-# than the time that the supervisor waits for this process, and longer than the time limit for a
-# request body.
-DRAIN_SECONDS = 20
-# The seconds before the server stops in which its responses contain `Connection: close`.
+# When the server stops, workers have this long to finish their requests. The supervisor waits
+# longer, and a request body must arrive in less time.
+DRAIN_SECONDS = 20.0
+# Before a worker ends, its responses contain `Connection: close` for this long, or until no client
+# is connected.
 CLOSING_SECONDS = 1.0
+POLL_SECONDS = 0.01
 
 MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 
@@ -47,95 +43,97 @@ MIN_VERSIONS = {"tls12": SSLProtocols.tls12, "tls13": SSLProtocols.tls13}
 HEADER_LIKE_PREFIXES = ("HTTP_", "CONTENT_", "REMOTE_", "HTTPS")
 
 
-def main() -> None:
-    configuration = read_worker_configuration()
-    multiprocessing.set_start_method("spawn")
-    server = build(configuration)
-    logging.getLogger("_granian").addFilter(_is_not_about_threads)
-    loader = partial(load, configuration["flags"], closing=server.closing)
-    server.serve(target_loader=loader, wrap_loader=False)
+class Worker(MPServer):
+    """A granian server whose worker runs in this process.
+
+    granian itself would start its workers as children of a main process. Here they are children of
+    the supervisor, which creates this object.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        tls: Certificate | None = None,
+        logging: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            "",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            runtime_mode=RuntimeModes.mt,
+            blocking_threads=threads,
+            backlog=BACKLOG,
+            backpressure=CONNECTIONS,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+            websockets=False,
+            log_level=LogLevels.warning,
+            log_dictconfig=logging,
+            **_tls(tls),
+        )
+        self._is_closing = False
+        # Outside of Linux, all workers use the same listening socket.
+        self._init_shared_socket()  # type: ignore[no-untyped-call]
+
+    def run(self, load: Callable[[], WSGIApplication]) -> None:
+        """Serves the application that `load` returns, until SIGTERM."""
+        _hide_header_like_variables()
+        worker = self._spawn_worker(0, self._spawn_wsgi_worker, lambda: self._closing(load()))
+        worker.inner.run()
+
+    def close_connections(self) -> None:
+        """Closes each connection after its next response, and waits until no client is connected.
+
+        Waits at most CLOSING_SECONDS, because an idle client sends no further request.
+        """
+        self._is_closing = True
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while time.monotonic() < deadline and has_clients(self.bind_port):
+            time.sleep(POLL_SECONDS)
+
+    def _closing(self, application: WSGIApplication) -> WSGIApplication:
+        def answer(environ: Any, start_response: Any) -> Any:
+            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+                last = [("Connection", "close")] if self._is_closing else []
+                return start_response(status, [*headers, *last], *more)
+
+            return application(environ, start)
+
+        return answer
 
 
-class Server(MPServer):
-    """A granian server that closes each connection after the next response before it stops."""
-
-    def __init__(self, target: str, **settings: Any) -> None:
-        super().__init__(target, **settings)
-        # A RawValue has no lock. With a lock, a worker could be killed before it releases the lock.
-        self.closing = multiprocessing.RawValue("b", 0)
-
-    def shutdown(self, exit_code: int = 0) -> None:
-        self.closing.value = 1
-        time.sleep(CLOSING_SECONDS)
-        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
-
-
-def build(configuration: WorkerConfiguration, *, drain_seconds: int = DRAIN_SECONDS) -> Server:
-    return Server(
-        "coderapi.wsgi:application",
-        address=configuration["host"],
-        port=configuration["port"],
-        interface=Interfaces.WSGI,
-        workers=configuration["workers"],
-        blocking_threads=configuration["threads"],
-        backlog=BACKLOG,
-        backpressure=CONNECTIONS,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
-        websockets=False,
-        log_level=LogLevels.warning,
-        log_dictconfig=configuration["logging"],
-        respawn_failed_workers=True,
-        workers_kill_timeout=drain_seconds,
-        **_tls(configuration["tls"]),
-    )
-
-
-def _tls(configuration: WorkerConfiguration | None) -> dict[str, Any]:
+def _tls(certificate: Certificate | None) -> dict[str, Any]:
     """Returns the arguments of granian for TLS."""
-    if configuration is None:
+    if certificate is None:
         return {}
     return {
-        "ssl_cert": Path(configuration["certificate"]),
-        "ssl_key": Path(configuration["key"]),
-        "ssl_protocol_min": MIN_VERSIONS[configuration["min_version"]],
-        "ssl_ca": Path(configuration["client_ca"]) if configuration["client_ca"] else None,
-        "ssl_client_verify": bool(configuration["client_ca"]),
+        "ssl_cert": Path(certificate.certificate),
+        "ssl_key": Path(certificate.key),
+        "ssl_protocol_min": MIN_VERSIONS[certificate.min_version],
+        "ssl_ca": Path(certificate.client_ca) if certificate.client_ca else None,
+        "ssl_client_verify": bool(certificate.client_ca),
     }
 
 
-def _is_not_about_threads(record: logging.LogRecord) -> bool:
-    """Returns False for granian's warning about too many threads, so that it is not logged.
-
-    Measurements show that the configured number of threads is good.
-    """
-    return "Python threads" not in record.getMessage()
+def has_clients(port: int) -> bool:
+    """Returns whether this process has a connection whose own end is the port."""
+    return any(_is_client(int(path.name), port) for path in Path("/dev/fd").iterdir())
 
 
-def load(flags: bootstrap.Flags, *, closing: Any) -> WSGIApplication:
-    """Loads the WSGI application in a new worker process.
-
-    While `closing.value` is set, each response closes its connection.
-    """
-    threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
-    bootstrap.adopt_flags(flags)
-    from coderapi.wsgi import application
-    from kernel.http import body
-
-    body.when_stuck = restart_workers
-    _hide_header_like_variables()
-    return _closed_by(closing, application)
-
-
-def _closed_by(closing: Any, application: WSGIApplication) -> WSGIApplication:
-    def answer(environ: Any, start_response: Any) -> Any:
-        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            last = [("Connection", "close")] if closing.value else []
-            return start_response(status, [*headers, *last], *more)
-
-        return application(environ, start)
-
-    return answer
+def _is_client(descriptor: int, port: int) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            is_ip = connection.family in {socket.AF_INET, socket.AF_INET6}
+            # A listening socket has no peer, so this raises OSError.
+            return is_ip and connection.getsockname()[1] == port and bool(connection.getpeername())
+    except OSError:
+        return False
 
 
 def _hide_header_like_variables() -> None:
@@ -143,19 +141,6 @@ def _hide_header_like_variables() -> None:
         del os.environ[name]
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        end_soon(DRAIN_SECONDS)
-
-
-def restart_workers() -> None:
-    """Makes granian replace its workers, which also ends threads that are stuck."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        os.kill(parent.pid, signal.SIGHUP)
-
-
-if __name__ == "__main__":
-    main()
+def ask_for_replacement() -> None:
+    """Makes the supervisor replace the web workers, which also ends threads that are stuck."""
+    os.kill(os.getppid(), signal.SIGUSR1)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import pkgutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import psycopg
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from kernel.db.connections import (
-    connect_directly,
-    databases,
-    discard_pool,
-    lock_number,
-)
+from coderapi.apps import is_coders_database
+from kernel.db.connections import connect_directly, databases, leave_pool, lock_number
 from kernel.loops import Backoff
 
 logger = logging.getLogger(__name__)
@@ -38,25 +39,49 @@ def bring_up_to_date() -> None:
     Raises: MigrationError if the database cannot be used, or CommandError if the database belongs
     to Coder's server.
     """
+    with _connect() as connection, connection.cursor() as cursor:
+        if is_migrated(cursor) and not is_coders_database(cursor):
+            return
     with migration_lock(), _direct_connection():
         call_command("migrate", interactive=False, verbosity=0)
+
+
+def is_migrated(cursor: Any) -> bool:
+    """Returns whether every migration file of the installed apps is applied.
+
+    Does not import the migrations, which takes longer than everything else at a start.
+    """
+    cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
+    (exists,) = cursor.fetchone()
+    if not exists:
+        return False
+    cursor.execute("SELECT app, name FROM django_migrations")
+    return _migration_files() <= set(cursor.fetchall())
+
+
+@cache
+def _migration_files() -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (app.label, module.name)
+        for app in apps.get_app_configs()
+        for module in pkgutil.iter_modules([str(Path(app.path, "migrations"))])
+        if module.name[0] not in "_~"
+    )
 
 
 @contextmanager
 def _direct_connection() -> Iterator[None]:
     """Makes Django use the URL for direct connections, because migrations must keep one session."""
     wrapper = connections["default"]
-    discard_pool()
-    pooled = wrapper.settings_dict
-    if settings.DIRECT_DATABASE_URL != settings.DATABASE_URL:
-        direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
-        wrapper.settings_dict = {**pooled, **direct["default"]}
+    usual = wrapper.settings_dict
+    direct = databases(settings.DIRECT_DATABASE_URL, pool_size=1, idle="0", workers=1)
+    wrapper.settings_dict = {**usual, **direct["default"]}
+    leave_pool()
     try:
         yield
     finally:
         connections.close_all()
-        discard_pool()
-        wrapper.settings_dict = pooled
+        wrapper.settings_dict = usual
 
 
 @contextmanager

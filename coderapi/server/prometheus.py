@@ -7,13 +7,10 @@ import logging
 import os
 import platform
 import select
-import shutil
 import socket
 import socketserver
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +20,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.conf import settings
 from django.db import close_old_connections
 
-from coderapi.bootstrap import server_flags
-from coderapi.server.addresses import Claim
-from coderapi.server.children import Roles, WorkerConfiguration, run_as_child
-from kernel.loops import is_alive
+from coderapi.server.addresses import Address, AddressError, Claim
+from coderapi.server.children import TITLE, Role
+from kernel.loops import is_alive, run_until_signalled
 from kernel.telemetry import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
@@ -35,55 +31,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DIRECTORY_PREFIX = "coderapi-metrics-"
 STALLED_SECONDS = 10.0
+# The longest time until the server notices that it must stop.
+POLL_SECONDS = 0.1
 
 
-@contextmanager
-def metrics_role() -> Iterator[Roles]:
-    """Yields the role of the child that serves metrics, or no role if metrics are disabled.
-
-    Processes that start in the block record metrics for this child.
+def metrics_role() -> list[Role]:
+    """Returns the role of the child that serves metrics, or no role if metrics are disabled.
 
     Raises: AddressError if the server cannot listen on the address for metrics.
     """
     if not settings.PROMETHEUS_ENABLE:
-        yield {}
-        return
-    claim = Claim(settings.PROMETHEUS_ADDRESS)
-    address = claim.address
-    logger.info("Serving metrics on http://%s", address.reachable)
-    configuration: WorkerConfiguration = {
-        "flags": server_flags(),
-        "host": address.host,
-        "port": address.port,
-    }
-    with shared_directory() as directory:
-        os.environ[DIRECTORY_VARIABLE] = str(directory)
-        yield {"metrics": ("coderapi.server.prometheus", configuration)}
-
-
-@contextmanager
-def shared_directory() -> Iterator[Path]:
-    """Creates a temporary directory for the metrics of this server's processes.
-
-    First removes the directories that killed servers left behind.
-    """
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    directory = Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-"))
+        return []
     try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for found in parent.glob(f"{DIRECTORY_PREFIX}*"):
-        number = found.name.removeprefix(DIRECTORY_PREFIX).partition("-")[0]
-        with contextlib.suppress(OSError):
-            ours = found.lstat().st_uid == os.geteuid() and not found.is_symlink()
-            if ours and number.isdecimal() and not is_alive(int(number)):
-                shutil.rmtree(found, ignore_errors=True)
+        claim = Claim(settings.PROMETHEUS_ADDRESS)
+    except AddressError as error:
+        raise AddressError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
+    logger.info("Serving metrics on http://%s", claim.address.reachable)
+    return [Role("metrics", partial(run_until_signalled, partial(serve, claim.address)))]
 
 
 def forget_dead_processes(directory: Path) -> None:
@@ -125,27 +90,17 @@ class _Handler(WSGIRequestHandler):
         """Logs nothing, because there is a scrape every few seconds."""
 
 
-def serve(configuration: WorkerConfiguration, stop: threading.Event) -> None:
+def serve(address: Address, stop: threading.Event) -> None:
     """Serves the metrics at every path until `stop` is set."""
-    host, port = configuration["host"], configuration["port"]
-    _Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with make_server(host, port, _application(), _Server, _Handler) as server:
-        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    _Server.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with make_server(address.host, address.port, _application(), _Server, _Handler) as server:
+        serving = partial(server.serve_forever, poll_interval=POLL_SECONDS)
+        threading.Thread(target=serving, name="metrics", daemon=True).start()
         stop.wait()
         server.shutdown()
         # Handle the connections that arrived during the shutdown.
         while select.select([server], [], [], 0)[0]:
             server.handle_request()
-
-
-# Maps a part of a process's command line to its role. The process with the role http starts the web
-# workers.
-ROLES = {
-    "coderapi.server.http": "http",
-    "coderapi.server.worker": "jobs",
-    "coderapi.server.prometheus": "metrics",
-    "from multiprocessing.spawn import spawn_main": "web",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +128,13 @@ class ThisServer:
 
 
 def _descent(pid: int, role: str) -> Iterator[tuple[int, str]]:
-    """Yields the process ids and roles of a process and its descendants."""
+    """Yields the process ids and roles of a process and its children, while they exist."""
     yield pid, role
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, path.read_text().split()):
-                arguments = Path(f"/proc/{child}/cmdline").read_text(errors="replace")
-                found = (ROLES[known] for known in ROLES if known in arguments)
-                yield from _descent(child, next(found, role))
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            title = Path(f"/proc/{child}/cmdline").read_text(errors="replace").strip("\0")
+            if title.startswith(TITLE):
+                yield int(child), title.removeprefix(TITLE)
 
 
 def _application() -> WSGIApplication:
@@ -213,7 +167,3 @@ def _application() -> WSGIApplication:
             close_old_connections()
 
     return application
-
-
-if __name__ == "__main__":
-    run_as_child(serve)

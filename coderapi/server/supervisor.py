@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from coderapi.server.addresses import Listener, announce_ready
-from coderapi.server.children import Child, Roles
+from coderapi.server.children import OF_SUPERVISOR, Child, Role
+from coderapi.server.command import private_database_watched
 from kernel.loops import REPEAT_SECONDS, signals_into
 
 logger = logging.getLogger(__name__)
@@ -20,63 +22,73 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 25.0
 
 
-@dataclass(frozen=True)
-class Signalled:
-    number: int
-
-
-@dataclass(frozen=True)
-class Died:
-    child: Child
-    code: int
-
-
 class Supervisor:
-    """Runs the children until a signal arrives. Signals and deaths are events in one queue."""
+    """Runs the children until a signal arrives. All signals are events in one queue.
 
-    def __init__(self, listeners: Sequence[Listener], *, roles: Roles) -> None:
-        self._listeners = listeners
-        self._events: SimpleQueue[Signalled | Died] = SimpleQueue()
-        self._children = [
-            Child(name, module=module, configuration=configuration, died=self._report)
-            for name, (module, configuration) in roles.items()
-        ]
+    SIGCHLD: a child has ended. SIGUSR1: a web worker asks to replace all web workers, see
+    `replaceable`.
+    """
 
-    def run(self) -> int:
+    def __init__(self, roles: Sequence[Role], *, replaceable: Sequence[Role] = ()) -> None:
+        self._events: SimpleQueue[int] = SimpleQueue()
+        self._children = [Child(role) for role in roles]
+        self._replaceable = replaceable
+        self._replaced: list[Child] = []
+
+    def run(self, listeners: Sequence[Listener] = ()) -> int:
         """Runs the children. Returns the exit status.
 
         It is 0 if all children ended after SIGTERM, or 1 if a child had to be killed.
         """
-        with signals_into(lambda number: self._events.put(Signalled(number))):
+        with signals_into(self._events.put, signals=OF_SUPERVISOR):
+            # Garbage collection would write to all objects, so that they would no longer be shared.
+            gc.freeze()
+            self._start_due()
+            gc.enable()
+            # No thread starts before the first children.
             stopping = threading.Event()
-            for listener in self._listeners:
+            for listener in listeners:
                 threading.Thread(
                     target=announce_ready, args=(listener, stopping), daemon=True
                 ).start()
-            self._run_children()
-            stopping.set()
-            return self._end()
-
-    def _report(self, child: Child, code: int) -> None:
-        self._events.put(Died(child, code))
+            try:
+                with private_database_watched():
+                    self._run_children()
+                    stopping.set()
+                    return self._end()
+            finally:
+                self._close_pipes()
 
     def _run_children(self) -> None:
-        """Restarts children that die. Returns at the first signal."""
+        """Restarts children that die. Returns at the first signal to stop."""
         while True:
+            event = self._next(until=min((c.due for c in self._children if c.due), default=None))
+            if event == signal.SIGUSR1:
+                self._replace()
+            elif event not in {None, signal.SIGCHLD}:
+                return
+            for child in self._children:
+                if child.due is None and not child.alive:
+                    child.schedule_restart()
+            self._replaced = [child for child in self._replaced if child.alive]
             self._start_due()
-            match self._next(until=min((c.due for c in self._children if c.due), default=None)):
-                case Died(child, code):
-                    child.schedule_restart(code)
-                case Signalled():
-                    return
 
     def _start_due(self) -> None:
         now = time.monotonic()
         for child in self._children:
             if child.due is not None and child.due <= now:
-                child.start()
+                child.start(siblings=[*self._children, *self._replaced])
 
-    def _next(self, *, until: float | None) -> Signalled | Died | None:
+    def _replace(self) -> None:
+        """Starts new children in the place of the replaceable ones, which finish their work."""
+        old = [child for child in self._children if child.role in self._replaceable]
+        self._replaced += old
+        self._children = [child for child in self._children if child not in old]
+        self._children += [Child(child.role) for child in old]
+        for child in old:
+            child.end()
+
+    def _next(self, *, until: float | None) -> int | None:
         try:
             left = None if until is None else max(0.0, until - time.monotonic())
             return self._events.get(timeout=left)
@@ -86,19 +98,27 @@ class Supervisor:
     def _end(self) -> int:
         logger.info("Stopping. Running requests and jobs are completed first.")
         begun = time.monotonic()
-        for child in self._children:
-            child.terminate()
-        while any(child.alive for child in self._children):
+        children = self._close_pipes()
+        while any(child.alive for child in children):
             event = self._next(until=begun + DRAIN_SECONDS)
-            again = isinstance(event, Signalled) and time.monotonic() > begun + REPEAT_SECONDS
-            if event is None or again:
-                return self._kill()
+            again = event in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+            if event is None or (again and time.monotonic() > begun + REPEAT_SECONDS):
+                return self._kill(children)
         logger.info("Stopped")
         return 0
 
-    def _kill(self) -> int:
-        for child in self._children:
+    def _close_pipes(self) -> list[Child]:
+        """Makes all children end, including those that were replaced. Returns them."""
+        children = [*self._children, *self._replaced]
+        for child in children:
+            child.end()
+        return children
+
+    def _kill(self, children: Sequence[Child]) -> int:
+        for child in children:
             if child.alive:
-                logger.warning("Killing the %s process, because it did not end in time", child.name)
+                logger.warning(
+                    "Killing the %s process, because it did not end in time", child.role.name
+                )
             child.kill()
         return 1

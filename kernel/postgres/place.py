@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
-
 from kernel.datadir import PASSABLE, DataDirectoryError, ensure, existing
 from kernel.postgres.account import Account, PostgresError, account_for
 
@@ -167,6 +164,10 @@ def variables_of(url: str) -> dict[str, str]:
     Parameters without an environment variable are dropped. Such parameters only tune the
     connection, for example its keepalives.
     """
+    # Imported here, because most starts do not need it.
+    from psycopg import pq
+    from psycopg.conninfo import conninfo_to_dict
+
     given = conninfo_to_dict(url)
     return {
         option.envvar.decode(): str(given[option.keyword.decode()])

@@ -51,13 +51,17 @@ class Handle:
         self, place: Place, *, binaries: Binaries, holders: int, server: life.Server, durable: bool
     ) -> None:
         self.url = url(place.cluster, server.sockets)
-        self.environment = variables_of(self.url)
         self.programs = binaries
         self._place = place
         self._durable = durable
         self._holders = holders
         self._process = os.getpid()
         self._released = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which libpq's programs connect to the cluster."""
+        return variables_of(self.url)
 
     def revive(self) -> Health:
         """Restarts the server if it has ended, and trims its log. Returns the server's state.

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from coderapi.server.addresses import AddressError, Claim, Listener, split
+from coderapi.server.http import has_clients
 from kernel import postgres
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
@@ -101,6 +102,17 @@ def test_url_of_a_listener_can_be_opened_on_this_machine(address: str, url: str)
     claim.release()
 
 
+def test_connected_client_is_found_until_its_connection_closes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not has_clients(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = listener.accept()
+            assert has_clients(port)
+            accepted.close()
+        assert not has_clients(port)
+
+
 # --- Lifecycle --------------------------------------------------------------------------------
 
 
@@ -161,7 +173,7 @@ def listens(port: int) -> bool:
 
 def test_killed_child_is_restarted(start: Start) -> None:
     server = start()
-    for role in ("spawn_main", "server.http", "server.worker"):
+    for role in ("coderapi: web", "coderapi: jobs"):
         wait_for(server.answers)
         replace_by_force(server, role)
     wait_for(server.answers)
@@ -187,8 +199,8 @@ def test_children_end_when_the_supervisor_is_killed(start: Start) -> None:
 def test_web_only_runs_no_jobs(start: Start) -> None:
     server = start("--web-only")
     assert server.get() == 200
-    assert server.processes("server.http")
-    assert not server.processes("server.worker")
+    assert server.web_workers()
+    assert not server.processes("coderapi: jobs")
 
 
 def test_two_servers_migrate_one_after_the_other(
@@ -199,6 +211,26 @@ def test_two_servers_migrate_one_after_the_other(
         assert [server.get("/readyz") for server in servers] == [200, 200]
         for server in servers:
             server.kill_all()
+
+
+def test_missing_migration_is_applied(start: Start, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+        connection.execute("DROP TABLE django_session")
+        assert start("--web-only").get("/readyz") == 200
+        connection.execute("SELECT * FROM django_session")
+
+
+def test_workers_create_different_request_ids(start: Start) -> None:
+    server = start("--web-only", CODERAPI_WEB_WORKERS="2")
+    ids = [server.ask("/healthz").headers["X-Coder-Request-Id"] for _ in range(40)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_password_is_checked_after_the_first_owner_was_created(start: Start) -> None:
+    server = start("--web-only", CODERAPI_FIRST_OWNER_USERNAME="owner")
+    credentials = {"email": "owner@example.com", "password": "wrong password"}
+    assert server.ask("/api/v2/users/login", method="POST", body=credentials).status == 401
 
 
 # --- Errors -----------------------------------------------------------------------------------
@@ -243,8 +275,8 @@ def test_flags_reach_all_children_and_secrets_stay_hidden(start: Start, database
     assert server.get("/readyz") == 200
     server.wait_for_log("Job prune_job_runs: ok")
     children = set(server.all_processes()) - {server.pid}
-    # The jobs, granian's main process, multiprocessing's helper, and a web worker.
-    assert len(children) == 4
+    # The jobs and a web worker.
+    assert len(children) == 2
     for pid in children:
         assert "planted-marker" not in command_line(pid)
         assert "planted-marker" not in environment(pid)

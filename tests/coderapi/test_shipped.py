@@ -92,7 +92,7 @@ def test_only_the_worker_runs_jobs(rehearsal: Rehearsal) -> None:
         query = "SELECT count(*) FROM jobs_jobrun WHERE finished_at IS NOT NULL"
         wait_for(lambda: (row := connection.execute(query).fetchone()) and row[0])
 
-    assert "coderapi.server.worker" not in " ".join(commands(rehearsal.web))
+    assert "coderapi: jobs" not in " ".join(commands(rehearsal.web))
 
 
 def commands(container: Container) -> list[str]:

@@ -36,7 +36,10 @@ assert idle <= connected()
 """
 REPLACED = """
 import threading
+import django
+django.setup()
 import coderapi.wsgi
+coderapi.wsgi.preload()
 
 # Connections still return to the pool when a request ends.
 assert idle & connected() == {close_old_connections}

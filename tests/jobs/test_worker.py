@@ -20,7 +20,6 @@ from jobs.registry import Job, register
 from jobs.selectors import jobs_state
 from jobs.services import ABANDONED, fail_abandoned_runs
 from jobs.worker import seconds_to_next, work
-from kernel.db.connections import discard_pool
 from tests.support.job_registry import empty_registry
 from tests.support.processes import (
     DEADLINE_SECONDS,
@@ -83,7 +82,8 @@ def test_a_worker_survives_an_outage_of_its_database(caplog: pytest.LogCaptureFi
         psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server,
     ):
         wait_for(finished)
-        discard_pool()
+        connections["default"].close()
+        connections["default"].close_pool()  # type: ignore[attr-defined]
         server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
         try:
             server.execute(

@@ -162,12 +162,12 @@ def test_directories_of_killed_servers_are_removed(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = tmp_path / f"{prometheus.DIRECTORY_PREFIX}{ended.pid}-x"
-    lives = tmp_path / f"{prometheus.DIRECTORY_PREFIX}{os.getpid()}-x"
-    foreign = tmp_path / f"{prometheus.DIRECTORY_PREFIX}nonsense"
+    left = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{ended.pid}-x"
+    lives = tmp_path / f"{telemetry.DIRECTORY_PREFIX}{os.getpid()}-x"
+    foreign = tmp_path / f"{telemetry.DIRECTORY_PREFIX}nonsense"
     for directory in (left, lives, foreign):
         directory.mkdir()
-    with prometheus.shared_directory() as mine:
+    with telemetry.shared_directory() as mine:
         assert mine.is_dir()
         assert not left.exists()
     assert not mine.exists()
@@ -219,12 +219,12 @@ def test_server_serves_the_counts_of_all_its_processes(tmp_path: Path) -> None:
         assert f'version="{__version__}"' in of(text, "coderapi_build_info")[0]
         for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds"):
             roles = [re.findall(r'role="(\w+)"', line)[0] for line in of(text, f"process_{name}")]
-            assert sorted(roles) == ["http", "http", "metrics", "supervisor", "web", "web"]
+            assert sorted(roles) == ["metrics", "supervisor", "web", "web"]
         assert {f'pid="{pid}"' for pid in server.web_workers()} <= set(
             re.findall(r'pid="\d+"', text)
         )
         server.end(signal.SIGTERM)
-        assert not list(tmp_path.glob(f"{prometheus.DIRECTORY_PREFIX}*"))
+        assert not list(tmp_path.glob(f"{telemetry.DIRECTORY_PREFIX}*"))
 
 
 def scraped(port: int) -> str:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -50,6 +51,13 @@ def test_readiness_reports_each_check(anonymous: APIClient) -> None:
     assert (checks["status"], checks["database"], checks["migrations"]) == ("ok", "ok", "ok")
     assert checks["parts"]["snapshot"] is None
     assert "jobs" in checks["parts"]
+
+
+def test_service_with_a_missing_migration_is_not_ready(anonymous: APIClient) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+    answer = anonymous.get("/readyz")
+    assert (answer.status_code, answer.json()["migrations"]) == (503, "pending")
 
 
 def test_other_origins_may_read_answers_only_if_the_option_allows_it(

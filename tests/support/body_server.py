@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from coderapi.server.children import end_soon
-from coderapi.server.http import build, restart_workers
+from coderapi.server.children import Role
+from coderapi.server.http import Worker, ask_for_replacement
+from coderapi.server.supervisor import Supervisor
 from kernel.http import body
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 def load() -> WSGIApplication:
     body.STUCK_SECONDS = STUCK_SECONDS
-    body.when_stuck = restart_workers
+    body.when_stuck = ask_for_replacement
     return body.bounded(
         echo,
         readers=body.readers(MAX_READERS),
@@ -46,17 +48,16 @@ def load() -> WSGIApplication:
 
 
 def main(port: int) -> None:
-    multiprocessing.set_start_method("spawn")
     threading.Thread(target=_end_with_input, daemon=True).start()
-    orders = {"host": "127.0.0.1", "port": port, "workers": 1, "threads": THREADS}
-    server = build({**orders, "logging": None, "tls": None}, drain_seconds=1)
-    server.serve(target_loader=load, wrap_loader=False)
+    worker = Worker(host="127.0.0.1", port=port, threads=THREADS)
+    web = Role("web", partial(worker.run, load), drain_seconds=1.0)
+    sys.exit(Supervisor([web], replaceable=[web]).run())
 
 
 def _end_with_input() -> None:
     while os.read(0, 1):
         pass
-    end_soon()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

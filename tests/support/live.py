@@ -86,7 +86,7 @@ class Server(Program):
         return {pid for pid in self.all_processes() if having in command_line(pid)}
 
     def web_workers(self) -> set[int]:
-        return self.processes("spawn_main")
+        return self.processes("coderapi: web")
 
     def ask(
         self,

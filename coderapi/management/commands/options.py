@@ -26,6 +26,15 @@ class Command(ListingCommand):
     examples = "--changed\nCODER_ACCESS_URL http-address\n--check coder.yaml"
     requires_system_checks: list[str] = []
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Runs the command without Django's settings, because they may be invalid.
+
+        Django's own method loads them to close the connections, of which there are none.
+        """
+        self._called_from_command_line = True
+        options = vars(self.create_parser(argv[0], argv[1]).parse_args(argv[2:]))
+        self.execute(*options.pop("args", ()), **options)
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "names",

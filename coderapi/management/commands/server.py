@@ -4,27 +4,40 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections
 from django.utils import timezone
 
-from coderapi.bootstrap import BASE_DIR, BOUND_URL, ENV_FILE, server_flags, unread_env_file
+from coderapi import wsgi
+from coderapi.bootstrap import BASE_DIR, ENV_FILE, listeners, unread_env_file
 from coderapi.first_steps import log_first_task, make_first_owner
-from coderapi.server.addresses import AddressError, Listener, claim_all
-from coderapi.server.certificates import CertificateError
-from coderapi.server.children import Roles
-from coderapi.server.command import ServerCommand, private_database_watched
+from coderapi.server.addresses import AddressError, Listener
+from coderapi.server.children import Role
+from coderapi.server.command import ServerCommand
+from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
 from coderapi.server.migrating import MigrationError, bring_up_to_date
 from coderapi.server.prometheus import metrics_role
 from coderapi.server.supervisor import Supervisor
 from deployment.history import record_start, warn_of_options
 from experiments.selectors import warn_of_unknown_experiments
+from jobs.worker import work
 from kernel.datadir import DataDirectoryError
-from kernel.db.connections import discard_pool
+from kernel.db.connections import leave_pool
+from kernel.http import body
+from kernel.loops import run_until_signalled
 from kernel.release import IS_CHECKOUT, PROGRAM
+from kernel.telemetry.metrics import start_sampling
 from options.written_config import yaml_document
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from coderapi.server.certificates import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -51,27 +64,21 @@ class Command(ServerCommand):
         if settings.OPTIONS["write_config"]:
             return yaml_document(settings.OPTIONS).rstrip("\n")
         now = timezone.now()
+        # A pool would start threads, but a process should fork before it starts threads.
+        leave_pool()
         try:
-            listeners = claim_all(now)
+            web = web_roles(now)
             bring_up_to_date()
             make_first_owner(data_dir=settings.DATA_DIR, now=now)
-        except (AddressError, CertificateError, MigrationError, DataDirectoryError) as error:
+            metrics = metrics_role()
+        except (AddressError, MigrationError, DataDirectoryError) as error:
             raise CommandError(str(error)) from error
         record_start(settings.CONFIG_SNAPSHOT, now=now)
-        _log_start(listeners)
-        discard_pool()
-        # The default access URL is the bound address. Children cannot determine it themselves.
-        os.environ[BOUND_URL] = listeners[-1].url
-        sys.exit(_supervise(listeners, roles(listeners, web_only=web_only)))
-
-
-def _supervise(listeners: Sequence[Listener], children: Roles) -> int:
-    """Runs the supervisor until all children have ended. Returns the exit status."""
-    try:
-        with metrics_role() as metrics, private_database_watched():
-            return Supervisor(listeners, roles=children | metrics).run()
-    except AddressError as error:
-        raise CommandError(f"CODER_PROMETHEUS_ADDRESS: {error}") from error
+        _log_start(listeners())
+        connections.close_all()
+        wsgi.preload()
+        roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
+        sys.exit(Supervisor(roles, replaceable=web).run(listeners()))
 
 
 def _log_start(listeners: Sequence[Listener]) -> None:
@@ -91,13 +98,40 @@ def _log_start(listeners: Sequence[Listener]) -> None:
     log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else listeners[-1].url)
 
 
-def roles(listeners: Sequence[Listener], *, web_only: bool) -> Roles:
-    """Returns the children that serve HTTP and run the jobs."""
-    jobs = {"flags": server_flags()}
-    return {
-        **{
-            listener.name: ("coderapi.server.http", listener.worker_configuration())
-            for listener in listeners
-        },
-        **({} if web_only else {"jobs": ("coderapi.server.worker", jobs)}),
-    }
+def web_roles(now: datetime) -> list[Role]:
+    """Returns the roles of the web workers, one for each worker.
+
+    Raises: AddressError if a file for TLS is not usable.
+    """
+    workers = [
+        Worker(
+            host=listener.claim.address.host,
+            port=listener.claim.address.port,
+            threads=settings.SERVER_THREADS,
+            tls=_certificate(now) if listener.name == "HTTPS" else None,
+            logging=settings.LOGGING,
+        )
+        for listener in listeners()
+    ]
+    roles = [
+        Role("web", partial(each.run, load), each.close_connections, DRAIN_SECONDS)
+        for each in workers
+    ]
+    return roles * settings.WEB_WORKERS
+
+
+def _certificate(now: datetime) -> Certificate:
+    # Imported here, because most servers do not need it.
+    from coderapi.server.certificates import certificate
+
+    return certificate(settings.OPTIONS, now=now)
+
+
+def load() -> WSGIApplication:
+    body.when_stuck = ask_for_replacement
+    return wsgi.build()
+
+
+def run_jobs() -> None:
+    start_sampling()
+    run_until_signalled(work)
