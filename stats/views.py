@@ -21,7 +21,7 @@ from kernel.http.views import APIView, DocumentView, conditions, document_respon
 from kernel.http.wire import Wire
 from kernel.humanize import plural
 from kernel.memory import Memory, Remembered
-from stats.history.points import Range, parse_moment, parse_range, points
+from stats.history.points import Range, parse_range, points
 from stats.ingest.body import read_rows
 from stats.ingest.ingestion import ingest
 from stats.ingest.rows import Rejection
@@ -35,6 +35,7 @@ from stats.serializers import (
     WorkspaceStateSerializer,
 )
 from users.permissions import may
+from users.requests import parse_moment
 
 # A history of 2,000 points has up to a megabyte.
 _HISTORIES: Memory[tuple[Wire, Range], Rendered] = Memory("histories", capacity=8, topics=(TOPIC,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -13,8 +14,9 @@ from rest_framework.request import Request
 from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
 from kernel.http.rendering import WireSerializer
-from kernel.texts import parse_bool
+from kernel.texts import parse_bool, parse_time
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31
 
@@ -82,6 +84,19 @@ def whole_number(request: Request, name: str, *, default: int, limit: int) -> in
     if not 0 <= number <= limit:
         raise invalid(Validation(name, f"Must be a whole number from 0 to {limit}."))
     return number
+
+
+def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
+    """Parses a time. Raises: APIError 400 with the name of the parameter."""
+    if not text:
+        return default
+    try:
+        found = parse_time(text)
+    except ValueError as error:
+        raise invalid(Validation(name, f"{text[:64]!r} {error}.")) from None
+    if not EPOCH <= found < datetime(9000, 1, 1, tzinfo=UTC):
+        raise invalid(Validation(name, f"{text[:64]!r} is out of range."))
+    return found
 
 
 def page_parameters(*, absent: str, skipped: str) -> list[OpenApiParameter]:

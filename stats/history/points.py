@@ -13,13 +13,13 @@ from django.db import connection
 
 from kernel.durations import parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
-from stats.ingest.rows import moment
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
-from stats.rollups.hours import EPOCH, HOUR, MINUTE, floor
+from stats.rollups.hours import HOUR, MINUTE, floor
 from stats.selectors import refresh_interval
 from stats.statistics import NO_SAMPLE, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE
+from users.requests import parse_moment
 
 MAX_POINTS = 2_000
 MAX_UNKNOWN = 20
@@ -137,19 +137,6 @@ def parse_range(parameters: Mapping[str, str], *, now: datetime) -> Range:
         detail = f"must be a multiple of {finest} if since is {since.isoformat()}."
         raise invalid(Validation("step", detail))
     return period
-
-
-def parse_moment(name: str, text: str | None, *, default: datetime) -> datetime:
-    """Parses a time. Raises: APIError 400 with the name of the parameter."""
-    if not text:
-        return default
-    try:
-        found = moment(text)
-    except ValueError as error:
-        raise invalid(Validation(name, f"{error}.")) from None
-    if not EPOCH <= found < datetime(9000, 1, 1, tzinfo=found.tzinfo):
-        raise invalid(Validation(name, f"{text[:64]!r} is out of range."))
-    return found
 
 
 def _fitting_step(span: timedelta, *, finest: timedelta) -> timedelta:
