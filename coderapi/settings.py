@@ -259,6 +259,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = None  # kernel.http.body limits the size of reques
 # --- Stored data and responses ----------------------------------------------------------------
 
 EXPERIMENTS = OPTIONS["experiments"] or []
+OUTGOING_NETWORKS = OPTIONS["CODERAPI_OUTGOING_NETWORKS"] or []
 CSP_ACCESS = OPTIONS["CODERAPI_CSP_ACCESS"] or (
     "public" if WIRE is Wire.CODERD else "authenticated"
 )
@@ -319,6 +320,7 @@ contain the limit and the number of remaining requests.
 """
 API_TAGS = {
     "Authorization": "Sign-in, and checks of the caller's permissions.",
+    "CSP": "Groups of Content-Security-Policy violations, their states, and advice for them.",
     "General": "Information about the deployment: build, configuration, experiments and stats. "
     "Also receives browsers' reports of Content-Security-Policy violations.",
     "Members": "The members of the organization, and the roles of users.",

@@ -1,25 +1,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator, slugify
+from django.views.decorators.http import require_POST
 
 from audit.admin import register_target
 from audit.services import actor_of
 from csp import export, selectors, services
 from csp.access.origins import normalized
+from csp.advice.causes import cause
+from csp.advice.policy import governing_directive, parse
+from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
+from csp.alerts.deliveries import alert_without_group, send_alert
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
@@ -27,23 +36,36 @@ from csp.filters import (
     FormatFilter,
     HostFilter,
     NoiseFilter,
+    StateFilter,
 )
-from csp.models import Group, IngestKey, NoiseRule, Report
+from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
+from csp.triage import policies, releases
+from csp.triage.changes import MAX_NOTE, Decision, checked, decide
+from csp.triage.front import state_badge
+from csp.triage.selectors import advice_for, groups_at, next_step
+from csp.triage.states import State
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
 from kernel.humanize import since
+from kernel.outgoing import OutgoingError
 
 register_target("noise_rule", NoiseRule)
 register_target("ingest_key", IngestKey)
+register_target("csp_group", Group)
+register_target("alert_channel", AlertChannel)
 
 CHART_HOURS = 7 * 24
 MAX_IN_LIST = 40
 MAX_LINKS = 20
 MAX_REASON = 200
+# The maximum number of groups that an action changes at once.
+MAX_DECISIONS = 1_000
+# Each test may take ten seconds.
+MAX_TESTS = 3
 DAYS_OF_HITS = 14
 
 
@@ -66,17 +88,52 @@ class ExportingAdmin(ReadOnlyAdmin):
 class GroupAdmin(ExportingAdmin):
     """Lists the violation groups, most clients first."""
 
-    list_display = ["blocked", "directive", "clients", "distinct_pages", "count", "seen", "rule"]
-    list_filter = [NoiseFilter, DirectiveFilter, HostFilter]
+    list_display = [
+        "cause_in_words",
+        "state_now",
+        "clients",
+        "distinct_pages",
+        "count",
+        "seen",
+        "step",
+        "rule",
+    ]
+    list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
     fields = [
         ("directive", "blocked", "rule"),
         ("first_seen", "last_seen", "days"),
         ("count", "pages", "client_days"),
+        ("state_at", "ignored_until", "ignored_reach"),
     ]
     readonly_fields = ["days"]
     date_hierarchy = "first_seen"
+    actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        return groups_at(timezone.now())
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("policies/", wrap(self.policies_view), name="csp_group_policies"),
+            path("releases/", wrap(self.releases_view), name="csp_group_releases"),
+            path("<uuid:key>/decide/", wrap(self.decide_view), name="csp_group_decide"),
+            *super().get_urls(),
+        ]
+
+    @admin.display(description="cause", ordering="blocked")
+    def cause_in_words(self, group: Group) -> str:
+        return cause(group.directive, group.blocked)
+
+    @admin.display(description="state")
+    def state_now(self, group: Any) -> SafeString:
+        return state_badge(group.current)
+
+    @admin.display(description="next step")
+    def step(self, group: Group) -> str:
+        return next_step(group)
 
     @admin.display(description="clients per day", ordering="client_days")
     def clients(self, group: Group) -> str:
@@ -103,14 +160,134 @@ class GroupAdmin(ExportingAdmin):
     ) -> HttpResponse:
         group = self.get_object(request, object_id)
         if group is not None and self.has_view_permission(request, group):
-            extra_context = {**(extra_context or {}), **_group_page(group)}
+            decides = may_change(request)
+            extra_context = {**(extra_context or {}), **_group_page(group), "decides": decides}
         return super().change_view(request, object_id, form_url, extra_context)
 
+    # --- Decisions ----------------------------------------------------------------------------
 
-def _group_page(group: Group) -> dict[str, Any]:
-    hours = selectors.hourly_counts(group, now=timezone.now(), hours=CHART_HOURS)
+    @admin.action(description="Acknowledge", permissions=["decide"])
+    def acknowledge(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._decide(request, groups, Decision(state=State.ACKNOWLEDGED))
+
+    @admin.action(description="Ignore for good", permissions=["decide"])
+    def ignore(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._decide(request, groups, Decision(state=State.IGNORED))
+
+    @admin.action(description="Resolve", permissions=["decide"])
+    def resolve(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._decide(request, groups, Decision(state=State.RESOLVED))
+
+    @admin.action(description="Set to new", permissions=["decide"])
+    def reopen(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._decide(request, groups, Decision(state=State.NEW))
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return may_change(request)
+
+    def _decide(self, request: HttpRequest, groups: QuerySet[Group], decision: Decision) -> None:
+        keys = list(groups.values_list("pk", flat=True)[:MAX_DECISIONS])
+        try:
+            changed = decide(keys, decision, actor=actor_of(request), now=timezone.now())
+        except ValueError as error:
+            self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
+            return
+        self.message_user(request, f"Groups with the new state: {len(changed)}.")
+
+    @method_decorator(require_POST)
+    def decide_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
+        """Stores the state and the note from the form on the group's page."""
+        if not may_change(request):
+            raise PermissionDenied
+        form, now = DecisionForm(request.POST), timezone.now()
+        if not form.is_valid():
+            for name, errors in form.errors.items():
+                self.message_user(request, f"{name}: {' '.join(map(str, errors))}", messages.ERROR)
+        else:
+            decision = form.decision()
+            if problems := checked(decision, now=now):
+                for name, problem in problems.items():
+                    self.message_user(request, f"{name}: {problem}", messages.ERROR)
+            else:
+                self._decide(request, Group.objects.filter(pk=key), decision)
+        return redirect("admin:csp_group_change", key)
+
+    # --- Comparisons --------------------------------------------------------------------------
+
+    def policies_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = policies.differences(timezone.now(), span=timedelta(hours=CHART_HOURS))
+        return self._page(request, "policies", "Policies of reports", differences=found)
+
+    def releases_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        now, error = timezone.now(), ""
+        at = now - timedelta(days=1)
+        try:
+            if text := request.GET.get("at", "")[:32]:
+                at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+            if not releases.EARLIEST < at < now:
+                raise ValueError
+        except ValueError:
+            at, error = now - timedelta(days=1), "Enter a date and a time in the past."
+        found = releases.compare(at, now=now)
+        lists = [("New since then", found.new), ("Gone since then", found.gone)]
+        return self._page(
+            request,
+            "releases",
+            "Before and after a release",
+            at=at,
+            error=error,
+            versions=releases.versions(),
+            lists=lists,
+            hours=found.hours,
+        )
+
+    def _page(
+        self, request: HttpRequest, template: str, title: str, **context: Any
+    ) -> TemplateResponse:
+        shown = {**self.admin_site.each_context(request), "title": title, **context}
+        return TemplateResponse(request, f"admin/csp/{template}.html", shown)
+
+
+class DecisionForm(forms.Form):
+    """The form on the page of a group."""
+
+    state = forms.ChoiceField(choices=[("", "Keep the state"), *State.choices], required=False)
+    note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
+    ignored_until = forms.DateField(required=False)
+    ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
+
+    def decision(self) -> Decision:
+        until = self.cleaned_data["ignored_until"]
+        return Decision(
+            state=self.cleaned_data["state"] or None,
+            note=self.cleaned_data["note"],
+            until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
+            reach=self.cleaned_data["ignored_reach"],
+        )
+
+
+def may_change(request: HttpRequest) -> bool:
+    """Returns whether the user may change the states of groups."""
+    return request.user.has_perm("csp.change_group")
+
+
+def _group_page(group: Any) -> dict[str, Any]:
+    now = timezone.now()
+    hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
+    found = advice_for(group, now=now)
     reports = list(selectors.newest_reports(group))
     return {
+        "cause": cause(group.directive, group.blocked),
+        "state_badge": state_badge(group.current),
+        "states": State.choices,
+        "found": found,
+        "policy": policies.directives(found.policy),
+        "governing": governing_directive(parse(found.policy), group.directive),
+        "is_own": found.is_own,
         "chart": render(_chart(hours)),
         "facets": selectors.facets(group),
         "reports": reports,
@@ -329,3 +506,80 @@ class IngestKeyAdmin(ServiceAdmin[IngestKey]):
         A report with a retired key gets a 410 response, so that the browser stops sending reports.
         """
         return False
+
+
+class AlertChannelForm(forms.ModelForm[AlertChannel]):
+    class Meta:
+        model = AlertChannel
+        fields = [
+            *("name", "kind", "address", "enabled", "min_reach", "hourly_limit"),
+            *("quiet_from", "quiet_until"),
+        ]
+        # A URL of Slack or Teams contains a secret, so the page does not show it again.
+        widgets = {"address": forms.PasswordInput(render_value=False)}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "address" in self.fields:
+            self.fields["address"].required = False
+            self.fields["address"].help_text = "Leave this empty to keep the address."
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean() or self.cleaned_data
+        cleaned["address"] = cleaned.get("address") or self.instance.address
+        if "kind" in cleaned and cleaned["address"]:
+            try:
+                check_address(cleaned["kind"], cleaned["address"])
+            except ValidationError as error:
+                self.add_error("address", error)
+        return cleaned
+
+
+@admin.register(AlertChannel)
+class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
+    form = AlertChannelForm
+    list_display = ["name", "kind", "shown_address", "enabled", "min_reach", "hourly_limit"]
+    readonly_fields = ["shown_address", "signing_secret"]
+    actions = ["send_test"]
+
+    def get_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
+        """Omits the secrets for a user who may only view the channel."""
+        fields = [*AlertChannelForm.Meta.fields, *self.readonly_fields]
+        if self.has_change_permission(request, obj):
+            return fields
+        return [name for name in fields if name not in {"address", "signing_secret"}]
+
+    @admin.display(description="address")
+    def shown_address(self, channel: AlertChannel) -> str:
+        return shown_address(channel)
+
+    @admin.display(description="signing secret")
+    def signing_secret(self, channel: AlertChannel) -> str:
+        return channel.secret or "Made when the channel is saved."
+
+    def save_model(self, request: HttpRequest, obj: AlertChannel, form: Any, change: bool) -> None:
+        save_channel(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
+        delete_channel(obj, actor=actor_of(request), now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:
+        for channel in queryset:
+            self.delete_model(request, channel)
+
+    @admin.action(description="Send a test alert", permissions=["change"])
+    def send_test(self, request: HttpRequest, channels: QuerySet[AlertChannel]) -> None:
+        for channel in channels[:MAX_TESTS]:
+            try:
+                send_alert(channel, alert_without_group(str(uuid4()), event="test"))
+            except (OutgoingError, OSError) as error:
+                self.message_user(request, f"{channel}: {error}", messages.ERROR)
+            else:
+                self.message_user(request, f"{channel} accepted the test alert.")
+
+
+@admin.register(AlertDelivery)
+class AlertDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "channel", "event", "status", "attempts", "sent_at", "error"]
+    list_filter = ["status", "channel"]
+    list_select_related = ["channel"]

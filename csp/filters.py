@@ -15,10 +15,25 @@ from django.utils.dateparse import parse_date
 
 from csp.models import REPORTS, Group, Report
 from csp.parsing.formats import Format
+from csp.triage.states import CURRENT_STATES, OPEN
 from csp.writing.grouping import DISPOSITIONS
 
 MAX_CHOICES = 20
 MAX_DAYS = 31
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        states = [(state, state.capitalize()) for state in CURRENT_STATES]
+        return [("open", "New or regressed"), *states]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "open":
+            return queryset.filter(current__in=OPEN)
+        return queryset.filter(current=self.value()) if self.value() else queryset
 
 
 class NoiseFilter(admin.SimpleListFilter):

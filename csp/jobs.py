@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from csp import services
+from csp.alerts.deliveries import alert
+from csp.models import AlertChannel
 from jobs.registry import Job, register
 
 PARTITIONS = register(
@@ -19,3 +21,12 @@ def _prune(now: datetime) -> int:
 
 
 PRUNE = register(Job(name="prune_csp_reports", every=timedelta(hours=6), run=_prune))
+
+ALERTS = register(
+    Job(
+        name="csp_alerts",
+        every=timedelta(minutes=1),
+        run=alert,
+        enabled=lambda: AlertChannel.objects.filter(enabled=True).exists(),
+    )
+)

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
+from csp.triage.states import State
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
@@ -56,6 +58,12 @@ class Group(models.Model):
     count = models.BigIntegerField("reports", default=0)
     pages = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField("clients per day", default=0)
+    # Only operators write the columns below. `csp.triage.states` derives the current state.
+    state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
+    state_at = models.DateTimeField("state set at", null=True)
+    ignored_until = models.DateTimeField(null=True)
+    ignored_reach = models.BigIntegerField("ignored up to clients per day", null=True)
+    note = models.TextField(blank=True, db_default="")
 
     objects = GroupQuerySet.as_manager()
 
@@ -261,3 +269,87 @@ class IngestKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AlertChannel(models.Model):
+    """Where alerts are sent, and which ones. A channel is off until an operator enables it."""
+
+    class Kind(models.TextChoices):
+        WEBHOOK = "webhook", "Webhook (signed JSON)"
+        SLACK = "slack", "Slack"
+        TEAMS = "teams", "Microsoft Teams"
+        EMAIL = "email", "E-mail"
+
+    name = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind)
+    # A URL of Slack or Teams contains a secret, so the admin does not show it again.
+    address = models.CharField(
+        max_length=1024, help_text="The URL of the webhook, or the e-mail address."
+    )
+    secret = models.CharField(max_length=64, editable=False)
+    enabled = models.BooleanField(default=False)
+    min_reach = models.PositiveIntegerField(
+        "clients per day",
+        default=10,
+        validators=[MinValueValidator(1)],
+        help_text="A new group is reported when it has at least this number of clients per day.",
+    )
+    hourly_limit = models.PositiveIntegerField(
+        default=10,
+        validators=[MinValueValidator(1)],
+        help_text="The maximum number of alerts in an hour. Further alerts are sent later.",
+    )
+    quiet_from = models.TimeField(
+        null=True,
+        blank=True,
+        help_text="From this time (UTC), alerts wait until the quiet hours end.",
+    )
+    quiet_until = models.TimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AlertDelivery(models.Model):
+    """An alert for one channel. `since` identifies the regression of a group.
+
+    A group that had reached the threshold before the channel was enabled has a row, too, with the
+    status "known". It is never sent.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        FAILED = "failed"
+        KNOWN = "known"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    channel = models.ForeignKey(AlertChannel, models.CASCADE, related_name="deliveries")
+    # The group may be deleted when its reports expire.
+    group_id = models.UUIDField()
+    event = models.CharField(max_length=16)
+    since = models.DateTimeField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=512, blank=True)
+
+    class Meta:
+        verbose_name_plural = "alert deliveries"
+        ordering = ["-created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["channel", "group_id", "event", "since"], name="csp_alert_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="csp_alert_due", condition=models.Q(status="pending")
+            ),
+            models.Index(fields=["channel", "sent_at"], name="csp_alert_sent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} alert of {self.created_at:%Y-%m-%d %H:%M}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import django.contrib.postgres.fields
+import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import uuid
@@ -116,11 +117,53 @@ class Migration(migrations.Migration):
                 ('count', models.BigIntegerField(default=0, verbose_name='reports')),
                 ('pages', models.BigIntegerField(default=0)),
                 ('client_days', models.BigIntegerField(default=0, verbose_name='clients per day')),
+                ('state', models.CharField(choices=[('new', 'New'), ('acknowledged', 'Acknowledged'), ('ignored', 'Ignored'), ('resolved', 'Resolved')], db_default='new', max_length=16)),
+                ('state_at', models.DateTimeField(null=True, verbose_name='state set at')),
+                ('ignored_until', models.DateTimeField(null=True)),
+                ('ignored_reach', models.BigIntegerField(null=True, verbose_name='ignored up to clients per day')),
+                ('note', models.TextField(blank=True, db_default='')),
             ],
             options={
                 'verbose_name': 'violation group',
                 'ordering': ['-client_days', '-pages', '-count', 'id'],
                 'indexes': [models.Index(fields=['-client_days', '-pages'], name='csp_group_far'), models.Index(fields=['first_seen'], name='csp_group_first_seen'), models.Index(condition=models.Q(('rule__isnull', False)), fields=['rule'], name='csp_group_rule')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AlertChannel',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=64, unique=True)),
+                ('kind', models.CharField(choices=[('webhook', 'Webhook (signed JSON)'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('email', 'E-mail')], max_length=16)),
+                ('address', models.CharField(help_text='The URL of the webhook, or the e-mail address.', max_length=1024)),
+                ('secret', models.CharField(editable=False, max_length=64)),
+                ('enabled', models.BooleanField(default=False)),
+                ('min_reach', models.PositiveIntegerField(default=10, help_text='A new group is reported when it has at least this number of clients per day.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='clients per day')),
+                ('hourly_limit', models.PositiveIntegerField(default=10, help_text='The maximum number of alerts in an hour. Further alerts are sent later.', validators=[django.core.validators.MinValueValidator(1)])),
+                ('quiet_from', models.TimeField(blank=True, help_text='From this time (UTC), alerts wait until the quiet hours end.', null=True)),
+                ('quiet_until', models.TimeField(blank=True, null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='AlertDelivery',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('group_id', models.UUIDField()),
+                ('event', models.CharField(max_length=16)),
+                ('since', models.DateTimeField()),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('known', 'Known')], default='pending', max_length=16)),
+                ('created_at', models.DateTimeField()),
+                ('due_at', models.DateTimeField()),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('error', models.CharField(blank=True, max_length=512)),
+                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='csp.alertchannel')),
+            ],
+            options={
+                'verbose_name_plural': 'alert deliveries',
+                'ordering': ['-created_at', 'id'],
+                'indexes': [models.Index(condition=models.Q(('status', 'pending')), fields=['due_at'], name='csp_alert_due'), models.Index(fields=['channel', 'sent_at'], name='csp_alert_sent')],
+                'constraints': [models.UniqueConstraint(fields=('channel', 'group_id', 'event', 'since'), name='csp_alert_once')],
             },
         ),
         migrations.CreateModel(

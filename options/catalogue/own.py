@@ -11,7 +11,14 @@ from typing import Any
 
 from options.option import Option
 from options.values import URL, Bool, Duration, Integer, Text, TextList, ValueType
-from options.values.rules import LISTENER, POSTGRES_URL, REDIS_URL, SEMANTIC_VERSION, one_of
+from options.values.rules import (
+    LISTENER,
+    NETWORK,
+    POSTGRES_URL,
+    REDIS_URL,
+    SEMANTIC_VERSION,
+    one_of,
+)
 
 
 def _own(
@@ -177,6 +184,12 @@ OWN_OPTIONS = (
         "How long CSP reports are kept. 0 keeps them forever.",
         Duration(signed=False),
         default="90d",
+    ),
+    _own(
+        "CODERAPI_OUTGOING_NETWORKS",
+        "Internal IP addresses or networks that alerts may be sent to, such as 10.1.2.3. Without "
+        "it, webhooks can reach only addresses on the public internet.",
+        TextList(NETWORK),
     ),
     _own(
         "CODERAPI_STATS_RAW_RETENTION",

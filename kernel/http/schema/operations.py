@@ -41,6 +41,10 @@ PATH_PARAMETERS: dict[str, Schema] = {
         "description": "The token's name. It is unique among the user's tokens.",
         "example": "ci",
     },
+    "group": {
+        "description": "The id of the violation group.",
+        "example": "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22",
+    },
     "organization": {
         "description": "The organization: its UUID, `coder`, or `default`.",
         "example": "coder",

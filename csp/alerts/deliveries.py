@@ -1,0 +1,168 @@
+"""Decides which alerts to send, and sends them. The job `csp_alerts` does both every minute.
+
+An alert is written as a row before it is sent, and a unique constraint allows one row for an event.
+So a restart neither loses an alert nor sends it again. If the process is killed while it waits for
+the response of the other server, nobody can know whether the alert arrived. Then it is sent again
+with the same id of the delivery.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.urls import reverse
+
+from csp.advice.causes import cause
+from csp.alerts.messages import Alert, encoded, signed_headers
+from csp.models import AlertChannel, AlertDelivery
+from csp.triage.selectors import groups_at
+from csp.triage.serializers import GroupSerializer
+from csp.triage.states import REGRESSED, State
+from kernel.outgoing import Outgoing, OutgoingError, send
+
+Status = AlertDelivery.Status
+# The time after each failed attempt until the next one. After the last one, the delivery fails.
+BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 720)]
+SEND_SECONDS = 10.0
+# A receiver that answers slowly must not delay the alerts of other channels for long.
+MAX_SENT_AT_ONCE = 20
+KEPT = timedelta(days=90)
+
+
+def alert(now: datetime) -> int:
+    """Records the alerts that are due, and sends those that may be sent. Returns the sent ones."""
+    for channel in AlertChannel.objects.filter(enabled=True):
+        record_due(channel, now=now)
+    AlertDelivery.objects.filter(created_at__lt=now - KEPT, status=Status.SENT).delete()
+    return sum(_deliver(key, now) for key in _pending(now))
+
+
+def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
+    """Writes a row for each event that the channel has not got yet."""
+    groups = groups_at(now).exclude(rule__enabled=True)
+    new = groups.filter(current=State.NEW, client_days__gte=channel.min_reach)
+    again = groups.filter(current=REGRESSED)
+    events = [
+        *(("new", *row) for row in _unknown(channel, "new", new, "first_seen")),
+        *((REGRESSED, *row) for row in _unknown(channel, REGRESSED, again, "state_at")),
+    ]
+    AlertDelivery.objects.bulk_create(
+        [
+            AlertDelivery(
+                channel=channel,
+                group_id=key,
+                event=event,
+                since=since,
+                status=status,
+                created_at=now,
+                due_at=now,
+            )
+            for event, key, since in events
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _unknown(
+    channel: AlertChannel, event: str, groups: QuerySet[Any], since: str
+) -> Iterable[tuple[uuid.UUID, datetime]]:
+    """Returns the groups of which the channel has no alert yet, each with the time of the event."""
+    known = channel.deliveries.filter(event=event, group_id=OuterRef("pk"), since=OuterRef(since))
+    return groups.exclude(Exists(known)).values_list("pk", since)
+
+
+def _pending(now: datetime) -> Iterable[uuid.UUID]:
+    due = AlertDelivery.objects.filter(
+        status=Status.PENDING, due_at__lte=now, channel__enabled=True
+    ).select_related("channel")
+    left: dict[int, int] = {}
+    for delivery in due.order_by("due_at")[:1_000]:
+        channel = delivery.channel
+        if is_quiet(channel, now):
+            continue
+        if channel.pk not in left:
+            recent = channel.deliveries.filter(sent_at__gt=now - timedelta(hours=1)).count()
+            left[channel.pk] = min(channel.hourly_limit - recent, MAX_SENT_AT_ONCE)
+        if left[channel.pk] > 0:
+            left[channel.pk] -= 1
+            yield delivery.pk
+
+
+def is_quiet(channel: AlertChannel, now: datetime) -> bool:
+    """Returns whether it is within the channel's quiet hours, which may include midnight."""
+    start, end = channel.quiet_from, channel.quiet_until
+    if start is None or end is None or start == end:
+        return False
+    at = now.time()
+    return start <= at < end if start < end else at >= start or at < end
+
+
+def _deliver(key: uuid.UUID, now: datetime) -> int:
+    """Sends one alert, and stores the result. Returns 1 if it was sent."""
+    with transaction.atomic():
+        pending = AlertDelivery.objects.filter(pk=key, status=Status.PENDING, due_at__lte=now)
+        delivery = pending.select_for_update(skip_locked=True, of=("self",)).first()
+        if delivery is None:
+            return 0
+        # Another worker takes the delivery only after this time, so it is sent once.
+        delivery.attempts += 1
+        delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
+        delivery.save(update_fields=["attempts", "due_at"])
+    try:
+        send_alert(delivery.channel, _alert(delivery, now))
+    except (OutgoingError, OSError) as error:
+        delivery.error = str(error)[:512]
+        if delivery.attempts > len(BACKOFF):
+            delivery.status = Status.FAILED
+    else:
+        delivery.status, delivery.sent_at, delivery.error = Status.SENT, now, ""
+    delivery.save(update_fields=["status", "sent_at", "error"])
+    return int(delivery.status == Status.SENT)
+
+
+def _alert(delivery: AlertDelivery, now: datetime) -> Alert:
+    group = groups_at(now).filter(pk=delivery.group_id).first()
+    if group is None:
+        return alert_without_group(str(delivery.pk), event=delivery.event)
+    return Alert(
+        delivery=str(delivery.pk),
+        event=delivery.event,
+        cause=cause(group.directive, group.blocked),
+        url=_url(reverse("admin:csp_group_change", args=[group.pk])),
+        group=dict(GroupSerializer(group).data),
+    )
+
+
+def alert_without_group(delivery: str, *, event: str) -> Alert:
+    return Alert(
+        delivery, event, "a violation group", _url(reverse("admin:csp_group_changelist")), {}
+    )
+
+
+def _url(path: str) -> str:
+    return f"{settings.ACCESS_URL.rstrip('/')}{path}"
+
+
+def send_alert(channel: AlertChannel, alert: Alert) -> None:
+    """Sends the alert. Raises: OutgoingError or OSError if it was not accepted."""
+    if channel.kind == AlertChannel.Kind.EMAIL:
+        EmailMessage(f"[coderapi] {alert.title}", alert.text, to=[channel.address]).send()
+        return
+    body = encoded(channel.kind, alert)
+    headers = signed_headers(
+        body, secret=channel.secret, delivery=alert.delivery, at=int(time.time())
+    )
+    networks = [ip_network(text) for text in settings.OUTGOING_NETWORKS]
+    request = Outgoing(channel.address, headers, method="POST", body=body, networks=networks)
+    reply = send(request, seconds=SEND_SECONDS)
+    if not 200 <= reply.status < 300:
+        raise OutgoingError(f"The server returned status {reply.status}")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from csp.advice.causes import cause
+from csp.models import Group
+from csp.triage.selectors import GroupAdvice, advice_for, groups_at, needing_attention
+from kernel.commands import ListingCommand
+
+MAX_GROUPS = 20
+
+
+class Command(ListingCommand):
+    help = (
+        "Shows which entry of CODER_ADDITIONAL_CSP_POLICY would allow what browsers blocked, or "
+        "why no entry should be added. Without --group, shows the new and regressed groups with "
+        "the most clients."
+    )
+    examples = "\n--group 0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22 --json"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--group", metavar="ID", help="only the group with this id")
+        super().add_arguments(parser)
+
+    def handle(self, *args: Any, group: str | None, **options: Any) -> str:
+        now = timezone.now()
+        groups = [_group(group)] if group else list(needing_attention(now)[:MAX_GROUPS])
+        for each in groups:
+            self._show(each, advice_for(each, now=now))
+        return f"Groups: {len(groups)}."
+
+    def _show(self, group: Group, found: GroupAdvice) -> None:
+        advice, about = found.advice, cause(group.directive, group.blocked)
+        share = f"{found.silenced} of {found.week_reports} reports of the last 7 days"
+        lines = [
+            f"{about} ({group.client_days} clients per day, {group.count} reports)",
+            f"  entry: {advice.entry or 'none'}",
+            f"  risk: {advice.risk}",
+            *(f"  {reason}" for reason in advice.reasons),
+            *([f"  The entry would have prevented {share}."] if advice.entry else []),
+        ]
+        self.row(
+            "\n".join(lines),
+            group=str(group.pk),
+            cause=about,
+            directive=advice.directive,
+            protects=advice.protects,
+            entry=advice.entry,
+            risk=advice.risk.value,
+            reasons=list(advice.reasons),
+            silenced=found.silenced,
+            week_reports=found.week_reports,
+        )
+
+
+def _group(text: str) -> Group:
+    try:
+        found: Group | None = groups_at(timezone.now()).filter(pk=uuid.UUID(text)).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise CommandError(f"No violation group has the id {text[:64]!r}.")
+    return found

@@ -1,0 +1,93 @@
+"""Stores the state and the note that an operator gives to a violation group."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from audit.services import Actor, Change, Target, record_all
+from csp.models import Group
+from csp.triage.states import State, check, current_state
+
+MAX_NOTE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The new state, and the new note. None keeps the state or the note.
+
+    An ignored group is new again at the time `until`, or when it has more than `reach` clients per
+    day. Without both, it is ignored for good.
+    """
+
+    state: str | None = None
+    note: str | None = None
+    until: datetime | None = None
+    reach: int | None = None
+
+
+def checked(decision: Decision, *, now: datetime) -> dict[str, str]:
+    """Returns the problems of a decision by the name of its member."""
+    problems = {}
+    if decision.note is not None and len(decision.note) > MAX_NOTE:
+        problems["note"] = f"Must have at most {MAX_NOTE} characters, not {len(decision.note)}."
+    if decision.until is not None and decision.until <= now:
+        problems["ignored_until"] = "Must be in the future."
+    if decision.state != State.IGNORED:
+        for name, limit in (("ignored_until", decision.until), ("ignored_reach", decision.reach)):
+            if limit is not None:
+                problems[name] = "Only an ignored group has this limit."
+    return problems
+
+
+def decide(
+    groups: Iterable[uuid.UUID], decision: Decision, *, actor: Actor, now: datetime
+) -> list[Group]:
+    """Stores the decision for each group, with an audit entry. Returns the changed groups.
+
+    Raises: ValueError if one of the groups cannot change to the state. Then no group changes.
+    """
+    with transaction.atomic():
+        # The writer updates groups in the same order, so neither waits for the other forever.
+        found = list(
+            Group.objects.filter(pk__in=list(groups)).order_by("pk").select_for_update(of=("self",))
+        )
+        states = dict(
+            Group.objects.filter(pk__in=[group.pk for group in found])
+            .annotate(current=current_state(now))
+            .values_list("pk", "current")
+        )
+        changes = [_decide(group, states[group.pk], decision, now) for group in found]
+        fields = ["state", "state_at", "ignored_until", "ignored_reach", "note"]
+        Group.objects.bulk_update(found, fields)
+        record_all("csp.group.decide", changes, actor=actor, now=now)
+    return found
+
+
+def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Change:
+    before = {"state": current, "note": group.note}
+    if decision.state is not None:
+        check(current, decision.state)
+        group.state, group.state_at = decision.state, now
+        group.ignored_until, group.ignored_reach = decision.until, _reach(group, decision)
+    if decision.note is not None:
+        group.note = decision.note
+    after: dict[str, Any] = {"state": decision.state or current, "note": group.note}
+    target = Target("csp_group", str(group.pk), str(group))
+    return Change(target, before=before, after={**after, **_limits(group)})
+
+
+def _reach(group: Group, decision: Decision) -> int | None:
+    """Returns the reach at which the group is new again: more than now, by at least one."""
+    return None if decision.reach is None else max(decision.reach, group.client_days + 1)
+
+
+def _limits(group: Group) -> dict[str, Any]:
+    until = group.ignored_until.isoformat() if group.ignored_until else None
+    limits = {"ignored_until": until, "ignored_reach": group.ignored_reach}
+    return {name: limit for name, limit in limits.items() if limit is not None}

@@ -1,0 +1,143 @@
+"""The front page of CSP reports in the admin: what is new, what has regressed, and what grows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q, Sum
+from django.db.models.functions import TruncDate
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from csp.advice.causes import cause
+from csp.models import Group, HourCount
+from csp.triage.selectors import groups_at, needing_attention, next_step
+from csp.triage.states import OPEN
+from kernel.admin import State as Color
+from kernel.admin import badge
+from kernel.charts import COUNT, Chart, Series, render
+
+DAYS = 7
+ROWS = 10
+# A group grows if it has at least this number of reports, and twice as many as the week before.
+MIN_GROWTH = 20
+DIRECTIVES = 4
+HOUR = timedelta(hours=1)
+_SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A group as the lists of the front page show it."""
+
+    group: Group
+    cause: str
+    badge: SafeString
+    spark: SafeString
+    next_step: str
+
+
+def state_badge(state: str) -> SafeString:
+    return badge(state, Color.BAD if state in OPEN else Color.PLAIN)
+
+
+def front_page(now: datetime) -> dict[str, Any]:
+    """Returns the rows and the chart of the front page. Runs at most six queries."""
+    open_groups = list(needing_attention(now)[:ROWS])
+    growing = list(_growing(now)[:ROWS])
+    top = list(groups_at(now).exclude(rule__enabled=True)[:ROWS])
+    days = _daily({group.pk for group in (*open_groups, *growing, *top)}, now)
+    return {
+        "attention": _rows(open_groups, days),
+        "growing": _rows(growing, days),
+        "top": _rows(top, days),
+        "chart": render(_chart(now)),
+    }
+
+
+def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[Row]:
+    return [
+        Row(
+            group,
+            cause(group.directive, group.blocked),
+            state_badge(group.current),
+            sparkline(days[group.pk]),
+            next_step(group),
+        )
+        for group in groups
+    ]
+
+
+def _growing(now: datetime) -> Any:
+    """Returns the groups with twice as many reports this week as in the week before."""
+    week, before = now - timedelta(days=DAYS), now - timedelta(days=2 * DAYS)
+    this = Sum("hourcount__count", filter=Q(hourcount__hour__gte=week), default=0)
+    last = Sum("hourcount__count", filter=Q(hourcount__hour__lt=week), default=0)
+    return (
+        groups_at(now)
+        .exclude(rule__enabled=True)
+        .filter(hourcount__hour__gte=before, first_seen__lt=week)
+        .annotate(this=this, last=last)
+        .filter(Q(this__gte=MIN_GROWTH) & Q(this__gte=2 * F("last")))
+        .order_by("-this")
+    )
+
+
+def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
+    """Returns the reports of each group on the last days, oldest day first."""
+    first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
+    counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
+    rows = HourCount.objects.filter(group__in=groups, hour__gte=first).values_list(
+        "group", TruncDate("hour", tzinfo=UTC)
+    )
+    for group, day, count in rows.annotate(Sum("count")):
+        counted[group][min((day - first.date()).days, DAYS - 1)] = count
+    return counted
+
+
+def sparkline(values: Sequence[int]) -> SafeString:
+    """Draws the values as small bars. The text is for screen readers."""
+    highest, width = max([*values, 1]), _SPARK_WIDTH / max(len(values), 1)
+    bars = "".join(
+        f"M{n * width:.1f} {_SPARK_HEIGHT}v-{value / highest * _SPARK_HEIGHT:.1f}h{width - 2:.1f}"
+        f"V{_SPARK_HEIGHT}z"
+        for n, value in enumerate(values)
+        if value
+    )
+    label = f"Reports per day: {', '.join(map(str, values))}"
+    return format_html(
+        '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}"><path d="{}"/></svg>',
+        _SPARK_WIDTH,
+        _SPARK_HEIGHT,
+        label,
+        bars,
+    )
+
+
+def _chart(now: datetime) -> Chart:
+    """Returns a chart of the visible reports per hour, with a line for each common directive."""
+    hours = DAYS * 24
+    first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
+    counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
+    rows = HourCount.objects.filter(hour__gte=first).exclude(group__rule__enabled=True)
+    for directive, hour, count in rows.values_list("group__directive", "hour").annotate(
+        Sum("count")
+    ):
+        counts[directive or "(none)"][min(int((hour - first) / HOUR), hours - 1)] += count
+    common = sorted(counts, key=lambda name: -sum(counts[name]))
+    series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
+    if rest := common[DIRECTIVES:]:
+        series.append(Series("other", [sum(at) for at in zip(*map(counts.get, rest), strict=True)]))
+    return Chart(
+        title="Reports",
+        measure="in {step}",
+        unit=COUNT,
+        start=first,
+        step=HOUR,
+        series=series or [Series("reports", [0.0] * hours)],
+    )

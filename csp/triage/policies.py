@@ -1,0 +1,98 @@
+"""Compares the policies with which browsers sent reports.
+
+All pages of one server have the same policy. If some reports have another one, a proxy may rewrite
+the header, a browser tab may be old, or a replica may have an old configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from csp.advice.policy import Address, parse
+from csp.models import Report
+
+MAX_REPORTS = 5_000
+_NONCE = re.compile(r"'nonce-[^']*'", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A policy that differs from the one that most reports of the same hour had.
+
+    `missing` and `added` are directives, each with its sources, compared with the usual policy.
+    """
+
+    reports: int
+    first: datetime
+    last: datetime
+    example: int
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+def directives(policy: str) -> list[tuple[str, str]]:
+    """Returns the directives of a policy, each with its sources as one string."""
+    return [(name, " ".join(sources)) for name, sources in parse(policy).items()]
+
+
+def normalized(policy: str, page: str) -> frozenset[str]:
+    """Returns the directives in a form that is equal for equal policies.
+
+    The order of sources does not matter. Nonces differ in each response, and the policy of Coder
+    contains the page's own host, so both are replaced.
+    """
+    address = Address.parse(page)
+    host = address.origin.partition("://")[2] if address else ""
+    lines = []
+    for name, sources in parse(_NONCE.sub("'nonce-…'", policy)).items():
+        shown = sorted({_without_host(source, host) for source in sources})
+        lines.append(" ".join([name, *shown]))
+    return frozenset(lines)
+
+
+def _without_host(source: str, host: str) -> str:
+    scheme, separator, rest = source.rpartition("://")
+    return f"{scheme}{separator}<host>" if host and rest == host else source
+
+
+def differences(now: datetime, *, span: timedelta) -> list[Difference]:
+    """Returns the unusual policies in the newest reports of that span, most reports first."""
+    rows = Report.objects.filter(received_at__gt=now - span).exclude(original_policy="")
+    hours: dict[datetime, Counter[frozenset[str]]] = defaultdict(Counter)
+    seen: dict[frozenset[str], list[tuple[datetime, int, int]]] = defaultdict(list)
+    for key, at, page, policy, weight in rows.values_list(
+        "pk", "received_at", "document_uri", "original_policy", "weight"
+    )[:MAX_REPORTS]:
+        found = normalized(policy, page)
+        hours[at.replace(minute=0, second=0, microsecond=0)][found] += weight
+        seen[found].append((at, key, weight))
+    usual = {hour: counter.most_common(1)[0][0] for hour, counter in hours.items()}
+    unusual = [_difference(found, uses, usual) for found, uses in seen.items()]
+    return sorted(filter(None, unusual), key=lambda each: -each.reports)
+
+
+def _difference(
+    policy: frozenset[str],
+    uses: list[tuple[datetime, int, int]],
+    usual: dict[datetime, frozenset[str]],
+) -> Difference | None:
+    """Returns the difference, for the hours in which another policy was the usual one."""
+    apart = []
+    for at, key, weight in uses:
+        expected = usual[at.replace(minute=0, second=0, microsecond=0)]
+        if expected != policy:
+            apart.append((at, key, weight, expected))
+    if not apart:
+        return None
+    last, example, _, expected = max(apart, key=lambda use: use[0])
+    return Difference(
+        reports=sum(weight for _, _, weight, _ in apart),
+        first=min(at for at, *_ in apart),
+        last=last,
+        example=example,
+        missing=tuple(sorted(expected - policy)),
+        added=tuple(sorted(policy - expected)),
+    )

@@ -1,0 +1,182 @@
+"""Queries groups by state, page by page, and reads the advice for a group."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db.models import Count, F, Q, QuerySet, Sum
+
+from csp.advice.policy import Address
+from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
+from csp.models import Group, HourCount
+from csp.triage.states import CURRENT_STATES, OPEN, current_state
+from kernel.http.errors import Validation, invalid
+
+MAX_REPORTS = 5_000
+MAX_URLS = 200
+WEEK = timedelta(days=7)
+# The paths of this service's pages. Coder has no pages there.
+OWN_PATHS = ("/account", "/admin", "/swagger")
+_ORDER = ("client_days", "pages", "count")
+
+
+def groups_at(now: datetime) -> QuerySet[Any]:
+    """Returns all groups, each with `current`, its state at that time, and its noise rule."""
+    return Group.objects.select_related("rule").annotate(current=current_state(now))
+
+
+# --- One page of groups -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of groups, and the cursor of the next page, which is "" on the last page."""
+
+    groups: list[Group]
+    next: str
+
+
+def page(groups: QuerySet[Any], *, filters: Mapping[str, str], limit: int, after: str) -> Page:
+    """Returns the groups after the cursor, most clients first.
+
+    The cursor contains the position of the last group, so later pages are as fast as the first.
+    Raises: APIError 400 for a cursor of a list with other filters.
+    """
+    digest = hashlib.blake2b(orjson.dumps(sorted(filters.items())), digest_size=6).hexdigest()
+    if after:
+        groups = groups.filter(_after(_position(after, digest)))
+    rows = list(groups.order_by(*(f"-{name}" for name in _ORDER), "id")[: limit + 1])
+    if len(rows) <= limit:
+        return Page(rows, "")
+    last = rows[limit - 1]
+    position = [digest, last.client_days, last.pages, last.count, str(last.pk)]
+    return Page(rows[:limit], base64.urlsafe_b64encode(orjson.dumps(position)).decode())
+
+
+def _position(cursor: str, digest: str) -> dict[str, Any]:
+    try:
+        found, *numbers, key = orjson.loads(base64.urlsafe_b64decode(cursor[:256]))
+        position = dict(zip(_ORDER, map(int, numbers), strict=True))
+        if found != digest:
+            raise ValueError(cursor)
+        return {**position, "id": uuid.UUID(key)}
+    except (ValueError, TypeError, AttributeError):
+        detail = "Must be the cursor of the previous page of the same list."
+        raise invalid(Validation("after", detail)) from None
+
+
+def _after(position: Mapping[str, Any]) -> Q:
+    equal, later = Q(), Q()
+    for name in _ORDER:
+        later |= equal & Q(**{f"{name}__lt": position[name]})
+        equal &= Q(**{name: position[name]})
+    return later | (equal & Q(id__gt=position["id"]))
+
+
+# --- A summary --------------------------------------------------------------------------------
+
+
+def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
+    """Returns the numbers of groups by state, and of reports since that time.
+
+    Groups with the label of an enabled noise rule count only as noise.
+    """
+    visible = groups_at(now).exclude(rule__enabled=True)
+    states = dict(visible.values_list("current").annotate(Count("pk")).order_by())
+    hours = HourCount.objects.filter(hour__gte=since)
+    shown = hours.exclude(group__rule__enabled=True)
+    by_directive = shown.values("group__directive").annotate(reports=Sum("count"))
+    return {
+        "since": since,
+        "groups": {state: states.get(state, 0) for state in CURRENT_STATES},
+        "new_groups": visible.filter(first_seen__gte=since).count(),
+        "reports": shown.aggregate(sum=Sum("count"))["sum"] or 0,
+        "noise": hours.filter(group__rule__enabled=True).aggregate(sum=Sum("count"))["sum"] or 0,
+        "directives": [
+            {"directive": row["group__directive"], "reports": row["reports"]}
+            for row in by_directive.order_by("-reports", "group__directive")[:20]
+        ],
+    }
+
+
+def needing_attention(now: datetime) -> QuerySet[Any]:
+    """Returns the visible groups that are new or have regressed, most clients first."""
+    return groups_at(now).exclude(rule__enabled=True).filter(current__in=OPEN)
+
+
+# --- Advice -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAdvice:
+    """The advice for a group, and how many reports of the last week its entry would prevent."""
+
+    advice: Advice
+    silenced: int
+    week_reports: int
+    policy: str
+    is_own: bool
+
+
+def advice_for(group: Group, *, now: datetime) -> GroupAdvice:
+    """Reads the group's newest stored reports, and returns the advice for them."""
+    rows = list(
+        group.reports.values_list(
+            "effective_directive",
+            "blocked_uri",
+            "document_uri",
+            "original_policy",
+            F("weight"),
+            "received_at",
+        )[:MAX_REPORTS]
+    )
+    urls = tuple(dict.fromkeys(row[1] for row in rows))[:MAX_URLS]
+    page_url, policy = (rows[0][2], rows[0][3]) if rows else ("", "")
+    advice = advise(Blocked(group.directive, group.blocked, urls, page_url, policy))
+    week = [
+        (directive or group.directive, *more, weight)
+        for directive, *more, weight, received in rows
+        if received > now - WEEK
+    ]
+    return GroupAdvice(
+        advice,
+        silenced(advice, week),
+        sum(row[-1] for row in week),
+        policy,
+        is_own=_is_own(page_url),
+    )
+
+
+def _is_own(url: str) -> bool:
+    """Returns whether the page is one of this service, and not one of Coder."""
+    page = Address.parse(url)
+    own = Address.parse(settings.ACCESS_URL)
+    is_host = page is not None and (own is None or page.host == own.host)
+    return is_host and page is not None and page.path.startswith(OWN_PATHS)
+
+
+_NEXT_STEPS = {
+    "inline": "Find out where the code comes from",
+    "eval": "Find the script that uses eval",
+    "other": "Look at the reports",
+    "unknown": "Look at the reports",
+}
+
+
+def next_step(group: Group) -> str:
+    """Returns the advice in a few words, by the group alone, without its reports."""
+    source = group.blocked
+    url = f"https://{source}" if "." in source or source == "localhost" else source
+    advice = advise(Blocked(group.directive, source, (url,), "", ""))
+    if advice.entry:
+        return f"Allow it (risk: {advice.risk}), or ignore it"
+    default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
+    return _NEXT_STEPS.get(source, default)

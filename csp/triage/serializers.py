@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from csp.advice.causes import cause
+from csp.advice.suggestion import Risk
+from csp.models import Group
+from csp.triage.states import CURRENT_STATES, State
+from kernel.http.rendering import WireSerializer
+from users.requests import RequestSerializer, TextField, WholeNumberField
+
+EXAMPLE = {
+    "id": "0b2d7c51-6a3f-4c0e-9f57-2f8a4f6d1c22",
+    "cause": "Script from cdn.example.net",
+    "directive": "script-src",
+    "blocked": "cdn.example.net",
+    "noise_rule": "",
+    "hidden": False,
+    "state": "new",
+    "state_at": None,
+    "ignored_until": None,
+    "ignored_reach": None,
+    "note": "",
+    "first_seen": "2026-11-03T08:15:00Z",
+    "last_seen": "2026-11-05T17:42:10Z",
+    "count": 412,
+    "pages": 9,
+    "client_days": 35,
+}
+
+
+class GroupSerializer(WireSerializer):
+    component = "coderapi.CSPGroup"
+    about = "All CSP reports with one cause."
+    example = EXAMPLE
+
+    id = serializers.UUIDField(help_text="The id of the group.")
+    cause = serializers.SerializerMethodField(help_text="The cause in a few words.")
+    directive = serializers.CharField(help_text="The directive that was violated.")
+    blocked = serializers.CharField(
+        help_text="What was blocked: a host, a scheme, or a keyword such as `inline`."
+    )
+    noise_rule = serializers.SerializerMethodField(
+        help_text="The name of the noise rule that labelled the group, or an empty string."
+    )
+    hidden = serializers.SerializerMethodField(help_text="Whether that noise rule is enabled.")
+    state = serializers.ChoiceField(
+        CURRENT_STATES,
+        source="current",
+        help_text="The state. A resolved group with a newer report is `regressed`.",
+    )
+    state_at = serializers.DateTimeField(
+        allow_null=True, help_text="When an operator set the state, or null."
+    )
+    ignored_until = serializers.DateTimeField(
+        allow_null=True, help_text="When the ignored group becomes new again, or null."
+    )
+    ignored_reach = serializers.IntegerField(
+        allow_null=True,
+        help_text="The number of clients per day at which the ignored group becomes new again, or "
+        "null.",
+    )
+    note = serializers.CharField(help_text="The note of the operators.")
+    first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
+    last_seen = serializers.DateTimeField(help_text="When the newest report arrived.")
+    count = serializers.IntegerField(help_text="The number of reports.")
+    pages = serializers.IntegerField(help_text="The number of different pages.")
+    client_days = serializers.IntegerField(
+        help_text="The number of different clients per day, summed over the days."
+    )
+
+    def get_cause(self, group: Group) -> str:
+        return cause(group.directive, group.blocked)
+
+    def get_noise_rule(self, group: Group) -> str:
+        return group.rule.name if group.rule else ""
+
+    def get_hidden(self, group: Group) -> bool:
+        return group.rule is not None and group.rule.enabled
+
+
+class GroupsSerializer(WireSerializer):
+    component = "coderapi.CSPGroups"
+    about = "A page of violation groups."
+    example = {"groups": [EXAMPLE], "next": ""}
+
+    groups = GroupSerializer(many=True, help_text="The groups, most clients first.")
+    next = serializers.CharField(
+        help_text="The value of `after` for the next page, or an empty string on the last page."
+    )
+
+
+class ShareSerializer(WireSerializer):
+    component = "coderapi.CSPShare"
+    about = "A value of a facet, and its number of reports."
+    example = {"value": "Firefox 149", "count": 7}
+
+    value = serializers.CharField(help_text="The value.")
+    count = serializers.IntegerField(help_text="The number of reports with this value.")
+
+
+class AdviceSerializer(WireSerializer):
+    component = "coderapi.CSPAdvice"
+    about = "What an operator can do about a violation group."
+    example = {
+        "entry": "script-src https://cdn.example.net",
+        "directive": "script-src",
+        "protects": "the scripts that run with the rights of the signed-in user",
+        "risk": "medium",
+        "reasons": ["Scripts from cdn.example.net run with the rights of the signed-in user."],
+        "silenced": 57,
+        "week_reports": 57,
+    }
+
+    entry = serializers.CharField(
+        source="advice.entry",
+        help_text="The entry of `CODER_ADDITIONAL_CSP_POLICY` that allows the source. An empty "
+        "string if no entry should be added.",
+    )
+    directive = serializers.CharField(
+        source="advice.directive", help_text="The directive that the entry changes."
+    )
+    protects = serializers.CharField(
+        source="advice.protects", help_text="What this directive protects."
+    )
+    risk = serializers.ChoiceField(
+        [risk.value for risk in Risk], source="advice.risk", help_text="The risk of the entry."
+    )
+    reasons = serializers.ListField(
+        child=serializers.CharField(), source="advice.reasons", help_text="The reasons."
+    )
+    silenced = serializers.IntegerField(
+        help_text="How many reports of the last 7 days the entry would have prevented."
+    )
+    week_reports = serializers.IntegerField(help_text="The stored reports of the last 7 days.")
+
+
+class GroupDetailSerializer(GroupSerializer):
+    component = "coderapi.CSPGroupDetail"
+    about = "A violation group with its facets and the advice for it."
+    example = {**EXAMPLE, "facets": {"Browser": [ShareSerializer.example]}}
+
+    facets = serializers.DictField(
+        child=ShareSerializer(many=True),
+        help_text="The most frequent values of each facet, by the name of the facet.",
+    )
+    advice = AdviceSerializer(help_text="What you can do about the group.")
+
+
+class DecisionSerializer(RequestSerializer):
+    component = "coderapi.UpdateCSPGroupRequest"
+    about = "A new state or a new note of a violation group. Absent members do not change."
+    example = {"state": "ignored", "ignored_reach": 50, "note": "A browser extension."}
+
+    state = serializers.ChoiceField(State.values, required=False, help_text="The new state.")
+    note = TextField(required=False, allow_blank=True, help_text="The new note.")
+    ignored_until = serializers.DateTimeField(
+        required=False, help_text="Ignore the group until this time."
+    )
+    ignored_reach = WholeNumberField(
+        required=False,
+        min_value=1,
+        max_value=2**53,
+        help_text="Ignore the group until it has this number of clients per day.",
+    )
+
+
+class DirectiveCountSerializer(WireSerializer):
+    component = "coderapi.CSPDirectiveCount"
+    about = "The number of reports of a directive."
+    example = {"directive": "script-src", "reports": 412}
+
+    directive = serializers.CharField(help_text="The directive.")
+    reports = serializers.IntegerField(help_text="The number of reports.")
+
+
+class SummarySerializer(WireSerializer):
+    component = "coderapi.CSPSummary"
+    about = "The violation groups by state, and the reports of a period."
+    example = {
+        "since": "2026-11-01T00:00:00Z",
+        "groups": {"new": 3, "acknowledged": 1, "ignored": 7, "resolved": 4, "regressed": 0},
+        "new_groups": 2,
+        "reports": 981,
+        "noise": 5210,
+        "directives": [DirectiveCountSerializer.example],
+    }
+
+    since = serializers.DateTimeField(help_text="The start of the period.")
+    groups = serializers.DictField(
+        child=serializers.IntegerField(), help_text="The number of groups in each state."
+    )
+    new_groups = serializers.IntegerField(help_text="The groups first seen in the period.")
+    reports = serializers.IntegerField(help_text="The reports of the period, without noise.")
+    noise = serializers.IntegerField(help_text="The reports of the period that are noise.")
+    directives = DirectiveCountSerializer(
+        many=True, help_text="The directives with the most reports in the period."
+    )

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from audit.services import actor_of
+from csp.models import Group
+from csp.selectors import facets
+from csp.triage import changes, selectors
+from csp.triage.changes import Decision
+from csp.triage.serializers import (
+    DecisionSerializer,
+    GroupDetailSerializer,
+    GroupSerializer,
+    GroupsSerializer,
+    SummarySerializer,
+)
+from csp.triage.states import CURRENT_STATES
+from kernel.http.errors import APIError, Validation, invalid
+from kernel.http.schema.errors import ResponseSerializer
+from kernel.http.schema.operations import operation
+from kernel.http.views import APIView, tagged
+from users.permissions import may
+from users.requests import flag, parse_moment, read, whole_number
+
+DEFAULT_LIMIT, MAX_LIMIT = 25, 100
+FILTERS = ("state", "directive", "blocked", "noise", "since")
+
+
+class GroupsView(APIView):
+    permission_classes = [may("csp_report:read")]
+
+    @operation(
+        "List CSP violation groups",
+        tag="CSP",
+        description="Lists groups of CSP reports with one cause, most clients first. Groups that "
+        "an enabled noise rule has labelled are omitted. Needs the role owner or auditor.",
+        parameters=[
+            OpenApiParameter("state", str, enum=CURRENT_STATES, description="Only this state."),
+            OpenApiParameter("directive", str, description="Only this directive."),
+            OpenApiParameter("blocked", str, description="Only this blocked source."),
+            OpenApiParameter("noise", bool, description="Also list groups hidden as noise."),
+            OpenApiParameter("since", datetime, description="Only groups seen since this time."),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+                description=f"The maximum number of groups. Absent or 0: {DEFAULT_LIMIT}.",
+            ),
+            OpenApiParameter("after", str, description="The member `next` of the previous page."),
+        ],
+        answers={200: GroupsSerializer, 304: None, 403: ResponseSerializer},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        limit = whole_number(request, "limit", default=0, limit=MAX_LIMIT) or DEFAULT_LIMIT
+        found = selectors.page(
+            _filtered(request, now=timezone.now()),
+            filters={name: request.query_params.get(name, "") for name in FILTERS},
+            limit=limit,
+            after=request.query_params.get("after", ""),
+        )
+        return tagged(GroupsSerializer(found).data, request=request)
+
+
+def _filtered(request: Request, *, now: datetime) -> QuerySet[Any]:
+    """Returns the groups that match the query parameters. Raises: APIError 400."""
+    groups = selectors.groups_at(now)
+    state = request.query_params.get("state", "")
+    if state:
+        if state not in CURRENT_STATES:
+            raise invalid(Validation("state", f"Must be one of {', '.join(CURRENT_STATES)}."))
+        groups = groups.filter(current=state)
+    for name in ("directive", "blocked"):
+        if text := request.query_params.get(name, ""):
+            groups = groups.filter(**{name: text[:256].replace("\0", "")})
+    if not flag(request, "noise"):
+        groups = groups.exclude(rule__enabled=True)
+    if since := request.query_params.get("since"):
+        groups = groups.filter(last_seen__gte=parse_moment("since", since, default=now))
+    return groups
+
+
+class GroupView(APIView):
+    def get_permissions(self) -> list[Any]:
+        action = "update" if self.request.method == "PATCH" else "read"
+        return [may(f"csp_report:{action}")()]
+
+    @operation(
+        "Get CSP violation group",
+        tag="CSP",
+        description="Returns a group of CSP reports with its facets and the advice for it. Needs "
+        "the role owner or auditor.",
+        answers={200: GroupDetailSerializer, 304: None, 403: ResponseSerializer, 404: "No group."},
+    )
+    def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
+        found: Any = _group(group)
+        found.advice = _advice(found)
+        found.facets = {
+            name: [{"value": value, "count": count} for value, count in shares]
+            for name, shares in facets(found).items()
+        }
+        return tagged(GroupDetailSerializer(found).data, request=request)
+
+    @operation(
+        "Update CSP violation group",
+        tag="CSP",
+        description="Changes the state or the note of a group. Needs the role owner.",
+        body=DecisionSerializer,
+        answers={200: GroupSerializer, 403: ResponseSerializer, 404: "No group."},
+    )
+    def patch(self, request: Request, group: uuid.UUID) -> Response:
+        wanted, now = read(DecisionSerializer, request), timezone.now()
+        decision = Decision(
+            state=wanted.get("state"),
+            note=wanted.get("note"),
+            until=wanted.get("ignored_until"),
+            reach=wanted.get("ignored_reach"),
+        )
+        if problems := changes.checked(decision, now=now):
+            raise invalid(*(Validation(name, problem) for name, problem in problems.items()))
+        try:
+            changes.decide([_group(group).pk], decision, actor=actor_of(request), now=now)
+        except ValueError as error:
+            raise invalid(Validation("state", str(error))) from None
+        return Response(GroupSerializer(_group(group)).data)
+
+
+def _group(key: uuid.UUID) -> Group:
+    found: Group | None = selectors.groups_at(timezone.now()).filter(pk=key).first()
+    if found is None:
+        raise APIError(404, "Resource not found.", detail="No violation group has this id.")
+    return found
+
+
+def _advice(group: Group) -> selectors.GroupAdvice:
+    return selectors.advice_for(group, now=timezone.now())
+
+
+class SummaryView(APIView):
+    permission_classes = [may("csp_report:read")]
+
+    @operation(
+        "Get CSP summary",
+        tag="CSP",
+        description="Returns the number of violation groups by state, and the reports of a period. "
+        "Needs the role owner or auditor.",
+        parameters=[
+            OpenApiParameter(
+                "since", datetime, description="The start of the period. Default: 7 days ago."
+            )
+        ],
+        answers={200: SummarySerializer, 304: None, 403: ResponseSerializer},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        now = timezone.now()
+        # A start on the full hour, because reports are counted by hour.
+        week_ago = (now - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
+        since = parse_moment("since", request.query_params.get("since"), default=week_ago)
+        return tagged(
+            SummarySerializer(selectors.summary(since=since, now=now)).data, request=request
+        )

@@ -1,0 +1,391 @@
+"""States of violation groups, the API for them, and the pages of the admin."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from audit.models import Entry
+from audit.services import SYSTEM
+from csp.models import Group, HourCount
+from csp.triage import changes, releases
+from csp.triage.changes import Decision
+from csp.triage.selectors import groups_at
+from csp.triage.states import CURRENT_STATES, TRANSITIONS, State, check
+from tests.support.client import APIClient
+from tests.support.commands import run
+from tests.support.csp_reports import in_admin, legacy, send
+
+GROUPS = "/api/v2/csp/groups"
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def make_group(**values: Any) -> Group:
+    defaults = {
+        "id": uuid.uuid4(),
+        "directive": "img-src",
+        "blocked": "img.example.net",
+        "first_seen": NOW - 3 * DAY,
+        "last_seen": NOW - DAY,
+        "count": 10,
+        "pages": 2,
+        "client_days": 5,
+        "state": "new",
+    }
+    return Group.objects.create(**{**defaults, **values})
+
+
+def patch(client: APIClient, path: str, body: object) -> Any:
+    return client.patch(path, body, content_type="application/json")
+
+
+# --- States -----------------------------------------------------------------------------------
+
+
+def test_each_state_has_its_transitions() -> None:
+    assert set(TRANSITIONS) == set(CURRENT_STATES)
+    for current in CURRENT_STATES:
+        for wanted in State.values:
+            if wanted in TRANSITIONS[current]:
+                check(current, wanted)
+            else:
+                with pytest.raises(ValueError, match=f"is {current} already"):
+                    check(current, wanted)
+    with pytest.raises(ValueError, match="Must be one of"):
+        check("new", "regressed")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"state": "new"}, "new"),
+        ({"state": "acknowledged", "state_at": NOW - 2 * DAY}, "acknowledged"),
+        ({"state": "resolved", "state_at": NOW - DAY}, "resolved"),
+        ({"state": "resolved", "state_at": NOW - 2 * DAY}, "regressed"),
+        ({"state": "ignored"}, "ignored"),
+        ({"state": "ignored", "ignored_until": NOW + DAY}, "ignored"),
+        ({"state": "ignored", "ignored_until": NOW}, "new"),
+        ({"state": "ignored", "ignored_reach": 6}, "ignored"),
+        ({"state": "ignored", "ignored_reach": 5}, "new"),
+        ({"state": "ignored", "ignored_until": NOW + DAY, "ignored_reach": 5}, "new"),
+    ],
+)
+def test_current_state_is_derived(stored: dict[str, Any], expected: str) -> None:
+    group = make_group(**stored)
+    assert groups_at(NOW).get(pk=group.pk).current == expected
+
+
+# --- The API ----------------------------------------------------------------------------------
+
+
+def test_report_makes_a_group_with_advice(collecting: None, owner: APIClient) -> None:
+    assert send(owner, legacy()).status_code == 200
+    listed = owner.get(GROUPS).json()
+    assert listed["next"] == ""
+    [group] = listed["groups"]
+    assert group["cause"] == "Script from cdn.example.net"
+    assert (group["state"], group["hidden"], group["count"]) == ("new", False, 1)
+    answer = owner.get(f"{GROUPS}/{group['id']}")
+    detail = answer.json()
+    assert detail["advice"]["entry"] == "script-src https://cdn.example.net"
+    assert detail["advice"]["risk"] == "medium"
+    assert (detail["advice"]["silenced"], detail["advice"]["week_reports"]) == (1, 1)
+    assert detail["facets"]["Disposition"] == [{"value": "enforce", "count": 1}]
+    unchanged = owner.get(f"{GROUPS}/{group['id']}", headers={"If-None-Match": answer["ETag"]})
+    assert unchanged.status_code == 304
+
+
+def test_resolved_group_regresses_with_the_next_report(collecting: None, owner: APIClient) -> None:
+    send(owner, legacy())
+    [group] = owner.get(GROUPS).json()["groups"]
+    changed = patch(owner, f"{GROUPS}/{group['id']}", {"state": "resolved", "note": "Fixed."})
+    assert (changed.json()["state"], changed.json()["note"]) == ("resolved", "Fixed.")
+    send(owner, legacy())
+    assert owner.get(f"{GROUPS}/{group['id']}").json()["state"] == "regressed"
+    assert owner.get(GROUPS, {"state": "regressed"}).json()["groups"][0]["id"] == group["id"]
+    entry = Entry.objects.filter(action="csp.group.decide").get()
+    assert (entry.target_id, entry.actor_name) == (group["id"], owner.user.username)
+    assert (entry.before, entry.after) == (
+        {"state": "new", "note": ""},
+        {"state": "resolved", "note": "Fixed."},
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"state": "regressed"}, "state"),
+        ({"state": "unknown"}, "state"),
+        ({"state": "new"}, "state"),
+        ({"state": 5}, "state"),
+        ({"note": "x" * 2_001}, "note"),
+        ({"note": 5}, "note"),
+        ({"state": "ignored", "ignored_until": "2020-01-01T00:00:00Z"}, "ignored_until"),
+        ({"state": "ignored", "ignored_until": "soon"}, "ignored_until"),
+        ({"state": "ignored", "ignored_reach": 0}, "ignored_reach"),
+        ({"state": "resolved", "ignored_reach": 5}, "ignored_reach"),
+    ],
+)
+@pytest.mark.django_db
+def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], field: str) -> None:
+    group = make_group()
+    answer = patch(owner, f"{GROUPS}/{group.pk}", body)
+    assert answer.status_code == 400
+    assert [problem["field"] for problem in answer.json()["validations"]] == [field]
+    group.refresh_from_db()
+    assert (group.state, group.note) == ("new", "")
+
+
+@pytest.mark.django_db
+def test_ignored_group_is_new_again_above_its_reach(owner: APIClient) -> None:
+    group = make_group(client_days=7)
+    answer = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_reach": 3})
+    # The limit is above the present reach: otherwise the group would be new again at once.
+    assert (answer.json()["state"], answer.json()["ignored_reach"]) == ("ignored", 8)
+    Group.objects.update(client_days=8)
+    assert owner.get(f"{GROUPS}/{group.pk}").json()["state"] == "new"
+
+
+@pytest.mark.django_db
+def test_auditor_reads_and_member_does_neither(auditor: APIClient, member: APIClient) -> None:
+    group = make_group()
+    for path in (GROUPS, f"{GROUPS}/{group.pk}", "/api/v2/csp/summary"):
+        assert auditor.get(path).status_code == 200
+        assert member.get(path).status_code == 403
+    assert patch(auditor, f"{GROUPS}/{group.pk}", {"state": "resolved"}).status_code == 403
+    assert patch(member, f"{GROUPS}/{group.pk}", {"state": "resolved"}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_unknown_group_is_404(owner: APIClient) -> None:
+    assert owner.get(f"{GROUPS}/{uuid.uuid4()}").status_code == 404
+    assert patch(owner, f"{GROUPS}/{uuid.uuid4()}", {"state": "new"}).status_code == 404
+
+
+@pytest.mark.django_db
+def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
+    made = [make_group(client_days=n % 3, pages=n % 2, count=n % 4 + 1) for n in range(25)]
+    seen: list[str] = []
+    after = ""
+    while True:
+        page = owner.get(f"{GROUPS}?limit=4&after={after}").json()
+        seen += [group["id"] for group in page["groups"]]
+        after = page["next"]
+        if not after:
+            break
+    order = sorted(made, key=lambda g: (-g.client_days, -g.pages, -g.count, str(g.pk)))
+    assert seen == [str(group.pk) for group in order]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("after", ["x", "e30=", "WyJhIl0=", "é", "a" * 5_000])
+def test_wrong_cursor_is_rejected(owner: APIClient, after: str) -> None:
+    answer = owner.get(GROUPS, {"after": after})
+    assert answer.status_code == 400
+    assert answer.json()["validations"][0]["field"] == "after"
+
+
+@pytest.mark.django_db
+def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
+    for _ in range(3):
+        make_group()
+    after = owner.get(GROUPS, {"limit": 1}).json()["next"]
+    assert owner.get(GROUPS, {"limit": 1, "after": after}).status_code == 200
+    other = owner.get(GROUPS, {"limit": 1, "after": after, "directive": "img-src"})
+    assert other.status_code == 400
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({}, {"a", "b"}),
+        ({"state": "resolved"}, {"b"}),
+        ({"directive": "font-src"}, {"b"}),
+        ({"blocked": "a"}, {"a"}),
+        ({"noise": "true"}, {"a", "b", "c"}),
+        ({"since": "2026-05-03T18:00:00Z"}, {"b"}),
+    ],
+)
+def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found: set[str]) -> None:
+    from csp.models import NoiseRule
+
+    rule = NoiseRule.objects.filter(enabled=True)[0]
+    make_group(blocked="a")
+    make_group(blocked="b", directive="font-src", state="resolved", state_at=NOW, last_seen=NOW)
+    make_group(blocked="c", rule=rule)
+    groups = owner.get(GROUPS, parameters).json()["groups"]
+    assert {group["blocked"] for group in groups} == found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "value"), [("state", "x"), ("since", "x"), ("noise", "x"), ("limit", "101")]
+)
+def test_wrong_filter_is_rejected(owner: APIClient, name: str, value: str) -> None:
+    answer = owner.get(GROUPS, {name: value})
+    assert answer.status_code == 400
+    assert answer.json()["validations"][0]["field"] == name
+
+
+@pytest.mark.django_db
+def test_summary_counts_groups_and_reports(owner: APIClient) -> None:
+    now = timezone.now()
+    group = make_group(first_seen=now, last_seen=now)
+    make_group(state="resolved", state_at=NOW)
+    HourCount.objects.create(
+        group=group, hour=now.replace(minute=0, second=0, microsecond=0), count=4
+    )
+    summary = owner.get("/api/v2/csp/summary").json()
+    assert summary["groups"] == {
+        "new": 1,
+        "acknowledged": 0,
+        "ignored": 0,
+        "resolved": 1,
+        "regressed": 0,
+    }
+    assert (summary["new_groups"], summary["reports"], summary["noise"]) == (1, 4, 0)
+    assert summary["directives"] == [{"directive": "img-src", "reports": 4}]
+
+
+# --- Decisions --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_no_group_changes_if_one_cannot(owner: APIClient) -> None:
+    first, second = make_group(), make_group(state="resolved", state_at=NOW)
+    with pytest.raises(ValueError, match="resolved already"):
+        changes.decide(
+            [first.pk, second.pk],
+            Decision(state="resolved"),
+            actor=SYSTEM,
+            now=NOW,
+        )
+    first.refresh_from_db()
+    assert first.state == "new"
+
+
+# --- The admin --------------------------------------------------------------------------------
+
+
+def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClient) -> None:
+    client = in_admin("owner")
+    assert "No report has arrived yet" in client.get("/admin/csp/").text
+    send(owner, legacy())
+    page = client.get("/admin/csp/").text
+    assert "Script from cdn.example.net" in page
+    assert "Allow it (risk: medium), or ignore it" in page
+    [group] = Group.objects.all()
+    detail = client.get(f"/admin/csp/group/{group.pk}/change/").text
+    assert 'value="script-src https://cdn.example.net"' in detail
+    assert "blocked it" in detail
+
+
+@pytest.mark.django_db
+def test_decision_is_made_on_the_page_of_a_group() -> None:
+    group, client = make_group(), in_admin("owner")
+    path = f"/admin/csp/group/{group.pk}"
+    client.post(f"{path}/decide/", {"state": "acknowledged", "note": "Known."})
+    group.refresh_from_db()
+    assert (group.state, group.note) == ("acknowledged", "Known.")
+    client.post(f"{path}/decide/", {"state": "ignored", "ignored_until": "2020-01-01"})
+    page = client.get(f"{path}/change/").text
+    assert "Must be in the future" in page
+    assert "Known." in page
+    group.refresh_from_db()
+    assert group.state == "acknowledged"
+
+
+@pytest.mark.django_db
+def test_auditor_sees_a_group_but_decides_nothing() -> None:
+    group, client = make_group(), in_admin("auditor")
+    path = f"/admin/csp/group/{group.pk}"
+    assert "Save the decision" not in client.get(f"{path}/change/").text
+    assert client.post(f"{path}/decide/", {"state": "resolved"}).status_code == 403
+    action = {"action": "resolve", "_selected_action": [str(group.pk)]}
+    client.post("/admin/csp/group/", action)
+    group.refresh_from_db()
+    assert group.state == "new"
+
+
+@pytest.mark.django_db
+def test_actions_change_many_groups() -> None:
+    groups, client = [make_group(), make_group()], in_admin("owner")
+    chosen = {"_selected_action": [str(group.pk) for group in groups]}
+    for action, state in (("ignore", "ignored"), ("reopen", "new"), ("resolve", "resolved")):
+        client.post("/admin/csp/group/", {"action": action, **chosen})
+        assert set(Group.objects.values_list("state", flat=True)) == {state}
+    page = client.post("/admin/csp/group/", {"action": "resolve", **chosen}, follow=True).text
+    assert "Nothing was changed. The group is resolved already." in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", ["", "open", "new", "regressed", "invented"])
+def test_list_is_filtered_by_state(state: str) -> None:
+    make_group()
+    assert in_admin("owner").get("/admin/csp/group/", {"state": state}).status_code == 200
+
+
+def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: APIClient) -> None:
+    usual = "script-src 'self' 'nonce-{}'; img-src https://coder.example.com"
+    for nonce in ("a", "b", "c"):
+        send(owner, legacy(original_policy=usual.format(nonce)))
+    client = in_admin("owner")
+    assert "usual policy" in client.get("/admin/csp/group/policies/").text
+    send(owner, legacy(original_policy="script-src 'self' https://proxy.example"))
+    page = client.get("/admin/csp/group/policies/").text
+    assert "<ins>script-src &#x27;self&#x27; https://proxy.example</ins>" in page
+    assert "<del>img-src" in page
+
+
+@pytest.mark.django_db
+def test_groups_are_compared_before_and_after_a_release() -> None:
+    moment = NOW - 6 * timedelta(hours=1)
+    gone = make_group(blocked="gone.example", last_seen=moment - timedelta(hours=1))
+    new = make_group(blocked="new.example", first_seen=moment, last_seen=NOW)
+    steady = make_group(blocked="steady.example", last_seen=NOW)
+    for group, hours in ((gone, (-2, -1)), (new, (0, 3)), (steady, (-1, 1))):
+        for hour in hours:
+            at = moment + timedelta(hours=hour)
+            HourCount.objects.create(group=group, hour=at, count=6)
+    found = releases.compare(moment, now=NOW)
+    assert found.hours == 6
+    assert [(row.group, row.before, row.after) for row in found.new] == [(new, 0, 2)]
+    assert [(row.group, row.before, row.after) for row in found.gone] == [(gone, 2, 0)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "at", ["2026-05-04T06:00", "", "x", "9999-01-01T00:00", "0001-01-01T00:00"]
+)
+def test_release_page_accepts_any_moment(at: str) -> None:
+    page = in_admin("auditor").get("/admin/csp/group/releases/", {"at": at})
+    assert page.status_code == 200
+    assert ("Enter a date" in page.text) is (at not in ("2026-05-04T06:00", ""))
+
+
+# --- The command ------------------------------------------------------------------------------
+
+
+def test_command_shows_the_advice(collecting: None, owner: APIClient) -> None:
+    send(owner, legacy())
+    group = Group.objects.get()
+    assert "entry: script-src https://cdn.example.net" in run("csp_advice")
+    row = json.loads(run("csp_advice", "--json", "--group", str(group.pk)))
+    assert (row["entry"], row["risk"]) == ("script-src https://cdn.example.net", "medium")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("group", ["x", str(uuid.uuid4())])
+def test_command_rejects_an_unknown_group(group: str) -> None:
+    from django.core.management.base import CommandError
+
+    with pytest.raises(CommandError, match="No violation group has the id"):
+        run("csp_advice", "--group", group)
