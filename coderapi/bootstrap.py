@@ -24,7 +24,7 @@ from typing import ClassVar, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
-from coderapi.server.addresses import AddressError, Listener, claim_all
+from coderapi.addresses import AddressError, Listener, claim_all
 from kernel import datadir
 from kernel.exits import FAILED, MISUSED
 from kernel.postgres import Handle, PostgresError, acquire

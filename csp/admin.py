@@ -38,7 +38,7 @@ from csp.filters import (
     NoiseFilter,
     StateFilter,
 )
-from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report
+from csp.models import AlertChannel, AlertDelivery, Group, IngestKey, NoiseRule, Report, State
 from csp.noise.rules import checked_pattern, pattern_for
 from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
@@ -46,7 +46,6 @@ from csp.triage import policies, releases
 from csp.triage.changes import MAX_NOTE, Decision, checked, decide
 from csp.triage.front import state_badge
 from csp.triage.selectors import advice_for, groups_at, next_step
-from csp.triage.states import State
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render

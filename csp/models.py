@@ -9,10 +9,18 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from csp.triage.states import State
 from kernel.db.partitions import PartitionedTable
 
 REPORTS = PartitionedTable("csp_report", timedelta(days=1))
+
+
+class State(models.TextChoices):
+    """The states of a group that are stored. `csp.triage.states` derives the current state."""
+
+    NEW = "new"
+    ACKNOWLEDGED = "acknowledged"
+    IGNORED = "ignored"
+    RESOLVED = "resolved"
 
 
 class GroupQuerySet(models.QuerySet["Group"]):
@@ -58,7 +66,7 @@ class Group(models.Model):
     count = models.BigIntegerField("reports", default=0)
     pages = models.BigIntegerField(default=0)
     client_days = models.BigIntegerField("clients per day", default=0)
-    # Only operators write the columns below. `csp.triage.states` derives the current state.
+    # Only operators write the columns below.
     state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
     state_at = models.DateTimeField("state set at", null=True)
     ignored_until = models.DateTimeField(null=True)
@@ -272,7 +280,7 @@ class IngestKey(models.Model):
 
 
 class AlertChannel(models.Model):
-    """Where alerts are sent, and which ones. A channel is off until an operator enables it."""
+    """A receiver of alerts. A channel is off until an operator enables it."""
 
     class Kind(models.TextChoices):
         WEBHOOK = "webhook", "Webhook (signed JSON)"

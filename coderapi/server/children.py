@@ -43,7 +43,7 @@ _forking = multiprocessing.get_context("fork")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a child does.
+    """The work of a child process.
 
     When its pipe closes, the child runs `prepare_end` and sends SIGTERM to itself. It kills itself
     if it still runs `drain_seconds` later.

@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.conf import settings
 from django.db import close_old_connections
 
-from coderapi.server.addresses import Address, AddressError, Claim
+from coderapi.addresses import Address, AddressError, Claim
 from coderapi.server.children import TITLE, Role
 from kernel.loops import is_alive, run_until_signalled
 from kernel.telemetry import DIRECTORY_VARIABLE

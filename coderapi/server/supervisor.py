@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
-from coderapi.server.addresses import Listener, announce_ready
+from coderapi.addresses import Listener, announce_ready
 from coderapi.server.children import OF_SUPERVISOR, Child, Role
 from coderapi.server.command import private_database_watched
 from kernel.loops import REPEAT_SECONDS, signals_into

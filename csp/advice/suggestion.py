@@ -103,7 +103,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What browsers blocked: the reported directive, source, page and policy.
+    """A blocked source, with the reported directive, page and policy.
 
     `source` is the group's blocked source. `urls` are the blocked URLs of the stored reports.
     """

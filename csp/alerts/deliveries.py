@@ -23,10 +23,10 @@ from django.urls import reverse
 
 from csp.advice.causes import cause
 from csp.alerts.messages import Alert, encoded, signed_headers
-from csp.models import AlertChannel, AlertDelivery
+from csp.models import AlertChannel, AlertDelivery, State
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
-from csp.triage.states import REGRESSED, State
+from csp.triage.states import REGRESSED
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 Status = AlertDelivery.Status

@@ -18,7 +18,7 @@ EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What an alert is about. `group` contains the members of the group in the API."""
+    """The content of an alert. `group` contains the members of the group in the API."""
 
     delivery: str
     event: str

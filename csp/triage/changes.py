@@ -11,8 +11,8 @@ from typing import Any
 from django.db import transaction
 
 from audit.services import Actor, Change, Target, record_all
-from csp.models import Group
-from csp.triage.states import State, check, current_state
+from csp.models import Group, State
+from csp.triage.states import check, current_state
 
 MAX_NOTE = 2_000
 

@@ -4,8 +4,8 @@ from rest_framework import serializers
 
 from csp.advice.causes import cause
 from csp.advice.suggestion import Risk
-from csp.models import Group
-from csp.triage.states import CURRENT_STATES, State
+from csp.models import Group, State
+from csp.triage.states import CURRENT_STATES
 from kernel.http.rendering import WireSerializer
 from users.requests import RequestSerializer, TextField, WholeNumberField
 

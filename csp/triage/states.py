@@ -13,13 +13,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 
-
-class State(models.TextChoices):
-    NEW = "new"
-    ACKNOWLEDGED = "acknowledged"
-    IGNORED = "ignored"
-    RESOLVED = "resolved"
-
+from csp.models import State
 
 # The only state that is never stored.
 REGRESSED = "regressed"

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coderapi.server.addresses import AddressError, Claim, Listener, split
+from coderapi.addresses import AddressError, Claim, Listener, split
 from coderapi.server.http import has_clients
 from kernel import postgres
 from tests.support.live import ANY_PORT, Server

@@ -14,9 +14,9 @@ from django.db import connections
 from django.utils import timezone
 
 from coderapi import wsgi
+from coderapi.addresses import AddressError, Listener
 from coderapi.bootstrap import BASE_DIR, ENV_FILE, listeners, unread_env_file
 from coderapi.first_steps import log_first_task, make_first_owner
-from coderapi.server.addresses import AddressError, Listener
 from coderapi.server.children import Role
 from coderapi.server.command import ServerCommand
 from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
