@@ -12,12 +12,13 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from csp.advice.policy import Address
 from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, HourCount
 from csp.triage.states import CURRENT_STATES, OPEN, current_state
+from kernel.db.connections import fetch
 from kernel.http.errors import Validation, invalid
 
 MAX_REPORTS = 5_000
@@ -126,26 +127,26 @@ class GroupAdvice:
     is_own: bool
 
 
+# The distinct reports among the newest ones, each with its weight in the last week.
+_NEWEST = f"""
+    SELECT effective_directive, blocked_uri, document_uri, original_policy,
+           coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
+    FROM (
+        SELECT * FROM csp_report WHERE group_id = %s
+        ORDER BY received_at DESC, id DESC LIMIT {MAX_REPORTS}
+    ) AS newest
+    GROUP BY 1, 2, 3, 4
+    ORDER BY max(received_at) DESC
+"""  # noqa: S608 - only a constant
+
+
 def advice_for(group: Group, *, now: datetime) -> GroupAdvice:
     """Reads the group's newest stored reports, and returns the advice for them."""
-    rows = list(
-        group.reports.values_list(
-            "effective_directive",
-            "blocked_uri",
-            "document_uri",
-            "original_policy",
-            F("weight"),
-            "received_at",
-        )[:MAX_REPORTS]
-    )
+    rows = fetch(_NEWEST, [now - WEEK, group.pk])
     urls = tuple(dict.fromkeys(row[1] for row in rows))[:MAX_URLS]
     page_url, policy = (rows[0][2], rows[0][3]) if rows else ("", "")
     advice = advise(Blocked(group.directive, group.blocked, urls, page_url, policy))
-    week = [
-        (directive or group.directive, *more, weight)
-        for directive, *more, weight, received in rows
-        if received > now - WEEK
-    ]
+    week = [(directive or group.directive, *more) for directive, *more in rows]
     return GroupAdvice(
         advice,
         silenced(advice, week),
