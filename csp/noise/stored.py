@@ -19,7 +19,8 @@ from kernel.memory import Memory, Remembered
 MAX_READ = 5_000
 GROUPS_AT_ONCE = 100
 # If this process receives no notifications, it uses the cached rules for at most five seconds.
-RULES: Memory[str, Rules] = Memory("noise rules", capacity=1, topics=("noise_rule",), deaf_age=5.0)
+RULE_TOPIC = "noise_rule"
+RULES: Memory[str, Rules] = Memory("noise rules", capacity=1, topics=(RULE_TOPIC,), deaf_age=5.0)
 
 
 def current_rules() -> Rules:

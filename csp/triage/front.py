@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, Sum
+from django.db.models import Sum
 from django.db.models.functions import TruncDate
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
 from csp.models import Group, HourCount
-from csp.triage.selectors import groups_at, needing_attention, next_step
+from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention, next_step
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -24,8 +24,6 @@ from kernel.charts import COUNT, Chart, Series, render
 
 DAYS = 7
 ROWS = 10
-# A group grows if it has at least this number of reports, and twice as many as the week before.
-MIN_GROWTH = 20
 DIRECTIVES = 4
 HOUR = timedelta(hours=1)
 _SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
@@ -49,12 +47,12 @@ def state_badge(state: str) -> SafeString:
 def front_page(now: datetime) -> dict[str, Any]:
     """Returns the rows and the chart of the front page. Runs at most six queries."""
     open_groups = list(needing_attention(now)[:ROWS])
-    growing = list(_growing(now)[:ROWS])
+    rising = growing(now, limit=ROWS)
     top = list(groups_at(now).exclude(rule__enabled=True)[:ROWS])
-    days = _daily({group.pk for group in (*open_groups, *growing, *top)}, now)
+    days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),
-        "growing": _rows(growing, days),
+        "growing": _rows(rising, days),
         "top": _rows(top, days),
         "chart": render(_chart(now)),
     }
@@ -71,21 +69,6 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[Row]:
         )
         for group in groups
     ]
-
-
-def _growing(now: datetime) -> Any:
-    """Returns the groups with twice as many reports this week as in the week before."""
-    week, before = now - timedelta(days=DAYS), now - timedelta(days=2 * DAYS)
-    this = Sum("hourcount__count", filter=Q(hourcount__hour__gte=week), default=0)
-    last = Sum("hourcount__count", filter=Q(hourcount__hour__lt=week), default=0)
-    return (
-        groups_at(now)
-        .exclude(rule__enabled=True)
-        .filter(hourcount__hour__gte=before, first_seen__lt=week)
-        .annotate(this=this, last=last)
-        .filter(Q(this__gte=MIN_GROWTH) & Q(this__gte=2 * F("last")))
-        .order_by("-this")
-    )
 
 
 def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
@@ -124,11 +107,10 @@ def _chart(now: datetime) -> Chart:
     hours = DAYS * 24
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    rows = HourCount.objects.filter(hour__gte=first).exclude(group__rule__enabled=True)
-    for directive, hour, count in rows.values_list("group__directive", "hour").annotate(
-        Sum("count")
-    ):
-        counts[directive or "(none)"][min(int((hour - first) / HOUR), hours - 1)] += count
+    for each in hour_sums(first):
+        if not each.hidden:
+            place = min(int((each.hour - first) / HOUR), hours - 1)
+            counts[each.directive or "(none)"][place] += each.reports
     common = sorted(counts, key=lambda name: -sum(counts[name]))
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,21 +13,37 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from csp.advice.policy import Address
 from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, HourCount
+from csp.noise.stored import RULE_TOPIC
 from csp.triage.states import CURRENT_STATES, OPEN, current_state
 from kernel.db.connections import fetch
 from kernel.http.errors import Validation, invalid
+from kernel.memory import Memory, Remembered
 
 MAX_REPORTS = 5_000
 MAX_URLS = 200
+MAX_DIRECTIVES = 20
+# A group grows if it has at least this number of reports, and twice as many as the week before.
+MIN_GROWTH = 20
 WEEK = timedelta(days=7)
 # The paths of this service's pages. Coder has no pages there.
 OWN_PATHS = ("/account", "/admin", "/swagger")
 _ORDER = ("client_days", "pages", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class HourSum:
+    """The reports of a directive in an hour. `hidden` ones are those of enabled noise rules."""
+
+    directive: str
+    hour: datetime
+    hidden: bool
+    reports: int
 
 
 def groups_at(now: datetime) -> QuerySet[Any]:
@@ -82,7 +99,47 @@ def _after(position: Mapping[str, Any]) -> Q:
     return later | (equal & Q(id__gt=position["id"]))
 
 
-# --- A summary --------------------------------------------------------------------------------
+# --- Counts -----------------------------------------------------------------------------------
+
+# The counts of a week are hundreds of thousands of rows, so their sums are at most a minute old.
+_SUMS: Memory[datetime, list[HourSum]] = Memory(
+    "csp hours", capacity=16, max_age=60.0, deaf_age=60.0, topics=(RULE_TOPIC,)
+)
+_GROWING: Memory[datetime, list[uuid.UUID]] = Memory(
+    "csp growing", capacity=1, max_age=60.0, deaf_age=60.0, topics=(RULE_TOPIC,)
+)
+
+
+def hour_sums(since: datetime) -> list[HourSum]:
+    """Returns the reports per directive and hour, from that hour on."""
+    return _SUMS.load(since, lambda: Remembered(_hour_sums(since)))
+
+
+def _hour_sums(since: datetime) -> list[HourSum]:
+    hidden = Coalesce("group__rule__enabled", False)
+    counted = HourCount.objects.filter(hour__gte=since).values("hour", "group__directive")
+    rows = counted.annotate(hidden=hidden, sum=Sum("count"))
+    return [
+        HourSum(row["group__directive"], row["hour"], row["hidden"], row["sum"]) for row in rows
+    ]
+
+
+def growing(now: datetime, *, limit: int) -> list[Any]:
+    """Returns the visible groups with twice as many reports this week as in the week before."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    keys = _GROWING.load(hour, lambda: Remembered(_growing(hour)[:limit]))
+    found = {group.pk: group for group in groups_at(now).filter(pk__in=keys)}
+    return [found[key] for key in keys if key in found]
+
+
+def _growing(hour: datetime) -> list[uuid.UUID]:
+    week, before = hour - WEEK, hour - 2 * WEEK
+    this = Sum("count", filter=Q(hour__gte=week), default=0)
+    last = Sum("count", filter=Q(hour__lt=week), default=0)
+    counted = HourCount.objects.filter(hour__gte=before).values("group").annotate(a=this, b=last)
+    rows = counted.filter(Q(a__gte=MIN_GROWTH) & Q(a__gte=2 * F("b"))).order_by("-a")
+    visible = rows.exclude(group__rule__enabled=True).filter(group__first_seen__lt=week)
+    return list(visible.values_list("group", flat=True))
 
 
 def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
@@ -92,18 +149,23 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
     """
     visible = groups_at(now).exclude(rule__enabled=True)
     states = dict(visible.values_list("current").annotate(Count("pk")).order_by())
-    hours = HourCount.objects.filter(hour__gte=since)
-    shown = hours.exclude(group__rule__enabled=True)
-    by_directive = shown.values("group__directive").annotate(reports=Sum("count"))
+    directives: Counter[str] = Counter()
+    noise = 0
+    for each in hour_sums(since):
+        if each.hidden:
+            noise += each.reports
+        else:
+            directives[each.directive] += each.reports
+    most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
         "since": since,
         "groups": {state: states.get(state, 0) for state in CURRENT_STATES},
         "new_groups": visible.filter(first_seen__gte=since).count(),
-        "reports": shown.aggregate(sum=Sum("count"))["sum"] or 0,
-        "noise": hours.filter(group__rule__enabled=True).aggregate(sum=Sum("count"))["sum"] or 0,
+        "reports": directives.total(),
+        "noise": noise,
         "directives": [
-            {"directive": row["group__directive"], "reports": row["reports"]}
-            for row in by_directive.order_by("-reports", "group__directive")[:20]
+            {"directive": directive, "reports": reports}
+            for directive, reports in most[:MAX_DIRECTIVES]
         ],
     }
 
