@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from csp.importing.items import Contents, Terms
-from csp.importing.processes import MAX_PARSING, Parser, result_of
+from csp.importing.processes import MAX_PARSING, Parser
 from csp.noise.stored import current_rules
 from csp.writing.store import Store
 from kernel.db.connections import connect_directly, lock_number
@@ -177,7 +178,7 @@ class Import:
 
     def _commit(self, lines: list[Line], parsing: Future[list[Contents]]) -> None:
         """Commits a batch. First sets rejected lines aside, so that no line is lost."""
-        parsed = iter(result_of(parsing))
+        parsed = iter(_result_of(parsing))
         batch = [Contents() if line.record.error else next(parsed) for line in lines]
         for line, found in zip(lines, batch, strict=True):
             self._set_refused_aside(line.record, found)
@@ -217,6 +218,16 @@ class Import:
         self.lines += number
         self.known += known
         self._advance(number)
+
+
+def _result_of(parsing: Future[list[Contents]]) -> list[Contents]:
+    try:
+        return parsing.result()
+    except BrokenProcessPool:
+        raise LinesError(
+            "A process that parses lines was killed. Committed lines stay imported. Run the same "
+            "command again to continue."
+        ) from None
 
 
 def _raise_if_not_of_rows(error: Exception) -> None:

@@ -11,11 +11,9 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Self
 
 from csp.importing.items import Contents, Terms, parse_lines
-from kernel.lines import LinesError
 
 PROCESSES = os.cpu_count() or 1
 # One more batch than processes, so that no process waits while the oldest batch is committed.
@@ -56,17 +54,6 @@ class Parser:
             return self._pool.submit(parse_lines, texts, self._terms)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def result_of(parsing: Future[list[Contents]]) -> list[Contents]:
-    """Waits for the parsed lines. Raises: LinesError if a process was killed."""
-    try:
-        return parsing.result()
-    except BrokenProcessPool:
-        raise LinesError(
-            "A process that parses lines was killed. Committed lines stay imported. Run the same "
-            "command again to continue."
-        ) from None
 
 
 def _follow_the_command() -> None:
