@@ -71,6 +71,7 @@ HEIGHT = "return document.documentElement.scrollHeight"
 # The user and the page of each image.
 PAGES = {
     "timelines": (OWNER, "/admin/stats/snapshot/timelines/"),
+    "csp-front": (OWNER, "/admin/csp/"),
     "csp-groups": (OWNER, "/admin/csp/group/"),
     "keys": (OWNER, "/admin/tokens/apikey/"),
     "account": ("barbara", "/account"),
