@@ -42,6 +42,8 @@ EXAMPLES = {
     "create_ingest_key": "--origin https://coder.example.com --name site",
     "retire_ingest_key": "site --at 2999-01-01",
     "import_csp_reports": "reports.jsonl",
+    "csp_advice": "",
+    "csp_alert": "",
     "csp_top": "",
     "csp_audit": "",
     "prune_csp_reports": "--dry-run",

@@ -20,7 +20,10 @@ from tokens.policy import LIMITS
 
 # Operations that others need run first, and those that remove something run last. The document's
 # example creates the user `ada`. The cookie of a sign-in overrides the header until sign-out.
-FIRST = ("create-new-user", "log-in-user", "log-out-user", "create-token-api-key")
+FIRST = (
+    *("create-new-user", "log-in-user", "log-out-user", "create-token-api-key"),
+    *("report-csp-violations", "list-csp-violation-groups"),
+)
 LAST = (
     *("expire-api-key", "delete-api-key", "suspend-user-account", "activate-user-account"),
     *("update-user-password", "delete-user"),
@@ -68,25 +71,28 @@ def client(wire: Wire, url: str, service: Obeying, package: str) -> Iterator[Gen
 
 
 def test_python_client_calls_every_operation(client: GeneratedClient, wire: Wire) -> None:
-    key_id = ""
+    key_id = group = ""
     wait_for(lambda: client.answer("get-deployment-stats").status_code == 200)
 
     for name in (*FIRST, *sorted(client.operations.keys() - {*FIRST, *LAST, NOT_TWICE}), *LAST):
-        found = client.call(name, **_path(client.operations[name], key_id=key_id))
+        path = _path(client.operations[name], key_id=key_id, group=group)
+        found = client.call(name, **path)
         key_id = found.key[:10] if name == "create-token-api-key" else key_id
+        group = found.groups[0].id if name == "list-csp-violation-groups" else group
 
     assert client.answer(NOT_TWICE).status_code == 409
     assert client.called == client.operations.keys()
 
 
-def _path(operation: dict[str, Any], *, key_id: str) -> dict[str, str]:
-    """Returns the path arguments: the document's examples, with this user and key."""
+def _path(operation: dict[str, Any], *, key_id: str, group: str) -> dict[str, str]:
+    """Returns the path arguments: the document's examples, with this user, key and group."""
     named = {
         parameter["name"]: parameter["example"]
         for parameter in operation["parameters"]
         if parameter.get("in") == "path"
     }
-    known = {"user": "ada" if operation["operationId"] in ON_ADA else "me", "key_id": key_id}
+    user = "ada" if operation["operationId"] in ON_ADA else "me"
+    known = {"user": user, "key_id": key_id, "group": group}
     return named | {name: value for name, value in known.items() if name in named}
 
 

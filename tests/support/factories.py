@@ -8,8 +8,10 @@ from functools import cache
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
+from django.db import transaction
 from django.utils import timezone
 
+from audit.services import with_partition
 from tokens.models import APIKey
 from tokens.services import NewKey, create_api_key
 from tokens.token_format import random_name
@@ -43,7 +45,12 @@ def make_key(user: User, *, used: bool = True, **fields: Any) -> NewKey:
     if fields.pop("login_type", "") == APIKey.LoginType.TOKEN:
         fields.setdefault("token_name", random_name())
     now = fields.pop("now", timezone.now())
-    new = create_api_key(user, now=now, **fields)
+
+    def create() -> NewKey:
+        with transaction.atomic():
+            return create_api_key(user, now=now, **fields)
+
+    new = with_partition(create, now=now)
     if used:
         APIKey.objects.filter(pk=new.key.pk).update(last_used=now)
     return new
