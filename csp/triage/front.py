@@ -23,7 +23,7 @@ from kernel.admin import badge
 from kernel.charts import COUNT, Chart, Series, render
 
 DAYS = 7
-ROWS = 10
+ROWS = 8
 DIRECTIVES = 4
 HOUR = timedelta(hours=1)
 _SPARK_WIDTH, _SPARK_HEIGHT = 84, 20
