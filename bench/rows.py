@@ -188,8 +188,3 @@ def copied(connection: Connection, table: str, data: bytes) -> float:
 
 def _listed(connection: Connection, table: str) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, _columns(connection, table)))
-
-
-def count(connection: Connection, table: str) -> int:
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
-    return int(row.fetchone()[0])  # type: ignore[index]  # count(*) returns a row
