@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Touch(NamedTuple):
-    """One use of a key. `read_expires_at` and `lifetime_ns` are the values that were read."""
+    """One use of a key. `read_expires_at` is the expiry before this use."""
 
     key_id: str
     user_id: uuid.UUID
