@@ -1,4 +1,4 @@
-"""Load from wrk and pgbench on this machine, and their reports."""
+"""Runs wrk and pgbench on this machine, and parses their reports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 class BenchError(Exception):
-    """Raised if a figure cannot be measured."""
+    """A figure cannot be measured."""
 
 
 def now() -> str:
-    """Returns the time for a report."""
+    """Returns the current time (UTC) as text."""
     return datetime.now(tz=UTC).isoformat(timespec="seconds")
 
 
