@@ -75,7 +75,8 @@ def pgbench(binaries: Path, url: str, *, script: str, clients: int, seconds: int
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
-        # A limit of time would include the time to connect, which can be long. The rate does not.
+        # Limit the transactions and not the time, because connecting may take long. The rate is
+        # computed without the time to connect.
         each = str(TRANSACTIONS * seconds // clients)
         options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-t", each]
         return parse_pgbench(_output([str(program), *options, "-f", file.name, url]))

@@ -39,7 +39,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
 class OutgoingError(Exception):
-    """The request failed. The message contains the reason, but no secret part of the URL."""
+    """The request failed. A message from `send` contains the redacted URL and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The service under test, and measures that send requests. All groups use this module."""
+"""The service under test, and the measures that the groups of scenarios use."""
 
 from __future__ import annotations
 
