@@ -1,4 +1,4 @@
-"""Scenarios, and the rounds that measure each scenario beside its reference.
+"""Measures scenarios in rounds, each scenario beside its reference.
 
 Figures depend on the machine and its load. Only a ratio of two figures of the same round is
 compared with a target.
@@ -23,9 +23,9 @@ FAILURES = (BenchError, OSError, subprocess.SubprocessError, psycopg.Error)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measure:
-    """One way to do something. `run` takes the number of seconds that a load lasts.
+    """A function that returns figures. `run` takes the duration of a load in seconds.
 
-    Scenarios that share a measure also share its figures of each round.
+    Scenarios with the same measure share its figures in each round.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Scenario:
     """A figure of this service, its reference, and the target.
 
     The target applies to the ratio of the two figures, or to our figure if there is no reference.
-    `series` and `size` place the scenario in the chart of growth. `note` makes a remark for the
-    table from our figures.
+    `series` and `size` place the scenario in the chart of growth. `note` takes our figures, and
+    returns a remark for the table.
     """
 
     name: str
@@ -130,7 +130,7 @@ def _measures(scenario: Scenario) -> list[Measure]:
 
 
 def _warm_up(scenarios: Iterable[Scenario]) -> None:
-    """Fills memories and pools. The first requests may fail while they wait for connections."""
+    """Fills caches and connection pools, because the first requests may fail or be slow."""
     measures = dict.fromkeys(each for scenario in scenarios for each in _measures(scenario))
     for measure in measures:
         if measure.needs_warm_up:

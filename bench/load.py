@@ -1,4 +1,4 @@
-"""Load from wrk and pgbench on this machine, and their reports."""
+"""Runs wrk and pgbench on this machine, and parses their reports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 class BenchError(Exception):
-    """Raised if a figure cannot be measured."""
+    """A figure cannot be measured."""
 
 
 def now() -> str:
-    """Returns the time for a report."""
+    """Returns the current time (UTC) as text."""
     return datetime.now(tz=UTC).isoformat(timespec="seconds")
 
 
@@ -75,7 +75,8 @@ def pgbench(binaries: Path, url: str, *, script: str, clients: int, seconds: int
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
-        # A limit of time would include the time to connect, which can be long. The rate does not.
+        # Limit the transactions and not the time, because connecting may take long. The rate is
+        # computed without the time to connect.
         each = str(TRANSACTIONS * seconds // clients)
         options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-t", each]
         return parse_pgbench(_output([str(program), *options, "-f", file.name, url]))

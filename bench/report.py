@@ -148,7 +148,7 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def _relative(rows: list[Row]) -> list[tuple[int, float]]:
-    """Returns each size and its ratio, relative to the ratio of the smallest size."""
+    """Returns the ratio of each size, divided by the ratio of the smallest size."""
     known = [(row.size, row.value) for row in rows if row.value]
     return [(size, value / known[0][1]) for size, value in known]
 

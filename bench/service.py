@@ -126,7 +126,7 @@ def reference(
 ) -> Iterator[str]:
     """Starts a module of `bench.references` under the same HTTP server, and yields its URL.
 
-    `answers` are the responses that it returns by path.
+    `answers` contains its response for each path.
     """
     port = free_port()
     command = [

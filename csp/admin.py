@@ -191,7 +191,7 @@ class GroupAdmin(ExportingAdmin):
         except ValueError as error:
             self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
             return
-        self.message_user(request, f"Groups with the new state: {len(changed)}.")
+        self.message_user(request, f"Changed groups: {len(changed)}.")
 
     @method_decorator(require_POST)
     def decide_view(self, request: HttpRequest, key: UUID) -> HttpResponse:

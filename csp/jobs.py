@@ -1,4 +1,4 @@
-"""Jobs that create partitions for the next days, and delete expired reports."""
+"""Jobs that create partitions, delete expired reports, and send alerts."""
 
 from __future__ import annotations
 

@@ -319,7 +319,7 @@ class AlertChannel(models.Model):
 
 
 class AlertDelivery(models.Model):
-    """An alert for one channel. `since` identifies the regression of a group.
+    """An alert for one channel. `since` is the time of the event: each regression is an event.
 
     A group that had reached the threshold before the channel was enabled has a row, too, with the
     status "known". It is never sent.

@@ -101,6 +101,6 @@ def daily_hits(rule: NoiseRule, *, now: datetime, days: int) -> list[tuple[date,
 
 
 def examples(rule: NoiseRule, *, limit: int = 5) -> QuerySet[Report]:
-    """Returns the newest stored reports of the groups that the rule has labelled last."""
+    """Returns the newest stored reports of the rule's groups."""
     newest = rule.groups.order_by("-last_seen").values_list("pk", flat=True)[:limit]
     return Report.objects.filter(group_id__in=list(newest))[:limit]

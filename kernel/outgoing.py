@@ -28,7 +28,7 @@ import urllib3
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
 PORTS = {"http": 80, "https": 443}
-# With NAT64, an IPv6 address of this network stands for the IPv4 address in its last 32 bits.
+# With NAT64, an IPv6 address of this network contains an IPv4 address in its last 32 bits.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 type Address = IPv4Address | IPv6Address
@@ -39,7 +39,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
 class OutgoingError(Exception):
-    """The request got no response. The message names the URL, without secrets, and the reason."""
+    """The request failed. A message from `send` contains the redacted URL and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

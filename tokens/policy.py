@@ -201,8 +201,7 @@ def _limit(name: str, ranks: list[list[TokenConfig]], roles: Collection[str]) ->
 def _rule(name: str, setting: list[TokenConfig], value: Any) -> str:
     """Returns the subject of the config with this value.
 
-    If no single config has the value, the value combines several configs. Then the function returns
-    the subjects of all of them.
+    If the value combines several configs, returns the subjects of these configs.
     """
     exact = [config.subject for config in setting if getattr(config, name) == value]
     return exact[0] if exact else " with ".join(config.subject for config in setting)

@@ -45,8 +45,8 @@ COLUMNS = (
     "id", "hashed_secret", "user_id", "token_name", "login_type", "minted", "scopes", "allow_list",
     "lifetime_ns", "expires_at", "created_at", "updated_at",
 )  # fmt: skip
-# The lock on the user's row does not conflict with the lock of another new key, but with the lock
-# of a change of the user.
+# FOR SHARE allows other transactions to create keys for the user at the same time, but not to
+# change the user.
 INSERT_KEY = f"""
 WITH person AS (
     SELECT FROM users_user WHERE id = %s AND roles = %s::varchar[] AND password = %s FOR SHARE
@@ -99,7 +99,7 @@ def create_api_key(
         updated_at=now,
     )
     while not _insert(key, actor=actor, now=now):
-        # Raises an error, unless the user was changed back in the meantime.
+        # `lock` raises the error. It returns only if the change of the user was undone meanwhile.
         lock(user)
     return NewKey(key, parts.token)
 
@@ -223,7 +223,7 @@ def shorten_keys(
 def _locked(keys: Iterable[APIKey]) -> Iterator[list[APIKey]]:
     """Begins a transaction and locks the keys' users, then the keys. Yields the locked keys.
 
-    Keys that were deleted in the meantime are missing. After the commit, this process evicts the
+    Keys that were deleted in the meantime are omitted. After the commit, this process evicts the
     keys from its cache. The tables' triggers notify the other processes.
     """
     given = list(keys)

@@ -18,7 +18,7 @@ import orjson
 
 from kernel.db.connections import fetch, release_connection
 
-# The thread waits this long before it writes, so that one commit is for several requests.
+# The thread waits this long before it writes, so that one commit stores several touches.
 PAUSE_SECONDS = 0.05
 
 # Skips keys that another request has expired or shortened in the meantime, and users who were
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Touch(NamedTuple):
-    """One use of a key. `read_expires_at` and `lifetime_ns` are the values that were read."""
+    """One use of a key. `read_expires_at` is the expiry before this use."""
 
     key_id: str
     user_id: uuid.UUID

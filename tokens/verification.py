@@ -75,7 +75,7 @@ def recall(token: str, *, now: datetime) -> KeyIdentity | None:
 def verify(parts: TokenParts, *, now: datetime, address: str) -> KeyIdentity:
     """Returns the identity of a token. Updates the key's `last_used` once an hour.
 
-    Raises: APIError 401. Its detail is the reason.
+    Raises: APIError 401, with the reason as its detail.
     """
     found = MEMORY.load(
         _fingerprint(parts.token), lambda: _look_up(parts, now=now, address=address)
@@ -158,7 +158,7 @@ def refresh_from(key: FoundKey) -> datetime:
 
 
 def _touched(key: FoundKey, *, now: datetime, address: str) -> FoundKey:
-    """Returns the key as it is after this use. A thread writes the use, except of a dormant user.
+    """Returns the key with this use. A thread stores the use later; for a dormant user, at once.
 
     Lifetimes are limited, so PostgreSQL and Python can always represent the new expiry.
     """

@@ -1,4 +1,4 @@
-"""What the groups share: the service under test, and measures that send requests."""
+"""The service under test, and the measures that the groups of scenarios use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ type Group = Callable[[Bench], Batches]
 class Bench:
     """The settings of a run, and the service that most groups share.
 
-    `is_full` is for the amounts of data that do not fit into the usual time.
+    `is_full` adds amounts of data that would make a usual run too long.
     """
 
     stack: ExitStack

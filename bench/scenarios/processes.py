@@ -40,7 +40,7 @@ MIXED = [
 ]
 FEW_MIXED, MANY_MIXED = 10_000, 300_000
 MANY_READS = 1_000_000
-# The load ends at one of the two limits. `--full` has no limit of time.
+# The load ends after this number of requests or this time. With `--full`, the time is not limited.
 MIXED_SECONDS, READ_SECONDS = 25, 15
 SLICE_SECONDS = 3
 
@@ -114,7 +114,10 @@ def _send(service: Service, script: str, count: int, *, seconds: float) -> int:
 
 
 def starting(bench: Bench) -> Batches:
-    """Measures the whole service with its private PostgreSQL beside importing Django once."""
+    """Measures starting and stopping the whole service, and its memory when idle.
+
+    The reference for starting is a process that only imports Django.
+    """
     with tempfile.TemporaryDirectory(prefix="coderapi-bench-") as name:
         directory = Path(name)
         # PostgreSQL runs under another account if this process is root's.

@@ -27,8 +27,8 @@ MAX_PAUSE_SECONDS = 4.0
 class ServerCommand(BaseCommand):
     """A command that accepts Coder's flags.
 
-    `bootstrap` parses and removes these flags before Django parses the arguments. Here, only the
-    help of the flags is added.
+    `bootstrap` parses and removes these flags before Django parses the arguments. This class only
+    adds them to the help.
     """
 
     requires_system_checks: list[str] = []

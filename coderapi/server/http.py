@@ -120,7 +120,7 @@ def _tls(certificate: Certificate | None) -> dict[str, Any]:
 
 
 def has_clients(port: int) -> bool:
-    """Returns whether this process has a connection whose own end is the port."""
+    """Returns whether a client is connected to this process through the port."""
     return any(_is_client(int(path.name), port) for path in Path("/dev/fd").iterdir())
 
 

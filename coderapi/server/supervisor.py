@@ -45,7 +45,7 @@ class Supervisor:
             gc.freeze()
             self._start_due()
             gc.enable()
-            # No thread starts before the first children.
+            # Start threads only after the first children have been forked.
             stopping = threading.Event()
             for listener in listeners:
                 threading.Thread(

@@ -94,7 +94,7 @@ type Policy = Mapping[str, tuple[str, ...]]
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Policy:
-    """Returns the sources of each directive. Of a repeated directive, only the first one counts.
+    """Returns the sources of each directive. If a directive is repeated, the first one counts.
 
     Source: CSP 3, 2.2.1, "Parse a serialized CSP". A header can contain several policies, separated
     by commas. Browsers report only the one that was violated.
@@ -175,7 +175,7 @@ def _scheme_matches(expected: str, scheme: str) -> bool:
 def _host_matches(pattern: str, host: str) -> bool:
     """CSP 3, 6.7.2.10. `*.example.com` matches subdomains, but not the host itself.
 
-    Of the IP addresses, a host source can match only 127.0.0.1.
+    A host source never matches an IP address other than 127.0.0.1.
     """
     if pattern.startswith("*"):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1

@@ -1,7 +1,8 @@
 """Suggests an entry of `CODER_ADDITIONAL_CSP_POLICY` that allows what browsers blocked.
 
-The entry is as narrow as the reports permit: the scheme and the host of a URL, never a wildcard. If
-an entry would allow too much, or could not help, the advice gives the reason instead.
+The entry is as narrow as the reports permit: the scheme, host and port of a URL, never a wildcard.
+Of a URL without a host, it is only the scheme. If an entry would allow too much, or could not help,
+the advice gives the reason instead.
 """
 
 from __future__ import annotations
@@ -213,14 +214,14 @@ def _risks_of_host(address: Address, *, worst: Risk) -> Iterable[tuple[Risk, str
     if host in _SHARED_HOSTS:
         yield worst, f"Anyone can publish files on {host}."
     elif host.endswith(_SHARED_DOMAINS):
-        yield Risk.MEDIUM, f"{host} belongs to one customer of a hosting service. Check who."
+        yield Risk.MEDIUM, f"{host} belongs to one customer of a hosting service. Check which one."
     if host in {"localhost", "127.0.0.1"}:
-        yield Risk.MEDIUM, f"On each user's computer, {host} is another server."
+        yield Risk.MEDIUM, f"{host} is a different server on each user's computer."
     elif address.scheme in {"http", "ws"}:
         yield worst, f"Anyone on the network can change what {host} sends over plain HTTP."
 
 
-# Content of these directives cannot run code.
+# These directives never load code.
 _PASSIVE = frozenset({"font-src", "img-src", "manifest-src", "media-src"})
 
 
@@ -261,9 +262,9 @@ def with_entry(policy: Policy, entry: str) -> Policy:
 
 
 def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) -> int:
-    """Returns how many of the reports the entry would have prevented.
+    """Returns the total weight of the reports that the entry would have prevented.
 
-    Each report is its directive, blocked URL, page, policy, and weight.
+    Each report is a tuple of the directive, the blocked URL, the page, the policy and the weight.
     """
     if not advice.entry:
         return 0

@@ -44,8 +44,7 @@ def shown_address(channel: AlertChannel) -> str:
 def save_channel(channel: AlertChannel, *, actor: Actor, now: datetime) -> None:
     """Saves a channel. Makes the signing secret of a new channel.
 
-    When a channel is enabled, it is not alerted of the groups that have already reached its number
-    of clients.
+    After a channel is enabled, it gets no alerts of earlier events.
     """
     with transaction.atomic():
         before = AlertChannel.objects.filter(pk=channel.pk).first()

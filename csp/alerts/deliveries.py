@@ -2,8 +2,8 @@
 
 An alert is written as a row before it is sent, and a unique constraint allows one row for an event.
 So a restart neither loses an alert nor sends it again. If the process is killed while it waits for
-the response of the other server, nobody can know whether the alert arrived. Then it is sent again
-with the same id of the delivery.
+the response of the other server, it is unknown whether the alert arrived. Then it is sent again
+with the same delivery id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from csp.triage.states import REGRESSED
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 Status = AlertDelivery.Status
-# The time after each failed attempt until the next one. After the last one, the delivery fails.
+# The time from each failed attempt to the next one. If the attempt after the last of these times
+# fails too, the delivery has failed.
 BACKOFF = [timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 720)]
 SEND_SECONDS = 10.0
 # A receiver that answers slowly must not delay the alerts of other channels for long.
@@ -39,7 +40,7 @@ KEPT = timedelta(days=90)
 
 
 def alert(now: datetime) -> int:
-    """Records the alerts that are due, and sends those that may be sent. Returns the sent ones."""
+    """Records due alerts. Sends those that may be sent now, and returns their number."""
     for channel in AlertChannel.objects.filter(enabled=True):
         record_due(channel, now=now)
     AlertDelivery.objects.filter(created_at__lt=now - KEPT, status=Status.SENT).delete()
@@ -47,7 +48,7 @@ def alert(now: datetime) -> int:
 
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
-    """Writes a row for each event that the channel has not got yet."""
+    """Writes a row for each event for which the channel has no row yet."""
     groups = groups_at(now).exclude(rule__enabled=True)
     new = groups.filter(current=State.NEW, client_days__gte=channel.min_reach)
     again = groups.filter(current=REGRESSED)
@@ -75,7 +76,7 @@ def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PEN
 def _unknown(
     channel: AlertChannel, event: str, groups: QuerySet[Any], since: str
 ) -> Iterable[tuple[uuid.UUID, datetime]]:
-    """Returns the groups of which the channel has no alert yet, each with the time of the event."""
+    """Returns the groups without an alert for this event, each with the time of the event."""
     known = channel.deliveries.filter(event=event, group_id=OuterRef("pk"), since=OuterRef(since))
     return groups.exclude(Exists(known)).values_list("pk", since)
 
@@ -153,7 +154,7 @@ def _url(path: str) -> str:
 
 
 def send_alert(channel: AlertChannel, alert: Alert) -> None:
-    """Sends the alert. Raises: OutgoingError or OSError if it was not accepted."""
+    """Sends the alert. Raises: OutgoingError or OSError if the receiver did not accept it."""
     if channel.kind == AlertChannel.Kind.EMAIL:
         EmailMessage(f"[coderapi] {alert.title}", alert.text, to=[channel.address]).send()
         return

@@ -47,7 +47,7 @@ GROUP BY 1, 2, 3, 4, 5
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The visible groups that a rule would hide: all of their reports match, or only some."""
+    """The visible groups with reports that a rule matches: all of the stored reports, or some."""
 
     wholly: list[Group]
     partly: list[Group]
@@ -69,7 +69,7 @@ def dry_run(rule: NoiseRule) -> DryRun:
 
 
 def _matched(ids: Sequence[UUID], rules: Rules, own: Rule) -> dict[UUID, tuple[int, int]]:
-    """Returns the groups with a matching report, each with its matching and all of its reports."""
+    """Returns the numbers of matching and of all reports, for each group with a matching report."""
     matched: Counter[UUID] = Counter()
     read: Counter[UUID] = Counter()
     with connection.cursor() as cursor:

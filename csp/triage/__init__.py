@@ -1,5 +1,6 @@
-"""The work of operators on violation groups: states, notes, and the API for them.
+"""Lets operators work on violation groups: states, notes, and the API for them.
 
-A group is new, acknowledged, ignored or resolved. `states` has the table of transitions and derives
-the state that a group has now, `changes` stores what an operator decides, and `views` has the API.
+A group is new, acknowledged, ignored, resolved or regressed. `states` has the transitions, and
+computes the current state. `changes` stores decisions. `selectors` queries groups and their advice,
+and `views` has the API. `front`, `policies` and `releases` are for pages of the admin.
 """

@@ -21,7 +21,7 @@ MAX_NOTE = 2_000
 class Decision:
     """The new state, and the new note. None keeps the state or the note.
 
-    An ignored group is new again at the time `until`, or when it has more than `reach` clients per
+    An ignored group is new again at the time `until`, or when it has at least `reach` clients per
     day. Without both, it is ignored for good.
     """
 
@@ -83,7 +83,7 @@ def _decide(group: Group, current: str, decision: Decision, now: datetime) -> Ch
 
 
 def _reach(group: Group, decision: Decision) -> int | None:
-    """Returns the reach at which the group is new again: more than now, by at least one."""
+    """Returns the reach at which the group is new again: at least one more than now."""
     return None if decision.reach is None else max(decision.reach, group.client_days + 1)
 
 

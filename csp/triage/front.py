@@ -72,7 +72,7 @@ def _rows(groups: Iterable[Any], days: dict[UUID, list[int]]) -> list[Row]:
 
 
 def _daily(groups: set[UUID], now: datetime) -> dict[UUID, list[int]]:
-    """Returns the reports of each group on the last days, oldest day first."""
+    """Returns the number of reports of each group on each of the last days, oldest day first."""
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     counted: dict[UUID, list[int]] = defaultdict(lambda: [0] * DAYS)
     rows = HourCount.objects.filter(group__in=groups, hour__gte=first).values_list(

@@ -1,4 +1,4 @@
-"""Compares the policies with which browsers sent reports.
+"""Compares the policies that browsers sent in reports.
 
 All pages of one server have the same policy. If some reports have another one, a proxy may rewrite
 the header, a browser tab may be old, or a replica may have an old configuration.

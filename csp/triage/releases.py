@@ -45,7 +45,7 @@ def versions() -> list[tuple[str, datetime]]:
 
 
 def compare(moment: datetime, *, now: datetime) -> Comparisons:
-    """Returns the visible groups whose first or last report is on one side of the moment only.
+    """Returns the visible groups that have reports only before or only after the moment.
 
     Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """

@@ -28,7 +28,8 @@ from kernel.memory import Memory, Remembered
 MAX_REPORTS = 5_000
 MAX_URLS = 200
 MAX_DIRECTIVES = 20
-# A group grows if it has at least this number of reports, and twice as many as the week before.
+# A group grows if it has at least this number of reports in the last 7 days, and at least twice as
+# many as in the 7 days before.
 MIN_GROWTH = 20
 WEEK = timedelta(days=7)
 # The paths of this service's pages. Coder has no pages there.
@@ -38,7 +39,7 @@ _ORDER = ("client_days", "pages", "count")
 
 @dataclass(frozen=True, slots=True)
 class HourSum:
-    """The reports of a directive in an hour. `hidden` ones are those of enabled noise rules."""
+    """The reports of a directive in an hour. `hidden` ones have an enabled noise rule."""
 
     directive: str
     hour: datetime
@@ -125,7 +126,7 @@ def _hour_sums(since: datetime) -> list[HourSum]:
 
 
 def growing(now: datetime, *, limit: int) -> list[Any]:
-    """Returns the visible groups with twice as many reports this week as in the week before."""
+    """Returns the visible groups that grow and existed a week ago, most reports first."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     keys = _GROWING.load(hour, lambda: Remembered(_growing(hour)[:limit]))
     found = {group.pk: group for group in groups_at(now).filter(pk__in=keys)}
@@ -180,7 +181,10 @@ def needing_attention(now: datetime) -> QuerySet[Any]:
 
 @dataclass(frozen=True, slots=True)
 class GroupAdvice:
-    """The advice for a group, and how many reports of the last week its entry would prevent."""
+    """The advice for a group, and how many reports of the last 7 days its entry would prevent.
+
+    The numbers are those of the newest stored reports, with their weights.
+    """
 
     advice: Advice
     silenced: int
@@ -235,7 +239,7 @@ _NEXT_STEPS = {
 
 
 def next_step(group: Group) -> str:
-    """Returns the advice in a few words, by the group alone, without its reports."""
+    """Returns the advice in a few words. Reads only the group, not its reports."""
     source = group.blocked
     url = f"https://{source}" if "." in source or source == "localhost" else source
     advice = advise(Blocked(group.directive, source, (url,), "", ""))

@@ -38,7 +38,7 @@ class GroupSerializer(WireSerializer):
     cause = serializers.SerializerMethodField(help_text="The cause in a few words.")
     directive = serializers.CharField(help_text="The directive that was violated.")
     blocked = serializers.CharField(
-        help_text="What was blocked: a host, a scheme, or a keyword such as `inline`."
+        help_text="The blocked source: a host, a scheme, or a keyword such as `inline`."
     )
     noise_rule = serializers.SerializerMethodField(
         help_text="The name of the noise rule that labelled the group, or an empty string."
@@ -101,7 +101,7 @@ class ShareSerializer(WireSerializer):
 
 class AdviceSerializer(WireSerializer):
     component = "coderapi.CSPAdvice"
-    about = "What an operator can do about a violation group."
+    about = "The advice for a violation group."
     example = {
         "entry": "script-src https://cdn.example.net",
         "directive": "script-src",
@@ -130,9 +130,12 @@ class AdviceSerializer(WireSerializer):
         child=serializers.CharField(), source="advice.reasons", help_text="The reasons."
     )
     silenced = serializers.IntegerField(
-        help_text="How many reports of the last 7 days the entry would have prevented."
+        help_text="How many of the tested reports the entry would have prevented."
     )
-    week_reports = serializers.IntegerField(help_text="The stored reports of the last 7 days.")
+    week_reports = serializers.IntegerField(
+        help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
+        "reports represent."
+    )
 
 
 class GroupDetailSerializer(GroupSerializer):
@@ -144,7 +147,7 @@ class GroupDetailSerializer(GroupSerializer):
         child=ShareSerializer(many=True),
         help_text="The most frequent values of each facet, by the name of the facet.",
     )
-    advice = AdviceSerializer(help_text="What you can do about the group.")
+    advice = AdviceSerializer(help_text="The advice for the group.")
 
 
 class DecisionSerializer(RequestSerializer):

@@ -1,8 +1,10 @@
 """The states of a violation group.
 
-Only an operator changes the stored state, so new reports do not write it. Two changes are derived
-when a group is read: a resolved group that has a newer report has regressed, and an ignored group
-is new again when its date has passed or when its reach is exceeded.
+Only an operator changes the stored state. New reports never write it. Two changes are computed when
+a group is read:
+
+* A resolved group has regressed if it has a newer report.
+* An ignored group is new again when its date has passed, or when it reaches its limit of clients.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ REGRESSED = "regressed"
 CURRENT_STATES = (*State.values, REGRESSED)
 # The states that need an operator's attention.
 OPEN = (State.NEW.value, REGRESSED)
-# From the current state, the states that an operator can choose. Ignoring again changes the limit.
+# The states that an operator can choose, by current state. Ignoring again changes the limits.
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "new": frozenset({"acknowledged", "ignored", "resolved"}),
     "acknowledged": frozenset({"new", "ignored", "resolved"}),

@@ -4,9 +4,9 @@ One statement writes the whole batch, so a batch is one round trip and one trans
 shares its Python interpreter with many threads. With separate statements, it would wait for the
 interpreter after each of them. For the same reason, PostgreSQL computes the sums, and not Python.
 
-PostgreSQL executes the parts in the order in which they need each other. The last SELECT reads all
-groups, which need the members, which need the batch. Hours and reports follow. Each part writes its
-rows in the order of their keys. So two batches lock rows in the same order, and cannot deadlock.
+A part that reads another one is executed after it. So the order is: batch, members, groups, hours,
+reports. Each part writes its rows in the order of their keys. So two batches lock rows in the same
+order, and cannot deadlock.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Sender:
 
 @dataclass(slots=True)
 class Entry:
-    """One report, ready to be written. `row` has a value for each column of `batch.COLUMNS`."""
+    """One report, ready to be written. `row` has the values that the statement in `batch` reads."""
 
     received_at: datetime
     caller: bytes
@@ -116,9 +116,9 @@ def agent_of(text: str) -> str:
 
 @lru_cache(maxsize=2048)
 def member(kind: str, value: bytes, secret: str) -> int:
-    """Returns a keyed hash of a page or a client. The hash fits a PostgreSQL bigint.
+    """Returns a keyed hash of a page or a client, which is stored instead of the value.
 
-    Only the hashes are stored and counted, and the values are not stored.
+    The hash fits a PostgreSQL bigint.
     """
     digest = hashlib.blake2b(value, digest_size=8, key=_key(secret), person=kind.encode()).digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -175,8 +175,8 @@ def _connect() -> psycopg.Connection[Any]:
     """Opens a connection, and limits the time that its batches wait for locks.
 
     On a direct connection, PostgreSQL also keeps the plan of the statement. A pooler such as
-    PgBouncer may run the next batch on another connection, so it allows neither of these settings.
-    It reports another process id than PostgreSQL does.
+    PgBouncer may run the next batch on another connection, so neither setting is used with it.
+    With a pooler, the process id of the connection differs from that of PostgreSQL.
     """
     connection = connect_directly(application_name="coderapi csp writer")
     row = connection.execute("SELECT pg_backend_pid()").fetchone()

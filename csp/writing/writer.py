@@ -1,7 +1,7 @@
 """Runs the thread that writes the reports of all requests of this process, in batches.
 
 There is no timer. While a commit is running, new reports wait, and the next commit writes them all.
-So batches are larger when commits are slower.
+So batches become larger when commits become slower.
 """
 
 from __future__ import annotations

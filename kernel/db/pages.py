@@ -30,7 +30,7 @@ def where(conditions: Iterable[Condition]) -> tuple[str, list[object]]:
     return " AND ".join(texts), [value for _, values in conditions for value in values]
 
 
-# Reads up to `limit` rows after the last row, or the first rows for None.
+# Reads up to `limit` rows after the given row. For None, reads the first rows.
 type Read[R] = Callable[[R | None, int], Sequence[R]]
 
 

@@ -173,8 +173,9 @@ OWN_OPTIONS = (
     ),
     _own(
         "CODERAPI_CSP_RATE_LIMIT",
-        "The maximum number of CSP reports per minute for each user or IP address. Each 2 KiB of a "
-        "request body count as a report. CSP reports do not count against the API's rate limit. "
+        "The maximum number of CSP reports per minute for each user or IP address. A request body "
+        "counts as at least one report for each 2 KiB. CSP reports do not count against the API's "
+        "rate limit. "
         "0 means no limit. If the API's rate limit is disabled, this limit is disabled too.",
         Integer(0, 1_000_000),
         default="6000",

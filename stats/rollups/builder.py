@@ -45,8 +45,8 @@ WITH deleted AS (
 )
 SELECT minute, bool_or(rows_went) FROM deleted GROUP BY minute
 """
-# A period consists of stale minutes. PostgreSQL knows how many rows a period has. It would join an
-# array of minutes with each row of the hour.
+# A period is a range of consecutive stale minutes, because PostgreSQL can estimate how many rows a
+# range has. It would compare each row of the hour with an array of minutes.
 _IN_PERIOD = "created_at >= %(since)s AND created_at < %(until)s"
 _DELETE_MINUTES = "DELETE FROM stats_rollup WHERE span = 60 AND start = ANY(%(minutes)s)"
 _BUILD_MINUTES = f"""

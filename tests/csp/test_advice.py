@@ -268,7 +268,7 @@ def test_suggested_policy_allows_what_was_blocked(directive: str, url: str, poli
 def test_suggested_policy_allows_nothing_else(
     directive: str, url: str, other: str, policy: str
 ) -> None:
-    """Except the sources of the entry, and the page's own host where a reason says so."""
+    """Apart from the blocked host, the new policy may only add the page's host as 'self'."""
     found = advice(directive, url, policy=policy)
     before, after = parse(policy), with_entry(parse(policy), found.entry)
     page, seen, wanted = address(PAGE), address(url), address(other)
@@ -300,6 +300,6 @@ def test_silenced_reports_are_counted_by_weight() -> None:
     assert silenced(found, reports) == 5
 
 
-def test_every_directive_with_sources_says_what_it_protects() -> None:
+def test_every_directive_with_sources_has_a_description() -> None:
     known = FETCH_DIRECTIVES | suggestion._OTHER_SOURCE_DIRECTIVES
     assert known <= set(suggestion.PROTECTS)

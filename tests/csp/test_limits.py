@@ -1,4 +1,4 @@
-"""Bounds on what one caller can make the service store."""
+"""Limits on the reports and groups that one caller can store."""
 
 from __future__ import annotations
 

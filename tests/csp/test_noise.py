@@ -188,7 +188,7 @@ def test_rule_for_a_group_is_prefilled(reported: Facts, prefilled: Any) -> None:
 
 @pytest.fixture
 def rule(collecting: None) -> NoiseRule:
-    """A disabled rule for scripts below /ads/, which no report has met yet."""
+    """A disabled rule for scripts below /ads/. No stored report matches it yet."""
     return NoiseRule(
         name="ads", category="own", target="path", pattern="/ads/", reason="ads", enabled=False
     )
@@ -223,7 +223,7 @@ def test_rule_labels_reports_on_arrival_and_hides_while_it_is_enabled(rule: Nois
     assert Group.objects.filter(rule=None).count() == 2
 
 
-def test_dry_run_tells_groups_that_match_wholly_from_others(rule: NoiseRule) -> None:
+def test_dry_run_separates_full_and_partial_matches(rule: NoiseRule) -> None:
     store("wholly", "/ads/x.js", 3)
     store("partly", "/ads/x.js", 2)
     store("partly", "/lib/x.js", 2)

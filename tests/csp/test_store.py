@@ -116,7 +116,7 @@ def test_members_left_by_an_interrupted_writer_are_trimmed() -> None:
 
 
 def test_batch_is_written_once_if_its_reach_cannot_be_estimated() -> None:
-    """Only the estimate fails, which is computed after the commit."""
+    """The estimate is computed after the commit, so only the estimate fails."""
     with connection.cursor() as cursor:
         cursor.execute(REFUSE_DELETION)
     store, clients = Store(), reach.EXACT + 1

@@ -144,7 +144,7 @@ def test_wrong_decision_is_rejected(owner: APIClient, body: dict[str, Any], fiel
 
 
 @pytest.mark.django_db
-def test_ignored_group_is_new_again_above_its_reach(owner: APIClient) -> None:
+def test_ignored_group_is_new_again_at_its_reach(owner: APIClient) -> None:
     group = make_group(client_days=7)
     answer = patch(owner, f"{GROUPS}/{group.pk}", {"state": "ignored", "ignored_reach": 3})
     # The limit is above the present reach: otherwise the group would be new again at once.

@@ -239,7 +239,7 @@ def test_old_snapshots_are_thinned_without_gaps_in_the_shortest_step(
 def test_history_is_rendered_again_only_after_a_change(
     connected: None, django_assert_num_queries: Any
 ) -> None:
-    """The changes: a snapshot, and a late row that is built."""
+    """A change is a new snapshot, or a rollup that is built again after a late row."""
     deployment = Deployment()
     deployment.now = timezone.now()
     hour = deployment.now.replace(minute=0, second=0, microsecond=0)

@@ -86,17 +86,17 @@ def test_policy_that_changes_meanwhile_applies(client: APIClient) -> None:
 
 
 def during[T](action: Callable[[], T], change: str) -> T:
-    """Runs the action while a transaction with the change is open, and commits that later."""
+    """Runs the action while a transaction with the change is open, then commits the change."""
     with ThreadPoolExecutor(1) as threads, connect_directly() as other:
         with other.transaction():
             other.execute("SELECT 1 FROM users_user FOR UPDATE")
             other.execute(change)
             future = threads.submit(closing_connection, action)
-            wait_for(is_someone_waiting)
+            wait_for(is_statement_waiting)
         return future.result()
 
 
-def is_someone_waiting() -> bool:
+def is_statement_waiting() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])
