@@ -8,7 +8,8 @@
   service of a cloud. So `send` resolves the name once, checks the address, and connects to this
   same address. A second resolution could return another address (DNS rebinding).
 * A redirect is followed only on the same host, and only for GET.
-* Errors contain the URL without username, password and query string, because these may be secret.
+* Errors contain only the scheme and the host of the URL, because the other parts may be secret. For
+  example, the path of a webhook of Slack is a secret.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
 
 
 def redacted(url: str) -> str:
-    """Returns the URL without username, password and query string."""
+    """Returns the scheme, the host and the port of the URL."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def is_internal(address: Address) -> bool:

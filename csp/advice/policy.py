@@ -67,10 +67,11 @@ class Address:
         """Parses a URL, or returns None if a policy cannot name it.
 
         Reports contain only the scheme of a URL such as data: or blob:, so a bare scheme is
-        accepted, too.
+        accepted, too. But a scheme whose URLs have a host is rejected, because browsers report the
+        host, and because a source such as `https:` allows every host.
         """
         if _SCHEME.fullmatch(url):
-            return cls(url.lower())
+            return None if url.lower() in DEFAULT_PORTS else cls(url.lower())
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port

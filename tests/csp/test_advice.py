@@ -136,7 +136,11 @@ def test_source_matches_url(source: str, url: str, page: str, *, expected: bool)
 
 
 @pytest.mark.parametrize(
-    "url", ["", "/path", "https://", "https://a:b/", "https://a;script-src *", "https://a b", "1:x"]
+    "url",
+    [
+        *("", "/path", "https://", "https://a:b/", "https://a;script-src *", "https://a b", "1:x"),
+        *("http", "HTTPS", "ws", "wss"),
+    ],
 )
 def test_url_that_a_policy_cannot_name_is_not_parsed(url: str) -> None:
     assert Address.parse(url) is None
@@ -222,6 +226,8 @@ def test_webassembly_is_allowed_by_its_keyword() -> None:
         ("require-trusted-types-for", [], "trusted-types-sink", "no list of sources"),
         ("img-src", ["https://10.0.0.1/x"], "10.0.0.1", "IP address"),
         ("img-src", ["https://a;script-src *"], "a;script-src *", "no URL that a source can name"),
+        # A forged report must not lead to an entry that allows every host.
+        ("connect-src", ["https"], "https", "no URL that a source can name"),
         ("sandbox", [], "", "no list of sources"),
         ("invented", ["https://a.example"], "a.example", "no list of sources"),
     ],

@@ -213,6 +213,16 @@ def test_internal_address_is_a_failed_delivery(url: str) -> None:
     assert "internal address" in error or "cannot be reached" in error
 
 
+def test_error_of_a_delivery_does_not_contain_the_path_of_its_url() -> None:
+    make_channel("http://user:planted@127.0.0.1:1/services/planted?token=planted", kind="slack")
+    make_group(client_days=100)
+    assert alert(NOW) == 0
+    assert AlertDelivery.objects.get().error.startswith("http://127.0.0.1:1 has an internal")
+    page = in_admin("auditor").get("/admin/csp/alertdelivery/").text
+    assert "internal address" in page
+    assert "planted" not in page
+
+
 def test_signature_is_that_of_the_documentation(receiver: Receiver) -> None:
     channel = make_channel(receiver.url)
     assert run("csp_alert", "--test") == "Sent test alerts: 1."
