@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -28,7 +28,7 @@ from csp.access.origins import normalized
 from csp.advice.causes import cause
 from csp.advice.policy import governing_directive, parse
 from csp.alerts.channels import check_address, delete_channel, save_channel, shown_address
-from csp.alerts.deliveries import alert_without_group, send_alert
+from csp.alerts.deliveries import send_alert, test_of
 from csp.filters import (
     DayFilter,
     DirectiveFilter,
@@ -260,12 +260,14 @@ class DecisionForm(forms.Form):
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
 
     def decision(self) -> Decision:
-        until = self.cleaned_data["ignored_until"]
+        until, reach = self.cleaned_data["ignored_until"], self.cleaned_data["ignored_reach"]
+        # A limit without a state means that the group is ignored up to this limit.
+        ignored = State.IGNORED if until or reach else None
         return Decision(
-            state=self.cleaned_data["state"] or None,
+            state=self.cleaned_data["state"] or ignored,
             note=self.cleaned_data["note"],
             until=datetime.combine(until, time(), tzinfo=UTC) if until else None,
-            reach=self.cleaned_data["ignored_reach"],
+            reach=reach,
         )
 
 
@@ -570,7 +572,7 @@ class AlertChannelAdmin(ServiceAdmin[AlertChannel]):
     def send_test(self, request: HttpRequest, channels: QuerySet[AlertChannel]) -> None:
         for channel in channels[:MAX_TESTS]:
             try:
-                send_alert(channel, alert_without_group(str(uuid4()), event="test"))
+                send_alert(channel, test_of(channel))
             except (OutgoingError, OSError) as error:
                 self.message_user(request, f"{channel}: {error}", messages.ERROR)
             else:

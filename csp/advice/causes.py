@@ -27,7 +27,21 @@ _KINDS = {
     "worker-src": "Worker",
 }
 _TO = frozenset({"connect-src", "form-action"})
-_HOST = re.compile(r".*[.:\]].*|localhost")
+_HOST = re.compile(r"((?:[a-z0-9_{}-]+\.)+[a-z0-9_{}-]+\.?|localhost|\[[0-9a-f:.]+\])(?::[0-9]+)?")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+_KEYWORDS = {
+    "eval": "Text run as code (eval)",
+    "wasm-eval": "WebAssembly",
+    "trusted-types-policy": "Text that Trusted Types rejected",
+    "trusted-types-sink": "Text that Trusted Types rejected",
+}
+_SOURCES = {
+    "": "from an unknown source",
+    "unknown": "from an unknown source",
+    "other": "from other sources",
+}
 
 
 def cause(directive: str, source: str) -> str:
@@ -35,16 +49,15 @@ def cause(directive: str, source: str) -> str:
     kind = _KINDS.get(directive, directive or "Content")
     if source == "inline":
         return kind if kind in {"Event handler", "Style attribute"} else f"Inline {kind.lower()}"
-    if source in {"eval", "wasm-eval"}:
-        return "Text run as code (eval)" if source == "eval" else "WebAssembly"
-    if source.startswith("trusted-types"):
-        return "Text that Trusted Types rejected"
-    if source in {"", "unknown"}:
-        return f"{kind} from an unknown source"
-    if source == "other":
-        return f"{kind} from other sources"
+    if source in _KEYWORDS:
+        return _KEYWORDS[source]
+    return f"{kind} {_SOURCES.get(source) or _from(directive, source)}"
+
+
+def _from(directive: str, source: str) -> str:
     if source.endswith("extension") or source == "webkit-masked-url":
-        return f"{kind} of a browser extension"
+        return "of a browser extension"
     if _HOST.fullmatch(source):
-        return f"{kind} {'to' if directive in _TO else 'from'} {source}"
-    return f"{kind} with a {source}: URL"
+        return f"{'to' if directive in _TO else 'from'} {source}"
+    # A forged report can contain any text, such as a link to another site.
+    return f"with a {source}: URL" if _SCHEME.fullmatch(source) else "from an invalid source"

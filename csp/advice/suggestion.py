@@ -165,6 +165,8 @@ def _for_addresses(
             "A policy cannot allow an IP address, except 127.0.0.1 (CSP 3, 6.7.2.10). Give the "
             "server a host name.",
         )
+    if reason := _why_allowed(blocked, addresses, page):
+        return _none(base, Risk.LOW, reason)
     if all(address.origin == page.origin for address in addresses):
         return _entry(base, ["'self'"], blocked, [(Risk.LOW, _OWN_HOST)])
     risks = [risk for address in addresses for risk in _risks(base, address)]
@@ -172,6 +174,21 @@ def _for_addresses(
     if base in _CODE and any(not address.host for address in addresses):
         return _none(base, Risk.HIGH, _worst(risks)[1])
     return _entry(base, sources, blocked, risks)
+
+
+def _why_allowed(blocked: Blocked, addresses: Iterable[Address], page: Address) -> str:
+    """Returns why a source in the policy would not help, or ""."""
+    policy = parse_policy(blocked.policy)
+    governing = governing_directive(policy, blocked.directive)
+    sources = [source.lower() for source in policy.get(governing, ())]
+    if "'strict-dynamic'" in sources:
+        return "The policy contains 'strict-dynamic', with which browsers ignore hosts."
+    if governing and all(is_allowed(policy, governing, each, page) for each in addresses):
+        return (
+            "The policy of the newest report allows this source already. The browser may have "
+            "followed a redirect to another host, which reports do not contain."
+        )
+    return ""
 
 
 _OWN_HOST = (

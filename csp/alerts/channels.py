@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -31,7 +32,7 @@ def check_address(kind: str, address: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise ValidationError("Enter the complete URL of the webhook, with https.")
+        raise ValidationError("Enter the complete URL of the webhook.")
 
 
 def shown_address(channel: AlertChannel) -> str:
@@ -80,6 +81,8 @@ def _facts(channel: AlertChannel | None) -> dict[str, object] | None:
     return {
         "kind": channel.kind,
         "address": shown_address(channel),
+        # It shows that another address was entered, without the address.
+        "address_digest": hashlib.sha256(channel.address.encode()).hexdigest()[:12],
         "enabled": channel.enabled,
         "min_reach": channel.min_reach,
         "hourly_limit": channel.hourly_limit,

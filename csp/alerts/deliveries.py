@@ -23,10 +23,10 @@ from django.urls import reverse
 
 from csp.advice.causes import cause
 from csp.alerts.messages import Alert, encoded, signed_headers
-from csp.models import AlertChannel, AlertDelivery, State
+from csp.models import AlertChannel, AlertDelivery, Group, State
 from csp.triage.selectors import groups_at
 from csp.triage.serializers import GroupSerializer
-from csp.triage.states import REGRESSED
+from csp.triage.states import OPEN, REGRESSED
 from kernel.outgoing import Outgoing, OutgoingError, send
 
 Status = AlertDelivery.Status
@@ -41,10 +41,13 @@ KEPT = timedelta(days=90)
 
 def alert(now: datetime) -> int:
     """Records due alerts. Sends those that may be sent now, and returns their number."""
-    for channel in AlertChannel.objects.filter(enabled=True):
+    channels = list(AlertChannel.objects.filter(enabled=True))
+    for channel in channels:
         record_due(channel, now=now)
-    AlertDelivery.objects.filter(created_at__lt=now - KEPT, status=Status.SENT).delete()
-    return sum(_deliver(key, now) for key in _pending(now))
+    # The row of a group that still exists is kept, because it prevents a second alert.
+    groups = Group.objects.filter(pk=OuterRef("group_id"))
+    AlertDelivery.objects.filter(~Exists(groups), created_at__lt=now - KEPT).delete()
+    return sum(_deliver(key, now) for channel in channels for key in _pending(channel, now))
 
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
@@ -81,21 +84,14 @@ def _unknown(
     return groups.exclude(Exists(known)).values_list("pk", since)
 
 
-def _pending(now: datetime) -> Iterable[uuid.UUID]:
-    due = AlertDelivery.objects.filter(
-        status=Status.PENDING, due_at__lte=now, channel__enabled=True
-    ).select_related("channel")
-    left: dict[int, int] = {}
-    for delivery in due.order_by("due_at")[:1_000]:
-        channel = delivery.channel
-        if is_quiet(channel, now):
-            continue
-        if channel.pk not in left:
-            recent = channel.deliveries.filter(sent_at__gt=now - timedelta(hours=1)).count()
-            left[channel.pk] = min(channel.hourly_limit - recent, MAX_SENT_AT_ONCE)
-        if left[channel.pk] > 0:
-            left[channel.pk] -= 1
-            yield delivery.pk
+def _pending(channel: AlertChannel, now: datetime) -> list[uuid.UUID]:
+    """Returns the deliveries that may be sent now, oldest first."""
+    recent = channel.deliveries.filter(sent_at__gt=now - timedelta(hours=1)).count()
+    left = min(channel.hourly_limit - recent, MAX_SENT_AT_ONCE)
+    if left <= 0 or is_quiet(channel, now):
+        return []
+    due = channel.deliveries.filter(status=Status.PENDING, due_at__lte=now).order_by("due_at")
+    return list(due.values_list("pk", flat=True)[:left])
 
 
 def is_quiet(channel: AlertChannel, now: datetime) -> bool:
@@ -118,8 +114,14 @@ def _deliver(key: uuid.UUID, now: datetime) -> int:
         delivery.attempts += 1
         delivery.due_at = now + BACKOFF[min(delivery.attempts, len(BACKOFF)) - 1]
         delivery.save(update_fields=["attempts", "due_at"])
+    group = groups_at(now).filter(pk=delivery.group_id).first()
+    if group is None or group.current not in OPEN:
+        # An operator has decided about the group while the alert was waiting.
+        delivery.status = Status.KNOWN
+        delivery.save(update_fields=["status"])
+        return 0
     try:
-        send_alert(delivery.channel, _alert(delivery, now))
+        send_alert(delivery.channel, _alert(delivery, group))
     except (OutgoingError, OSError) as error:
         delivery.error = str(error)[:512]
         if delivery.attempts > len(BACKOFF):
@@ -130,10 +132,7 @@ def _deliver(key: uuid.UUID, now: datetime) -> int:
     return int(delivery.status == Status.SENT)
 
 
-def _alert(delivery: AlertDelivery, now: datetime) -> Alert:
-    group = groups_at(now).filter(pk=delivery.group_id).first()
-    if group is None:
-        return alert_without_group(str(delivery.pk), event=delivery.event)
+def _alert(delivery: AlertDelivery, group: Group) -> Alert:
     return Alert(
         delivery=str(delivery.pk),
         event=delivery.event,
@@ -143,10 +142,10 @@ def _alert(delivery: AlertDelivery, now: datetime) -> Alert:
     )
 
 
-def alert_without_group(delivery: str, *, event: str) -> Alert:
-    return Alert(
-        delivery, event, "a violation group", _url(reverse("admin:csp_group_changelist")), {}
-    )
+def test_of(channel: AlertChannel) -> Alert:
+    """Returns the alert that tests a channel."""
+    url = _url(reverse("admin:csp_group_changelist"))
+    return Alert(str(uuid.uuid4()), "test", f"the channel {channel.name}", url, {})
 
 
 def _url(path: str) -> str:

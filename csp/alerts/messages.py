@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 EVENTS = {
-    "new": "A new violation reached {client_days} clients per day",
+    "new": "A new violation affects many clients",
     "regressed": "A resolved violation was reported again",
     "test": "This is a test alert",
 }
@@ -28,7 +28,7 @@ class Alert:
 
     @property
     def title(self) -> str:
-        return EVENTS[self.event].format(client_days=self.group.get("client_days", 0))
+        return EVENTS[self.event]
 
     @property
     def text(self) -> str:

@@ -62,6 +62,8 @@ def decide(
             .annotate(current=current_state(now))
             .values_list("pk", "current")
         )
+        if decision == Decision():
+            return found
         changes = [_decide(group, states[group.pk], decision, now) for group in found]
         fields = ["state", "state_at", "ignored_until", "ignored_reach", "note"]
         Group.objects.bulk_update(found, fields)

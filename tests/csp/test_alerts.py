@@ -325,10 +325,41 @@ def test_command_reports_a_failed_test(receiver: Receiver) -> None:
     assert run("csp_alert") == "Sent alerts: 0."
 
 
-def test_old_deliveries_are_deleted(receiver: Receiver) -> None:
+def test_delivery_is_kept_while_its_group_exists(receiver: Receiver) -> None:
+    """Otherwise, the alert would be sent again."""
     make_channel(receiver.url)
     make_group(client_days=100)
     assert alert(NOW) == 1
-    Group.objects.update(state="acknowledged")
-    alert(NOW + deliveries.KEPT + HOUR)
+    later = NOW + deliveries.KEPT + HOUR
+    assert (alert(later), alert(later + MINUTE)) == (0, 0)
+    Group.objects.all().delete()
+    alert(later)
     assert not AlertDelivery.objects.exists()
+
+
+def test_alert_is_dropped_if_an_operator_decides_before_it_is_sent(receiver: Receiver) -> None:
+    make_channel(receiver.url, quiet_from=time(11), quiet_until=time(13))
+    make_group(client_days=100)
+    assert alert(NOW) == 0
+    Group.objects.update(state="ignored")
+    assert alert(NOW + HOUR) == 0
+    assert receiver.requests == []
+
+
+def test_full_channel_does_not_delay_another_one(receiver: Receiver) -> None:
+    make_channel(receiver.url, name="full", hourly_limit=1)
+    for _ in range(3):
+        make_group(client_days=100)
+    assert alert(NOW) == 1
+    make_channel(receiver.url, name="other")
+    make_group(client_days=100)
+    assert alert(NOW + MINUTE) == 1
+
+
+def test_changed_address_is_in_the_audit_trail_by_its_digest() -> None:
+    channel = make_channel("https://hooks.example/services/A")
+    channel.address = "https://hooks.example/services/EVIL"
+    channels.save_channel(channel, actor=ACTOR, now=NOW)
+    entry = Entry.objects.filter(action="csp.alert_channel.save").latest("id")
+    assert entry.before != entry.after
+    assert "EVIL" not in str(entry.after)

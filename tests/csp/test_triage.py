@@ -295,7 +295,7 @@ def test_decision_is_made_on_the_page_of_a_group() -> None:
     client.post(f"{path}/decide/", {"state": "acknowledged", "note": "Known."})
     group.refresh_from_db()
     assert (group.state, group.note) == ("acknowledged", "Known.")
-    client.post(f"{path}/decide/", {"state": "ignored", "ignored_until": "2020-01-01"})
+    client.post(f"{path}/decide/", {"state": "", "ignored_until": "2020-01-01"})
     page = client.get(f"{path}/change/").text
     assert "Must be in the future" in page
     assert "Known." in page

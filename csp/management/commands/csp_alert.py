@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from csp.alerts.deliveries import alert, alert_without_group, send_alert
+from csp.alerts.deliveries import alert, send_alert, test_of
 from csp.models import AlertChannel
 from kernel.commands import BaseCommand
 from kernel.outgoing import OutgoingError
@@ -33,7 +32,7 @@ class Command(BaseCommand):
             )
         for each in channels:
             try:
-                send_alert(each, alert_without_group(str(uuid.uuid4()), event="test"))
+                send_alert(each, test_of(each))
             except (OutgoingError, OSError) as error:
                 raise CommandError(f"{each.name}: {error}") from None
         return f"Sent test alerts: {len(channels)}."
