@@ -288,6 +288,20 @@ def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClien
     assert "blocked it" in detail
 
 
+@pytest.mark.parametrize(
+    ("page", "is_own"),
+    [("/admin/tokens/apikey/", True), ("/account", True), ("/workspaces", False)],
+)
+def test_violation_on_our_own_page_is_marked(
+    collecting: None, owner: APIClient, settings: Any, page: str, *, is_own: bool
+) -> None:
+    settings.ACCESS_URL = "https://coder.example.com"
+    send(owner, legacy(document_uri=f"https://coder.example.com{page}"))
+    [group] = Group.objects.all()
+    detail = in_admin("owner").get(f"/admin/csp/group/{group.pk}/change/").text
+    assert ("on a page of this service" in detail) is is_own
+
+
 @pytest.mark.django_db
 def test_decision_is_made_on_the_page_of_a_group() -> None:
     group, client = make_group(), in_admin("owner")

@@ -82,6 +82,8 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:index")
     yield reverse("admin:stats_snapshot_timelines")
     yield reverse("admin:tokens_apikey_calendar")
+    yield reverse("admin:csp_group_policies")
+    yield reverse("admin:csp_group_releases")
     yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})
     for app in sorted({model._meta.app_label for model in admin.site._registry}):
         yield reverse("admin:app_list", args=[app])
