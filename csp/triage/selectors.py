@@ -25,7 +25,7 @@ from kernel.db.connections import fetch
 from kernel.http.errors import Validation, invalid
 from kernel.memory import Memory, Remembered
 
-MAX_REPORTS = 5_000
+MAX_REPORTS = 1_000
 MAX_URLS = 200
 MAX_DIRECTIVES = 20
 # A group grows if it has at least this number of reports in the last 7 days, and at least twice as

@@ -133,7 +133,7 @@ class AdviceSerializer(WireSerializer):
         help_text="How many of the tested reports the entry would have prevented."
     )
     week_reports = serializers.IntegerField(
-        help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
+        help_text="The tested reports: those of the last 7 days that the newest 1,000 stored "
         "reports represent."
     )
 
