@@ -111,7 +111,8 @@ class GroupAdmin(ExportingAdmin):
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return groups_at(timezone.now())
+        found: QuerySet[Group] = groups_at(timezone.now())
+        return found
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view

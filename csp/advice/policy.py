@@ -14,7 +14,8 @@ from ipaddress import ip_address
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+from csp.scrubbing.uris import DEFAULT_PORTS
+
 # CSP 3, 6.8.3: "Get fetch directive fallback list". If a policy lacks a directive, browsers apply
 # the first one in this list that the policy has, and at last default-src.
 _FALLBACKS = {
@@ -180,15 +181,16 @@ def _host_matches(pattern: str, host: str) -> bool:
     """
     if pattern.startswith("*"):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
-    return pattern == host and (host == "127.0.0.1" or not _is_ip_address(host))
+    return pattern == host and is_matchable(host)
 
 
-def _is_ip_address(host: str) -> bool:
+def is_matchable(host: str) -> bool:
+    """Returns whether a host source can match the host. Of the IP addresses, only 127.0.0.1."""
     try:
         ip_address(host)
     except ValueError:
-        return False
-    return True
+        return True
+    return host == "127.0.0.1"
 
 
 def _port_matches(port: str | None, url: Address) -> bool:

@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
 
-from csp.advice.policy import FETCH_DIRECTIVES, Address, Policy, governing_directive, is_allowed
+from csp.advice.policy import (
+    FETCH_DIRECTIVES,
+    Address,
+    Policy,
+    governing_directive,
+    is_allowed,
+    is_matchable,
+)
 from csp.advice.policy import parse as parse_policy
 
 # Directives other than the fetch directives whose values are sources, too.
@@ -158,7 +164,7 @@ def _for_addresses(
 ) -> Advice:
     if not addresses:
         return _none(base, Risk.MEDIUM, "The stored reports contain no URL that a source can name.")
-    if any(_is_unmatchable(address) for address in addresses):
+    if not all(is_matchable(address.host) for address in addresses):
         return _none(
             base,
             Risk.MEDIUM,
@@ -195,14 +201,6 @@ _OWN_HOST = (
     "The page's own host was blocked. Coder's own policy allows it, so a proxy has probably "
     "replaced the policy. Compare the policy of the reports before you change a setting."
 )
-
-
-def _is_unmatchable(address: Address) -> bool:
-    try:
-        ip_address(address.host)
-    except ValueError:
-        return False
-    return address.host != "127.0.0.1"
 
 
 def _source(address: Address) -> str:

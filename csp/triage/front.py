@@ -48,7 +48,7 @@ def front_page(now: datetime) -> dict[str, Any]:
     """Returns the rows and the chart of the front page. Runs at most six queries."""
     open_groups = list(needing_attention(now)[:ROWS])
     rising = growing(now, limit=ROWS)
-    top = list(groups_at(now).exclude(rule__enabled=True)[:ROWS])
+    top = list(groups_at(now).visible()[:ROWS])
     days = _daily({group.pk for group in (*open_groups, *rising, *top)}, now)
     return {
         "attention": _rows(open_groups, days),

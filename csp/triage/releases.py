@@ -55,7 +55,7 @@ def compare(moment: datetime, *, now: datetime) -> Comparisons:
     after = Q(hourcount__hour__gte=hour, hourcount__hour__lt=hour + span)
     before = Q(hourcount__hour__lt=hour, hourcount__hour__gte=hour - span)
     groups = (
-        Group.objects.exclude(rule__enabled=True)
+        Group.objects.visible()
         .filter(hourcount__hour__gte=hour - span, hourcount__hour__lt=hour + span)
         .annotate(
             before=Sum("hourcount__count", filter=before, default=0),

@@ -47,7 +47,7 @@ class HourSum:
     reports: int
 
 
-def groups_at(now: datetime) -> QuerySet[Any]:
+def groups_at(now: datetime) -> Any:
     """Returns all groups, each with `current`, its state at that time, and its noise rule."""
     return Group.objects.select_related("rule").annotate(current=current_state(now))
 
@@ -148,7 +148,7 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
 
     Groups with the label of an enabled noise rule count only as noise.
     """
-    visible = groups_at(now).exclude(rule__enabled=True)
+    visible = groups_at(now).visible()
     states = dict(visible.values_list("current").annotate(Count("pk")).order_by())
     directives: Counter[str] = Counter()
     noise = 0
@@ -171,9 +171,9 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
     }
 
 
-def needing_attention(now: datetime) -> QuerySet[Any]:
+def needing_attention(now: datetime) -> Any:
     """Returns the visible groups that are new or have regressed, most clients first."""
-    return groups_at(now).exclude(rule__enabled=True).filter(current__in=OPEN)
+    return groups_at(now).visible().filter(current__in=OPEN)
 
 
 # --- Advice -----------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
@@ -69,7 +68,7 @@ class GroupsView(APIView):
         return tagged(GroupsSerializer(found).data, request=request)
 
 
-def _filtered(request: Request, *, now: datetime) -> QuerySet[Any]:
+def _filtered(request: Request, *, now: datetime) -> Any:
     """Returns the groups that match the query parameters. Raises: APIError 400."""
     groups = selectors.groups_at(now)
     state = request.query_params.get("state", "")
@@ -81,7 +80,7 @@ def _filtered(request: Request, *, now: datetime) -> QuerySet[Any]:
         if text := request.query_params.get(name, ""):
             groups = groups.filter(**{name: text[:256].replace("\0", "")})
     if not flag(request, "noise"):
-        groups = groups.exclude(rule__enabled=True)
+        groups = groups.visible()
     if since := request.query_params.get("since"):
         groups = groups.filter(last_seen__gte=parse_moment("since", since, default=now))
     return groups

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from csp.advice import suggestion
 from csp.advice.causes import cause
 from csp.advice.policy import (
-    DEFAULT_PORTS,
     FETCH_DIRECTIVES,
     Address,
     governing_directive,
@@ -18,6 +17,7 @@ from csp.advice.policy import (
     parse,
 )
 from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced, with_entry
+from csp.scrubbing.uris import DEFAULT_PORTS
 
 PAGE = "https://coder.example.com"
 # A policy with the directives that Coder's own policy has.
