@@ -24,8 +24,7 @@ from typing import Any
 
 from django.db import connection
 
-from stats.models import Snapshot
-from stats.rollups.builder import SESSION_COLUMNS
+from stats.models import SESSION_COLUMNS, Snapshot
 from stats.rollups.hours import MINUTE, floor
 
 WINDOW = timedelta(minutes=15)
