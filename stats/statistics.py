@@ -24,8 +24,9 @@ from typing import Any
 
 from django.db import connection
 
+from kernel.durations import floor
 from stats.models import SESSION_COLUMNS, Snapshot
-from stats.rollups.hours import MINUTE, floor
+from stats.rollups.hours import MINUTE
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.

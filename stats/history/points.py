@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from kernel.durations import parse_duration, to_timedelta
+from kernel.durations import floor, parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
-from stats.rollups.hours import HOUR, MINUTE, floor
+from stats.rollups.hours import HOUR, MINUTE
 from stats.selectors import refresh_interval
 from stats.statistics import NO_SAMPLE, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE
@@ -96,7 +96,9 @@ def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
     span = Rollup.Span.MINUTE if period.step % HOUR else Rollup.Span.HOUR
     values: dict[str, Any] = {
         **asdict(period),
-        **{"span": span, "limit": MAX_POINTS, "is_hour": period.step == HOUR},
+        "span": span,
+        "limit": MAX_POINTS,
+        "is_hour": period.step == HOUR,
     }
     with connection.cursor() as cursor:
         while True:
