@@ -6,6 +6,8 @@ import ast
 import os
 import re
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -48,14 +50,17 @@ def _run() -> None:
         sys.stdout.write(f"coderapi {__version__}\n")
     elif arguments[1:] in ([], ["help"], ["--help"], ["-h"]):
         sys.stdout.write(_help())
-    elif arguments[1:2] == ["options"]:
-        from coderapi.management.commands.options import Command
-
-        Command().run_from_argv(arguments)
+    elif arguments[1] == "options" or _asks_for_flags(arguments):
+        module = import_module(f"coderapi.management.commands.{arguments[1]}")
+        module.Command().run_from_argv(arguments)
     else:
         from django.core.management import ManagementUtility
 
         ManagementUtility(arguments).execute()
+
+
+def _asks_for_flags(arguments: Sequence[str]) -> bool:
+    return arguments[1] in bootstrap.TAKES_FLAGS and not bootstrap.HELP.isdisjoint(arguments)
 
 
 def _help() -> str:

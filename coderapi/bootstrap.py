@@ -45,6 +45,7 @@ PRIVATE_DATABASE_URL = "CODERAPI_PRIVATE_DATABASE_URL"
 BOUND_URL = "CODERAPI_BOUND_URL"
 SECRET_KEY = "CODERAPI_SECRET_KEY"  # noqa: S105 - the variable's name
 
+HELP = frozenset({"-h", "--help"})
 TAKES_FLAGS = frozenset({"server", "worker", "options"})
 # Unknown flags are rejected before argparse runs, because its error would print their values.
 DJANGO_FLAGS = frozenset(
@@ -251,7 +252,7 @@ def _uses_database(command: str, arguments: Sequence[str]) -> bool:
     return not (
         command in NEEDS_NO_DATABASE
         or command.startswith("-")
-        or not {"-h", "--help"}.isdisjoint(arguments)
+        or not HELP.isdisjoint(arguments)
         or ("write-config", "true") in _flags
     )
 

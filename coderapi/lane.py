@@ -41,7 +41,7 @@ from kernel.http.views import DocumentView, view_classes
 from kernel.telemetry import logs, metrics
 from tokens import refusals, verification
 from tokens.extraction import presented_token
-from tokens.middleware import SUNSET, identify, sunset
+from tokens.middleware import SUNSET, look_up, sunset
 from users.permissions import KeyIdentity
 from users.selectors import ME
 
@@ -156,7 +156,7 @@ def _document(
         raise NotOurs
 
     def answer() -> Answer:
-        return documents.answer_with(
+        return documents.answer(
             rendered,
             if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
             accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
@@ -199,10 +199,7 @@ def _identity(environ: Environ, now: datetime) -> KeyIdentity | None:
         return identity
     if not listener.is_connected():
         raise NotOurs
-    try:
-        return identify(presented, address_of(environ))
-    finally:
-        release_connection()
+    return look_up(presented, address_of(environ), now=now)
 
 
 def _within_limit(

@@ -10,10 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from django.conf import LazySettings, settings
-from django.core.cache import close_caches
-from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, reset_queries
 from django.urls import base
 
 from coderapi.lane import fast, routes
@@ -28,18 +25,6 @@ from kernel.telemetry.access import AccessLog, logged
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-
-def _disconnect_unneeded_receivers() -> None:
-    """Disconnects signal receivers of Django that run for every request but are not needed.
-
-    `close_old_connections`: connections return to the pool when a request ends. `reset_queries`:
-    Django records queries only with DEBUG. `close_caches`: the service does not use Django's
-    caches, and the receiver acquires a lock.
-    """
-    request_started.disconnect(close_old_connections)
-    request_started.disconnect(reset_queries)
-    request_finished.disconnect(close_caches)
 
 
 def _unlock_thread_locals() -> None:
@@ -64,7 +49,6 @@ def _read_settings_faster() -> None:
 
 def preload() -> None:
     """Imports the modules that requests use. Starts no thread and opens no connection."""
-    _disconnect_unneeded_receivers()
     _unlock_thread_locals()
     _read_settings_faster()
     routes(settings.ROOT_URLCONF)

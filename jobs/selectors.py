@@ -7,7 +7,7 @@ that every worker computes the same slots. The slot of a retry is computed from 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -15,8 +15,8 @@ from django.utils import timezone
 from jobs import registry
 from jobs.models import JobRun
 from jobs.registry import Job
+from kernel.durations import floor
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_INTERVAL = timedelta(seconds=1)
 FIRST_RETRY = timedelta(seconds=30)
 MAX_RETRY = timedelta(hours=1)
@@ -44,8 +44,7 @@ def upcoming_slot(job: str, *, every: timedelta, now: datetime) -> datetime:
 
 def slot_of(moment: datetime, *, every: timedelta) -> datetime:
     """Returns the latest regular slot that is not after the moment."""
-    interval = max(every, MIN_INTERVAL)
-    return EPOCH + (moment - EPOCH) // interval * interval
+    return floor(moment, max(every, MIN_INTERVAL))
 
 
 def next_slot(runs: Sequence[JobRun], *, every: timedelta, now: datetime) -> datetime:

@@ -1,10 +1,11 @@
-"""Parses and formats durations in Go's notation with days and weeks, as nanoseconds."""
+"""Parses and formats durations in Go's notation with days and weeks, and rounds times down."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1_000
 _MILLISECOND = 1_000 * _MICROSECOND
 _SECOND = 1_000 * _MILLISECOND
@@ -135,3 +136,8 @@ def _decimal(size: int, *, unit: int) -> str:
     whole, rest = divmod(size, unit)
     fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+def floor(moment: datetime, span: timedelta) -> datetime:
+    """Rounds a time down to a multiple of `span`. Multiples are counted from 1970."""
+    return moment - (moment - EPOCH) % span

@@ -17,6 +17,9 @@ class SessionCounts(models.Model):
         abstract = True
 
 
+SESSION_COLUMNS = tuple(field.name for field in SessionCounts._meta.local_fields)
+
+
 class AgentStat(SessionCounts):
     """One report of one agent. The table is partitioned by the hour of `created_at`.
 
@@ -71,7 +74,7 @@ class Rollup(models.Model):
 
     `rx_bytes` and `tx_bytes` include only rows with a latency above 0. In the latency histogram,
     bucket `buckets[i]` contains `counts[i]` rows. If `closed` is true, the raw rows of the hour are
-    dropped, and the hour is never built again.
+    dropped, and the hour is never built again. The latencies are the percentiles of a built hour.
     """
 
     class Span(models.IntegerChoices):
@@ -86,6 +89,8 @@ class Rollup(models.Model):
     tx_bytes = models.DecimalField(max_digits=40, decimal_places=0, default=0)
     buckets = ArrayField(models.IntegerField(), default=list)
     counts = ArrayField(models.BigIntegerField(), default=list)
+    latency_p50 = models.FloatField(null=True)
+    latency_p95 = models.FloatField(null=True)
     built_at = models.DateTimeField()
     closed = models.BooleanField(default=False, db_default=False)
 

@@ -16,9 +16,10 @@ from django.db import connection, transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
+from kernel.durations import EPOCH, floor
 from stats.models import AgentStat, NewestAgentStat, Rollup, Snapshot
 from stats.rollups.builder import ONE_BUILDER, TOPIC
-from stats.rollups.hours import AGENT_STATS, EPOCH, HOUR, close_hours, floor, lock_open, mark_stale
+from stats.rollups.hours import AGENT_STATS, HOUR, close_hours, lock_open, mark_stale
 from users.erasure import ErasureRule
 from users.models import User
 

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock, unless_deadlocked
+from kernel.durations import floor
 from kernel.http.rendering import render_json
 from options.rendering import config_document
 from stats import statistics
@@ -23,7 +24,6 @@ from stats.rollups.hours import (
     AGENT_STATS,
     HOUR,
     closed_among,
-    floor,
     hours_of,
     kept_from,
     lock_open,

@@ -24,9 +24,9 @@ from typing import Any
 
 from django.db import connection
 
-from stats.models import Snapshot
-from stats.rollups.builder import SESSION_COLUMNS
-from stats.rollups.hours import MINUTE, floor
+from kernel.durations import floor
+from stats.models import SESSION_COLUMNS, Snapshot
+from stats.rollups.hours import MINUTE
 
 WINDOW = timedelta(minutes=15)
 # Up to this number of rows, percentiles are exact.

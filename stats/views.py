@@ -111,7 +111,7 @@ class StatsHistoryView(APIView):
         period = parse_range(request.query_params.dict(), now=timezone.now())
         key = (wire.current(), period)
         found = _HISTORIES.get(key) or _HISTORIES.load(key, partial(_history, period))
-        return document_response(documents.answer_with(found, **conditions(request)))
+        return document_response(documents.answer(found, **conditions(request)))
 
 
 def _history(period: Range) -> Remembered[Rendered]:

@@ -21,10 +21,11 @@ from csp.writing import writer
 from kernel import memory
 from kernel.db import listener
 from kernel.db.connections import connect_directly
-from kernel.http.rate_limit import private_directory, shared_counter
+from kernel.http.rate_limit import private_directory
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.processes import wait_for
+from tests.support.sending import forget_counts
 from tests.support.stats_rows import NOW
 from users.passwords import BoundedArgon2
 
@@ -106,7 +107,7 @@ def _nothing_remembered() -> Iterator[None]:
     """Clears documents, keys and request counts, so that no test finds those of another."""
     memory.clear_all()
     yield
-    shared_counter().clear()
+    forget_counts()
 
 
 @pytest.fixture

@@ -79,8 +79,11 @@ def identify(presented: Presented | None, address: str) -> KeyIdentity:
         raise refusals.missing()
     now = timezone.now()
     remembered = verification.recall(presented.token, now=now)
-    if remembered is not None:
-        return remembered
+    return remembered or look_up(presented, address, now=now)
+
+
+def look_up(presented: Presented, address: str, *, now: datetime) -> KeyIdentity:
+    """Returns the identity of a token that is not cached. Raises: the errors of `identify`."""
     parts = token_format.split(presented.token)
     if parts is None:
         raise refusals.malformed()

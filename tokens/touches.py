@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
-from kernel.db.connections import fetch, release_connection
+from kernel.db.connections import fetch
 
 # The thread waits this long before it writes, so that one commit stores several touches.
 PAUSE_SECONDS = 0.05
@@ -97,10 +97,7 @@ class TouchWriter:
 
 
 def write(touches: list[Touch]) -> None:
-    try:
-        fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
-    finally:
-        release_connection()
+    fetch(WRITE, [orjson.dumps([touch._asdict() for touch in touches]).decode()])
 
 
 writer = TouchWriter()

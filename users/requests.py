@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from kernel.durations import EPOCH
 from kernel.http.body import json_object
 from kernel.http.errors import Validation, invalid
 from kernel.http.rendering import WireSerializer
 from kernel.texts import parse_bool, parse_time
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31
 
@@ -64,14 +63,8 @@ class WholeNumberField(serializers.IntegerField):
 
 def read[S: RequestSerializer](serializer: type[S], request: Request) -> dict[str, Any]:
     """Returns the validated members of the body. Raises: APIError 400 or DRF's ValidationError."""
-    found: dict[str, Any] = _shared(serializer).run_validation(json_object(request._request))
+    found: dict[str, Any] = serializer().run_validation(json_object(request._request))
     return found
-
-
-@cache
-def _shared(serializer: type[RequestSerializer]) -> RequestSerializer:
-    """Returns an instance for all requests. An instance of DRF copies all fields of its class."""
-    return serializer()
 
 
 def whole_number(request: Request, name: str, *, default: int, limit: int) -> int:

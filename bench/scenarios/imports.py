@@ -164,7 +164,9 @@ def _make_history(service: Service, connection: rows.Connection) -> None:
     steps = (("1 hour", "3600", 24 * HISTORY_DAYS), ("1 minute", "60", 1440 * HISTORY_DAYS))
     for step, span, count in steps:
         moment = start.format(step=step)
-        rows.multiply(connection, "stats_rollup", count, start=moment, span=span)
+        # The copied row may be of a minute, and only hours have latencies.
+        latencies = dict.fromkeys(("latency_p50", "latency_p95"), f"NULLIF({span}, 60)")
+        rows.multiply(connection, "stats_rollup", count, start=moment, span=span, **latencies)
     moment = start.format(step="5 minutes") + " + interval '1 second'"
     earlier = f"{moment} - interval '15 minutes'"
     rows.multiply(

@@ -114,11 +114,11 @@ class PooledConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is not None:
             return super().wait(gen, interval, timeout)
-        with timeout_left(_statement_seconds) as seconds:
-            try:
-                result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
-            except psycopg.errors._WaitTimeout as error:
-                result = self._cancel(gen, interval, error)
+        seconds = seconds_left(_statement_seconds)
+        try:
+            result = super().wait(gen, interval, None if seconds == float("inf") else seconds)
+        except psycopg.errors._WaitTimeout as error:
+            result = self._cancel(gen, interval, error)
         note_answer()
         return result
 
@@ -153,7 +153,6 @@ class PooledConnection(psycopg.Connection[Any]):
 
 
 _statement_seconds = float("inf")
-_deadline = threading.local()
 _answered_at = float("-inf")
 
 
@@ -177,32 +176,30 @@ def bound_statements(seconds: float = STATEMENT_SECONDS) -> None:
     _statement_seconds = seconds
 
 
+class _Deadline(threading.local):
+    at = float("inf")
+
+
+_deadline = _Deadline()
+
+
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Limits the total time that this thread waits for the database in the block."""
-    outer = getattr(_deadline, "left", None)
-    _deadline.left = seconds if outer is None else min(seconds, outer)
+    """Limits the time of this thread's database operations in the block, counted from now."""
+    outer = _deadline.at
+    _deadline.at = min(outer, time.monotonic() + seconds)
     try:
         yield
     finally:
-        _deadline.left = outer
+        _deadline.at = outer
 
 
-@contextmanager
-def timeout_left(usual: float) -> Iterator[float]:
-    """Yields the number of seconds that this thread may wait for the next operation.
+def seconds_left(usual: float) -> float:
+    """Returns the number of seconds that this thread may wait for the next operation.
 
     It is `usual`, or less if an enclosing `deadline` leaves less time.
     """
-    left = getattr(_deadline, "left", None)
-    if left is None:
-        yield usual
-        return
-    begun = time.monotonic()
-    try:
-        yield min(usual, max(GRACE_SECONDS, left))
-    finally:
-        _deadline.left = left - (time.monotonic() - begun)
+    return min(usual, max(GRACE_SECONDS, _deadline.at - time.monotonic()))
 
 
 _DJANGO_NAMES = {
@@ -265,10 +262,8 @@ def release_connection() -> None:
 
 def fetch(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
     """Runs a statement that PostgreSQL plans once for each connection. Returns its rows."""
-    wrapper: Any = connection
-    with wrapper.prepared_cursor() as cursor:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall())
+    rows: list[tuple[Any, ...]] = connection.fetch(statement, values)  # type: ignore[attr-defined]
+    return rows
 
 
 # --- What errors mean -------------------------------------------------------------------------

@@ -140,32 +140,16 @@ def _variant(body: bytes, etag: str, *, public: bool) -> Variant:
     return Variant(body, etag, described | unchanged, unchanged)
 
 
-def answer(
-    document: Document,
-    *,
-    chosen: Wire,
-    caller: Identity | None = None,
-    if_none_match: str = "",
-    accept_encoding: str = "",
-) -> Answer:
-    """Returns the document as a response: 200, or 304 if the client already has this version."""
-    return answer_with(
-        document.rendered(chosen, caller),
-        if_none_match=if_none_match,
-        accept_encoding=accept_encoding,
-    )
-
-
 def answer_once(body: bytes, *, if_none_match: str = "", accept_encoding: str = "") -> Answer:
     """Returns the body as a response with an ETag, or as a 304. Does not cache the body."""
-    return answer_with(
+    return answer(
         rendered(body, zip_it=_accepts_gzip(accept_encoding)),
         if_none_match=if_none_match,
         accept_encoding=accept_encoding,
     )
 
 
-def answer_with(found: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
+def answer(found: Rendered, *, if_none_match: str, accept_encoding: str) -> Answer:
     """Returns a rendered document as a response: 200, or 304 if the client has this version."""
     variant = found.plain
     if found.gzipped is not None and accept_encoding and _accepts_gzip(accept_encoding):

@@ -37,6 +37,7 @@ SLOTS = 1 << 16
 PROBES = 8
 BYPASS_HEADER = "HTTP_X_CODER_BYPASS_RATELIMIT"
 _SLOT = struct.Struct("<QII")  # the bucket's digest, its minute, its count
+_SLOTS_OF_BUCKET = struct.Struct("<" + PROBES * "QII")
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,6 @@ class Verdict:
 class Counter(Protocol):
     def add(self, bucket: str, minute: int, amount: int = 1) -> int:
         """Adds the amount to the bucket's count in that minute, and returns the count."""
-        ...
-
-    def clear(self) -> None:
-        """Resets every count."""
         ...
 
 
@@ -116,28 +113,17 @@ class SharedCounter:
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
 
-    def clear(self) -> None:
-        with self._thread_lock:
-            self._map[:] = bytes(len(self._map))
-
     def _add(self, key: int, minute: int, amount: int) -> int:
-        offset = self._find(key, minute)
-        owner, at, count = _SLOT.unpack_from(self._map, offset)
-        count = (count if (owner, at) == (key, minute) else 0) + amount
+        first = key % (SLOTS - PROBES) * _SLOT.size
+        slots = _SLOTS_OF_BUCKET.unpack_from(self._map, first)
+        owners, minutes, counts = slots[::3], slots[1::3], slots[2::3]
+        place = owners.index(key) if key in owners else minutes.index(min(minutes))
+        is_current = (owners[place], minutes[place]) == (key, minute)
+        count = (counts[place] if is_current else 0) + amount
         if amount:
+            offset = first + place * _SLOT.size
             _SLOT.pack_into(self._map, offset, key, minute, min(count, 0xFFFFFFFF))
         return count
-
-    def _find(self, key: int, minute: int) -> int:
-        offsets = [(key + probe) % SLOTS * _SLOT.size for probe in range(PROBES)]
-        oldest, oldest_minute = offsets[0], 1 << 32
-        for offset in offsets:
-            owner, at, _ = _SLOT.unpack_from(self._map, offset)
-            if owner == key:
-                return offset
-            if at < oldest_minute:
-                oldest, oldest_minute = offset, at
-        return oldest
 
 
 class RedisCounter:
@@ -169,10 +155,6 @@ class RedisCounter:
                 name = type(error).__name__
                 log.warning("Rate limits are off, the cache server does not answer: %s", name)
             return 0
-
-    def clear(self) -> None:
-        for key in self._redis.scan_iter("coderapi:rate:*"):
-            self._redis.delete(key)
 
 
 def count_or_refuse(bucket: str, *, limit: int, of: str) -> None:

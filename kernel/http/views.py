@@ -91,10 +91,8 @@ class DocumentView(APIView):
 
     def get(self, request: Request) -> HttpResponse:
         caller = cast("IdentifiedRequest", request._request).identity
-        answer = documents.answer(
-            self.document, chosen=wire.current(), caller=caller, **conditions(request)
-        )
-        return document_response(answer)
+        found = self.document.rendered(wire.current(), caller)
+        return document_response(documents.answer(found, **conditions(request)))
 
 
 class PublicDocumentView(PublicAPIView, DocumentView):

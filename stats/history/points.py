@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -11,11 +12,11 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from kernel.durations import parse_duration, to_timedelta
+from kernel.durations import floor, parse_duration, to_timedelta
 from kernel.http.errors import Validation, invalid
 from stats.models import Rollup, Snapshot
 from stats.retention import finest_step
-from stats.rollups.hours import HOUR, MINUTE, floor
+from stats.rollups.hours import HOUR, MINUTE
 from stats.selectors import refresh_interval
 from stats.statistics import NO_SAMPLE, percentiles
 from tokens.extraction import ACCESS_TOKEN, COOKIE
@@ -31,9 +32,12 @@ PARAMETERS = ("since", "until", "step")
 # Clients may send their session token as a query parameter.
 TOKEN_PARAMETERS = (COOKIE, ACCESS_TOKEN)
 
-# orjson parses arrays three times as fast as psycopg.
+# A step of one hour needs no histogram, because the hour has its percentiles. orjson parses arrays
+# three times as fast as psycopg.
 _ROLLUPS = """
-SELECT start, rx_bytes, tx_bytes, array_to_json(buckets)::text, array_to_json(counts)::text
+SELECT start, rx_bytes, tx_bytes, latency_p50, latency_p95,
+    CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(buckets)::text END,
+    CASE WHEN latency_p50 IS NULL OR NOT %(is_hour)s THEN array_to_json(counts)::text END
 FROM stats_rollup WHERE span = %(span)s AND start >= %(since)s AND start < %(until)s
 ORDER BY start LIMIT %(limit)s
 """
@@ -79,8 +83,9 @@ def points(period: Range) -> list[Point]:
     starts = (period.since + number * period.step for number in range(period.points))
     found = {start: Point(start) for start in starts}
     for at, rollups in groupby(_rollups(period), lambda rollup: floor(rollup[0], period.step)):
-        _, rx, tx, *histograms = zip(*rollups, strict=True)
-        found[at] = Point(at, None, int(sum(rx)), int(sum(tx)), *percentiles(*_merged(*histograms)))
+        _, rx, tx, p50, p95, buckets, counts = zip(*rollups, strict=True)
+        latencies = percentiles(*_merged(buckets, counts)) if buckets[0] else (p50[0], p95[0])
+        found[at] = Point(at, None, int(sum(rx)), int(sum(tx)), *latencies)
     for snapshot in Snapshot.objects.raw(_NEWEST, asdict(period)):
         found[floor(snapshot.collected_at, period.step)].newest = snapshot
     return list(found.values())
@@ -89,7 +94,12 @@ def points(period: Range) -> list[Point]:
 def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
     """Yields the rollups of the range, oldest first. Reads a limited number at a time."""
     span = Rollup.Span.MINUTE if period.step % HOUR else Rollup.Span.HOUR
-    values: dict[str, Any] = {**asdict(period), "span": span, "limit": MAX_POINTS}
+    values: dict[str, Any] = {
+        **asdict(period),
+        "span": span,
+        "limit": MAX_POINTS,
+        "is_hour": period.step == HOUR,
+    }
     with connection.cursor() as cursor:
         while True:
             cursor.execute(_ROLLUPS, values)
@@ -101,13 +111,10 @@ def _rollups(period: Range) -> Iterator[tuple[Any, ...]]:
 
 def _merged(buckets: Sequence[str], counts: Sequence[str]) -> tuple[Sequence[int], Sequence[int]]:
     """Adds up histograms. Their buckets and counts are JSON arrays. Returns sorted buckets."""
-    histograms = zip(map(orjson.loads, buckets), map(orjson.loads, counts), strict=True)
-    if len(buckets) == 1:
-        return next(histograms)
-    merged: dict[int, int] = {}
-    for each in histograms:
-        for bucket, count in zip(*each, strict=True):
-            merged[bucket] = merged.get(bucket, 0) + count
+    merged: Counter[int] = Counter()
+    for texts in zip(buckets, counts, strict=True):
+        for bucket, count in zip(*map(orjson.loads, texts), strict=True):
+            merged[bucket] += count
     ordered = sorted(merged)
     return ordered, [merged[bucket] for bucket in ordered]
 

@@ -69,6 +69,8 @@ class Migration(migrations.Migration):
                 ('tx_bytes', models.DecimalField(decimal_places=0, default=0, max_digits=40)),
                 ('buckets', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list)),
                 ('counts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list)),
+                ('latency_p50', models.FloatField(null=True)),
+                ('latency_p95', models.FloatField(null=True)),
                 ('built_at', models.DateTimeField()),
                 ('closed', models.BooleanField(db_default=False, default=False)),
             ],

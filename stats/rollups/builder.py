@@ -14,19 +14,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from django.db import connection, transaction
 
 from kernel.db import listener
 from kernel.db.connections import transaction_lock
-from stats.models import Rollup
+from stats.models import SESSION_COLUMNS, Rollup
 from stats.rollups.hours import AGENT_STATS, HOUR, MINUTE, closed_among, hour_of, mark_stale
+from stats.statistics import percentiles
 
-SESSION_COLUMNS = (
-    "session_count_vscode",
-    "session_count_jetbrains",
-    "session_count_reconnecting_pty",
-    "session_count_ssh",
-)
 SESSIONS = ", ".join(SESSION_COLUMNS)
 # The builder always builds this number of newest hours, because the next snapshot needs them. Older
 # hours are built only while there is time left.
@@ -84,6 +80,11 @@ ON CONFLICT (span, start) DO UPDATE SET
     (row_count, rx_bytes, tx_bytes, buckets, counts, built_at) = (
         excluded.row_count, excluded.rx_bytes, excluded.tx_bytes, excluded.buckets,
         excluded.counts, excluded.built_at)
+RETURNING array_to_json(buckets)::text, array_to_json(counts)::text
+"""
+_SET_LATENCIES = """
+UPDATE stats_rollup SET (latency_p50, latency_p95) = (%(p50)s, %(p95)s)
+WHERE span = 3600 AND start = %(hour)s
 """
 _UPSERT_NEWEST = f"""
 INSERT INTO stats_newestagentstat AS known (agent_id, created_at, id, {SESSIONS})
@@ -174,6 +175,8 @@ def _build_rollups(values: dict[str, Any], periods: Sequence[dict[str, Any]]) ->
             cursor.execute(_BUILD_MINUTES, period)
             built += cursor.rowcount
         cursor.execute(_BUILD_HOUR, values)
+        p50, p95 = percentiles(*map(orjson.loads, cursor.fetchone()))
+        cursor.execute(_SET_LATENCIES, {"hour": values["hour"], "p50": p50, "p95": p95})
     return built
 
 

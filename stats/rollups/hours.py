@@ -18,7 +18,6 @@ from stats.models import Rollup, StaleMinute
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # The clock of an agent may be ahead by up to this time. Rows that are further in the future are
 # rejected.
@@ -43,11 +42,6 @@ _LOCK_OPEN = """
 SELECT start FROM stats_rollup WHERE span = 3600 AND start = ANY(%s) AND NOT closed
 ORDER BY start FOR KEY SHARE
 """
-
-
-def floor(moment: datetime, span: timedelta) -> datetime:
-    """Rounds a time down to a multiple of `span`. Multiples are counted from 1970."""
-    return moment - (moment - EPOCH) % span
 
 
 def minute_of(moment: datetime) -> datetime:

@@ -191,8 +191,6 @@ def test_cache_server_shares_counts_between_hosts(cache_url: str) -> None:
     one, other = (RedisCounter(cache_url, seconds=DEADLINE_SECONDS) for _ in range(2))
     verdicts = [check(counter, "a", limit=2, now=NOON) for counter in (one, other, one)]
     assert [v.refused for v in verdicts] == [False, False, True]
-    one.clear()
-    assert other.add("a", int(NOON) // 60, 0) == 0
 
 
 def test_unreachable_cache_server_lets_requests_pass(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,11 +17,11 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from kernel.http.rate_limit import shared_counter
 from stats.rollups.hours import AGENT_STATS
 from tests.support.client import APIClient
 from tests.support.commands import run
 from tests.support.factories import make_key, make_user, utc
+from tests.support.sending import forget_counts
 from users.models import User
 
 STATS = "/api/v2/deployment/stats"
@@ -159,7 +159,7 @@ class Deployment:
         """Returns an owner's client, with a key that is valid at this time."""
         if self._client is None:
             # With a frozen clock, tests exceed the limit of new keys per minute.
-            shared_counter().clear()
+            forget_counts()
             self._owner = self._owner or make_user("owner")
             token = make_key(self._owner, now=self.now).token
             self._client = APIClient(user=self._owner, token=token)

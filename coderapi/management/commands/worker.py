@@ -8,9 +8,6 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from coderapi.server.command import ServerCommand, private_database_watched
-from deployment.history import record_start, warn_of_options
-from experiments.selectors import warn_of_unknown_experiments
-from jobs.worker import work
 from kernel.loops import run_until_signalled
 from kernel.release import PROGRAM
 
@@ -25,6 +22,11 @@ class Command(ServerCommand):
     examples = "--config coder.yaml"
 
     def handle(self, **options: Any) -> None:
+        # Imported here, so that `--help` does not import the application.
+        from deployment.history import record_start, warn_of_options
+        from experiments.selectors import warn_of_unknown_experiments
+        from jobs.worker import work
+
         warn_of_options()
         warn_of_unknown_experiments()
         try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql import base
-from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor, IsolationLevel
 
-from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, timeout_left
+from kernel.db.connections import POOL_TIMEOUT_SECONDS, DatabaseBusyError, seconds_left
 from kernel.limiter import Limiter, LimitReachedError, Place
 
 # A request that waits for a connection and then for a statement gets a response within six seconds:
@@ -41,32 +41,38 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.pool.open()
         self._release_place(served=False)
         try:
-            with timeout_left(BUSY_SECONDS) as timeout:
-                self._place = connections().acquire(timeout=timeout)
+            self._place = connections().acquire(timeout=seconds_left(BUSY_SECONDS))
         except LimitReachedError as error:
             raise DatabaseBusyError(error.detail) from None
         try:
-            with timeout_left(POOL_TIMEOUT_SECONDS) as timeout:
-                connection = self.pool.getconn(timeout=timeout)
+            connection = self.pool.getconn(timeout=seconds_left(POOL_TIMEOUT_SECONDS))
         except BaseException:
             self._release_place(served=False)
             raise
         connection.timed_out = False
         return connection
 
-    def prepared_cursor(self) -> CursorWrapper:
-        """Returns a cursor whose statements PostgreSQL parses and plans once for each connection.
+    def fetch(self, statement: str, values: Sequence[object]) -> Any:
+        """Runs a statement that PostgreSQL plans once for each connection. Returns its rows.
 
-        Django's own cursors insert the values into the text of each statement.
+        Django's own cursors insert the values into the text of each statement. If this thread has
+        no connection, the statement runs on a connection of the pool directly, because Django needs
+        as much time to prepare a connection as PostgreSQL needs for a short statement.
         """
-        self.ensure_connection()
-        prepared: CursorWrapper = self._prepare_cursor(Cursor(self.connection))  # type: ignore[attr-defined]
-        return prepared
+        if self.connection is not None or self.pool is None:
+            self.ensure_connection()
+            with self._prepare_cursor(Cursor(self.connection)) as cursor:  # type: ignore[attr-defined]
+                return cursor.execute(statement, values).fetchall()
+        with self.wrap_database_errors:
+            lent = self.get_new_connection({})
+            try:
+                return Cursor(lent).execute(statement, values).fetchall()
+            finally:
+                self.pool.putconn(lent)
+                self._release_place(served=_is_served(lent))
 
     def _close(self) -> None:
-        connection: Any = self.connection
-        is_good = connection is not None and not connection.closed
-        is_served = is_good and not getattr(connection, "timed_out", False)
+        is_served = _is_served(self.connection)
         try:
             super()._close()  # type: ignore[misc]  # the stubs lack it
         finally:
@@ -97,3 +103,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.autocommit = True
             return
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+
+
+def _is_served(connection: Any) -> bool:
+    is_good = connection is not None and not connection.closed
+    return is_good and not getattr(connection, "timed_out", False)

@@ -1,0 +1,120 @@
+"""Starts the service: migrates the database, and runs the child processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import connections
+from django.utils import timezone
+
+from coderapi import wsgi
+from coderapi.addresses import AddressError, Listener
+from coderapi.bootstrap import BASE_DIR, ENV_FILE, listeners, unread_env_file
+from coderapi.first_steps import log_first_task, make_first_owner
+from coderapi.server.children import Role
+from coderapi.server.http import DRAIN_SECONDS, Worker, ask_for_replacement
+from coderapi.server.migrating import MigrationError, bring_up_to_date
+from coderapi.server.prometheus import metrics_role
+from coderapi.server.supervisor import Supervisor
+from deployment.history import record_start, warn_of_options
+from experiments.selectors import warn_of_unknown_experiments
+from jobs.worker import work
+from kernel.datadir import DataDirectoryError
+from kernel.db.connections import leave_pool
+from kernel.http import body
+from kernel.loops import run_until_signalled
+from kernel.release import IS_CHECKOUT
+from kernel.telemetry.metrics import start_sampling
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from coderapi.server.certificates import Certificate
+
+logger = logging.getLogger(__name__)
+
+
+def run_server(*, web_only: bool) -> int:
+    """Runs the service until a signal arrives. Returns the exit status.
+
+    Raises: CommandError if the service cannot start.
+    """
+    now = timezone.now()
+    # A pool would start threads, but a process should fork before it starts threads.
+    leave_pool()
+    try:
+        web = web_roles(now)
+        bring_up_to_date()
+        make_first_owner(data_dir=settings.DATA_DIR, now=now)
+        metrics = metrics_role()
+    except (AddressError, MigrationError, DataDirectoryError) as error:
+        raise CommandError(str(error)) from error
+    record_start(settings.CONFIG_SNAPSHOT, now=now)
+    _log_start(listeners())
+    connections.close_all()
+    wsgi.preload()
+    roles = [*web, *([] if web_only else [Role("jobs", run_jobs)]), *metrics]
+    return Supervisor(roles, replaceable=web).run(listeners())
+
+
+def _log_start(listeners: Sequence[Listener]) -> None:
+    warn_of_options()
+    warn_of_unknown_experiments()
+    env_file = BASE_DIR / ".env"
+    if IS_CHECKOUT and unread_env_file(env_file, os.environ):
+        logger.warning(
+            "The file %s is not used. To use it, set %s to its path.", env_file, ENV_FILE
+        )
+    logger.info(
+        "Starting on %s with data directory %s and the %s wire format",
+        " and ".join(f"{listener.url}{listener.note}" for listener in listeners),
+        settings.DATA_DIR,
+        settings.WIRE,
+    )
+    log_first_task(settings.ACCESS_URL if settings.OPTIONS["access_url"] else listeners[-1].url)
+
+
+def web_roles(now: datetime) -> list[Role]:
+    """Returns the roles of the web workers, one for each worker.
+
+    Raises: AddressError if a file for TLS is not usable.
+    """
+    workers = [
+        Worker(
+            host=listener.claim.address.host,
+            port=listener.claim.address.port,
+            threads=settings.SERVER_THREADS,
+            tls=_certificate(now) if listener.name == "HTTPS" else None,
+            logging=settings.LOGGING,
+        )
+        for listener in listeners()
+    ]
+    roles = [
+        Role("web", partial(each.run, load), each.close_connections, DRAIN_SECONDS)
+        for each in workers
+    ]
+    return roles * settings.WEB_WORKERS
+
+
+def _certificate(now: datetime) -> Certificate:
+    # Imported here, because most servers do not need it.
+    from coderapi.server.certificates import certificate
+
+    return certificate(settings.OPTIONS, now=now)
+
+
+def load() -> WSGIApplication:
+    body.when_stuck = ask_for_replacement
+    return wsgi.build()
+
+
+def run_jobs() -> None:
+    start_sampling()
+    run_until_signalled(work)
