@@ -23,7 +23,7 @@ from tests.support.client import APIClient
 from tests.support.commands import manage, run, write_lines
 from tests.support.csp_reports import legacy
 from tests.support.factories import PASSWORD, make_key, make_user
-from tests.support.processes import PACKAGES, PROJECT, free_port, migrated_database
+from tests.support.processes import PACKAGES, PROJECT, free_port, own_database
 from tests.support.stats_rows import agent_row, workspace_row
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app in PACKAGES)
@@ -301,7 +301,7 @@ def test_data_is_not_created_among_other_files(tmp_path: Path, name: str) -> Non
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    with migrated_database() as url:
+    with own_database() as url:
         # The last owner cannot be erased, so this adds another.
         another = ("--username", "root", "--email", "root@example.com")
         made = manage("create_admin_user", *another, typed=f"{PASSWORD}\n", DATABASE_URL=url)

@@ -19,11 +19,9 @@ from tests.support.processes import (
     DEADLINE_SECONDS,
     Program,
     command_line,
-    database_name,
     environment,
     free_port,
     in_database,
-    migrated_database,
     own_database,
     running_with,
     wait_for,
@@ -32,16 +30,9 @@ from tests.support.processes import (
 type Start = Callable[..., Server]
 
 
-@pytest.fixture(scope="module")
-def migrated() -> Iterator[str]:
-    """The name of a migrated database to copy."""
-    with migrated_database() as url:
-        yield database_name(url)
-
-
 @pytest.fixture
-def database(migrated: str) -> Iterator[str]:
-    with own_database(like=migrated) as url:
+def database() -> Iterator[str]:
+    with own_database() as url:
         yield url
 
 
@@ -206,7 +197,7 @@ def test_web_only_runs_no_jobs(start: Start) -> None:
 def test_two_servers_migrate_one_after_the_other(
     start: Start,
 ) -> None:
-    with own_database() as empty:
+    with own_database(like="template1") as empty:
         servers = [start(DATABASE_URL=empty) for _ in range(2)]
         assert [server.get("/readyz") for server in servers] == [200, 200]
         for server in servers:

@@ -17,7 +17,7 @@ from kernel.postgres import PostgresError, backup
 from kernel.postgres.clients import target
 from tests.support.commands import manage
 from tests.support.factories import utc
-from tests.support.processes import database_name, migrated_database, own_database
+from tests.support.processes import database_name, own_database
 
 KEY = "the-key-of-the-backup-which-is-long-enough-for-django-1234567890"
 OTHER_KEY = f"another-{KEY}"
@@ -98,7 +98,7 @@ def value(table: str, column: str, kind: str, referred: str | None, key: str | N
 @pytest.fixture(scope="module")
 def full() -> Iterator[str]:
     """A database with our schema and rows in every table. Its name is also a template's."""
-    with migrated_database() as url:
+    with own_database() as url:
         fill(url)
         yield url
 

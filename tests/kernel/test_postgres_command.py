@@ -107,7 +107,7 @@ def client(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_dump_of_one_database_is_restored_into_another(tmp_path: Path) -> None:
-    with own_database() as first, own_database() as second:
+    with own_database() as first, own_database(like="template1") as second:
         client("psql", "-qc", "CREATE TABLE t AS SELECT 7 n", url=first)
         dump = str(tmp_path / "a.dump")
         dumped = client("dump", "--format=custom", f"--file={dump}", url=first)
