@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
 AND relname NOT IN ('auth_permission', 'django_content_type', 'django_migrations')
 """
+
+# A background job of a shell ignores Ctrl-C, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # All tests of a module that imports one of these are slow, because they start programs.
 STARTERS = {"subprocess", "Program", "Server", "browsing", "manage", "obeying", "rehearsed"}

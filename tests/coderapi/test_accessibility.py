@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from csp.models import Report
 from tests.support.admin_pages import addresses, make_rows
 from tests.support.browser import OVERFLOW, browsing, inaccessible, nameless, needs_browser
 from tests.support.csp_reports import fresh_writer
@@ -33,7 +32,6 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
 ) -> None:
     owner = make_user("owner")
     make_rows(owner, now=timezone.now())
-    before = Report.objects.count()
     token = make_key(owner, token_name="laptop").key.id
     with fresh_writer(), browsing(tmp_path / "profile") as browser:
         browser.resize(width, 800)
@@ -44,8 +42,9 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
             for path in paths:
                 browser.open(f"{live_server.url}{path}")
                 wait_for(lambda: nameless(browser) == [])  # A script names the searchable lists.
-                wrong[path] = inaccessible(browser) + browser.violations()
                 assert browser.run(OVERFLOW) <= 0, path
+                wrong[path] = browser.violations() + inaccessible(browser)
+                browser.console()  # The styles of axe-core violate the policy, too.
             return {path: rules for path, rules in wrong.items() if rules}
 
         assert found(BEFORE) == {}
@@ -55,4 +54,3 @@ def test_no_page_is_inaccessible_too_wide_or_violates_its_policy(
         wait_for(lambda: browser.address == f"{live_server.url}/admin/")
         assert found(addresses(owner)) == {}
         assert found(path.format(token=token) for path in PERSONAL) == {}
-    assert Report.objects.count() == before

@@ -173,6 +173,15 @@ def test_after_a_block_that_timed_out_only_the_reserve_is_given() -> None:
         pass
 
 
+@pytest.mark.usefixtures("any_wait_is_long")
+def test_no_caller_is_refused_at_once_when_all_places_are_free() -> None:
+    limiter = Limiter("reports", reserve=1)
+    with pytest.raises(TimeoutError), limiter.hold():
+        raise TimeoutError
+    with limiter.hold(), limiter.hold():
+        pass
+
+
 def call_at_line(number: int, action: Callable[[], object]) -> Any:
     """Makes a trace function that calls the action before that line of the limiter's code."""
     lines = 0
