@@ -108,6 +108,19 @@ def test_after_a_wait_in_which_nothing_was_served_callers_are_refused_at_once() 
     limiter.acquire("a")
 
 
+def test_waiting_helps_again_after_a_place_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = Limiter("bodies", limit=1)
+    place = limiter.acquire("a")
+    with monkeypatch.context() as patch, refused(is_own=False):
+        patch.setattr(module, "STUCK_SECONDS", 0.0)
+        limiter.acquire("b", timeout=0.01)
+    limiter.release(place)
+    place = limiter.acquire("a")
+    with waiting(limiter, "b") as places:
+        limiter.release(place)
+        wait_for(lambda: places)
+
+
 @pytest.mark.usefixtures("any_wait_is_long")
 def test_caller_whose_wait_failed_is_refused_at_once_and_others_are_not() -> None:
     limiter = Limiter("bodies", limit=2, per_caller=1)
