@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 # Some container images set this variable. Each process of the tests would then compile all modules.
 export PYTHONDONTWRITEBYTECODE :=
-PYTEST = -m pytest -n 2 $(if $(AT),--at $(AT))
+PYTEST = -m pytest -n 2 --dist worksteal $(if $(AT),--at $(AT))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test quick check coverage docs screenshots bench faults audit wheel clean lock
@@ -27,7 +27,7 @@ check: setup ## Run the static checks
 # PG=system tests with the PostgreSQL of this machine. AT=2026-12-31T23:59:30Z sets the time at which
 # the tests begin.
 test: check ## Run the static checks and all tests
-	@PG=$(PG) $(PY) -X dev $(PYTEST) $(ARGS)
+	@PG=$(PG) $(PY) $(PYTEST) $(ARGS)
 
 quick: setup ## Run the fast tests in less than a minute
 	@PG=$(PG) $(PY) $(PYTEST) -q -m "not slow" --hypothesis-profile=quick $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,12 @@ from kernel.db.connections import connect_directly
 from kernel.http.rate_limit import private_directory
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
+<<<<<<< HEAD
 from tests.support.processes import wait_for
 from tests.support.sending import forget_counts
+=======
+from tests.support.processes import migrated, own_database, wait_for
+>>>>>>> room/tests
 from tests.support.stats_rows import NOW
 from users.passwords import BoundedArgon2
 
@@ -42,6 +47,9 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_si
 AND relname NOT IN ('auth_permission', 'django_content_type', 'django_migrations')
 """
 
+# A background job of a shell ignores Ctrl-C, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # All tests of a module that imports one of these are slow, because they start programs.
 STARTERS = {"subprocess", "Program", "Server", "browsing", "manage", "obeying", "rehearsed"}
 # The duration of an example depends on the load of the machine.
@@ -50,32 +58,43 @@ settings.register_profile("quick", settings.get_profile("patient"), max_examples
 settings.load_profile("patient")
 
 
+def starts_programs(module: pytest.Module) -> bool:
+    return not STARTERS.isdisjoint(vars(module.obj))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests as slow that start programs. Others carry the mark themselves."""
     for item in items:
         module = item.getparent(pytest.Module)
-        starts = module is not None and not STARTERS.isdisjoint(vars(module.obj))
-        if starts or "live_server" in getattr(item, "fixturenames", ()):
+        if (module and starts_programs(module)) or "live_server" in item.fixturenames:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Makes the test database, with partitions of the audit trail, and drops it at the end.
+    """Makes the test database and the one that `own_database` copies, and drops both at the end.
 
-    Without these partitions each test makes one again, for its first entry.
+    The test database has partitions of the audit trail. Without them each test makes one again, for
+    its first entry.
     """
-    with django_db_blocker.unblock():
-        for moment in (timezone.now(), NOW):
-            PARTITIONS.ensure(moment, moment)
-    yield
+    close_connections()
+    with own_database(like=connection.settings_dict["NAME"], name=migrated()):
+        with django_db_blocker.unblock():
+            for moment in (timezone.now(), NOW):
+                PARTITIONS.ensure(moment, moment)
+        yield
     writer.stop()
     listener.stop()
     shutil.rmtree(private_directory())
-    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
+    close_connections()
     with connect_directly() as own:
         own.execute(END_OTHERS)
+
+
+def close_connections() -> None:
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
 
 
 def empty_written_tables(case: TransactionTestCase) -> None:
@@ -85,6 +104,13 @@ def empty_written_tables(case: TransactionTestCase) -> None:
         (tables,) = cursor.fetchone()
         if tables:
             cursor.execute(f"TRUNCATE {tables} CASCADE")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _database_to_copy(request: pytest.FixtureRequest) -> None:
+    """Makes the database that `own_database` copies, for modules whose tests start programs."""
+    if starts_programs(request.node):
+        request.getfixturevalue("django_db_setup")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
-from bench import report, rows
-from bench.chart import chart, short
 from bench.compare import differences
 from bench.harness import Measure, Row, Scenario, measured
-from bench.load import BenchError, Figures, parse_pgbench, parse_wrk
-from bench.report import share_of, table, verdict
-from bench.requests import reports
-from bench.service import kibibytes, role_of
+from bench.load import BenchError, Figures, parse_wrk
+from bench.report import table, verdict
 
 WRK = """Running 1s test @ http://127.0.0.1:8000/
   2 threads and 64 connections
@@ -68,21 +60,6 @@ def test_failed_requests_are_errors_and_not_part_of_the_rate() -> None:
     assert found["errors"] == 106
 
 
-@pytest.mark.parametrize(
-    "text", ["", WRK.format(failures="").replace("1000 requests", "0 requests")]
-)
-def test_a_run_without_responses_is_an_error(text: str) -> None:
-    with pytest.raises(BenchError, match="wrk reported no responses"):
-        parse_wrk(text)
-
-
-def test_pgbench_reports_its_rate() -> None:
-    text = "number of failed transactions: 2 (0.1%)\ntps = 21739.5 (without initial connection)"
-    assert parse_pgbench(text) == {"rate": 21739.5, "errors": 2}
-    with pytest.raises(BenchError):
-        parse_pgbench("")
-
-
 def test_a_row_has_the_median_and_the_spread_of_the_ratios() -> None:
     found = row()
     assert found.rounds == [0.8, 0.9, 0.7]
@@ -107,10 +84,6 @@ def test_a_row_has_the_median_and_the_spread_of_the_ratios() -> None:
 def test_a_target_is_met_or_not(more: dict[str, Any], met: bool | None, text: str) -> None:
     assert row(**more).met is met
     assert verdict(row(**more)) == text
-
-
-def test_a_row_survives_json() -> None:
-    assert Row.from_json(json.loads(json.dumps(row(note="x").as_json()))) == row(note="x")
 
 
 def test_rounds_alternate_and_share_the_figures_of_a_measure() -> None:
@@ -158,57 +131,6 @@ def test_the_table_has_a_line_for_each_row() -> None:
     assert "| document, over bare | 1,000 | 0.40 | 0% | 0.50 | no |\n" in found
 
 
-def test_a_figure_without_a_reference_has_its_unit() -> None:
-    stop = row("stop", figure="stop_seconds", reference="", references=[], ours=[0.4] * 3)
-    stop.at_least, stop.at_most = None, 0.5
-    found = table(result(stop))
-    assert "| stop | 0.40 s |  |  | 0% | ≤ 0.5 s | yes |\n" in found
-
-
-def test_a_result_is_never_overwritten(tmp_path: Path) -> None:
-    path = report.record(result(row()), tmp_path)
-    assert path.name == "2026-11-27T145000.json"
-    with pytest.raises(FileExistsError):
-        report.record(result(row()), tmp_path)
-
-
-def test_the_document_keeps_the_text_around_the_generated_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    document, drawing = tmp_path / "performance.md", tmp_path / "growth.svg"
-    document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    monkeypatch.setattr(report, "DOCUMENT", document)
-    monkeypatch.setattr(report, "CHART", drawing)
-    report.write_document(result(row(series="document", size=1)))
-    text = document.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith(f"{report.END}\nafter\n")
-    assert "old" not in text
-    assert "document" in drawing.read_text()
-
-
-def test_the_real_document_has_the_marks_and_the_chart() -> None:
-    text = report.DOCUMENT.read_text(encoding="utf-8")
-    assert text.index(report.BEGIN) < text.index(report.END)
-    assert str(report.CHART.relative_to(report.DOCUMENT.parent)) in text
-    assert report.CHART.exists()
-
-
-def test_the_chart_is_xml_with_a_line_for_each_series() -> None:
-    lines = {"keys & users": [(0, 1.0), (1_000, 0.9)], "reports": [(0, 1.0), (1_000_000, 9.0)]}
-    root = ElementTree.fromstring(chart(lines))  # noqa: S314 - ours
-    names = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"keys & users", "reports", "1k", "1M"} <= set(names)
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
-    ys = [float(each.attrib["cy"]) for each in root.iter("{http://www.w3.org/2000/svg}circle")]
-    assert min(ys) >= 0
-
-
-@pytest.mark.parametrize(("size", "text"), [(0, "0"), (1, "1"), (100_000, "100k"), (10**7, "10M")])
-def test_sizes_are_short(size: int, text: str) -> None:
-    assert short(size) == text
-
-
 @pytest.mark.parametrize(
     ("before", "after", "line"),
     [
@@ -223,47 +145,3 @@ def test_sizes_are_short(size: int, text: str) -> None:
 )
 def test_only_rows_whose_rounds_do_not_overlap_differ(before: Row, after: Row, line: str) -> None:
     assert "".join(differences([before], [after])) == line
-
-
-def test_the_busy_share_excludes_idle_time_and_waiting_for_disks() -> None:
-    before = [0] * 10
-    assert share_of(before, [20, 0, 5, 60, 15, 0, 0, 0, 20, 0]) == 0.25
-    assert share_of(before, before) == 0.0
-
-
-@pytest.mark.parametrize("text", ["it's", "a\\b", "12:30 coder:all", ""])
-def test_a_literal_has_no_variable_of_pgbench(text: str) -> None:
-    found = rows.literal(text)
-    assert ":" not in found
-    unquoted = re.sub(r"\\(072|.)", lambda m: {"072": ":"}.get(m[1], m[1]), found[2:-1])
-    assert unquoted == text
-
-
-def test_null_is_a_literal() -> None:
-    assert rows.literal(None) == "NULL"
-
-
-def test_two_runs_send_different_reports() -> None:
-    first, second = reports("token"), reports("token")
-    assert first != second
-    assert '"line-number": %d' in first
-    assert "{" + "run}" not in first
-
-
-@pytest.mark.parametrize(
-    ("command", "role"),
-    [
-        ("/usr/bin/python3 manage.py server --web-only", "manage.py server"),
-        ("python -c from multiprocessing.spawn import spawn_main; spawn_main(fd=3)", "spawn_main"),
-        ("python -m coderapi.server.http", "server.http"),
-        ("coderapi: web", "coderapi: web"),
-        ("/usr/lib/postgresql/18/bin/postgres -D x", "postgres"),
-        ("/usr/bin/other --flag", "other"),
-    ],
-)
-def test_a_process_has_a_short_name(command: str, role: str) -> None:
-    assert role_of(command) == role
-
-
-def test_memory_is_the_proportional_set_size() -> None:
-    assert kibibytes("Rss:   900 kB\nPss:   512 kB\nPss_Anon:  1 kB\n") == 512

@@ -21,7 +21,7 @@ from kernel import postgres
 from options.catalogue import CATALOGUE
 from tests.support.coder_tables import coder_database
 from tests.support.obeying import Obeying, obeying
-from tests.support.processes import PACKAGES, PROJECT, migrated_database
+from tests.support.processes import PACKAGES, PROJECT, own_database
 
 DOCUMENTS = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -100,7 +100,7 @@ def environ(service: Obeying, tmp_path_factory: pytest.TempPathFactory) -> Itera
     programs = postgres.newest_programs(tmp_path_factory.mktemp("data")).directory
     body = {"email": EMAIL, "password": PASSWORD}
     token = service.ask("/api/v2/users/login", method="POST", body=body).json["session_token"]
-    with coder_database(timezone.now()) as (coders, _), migrated_database() as backed_up:
+    with coder_database(timezone.now()) as (coders, _), own_database() as backed_up:
         found = {
             **os.environ,
             "PATH": f"{programs}:{os.environ['PATH']}",

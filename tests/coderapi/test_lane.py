@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from coderapi import lane
 from kernel import memory
 from kernel.db import listener
-from tests.coderapi.test_page_samples import token_in
 from tests.support.client import APIClient
 from tests.support.factories import make_key, make_user
 from tests.support.live import Server
@@ -104,7 +103,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                 CODER_ACCESS_URL="http://coder.example.com",
             )
             servers.append(stack.enter_context(server))
-        owner = token_in(servers[0].log.parent / "first-owner.txt")
+        owner = servers[0].owner_token
         yield Pair((servers[0], servers[1]), {"owner": owner, **members(servers[0], owner, url)})
 
 
@@ -180,10 +179,8 @@ def matrix(tokens: dict[str, str]) -> Iterator[tuple[str, str, dict[str, str], b
 
 
 def test_answers_are_equal_with_and_without_the_lane(pair: Pair) -> None:
-    """Uses a random order, so that the caches have different contents in each run."""
-    requests = list(matrix(pair.tokens))
-    random.shuffle(requests)
-    assert len(requests) >= 2_000
+    """Sends a third of the requests, in a random order, so that each run has other caches."""
+    requests = random.sample(list(matrix(pair.tokens)), 2_500)
     statuses = set(pair.answers(*requests))
     assert statuses >= {200, 304, 400, 401, 403, 404, 405}
 
@@ -193,7 +190,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "get", "OPTIONS", "TRACE"]),
     path=st.lists(PIECES, max_size=5).map("/".join),

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -48,10 +47,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     ):
         server.wait_for_log("Job collect_deployment_stats")
         yield f"http://127.0.0.1:{server.port}", server.owner_token
-
-
-def token_in(shown: Path) -> str:
-    return shown.read_text().split("session token")[1].split()[0]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

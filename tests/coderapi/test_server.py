@@ -17,13 +17,9 @@ from kernel import postgres
 from tests.support.live import ANY_PORT, Server
 from tests.support.processes import (
     DEADLINE_SECONDS,
-    Program,
     command_line,
-    database_name,
     environment,
-    free_port,
     in_database,
-    migrated_database,
     own_database,
     running_with,
     wait_for,
@@ -32,16 +28,9 @@ from tests.support.processes import (
 type Start = Callable[..., Server]
 
 
-@pytest.fixture(scope="module")
-def migrated() -> Iterator[str]:
-    """The name of a migrated database to copy."""
-    with migrated_database() as url:
-        yield database_name(url)
-
-
 @pytest.fixture
-def database(migrated: str) -> Iterator[str]:
-    with own_database(like=migrated) as url:
+def database() -> Iterator[str]:
+    with own_database() as url:
         yield url
 
 
@@ -116,18 +105,7 @@ def test_connected_client_is_found_until_its_connection_closes() -> None:
 # --- Lifecycle --------------------------------------------------------------------------------
 
 
-def test_server_serves_runs_jobs_and_leaves_no_process(start: Start) -> None:
-    server = start("-v")
-    assert server.get() == 200
-    assert server.get("/readyz") == 200
-    server.wait_for_log("Job prune_job_runs: ok")
-    assert server.end() == 0
-    wait_for(lambda: not server.all_processes())
-    assert "Traceback" not in server.log.read_text(), server.log.read_text()
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_running_request_is_finished_when_the_group_is_signaled(start: Start, signum: int) -> None:
+def test_running_request_is_finished_when_the_group_is_signaled(start: Start) -> None:
     server = start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         head = b"POST /api/v2/csp/reports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
@@ -135,9 +113,9 @@ def test_running_request_is_finished_when_the_group_is_signaled(start: Start, si
         # The server sends this when it begins to read the body.
         assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
         client.sendall(b"{")
-        os.killpg(server.pid, signum)
+        os.killpg(server.pid, signal.SIGINT)
         # make forwards signals to its group, so a signal often arrives twice.
-        server.process.send_signal(signum)
+        server.process.send_signal(signal.SIGINT)
         server.wait_for_log("Stopping")
         wait_for(lambda: not listens(server.port))
         client.sendall(b"}")
@@ -196,17 +174,18 @@ def test_children_end_when_the_supervisor_is_killed(start: Start) -> None:
     assert start(address=f"127.0.0.1:{server.port}").get() == 200
 
 
-def test_web_only_runs_no_jobs(start: Start) -> None:
-    server = start("--web-only")
-    assert server.get() == 200
+def test_web_only_runs_no_jobs_and_explains_how_to_make_a_user(start: Start) -> None:
+    server = start("--web-only", CODERAPI_WEB_WORKERS="2")
+    # The processes create different request ids.
+    ids = [server.ask("/healthz").headers["X-Coder-Request-Id"] for _ in range(40)]
+    assert len(set(ids)) == len(ids)
     assert server.web_workers()
     assert not server.processes("coderapi: jobs")
+    assert "No user exists yet" in server.log.read_text()
 
 
-def test_two_servers_migrate_one_after_the_other(
-    start: Start,
-) -> None:
-    with own_database() as empty:
+def test_two_servers_migrate_one_after_the_other(start: Start) -> None:
+    with own_database(like="template1") as empty:
         servers = [start(DATABASE_URL=empty) for _ in range(2)]
         assert [server.get("/readyz") for server in servers] == [200, 200]
         for server in servers:
@@ -221,16 +200,11 @@ def test_missing_migration_is_applied(start: Start, database: str) -> None:
         connection.execute("SELECT * FROM django_session")
 
 
-def test_workers_create_different_request_ids(start: Start) -> None:
-    server = start("--web-only", CODERAPI_WEB_WORKERS="2")
-    ids = [server.ask("/healthz").headers["X-Coder-Request-Id"] for _ in range(40)]
-    assert len(set(ids)) == len(ids)
-
-
 def test_password_is_checked_after_the_first_owner_was_created(start: Start) -> None:
     server = start("--web-only", CODERAPI_FIRST_OWNER_USERNAME="owner")
     credentials = {"email": "owner@example.com", "password": "wrong password"}
     assert server.ask("/api/v2/users/login", method="POST", body=credentials).status == 401
+    assert "No user exists yet" not in server.log.read_text()
 
 
 # --- Errors -----------------------------------------------------------------------------------
@@ -285,6 +259,9 @@ def test_flags_reach_all_children_and_secrets_stay_hidden(start: Start, database
         row = connection.execute(query).fetchone()
         assert row
         assert row[0] > 0
+    assert server.end() == 0
+    wait_for(lambda: not server.all_processes())
+    assert "Traceback" not in server.log.read_text(), server.log.read_text()
 
 
 # --- The private database ---------------------------------------------------------------------
@@ -310,13 +287,10 @@ def test_private_database_starts_and_stops_with_the_server(
     wait_for(lambda: not private.all_processes() and not running_with(str(open_directory)))
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_private_database_is_restarted(
-    private: Server, open_directory: Path, end: signal.Signals
-) -> None:
+def test_private_database_is_restarted(private: Server, open_directory: Path) -> None:
     wait_for(lambda: private.get("/readyz") == 200)
     file = open_directory / "postgres" / "data" / "postmaster.pid"
-    os.kill(int(file.read_text().splitlines()[0]), end)
+    os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
     private.wait_for_log("had ended and was restarted")
     wait_for(lambda: private.get("/readyz") == 200)
     postgres.stop(open_directory)
@@ -336,32 +310,12 @@ def test_invalid_secret_key_file_is_named(start: Start, open_directory: Path) ->
     assert len(text.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["list_tokens", "csp_top", "run_job collect_deployment_stats"])
-def test_command_without_its_database_prints_one_line(tmp_path: Path, command: str) -> None:
-    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
-    program = Program(*command.split(), log=tmp_path / "log", DATABASE_URL=nowhere)
-    assert program.process.wait(DEADLINE_SECONDS) == 1
-    lines = program.log.read_text().splitlines()
-    assert lines[-1].startswith("manage.py: the database cannot be used: ")
-    assert not any(line.startswith("Traceback") for line in lines)
-
-
 def test_uncreatable_data_directory_is_named(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     text = startup_error(start(DATABASE_URL="", CODERAPI_DATA_DIR=str(file / "below")))
     assert f"{file}/below" in text
     assert len(text.splitlines()) == 1
-
-
-def test_start_without_a_user_explains_how_to_make_one(start: Start) -> None:
-    message = "No user exists yet"
-    alone = start("--web-only")
-    assert alone.get() == 200
-    assert message in alone.log.read_text()
-    with_owner = start("--web-only", CODERAPI_FIRST_OWNER_USERNAME="owner")
-    assert with_owner.get() == 200
-    assert message not in with_owner.log.read_text()
 
 
 def test_first_owner_is_not_created_if_the_file_cannot_be_written(

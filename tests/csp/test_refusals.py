@@ -129,9 +129,7 @@ _bodies = st.one_of(
 # The examples share one database.
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("collecting")
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=_bodies)
 def test_anything_is_answered_in_json(member: APIClient, body: bytes) -> None:
     answer = member.post_json(PATH, body)

@@ -65,11 +65,6 @@ def test_password_in_a_value_changes_the_digest_and_is_not_stored() -> None:
     assert "planted" not in json.dumps([one.values, one.secrets])
 
 
-def test_two_options_with_the_same_secret_have_different_digests() -> None:
-    found = of(CODER_SCIM_AUTH_HEADER="planted", CODER_PROVISIONER_DAEMON_PSK="planted")
-    assert len(set(found.secrets.values())) == 2
-
-
 @pytest.mark.django_db
 def test_start_is_recorded_only_with_a_change() -> None:
     assert record_start(of(), now=NOW)
@@ -159,13 +154,6 @@ def test_page_of_a_revision_lists_set_options_before_defaults(owner: APIClient) 
     assert all(sources[:number_set])
     assert len(sources) > 100 > number_set
     assert "held-back" not in page
-
-
-def test_comparing_needs_two_revisions(owner: APIClient) -> None:
-    form = {"action": "compare", "_selected_action": [revision().pk]}
-    owner.force_login(owner.user)
-    answer: Any = owner.post(PAGE, form, follow=True)
-    assert "Select two revisions" in answer.content.decode()
 
 
 def test_members_cannot_see_the_history(member: APIClient) -> None:

@@ -15,7 +15,7 @@ import pytest
 from django.utils import timezone
 
 from deployment.models import UpdateCheck
-from deployment.updatecheck import check_for_update, is_current, parse_release
+from deployment.updatecheck import check_for_update, is_current
 from jobs.models import JobRun
 from jobs.registry import find
 from jobs.services import run_job
@@ -232,7 +232,3 @@ def test_current_is_at_least_the_newest_by_semantic_version(
     own: str, newest: str, current: bool
 ) -> None:
     assert is_current(own, newest) is current
-
-
-def test_release_is_parsed() -> None:
-    assert parse_release(release(more=1)) == ("v2.30.0", "https://example.com")

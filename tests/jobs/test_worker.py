@@ -26,7 +26,7 @@ from tests.support.processes import (
     PROJECT,
     Program,
     in_database,
-    migrated_database,
+    own_database,
     wait_for,
 )
 
@@ -179,7 +179,7 @@ def test_a_killed_run_is_marked_as_failed() -> None:
 
 
 def test_manage_py_worker_runs_jobs_until_sigterm(tmp_path: Path) -> None:
-    with migrated_database() as url:
+    with own_database() as url:
         environment = {"DATABASE_URL": url, "CODER_UPDATE_CHECK": "false", "CODER_VERBOSE": "true"}
         worker = Program("worker", log=tmp_path / "log", **environment)
         try:

@@ -47,14 +47,11 @@ COMMON = re.compile(
 )
 
 
-def test_common_form() -> None:
+def test_forms() -> None:
     assert as_common(ENTRY) == (
         b'203.0.113.9 - - [26/Nov/2026:12:34:56 +0000] "GET /api/v2/buildinfo HTTP/1.1" 200 438 '
         b"1.234 bcbdef06-1ac2-475c-b242-acf849b2e8a1\n"
     )
-
-
-def test_json_form() -> None:
     assert json.loads(as_json(ENTRY)) == {
         "ts": "2026-11-26T12:34:56.250Z",
         "client": "203.0.113.9",

@@ -16,9 +16,7 @@ from kernel.db.connections import (
     connect_as_requests_do,
     connect_directly,
     databases,
-    deadline,
     leave_pool,
-    seconds_left,
 )
 
 
@@ -67,13 +65,3 @@ def test_error_of_a_malformed_url_hides_the_password() -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         databases("postgresql://me:hunter2@h:port:port/d?no", pool_size=9, idle="1", workers=1)
     assert "hunter2" not in str(refused.value)
-
-
-def test_deadline_may_be_inside_another() -> None:
-    with deadline(30), deadline(60):
-        assert seconds_left(90) <= 30
-    with deadline(60):
-        with deadline(30):
-            pass
-        assert 30 < seconds_left(90) <= 60
-    assert seconds_left(90) == 90

@@ -9,7 +9,7 @@ import pytest
 from django.template import engines
 from django.utils import timezone
 
-from kernel.humanize import ago, count, duration, milliseconds, on_hover, size
+from kernel.humanize import ago, duration, milliseconds, on_hover, size
 
 NOW = datetime(2026, 11, 26, 9, 18, tzinfo=UTC)
 HOUR_NS = 3_600_000_000_000
@@ -46,11 +46,6 @@ def test_size(value: float | None, text: str) -> None:
 )
 def test_milliseconds(value: float | None, text: str) -> None:
     assert milliseconds(value) == text
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (1234, "1,234"), (-1, "none")])
-def test_count(value: int, text: str) -> None:
-    assert count(value) == text
 
 
 @pytest.mark.parametrize(

@@ -74,19 +74,6 @@ def test_stackdriver_line_has_severity_and_the_traceback_in_the_message() -> Non
     assert "exc_info" not in line
 
 
-def test_only_named_outputs_have_handlers() -> None:
-    made = logs.configuration(human="/dev/stderr", json="", stackdriver="/s", chatter=())
-    assert set(made["handlers"]) == {"human", "stackdriver"}
-    nowhere = logs.configuration(human="", json="", stackdriver="", chatter=())
-    assert set(nowhere["handlers"]) == {"none"}
-
-
-def test_root_logs_debug_lines_only_with_a_pattern() -> None:
-    quiet = logs.configuration(human="/h", json="", stackdriver="", chatter=())
-    chatty = logs.configuration(human="/h", json="", stackdriver="", chatter=["x"])
-    assert (quiet["root"]["level"], chatty["root"]["level"]) == ("INFO", "DEBUG")
-
-
 TOKEN = "abcdefghij-0123456789abcdefghijkl"
 
 

@@ -30,12 +30,6 @@ def test_turns_repeat_until_the_stop_which_ends_a_wait(pause: float | None) -> N
     assert len(turns) == 3
 
 
-def test_nothing_runs_after_the_stop() -> None:
-    stop = threading.Event()
-    stop.set()
-    repeat(pytest.fail, every=0, stop=stop)
-
-
 def test_delays_double_and_start_again_after_a_long_try() -> None:
     backoff = Backoff(first=1, longest=5, settled=60)
     assert [backoff.after(lived) for lived in (0, 0, 0, 0, 59, 60, 0)] == [1, 2, 4, 5, 5, 1, 2]

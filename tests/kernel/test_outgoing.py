@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
-from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, is_internal, send
+from kernel import outgoing
+from kernel.outgoing import MAX_BODY_BYTES, Outgoing, OutgoingError, is_internal
+from tests.support.processes import DEADLINE_SECONDS
 
+send = partial(outgoing.send, seconds=DEADLINE_SECONDS)
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
 
@@ -65,14 +69,14 @@ def test_internal_addresses_are_known(address: str, *, internal: bool) -> None:
 def test_internal_address_is_not_reached(port: int, host: str) -> None:
     url = f"http://me:planted@{host}:{port}/x?planted"
     with pytest.raises(OutgoingError) as error:
-        send(Outgoing(url, {}), seconds=5)
+        send(Outgoing(url, {}))
     assert "has an internal address" in str(error.value)
     assert "planted" not in str(error.value)
 
 
 def test_internal_address_is_reached_if_its_network_is_allowed(port: int) -> None:
     url = f"http://localhost:{port}/x?y=z"
-    reply = send(Outgoing(url, {}, method="POST", body=b"{}", networks=LOOPBACK), seconds=5)
+    reply = send(Outgoing(url, {}, method="POST", body=b"{}", networks=LOOPBACK))
     assert (reply.status, reply.body) == (200, f"POST /x?y=z localhost:{port}".encode())
 
 
@@ -89,18 +93,18 @@ def test_internal_address_is_reached_if_its_network_is_allowed(port: int) -> Non
 def test_redirect_is_refused(port: int, location: str, reason: str) -> None:
     url = f"http://127.0.0.1:{port}/to/{location.format(port=port)}"
     with pytest.raises(OutgoingError, match=reason):
-        send(Outgoing(url, {}, networks=LOOPBACK), seconds=5)
+        send(Outgoing(url, {}, networks=LOOPBACK))
 
 
 def test_redirect_of_a_post_is_the_response(port: int) -> None:
     request = Outgoing(
         f"http://127.0.0.1:{port}/to//x", {}, method="POST", body=b"", networks=LOOPBACK
     )
-    assert send(request, seconds=5).status == 302
+    assert send(request).status == 302
 
 
 def test_body_has_a_maximum_size(port: int) -> None:
-    reply = send(Outgoing(f"http://127.0.0.1:{port}/huge", {}, networks=None), seconds=5)
+    reply = send(Outgoing(f"http://127.0.0.1:{port}/huge", {}, networks=None))
     assert MAX_BODY_BYTES <= len(reply.body) < 2 * MAX_BODY_BYTES
 
 
@@ -109,4 +113,4 @@ def test_body_has_a_maximum_size(port: int) -> None:
 )
 def test_unusable_url_is_an_error(url: str) -> None:
     with pytest.raises(OutgoingError):
-        send(Outgoing(url, {}, networks=None), seconds=5)
+        send(Outgoing(url, {}, networks=None))

@@ -66,11 +66,6 @@ def test_json_has_typed_values() -> None:
     ]
 
 
-def test_known_flags_may_be_anywhere() -> None:
-    output = Output("options", "-c", "/none/there", "access-url")
-    assert output.errors[0].startswith("/none/there: the file cannot be read")
-
-
 def test_environment_overrides_the_env_file(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# A comment\n\nCODER_VERBOSE=1\nexport CODER_BROWSER_ONLY='true'\n")
@@ -111,12 +106,6 @@ def test_unknown_name_is_an_error_with_the_nearest_one() -> None:
         "acces-url: no such option; did you mean access-url?",
         "CODERAPI_WIER: no such option; did you mean CODERAPI_WIRE?",
     ]
-
-
-def test_warnings_are_printed_with_the_table() -> None:
-    output = Output("options", "--changed", CODER_ACCES_URL="x")
-    assert output.status == 0
-    assert "did you mean CODER_ACCESS_URL?" in output.err
 
 
 def test_errors_of_all_sources_are_printed(tmp_path: Path) -> None:

@@ -110,10 +110,6 @@ def test_access_url_is_the_dashboard_url(server: Obeying, plain: Obeying) -> Non
     assert plain.ask("/api/v2/buildinfo").json["dashboard_url"] == bound
 
 
-def test_any_host_is_accepted_without_an_access_url(plain: Obeying) -> None:
-    assert plain.ask("/api/v2/buildinfo", Host="any.example.com").status == 200
-
-
 # --- Headers ----------------------------------------------------------------------------------
 
 
@@ -318,7 +314,7 @@ def test_expired_keys_are_kept_for_the_retention(plain: Obeying) -> None:
             [number],
         )
     kept = "SELECT count(*) FROM tokens_apikey WHERE expires_at < now() - interval '1 day'"
-    for retention, left in (("0", 1), ("3d", 1), ("1d", 0)):
+    for retention, left in (("3d", 1), ("1d", 0)):
         run_job(plain, "prune_api_keys", CODER_API_KEYS_RETENTION=retention)
         assert count(plain, kept) == left, retention
 
@@ -330,7 +326,7 @@ def test_audit_log_is_kept_for_the_retention(plain: Obeying) -> None:
             " FOR VALUES FROM ('2000-01-01Z') TO ('2000-01-31Z')"
         )
     there = "SELECT count(*) FROM pg_class WHERE relname = 'audit_entry_p200001010000'"
-    for retention, left in (("0", 1), ("99999d", 1), ("1d", 0)):
+    for retention, left in (("0", 1), ("1d", 0)):
         run_job(plain, "audit_partitions", CODER_AUDIT_LOGS_RETENTION=retention)
         assert count(plain, there) == left, retention
 

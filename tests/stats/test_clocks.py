@@ -49,7 +49,7 @@ jumps_of_clock = st.sampled_from([-2 * HOUR, -WINDOW, -SECOND, SECOND, WINDOW, 2
 
 @pytest.mark.slow
 class JumpingClocks(TestCase):
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(jumps=st.lists(jumps_of_clock, max_size=8))
     def test_snapshots_are_right_after_jumps_of_the_server_clock(
         self, jumps: list[timedelta]

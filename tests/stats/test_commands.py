@@ -13,7 +13,6 @@ import subprocess
 import sys
 import uuid
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +213,7 @@ def current_deployment() -> Deployment:
 @pytest.mark.django_db(transaction=True)
 def test_ctrl_c_stops_an_import_of_a_pipe_and_keeps_committed_rows() -> None:
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # Background jobs of a shell ignore Ctrl-C, and their child processes inherit that.
-    reset = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    importing = start("import_workspaces", "-", preexec_fn=reset, **pipes)
+    importing = start("import_workspaces", "-", **pipes)
     try:
         assert importing.stdin
         rows = [orjson.dumps(workspace_row(n)).decode() for n in range(BATCH_ROWS + 1)]

@@ -22,7 +22,6 @@ from kernel.postgres.cluster import running
 from kernel.postgres.place import prepared
 from stats.ingest.importing import BATCH_ROWS
 from stats.jobs import COLLECT
-from tests.coderapi.test_page_samples import token_in
 from tests.support.commands import write_lines
 from tests.support.live import Server
 from tests.support.processes import Program, wait_for
@@ -171,7 +170,7 @@ def test_kills_lose_and_duplicate_no_row(
     server: Server, cluster: postgres.Handle, directory: Path
 ) -> None:
     assert server.port
-    with Agents(server, token_in(directory / "own" / "first-owner.txt")) as agents:
+    with Agents(server, server.owner_token) as agents:
         agents.wait_for_more()
         os.kill(min(server.web_workers()), signal.SIGKILL)
         agents.wait_for_more()
@@ -226,7 +225,7 @@ def test_killing_a_collector_loses_and_duplicates_no_snapshot(
 ) -> None:
     collectors = Collectors(cluster, directory)
     assert web_server.port
-    with Agents(web_server, token_in(directory / "own" / "first-owner.txt")) as agents:
+    with Agents(web_server, web_server.owner_token) as agents:
         for _ in range(KILLS):
             collectors.kill_one()
         agents.wait_for_more()

@@ -215,7 +215,7 @@ def histories(draw: st.DrawFn) -> list[tuple[timedelta, list[dict[str, Any]]]]:
 
 @pytest.mark.slow
 class Statistics(TestCase):
-    @examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         history=histories(),
         ago=st.timedeltas(timedelta(0), timedelta(minutes=3)),
@@ -242,7 +242,7 @@ class Statistics(TestCase):
             for at in {deployment.now, deployment.now - ago}:
                 agrees(deployment.collect(at), [*accepted.values()], error=1e-9 if exact else 0.01)
 
-    @examples(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(rows=st.lists(sent_rows, max_size=12, unique_by=lambda row: row["id"]))
     def test_usage_sessions_agree_with_the_rows(self, rows: list[dict[str, Any]]) -> None:
         with deployment_at(NOW + 4 * MINUTE) as deployment:

@@ -40,6 +40,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # The roles of controls. Screen readers announce the name of a control.
 CONTROLS = frozenset({"button", "checkbox", "combobox", "link", "searchbox", "textbox"})
 
@@ -71,6 +72,10 @@ class Browser:
     def console(self) -> list[str]:
         """Returns the messages since the last call."""
         return [entry["message"] for entry in self._post("/se/log", {"type": "browser"})]
+
+    def violations(self) -> list[str]:
+        """Returns the messages about violated policies since the last call."""
+        return [text for text in self.console() if "Content Security Policy" in text]
 
     def resize(self, width: int, height: int) -> None:
         """Gives the page this size in CSS pixels."""

@@ -54,7 +54,7 @@ BUILDS: list[tuple[str, str, str | None, bool]] = [
 def coder_database(now: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yields the URL of a database with Coder's tables, and its agent rows in the API's format."""
     rows = agent_rows(now)
-    with own_database() as url:
+    with own_database(like="template1") as url:
         with psycopg.connect(url) as connection:
             connection.execute(TABLES)
             for row in rows:

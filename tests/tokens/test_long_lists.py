@@ -85,18 +85,18 @@ def test_unchanged_page_is_304(member: APIClient) -> None:
 @pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, CODERD])
-def test_ten_thousand_tokens_are_streamed_in_pages(
+def test_three_thousand_tokens_are_streamed_in_pages(
     headers: dict[str, str], member: APIClient
 ) -> None:
-    make_tokens(member.user, 10_000)
+    make_tokens(member.user, 3_000)
 
     with CaptureQueriesContext(connection) as queries:
         answer = member.get(TOKENS, headers=headers)
 
     found = json.loads(answer.getvalue())
-    assert [int(token["id"]) for token in found] == list(range(10_000))
+    assert [int(token["id"]) for token in found] == list(range(3_000))
     assert isinstance(found[-1]["allow_list"][0], str if headers else dict)
-    assert len(queries) == 2 + 11  # the key, the user; a thousand tokens each, and the end
+    assert len(queries) == 2 + 4  # the key, the user; a thousand tokens each, and the end
     assert member.head(TOKENS).status_code == 200
 
 
@@ -116,4 +116,4 @@ def test_long_list_needs_the_memory_of_two_pages(member: APIClient) -> None:
             tracemalloc.stop()
             APIKey.objects.filter(login_type="token").delete()
 
-    assert peak(12_000) < 1.3 * peak(3_000)
+    assert peak(6_000) < 1.3 * peak(3_000)

@@ -349,9 +349,3 @@ def test_page_of_users_has_an_etag(owner: APIClient) -> None:
     assert page.headers["Cache-Control"] == "private, no-cache"
     assert (same.status_code, same.content) == (304, b"")
     assert (other.status_code, changed.status_code) == (200, 200)
-
-
-def test_body_of_five_megabytes_is_413(owner: APIClient) -> None:
-    body = b'{"username": "' + b"x" * 5_000_000 + b'"}'
-
-    assert send(owner, "POST", "/users", body).status_code in {400, 413}

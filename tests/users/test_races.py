@@ -88,7 +88,7 @@ def test_two_owners_cannot_demote_each_other_in_the_admin() -> None:
     assert User.objects.filter(roles__contains=["owner"]).count() == 1
 
 
-ROUNDS = 25
+ROUNDS = 10
 
 
 @pytest.mark.slow

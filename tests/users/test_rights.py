@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,7 +18,6 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 NEW_PASSWORD = "another-horse-battery"
-ROLES = ["owner", "auditor", "user-admin", "template-admin", "member"]
 SCOPES = [
     "coder:all",
     "user:*",
@@ -94,9 +94,15 @@ def cases_on(target: User, me: User, scope: str) -> Iterator[Case]:
         yield Case(action, method, where, {**(body or {}), **old, **scopes}, target)
 
 
+# A scope narrows the rights of each role in the same way.
 @pytest.mark.slow
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("role", "scope"),
+    [
+        *((role, "coder:all") for role in ("auditor", "template-admin")),
+        *itertools.product(("owner", "user-admin", "member"), SCOPES),
+    ],
+)
 def test_authcheck_agrees_with_the_operations(role: str, scope: str) -> None:
     me = make_user(*([] if role == "member" else [role]))
     client = APIClient(user=me, token=make_key(me, scopes=[scope]).token)
