@@ -9,13 +9,14 @@ from itertools import chain, count
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from audit.services import Actor, Target, record
 from csp.access.keys import MEMORY, new_key
 from csp.access.origins import normalized
 from csp.models import REPORTS, Batch, ClientKey, Group, IngestKey, NewGroups, NoiseRule
 from csp.noise.stored import RULES, dry_run
+from csp.writing.reach import DELETE_LARGE
 
 AHEAD = timedelta(days=3)
 # The writer looks up a batch only within seconds of its commit.
@@ -40,8 +41,10 @@ class Pruned:
 def prune_reports(now: datetime) -> Pruned:
     """Drops the partitions of expired days, and deletes the groups without a newer report.
 
-    Also deletes expired batch ids, client keys, and counts of new groups.
+    Also deletes expired batch ids, client keys, counts of new groups, and large reach members.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(DELETE_LARGE)
     Batch.objects.filter(imported=False, committed_at__lt=now - BATCHES_KEPT).delete()
     # Keep yesterday's key, because a process whose clock is behind may still use it.
     ClientKey.objects.filter(day__lt=(now - timedelta(days=1)).date()).delete()

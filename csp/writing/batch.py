@@ -12,7 +12,7 @@ order, and cannot deadlock.
 from __future__ import annotations
 
 from csp.models import ReachMember
-from csp.writing.reach import EXACT
+from csp.writing.reach import EXACT, IS_LARGE
 
 # The columns of a row, and their types in PostgreSQL. A row is one JSON object. The first columns
 # are those of csp_report. The others are the group and the hashes of the page and the client.
@@ -58,7 +58,7 @@ WEIGHT = """CASE WHEN place <= 1000 THEN 1 ELSE
 END"""
 
 # Writes the rows of the JSON array `rows`, unless a batch with the same id was written earlier.
-# Returns whether it has written them, and the group and kind of each sketch that must be trimmed.
+# Returns whether it has written them.
 WRITE = f"""
 WITH batch AS (
     INSERT INTO csp_batch (id, imported) VALUES (%(id)s, %(imported)s)
@@ -67,22 +67,24 @@ WITH batch AS (
     SELECT sent.*, date_trunc('hour', received_at, 'UTC') AS hour
     FROM batch, json_to_recordset(%(rows)s::json) AS sent ({_ROW})
 ), members AS (
-    -- A group with an estimated reach keeps only the smallest hashes. A larger hash is not written.
     INSERT INTO csp_reachmember (group_id, kind, member)
     SELECT DISTINCT group_id, kind, member
     FROM arrived LEFT JOIN csp_group AS known ON known.id = group_id, LATERAL (VALUES
         ({ReachMember.Kind.PAGE}::smallint, page, known.pages),
         ({ReachMember.Kind.CLIENT_DAY}::smallint, client_day, known.client_days)
     ) AS each (kind, member, reached)
-    WHERE reached IS NULL OR reached <= {EXACT}
-        OR member < {EXACT - 1} / reached::float * 2::float ^ 64 - 2::float ^ 63
+    WHERE reached IS NULL OR reached <= {EXACT} OR NOT {IS_LARGE}
     ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING RETURNING group_id, kind
 ), added AS MATERIALIZED (
+    -- A random number, and not 0.5, decides about rounding up. So the error does not add up.
     SELECT group_id,
-        count(*) FILTER (WHERE kind = {ReachMember.Kind.PAGE}) AS pages,
-        count(*) FILTER (WHERE kind = {ReachMember.Kind.CLIENT_DAY}) AS client_days
-    FROM members GROUP BY 1
+        floor(count(*) FILTER (WHERE kind = {ReachMember.Kind.PAGE})
+            * greatest(1, known.pages::float / {EXACT}) + random()) AS pages,
+        floor(count(*) FILTER (WHERE kind = {ReachMember.Kind.CLIENT_DAY})
+            * greatest(1, known.client_days::float / {EXACT}) + random()) AS client_days
+    FROM members LEFT JOIN csp_group AS known ON known.id = group_id
+    GROUP BY group_id, known.pages, known.client_days
 ), groups AS (
     -- An earlier group that an operator has labelled is visible again if a report does not match.
     INSERT INTO csp_group AS stored (
@@ -96,10 +98,8 @@ WITH batch AS (
         count = stored.count + excluded.count,
         first_seen = least(stored.first_seen, excluded.first_seen),
         last_seen = greatest(stored.last_seen, excluded.last_seen),
-        pages = stored.pages + CASE WHEN stored.pages > {EXACT} THEN 0 ELSE excluded.pages END,
-        client_days = stored.client_days
-            + CASE WHEN stored.client_days > {EXACT} THEN 0 ELSE excluded.client_days END
-    RETURNING id, pages, client_days
+        pages = stored.pages + excluded.pages,
+        client_days = stored.client_days + excluded.client_days
 ), hours AS (
     INSERT INTO csp_hourcount AS stored (group_id, hour, count)
     SELECT group_id, hour, count(*) FROM arrived GROUP BY 1, 2 ORDER BY 1, 2
@@ -115,10 +115,5 @@ WITH batch AS (
     WHERE place %% weight = 0
     ORDER BY received_at
 )
-SELECT EXISTS (SELECT FROM batch),
-    json_agg(json_build_array(id, kind)) FILTER (WHERE added > 0 AND total > {EXACT})
-FROM groups LEFT JOIN added ON added.group_id = id, LATERAL (VALUES
-    ({ReachMember.Kind.PAGE}, added.pages, groups.pages),
-    ({ReachMember.Kind.CLIENT_DAY}, added.client_days, groups.client_days)
-) AS each (kind, added, total)
+SELECT EXISTS (SELECT FROM batch)
 """  # noqa: S608 - only constants

@@ -22,7 +22,6 @@ import psycopg
 
 from csp import metrics
 from csp.models import REPORTS
-from csp.writing import reach
 from csp.writing.batch import WRITE
 from csp.writing.entries import Entry
 from csp.writing.group_limit import GroupLimit
@@ -139,25 +138,8 @@ class Store:
         self._ensure_partitions(times)
         had_been_sent, self._sent = self._sent, True
         values = {"id": batch_id, "imported": imported, "rows": rows.decode()}
-        written, outgrown = connection.execute(WRITE, values).fetchone() or (False, None)
-        if not written and not had_been_sent:
-            return False
-        self._trim(connection, outgrown or [])
-        return True
-
-    def _trim(
-        self, connection: psycopg.Connection[Any], outgrown: Sequence[tuple[str, int]]
-    ) -> None:
-        """Trims sketches after the commit. Does not raise errors, because the commit succeeded."""
-        try:
-            for group, kind in outgrown:
-                reach.trim(connection, group, kind)
-        except psycopg.Error as error:
-            log.warning(
-                "could not update the estimated numbers of pages and clients of a group: %s",
-                type(error).__name__,
-            )
-            self.close()
+        row = connection.execute(WRITE, values).fetchone()
+        return had_been_sent or bool(row and row[0])
 
     def _ensure_partitions(self, times: Collection[datetime]) -> None:
         for moment in times:

@@ -1,4 +1,4 @@
-"""Batches in PostgreSQL: concurrent writers, changed rules, and large reach."""
+"""Batches in PostgreSQL: concurrent writers and changed rules."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from audit.services import SYSTEM
 from csp import services
-from csp.models import Group, HourCount, NoiseRule, ReachMember, Report
-from csp.writing import reach
+from csp.models import Group, HourCount, NoiseRule, Report
 from csp.writing.entries import Entry
 from csp.writing.store import Store
 from tests.support.client import APIClient
@@ -27,12 +26,6 @@ from tests.tokens.test_revocation import PGBOUNCER, pooler
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("collecting")]
 
 KEPT_PLANS = r"SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE E'\nWITH batch %'"
-REFUSE_DELETION = """
-CREATE FUNCTION refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'no'; END $$;
-CREATE TRIGGER refuse_deletion BEFORE DELETE ON csp_reachmember
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_deletion()
-"""
 
 
 def of_hosts(hosts: range, *, address: str = "::1") -> list[Entry]:
@@ -96,40 +89,6 @@ def test_equal_reports_from_two_addresses_are_two_clients(member: APIClient) -> 
         send(member, legacy(), REMOTE_ADDR=address, headers={"User-Agent": agent})
     assert Group.objects.values_list("count", "client_days", "pages").get() == (3, 2, 1)
     assert set(Report.objects.values_list("browser", flat=True)) == {"Chrome 142", "Firefox 149"}
-
-
-def test_members_left_by_an_interrupted_writer_are_trimmed() -> None:
-    store = Store()
-    store.commit(of_hosts(range(1)))
-    group = Group.objects.get()
-    ReachMember.objects.bulk_create(
-        ReachMember(group=group, kind=ReachMember.Kind.CLIENT_DAY, member=number - 2**62)
-        for number in range(reach.EXACT + 500)
-    )
-    Group.objects.update(client_days=reach.EXACT + 501)
-    # At least one of these clients has one of the smallest hashes.
-    store.commit([e for n in range(30) for e in of_hosts(range(1), address=f"10.0.0.{n}")])
-    store.close()
-    kept = ReachMember.objects.filter(kind=ReachMember.Kind.CLIENT_DAY)
-    assert kept.count() == reach.EXACT
-    assert Group.objects.get().client_days > reach.EXACT
-
-
-def test_batch_is_written_once_if_its_reach_cannot_be_estimated() -> None:
-    """The estimate is computed after the commit, so only the estimate fails."""
-    with connection.cursor() as cursor:
-        cursor.execute(REFUSE_DELETION)
-    store, clients = Store(), reach.EXACT + 1
-    many = [e for n in range(clients) for e in of_hosts(range(1), address=f"10.0.{n // 9}.{n % 9}")]
-    try:
-        store.commit(many[:-1])
-        store.commit(many[-1:])
-    finally:
-        store.close()
-        with connection.cursor() as cursor:
-            cursor.execute("DROP FUNCTION refuse_deletion() CASCADE")
-    group = Group.objects.get()
-    assert (group.count, group.client_days) == (clients, clients)
 
 
 def test_changed_rules_apply_to_the_next_report(member: APIClient) -> None:
