@@ -44,8 +44,9 @@ from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
 from csp.triage.changes import MAX_NOTE, Decision, checked, decide
+from csp.triage.details import details, is_own, next_step
 from csp.triage.front import state_badge
-from csp.triage.selectors import advice_for, groups_at, next_step
+from csp.triage.selectors import groups_at
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
@@ -107,7 +108,7 @@ class GroupAdmin(ExportingAdmin):
         ("state_at", "ignored_until", "ignored_reach"),
     ]
     readonly_fields = ["days"]
-    date_hierarchy = "first_seen"
+    list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -280,18 +281,18 @@ def may_change(request: HttpRequest) -> bool:
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
-    found = advice_for(group, now=now)
+    found = details(group, now=now)
     reports = list(selectors.newest_reports(group))
+    policy = reports[0].original_policy if reports else ""
     return {
         "cause": cause(group.directive, group.blocked),
         "state_badge": state_badge(group.current),
         "states": State.choices,
         "found": found,
-        "policy": policies.directives(found.policy),
-        "governing": governing_directive(parse(found.policy), group.directive),
-        "is_own": found.is_own,
+        "policy": policies.directives(policy),
+        "governing": governing_directive(parse(policy), group.directive),
+        "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
-        "facets": selectors.facets(group),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, partial
 
 from csp.advice.policy import (
     FETCH_DIRECTIVES,
@@ -283,17 +284,20 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
     """
     if not advice.entry:
         return 0
+    pages, policies = cache(Address.parse), cache(partial(_extended, advice.entry))
     return sum(
         weight
         for directive, url, page, policy, weight in reports
-        if _allows(advice, directive, url, page, policy)
+        if _allows(advice, directive, url, pages(page), policies(policy))
     )
 
 
-def _allows(advice: Advice, directive: str, url: str, page: str, policy: str) -> bool:
-    blocked, document = Address.parse(url), Address.parse(page)
+def _extended(entry: str, policy: str) -> Policy:
+    return with_entry(parse_policy(policy), entry)
+
+
+def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:
     if url == "wasm-eval":
         return "'wasm-unsafe-eval'" in advice.entry
-    if blocked is None or document is None:
-        return False
-    return is_allowed(with_entry(parse_policy(policy), advice.entry), directive, blocked, document)
+    blocked = Address.parse(url)
+    return blocked is not None and page is not None and is_allowed(policy, directive, blocked, page)

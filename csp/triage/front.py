@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
 from csp.models import Group, HourCount
-from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention, next_step
+from csp.triage.details import next_step
+from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -104,7 +105,8 @@ def sparkline(values: Sequence[int]) -> SafeString:
 
 def _chart(now: datetime) -> Chart:
     """Returns a chart of the visible reports per hour, with a line for each common directive."""
-    hours = DAYS * 24
+    # The summary has the same default period, so both use the same cached sums.
+    hours = DAYS * 24 + 1
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
     for each in hour_sums(first):

@@ -133,8 +133,8 @@ class AdviceSerializer(WireSerializer):
         help_text="How many of the tested reports the entry would have prevented."
     )
     week_reports = serializers.IntegerField(
-        help_text="The tested reports: those of the last 7 days that the newest 1,000 stored "
-        "reports represent."
+        help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
+        "reports represent. At most 1,000 different reports are tested."
     )
 
 

@@ -288,6 +288,23 @@ def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClien
     assert "blocked it" in detail
 
 
+def test_pages_of_triage_run_few_statements(
+    collecting: None, owner: APIClient, django_assert_max_num_queries: Any
+) -> None:
+    send(owner, legacy())
+    group, client = Group.objects.get(), in_admin("owner")
+    for reader, path, most in (
+        (client, "/admin/csp/", 12),
+        (client, "/admin/csp/group/", 12),
+        (client, f"/admin/csp/group/{group.pk}/change/", 12),
+        (owner, f"{GROUPS}/{group.pk}", 4),
+        (owner, "/api/v2/csp/summary", 4),
+    ):
+        with django_assert_max_num_queries(most) as queries:
+            assert reader.get(path).status_code == 200
+        assert len(queries) > 1
+
+
 @pytest.mark.parametrize(
     ("page", "is_own"),
     [("/admin/tokens/apikey/", True), ("/account", True), ("/workspaces", False)],
