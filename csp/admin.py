@@ -136,7 +136,7 @@ class GroupAdmin(ExportingAdmin):
     def step(self, group: Group) -> str:
         return next_step(group)
 
-    @admin.display(description="clients per day", ordering="client_days")
+    @admin.display(description="clients (sum of days)", ordering="client_days")
     def clients(self, group: Group) -> str:
         return reach.humanized(group.client_days)
 

@@ -38,7 +38,7 @@ class Command(ListingCommand):
         advice, about = found.advice, cause(group.directive, group.blocked)
         share = f"{found.silenced} of {found.week_reports} reports of the last 7 days"
         lines = [
-            f"{about} ({group.client_days} clients per day, {group.count} reports)",
+            f"{about} ({group.client_days} clients as the sum of days, {group.count} reports)",
             f"  entry: {advice.entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),
