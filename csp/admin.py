@@ -96,17 +96,11 @@ class GroupAdmin(ExportingAdmin):
         "count",
         "seen",
         "step",
-        "rule",
     ]
     list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
-    fields = [
-        ("directive", "blocked", "rule"),
-        ("first_seen", "last_seen", "days"),
-        ("count", "pages", "client_days"),
-        ("state_at", "ignored_until", "ignored_reach"),
-    ]
+    fields = [("rule", "days"), ("state_at", "ignored_until", "ignored_reach")]
     readonly_fields = ["days"]
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
@@ -256,7 +250,12 @@ class GroupAdmin(ExportingAdmin):
 class DecisionForm(forms.Form):
     """The form on the page of a group."""
 
-    state = forms.ChoiceField(choices=[("", "Keep the state"), *State.choices], required=False)
+    state = forms.ChoiceField(
+        choices=[("", "Keep the state"), *State.choices],
+        required=False,
+        # Django would repeat the wrong value, which may be long.
+        error_messages={"invalid_choice": "Choose a state from the list."},
+    )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
     ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
@@ -291,6 +290,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "found": found,
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
+        "is_only_reported": [name for name, _ in found.facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
         "reports": reports,

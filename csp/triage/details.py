@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
 from csp.advice.policy import Address
 from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
-from csp.models import Group
+from csp.models import Group, State
 from csp.noise.stored import MAX_READ
 from csp.scrubbing.uris import address_of
 from csp.writing.grouping import page_template
@@ -108,8 +109,15 @@ _NEXT_STEPS = {
 }
 
 
-def next_step(group: Group) -> str:
-    """Returns the advice in a few words. Reads only the group, not its reports."""
+def next_step(group: Any) -> str:
+    """Returns the advice in a few words. Reads only the group and its rule, not its reports.
+
+    The group comes from `groups_at`, which annotates it with its current state.
+    """
+    if group.current in {State.IGNORED, State.RESOLVED}:
+        return "None"
+    if group.rule is not None and group.rule.enabled:
+        return f"None (noise: {group.rule.category})"
     source = group.blocked
     url = f"https://{source}" if "." in source or source == "localhost" else source
     advice = advise(Blocked(group.directive, source, (url,), "", ""))

@@ -16,6 +16,7 @@ from csp.advice.policy import Address, parse
 from csp.models import Report
 
 MAX_REPORTS = 5_000
+_FOR_REPORTS = frozenset({"report-to", "report-uri"})
 _NONCE = re.compile(r"'nonce-[^']*'", re.IGNORECASE)
 
 
@@ -43,12 +44,15 @@ def normalized(policy: str, page: str) -> frozenset[str]:
     """Returns the directives in a form that is equal for equal policies.
 
     The order of sources does not matter. The policy of Coder contains the page's own host, so it is
-    replaced.
+    replaced. Firefox reports an absolute URL in report-uri, and Chromium a relative one, so the
+    directives for reports are omitted.
     """
     address = Address.parse(page)
     host = address.origin.partition("://")[2] if address else ""
     lines = []
     for name, sources in parse(policy).items():
+        if name in _FOR_REPORTS:
+            continue
         shown = sorted({_without_host(source, host) for source in sources})
         lines.append(" ".join([name, *shown]))
     return frozenset(lines)

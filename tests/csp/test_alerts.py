@@ -254,6 +254,14 @@ def test_email_is_sent(settings: Any) -> None:
     assert "img.example.net" in message.body
 
 
+def test_error_of_the_email_library_is_a_failed_delivery(settings: Any) -> None:
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    make_channel("ops@example.com\nBcc: other@example.com", kind="email")
+    make_group(client_days=100)
+    assert alert(NOW) == 0
+    assert AlertDelivery.objects.get().error.startswith("The message cannot be sent")
+
+
 # --- The admin and the command ----------------------------------------------------------------
 
 

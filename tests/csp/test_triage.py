@@ -301,6 +301,17 @@ def test_front_page_shows_what_needs_attention(collecting: None, owner: APIClien
     assert "blocked it" in detail
 
 
+def test_page_of_a_group_names_its_noise_rule_and_a_policy_that_only_reports(
+    collecting: None, owner: APIClient
+) -> None:
+    send(owner, legacy(blocked_uri="moz-extension", disposition="report"))
+    client, group = in_admin("owner"), Group.objects.get()
+    detail = client.get(f"/admin/csp/group/{group.pk}/change/").text
+    assert "So the group is hidden, and you can ignore it." in detail
+    assert "browsers reported it, and did not block it" in detail
+    assert "None (noise: extensions)" in client.get("/admin/csp/group/", {"noise": "only"}).text
+
+
 def test_pages_of_triage_run_few_statements(
     collecting: None, owner: APIClient, django_assert_max_num_queries: Any
 ) -> None:
@@ -340,8 +351,10 @@ def test_decision_is_made_on_the_page_of_a_group() -> None:
     group.refresh_from_db()
     assert (group.state, group.note) == ("acknowledged", "Known.")
     client.post(f"{path}/decide/", {"state": "", "ignored_until": "2020-01-01"})
+    client.post(f"{path}/decide/", {"state": "x" * 5_000})
     page = client.get(f"{path}/change/").text
     assert "Must be in the future" in page
+    assert "Choose a state from the list" in page
     assert "Known." in page
     group.refresh_from_db()
     assert group.state == "acknowledged"
@@ -378,9 +391,10 @@ def test_list_is_filtered_by_state(state: str) -> None:
 
 
 def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: APIClient) -> None:
-    usual = "script-src 'self' 'nonce-{}'; img-src https://coder.example.com"
-    for nonce in ("a", "b", "c"):
-        send(owner, legacy(original_policy=usual.format(nonce)))
+    usual = "script-src 'self' 'nonce-{}'; img-src https://coder.example.com; report-uri {}"
+    # Firefox reports an absolute URL, and Chromium a relative one.
+    for nonce, url in (("a", "/csp"), ("b", "https://coder.example.com/csp"), ("c", "/csp")):
+        send(owner, legacy(original_policy=usual.format(nonce, url)))
     client = in_admin("owner")
     assert "usual policy" in client.get("/admin/csp/group/policies/").text
     send(owner, legacy(original_policy="script-src 'self' https://proxy.example"))
@@ -395,12 +409,12 @@ def test_groups_are_compared_before_and_after_a_release() -> None:
     gone = make_group(blocked="gone.example", last_seen=moment - timedelta(hours=1))
     new = make_group(blocked="new.example", first_seen=moment, last_seen=NOW)
     steady = make_group(blocked="steady.example", last_seen=NOW)
-    for group, hours in ((gone, (-2, -1)), (new, (0, 3)), (steady, (-1, 1))):
+    for group, hours in ((gone, (-2, -1)), (new, (0, 6)), (steady, (-1, 1))):
         for hour in hours:
             at = moment + timedelta(hours=hour)
-            HourCount.objects.create(group=group, hour=at, count=6)
-    found = releases.compare(moment, now=NOW)
-    assert found.hours == 6
+            HourCount.objects.create(group=group, hour=at, count=7)
+    found = releases.compare(moment, now=NOW + timedelta(minutes=30))
+    assert found.hours == 7
     assert [(row.group, row.before, row.after) for row in found.new] == [(new, 0, 2)]
     assert [(row.group, row.before, row.after) for row in found.gone] == [(gone, 2, 0)]
 
