@@ -100,8 +100,7 @@ class GroupAdmin(ExportingAdmin):
     list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
-    fields = [("rule", "days"), ("state_at", "ignored_until", "ignored_reach")]
-    readonly_fields = ["days"]
+    fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
     list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
 
@@ -137,10 +136,6 @@ class GroupAdmin(ExportingAdmin):
     @admin.display(description="pages", ordering="pages")
     def distinct_pages(self, group: Group) -> str:
         return reach.humanized(group.pages)
-
-    @admin.display(description="days with reports")
-    def days(self, group: Group) -> int:
-        return selectors.number_of_days(group)
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, group: Group) -> SafeString:
@@ -290,7 +285,7 @@ def _group_page(group: Any) -> dict[str, Any]:
         "found": found,
         "policy": policies.directives(policy),
         "governing": governing_directive(parse(policy), group.directive),
-        "is_only_reported": [name for name, _ in found.facets["Disposition"]] == ["report"],
+        "is_only_reported": [value for value, _ in found.facets["Disposition"]] == ["report"],
         "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
         "reports": reports,

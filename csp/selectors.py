@@ -29,12 +29,6 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
 
 
-def number_of_days(group: Group) -> int:
-    """Returns the number of days (UTC) with a report of the group."""
-    days = HourCount.objects.filter(group=group).values(day=TruncDate("hour", tzinfo=UTC))
-    return days.distinct().count()
-
-
 def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:
     """Returns the newest of the group's stored reports."""
     return group.reports.all()[:limit]

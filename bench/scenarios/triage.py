@@ -38,24 +38,16 @@ def triage(bench: Bench) -> Batches:
         _store(service, groups)
         browser = signed_in(service)
         stored = f"{groups * REPORTS_PER_GROUP:,} reports in {groups:,} groups"
-        calls: dict[str, Callable[[], Figures]] = {
-            name: partial(page, browser, service.url + path) for name, path in PAGES.items()
-        }
+        calls: list[tuple[str, Callable[[], Figures], float]] = [
+            *(
+                (name, partial(page, browser, service.url + path), MAX_PAGE_MS)
+                for name, path in PAGES.items()
+            ),
+            ("CSP summary", partial(_summary, service), MAX_SUMMARY_MS),
+        ]
         yield [
-            Scenario(
-                f"{name}, p95, {stored}",
-                _repeated(name, call),
-                at_most=MAX_PAGE_MS,
-                figure="p95_ms",
-            )
-            for name, call in calls.items()
-        ] + [
-            Scenario(
-                f"CSP summary, p95, {stored}",
-                _repeated("CSP summary", partial(_summary, service)),
-                at_most=MAX_SUMMARY_MS,
-                figure="p95_ms",
-            )
+            Scenario(f"{name}, p95, {stored}", _repeated(name, call), at_most=most, figure="p95_ms")
+            for name, call, most in calls
         ]
 
 

@@ -109,10 +109,9 @@ def _chart(now: datetime) -> Chart:
     hours = DAYS * 24 + 1
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    for each in hour_sums(first):
-        if not each.hidden:
-            place = min(int((each.hour - first) / HOUR), hours - 1)
-            counts[each.directive or "(none)"][place] += each.reports
+    for directive, hour, is_hidden, reports in hour_sums(first):
+        if not is_hidden:
+            counts[directive or "(none)"][min(int((hour - first) / HOUR), hours - 1)] += reports
     common = sorted(counts, key=lambda name: -sum(counts[name]))
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:

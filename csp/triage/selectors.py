@@ -29,14 +29,8 @@ WEEK = timedelta(days=7)
 _ORDER = ("client_days", "pages", "count")
 
 
-@dataclass(frozen=True, slots=True)
-class HourSum:
-    """The reports of a directive in an hour. `hidden` ones have an enabled noise rule."""
-
-    directive: str
-    hour: datetime
-    hidden: bool
-    reports: int
+# A directive, an hour, whether an enabled noise rule hides the groups, and the reports.
+type HourSum = tuple[str, datetime, bool, int]
 
 
 def groups_at(now: datetime) -> Any:
@@ -112,9 +106,7 @@ def _hour_sums(since: datetime) -> list[HourSum]:
     hidden = Coalesce("group__rule__enabled", False)
     counted = HourCount.objects.filter(hour__gte=since).values("hour", "group__directive")
     rows = counted.annotate(hidden=hidden, sum=Sum("count"))
-    return [
-        HourSum(row["group__directive"], row["hour"], row["hidden"], row["sum"]) for row in rows
-    ]
+    return list(rows.values_list("group__directive", "hour", "hidden", "sum"))
 
 
 def growing(now: datetime, *, limit: int) -> list[Any]:
@@ -146,11 +138,11 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
     counts = {state: (groups, new) for state, groups, new in counted}
     directives: Counter[str] = Counter()
     noise = 0
-    for each in hour_sums(since):
-        if each.hidden:
-            noise += each.reports
+    for directive, _, is_hidden, reports in hour_sums(since):
+        if is_hidden:
+            noise += reports
         else:
-            directives[each.directive] += each.reports
+            directives[directive] += reports
     most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
         "since": since,

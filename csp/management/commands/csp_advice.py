@@ -10,6 +10,7 @@ from csp.advice.causes import cause
 from csp.models import Group
 from csp.triage.details import Details, details
 from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.serializers import AdviceSerializer
 from kernel.commands import ListingCommand
 
 MAX_GROUPS = 20
@@ -48,13 +49,7 @@ class Command(ListingCommand):
             "\n".join(lines),
             group=str(group.pk),
             cause=about,
-            directive=advice.directive,
-            protects=advice.protects,
-            entry=advice.entry,
-            risk=advice.risk.value,
-            reasons=list(advice.reasons),
-            silenced=found.silenced,
-            week_reports=found.week_reports,
+            **AdviceSerializer(found).data,
         )
 
 
