@@ -50,7 +50,7 @@ class NoiseFilter(admin.SimpleListFilter):
         choices[0]["display"] = "Without noise"
         return choices
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Group]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() == "all":
             return queryset
         if self.value() == "only":
