@@ -198,14 +198,6 @@ def test_pages_follow_each_other_without_gaps(owner: APIClient) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("after", ["x", "e30=", "WyJhIl0=", "é", "a" * 5_000])
-def test_wrong_cursor_is_rejected(owner: APIClient, after: str) -> None:
-    answer = owner.get(GROUPS, {"after": after})
-    assert answer.status_code == 400
-    assert answer.json()["validations"][0]["field"] == "after"
-
-
-@pytest.mark.django_db
 def test_cursor_of_another_list_is_rejected(owner: APIClient) -> None:
     for _ in range(3):
         make_group()
@@ -240,7 +232,11 @@ def test_groups_are_filtered(owner: APIClient, parameters: dict[str, str], found
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("name", "value"), [("state", "x"), ("since", "x"), ("noise", "x"), ("limit", "101")]
+    ("name", "value"),
+    [
+        *(("state", "x"), ("since", "x"), ("noise", "x"), ("limit", "101")),
+        *[("after", cursor) for cursor in ("x", "e30=", "WyJhIl0=", "é", "a" * 5_000)],
+    ],
 )
 def test_wrong_filter_is_rejected(owner: APIClient, name: str, value: str) -> None:
     answer = owner.get(GROUPS, {name: value})
@@ -384,10 +380,13 @@ def test_actions_change_many_groups() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("state", ["", "open", "new", "regressed", "invented"])
-def test_list_is_filtered_by_state(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "number"), [("", 1), ("open", 1), ("new", 1), ("regressed", 0), ("invented", 0)]
+)
+def test_list_is_filtered_by_state(state: str, number: int) -> None:
     make_group()
-    assert in_admin("owner").get("/admin/csp/group/", {"state": state}).status_code == 200
+    page = in_admin("owner").get("/admin/csp/group/", {"state": state}).text
+    assert page.count('class="field-state_now') == number
 
 
 def test_unusual_policy_is_shown_with_its_difference(collecting: None, owner: APIClient) -> None:
