@@ -44,8 +44,9 @@ from csp.noise.stored import dry_run
 from csp.scrubbing.uris import address_of
 from csp.triage import policies, releases
 from csp.triage.changes import MAX_NOTE, Decision, checked, decide
+from csp.triage.details import details, is_own, next_step
 from csp.triage.front import state_badge
-from csp.triage.selectors import advice_for, groups_at, next_step
+from csp.triage.selectors import groups_at
 from csp.writing import reach
 from kernel.admin import BoundedPaginator, ReadOnlyAdmin, ServiceAdmin, row_link
 from kernel.charts import COUNT, Chart, Series, render
@@ -95,19 +96,12 @@ class GroupAdmin(ExportingAdmin):
         "count",
         "seen",
         "step",
-        "rule",
     ]
     list_filter = [StateFilter, NoiseFilter, DirectiveFilter, HostFilter]
     list_select_related = ["rule"]
     search_fields = ["blocked", "directive"]
-    fields = [
-        ("directive", "blocked", "rule"),
-        ("first_seen", "last_seen", "days"),
-        ("count", "pages", "client_days"),
-        ("state_at", "ignored_until", "ignored_reach"),
-    ]
-    readonly_fields = ["days"]
-    date_hierarchy = "first_seen"
+    fields = [("rule", "state_at", "ignored_until", "ignored_reach")]
+    list_per_page = 50
     actions = [*ExportingAdmin.actions, "acknowledge", "ignore", "resolve", "reopen"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -135,17 +129,13 @@ class GroupAdmin(ExportingAdmin):
     def step(self, group: Group) -> str:
         return next_step(group)
 
-    @admin.display(description="clients per day", ordering="client_days")
+    @admin.display(description="clients (sum of days)", ordering="client_days")
     def clients(self, group: Group) -> str:
         return reach.humanized(group.client_days)
 
     @admin.display(description="pages", ordering="pages")
     def distinct_pages(self, group: Group) -> str:
         return reach.humanized(group.pages)
-
-    @admin.display(description="days with reports")
-    def days(self, group: Group) -> int:
-        return selectors.number_of_days(group)
 
     @admin.display(description="last seen", ordering="last_seen")
     def seen(self, group: Group) -> SafeString:
@@ -255,7 +245,12 @@ class GroupAdmin(ExportingAdmin):
 class DecisionForm(forms.Form):
     """The form on the page of a group."""
 
-    state = forms.ChoiceField(choices=[("", "Keep the state"), *State.choices], required=False)
+    state = forms.ChoiceField(
+        choices=[("", "Keep the state"), *State.choices],
+        required=False,
+        # Django would repeat the wrong value, which may be long.
+        error_messages={"invalid_choice": "Choose a state from the list."},
+    )
     note = forms.CharField(max_length=MAX_NOTE, required=False, strip=True)
     ignored_until = forms.DateField(required=False)
     ignored_reach = forms.IntegerField(min_value=1, max_value=2**31, required=False)
@@ -280,18 +275,19 @@ def may_change(request: HttpRequest) -> bool:
 def _group_page(group: Any) -> dict[str, Any]:
     now = timezone.now()
     hours = selectors.hourly_counts(group, now=now, hours=CHART_HOURS)
-    found = advice_for(group, now=now)
+    found = details(group, now=now)
     reports = list(selectors.newest_reports(group))
+    policy = reports[0].original_policy if reports else ""
     return {
         "cause": cause(group.directive, group.blocked),
         "state_badge": state_badge(group.current),
         "states": State.choices,
         "found": found,
-        "policy": policies.directives(found.policy),
-        "governing": governing_directive(parse(found.policy), group.directive),
-        "is_own": found.is_own,
+        "policy": policies.directives(policy),
+        "governing": governing_directive(parse(policy), group.directive),
+        "is_only_reported": [value for value, _ in found.facets["Disposition"]] == ["report"],
+        "is_own": bool(reports) and is_own(reports[0].document_uri),
         "chart": render(_chart(hours)),
-        "facets": selectors.facets(group),
         "reports": reports,
         "rule_url": _rule_url(group, reports[0]) if reports and group.rule_id is None else "",
     }

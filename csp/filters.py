@@ -50,12 +50,12 @@ class NoiseFilter(admin.SimpleListFilter):
         choices[0]["display"] = "Without noise"
         return choices
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> QuerySet[Group]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() == "all":
             return queryset
         if self.value() == "only":
             return queryset.filter(rule__enabled=True)
-        return queryset.exclude(rule__enabled=True)
+        return queryset.visible()
 
 
 class ValueFilter(admin.SimpleListFilter):

@@ -44,8 +44,8 @@ class Group(models.Model):
     The primary key is a hash of these three values, so every process can compute it without a
     query. The noise label is the first noise rule that matched the reports on arrival, whether the
     rule was enabled or not. While the rule is enabled, the group is hidden. `count` is exact. The
-    reach of a group is its number of distinct pages and of clients per day. A group is deleted when
-    its newest report is older than the retention.
+    reach of a group is its number of distinct pages, and of distinct clients on each day, summed
+    over the days. A group is deleted when its newest report is older than the retention.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -65,12 +65,12 @@ class Group(models.Model):
     last_seen = models.DateTimeField()
     count = models.BigIntegerField("reports", default=0)
     pages = models.BigIntegerField(default=0)
-    client_days = models.BigIntegerField("clients per day", default=0)
+    client_days = models.BigIntegerField("clients (sum of days)", default=0)
     # Only operators write the columns below.
     state = models.CharField(max_length=16, choices=State, db_default=State.NEW)
     state_at = models.DateTimeField("state set at", null=True)
     ignored_until = models.DateTimeField(null=True)
-    ignored_reach = models.BigIntegerField("ignored up to clients per day", null=True)
+    ignored_reach = models.BigIntegerField("ignored up to clients (sum of days)", null=True)
     note = models.TextField(blank=True, db_default="")
 
     objects = GroupQuerySet.as_manager()
@@ -297,10 +297,11 @@ class AlertChannel(models.Model):
     secret = models.CharField(max_length=64, editable=False)
     enabled = models.BooleanField(default=False)
     min_reach = models.PositiveIntegerField(
-        "clients per day",
+        "clients (sum of days)",
         default=10,
         validators=[MinValueValidator(1)],
-        help_text="A new group is reported when it has at least this number of clients per day.",
+        help_text="A new group is reported when it has at least this number of clients. A client "
+        "counts once on each day.",
     )
     hourly_limit = models.PositiveIntegerField(
         default=10,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
@@ -10,19 +9,8 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 
 from csp.models import REPORTS, Group, HourCount, NoiseRule, Report
-from csp.noise.stored import MAX_READ
-from csp.scrubbing.uris import address_of
-from csp.writing.grouping import page_template
-from kernel.db.connections import fetch
 
 HOUR = timedelta(hours=1)
-FACETS = {
-    "Page": "document_uri",
-    "Disposition": "disposition",
-    "Browser": "browser",
-    "Coder version": "coder_version",
-    "Source file": "source_file",
-}
 
 
 def expired_partitions(now: datetime) -> list[str]:
@@ -39,39 +27,6 @@ def hourly_counts(group: Group, *, now: datetime, hours: int) -> list[tuple[date
     counts = HourCount.objects.filter(group=group, hour__gte=first)
     counted = dict(counts.values_list("hour", "count"))
     return [(first + n * HOUR, counted.get(first + n * HOUR, 0)) for n in range(hours)]
-
-
-def number_of_days(group: Group) -> int:
-    """Returns the number of days (UTC) with a report of the group."""
-    days = HourCount.objects.filter(group=group).values(day=TruncDate("hour", tzinfo=UTC))
-    return days.distinct().count()
-
-
-# In a row, only the column of one facet has a value.
-_FACETS = f"""
-    SELECT {", ".join(FACETS.values())}, sum(weight)::bigint
-    FROM (
-        SELECT * FROM csp_report WHERE group_id = %s
-        ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
-    ) AS newest
-    GROUP BY GROUPING SETS ({", ".join(f"({column})" for column in FACETS.values())})
-"""  # noqa: S608 - only constants
-
-
-def facets(group: Group, *, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
-    """Returns the most frequent values of each facet in the group's newest stored reports.
-
-    Each value has the number of reports that the stored reports represent.
-    """
-    counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
-    for *values, weight in fetch(_FACETS, [group.pk]):
-        for (title, counter), value in zip(counters.items(), values, strict=True):
-            if value is not None:
-                counter[page_template(address_of(value)) if title == "Page" else value] += weight
-    return {
-        title: [(value or "(unknown)", count) for value, count in counter.most_common(limit)]
-        for title, counter in counters.items()
-    }
 
 
 def newest_reports(group: Group, *, limit: int = 20) -> QuerySet[Report]:

@@ -22,10 +22,10 @@ DIFF = "deployment_configrevision_diff"
 @admin.register(ConfigRevision)
 class ConfigRevisionAdmin(ReadOnlyAdmin):
     change_list_template = "admin/deployment/configrevision/change_list.html"
-    list_display = ["id", "recorded_at", "short", "host", "version"]
+    list_display = ["id", "recorded_at", "short", "host", "version", "csp_reports"]
     list_filter = ["host", "version"]
     actions = ["compare"]
-    fields = ["recorded_at", "digest", "host", "version", "options"]
+    fields = ["recorded_at", "digest", "host", "version", "csp_reports", "options"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.diff)
@@ -40,6 +40,12 @@ class ConfigRevisionAdmin(ReadOnlyAdmin):
         hosts = running()
         context = {"running": hosts, "has_drifted": has_drifted(hosts)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    @admin.display(description="CSP reports")
+    def csp_reports(self, revision: ConfigRevision) -> SafeString:
+        at = f"{revision.recorded_at:%Y-%m-%dT%H:%M}"
+        url = reverse("admin:csp_group_releases", query={"at": at})
+        return format_html('<a href="{}">Compare before and after</a>', url)
 
     @admin.display(description="options")
     def options(self, revision: ConfigRevision) -> SafeString:

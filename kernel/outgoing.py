@@ -2,7 +2,8 @@
 
 * One deadline covers name resolution, connecting, redirects and the response body. The timeouts of
   urllib3 do not stop a slow name resolution, or a server that sends its headers byte by byte. So
-  the request runs in another thread, and the caller stops waiting at the deadline.
+  the request runs in another thread. At the deadline, the caller stops waiting, and shuts down the
+  connection, so that the thread ends.
 * The response body has a maximum size.
 * A URL that a user has entered must not reach the internal network, for example the metadata
   service of a cloud. So `send` resolves the name once, checks the address, and connects to this
@@ -19,6 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
@@ -29,8 +31,11 @@ import urllib3
 MAX_REDIRECTS = 3
 MAX_BODY_BYTES = 1024 * 1024
 PORTS = {"http": 80, "https": 443}
-# With NAT64, an IPv6 address of this network contains an IPv4 address in its last 32 bits.
-_NAT64 = IPv6Network("64:ff9b::/96")
+# An IPv6 address of these networks contains an IPv4 address in its last 32 bits: NAT64, and the
+# deprecated IPv4-compatible addresses.
+_EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+# A public address, but only virtual machines in Azure reach it, and they get secrets from it.
+_AZURE = IPv4Address("168.63.129.16")
 
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
@@ -65,6 +70,31 @@ class Outgoing:
     networks: Sequence[Network] | None = ()
 
 
+class _Deadline:
+    """The time at which a request must have ended. `end` shuts down its connections."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+        self._is_over = False
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def left(self) -> float:
+        return self.at - time.monotonic()
+
+    def watch(self, connection: socket.socket) -> None:
+        # A duplicate, because TLS replaces the socket object.
+        self._sockets.append(connection.dup())
+        if self._is_over:
+            self.end()
+
+    def end(self) -> None:
+        self._is_over = True
+        while self._sockets:
+            with self._sockets.pop() as connection, suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     """Sends the request and returns the response, whatever its status is.
 
@@ -72,7 +102,7 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
     reached, or redirects to another host or too often.
     """
     replies: SimpleQueue[Reply | str] = SimpleQueue()
-    deadline = time.monotonic() + seconds
+    deadline = _Deadline(seconds)
 
     def run() -> None:
         try:
@@ -87,8 +117,9 @@ def send(outgoing: Outgoing, *, seconds: float) -> Reply:
         reply = replies.get(timeout=seconds)
     except Empty:
         reply = ""
+    deadline.end()
     if isinstance(reply, str):
-        is_late = time.monotonic() >= deadline
+        is_late = deadline.left <= 0
         reason = f"did not respond within {seconds:g} seconds" if is_late else reply
         raise OutgoingError(f"{redacted(outgoing.url)} {reason}")
     return reply
@@ -106,15 +137,17 @@ def is_internal(address: Address) -> bool:
     An IPv6 address that contains an IPv4 address is judged by the IPv4 address.
     """
     if isinstance(address, IPv6Address):
-        if address in _NAT64:
+        if _is_in(address, _EMBEDDING):
             return is_internal(IPv4Address(int(address) & 0xFFFFFFFF))
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_internal(inner)
-    return not address.is_global or address.is_multicast
+        if address.is_site_local:
+            return True
+    return not address.is_global or address.is_multicast or address == _AZURE
 
 
-def _send(outgoing: Outgoing, deadline: float) -> Reply:
+def _send(outgoing: Outgoing, deadline: _Deadline) -> Reply:
     server = _server(urlsplit(outgoing.url))
     addresses = _allowed_addresses(server, outgoing.networks)
     for address in addresses[:-1]:
@@ -152,7 +185,7 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _exchange(
-    outgoing: Outgoing, server: tuple[str, str, int], address: Address, deadline: float
+    outgoing: Outgoing, server: tuple[str, str, int], address: Address, deadline: _Deadline
 ) -> Reply:
     """Sends the request to this address, and follows redirects on the same host."""
     url, redirects = outgoing.url, MAX_REDIRECTS if outgoing.method == "GET" else 0
@@ -160,14 +193,14 @@ def _exchange(
     # urllib3 ignores the credentials in a URL.
     login = urllib3.make_headers(basic_auth=unquote(userinfo)) if userinfo else {}
     headers = {**outgoing.headers, **login, "Host": host}
-    with _pool(server, address) as pool:
+    with _pool(server, address, deadline) as pool:
         for _ in range(1 + redirects):
             answer = pool.urlopen(
                 outgoing.method,
                 _target(urlsplit(url)),
                 body=outgoing.body,
                 headers=headers,
-                timeout=max(deadline - time.monotonic(), 0.001),
+                timeout=max(deadline.left, 0.001),
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -183,24 +216,36 @@ def _exchange(
     raise OutgoingError(f"redirects more than {redirects} times")
 
 
-def _pool(server: tuple[str, str, int], address: Address) -> urllib3.HTTPConnectionPool:
+def _pool(
+    server: tuple[str, str, int], address: Address, deadline: _Deadline
+) -> urllib3.HTTPConnectionPool:
     """Returns a pool for the address. The certificate must be valid for the server's name."""
     scheme, host, port = server
     if scheme == "http":
-        return urllib3.HTTPConnectionPool(str(address), port)
-    return urllib3.HTTPSConnectionPool(
-        str(address), port, server_hostname=host, assert_hostname=host
-    )
+        pool = urllib3.HTTPConnectionPool(str(address), port)
+    else:
+        pool = urllib3.HTTPSConnectionPool(
+            str(address), port, server_hostname=host, assert_hostname=host
+        )
+
+    class Watched(pool.ConnectionCls):  # type: ignore[misc, name-defined]
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            deadline.watch(made)
+            return made
+
+    pool.ConnectionCls = Watched
+    return pool
 
 
 def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _body(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+def _body(answer: urllib3.BaseHTTPResponse, deadline: _Deadline) -> bytes:
     body = b""
     while len(body) < MAX_BODY_BYTES and (part := answer.read1(MAX_BODY_BYTES)):
         body += part
-        if time.monotonic() > deadline:
+        if deadline.left < 0:
             raise TimeoutError
     return body

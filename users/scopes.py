@@ -14,6 +14,7 @@ _LOW_LEVEL = {
     "deployment_config": ("read",),
     "deployment_stats": ("read", "create"),
     "organization": ("read",),
+    "csp_report": ("read", "update"),
 }
 KNOWN = frozenset(
     {ALL, APPLICATION_CONNECT}

@@ -13,12 +13,14 @@ from bench.scenarios.documents import documents, keys
 from bench.scenarios.growth import growth
 from bench.scenarios.imports import history, imports
 from bench.scenarios.processes import starting, telemetry, wear
+from bench.scenarios.triage import triage
 
 # Groups that add many rows come after the groups that they could slow down.
 GROUPS: dict[str, Group] = {
     group.__name__: group
     for group in (
-        documents, keys, lists, telemetry, minting, csp, history, imports, starting, wear, growth,
+        documents, keys, lists, telemetry, minting, csp, history, imports, starting, wear, triage,
+        growth,
     )
 }  # fmt: skip
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
+import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from http.cookiejar import CookieJar
+from urllib.parse import urlencode
 
 from bench.harness import Measure, Scenario
 from bench.load import CONNECTIONS, Figures, pgbench, wrk
@@ -79,3 +84,30 @@ def recorded(service: Service, path: str, **headers: str) -> tuple[str, list[tup
     status, found, body = service.request("GET", path, **headers)
     kept = [(name, value) for name, value in found if name.lower() not in {"date", "server"}]
     return f"{status} {'OK' if status == 200 else 'Not Modified'}", kept, body.decode("latin-1")
+
+
+def signed_in(service: Service) -> urllib.request.OpenerDirector:
+    """Signs in as the owner, whose password is in the data directory."""
+    shown = (service.directory / "first-owner.txt").read_text(encoding="utf-8")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    login = f"{service.url}/login"
+    form = browser.open(login).read().decode()
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+    fields = {
+        "csrfmiddlewaretoken": found[1] if found else "",
+        "name": "owner",
+        "password": shown.split("password")[1].split()[0],
+    }
+    request = urllib.request.Request(  # noqa: S310 - ours
+        login, urlencode(fields).encode(), {"Origin": service.url, "Referer": login}
+    )
+    browser.open(request).close()
+    return browser
+
+
+def page(browser: urllib.request.OpenerDirector, url: str) -> Figures:
+    """Requests a page. Returns the time in ms, and an error if the browser is not signed in."""
+    begun = time.perf_counter()
+    with browser.open(url) as answer:
+        answer.read()
+    return {"ms": 1000 * (time.perf_counter() - begun), "errors": int("/login" in answer.url)}

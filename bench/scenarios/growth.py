@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import time
-import urllib.request
 from functools import partial
-from http.cookiejar import CookieJar
-from urllib.parse import urlencode
 
 from bench import requests, rows
 from bench.harness import Measure, Scenario
-from bench.load import CONNECTIONS, Figures
-from bench.scenarios.base import READERS, SSH, Batches, Bench, bare, load, recorded
+from bench.load import CONNECTIONS
+from bench.scenarios.base import (
+    READERS,
+    SSH,
+    Batches,
+    Bench,
+    bare,
+    load,
+    page,
+    recorded,
+    signed_in,
+)
 from bench.scenarios.csp import inserts, reports
 from bench.scenarios.documents import evict
 from bench.service import Service, reference, running
@@ -119,39 +124,13 @@ def _admin(service: Service) -> Batches:
             minted="true",
         )
         connection.execute("VACUUM ANALYZE tokens_apikey")
-    browser = _signed_in(service)
+    browser = signed_in(service)
     yield [
         Scenario(
             f"admin list of {name}, a million or more",
-            Measure(name, lambda _, path=path: _page(browser, service.url + path)),  # type: ignore[misc]
+            Measure(name, lambda _, path=path: page(browser, service.url + path)),  # type: ignore[misc]
             at_most=MAX_LIST_MS,
             figure="ms",
         )
         for name, path in PAGES.items()
     ]
-
-
-def _signed_in(service: Service) -> urllib.request.OpenerDirector:
-    """Signs in as the owner, whose password is in the data directory."""
-    shown = (service.directory / "first-owner.txt").read_text(encoding="utf-8")
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    login = f"{service.url}/login"
-    form = browser.open(login).read().decode()
-    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
-    fields = {
-        "csrfmiddlewaretoken": found[1] if found else "",
-        "name": "owner",
-        "password": shown.split("password")[1].split()[0],
-    }
-    request = urllib.request.Request(  # noqa: S310 - ours
-        login, urlencode(fields).encode(), {"Origin": service.url, "Referer": login}
-    )
-    browser.open(request).close()
-    return browser
-
-
-def _page(browser: urllib.request.OpenerDirector, url: str) -> Figures:
-    begun = time.perf_counter()
-    with browser.open(url) as answer:
-        answer.read()
-    return {"ms": 1000 * (time.perf_counter() - begun), "errors": int("/login" in answer.url)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from csp.noise.built_in import EXTENSIONS
+
 _KINDS = {
     "base-uri": "Base URL",
     "child-src": "Frame or worker",
@@ -55,7 +57,7 @@ def cause(directive: str, source: str) -> str:
 
 
 def _from(directive: str, source: str) -> str:
-    if source.endswith("extension") or source == "webkit-masked-url":
+    if source in EXTENSIONS:
         return "of a browser extension"
     if _HOST.fullmatch(source):
         return f"{'to' if directive in _TO else 'from'} {source}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, partial
 
 from csp.advice.policy import (
     FETCH_DIRECTIVES,
@@ -20,6 +21,7 @@ from csp.advice.policy import (
     is_matchable,
 )
 from csp.advice.policy import parse as parse_policy
+from csp.noise.built_in import EXTENSIONS
 
 # Directives other than the fetch directives whose values are sources, too.
 _OTHER_SOURCE_DIRECTIVES = frozenset({"base-uri", "form-action", "frame-ancestors", "navigate-to"})
@@ -31,12 +33,6 @@ _BASES = {
 }
 # Code from these sources runs with the rights of the signed-in user.
 _CODE = frozenset({"base-uri", "default-src", "object-src", "script-src", "worker-src"})
-_EXTENSIONS = frozenset(
-    {
-        *("chrome-extension", "moz-extension", "ms-browser-extension", "safari-extension"),
-        *("safari-web-extension", "webkit-masked-url"),
-    }
-)
 # Anyone can publish files on these hosts, so a source that allows the host allows everyone's files.
 _SHARED_HOSTS = frozenset(
     {
@@ -130,7 +126,7 @@ def advise(blocked: Blocked) -> Advice:
     reason = _REFUSALS.get(blocked.source)
     if reason is not None:
         return _none(base, *reason)
-    if blocked.source in _EXTENSIONS:
+    if blocked.source in EXTENSIONS:
         return _none(base, Risk.LOW, "A browser extension caused it. Ignore it.")
     if blocked.source == "wasm-eval":
         risks = [(Risk.MEDIUM, "Scripts of the page can then compile WebAssembly.")]
@@ -254,17 +250,21 @@ def _entry(
     """Returns the entry that adds the sources to the directive.
 
     If the policy covers the content only by a fallback, such as default-src, the new directive
-    replaces the fallback. Then the entry also contains 'self'. Other sources of the fallback are
-    not copied, because the policy comes from a report, and anyone can forge a report.
+    replaces the fallback. Then the entry also contains 'self', and also if no policy was reported.
+    Other sources of the fallback are not copied, because the policy comes from a report, and anyone
+    can forge a report.
     """
     governing = governing_directive(parse_policy(blocked.policy), blocked.directive)
     target = governing if governing in {blocked.directive, base} else base
     reasons = [reason for _, reason in risks]
-    if governing and governing != target:
+    if governing != target and (governing or not blocked.policy):
         sources = ["'self'", *sources]
         reasons.append(
             f"The entry replaces {governing} for {PROTECTS[target]}. Add the sources of "
             f"{governing} that you still need."
+            if governing
+            else "The newest report has no policy. If Coder's own policy has no directive "
+            f"{target}, the entry makes one, so it also contains 'self'."
         )
     entry = " ".join(dict.fromkeys([target, *sources]))
     return Advice(target, entry, _worst(risks)[0], tuple(dict.fromkeys(reasons)))
@@ -283,17 +283,20 @@ def silenced(advice: Advice, reports: Iterable[tuple[str, str, str, str, int]]) 
     """
     if not advice.entry:
         return 0
+    pages, policies = cache(Address.parse), cache(partial(_extended, advice.entry))
     return sum(
         weight
         for directive, url, page, policy, weight in reports
-        if _allows(advice, directive, url, page, policy)
+        if _allows(advice, directive, url, pages(page), policies(policy))
     )
 
 
-def _allows(advice: Advice, directive: str, url: str, page: str, policy: str) -> bool:
-    blocked, document = Address.parse(url), Address.parse(page)
+def _extended(entry: str, policy: str) -> Policy:
+    return with_entry(parse_policy(policy), entry)
+
+
+def _allows(advice: Advice, directive: str, url: str, page: Address | None, policy: Policy) -> bool:
     if url == "wasm-eval":
         return "'wasm-unsafe-eval'" in advice.entry
-    if blocked is None or document is None:
-        return False
-    return is_allowed(with_entry(parse_policy(policy), advice.entry), directive, blocked, document)
+    blocked = Address.parse(url)
+    return blocked is not None and page is not None and is_allowed(policy, directive, blocked, page)

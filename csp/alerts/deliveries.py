@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from email.errors import MessageError
 from ipaddress import ip_network
 from typing import Any
 
@@ -47,7 +48,12 @@ def alert(now: datetime) -> int:
     # The row of a group that still exists is kept, because it prevents a second alert.
     groups = Group.objects.filter(pk=OuterRef("group_id"))
     AlertDelivery.objects.filter(~Exists(groups), created_at__lt=now - KEPT).delete()
-    return sum(_deliver(key, now) for channel in channels for key in _pending(channel, now))
+    begun, sent = time.monotonic(), 0
+    for channel in channels:
+        for key in _pending(channel, now):
+            # Slow receivers may have taken minutes by now.
+            sent += _deliver(key, now + timedelta(seconds=time.monotonic() - begun))
+    return sent
 
 
 def record_due(channel: AlertChannel, *, now: datetime, status: str = Status.PENDING) -> None:
@@ -155,7 +161,11 @@ def _url(path: str) -> str:
 def send_alert(channel: AlertChannel, alert: Alert) -> None:
     """Sends the alert. Raises: OutgoingError or OSError if the receiver did not accept it."""
     if channel.kind == AlertChannel.Kind.EMAIL:
-        EmailMessage(f"[coderapi] {alert.title}", alert.text, to=[channel.address]).send()
+        message = EmailMessage(f"[coderapi] {alert.title}", alert.text, to=[channel.address])
+        try:
+            message.send()
+        except (ValueError, MessageError) as error:
+            raise OutgoingError(f"The message cannot be sent: {error}") from None
         return
     body = encoded(channel.kind, alert)
     headers = signed_headers(

@@ -21,8 +21,8 @@ MAX_NOTE = 2_000
 class Decision:
     """The new state, and the new note. None keeps the state or the note.
 
-    An ignored group is new again at the time `until`, or when it has at least `reach` clients per
-    day. Without both, it is ignored for good.
+    An ignored group is new again at the time `until`, or when `client_days` is at least
+    `reach`. Without both, it is ignored for good.
     """
 
     state: str | None = None

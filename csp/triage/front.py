@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString
 
 from csp.advice.causes import cause
 from csp.models import Group, HourCount
-from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention, next_step
+from csp.triage.details import next_step
+from csp.triage.selectors import groups_at, growing, hour_sums, needing_attention
 from csp.triage.states import OPEN
 from kernel.admin import State as Color
 from kernel.admin import badge
@@ -104,13 +105,13 @@ def sparkline(values: Sequence[int]) -> SafeString:
 
 def _chart(now: datetime) -> Chart:
     """Returns a chart of the visible reports per hour, with a line for each common directive."""
-    hours = DAYS * 24
+    # The summary has the same default period, so both use the same cached sums.
+    hours = DAYS * 24 + 1
     first = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * hours)
-    for each in hour_sums(first):
-        if not each.hidden:
-            place = min(int((each.hour - first) / HOUR), hours - 1)
-            counts[each.directive or "(none)"][place] += each.reports
+    for directive, hour, is_hidden, reports in hour_sums(first):
+        if not is_hidden:
+            counts[directive or "(none)"][min(int((hour - first) / HOUR), hours - 1)] += reports
     common = sorted(counts, key=lambda name: -sum(counts[name]))
     series = [Series(name, counts[name]) for name in common[:DIRECTIVES]]
     if rest := common[DIRECTIVES:]:

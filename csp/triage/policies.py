@@ -10,11 +10,13 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from csp.advice.policy import Address, parse
 from csp.models import Report
 
 MAX_REPORTS = 5_000
+_FOR_REPORTS = frozenset({"report-to", "report-uri"})
 _NONCE = re.compile(r"'nonce-[^']*'", re.IGNORECASE)
 
 
@@ -41,13 +43,16 @@ def directives(policy: str) -> list[tuple[str, str]]:
 def normalized(policy: str, page: str) -> frozenset[str]:
     """Returns the directives in a form that is equal for equal policies.
 
-    The order of sources does not matter. Nonces differ in each response, and the policy of Coder
-    contains the page's own host, so both are replaced.
+    The order of sources does not matter. The policy of Coder contains the page's own host, so it is
+    replaced. Firefox reports an absolute URL in report-uri, and Chromium a relative one, so the
+    directives for reports are omitted.
     """
     address = Address.parse(page)
     host = address.origin.partition("://")[2] if address else ""
     lines = []
-    for name, sources in parse(_NONCE.sub("'nonce-…'", policy)).items():
+    for name, sources in parse(policy).items():
+        if name in _FOR_REPORTS:
+            continue
         shown = sorted({_without_host(source, host) for source in sources})
         lines.append(" ".join([name, *shown]))
     return frozenset(lines)
@@ -61,12 +66,14 @@ def _without_host(source: str, host: str) -> str:
 def differences(now: datetime, *, span: timedelta) -> list[Difference]:
     """Returns the unusual policies in the newest reports of that span, most reports first."""
     rows = Report.objects.filter(received_at__gt=now - span).exclude(original_policy="")
+    known = cache(normalized)
     hours: dict[datetime, Counter[frozenset[str]]] = defaultdict(Counter)
     seen: dict[frozenset[str], list[tuple[datetime, int, int]]] = defaultdict(list)
     for key, at, page, policy, weight in rows.values_list(
         "pk", "received_at", "document_uri", "original_policy", "weight"
     )[:MAX_REPORTS]:
-        found = normalized(policy, page)
+        # Nonces differ in each response. Without nonces and paths, few values differ.
+        found = known(_NONCE.sub("'nonce-…'", policy), "/".join(page.split("/", 3)[:3]))
         hours[at.replace(minute=0, second=0, microsecond=0)][found] += weight
         seen[found].append((at, key, weight))
     usual = {hour: counter.most_common(1)[0][0] for hour, counter in hours.items()}

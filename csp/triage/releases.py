@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from django.db.models import Q, Sum
 
@@ -50,7 +51,8 @@ def compare(moment: datetime, *, now: datetime) -> Comparisons:
     Reports are counted by hour, so the hour of the moment belongs to the time after it.
     """
     hour = moment.replace(minute=0, second=0, microsecond=0)
-    hours = max(1, int(min(now - hour, MAX_SPAN) / timedelta(hours=1)))
+    # The current hour counts, too, so that the newest groups are listed.
+    hours = ceil(min(now - hour, MAX_SPAN) / timedelta(hours=1))
     span = timedelta(hours=hours)
     after = Q(hourcount__hour__gte=hour, hourcount__hour__lt=hour + span)
     before = Q(hourcount__hour__lt=hour, hourcount__hour__gte=hour - span)

@@ -1,4 +1,4 @@
-"""Queries groups by state, page by page, and reads the advice for a group."""
+"""Queries groups by state, page by page, and counts groups and reports."""
 
 from __future__ import annotations
 
@@ -12,39 +12,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from csp.advice.policy import Address
-from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
 from csp.models import Group, HourCount
 from csp.noise.stored import RULE_TOPIC
 from csp.triage.states import CURRENT_STATES, OPEN, current_state
-from kernel.db.connections import fetch
 from kernel.http.errors import Validation, invalid
 from kernel.memory import Memory, Remembered
 
-MAX_REPORTS = 1_000
-MAX_URLS = 200
 MAX_DIRECTIVES = 20
 # A group grows if it has at least this number of reports in the last 7 days, and at least twice as
 # many as in the 7 days before.
 MIN_GROWTH = 20
 WEEK = timedelta(days=7)
-# The paths of this service's pages. Coder has no pages there.
-OWN_PATHS = ("/account", "/admin", "/swagger")
 _ORDER = ("client_days", "pages", "count")
 
 
-@dataclass(frozen=True, slots=True)
-class HourSum:
-    """The reports of a directive in an hour. `hidden` ones have an enabled noise rule."""
-
-    directive: str
-    hour: datetime
-    hidden: bool
-    reports: int
+# A directive, an hour, whether an enabled noise rule hides the groups, and the reports.
+type HourSum = tuple[str, datetime, bool, int]
 
 
 def groups_at(now: datetime) -> Any:
@@ -120,9 +106,7 @@ def _hour_sums(since: datetime) -> list[HourSum]:
     hidden = Coalesce("group__rule__enabled", False)
     counted = HourCount.objects.filter(hour__gte=since).values("hour", "group__directive")
     rows = counted.annotate(hidden=hidden, sum=Sum("count"))
-    return [
-        HourSum(row["group__directive"], row["hour"], row["hidden"], row["sum"]) for row in rows
-    ]
+    return list(rows.values_list("group__directive", "hour", "hidden", "sum"))
 
 
 def growing(now: datetime, *, limit: int) -> list[Any]:
@@ -148,20 +132,22 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
 
     Groups with the label of an enabled noise rule count only as noise.
     """
-    visible = groups_at(now).visible()
-    states = dict(visible.values_list("current").annotate(Count("pk")).order_by())
+    states = groups_at(now).visible().order_by().values_list("current")
+    is_new = Q(first_seen__gte=since)
+    counted = states.annotate(all=Count("pk"), new=Count("pk", filter=is_new))
+    counts = {state: (groups, new) for state, groups, new in counted}
     directives: Counter[str] = Counter()
     noise = 0
-    for each in hour_sums(since):
-        if each.hidden:
-            noise += each.reports
+    for directive, _, is_hidden, reports in hour_sums(since):
+        if is_hidden:
+            noise += reports
         else:
-            directives[each.directive] += each.reports
+            directives[directive] += reports
     most = sorted(directives.items(), key=lambda item: (-item[1], item[0]))
     return {
         "since": since,
-        "groups": {state: states.get(state, 0) for state in CURRENT_STATES},
-        "new_groups": visible.filter(first_seen__gte=since).count(),
+        "groups": {state: counts.get(state, (0, 0))[0] for state in CURRENT_STATES},
+        "new_groups": sum(new for _, new in counts.values()),
         "reports": directives.total(),
         "noise": noise,
         "directives": [
@@ -174,76 +160,3 @@ def summary(*, since: datetime, now: datetime) -> dict[str, Any]:
 def needing_attention(now: datetime) -> Any:
     """Returns the visible groups that are new or have regressed, most clients first."""
     return groups_at(now).visible().filter(current__in=OPEN)
-
-
-# --- Advice -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class GroupAdvice:
-    """The advice for a group, and how many reports of the last 7 days its entry would prevent.
-
-    The numbers are those of the newest stored reports, with their weights.
-    """
-
-    advice: Advice
-    silenced: int
-    week_reports: int
-    policy: str
-    is_own: bool
-
-
-# The distinct reports among the newest ones, each with its weight in the last week.
-_NEWEST = f"""
-    SELECT effective_directive, blocked_uri, document_uri, original_policy,
-           coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
-    FROM (
-        SELECT * FROM csp_report WHERE group_id = %s
-        ORDER BY received_at DESC, id DESC LIMIT {MAX_REPORTS}
-    ) AS newest
-    GROUP BY 1, 2, 3, 4
-    ORDER BY max(received_at) DESC
-"""  # noqa: S608 - only a constant
-
-
-def advice_for(group: Group, *, now: datetime) -> GroupAdvice:
-    """Reads the group's newest stored reports, and returns the advice for them."""
-    rows = fetch(_NEWEST, [now - WEEK, group.pk])
-    urls = tuple(dict.fromkeys(row[1] for row in rows))[:MAX_URLS]
-    page_url, policy = (rows[0][2], rows[0][3]) if rows else ("", "")
-    advice = advise(Blocked(group.directive, group.blocked, urls, page_url, policy))
-    week = [(directive or group.directive, *more) for directive, *more in rows]
-    return GroupAdvice(
-        advice,
-        silenced(advice, week),
-        sum(row[-1] for row in week),
-        policy,
-        is_own=_is_own(page_url),
-    )
-
-
-def _is_own(url: str) -> bool:
-    """Returns whether the page is one of this service, and not one of Coder."""
-    page = Address.parse(url)
-    own = Address.parse(settings.ACCESS_URL)
-    is_host = page is not None and (own is None or page.host == own.host)
-    return is_host and page is not None and page.path.startswith(OWN_PATHS)
-
-
-_NEXT_STEPS = {
-    "inline": "Find out where the code comes from",
-    "eval": "Find the script that uses eval",
-    "other": "Look at the reports",
-    "unknown": "Look at the reports",
-}
-
-
-def next_step(group: Group) -> str:
-    """Returns the advice in a few words. Reads only the group, not its reports."""
-    source = group.blocked
-    url = f"https://{source}" if "." in source or source == "localhost" else source
-    advice = advise(Blocked(group.directive, source, (url,), "", ""))
-    if advice.entry:
-        return f"Allow it (risk: {advice.risk}), or ignore it"
-    default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
-    return _NEXT_STEPS.get(source, default)

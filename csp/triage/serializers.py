@@ -57,8 +57,7 @@ class GroupSerializer(WireSerializer):
     )
     ignored_reach = serializers.IntegerField(
         allow_null=True,
-        help_text="The number of clients per day at which the ignored group becomes new again, or "
-        "null.",
+        help_text="The number of `client_days` at which an ignored group is new again, or null.",
     )
     note = serializers.CharField(help_text="The note of the operators.")
     first_seen = serializers.DateTimeField(help_text="When the first report arrived.")
@@ -66,7 +65,7 @@ class GroupSerializer(WireSerializer):
     count = serializers.IntegerField(help_text="The number of reports.")
     pages = serializers.IntegerField(help_text="The number of different pages.")
     client_days = serializers.IntegerField(
-        help_text="The number of different clients per day, summed over the days."
+        help_text="The number of different clients on each day, summed over the days."
     )
 
     def get_cause(self, group: Group) -> str:
@@ -133,8 +132,8 @@ class AdviceSerializer(WireSerializer):
         help_text="How many of the tested reports the entry would have prevented."
     )
     week_reports = serializers.IntegerField(
-        help_text="The tested reports: those of the last 7 days that the newest 1,000 stored "
-        "reports represent."
+        help_text="The tested reports: those of the last 7 days that the newest 5,000 stored "
+        "reports represent. At most 1,000 different reports are tested."
     )
 
 
@@ -155,7 +154,13 @@ class DecisionSerializer(RequestSerializer):
     about = "A new state or a new note of a violation group. Absent members do not change."
     example = {"state": "ignored", "ignored_reach": 50, "note": "A browser extension."}
 
-    state = serializers.ChoiceField(State.values, required=False, help_text="The new state.")
+    state = serializers.ChoiceField(
+        State.values,
+        required=False,
+        # Django REST framework would repeat the wrong value, which may be long.
+        error_messages={"invalid_choice": f"Must be one of {', '.join(State.values)}."},
+        help_text="The new state.",
+    )
     note = TextField(required=False, allow_blank=True, help_text="The new note.")
     ignored_until = serializers.DateTimeField(
         required=False, help_text="Ignore the group until this time."
@@ -164,7 +169,7 @@ class DecisionSerializer(RequestSerializer):
         required=False,
         min_value=1,
         max_value=2**53,
-        help_text="Ignore the group until it has this number of clients per day.",
+        help_text="Ignore the group until `client_days` has this value.",
     )
 
 

@@ -12,9 +12,9 @@ from rest_framework.response import Response
 
 from audit.services import actor_of
 from csp.models import Group
-from csp.selectors import facets
 from csp.triage import changes, selectors
 from csp.triage.changes import Decision
+from csp.triage.details import details
 from csp.triage.serializers import (
     DecisionSerializer,
     GroupDetailSerializer,
@@ -100,10 +100,10 @@ class GroupView(APIView):
     )
     def get(self, request: Request, group: uuid.UUID) -> HttpResponse:
         found: Any = _group(group)
-        found.advice = _advice(found)
+        found.advice = details(found, now=timezone.now())
         found.facets = {
             name: [{"value": value, "count": count} for value, count in shares]
-            for name, shares in facets(found).items()
+            for name, shares in found.advice.facets.items()
         }
         return tagged(GroupDetailSerializer(found).data, request=request)
 
@@ -136,10 +136,6 @@ def _group(key: uuid.UUID) -> Group:
     if found is None:
         raise APIError(404, "Resource not found.", detail="No violation group has this id.")
     return found
-
-
-def _advice(group: Group) -> selectors.GroupAdvice:
-    return selectors.advice_for(group, now=timezone.now())
 
 
 class SummaryView(APIView):

@@ -209,6 +209,12 @@ def test_entry_is_as_narrow_as_the_reports(
     assert found.protects
 
 
+def test_entry_contains_self_if_no_policy_was_reported() -> None:
+    found = advice("media-src", "https://a.example", policy="")
+    assert found.entry == "media-src 'self' https://a.example"
+    assert "no policy" in found.reasons[-1]
+
+
 def test_webassembly_is_allowed_by_its_keyword() -> None:
     found = advice("script-src", source="wasm-eval")
     assert (found.entry, found.risk) == ("script-src 'wasm-unsafe-eval'", Risk.MEDIUM)

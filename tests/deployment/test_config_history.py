@@ -132,7 +132,10 @@ PAGE = "/admin/deployment/configrevision/"
 def test_page_lists_revisions_and_compares_two(owner: APIClient) -> None:
     first, second = revision(), revision(CODER_BROWSER_ONLY="true")
     owner.force_login(owner.user)
-    assert second.short in owner.get(PAGE).content.decode()
+    listed = owner.get(PAGE).content.decode()
+    assert second.short in listed
+    [_, link] = re.findall(r'href="([^"]+)">Compare before and after', listed)
+    assert PAGE in owner.get(link).content.decode()
     form = {"action": "compare", "_selected_action": [first.pk, second.pk]}
     answer: Any = owner.post(PAGE, form)
     assert answer.headers["Location"] == f"{PAGE}{first.pk}/{second.pk}/"

@@ -26,6 +26,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", self.path.removeprefix("/to/"))
             return self.end_headers()
         self.send_response(200)
+        if self.path == "/trickle":
+            while not self.wfile.closed:
+                self.send_header("X-More", "x")
+                self.flush_headers()
+                threading.Event().wait(0.01)
         self.end_headers()
         if self.path == "/huge":
             self.wfile.write(b"x" * 2 * MAX_BODY_BYTES)
@@ -54,8 +59,9 @@ def port() -> Iterator[int]:
         *[(text, True) for text in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1")],
         *[(text, True) for text in ("169.254.169.254", "100.64.0.1", "0.0.0.1", "224.0.0.1")],
         *[(text, True) for text in ("255.255.255.255", "::", "::1", "fe80::1", "fd00:ec2::254")],
-        # IPv4 addresses inside IPv6 addresses: mapped, 6to4, NAT64.
+        # IPv4 addresses inside IPv6 addresses: mapped, 6to4, NAT64, compatible.
         *[(text, True) for text in ("::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a00:1")],
+        *[(text, True) for text in ("::127.0.0.1", "fec0::1", "168.63.129.16")],
         *[("ff02::1", True), ("ff0e::1", True)],
     ],
 )
@@ -106,6 +112,16 @@ def test_redirect_of_a_post_is_the_response(port: int) -> None:
 def test_body_has_a_maximum_size(port: int) -> None:
     reply = send(Outgoing(f"http://127.0.0.1:{port}/huge", {}, networks=None))
     assert MAX_BODY_BYTES <= len(reply.body) < 2 * MAX_BODY_BYTES
+
+
+def test_headers_that_trickle_keep_no_thread(port: int) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(OutgoingError, match="did not respond within"):
+        send(Outgoing(f"http://127.0.0.1:{port}/trickle", {}, networks=None), seconds=0.3)
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "outgoing":
+            thread.join(timeout=30)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

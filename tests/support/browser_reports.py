@@ -81,6 +81,14 @@ def _report_uri(values: dict[str, Any]) -> dict[str, Any]:
     return {"csp-report": report | {"disposition": values["disposition"], "status-code": 200}}
 
 
+def _firefox(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns a report of Firefox 153, which names no source file for a blocked URL."""
+    report = _report_uri(values)["csp-report"] | {"column-number": 1}
+    if ":" in report["blocked-uri"]:
+        del report["source-file"], report["line-number"]
+    return {"csp-report": report}
+
+
 def _old_report_uri(values: dict[str, Any]) -> dict[str, Any]:
     """Returns a report of a browser with CSP 2, which names the whole violated directive."""
     report = _old(values)
@@ -132,6 +140,6 @@ def _webkit_report_uri(values: dict[str, Any]) -> dict[str, Any]:
 
 _FORMS: dict[str, tuple[Callable[[dict[str, Any]], Any], ...]] = {
     "chromium": (_report_uri, _old_report_uri, _reporting_api),
-    "firefox": (_report_uri, _old_report_uri, _reporting_api),
+    "firefox": (_firefox, _old_report_uri, _reporting_api),
     "safari": (_webkit, _webkit_report_uri),
 }

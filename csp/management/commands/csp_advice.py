@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from csp.advice.causes import cause
 from csp.models import Group
-from csp.triage.selectors import GroupAdvice, advice_for, groups_at, needing_attention
+from csp.triage.details import Details, details
+from csp.triage.selectors import groups_at, needing_attention
+from csp.triage.serializers import AdviceSerializer
 from kernel.commands import ListingCommand
 
 MAX_GROUPS = 20
@@ -30,14 +32,14 @@ class Command(ListingCommand):
         now = timezone.now()
         groups = [_group(group)] if group else list(needing_attention(now)[:MAX_GROUPS])
         for each in groups:
-            self._show(each, advice_for(each, now=now))
+            self._show(each, details(each, now=now))
         return f"Groups: {len(groups)}."
 
-    def _show(self, group: Group, found: GroupAdvice) -> None:
+    def _show(self, group: Group, found: Details) -> None:
         advice, about = found.advice, cause(group.directive, group.blocked)
         share = f"{found.silenced} of {found.week_reports} reports of the last 7 days"
         lines = [
-            f"{about} ({group.client_days} clients per day, {group.count} reports)",
+            f"{about} ({group.client_days} clients as the sum of days, {group.count} reports)",
             f"  entry: {advice.entry or 'none'}",
             f"  risk: {advice.risk}",
             *(f"  {reason}" for reason in advice.reasons),
@@ -47,13 +49,7 @@ class Command(ListingCommand):
             "\n".join(lines),
             group=str(group.pk),
             cause=about,
-            directive=advice.directive,
-            protects=advice.protects,
-            entry=advice.entry,
-            risk=advice.risk.value,
-            reasons=list(advice.reasons),
-            silenced=found.silenced,
-            week_reports=found.week_reports,
+            **AdviceSerializer(found).data,
         )
 
 

@@ -1,0 +1,127 @@
+"""Reads the newest stored reports of a group: its facets, and the advice for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from csp.advice.policy import Address
+from csp.advice.suggestion import Advice, Blocked, Risk, advise, silenced
+from csp.models import Group, State
+from csp.noise.stored import MAX_READ
+from csp.scrubbing.uris import address_of
+from csp.writing.grouping import page_template
+
+WEEK = timedelta(days=7)
+MAX_VALUES = 10
+# The maximum number of different reports that the advice is computed from and tested with.
+MAX_TESTED = 1_000
+MAX_URLS = 200
+# The paths of this service's pages. Coder has no pages there.
+OWN_PATHS = ("/account", "/admin", "/swagger")
+FACETS = {
+    "Page": "document_uri",
+    "Disposition": "disposition",
+    "Browser": "browser",
+    "Coder version": "coder_version",
+    "Source file": "source_file",
+}
+# For the advice, only the origin of the page matters.
+_TESTED = "effective_directive, blocked_uri, origin, original_policy"
+# A row has either the value of one facet, or the values of a different report.
+_NEWEST = f"""
+    SELECT sum(weight)::bigint, {", ".join(FACETS.values())}, {_TESTED},
+           coalesce(sum(weight) FILTER (WHERE received_at > %s), 0)::bigint
+    FROM (
+        SELECT *, split_part(document_uri, '/', 1) || '//' || split_part(document_uri, '/', 3)
+            AS origin
+        FROM csp_report WHERE group_id = %s
+        ORDER BY received_at DESC, id DESC LIMIT {MAX_READ}
+    ) AS newest
+    GROUP BY GROUPING SETS (({_TESTED}), {", ".join(f"({name})" for name in FACETS.values())})
+    ORDER BY max(received_at) DESC
+"""  # noqa: S608 - only constants
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The facets of a group, the advice, and how many reports of a week its entry would prevent.
+
+    The numbers are those of the newest stored reports, with their weights.
+    """
+
+    facets: dict[str, list[tuple[str, int]]]
+    advice: Advice
+    silenced: int
+    week_reports: int
+
+
+def details(group: Group, *, now: datetime) -> Details:
+    """Returns the details of a group. They take one statement."""
+    counters: dict[str, Counter[str]] = {title: Counter() for title in FACETS}
+    tested = []
+    with connection.cursor() as cursor:
+        # Not `fetch`: a plan for any group reads and sorts all reports of a large group.
+        cursor.execute(_NEWEST, [now - WEEK, group.pk])
+        rows = cursor.fetchall()
+    for weight, *values in rows:
+        directive, *report = values[len(FACETS) :]
+        if directive is not None:
+            tested.append((directive or group.directive, *report))
+            continue
+        for (title, counter), value in zip(counters.items(), values, strict=False):
+            if value is not None:
+                counter[page_template(address_of(value)) if title == "Page" else value] += weight
+    del tested[MAX_TESTED:]
+    urls = tuple(dict.fromkeys(row[1] for row in tested))[:MAX_URLS]
+    page, policy = (tested[0][2], tested[0][3]) if tested else ("", "")
+    advice = advise(Blocked(group.directive, group.blocked, urls, page, policy))
+    return Details(
+        {title: _common(counter) for title, counter in counters.items()},
+        advice,
+        silenced(advice, tested),
+        sum(row[-1] for row in tested),
+    )
+
+
+def _common(counter: Counter[str]) -> list[tuple[str, int]]:
+    return [(value or "(unknown)", count) for value, count in counter.most_common(MAX_VALUES)]
+
+
+def is_own(url: str) -> bool:
+    """Returns whether the page is one of this service, and not one of Coder."""
+    page = Address.parse(url)
+    own = Address.parse(settings.ACCESS_URL)
+    is_host = page is not None and (own is None or page.host == own.host)
+    return is_host and page is not None and page.path.startswith(OWN_PATHS)
+
+
+_NEXT_STEPS = {
+    "inline": "Find out where the code comes from",
+    "eval": "Find the script that uses eval",
+    "other": "Look at the reports",
+    "unknown": "Look at the reports",
+}
+
+
+def next_step(group: Any) -> str:
+    """Returns the advice in a few words. Reads only the group and its rule, not its reports.
+
+    The group comes from `groups_at`, which annotates it with its current state.
+    """
+    if group.current in {State.IGNORED, State.RESOLVED}:
+        return "None"
+    if group.rule is not None and group.rule.enabled:
+        return f"None (noise: {group.rule.category})"
+    source = group.blocked
+    url = f"https://{source}" if "." in source or source == "localhost" else source
+    advice = advise(Blocked(group.directive, source, (url,), "", ""))
+    if advice.entry:
+        return f"Allow it (risk: {advice.risk}), or ignore it"
+    default = "Do not allow it" if advice.risk is Risk.HIGH else "Ignore it"
+    return _NEXT_STEPS.get(source, default)
