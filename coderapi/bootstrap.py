@@ -80,6 +80,7 @@ OWN_APPS = [
     "experiments",
     "csp",
     "stats",
+    "beside",
 ]
 # Libraries that every command with a database uses, and that need no settings.
 LIBRARIES = ("django.core.handlers.wsgi", "django.db.models", "psycopg_pool")

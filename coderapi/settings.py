@@ -287,6 +287,16 @@ SUPPORT_LINKS = CONFIGURATION["support.links"] or []
 MAILERS = mail.mailers(lambda name: OPTIONS[f"notifications.email.{name}"])
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = OPTIONS["notifications.email.from"]
 
+# --- The Coder deployment that this service runs beside ---------------------------------------
+
+CODER_URL = str(OPTIONS["CODERAPI_CODER_URL"]).rstrip("/")
+IDENTITY = OPTIONS["CODERAPI_IDENTITY"]
+CONFIG_SOURCE = OPTIONS["CODERAPI_CONFIG_SOURCE"]
+CODER_DATABASE_URL = OPTIONS["CODERAPI_CODER_DATABASE_URL"]
+CODER_TOKEN = OPTIONS["CODERAPI_CODER_TOKEN"]
+CODER_TOKEN_POLICY = OPTIONS["CODERAPI_CODER_TOKEN_POLICY"]
+ADMIN_PATH = OPTIONS["CODERAPI_ADMIN_PATH"]
+
 # --- The API ----------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -60,7 +60,8 @@ class Outgoing:
     """A request to another server.
 
     `networks` are the internal networks that the request may reach. If it is None, the request may
-    reach any address: use this only for URLs from the settings.
+    reach any address: use this only for URLs from the settings. A response body of more than
+    `max_bytes` is cut.
     """
 
     url: str
@@ -68,6 +69,8 @@ class Outgoing:
     method: str = "GET"
     body: bytes | None = None
     networks: Sequence[Network] | None = ()
+    max_bytes: int = MAX_BODY_BYTES
+    max_redirects: int = MAX_REDIRECTS
 
 
 class _Deadline:
@@ -188,7 +191,7 @@ def _exchange(
     outgoing: Outgoing, server: tuple[str, str, int], address: Address, deadline: _Deadline
 ) -> Reply:
     """Sends the request to this address, and follows redirects on the same host."""
-    url, redirects = outgoing.url, MAX_REDIRECTS if outgoing.method == "GET" else 0
+    url, redirects = outgoing.url, outgoing.max_redirects if outgoing.method == "GET" else 0
     userinfo, _, host = urlsplit(url).netloc.rpartition("@")
     # urllib3 ignores the credentials in a URL.
     login = urllib3.make_headers(basic_auth=unquote(userinfo)) if userinfo else {}
@@ -208,7 +211,7 @@ def _exchange(
             location = answer.get_redirect_location() if redirects else None
             if not location:
                 etag = answer.headers.get("ETag", "")[:256]
-                return Reply(answer.status, etag, _body(answer, deadline))
+                return Reply(answer.status, etag, _body(answer, outgoing.max_bytes, deadline))
             answer.close()
             url = urljoin(url, location)
             if _server(urlsplit(url)) != server:
@@ -242,10 +245,10 @@ def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _body(answer: urllib3.BaseHTTPResponse, deadline: _Deadline) -> bytes:
-    body = b""
-    while len(body) < MAX_BODY_BYTES and (part := answer.read1(MAX_BODY_BYTES)):
+def _body(answer: urllib3.BaseHTTPResponse, limit: int, deadline: _Deadline) -> bytes:
+    body = bytearray()
+    while len(body) < limit and (part := answer.read1(limit)):
         body += part
         if deadline.left < 0:
             raise TimeoutError
-    return body
+    return bytes(body)

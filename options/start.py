@@ -66,7 +66,7 @@ def computed_defaults(environ: Mapping[str, str]) -> dict[str, str]:
 def unsupported_values(options: Configuration) -> list[OptionError]:
     """Returns an error for each value that coderapi does not support."""
     tls = (_certificates, _tls) if options["tls.enable"] else ()
-    checks = (_database, _listeners, *tls, _transport_security, _email, _logs)
+    checks = (_database, _listeners, *tls, _transport_security, _email, _logs, _coder)
     return [_error(options, *problem) for check in checks for problem in check(options)]
 
 
@@ -145,6 +145,15 @@ def _email(options: Configuration) -> Iterator[_Problem]:
         yield "Email: Smarthost", "is not an address", "host:port"
     if smarthost and not options["notifications.email.from"]:
         yield "Email: From Address", "is required with a mail server", ""
+
+
+def _coder(options: Configuration) -> Iterator[_Problem]:
+    policy = "CODERAPI_CODER_TOKEN_POLICY"
+    for name in ("CODERAPI_IDENTITY", "CODERAPI_CONFIG_SOURCE", policy):
+        if options[name] not in {"own", "off"} and not str(options["CODERAPI_CODER_URL"]):
+            yield name, "needs CODERAPI_CODER_URL, which is not set", ""
+    if options[policy] != "off" and not options["CODERAPI_CODER_TOKEN"]:
+        yield policy, "needs CODERAPI_CODER_TOKEN, which is not set", ""
 
 
 def _logs(options: Configuration) -> Iterator[_Problem]:

@@ -13,6 +13,7 @@ from options.option import Option
 from options.values import URL, Bool, Duration, Integer, Text, TextList, ValueType
 from options.values.rules import (
     LISTENER,
+    MOUNT_PATH,
     NETWORK,
     POSTGRES_URL,
     REDIS_URL,
@@ -211,5 +212,54 @@ OWN_OPTIONS = (
         "this value. 0 disables the alarm.",
         Integer(0, 999_999_999),
         default="0",
+    ),
+    _own(
+        "CODERAPI_IDENTITY",
+        "Which session tokens are accepted: the tokens of coderapi (own), or the tokens of the "
+        "Coder deployment at CODERAPI_CODER_URL (coder).",
+        Text(one_of("own", "coder")),
+        default="own",
+    ),
+    _own(
+        "CODERAPI_CODER_URL",
+        "The URL of the Coder deployment that coderapi runs beside, such as http://127.0.0.1:3000. "
+        "coderapi sends requests to this URL, so it can be an internal one.",
+        URL(("http", "https")),
+    ),
+    _own(
+        "CODERAPI_ADMIN_PATH",
+        "The path of the admin and of coderapi's other pages, such as /coderapi/. Set it if a "
+        "Coder deployment uses the same host name.",
+        Text(MOUNT_PATH),
+        default="/",
+    ),
+    _own(
+        "CODERAPI_CONFIG_SOURCE",
+        "Where the deployment's configuration, build info, experiments, SSH settings and update "
+        "check come from: the options of coderapi (own), or the Coder deployment at "
+        "CODERAPI_CODER_URL (coder).",
+        Text(one_of("own", "coder")),
+        default="own",
+    ),
+    _own(
+        "CODERAPI_CODER_DATABASE_URL",
+        "The URL of the Coder deployment's PostgreSQL database, with a role that can only read. "
+        "If it is set, coderapi reads the rows of agents and the states of workspaces from it.",
+        Text(POSTGRES_URL),
+        secret=True,
+    ),
+    _own(
+        "CODERAPI_CODER_TOKEN",
+        "A session token of an owner in the Coder deployment. With it, coderapi reads the tokens "
+        "of all users, to apply the token policy to them.",
+        Text(),
+        secret=True,
+    ),
+    _own(
+        "CODERAPI_CODER_TOKEN_POLICY",
+        "What happens to tokens of the Coder deployment that break the token policy: nothing "
+        "(off), the admin lists them (report), or they expire (enforce).",
+        Text(one_of("off", "report", "enforce")),
+        default="off",
     ),
 )

@@ -42,6 +42,8 @@ ASSIGNMENT = re.compile(r"#([A-Z0-9_]+)=(\S*)")
         ("CODERAPI_SECRET_KEY_FILE", "/nowhere", "/nowhere cannot be read"),
         ("CODERAPI_WIER", "coderd", "no such setting; did you mean CODERAPI_WIRE?"),
         ("CODERAPI_NEW", "1", "no such setting"),
+        ("CODERAPI_IDENTITY", "github", "one of own, coder"),
+        ("CODERAPI_ADMIN_PATH", "coderapi", "begins and ends with a slash"),
     ],
 )
 def test_bad_value_is_an_error_without_secrets(name: str, value: str, error: str) -> None:

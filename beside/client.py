@@ -1,0 +1,119 @@
+"""Sends requests to the API of the Coder deployment at CODERAPI_CODER_URL.
+
+A Coder deployment whose database hangs does not respond to any request. So every request has a
+deadline of two seconds. After three failures in a row, the circuit breaker rejects all requests at
+once. After five seconds, it lets one request through, and closes when a response arrives.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from kernel.outgoing import Outgoing, OutgoingError, Reply, redacted, send
+
+SECONDS = 2.0
+MAX_FAILURES = 3
+OPEN_SECONDS = 5.0
+# Coder returns the tokens of all users in a single array.
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class CoderAwayError(Exception):
+    """Coder did not respond, or its response is not usable. The message contains the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoderAnswer:
+    """A response of Coder with a status below 500. `value` is its JSON, or None if it has none."""
+
+    status: int
+    value: Any
+
+
+class Breaker:
+    """Rejects requests at once while Coder is away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._retry_at = 0.0
+        self.reason = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= MAX_FAILURES
+
+    def check(self) -> None:
+        """Raises: CoderAwayError while the breaker is open, except for one request at a time."""
+        with self._lock:
+            now = time.monotonic()
+            if self.is_open and now < self._retry_at:
+                raise CoderAwayError(self.reason)
+            self._retry_at = now + OPEN_SECONDS
+
+    def record(self, reason: str) -> None:
+        """Records a failure with its reason, or a response if `reason` is empty."""
+        with self._lock:
+            self._failures = self._failures + 1 if reason else 0
+            self._retry_at = time.monotonic() + OPEN_SECONDS
+            self.reason = reason
+
+
+BREAKER = Breaker()
+
+
+def ask(
+    path: str, *, token: str, method: str = "GET", body: object = None, seconds: float = SECONDS
+) -> CoderAnswer:
+    """Sends the request with the token in the header `Coder-Session-Token`.
+
+    A cookie would require a CSRF token. Redirects are not followed, because a response of Coder's
+    API is never a redirect.
+    Raises: CoderAwayError if Coder does not respond in time, or responds with a status of 500 or
+    more, a redirect, or something other than JSON.
+    """
+    BREAKER.check()
+    headers = {"Accept": "application/json", "User-Agent": f"coderapi/{settings.VERSION}"}
+    if token:
+        headers["Coder-Session-Token"] = token
+    content = None
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+        content = orjson.dumps(body)
+    outgoing = Outgoing(
+        f"{settings.CODER_URL}{path}",
+        headers,
+        method=method,
+        body=content,
+        networks=None,
+        max_bytes=MAX_BYTES,
+        max_redirects=0,
+    )
+    try:
+        answer = _decoded(send(outgoing, seconds=seconds))
+    except OutgoingError as error:
+        BREAKER.record(str(error))
+        raise CoderAwayError(str(error)) from None
+    except CoderAwayError as error:
+        BREAKER.record(str(error))
+        raise
+    BREAKER.record("")
+    return answer
+
+
+def _decoded(reply: Reply) -> CoderAnswer:
+    problem = f"{redacted(settings.CODER_URL)} returned"
+    if reply.status >= 500 or 300 <= reply.status < 400:
+        raise CoderAwayError(f"{problem} status {reply.status}")
+    if not reply.body:
+        return CoderAnswer(reply.status, None)
+    try:
+        return CoderAnswer(reply.status, orjson.loads(reply.body))
+    except ValueError:
+        raise CoderAwayError(f"{problem} a body that is not JSON") from None

@@ -1,0 +1,358 @@
+"""A stand-in for a Coder deployment: its API in the coderd wire, its cookies and its pages.
+
+It answers over a real socket what the contract says that Coder answers. Its database is not here;
+`coder_tables` makes the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import threading
+import uuid
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Self
+from urllib.parse import parse_qs, urlsplit
+
+# Coder's own policy names the path of the reports, which a proxy sends to coderapi.
+POLICY = "default-src 'self'; script-src 'self'; report-uri /api/v2/csp/reports"
+PAGE = """<!doctype html><title>Coder</title><h1>Workspaces</h1>
+<script src="https://cdn.example.net/widget.js"></script>"""
+CONFIG: dict[str, Any] = {
+    "config": {
+        "access_url": "https://coder.example.com",
+        "http_address": "0.0.0.0:3000",
+        "verbose": True,
+        "external_auth": None,
+        "session_lifetime": {"max_token_lifetime": 3155760000000000000},
+        "unknown_to_us": {"enabled": True},
+    },
+    "options": [
+        {
+            "name": "Access URL",
+            "description": "The URL of the deployment.",
+            "flag": "access-url",
+            "env": "CODER_ACCESS_URL",
+            "yaml": "accessURL",
+            "value": "https://coder.example.com",
+            "value_source": "env",
+        },
+        {
+            "name": "Postgres Connection URL",
+            "flag": "postgres-url",
+            "env": "CODER_PG_CONNECTION_URL",
+            "annotations": {"secret": "true"},
+            "use_instead": [{"name": "Postgres", "value": "postgresql://planted@db/coder"}],
+        },
+    ],
+}
+
+
+def new_token() -> str:
+    """Returns a session token in Coder's format."""
+    return f"{secrets.token_hex(5)}-{secrets.token_hex(11)}"
+
+
+@dataclass
+class Person:
+    """A user of the stand-in. Roles are those that Coder lists, so `member` is not among them."""
+
+    username: str
+    roles: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "active"
+
+    @property
+    def email(self) -> str:
+        return f"{self.username}@example.com"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "username": self.username,
+            "email": self.email,
+            "created_at": "2026-01-02T03:04:05Z",
+            "updated_at": "2026-01-02T03:04:05Z",
+            "last_seen_at": "2026-01-02T03:04:05Z",
+            "status": self.status,
+            "login_type": "password",
+            "organization_ids": ["9d1d1a1e-0000-4000-8000-000000000001"],
+            "roles": [{"name": role, "display_name": role.title()} for role in self.roles],
+        }
+
+
+@dataclass
+class Key:
+    """A token of a person. A narrowed token has scopes other than `all`."""
+
+    person: Person
+    token: str = field(default_factory=new_token)
+    scopes: tuple[str, ...] = ("all",)
+    name: str = ""
+    lifetime_seconds: int = 86_400
+    expires_at: str = "2099-01-01T00:00:00Z"
+
+    @property
+    def id(self) -> str:
+        return self.token.partition("-")[0]
+
+    @property
+    def is_narrowed(self) -> bool:
+        return "all" not in self.scopes
+
+    def may(self, action: str, *, own: bool) -> bool:
+        by_scope = not self.is_narrowed or action in self.scopes
+        roles = self.person.roles
+        reads = ("deployment_config:read", "deployment_stats:read")
+        by_role = "owner" in roles or own or ("auditor" in roles and action in reads)
+        return by_scope and by_role
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "user_id": self.person.id,
+            "username": self.person.username,
+            "last_used": "2026-01-02T03:04:05Z",
+            "expires_at": self.expires_at,
+            "created_at": "2026-01-02T03:04:05Z",
+            "updated_at": "2026-01-02T03:04:05Z",
+            "login_type": "token",
+            "scope": self.scopes[0],
+            "token_name": self.name,
+            "lifetime_seconds": self.lifetime_seconds,
+        }
+
+
+class StandInCoder(ThreadingHTTPServer):
+    """A Coder deployment on a free port of 127.0.0.1, while used as a context manager.
+
+    `fault` is one of "", "slow", "hang", "500", "html" and "redirect". `seen` are the requests, as
+    method and path.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.keys: dict[str, Key] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.fault = ""
+        self.version = "v2.29.0+stand-in"
+        self.experiments: list[str] = []
+        self.config = json.loads(json.dumps(CONFIG))
+        self.takes_expire = True
+        self.released = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def add(self, key: Key) -> Key:
+        self.keys[key.token] = key
+        return key
+
+    def count(self, path: str) -> int:
+        return sum(1 for _, seen in self.seen if urlsplit(seen).path == path)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StandInCoder
+    protocol_version = "HTTP/1.1"
+    routes: ClassVar[list[tuple[str, str, str]]] = [
+        ("GET", r"/api/v2/buildinfo", "buildinfo"),
+        ("GET", r"/api/v2/updatecheck", "updatecheck"),
+        ("POST", r"/api/v2/users/login", "login"),
+        ("POST", r"/api/v2/authcheck", "authcheck"),
+        ("GET", r"/api/v2/users/me", "me"),
+        ("GET", r"/api/v2/deployment/config", "deployment_config"),
+        ("GET", r"/api/v2/deployment/ssh", "ssh"),
+        ("GET", r"/api/v2/experiments", "enabled_experiments"),
+        ("GET", r"/api/v2/experiments/available", "available"),
+        ("GET", r"/api/v2/users/([^/]+)/keys/tokens/tokenconfig", "tokenconfig"),
+        ("GET", r"/api/v2/users/([^/]+)/keys/tokens", "tokens"),
+        ("PUT", r"/api/v2/users/([^/]+)/keys/([^/]+)/expire", "expire"),
+        ("DELETE", r"/api/v2/users/([^/]+)/keys/([^/]+)", "delete"),
+        ("PUT", r"/api/v2/users/([^/]+)/profile", "profile"),
+    ]
+    public = frozenset({"buildinfo", "updatecheck", "login"})
+
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.command, self.path))
+        if self._plays_fault():
+            return None
+        path = urlsplit(self.path).path
+        for method, pattern, name in self.routes:
+            matched = re.fullmatch(pattern, path)
+            if matched and method == self.command:
+                return self._route(name, matched.groups(), json.loads(body) if body else None)
+        if path.startswith("/api/"):
+            return self._json(404, {"message": "Route not found."})
+        return self._page()
+
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - names of http.server
+
+    def _plays_fault(self) -> bool:
+        fault = self.server.fault
+        if fault == "slow":
+            self.server.released.wait(0.3)
+        if fault == "hang":
+            self.server.released.wait(60)
+            self.close_connection = True
+            return True
+        if fault == "500":
+            self._json(500, {"message": "An internal server error occurred."})
+        if fault == "html":
+            self._send(200, b"<!doctype html><title>Maintenance</title>", "text/html")
+        if fault == "redirect":
+            self._send(302, b"", "text/plain", Location="http://192.0.2.1/")
+        return fault in {"500", "html", "redirect"}
+
+    def _route(self, name: str, parts: tuple[str, ...], body: Any) -> None:
+        key = self._key()
+        if name not in self.public:
+            if key is None or key.person.status == "suspended":
+                return self._json(401, {"message": "You are signed out or your session expired."})
+            if self._lacks_csrf_proof():
+                return self._json(400, {"message": "Something is wrong with your CSRF token."})
+        getattr(self, f"_{name}")(key, parts, body)
+        return None
+
+    def _cookie(self, name: str) -> str:
+        found = SimpleCookie(self.headers.get("Cookie", "")).get(name)
+        return found.value if found else ""
+
+    def _key(self) -> Key | None:
+        token = self._cookie("coder_session_token") or self.headers.get("Coder-Session-Token", "")
+        return self.server.keys.get(token)
+
+    def _lacks_csrf_proof(self) -> bool:
+        """A write with the cookie needs the header X-CSRF-TOKEN with the value of the cookie."""
+        if self.command == "GET" or not self._cookie("coder_session_token"):
+            return False
+        proof = self._cookie("csrf_token")
+        return not proof or self.headers.get("X-CSRF-TOKEN", "") != proof
+
+    def _login(self, _: Key | None, parts: tuple[str, ...], body: Any) -> None:
+        for key in self.server.keys.values():
+            if key.person.email == body.get("email"):
+                cookie = f"coder_session_token={key.token}; Path=/; HttpOnly; SameSite=Lax"
+                return self._json(201, {"session_token": key.token}, **{"Set-Cookie": cookie})
+        return self._json(401, {"message": "Incorrect email or password."})
+
+    def _buildinfo(self, *_: Any) -> None:
+        self._json(
+            200,
+            {
+                "external_url": "https://github.com/coder/coder/releases",
+                "version": self.server.version,
+                "dashboard_url": self.server.url,
+                "telemetry": False,
+                "workspace_proxy": False,
+                "agent_api_version": "1.0",
+                "provisioner_api_version": "1.14",
+                "upgrade_message": "",
+                "deployment_id": "9d1d1a1e-0000-4000-8000-000000000002",
+            },
+        )
+
+    def _updatecheck(self, *_: Any) -> None:
+        self._json(200, {"current": True, "version": "v2.29.0", "url": "https://coder.example.com"})
+
+    def _me(self, key: Key, *_: Any) -> None:
+        if key.is_narrowed:
+            return self._json(404, {"message": "Resource not found or you do not have access."})
+        return self._json(200, key.person.as_json())
+
+    def _authcheck(self, key: Key, _: tuple[str, ...], body: Any) -> None:
+        answer = {}
+        for name, check in body["checks"].items():
+            target = check["object"]
+            own = target.get("owner_id") in {"me", key.person.id}
+            answer[name] = key.may(f"{target['resource_type']}:{check['action']}", own=own)
+        self._json(200, answer)
+
+    def _deployment_config(self, key: Key, *_: Any) -> None:
+        if not key.may("deployment_config:read", own=False):
+            return self._json(403, {"message": "Forbidden."})
+        return self._json(200, self.server.config)
+
+    def _ssh(self, *_: Any) -> None:
+        self._json(
+            200,
+            {
+                "hostname_prefix": "coder.",
+                "hostname_suffix": "corp",
+                "ssh_config_options": {"ServerAliveInterval": "30"},
+            },
+        )
+
+    def _enabled_experiments(self, *_: Any) -> None:
+        self._json(200, self.server.experiments)
+
+    def _available(self, *_: Any) -> None:
+        self._json(200, {"safe": []})
+
+    def _tokenconfig(self, *_: Any) -> None:
+        self._json(200, {"max_token_lifetime": 604800000000000})
+
+    def _tokens(self, key: Key, *_: Any) -> None:
+        wants_all = "include_all" in parse_qs(urlsplit(self.path).query)
+        everyone = wants_all and "owner" in key.person.roles
+        found = [
+            each.as_json()
+            for each in self.server.keys.values()
+            if everyone or each.person is key.person
+        ]
+        self._json(200, found or None)
+
+    def _expire(self, _: Key, parts: tuple[str, ...], body: Any) -> None:
+        if not self.server.takes_expire:
+            return self._json(404, {"message": "Route not found."})
+        return self._delete(_, parts, body)
+
+    def _delete(self, _: Key, parts: tuple[str, ...], body: Any) -> None:
+        for token, key in list(self.server.keys.items()):
+            if key.id == parts[1]:
+                del self.server.keys[token]
+                return self._send(204, b"", "")
+        return self._json(404, {"message": "Resource not found or you do not have access."})
+
+    def _profile(self, key: Key, *_: Any) -> None:
+        """A write of the dashboard, which fails if another service has replaced `csrf_token`."""
+        self._json(200, key.person.as_json())
+
+    def _page(self) -> None:
+        headers = {"Content-Security-Policy": POLICY}
+        if not self._cookie("csrf_token"):
+            # Coder's token has another length and alphabet than Django's.
+            proof = secrets.token_urlsafe(32) + "="
+            headers["Set-Cookie"] = f"csrf_token={proof}; Path=/; HttpOnly; SameSite=Lax"
+        self._send(200, PAGE.encode(), "text/html; charset=utf-8", **headers)
+
+    def _json(self, status: int, value: object, **headers: str) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json; charset=utf-8", **headers)
+
+    def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": content_type, **headers}.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keeps the test output clean."""
