@@ -90,9 +90,14 @@ class DocumentView(APIView):
         return tuple(permission.refusal for permission in classes)
 
     def get(self, request: Request) -> HttpResponse:
-        caller = cast("IdentifiedRequest", request._request).identity
+        identified = cast("IdentifiedRequest", request._request)
+        presented = identified.presented
         answer = documents.answer(
-            self.document, chosen=wire.current(), caller=caller, **conditions(request)
+            self.document,
+            chosen=wire.current(),
+            caller=identified.identity,
+            token=presented.token if presented else "",
+            **conditions(request),
         )
         return document_response(answer)
 

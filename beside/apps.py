@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class BesideConfig(AppConfig):
+    name = "beside"
+    verbose_name = "Coder deployment"
+
+    def ready(self) -> None:
+        if settings.CONFIG_SOURCE == "coder":
+            from beside import configuration
+
+            configuration.follow()
