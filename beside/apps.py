@@ -13,3 +13,8 @@ class BesideConfig(AppConfig):
             from beside import configuration
 
             configuration.follow()
+        if settings.CODER_TOKEN_POLICY in {"report", "enforce"}:
+            from beside.token_policy import CODER_TOKENS
+            from users.erasure import register
+
+            register(CODER_TOKENS)

@@ -59,6 +59,8 @@ class Followed:
 
 # The last response for each path, and the time at which it arrived.
 _last: dict[str, tuple[float, Any]] = {}
+# The logged problem for each path. A problem is not logged again for each request.
+_problems: dict[str, str] = {}
 
 
 def follow() -> None:
@@ -91,11 +93,14 @@ def _latest(one: Followed, token: str) -> Any:
     except CoderAwayError as error:
         arrived_at, found = _last.get(one.path, (float("-inf"), None))
         if time.monotonic() - arrived_at > LAST_SECONDS:
-            logger.warning("Coder's response to %s is not available: %s", one.path, error)
+            if _problems.get(one.path) != str(error):
+                _problems[one.path] = str(error)
+                logger.warning("Coder's response to %s is not available: %s", one.path, error)
             detail = "The Coder deployment does not respond, or its response cannot be used."
             raise unavailable(detail) from None
         return found
     _last[one.path] = time.monotonic(), found
+    _problems.pop(one.path, None)
     return found
 
 
@@ -111,9 +116,9 @@ def _fetched(one: Followed, token: str) -> Any:
         except ODD as error:
             # The message of the error may contain a part of the response.
             raise CoderAwayError(f"its form is not known ({type(error).__name__})") from None
-    if answer.status == 403:
+    if answer.status == 403 and not one.document.public:
         raise forbidden("The Coder deployment rejected the request.")
-    if answer.status == 401 and not settings.CODER_TOKEN:
+    if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
         raise refusals.unknown()
     raise CoderAwayError(f"its status is {answer.status}")
 
