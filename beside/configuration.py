@@ -76,6 +76,7 @@ def unfollow() -> None:
         one.document.follow(None)
     middleware.follow_version(None)
     _last.clear()
+    _problems.clear()
 
 
 def _body(one: Followed, token: str) -> bytes:

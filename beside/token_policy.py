@@ -10,8 +10,8 @@ tokens without their secrets, and the limits that they violate. If CODERAPI_CODE
 violation first. If a mail server is configured, it sends an e-mail to the token's user. One day
 after the e-mail, or after the report without a mail server, it expires the token.
 
-The run never acts on the token in CODERAPI_CODER_TOKEN. Its state is in the rows of the tokens, so
-a run that was stopped is continued by the next one.
+A run never acts on the token in CODERAPI_CODER_TOKEN. The rows of the tokens contain the whole
+state, so the next run continues a run that was stopped.
 """
 
 from __future__ import annotations
