@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.test import Client
 
 from beside import configuration, translation
@@ -30,8 +31,9 @@ BOTH = ("documented", "coderd")
 
 
 @pytest.fixture(autouse=True)
-def _followed(coder: StandInCoder, db: None) -> Iterator[None]:
-    configuration.follow()
+def _followed(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
+    settings.CONFIG_SOURCE = "coder"
+    apps.get_app_config("beside").ready()
     yield
     configuration.unfollow()
 
