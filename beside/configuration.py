@@ -20,16 +20,22 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+from rest_framework import serializers
 
 from beside import client, translation
 from beside.client import CoderAwayError, ask
 from deployment import history
+from deployment.serializers import (
+    BuildInfoSerializer,
+    SSHConfigSerializer,
+    UpdateCheckSerializer,
+)
 from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
 from experiments.views import EnabledExperimentsView, SafeExperimentsView
 from kernel.http import middleware, wire
 from kernel.http.documents import Document
 from kernel.http.errors import forbidden, unavailable
-from kernel.http.rendering import render_json
+from kernel.http.rendering import WireSerializer, render_json
 from kernel.http.wire import Wire
 from kernel.outgoing import redacted
 from tokens import refusals
@@ -136,18 +142,12 @@ def _tokens(token: str) -> list[str]:
 
 # --- The responses ----------------------------------------------------------------------------
 
-_BUILD_INFO = {
-    **dict.fromkeys(("agent_api_version", "dashboard_url", "deployment_id", "external_url"), ""),
-    **dict.fromkeys(("provisioner_api_version", "upgrade_message", "version"), ""),
-    "telemetry": False,
-    "webpush_public_key": "",
-    "workspace_proxy": False,
-}
-_SSH = {"hostname_prefix": "", "hostname_suffix": "", "ssh_config_options": {}}
+EMPTY = {serializers.CharField: "", serializers.BooleanField: False, serializers.DictField: {}}
 
 
-def _filled(empty: dict[str, Any]) -> Callable[[Any], Any]:
+def _filled(shape: type[WireSerializer]) -> Callable[[Any], Any]:
     """Builds a function that adds the members that an older release of Coder does not have."""
+    empty = {name: EMPTY[type(field)] for name, field in shape().fields.items()}
     return lambda found: empty | {key: value for key, value in found.items() if value is not None}
 
 
@@ -174,10 +174,14 @@ def _configuration(value: Any) -> dict[str, Any]:
 
 
 FOLLOWED = (
-    Followed(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(_BUILD_INFO)),
-    Followed(UpdateCheckView.document, "/api/v2/updatecheck", _object, _object),
+    Followed(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)),
+    Followed(
+        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
+    ),
     Followed(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
-    Followed(SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(_SSH)),
+    Followed(
+        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
+    ),
     Followed(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
     Followed(
         SafeExperimentsView.document,

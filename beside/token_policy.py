@@ -71,20 +71,11 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """A user of Coder."""
-
-    username: str
-    email: str
-    roles: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """A token that violates the policy, its user, and the next action."""
 
     token: CoderToken
-    person: Person
+    user: User
     action: Action
 
 
@@ -130,18 +121,19 @@ def _get(path: str, *, seconds: float = SECONDS) -> Any:
     return answer.value
 
 
-def _people() -> dict[uuid.UUID, Person]:
-    """Returns the users of Coder by their ids.
+def _people() -> dict[uuid.UUID, User]:
+    """Returns the users of Coder by their ids. They are not stored.
 
     Raises: JobFailedError if CODERAPI_CODER_TOKEN cannot read the tokens of all users.
     """
     if OWNER not in _roles(_get("/api/v2/users/me")):
         raise JobFailedError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
-    found: dict[uuid.UUID, Person] = {}
+    found: dict[uuid.UUID, User] = {}
     for offset in range(0, MAX_USERS, USERS_PER_PAGE):
         page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
         for user in page:
-            found[uuid.UUID(user["id"])] = Person(user["username"], user["email"], _roles(user))
+            name, email = normal_username(user["username"]), user["email"]
+            found[uuid.UUID(user["id"])] = User(username=name, email=email, roles=_roles(user))
         if len(page) < USERS_PER_PAGE:
             break
     return found
@@ -186,7 +178,7 @@ def _token(item: Any, now: datetime) -> CoderToken:
 # --- Judging ----------------------------------------------------------------------------------
 
 
-def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, Person]) -> None:
+def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
     """Sets the `reasons` of each token. A user of Coder has the policies of the same username.
 
     A token of a user who is not in the list was created after the list was read. The next run
@@ -206,12 +198,11 @@ def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, Person]) -> Non
             token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
 
 
-def _limits(person: Person, configs: Iterable[TokenConfig]) -> policy.Policy:
-    name = normal_username(person.username)
-    applying = [one for one in configs if one.user is None or one.user.username == name]
-    own = next((one.user for one in applying if one.user is not None), None)
-    user = User(id=own.id if own else uuid.uuid4(), username=name, roles=person.roles)
-    limits = policy.resolve(applying, user)
+def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
+    for config in configs:
+        if config.user is not None and config.user.username == user.username:
+            user.id = config.user.id
+    limits = policy.resolve([*configs], user)
     lifetime = limits[policy.MAX_LIFETIME]
     option = lifetime.rule_values[-1]
     if lifetime.rule == option.rule:
@@ -229,22 +220,20 @@ def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
             token.warned_at = before.warned_at if before else None
 
 
-def _plan(
-    tokens: Iterable[CoderToken], people: dict[uuid.UUID, Person], now: datetime
-) -> list[Step]:
+def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
     violating = sorted((token for token in tokens if token.reasons), key=_by_report)
     warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
     steps: list[Step] = []
     left = MAX_EXPIRED
     for token in violating:
-        person = people[token.user_id]
-        action = _action(token, now, is_mailed=bool(person.email) and digest.is_on())
+        user = people[token.user_id]
+        action = _action(token, now, is_mailed=bool(user.email) and digest.is_on())
         left -= action is Action.EXPIRE
         is_over = action is Action.EXPIRE and left < 0
         # A user gets at most one e-mail a day.
         if is_over or (action is Action.WARN and token.user_id in warned):
             action = Action.WAIT
-        steps.append(Step(token, person, action))
+        steps.append(Step(token, user, action))
     return steps
 
 
@@ -295,24 +284,24 @@ def _warn(steps: Iterable[Step], now: datetime) -> None:
                 CoderToken.objects.filter(pk__in=ids).update(warned_at=now)
                 changes = [Change(_target(token), after=_facts(token)) for token in tokens]
                 record_all("coder_token.warn", changes, actor=SYSTEM, now=now)
-                _message(theirs[0].person, tokens, now).send()
+                _message(theirs[0].user, tokens, now).send()
         # ValueError: the address contains a line break.
         except (OSError, ValueError) as error:
             logger.warning("a warning to a user could not be sent: %s", type(error).__name__)
 
 
-def _message(person: Person, tokens: list[CoderToken], now: datetime) -> EmailMessage:
+def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessage:
     count = plural(len(tokens), "session token")
     listed = "\n".join(
         f"* {token.token_name}, id {token.pk}: {'; '.join(token.reasons)}" for token in tokens
     )
     return EmailMessage(
         subject=f"{count} will be expired, because of the token policy",
-        body=f"These session tokens of {person.username} on {settings.ACCESS_URL} violate the "
+        body=f"These session tokens of {user.username} on {settings.ACCESS_URL} violate the "
         f"token policy:\n\n{listed}\n\nThey will be expired after {now + GRACE:%Y-%m-%d %H:%M} "
         "UTC. Programs that use such a token need a new one before that time.\n",
         from_email=settings.DEFAULT_FROM_EMAIL,
-        to=[person.email],
+        to=[user.email],
     )
 
 

@@ -51,14 +51,7 @@ class Command(ListingCommand):
         token = step.token
         used = f"{token.last_used:%Y-%m-%d %H:%M}" if token.last_used else "never"
         columns = (token.username, token.token_name, token.id, f"used {used}", step.action)
-        self.row(
-            "\t".join([*columns, "; ".join(token.reasons)]),
-            id=token.id,
-            username=token.username,
-            token_name=token.token_name,
-            scopes=token.scopes,
-            last_used=token.last_used,
-            expires_at=token.expires_at,
-            action=step.action,
-            reasons=token.reasons,
-        )
+        names = ("id", "username", "token_name", "scopes", "last_used", "expires_at", "reasons")
+        members = {name: getattr(token, name) for name in names}
+        line = "\t".join([*columns, "; ".join(token.reasons)])
+        self.row(line, **members, action=step.action)
