@@ -30,6 +30,7 @@ SELECT {", ".join(["%s"] * len(COLUMNS))} FROM"""
 # All actions that the code records.
 ACTIONS = frozenset(
     {"api_key.create", "api_key.delete", "api_key.expire", "api_key.rename", "api_key.shorten"}
+    | {"coder_token.expire", "coder_token.expire_failed", "coder_token.warn"}
     | {"csp.alert_channel.delete", "csp.alert_channel.save", "csp.group.decide"}
     | {"csp.ingest_key.save", "csp.noise_rule.delete", "csp.noise_rule.label_groups"}
     | {"csp.noise_rule.save", "token_config.delete", "token_config.set"}

@@ -66,6 +66,12 @@ class Breaker:
 
 
 BREAKER = Breaker()
+_version = ""
+
+
+def version() -> str:
+    """Returns the version of Coder in its latest response, or "" before the first one."""
+    return _version
 
 
 def ask(
@@ -96,7 +102,8 @@ def ask(
         max_redirects=0,
     )
     try:
-        answer = _decoded(send(outgoing, seconds=seconds))
+        reply = send(outgoing, seconds=seconds)
+        answer = _decoded(reply)
     except OutgoingError as error:
         BREAKER.record(str(error))
         raise CoderAwayError(str(error)) from None
@@ -104,7 +111,13 @@ def ask(
         BREAKER.record(str(error))
         raise
     BREAKER.record("")
+    _learn_version(reply)
     return answer
+
+
+def _learn_version(reply: Reply) -> None:
+    global _version
+    _version = reply.headers.get("X-Coder-Build-Version", _version)[:64]
 
 
 def _decoded(reply: Reply) -> CoderAnswer:

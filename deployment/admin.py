@@ -22,10 +22,10 @@ DIFF = "deployment_configrevision_diff"
 @admin.register(ConfigRevision)
 class ConfigRevisionAdmin(ReadOnlyAdmin):
     change_list_template = "admin/deployment/configrevision/change_list.html"
-    list_display = ["id", "recorded_at", "short", "host", "version", "csp_reports"]
+    list_display = ["id", "recorded_at", "short", "host", "version", "server", "csp_reports"]
     list_filter = ["host", "version"]
     actions = ["compare"]
-    fields = ["recorded_at", "digest", "host", "version", "csp_reports", "options"]
+    fields = ["recorded_at", "digest", "host", "version", "server", "csp_reports", "options"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.diff)

@@ -34,14 +34,25 @@ def record_start(options: ConfigSnapshot, *, now: datetime) -> ConfigRevision | 
 
     Returns None if the newest revision has the same options.
     """
+    return record(options, version=settings.VERSION, now=now)
+
+
+def record(
+    options: ConfigSnapshot, *, version: str, now: datetime, server: str = ""
+) -> ConfigRevision | None:
+    """Records the options of this service, or of another server, as a new revision.
+
+    Returns None if the newest revision of the same server has the same options.
+    """
     with transaction.atomic(), transaction_lock("config-history"):
-        newest = ConfigRevision.objects.newest()
+        newest = ConfigRevision.objects.filter(server=server).newest()
         if newest is not None and newest.digest == options.digest:
             return None
         return ConfigRevision.objects.create(
             digest=options.digest,
             host=socket.gethostname()[:255],
-            version=settings.VERSION,
+            version=version,
+            server=server,
             recorded_at=now,
             values=options.values,
             sources=options.sources,
@@ -81,7 +92,8 @@ def differences(before: ConfigRevision, after: ConfigRevision) -> list[Differenc
 
 def _paths(*revisions: ConfigRevision) -> list[str]:
     """Returns the JSON paths of all options. Options that this release does not know come last."""
-    others = {path for revision in revisions for path in revision.values} - set(_NAMES)
+    stored = {path for each in revisions for path in (*each.values, *each.secrets)}
+    others = stored - set(_NAMES)
     return [*_NAMES, *sorted(others)]
 
 

@@ -60,12 +60,14 @@ class ConfigRevisionQuerySet(models.QuerySet["ConfigRevision"]):
 class ConfigRevision(models.Model):
     """The options at one startup. They are stored only if they differ from the previous revision.
 
-    The fields contain no secrets. Shape: as in `options.snapshot`.
+    The fields contain no secrets. Shape: as in `options.snapshot`. If these are the options of
+    another server, `server` is its URL. Otherwise it is empty.
     """
 
     digest = models.CharField(max_length=64)
     host = models.CharField(max_length=255)
     version = models.CharField(max_length=64)
+    server = models.CharField(max_length=255, blank=True, default="")
     recorded_at = models.DateTimeField(db_default=Now())
     values = models.JSONField(default=dict)
     sources = models.JSONField(default=dict)

@@ -51,8 +51,12 @@ class OutgoingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
-    etag: str
+    headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("ETag", "")[:256]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +214,8 @@ def _exchange(
             )
             location = answer.get_redirect_location() if redirects else None
             if not location:
-                etag = answer.headers.get("ETag", "")[:256]
-                return Reply(answer.status, etag, _body(answer, outgoing.max_bytes, deadline))
+                body = _body(answer, outgoing.max_bytes, deadline)
+                return Reply(answer.status, answer.headers, body)
             answer.close()
             url = urljoin(url, location)
             if _server(urlsplit(url)) != server:

@@ -32,6 +32,12 @@ class ConfigSnapshot:
     secrets: dict[str, str]
     digest: str
 
+    @classmethod
+    def of(
+        cls, values: dict[str, str], sources: dict[str, str], secrets: dict[str, str]
+    ) -> ConfigSnapshot:
+        return cls(values, sources, secrets, _digest(values, secrets))
+
     @property
     def short(self) -> str:
         """Returns the first 8 characters of the digest, for pages and database connection names."""
@@ -58,7 +64,7 @@ def snapshot(options: Configuration, *, key: str) -> ConfigSnapshot:
         for option in options.options
         if options.places[option.json_path]
     }
-    return ConfigSnapshot(values, sources, secrets, _digest(values, secrets))
+    return ConfigSnapshot.of(values, sources, secrets)
 
 
 def _keyed(option: Option, value: object, *, key: str) -> str:

@@ -152,6 +152,9 @@ def _coder(options: Configuration) -> Iterator[_Problem]:
     for name in ("CODERAPI_IDENTITY", "CODERAPI_CONFIG_SOURCE", policy):
         if options[name] not in {"own", "off"} and not str(options["CODERAPI_CODER_URL"]):
             yield name, "needs CODERAPI_CODER_URL, which is not set", ""
+    needs_token = options["CODERAPI_CONFIG_SOURCE"] == "coder" != options["CODERAPI_IDENTITY"]
+    if needs_token and not options["CODERAPI_CODER_TOKEN"]:
+        yield "CODERAPI_CONFIG_SOURCE", "needs CODERAPI_IDENTITY=coder or CODERAPI_CODER_TOKEN", ""
     if options[policy] != "off" and not options["CODERAPI_CODER_TOKEN"]:
         yield policy, "needs CODERAPI_CODER_TOKEN, which is not set", ""
 

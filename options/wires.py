@@ -26,7 +26,9 @@ from options.values import (
     TextMap,
     UUIDListMap,
     ValueType,
+    parse_url,
 )
+from options.values.addresses import split_host_port
 from options.values.structs import EXTERNAL_AUTH_FIELDS, LINK_FIELDS, Field
 
 type Schema = dict[str, Any]
@@ -134,10 +136,14 @@ _LEFT_OUT_WHEN_EMPTY = (Bool, Choice, ConfigPath, Duration, Integer, Text, TextL
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The JSON schema of a type, and the function that encodes its values."""
+    """The JSON schema of a type, and the functions that encode and decode its values.
+
+    Only the coderd format is decoded.
+    """
 
     schema: Schema
     encode: Callable[[Any], Any] = lambda value: value
+    decode: Callable[[Any], Any] = lambda value: value
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,13 @@ class WireForm:
 
     def encode(self, value_type: ValueType[Any], value: Any) -> Any:
         return self.encodings[type(value_type)].encode(value)
+
+    def decode(self, value_type: ValueType[Any], value: Any) -> Any:
+        """Returns the value for the JSON that `encode` returns.
+
+        Raises: AttributeError, TypeError or ValueRefusedError if the JSON has another form.
+        """
+        return self.encodings[type(value_type)].decode(value)
 
     def may_leave_out(self, option: Option) -> bool:
         """Returns whether an empty value of this option is omitted from the configuration."""
@@ -207,6 +220,12 @@ def _links(links: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
     return links and [
         {key: text for key, text in link.items() if text or key != "location"} for link in links
     ]
+
+
+def _complete(fields: Mapping[str, Field]) -> Callable[[Any], Any]:
+    """Builds the inverse of `_links` or `_providers`, which adds the members that are missing."""
+    empty = {key: each.absent for key, each in fields.items() if key not in _PRIVATE_FIELDS}
+    return lambda records: records and [empty | record for record in records]
 
 
 def _map(values: dict[str, Any] | None) -> dict[str, Any]:
@@ -269,15 +288,21 @@ _DOCUMENTED = WireForm(
 _CODERD = WireForm(
     encodings={
         **_PLAIN,
-        URL: Encoding(TEXT | {"description": "A URL; empty when unset."}, str),
-        Address: Encoding(TEXT | {"description": "host:port; empty when unset."}, str),
+        URL: Encoding(TEXT | {"description": "A URL; empty when unset."}, str, parse_url),
+        Address: Encoding(
+            TEXT | {"description": "host:port; empty when unset."},
+            str,
+            lambda text: split_host_port(text) if text else Address.zero,
+        ),
         Regexp: Encoding(TEXT | {"description": "A pattern in RE2 syntax."}),
         TextList: Encoding(TEXTS_OR_NULL),
         TextMap: Encoding(nullable(map_of(TEXT))),
         TextListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
         UUIDListMap: Encoding(nullable(map_of(TEXTS_OR_NULL))),
-        Links: Encoding(nullable(array_of(ref(_LINK))), _links),
-        ExternalAuth: Encoding(nullable(array_of(ref(_PROVIDER))), _providers),
+        Links: Encoding(nullable(array_of(ref(_LINK))), _links, _complete(LINK_FIELDS)),
+        ExternalAuth: Encoding(
+            nullable(array_of(ref(_PROVIDER))), _providers, _complete(EXTERNAL_AUTH_FIELDS)
+        ),
     },
     components={
         _LINK: _record(LINK_FIELDS, _A_LINK, lists=TEXTS, optional=["location"]),

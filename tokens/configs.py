@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -164,7 +164,7 @@ def _violations(
     return [
         Violation(key, reasons, limit.max_token_lifetime)
         for key, limit, rank in found
-        if (reasons := tuple(_reasons(key, rank, limit)))
+        if (reasons := tuple(reasons_of(key.lifetime_ns, key.scopes, rank, limit)))
     ]
 
 
@@ -190,13 +190,16 @@ def _subject(config: TokenConfig) -> Q:
     return Q(user__roles__contains=[config.role]) if config.role else Q(pk__isnull=False)
 
 
-def _reasons(key: APIKey, rank: int, limits: Policy) -> Iterator[str]:
-    if key.lifetime_ns > limits.max_token_lifetime:
-        lifetime = readable(policy.MAX_LIFETIME, key.lifetime_ns)
+def reasons_of(
+    lifetime_ns: int, scopes: Collection[str], rank: int, limits: Policy
+) -> Iterator[str]:
+    """Yields a clause for each limit that a token violates. `rank` is its rank by last use."""
+    if lifetime_ns > limits.max_token_lifetime:
+        lifetime = readable(policy.MAX_LIFETIME, lifetime_ns)
         limit = readable(policy.MAX_LIFETIME, limits.max_token_lifetime)
         yield f"its lifetime is {lifetime}, the maximum is {limit}"
     allowed = limits[policy.SCOPES].value
-    if allowed is not None and (over := set(key.scopes) - within(key.scopes, allowed)):
+    if allowed is not None and (over := set(scopes) - within(scopes, allowed)):
         yield f"the scope {', '.join(sorted(over))} is not allowed"
     max_live = limits[policy.MAX_LIVE].value
     if max_live is not None and rank > max_live:

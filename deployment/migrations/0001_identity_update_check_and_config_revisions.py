@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(max_length=64)),
                 ('host', models.CharField(max_length=255)),
                 ('version', models.CharField(max_length=64)),
+                ('server', models.CharField(blank=True, default='', max_length=255)),
                 ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('values', models.JSONField(default=dict)),
                 ('sources', models.JSONField(default=dict)),

@@ -32,6 +32,8 @@ from kernel.memory import Memory, Remembered
 OWNERS = 10_000
 # Smaller bodies are not compressed, because they fit into one packet.
 GZIP_FROM_BYTES = 1400
+# The maximum age of bytes from another server.
+FOLLOWED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Answer:
 
 _all: list[Document] = []
 
+# Takes the caller's session token. Returns the bytes in the current wire format.
+type Source = Callable[[str], bytes]
+
 
 class Document:
     """A response that is cached for each wire format.
@@ -68,6 +73,9 @@ class Document:
     `render` returns its bytes in the current wire format. A `public` document needs no token.
     Shared caches may store only public documents. An `own` document is cached for each user:
     `render` takes the caller, and the bytes depend only on the caller's id and roles.
+
+    With `follow`, the bytes come from another server. They are then cached for FOLLOWED_SECONDS,
+    because the other server does not announce changes.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class Document:
         self.public = public
         self._own = own
         self._render = render
+        self._source: Source | None = None
         self._memory: Memory[Hashable, Rendered] = Memory(
             f"document {name}",
             capacity=len(Wire) * (OWNERS if own else 1),
@@ -92,22 +101,35 @@ class Document:
         self.age_seconds = self._memory.age
         _all.append(self)
 
+    def follow(self, source: Source | None) -> None:
+        """Takes the bytes from `source` instead of `render`. None undoes this."""
+        self._source = source
+        self.forget()
+
     def peek(self, chosen: Wire, caller: Identity | None = None) -> Rendered | None:
         """Returns the cached document, or None if it is not cached or may not be used."""
         return self._memory.get(self._key(chosen, caller))
 
-    def rendered(self, chosen: Wire, caller: Identity | None = None) -> Rendered:
-        """Returns the document in the wire format. Renders it if it is not cached."""
+    def rendered(
+        self, chosen: Wire, caller: Identity | None = None, *, token: str = ""
+    ) -> Rendered:
+        """Returns the document in the wire format. Renders it if it is not cached.
+
+        `token` is the caller's session token, for the source of the bytes.
+        """
         return self.peek(chosen, caller) or self._memory.load(
-            self._key(chosen, caller), lambda: self._make(chosen, caller)
+            self._key(chosen, caller), lambda: self._make(chosen, caller, token)
         )
 
     def _key(self, chosen: Wire, caller: Identity | None) -> Hashable:
         # A user whose roles change gets another document.
         return (chosen, caller.user_id, caller.roles) if self._own and caller else chosen
 
-    def _make(self, chosen: Wire, caller: Identity | None) -> Remembered[Rendered]:
+    def _make(self, chosen: Wire, caller: Identity | None, token: str) -> Remembered[Rendered]:
         with wire.using(chosen):
+            if self._source is not None:
+                found = rendered(self._source(token), public=self.public)
+                return Remembered(found, max_age=FOLLOWED_SECONDS, lasting=True)
             body = self._render(caller) if self._own else self._render()
             return Remembered(rendered(body, public=self.public))
 

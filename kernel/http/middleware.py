@@ -21,6 +21,17 @@ BODILESS = frozenset({204, 304})
 ID_BITS = ~(0xF000 << 64 | 0xC000 << 48)
 ID_VERSION = 0x4000 << 64 | 0x8000 << 48
 
+_version: Callable[[], str] | None = None
+
+
+def follow_version(source: Callable[[], str] | None) -> None:
+    """Takes the version in the header X-Coder-Build-Version from `source`. None undoes this.
+
+    `source` returns "" while it does not know the version. Then the header is left out.
+    """
+    global _version
+    _version = source
+
 
 def new_request_id() -> str:
     """Returns a UUID of version 4, in the form of RFC 9562, 4. It is unique, but not secret.
@@ -40,8 +51,9 @@ def standing_headers(request_id: str) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
-        "X-Coder-Build-Version": settings.BUILD_VERSION,
     }
+    if version := _version() if _version else settings.BUILD_VERSION:
+        headers["X-Coder-Build-Version"] = version
     # Browsers ignore this header over plain HTTP. A proxy may add HTTPS, so it is always sent.
     if settings.STRICT_TRANSPORT_SECURITY:
         headers["Strict-Transport-Security"] = settings.STRICT_TRANSPORT_SECURITY

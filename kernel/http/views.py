@@ -90,8 +90,11 @@ class DocumentView(APIView):
         return tuple(permission.refusal for permission in classes)
 
     def get(self, request: Request) -> HttpResponse:
-        caller = cast("IdentifiedRequest", request._request).identity
-        found = self.document.rendered(wire.current(), caller)
+        identified = cast("IdentifiedRequest", request._request)
+        presented = identified.presented
+        found = self.document.rendered(
+            wire.current(), identified.identity, token=presented.token if presented else ""
+        )
         return document_response(documents.answer(found, **conditions(request)))
 
 

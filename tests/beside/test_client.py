@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from beside import client
-from beside.client import Breaker, CoderAwayError, ask
+from beside.client import CoderAwayError, ask
 from tests.support.stand_in_coder import Key, Person, StandInCoder
-
-
-@pytest.fixture
-def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
-    monkeypatch.setattr(client, "BREAKER", Breaker())
-    with StandInCoder() as stand_in:
-        settings.CODER_URL = stand_in.url
-        yield stand_in
 
 
 def test_answer_is_the_json_of_coder(coder: StandInCoder) -> None:

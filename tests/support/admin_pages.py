@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.test import RequestFactory
 from django.urls import reverse
 
+from beside.models import CoderToken
 from csp.models import REPORTS, Group, IngestKey, Report
 from jobs.models import JobRun
 from stats.models import Snapshot, WorkspaceState
@@ -32,6 +33,10 @@ def make_rows(owner: User, *, now: datetime) -> None:
     IngestKey.objects.create(name="pages", key="cik_example", origins=["https://a.example.com"])
     for job in ({}, {"job_started_at": now}, {"job_completed_at": now, "error": "disk full"}):
         WorkspaceState.objects.create(workspace_id=uuid.uuid4(), transition="start", **job)
+    times = dict.fromkeys(("created_at", "expires_at", "reported_at", "read_at"), now)
+    CoderToken.objects.create(
+        id="a" * 10, user_id=uuid.uuid4(), scopes=["all"], lifetime_ns=1, reasons=["old"], **times
+    )
     _make_snapshot(now)
     _make_report(now)
 
@@ -85,8 +90,8 @@ def addresses(user: User) -> Iterator[str]:
     yield reverse("admin:csp_group_policies")
     yield reverse("admin:csp_group_releases")
     yield reverse("admin:tokens_tokenconfig_explain", query={"user": user.username})
-    for app in sorted({model._meta.app_label for model in admin.site._registry}):
-        yield reverse("admin:app_list", args=[app])
+    for app in admin.site.get_app_list(request):
+        yield reverse("admin:app_list", args=[app["app_label"]])
     for member in User.objects.exclude(pk=user.pk)[:1]:
         yield reverse("admin:users_user_change", args=[member.pk])
         if user.has_perm("users.delete_user"):

@@ -166,6 +166,7 @@ def _new_window(driver: str, arguments: list[str]) -> Browser:
         "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
         "goog:loggingPrefs": {"browser": "ALL"},
         "acceptInsecureCerts": True,
+        "timeouts": {"script": ANSWER_SECONDS * 1000},
     }
     made = _call(f"{driver}/session", {"capabilities": {"alwaysMatch": wanted}})
     return Browser(driver, made["sessionId"])

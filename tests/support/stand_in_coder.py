@@ -94,6 +94,7 @@ class Key:
     name: str = ""
     lifetime_seconds: int = 86_400
     expires_at: str = "2099-01-01T00:00:00Z"
+    last_used: str = "2026-01-02T03:04:05Z"
 
     @property
     def id(self) -> str:
@@ -115,14 +116,16 @@ class Key:
             "id": self.id,
             "user_id": self.person.id,
             "username": self.person.username,
-            "last_used": "2026-01-02T03:04:05Z",
+            "last_used": self.last_used,
             "expires_at": self.expires_at,
             "created_at": "2026-01-02T03:04:05Z",
             "updated_at": "2026-01-02T03:04:05Z",
             "login_type": "token",
             "scope": self.scopes[0],
+            "scopes": list(self.scopes),
             "token_name": self.name,
             "lifetime_seconds": self.lifetime_seconds,
+            "allow_list": ["*:*"],
         }
 
 
@@ -144,6 +147,9 @@ class StandInCoder(ThreadingHTTPServer):
         self.experiments: list[str] = []
         self.config = json.loads(json.dumps(CONFIG))
         self.takes_expire = True
+        self.expire_refusal = 404
+        # Releases before 2.27 do not have them.
+        self.has_scopes = True
         self.released = threading.Event()
 
     @property
@@ -158,7 +164,8 @@ class StandInCoder(ThreadingHTTPServer):
         return sum(1 for _, seen in self.seen if urlsplit(seen).path == path)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        # `shutdown` waits for the end of a poll.
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,6 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/v2/updatecheck", "updatecheck"),
         ("POST", r"/api/v2/users/login", "login"),
         ("POST", r"/api/v2/authcheck", "authcheck"),
+        ("GET", r"/api/v2/users", "users"),
         ("GET", r"/api/v2/users/me", "me"),
         ("GET", r"/api/v2/deployment/config", "deployment_config"),
         ("GET", r"/api/v2/deployment/ssh", "ssh"),
@@ -316,11 +324,20 @@ class _Handler(BaseHTTPRequestHandler):
             for each in self.server.keys.values()
             if everyone or each.person is key.person
         ]
+        for one in found if not self.server.has_scopes else ():
+            del one["scopes"], one["allow_list"]
         self._json(200, found or None)
+
+    def _users(self, key: Key, *_: Any) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        people = {each.person.username: each.person for each in self.server.keys.values()}
+        limit, offset = int(query["limit"][0]), int(query.get("offset", ["0"])[0])
+        ordered = [people[name].as_json() for name in sorted(people)]
+        self._json(200, {"users": ordered[offset : offset + limit], "count": len(ordered)})
 
     def _expire(self, _: Key, parts: tuple[str, ...], body: Any) -> None:
         if not self.server.takes_expire:
-            return self._json(404, {"message": "Route not found."})
+            return self._json(self.server.expire_refusal, {"message": "Route not found."})
         return self._delete(_, parts, body)
 
     def _delete(self, _: Key, parts: tuple[str, ...], body: Any) -> None:
@@ -347,7 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": content_type, **headers}.items():
+        standing = {"Content-Type": content_type, "X-Coder-Build-Version": self.server.version}
+        for name, value in {**standing, **headers}.items():
             self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))

@@ -45,15 +45,17 @@ class Command(ListingCommand):
         return "" if revisions else "No revisions."
 
     def _show(self, revision: ConfigRevision, running_on: list[str]) -> None:
+        origin = f", from {revision.server}" if revision.server else ""
         now = f", running on {', '.join(running_on)}" if running_on else ""
         self.row(
             f"{revision.pk}  {revision.recorded_at:%Y-%m-%d %H:%M:%S}  {revision.short}  "
-            f"recorded on {revision.host}, version {revision.version}{now}",
+            f"recorded on {revision.host}, version {revision.version}{origin}{now}",
             id=revision.pk,
             recorded_at=revision.recorded_at,
             digest=revision.digest,
             host=revision.host,
             version=revision.version,
+            server=revision.server,
             running_on=running_on,
         )
 

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from audit.admin import register_target
+from beside.models import CoderToken
+from beside.token_policy import is_on
+from kernel import humanize
+from kernel.admin import ReadOnlyAdmin, State, badge, time_column
+from users.scopes import ALL
+
+register_target("coder_token", CoderToken)
+
+
+@admin.register(CoderToken)
+class CoderTokenAdmin(ReadOnlyAdmin):
+    """Lists the tokens of the Coder deployment, and the limits that they violate."""
+
+    list_display = ["id", "token_name", "username", "scope_names", "used", "expires", "policy"]
+    list_filter = [("reported_at", admin.EmptyFieldListFilter)]
+    search_fields = ["id", "token_name", "username"]
+    fields = [
+        *("id", "token_name", "username", "scope_names", "lifetime", "created", "used", "expires"),
+        *("policy", "reported", "warned", "read"),
+    ]
+
+    created = time_column("created_at", "created")
+    used = time_column("last_used", "last used")
+    expires = time_column("expires_at", "expires")
+    reported = time_column("reported_at", "violation reported")
+    warned = time_column("warned_at", "user warned")
+    read = time_column("read_at", "read from Coder")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return is_on() and super().has_module_permission(request)
+
+    @admin.display(description="scopes")
+    def scope_names(self, token: CoderToken) -> str:
+        return "Full access" if ALL in token.scopes else ", ".join(token.scopes)
+
+    @admin.display(ordering="lifetime_ns")
+    def lifetime(self, token: CoderToken) -> str:
+        return humanize.duration(token.lifetime_ns)
+
+    @admin.display(ordering="reported_at")
+    def policy(self, token: CoderToken) -> str:
+        if not token.reasons:
+            return badge("met", State.GOOD)
+        return format_html("{} {}", badge("violated", State.BAD), "; ".join(token.reasons))

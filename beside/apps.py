@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class BesideConfig(AppConfig):
+    name = "beside"
+    verbose_name = "Coder deployment"
+
+    def ready(self) -> None:
+        if settings.CONFIG_SOURCE == "coder":
+            from beside import configuration
+
+            configuration.follow()
+        if settings.CODER_TOKEN_POLICY in {"report", "enforce"}:
+            from beside.token_policy import CODER_TOKENS
+            from users.erasure import register
+
+            register(CODER_TOKENS)

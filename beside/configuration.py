@@ -1,0 +1,192 @@
+"""Serves the configuration of the Coder deployment, if CODERAPI_CONFIG_SOURCE is `coder`.
+
+Six documents then have the content of Coder's responses instead of our own. A request for one of
+them is sent to Coder at most every ten seconds for each wire format, with the session token of the
+caller. Other requests get the cached document. If Coder does not respond, its last response is used
+for up to five minutes. After that, the response is 503. Our own values are never used instead.
+
+A changed configuration is recorded in the history. Secrets are removed when a response arrives, so
+they are neither cached nor stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework import serializers
+
+from beside import client, translation
+from beside.client import CoderAwayError, ask
+from deployment import history
+from deployment.serializers import (
+    BuildInfoSerializer,
+    SSHConfigSerializer,
+    UpdateCheckSerializer,
+)
+from deployment.views import BuildInfoView, DeploymentConfigView, SSHConfigView, UpdateCheckView
+from experiments.views import EnabledExperimentsView, SafeExperimentsView
+from kernel.http import middleware, wire
+from kernel.http.documents import Document
+from kernel.http.errors import forbidden, unavailable
+from kernel.http.rendering import WireSerializer, render_json
+from kernel.http.wire import Wire
+from kernel.outgoing import redacted
+from tokens import refusals
+
+# Shorter than the time that other requests wait for the same document, so that they get it too.
+SECONDS = 0.8
+LAST_SECONDS = 300.0
+CONFIG = "/api/v2/deployment/config"
+ODD = (AttributeError, KeyError, TypeError, ValueError)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A document with the content of Coder's response.
+
+    `read` validates the response, and removes secrets. `documented` converts it to the documented
+    format.
+    """
+
+    document: Document
+    path: str
+    read: Callable[[Any], Any]
+    documented: Callable[[Any], Any]
+
+
+# The last response for each path, and the time at which it arrived.
+_last: dict[str, tuple[float, Any]] = {}
+# The logged problem for each path. A problem is not logged again for each request.
+_problems: dict[str, str] = {}
+
+
+def follow() -> None:
+    """Replaces the content of the documents."""
+    for one in FOLLOWED:
+        one.document.follow(partial(_body, one))
+    middleware.follow_version(client.version)
+
+
+def unfollow() -> None:
+    """Undoes `follow`."""
+    for one in FOLLOWED:
+        one.document.follow(None)
+    middleware.follow_version(None)
+    _last.clear()
+    _problems.clear()
+
+
+def _body(one: Followed, token: str) -> bytes:
+    found = _latest(one, token)
+    return render_json(one.documented(found) if wire.current() is Wire.DOCUMENTED else found)
+
+
+def _latest(one: Followed, token: str) -> Any:
+    """Returns Coder's response, or its last one if Coder does not respond.
+
+    Raises: APIError 401 or 403 if Coder rejects the caller, 503 without a recent response.
+    """
+    try:
+        found = _fetched(one, token)
+    except CoderAwayError as error:
+        arrived_at, found = _last.get(one.path, (float("-inf"), None))
+        if time.monotonic() - arrived_at > LAST_SECONDS:
+            if _problems.get(one.path) != str(error):
+                _problems[one.path] = str(error)
+                logger.warning("Coder's response to %s is not available: %s", one.path, error)
+            detail = "The Coder deployment does not respond, or its response cannot be used."
+            raise unavailable(detail) from None
+        return found
+    _last[one.path] = time.monotonic(), found
+    _problems.pop(one.path, None)
+    return found
+
+
+def _fetched(one: Followed, token: str) -> Any:
+    answer = client.CoderAnswer(401, None)
+    for each in [""] if one.document.public else _tokens(token):
+        answer = ask(one.path, token=each, seconds=SECONDS)
+        if answer.status != 401:
+            break
+    if answer.status == 200:
+        try:
+            return one.read(answer.value)
+        except ODD as error:
+            # The message of the error may contain a part of the response.
+            raise CoderAwayError(f"its form is not known ({type(error).__name__})") from None
+    if answer.status == 403 and not one.document.public:
+        raise forbidden("The Coder deployment rejected the request.")
+    if answer.status == 401 and not (one.document.public or settings.CODER_TOKEN):
+        raise refusals.unknown()
+    raise CoderAwayError(f"its status is {answer.status}")
+
+
+def _tokens(token: str) -> list[str]:
+    """Returns the tokens to send to Coder, in order.
+
+    Our own keys are not valid in Coder. If a caller has one, the service token is used. The view
+    has checked the permission of the caller.
+    """
+    own = [token] if settings.IDENTITY == "coder" else []
+    return [*own, *filter(None, [settings.CODER_TOKEN])]
+
+
+# --- The responses ----------------------------------------------------------------------------
+
+EMPTY = {serializers.CharField: "", serializers.BooleanField: False, serializers.DictField: {}}
+
+
+def _filled(shape: type[WireSerializer]) -> Callable[[Any], Any]:
+    """Builds a function that adds the members that an older release of Coder does not have."""
+    empty = {name: EMPTY[type(field)] for name, field in shape().fields.items()}
+    return lambda found: empty | {key: value for key, value in found.items() if value is not None}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("an object is expected")
+    return value
+
+
+def _names(value: Any) -> list[str]:
+    if not isinstance(value, list | None):
+        raise TypeError("a list is expected")
+    return [str(name) for name in value or ()]
+
+
+def _configuration(value: Any) -> dict[str, Any]:
+    """Returns Coder's configuration without secrets. Records it if it has changed."""
+    found = translation.stripped(value)
+    snapshot = translation.snapshot(found)
+    if found != _last.get(CONFIG, (0.0, None))[1]:
+        server = redacted(settings.CODER_URL)[:255]
+        history.record(snapshot, version=client.version(), now=timezone.now(), server=server)
+    return found
+
+
+FOLLOWED = (
+    Followed(BuildInfoView.document, "/api/v2/buildinfo", _object, _filled(BuildInfoSerializer)),
+    Followed(
+        UpdateCheckView.document, "/api/v2/updatecheck", _object, _filled(UpdateCheckSerializer)
+    ),
+    Followed(DeploymentConfigView.document, CONFIG, _configuration, translation.documented),
+    Followed(
+        SSHConfigView.document, "/api/v2/deployment/ssh", _object, _filled(SSHConfigSerializer)
+    ),
+    Followed(EnabledExperimentsView.document, "/api/v2/experiments", _names, _names),
+    Followed(
+        SafeExperimentsView.document,
+        "/api/v2/experiments/available",
+        lambda value: {"safe": _names(value["safe"])},
+        lambda found: found["safe"],
+    ),
+)

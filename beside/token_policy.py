@@ -1,0 +1,358 @@
+"""Applies the token policies to the tokens of the Coder deployment.
+
+Coder limits only the lifetime of a new token. A token policy of coderapi also limits the number of
+live tokens and their scopes, for a user, a role or the whole deployment. The options of coderapi
+are not applied, because Coder has its own options for this.
+
+A run of the job reads all tokens and users of Coder with CODERAPI_CODER_TOKEN. It stores the
+tokens without their secrets, and the limits that they violate. If CODERAPI_CODER_TOKEN_POLICY is
+`enforce`, it also acts on tokens that an earlier run has already reported. So an operator sees each
+violation first. If a mail server is configured, it sends an e-mail to the token's user. One day
+after the e-mail, or after the report without a mail server, it expires the token.
+
+A run never acts on the token in CODERAPI_CODER_TOKEN. The rows of the tokens contain the whole
+state, so the next run continues a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.urls import reverse
+
+from audit.services import SYSTEM, Change, Target, record, record_all
+from beside import client
+from beside.client import SECONDS, CoderAwayError, ask
+from beside.models import CoderToken
+from jobs.registry import JobFailedError
+from kernel.humanize import plural
+from kernel.texts import parse_time
+from tokens import digest, policy
+from tokens.configs import reasons_of
+from tokens.models import TokenConfig
+from users.erasure import ErasureRule
+from users.models import User
+from users.names import normal_username
+from users.roles import OWNER
+from users.scopes import canonical
+
+JOB = "coder_token_policy"
+GRACE = timedelta(days=1)
+# Coder returns the tokens of all users in one response.
+LIST_SECONDS = 30.0
+USERS_PER_PAGE, MAX_USERS = 100, 100_000
+MAX_EXPIRED = 200
+PAUSE_SECONDS = 0.2
+NO_LIMIT = 2**63 - 1
+ID = re.compile(r"[A-Za-z0-9]{10}", re.ASCII)
+
+logger = logging.getLogger(__name__)
+
+
+class Action(StrEnum):
+    """The next action of `enforce` on a token that violates the policy."""
+
+    REPORT = "report"
+    WARN = "warn"
+    WAIT = "wait"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A token that violates the policy, its user, and the next action."""
+
+    token: CoderToken
+    user: User
+    action: Action
+
+
+def is_on() -> bool:
+    return bool(settings.CODER_TOKEN_POLICY != "off")  # noqa: S105 - not a password
+
+
+def enforces() -> bool:
+    return bool(settings.CODER_TOKEN_POLICY == "enforce")  # noqa: S105 - not a password
+
+
+def apply(now: datetime, *, dry_run: bool = False) -> list[Step]:
+    """Reads Coder's tokens, reports violations, and acts on them if the policy is `enforce`.
+
+    Returns the tokens that violate the policy, with the next action of `enforce`. With `dry_run`,
+    changes nothing. Raises: JobFailedError if Coder does not respond as expected.
+    """
+    try:
+        people, tokens = _people(), list(_tokens(now))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise JobFailedError(f"Coder's response has another form: {type(error).__name__}") from None
+    _judge(tokens, people)
+    _remember_reports(tokens, now)
+    steps = _plan(tokens, people, now)
+    if not dry_run:
+        _store(tokens, now)
+        if enforces():
+            _warn([step for step in steps if step.action is Action.WARN], now)
+            _expire([step.token for step in steps if step.action is Action.EXPIRE], now)
+    return steps
+
+
+# --- Reading ----------------------------------------------------------------------------------
+
+
+def _get(path: str, *, seconds: float = SECONDS) -> Any:
+    try:
+        answer = ask(path, token=settings.CODER_TOKEN, seconds=seconds)
+    except CoderAwayError as error:
+        raise JobFailedError(str(error)) from None
+    if answer.status != 200:
+        raise JobFailedError(f"Coder returned status {answer.status} for {path}.")
+    return answer.value
+
+
+def _people() -> dict[uuid.UUID, User]:
+    """Returns the users of Coder by their ids. They are not stored.
+
+    Raises: JobFailedError if CODERAPI_CODER_TOKEN cannot read the tokens of all users.
+    """
+    if OWNER not in _roles(_get("/api/v2/users/me")):
+        raise JobFailedError("CODERAPI_CODER_TOKEN must belong to a user with the role owner.")
+    found: dict[uuid.UUID, User] = {}
+    for offset in range(0, MAX_USERS, USERS_PER_PAGE):
+        page = _get(f"/api/v2/users?limit={USERS_PER_PAGE}&offset={offset}")["users"]
+        for user in page:
+            name, email = normal_username(user["username"]), user["email"]
+            found[uuid.UUID(user["id"])] = User(username=name, email=email, roles=_roles(user))
+        if len(page) < USERS_PER_PAGE:
+            break
+    return found
+
+
+def _roles(user: Any) -> list[str]:
+    return [role["name"] for role in user["roles"]]
+
+
+def _tokens(now: datetime) -> Iterator[CoderToken]:
+    """Yields the live tokens of all users, except the service token."""
+    own = settings.CODER_TOKEN.partition("-")[0]
+    listed = _get("/api/v2/users/me/keys/tokens?include_all=true", seconds=LIST_SECONDS)
+    for item in listed or ():
+        token = _token(item, now)
+        if token.id != own and token.expires_at > now:
+            yield token
+
+
+def _token(item: Any, now: datetime) -> CoderToken:
+    last_used = parse_time(item["last_used"])
+    # Releases before 2.27 have only `scope`.
+    scopes = item.get("scopes") or [item["scope"]]
+    # The id becomes a part of URLs.
+    if not ID.fullmatch(item["id"]):
+        raise ValueError("the id is not valid")
+    return CoderToken(
+        id=item["id"],
+        user_id=uuid.UUID(item["user_id"]),
+        username=str(item["username"])[:64],
+        token_name=str(item["token_name"])[:255],
+        scopes=[canonical(scope)[:128] for scope in scopes],
+        lifetime_ns=min(int(item["lifetime_seconds"]) * 10**9, NO_LIMIT),
+        created_at=parse_time(item["created_at"]),
+        # Coder reports "never used" as year 1.
+        last_used=last_used if last_used.year > 1 else None,
+        expires_at=parse_time(item["expires_at"]),
+        read_at=now,
+    )
+
+
+# --- Judging ----------------------------------------------------------------------------------
+
+
+def _judge(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User]) -> None:
+    """Sets the `reasons` of each token. A user of Coder has the policies of the same username.
+
+    A token of a user who is not in the list was created after the list was read. The next run
+    checks it.
+    """
+    of_person: dict[uuid.UUID, list[CoderToken]] = defaultdict(list)
+    for token in tokens:
+        of_person[token.user_id].append(token)
+    configs = list(TokenConfig.objects.select_related("user"))
+    for user_id, theirs in of_person.items():
+        if user_id not in people:
+            continue
+        limits = _limits(people[user_id], configs)
+        theirs.sort(key=lambda token: token.id)
+        theirs.sort(key=lambda token: token.last_used or token.created_at, reverse=True)
+        for rank, token in enumerate(theirs, 1):
+            token.reasons = list(reasons_of(token.lifetime_ns, token.scopes, rank, limits))
+
+
+def _limits(user: User, configs: Iterable[TokenConfig]) -> policy.Policy:
+    for config in configs:
+        if config.user is not None and config.user.username == user.username:
+            user.id = config.user.id
+    limits = policy.resolve([*configs], user)
+    lifetime = limits[policy.MAX_LIFETIME]
+    option = lifetime.rule_values[-1]
+    if lifetime.rule == option.rule:
+        limits[policy.MAX_LIFETIME] = replace(lifetime, value=NO_LIMIT)
+    return limits
+
+
+def _remember_reports(tokens: Iterable[CoderToken], now: datetime) -> None:
+    """Sets the times of the report and of the warning. They end when the violation ends."""
+    stored = CoderToken.objects.exclude(reported_at=None).in_bulk()
+    for token in tokens:
+        if token.reasons:
+            before = stored.get(token.pk)
+            token.reported_at = before.reported_at if before else now
+            token.warned_at = before.warned_at if before else None
+
+
+def _plan(tokens: Iterable[CoderToken], people: dict[uuid.UUID, User], now: datetime) -> list[Step]:
+    violating = sorted((token for token in tokens if token.reasons), key=_by_report)
+    warned = {token.user_id for token in violating if _is_recent(token.warned_at, now)}
+    steps: list[Step] = []
+    left = MAX_EXPIRED
+    for token in violating:
+        user = people[token.user_id]
+        action = _action(token, now, is_mailed=bool(user.email) and digest.is_on())
+        left -= action is Action.EXPIRE
+        is_over = action is Action.EXPIRE and left < 0
+        # A user gets at most one e-mail a day.
+        if is_over or (action is Action.WARN and token.user_id in warned):
+            action = Action.WAIT
+        steps.append(Step(token, user, action))
+    return steps
+
+
+def _by_report(token: CoderToken) -> tuple[Any, ...]:
+    return token.reported_at, token.username, token.id
+
+
+def _is_recent(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and now - moment < GRACE
+
+
+def _action(token: CoderToken, now: datetime, *, is_mailed: bool) -> Action:
+    if token.reported_at is None or token.reported_at >= now:
+        return Action.REPORT
+    if is_mailed and token.warned_at is None:
+        return Action.WARN
+    since = token.warned_at or token.reported_at
+    return Action.WAIT if _is_recent(since, now) else Action.EXPIRE
+
+
+# --- Acting -----------------------------------------------------------------------------------
+
+
+def _store(tokens: list[CoderToken], now: datetime) -> None:
+    """Stores the tokens, and deletes those that Coder does not have any more."""
+    columns = [field.name for field in CoderToken._meta.concrete_fields if not field.primary_key]
+    with transaction.atomic():
+        CoderToken.objects.bulk_create(
+            tokens,
+            batch_size=1_000,
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=columns,
+        )
+        CoderToken.objects.exclude(read_at=now).delete()
+
+
+def _warn(steps: Iterable[Step], now: datetime) -> None:
+    """Sends each user an e-mail about their tokens. The next run retries failed e-mails."""
+    of_user: dict[uuid.UUID, list[Step]] = defaultdict(list)
+    for step in steps:
+        of_user[step.token.user_id].append(step)
+    for theirs in of_user.values():
+        tokens = [step.token for step in theirs]
+        try:
+            with transaction.atomic():
+                ids = [token.pk for token in tokens]
+                CoderToken.objects.filter(pk__in=ids).update(warned_at=now)
+                changes = [Change(_target(token), after=_facts(token)) for token in tokens]
+                record_all("coder_token.warn", changes, actor=SYSTEM, now=now)
+                _message(theirs[0].user, tokens, now).send()
+        # ValueError: the address contains a line break.
+        except (OSError, ValueError) as error:
+            logger.warning("a warning to a user could not be sent: %s", type(error).__name__)
+
+
+def _message(user: User, tokens: list[CoderToken], now: datetime) -> EmailMessage:
+    count = plural(len(tokens), "session token")
+    listed = "\n".join(
+        f"* {token.token_name}, id {token.pk}: {'; '.join(token.reasons)}" for token in tokens
+    )
+    return EmailMessage(
+        subject=f"{count} will be expired, because of the token policy",
+        body=f"These session tokens of {user.username} on {settings.ACCESS_URL} violate the "
+        f"token policy:\n\n{listed}\n\nThey will be expired after {now + GRACE:%Y-%m-%d %H:%M} "
+        "UTC. Programs that use such a token need a new one before that time.\n",
+        from_email=settings.DEFAULT_FROM_EMAIL,
+        to=[user.email],
+    )
+
+
+def _expire(tokens: Iterable[CoderToken], now: datetime) -> None:
+    """Expires the tokens in Coder, at most five a second.
+
+    The audit entry is written first, so that each request to Coder has an entry even if the process
+    is killed. Raises: JobFailedError if a request failed.
+    """
+    problems = []
+    for number, token in enumerate(tokens):
+        if client.BREAKER.is_open:
+            break
+        if number:
+            time.sleep(PAUSE_SECONDS)
+        about: dict[str, Any] = {"actor": SYSTEM, "target": _target(token), "now": now}
+        record("coder_token.expire", after=_facts(token), **about)
+        if problem := _expire_in_coder(token):
+            problems.append(problem)
+            record("coder_token.expire_failed", after={"problem": problem}, **about)
+        else:
+            CoderToken.objects.filter(pk=token.pk).delete()
+    if problems:
+        count = plural(len(problems), "token")
+        raise JobFailedError(f"{count} could not be expired: {problems[0]}")
+
+
+def _expire_in_coder(token: CoderToken) -> str:
+    """Expires the token in Coder. Returns the problem, or ""."""
+    path = f"/api/v2/users/{token.user_id}/keys/{token.pk}"
+    try:
+        answer = ask(f"{path}/expire", token=settings.CODER_TOKEN, method="PUT")
+        if answer.status in {404, 405}:
+            # Older releases can only delete tokens.
+            answer = ask(path, token=settings.CODER_TOKEN, method="DELETE")
+    except CoderAwayError as error:
+        return str(error)
+    return "" if 200 <= answer.status < 300 else f"Coder returned status {answer.status}"
+
+
+def _target(token: CoderToken) -> Target:
+    return Target("coder_token", token.pk, str(token)[:254])
+
+
+def _facts(token: CoderToken) -> dict[str, Any]:
+    return {"reasons": token.reasons, "scopes": token.scopes, "lifetime_ns": token.lifetime_ns}
+
+
+CODER_TOKENS = ErasureRule(
+    data="tokens of the Coder deployment",
+    outcome="erased here; the next run of the token policy reads those that still exist",
+    rows=lambda user: CoderToken.objects.filter(username=user.username),
+    page=lambda user: reverse("admin:beside_codertoken_changelist", query={"q": user.username}),
+)

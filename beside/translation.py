@@ -1,0 +1,166 @@
+"""Converts the configuration of Coder, which is in the coderd format. All functions are pure.
+
+The release of Coder may differ from the release whose options the catalogue has. Options that only
+Coder has are passed on unchanged. Options that only the catalogue has are left out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from typing import Any
+
+from options.catalogue import CATALOGUE
+from options.option import Option
+from options.redaction import without_secrets
+from options.snapshot import ConfigSnapshot
+from options.values import Choice, ValueRefusedError
+from options.values.yaml_text import flow_text
+from options.wires import WIRE_FORMS
+
+CODERD, DOCUMENTED = WIRE_FORMS["coderd"], WIRE_FORMS["documented"]
+NOT_SET = frozenset({"", "default"})
+# The errors of a conversion if Coder's value does not have the type of the catalogue.
+OTHER_TYPE = (AttributeError, TypeError, ValueError, ValueRefusedError)
+_ABSENT = object()
+# The documented format has all members. The coderd format omits empty members.
+_EMPTY_OPTION = {
+    **dict.fromkeys(("name", "description", "flag", "flag_shorthand", "env", "yaml"), ""),
+    "default": "",
+    "required": False,
+    "annotations": {},
+    "hidden": False,
+}
+_EMPTY_GROUP = {"name": "", "yaml": "", "description": ""}
+
+_BY_NAME = {option.name: option for option in CATALOGUE}
+_BY_PATH: dict[str, list[Option]] = defaultdict(list)
+for _option in CATALOGUE:
+    _BY_PATH[_option.json_path].append(_option)
+
+type Json = dict[str, Any]
+
+
+def stripped(answer: Json) -> Json:
+    """Returns Coder's configuration without secrets.
+
+    Coder shows the value of a secret if another option names the secret under `use_instead`.
+    Raises: TypeError, KeyError or AttributeError if it is not a configuration.
+    """
+    config = without_secrets(answer["config"])
+    for path, options in _BY_PATH.items():
+        node, key = _place(config, path)
+        if options[0].secret and key in node:
+            node[key] = CODERD.encode(options[0].type, options[0].type.zero)
+    return {**answer, "config": config, "options": [_shown(each) for each in answer["options"]]}
+
+
+def _shown(option: Json, *, in_secret: bool = False) -> Json:
+    is_secret = in_secret or _is_secret(option)
+    shown = {
+        key: without_secrets(member)
+        for key, member in option.items()
+        if not (is_secret and key == "value")
+    }
+    if option.get("use_instead"):
+        shown["use_instead"] = [_shown(e, in_secret=is_secret) for e in option["use_instead"]]
+    return shown
+
+
+def _is_secret(option: Json) -> bool:
+    """Returns whether the option or one that replaces it is secret. Then they share a value."""
+    known = _BY_NAME.get(option["name"])
+    is_marked = (option.get("annotations") or {}).get("secret") == "true"
+    others = option.get("use_instead") or ()
+    return is_marked or bool(known and known.secret) or any(map(_is_secret, others))
+
+
+def documented(answer: Json) -> Json:
+    """Converts Coder's configuration to the documented format."""
+    sources = {option["name"]: option.get("value_source", "") for option in answer["options"]}
+    config = copy.deepcopy(answer["config"])
+    for path, known in _BY_PATH.items():
+        is_listed = any(option.name in sources for option in known)
+        node, key = _place(config, path, create=is_listed)
+        if key in node or is_listed:
+            node[path.rpartition(".")[2]] = _converted(known[0], node.pop(key, _ABSENT))
+    options = [_documented(option, sources) for option in answer["options"]]
+    return {**answer, "config": config, "options": options}
+
+
+def _place(config: Json, path: str, *, create: bool = False) -> tuple[Json, str]:
+    """Returns the object that contains the value with this path, and its key in Coder's format.
+
+    With `create`, adds missing objects. Otherwise, returns an unrelated object for a missing one.
+    """
+    *above, last = path.split(".")
+    node = config
+    for group in above:
+        inner = node.setdefault(group, {}) if create else node.get(group)
+        node = inner if isinstance(inner, dict) else {}
+    return node, CODERD.keys.get(path, last)
+
+
+def _converted(option: Option, value: Any) -> Any:
+    try:
+        decoded = option.type.zero if value is _ABSENT else CODERD.decode(option.type, value)
+        return DOCUMENTED.encode(option.type, decoded)
+    except OTHER_TYPE:
+        return value
+
+
+def _documented(option: Json, sources: dict[str, str]) -> Json:
+    """Converts an option. Below `use_instead`, Coder leaves the source of the value out."""
+    known, value = _BY_NAME.get(option["name"]), option.get("value")
+    if known and "value" in option:
+        value = _converted(known, _plain(known, value))
+    return {
+        **_EMPTY_OPTION,
+        "value_source": sources.get(option["name"], ""),
+        **option,
+        "value": value,
+        "group": _documented_group(option.get("group")),
+        "use_instead": [_documented(e, sources) for e in option.get("use_instead") or ()],
+    }
+
+
+def _plain(option: Option, value: Any) -> Any:
+    """Returns the value of an enumeration without its choices. Other values are returned as is."""
+    is_choice = isinstance(option.type, Choice) and isinstance(value, dict)
+    return value.get("Value", "") if is_choice else value
+
+
+def _documented_group(group: Json | None) -> Json | None:
+    if not group:
+        return None
+    return {**_EMPTY_GROUP, **group, "parent": _documented_group(group.get("parent"))}
+
+
+def snapshot(answer: Json) -> ConfigSnapshot:
+    """Returns Coder's options without secrets for the history.
+
+    Coder does not return secrets. So the member `secrets` contains the sources of those that are
+    set, instead of digests.
+    """
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    for option in answer["options"]:
+        known, source = _BY_NAME.get(option["name"]), option.get("value_source", "")
+        path = known.json_path if known else option["name"]
+        if "value" in option:
+            values[path] = _text(known, option["value"])
+        elif source not in NOT_SET:
+            secrets[path] = source
+        if source not in NOT_SET:
+            sources[path] = source
+    return ConfigSnapshot.of(values, sources, secrets)
+
+
+def _text(known: Option | None, value: Any) -> str:
+    if known is None:
+        return flow_text(value)
+    try:
+        return known.type.format(CODERD.decode(known.type, _plain(known, value)))
+    except OTHER_TYPE:
+        return flow_text(value)

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from beside import client
+from beside.client import Breaker
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+
+
+@pytest.fixture
+def coder(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInCoder]:
+    """A Coder deployment that the settings name, with a service token of an owner."""
+    monkeypatch.setattr(client, "BREAKER", Breaker())
+    with StandInCoder() as stand_in:
+        settings.CODER_URL = stand_in.url
+        settings.CODER_TOKEN = stand_in.add(Key(Person("service", roles=("owner",)))).token
+        yield stand_in

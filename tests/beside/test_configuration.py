@@ -1,0 +1,256 @@
+"""The configuration of a Coder deployment, served in both wires instead of our own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+
+from beside import configuration, translation
+from beside.configuration import FOLLOWED
+from coderapi import lane
+from deployment.models import ConfigRevision
+from kernel import memory
+from options.catalogue import CATALOGUE
+from options.configuration import load
+from options.rendering import config_document, options_document
+from options.start import unsupported_values
+from options.values import ConfigPath
+from tests.support.client import APIClient
+from tests.support.samples import sample
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+
+PLANTED = "planted-secret"
+CONFIG = "/api/v2/deployment/config"
+BUILD = "/api/v2/buildinfo"
+BOTH = ("documented", "coderd")
+
+
+@pytest.fixture(autouse=True)
+def _followed(coder: StandInCoder, settings: Any, db: None) -> Iterator[None]:
+    settings.CONFIG_SOURCE = "coder"
+    apps.get_app_config("beside").ready()
+    yield
+    configuration.unfollow()
+
+
+@pytest.fixture
+def reader(owner: APIClient) -> Client:
+    """An owner. Members that only Coder knows are not in our schema, which this client ignores."""
+    return Client(headers={"Coder-Session-Token": owner.token})
+
+
+def get(client: Client, path: str, wire: str = "documented") -> Any:
+    """Returns an answer that is not cached."""
+    memory.clear_all()
+    return client.get(path, headers={"Coder-Wire": wire})
+
+
+def rendered(environ: dict[str, str], wire: str) -> dict[str, Any]:
+    loaded = load(environ)
+    config, options = config_document(loaded, wire=wire), options_document(loaded, wire=wire)
+    found: dict[str, Any] = json.loads(json.dumps({"config": config, "options": options}))
+    return found
+
+
+def test_configuration_is_converted_to_what_we_render_ourselves() -> None:
+    every = {
+        each.env: sample(each)
+        for each in CATALOGUE
+        if each.env and not each.use_instead and not isinstance(each.type, ConfigPath)
+    }
+    for environ in ({}, every):
+        coders = translation.stripped(rendered(environ, "coderd"))
+        assert translation.documented(coders) == rendered(environ, "documented")
+
+
+def test_options_of_another_release(coder: StandInCoder, reader: Client) -> None:
+    new = {"name": "New", "value": {"Choices": ["a"], "Value": "a"}, "group": {"name": "G"}}
+    # In this release, an option that we know has another type.
+    coder.config["options"] += [new, {"name": "SSH Keygen Algorithm", "value": [{"a": 1}]}]
+    coder.config["config"] |= {
+        "new": {"deep": [1]},
+        "ssh_keygen_algorithm": [{"a": 1}],
+        "pprof": {"address": "[::1]:6060"},
+    }
+    coderd = get(reader, CONFIG, "coderd").json()
+    assert coderd["config"] == coder.config["config"]
+    assert new in coderd["options"]
+    documented = get(reader, CONFIG).json()
+    assert documented["config"] == {
+        "access_url": rendered({"CODER_ACCESS_URL": "https://coder.example.com"}, "documented")[
+            "config"
+        ]["access_url"],
+        "http_address": "0.0.0.0:3000",
+        "pprof": {"address": {"host": "::1", "port": "6060"}},
+        "verbose": True,
+        "external_auth": {"value": []},
+        "session_lifetime": {"max_token_lifetime": 3155760000000000000},
+        "unknown_to_us": {"enabled": True},
+        "new": {"deep": [1]},
+        "ssh_keygen_algorithm": [{"a": 1}],
+        "pg_connection_url": "",
+    }
+    found = {option["name"]: option for option in documented["options"]}
+    assert len(found) == 4
+    assert found["New"]["value"] == new["value"]
+    assert found["New"]["group"]["parent"] is None
+    assert found["SSH Keygen Algorithm"]["value"] == [{"a": 1}]
+    assert found["Postgres Connection URL"]["value"] is None
+
+
+@pytest.mark.parametrize("wire", BOTH)
+def test_no_secret_leaves_coder(
+    coder: StandInCoder, reader: Client, wire: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    secret, by_mark = {"annotations": {"secret": "true"}}, {"name": "Z", "value": PLANTED}
+    coder.config["options"] += [
+        {"name": "A", "use_instead": [{"name": "B", "value": PLANTED, **secret}]},
+        {"name": "C", "value": PLANTED, "use_instead": [{"name": "D", "value": "", **secret}]},
+        {"name": "SCIM API Key", "value": PLANTED, "value_source": "env"},
+        {"name": "E", "value": f"https://me:{PLANTED}@example.com"},
+        {**by_mark, **secret},
+    ]
+    coder.config["options"][1]["use_instead"][0]["value"] = PLANTED
+    coder.config["config"] |= {
+        "scim_api_key": PLANTED,
+        "external_auth": [{"id": "x", "client_secret": PLANTED}],
+        "docs_url": f"https://me:{PLANTED}@example.com",
+    }
+    answer = get(reader, CONFIG, wire)
+    assert answer.status_code == 200
+    rows = list(ConfigRevision.objects.values())
+    assert "SCIM API Key" in answer.text
+    assert PLANTED not in f"{answer.text} {answer.headers} {rows} {caplog.text}"
+    (row,) = rows
+    assert row["secrets"] == {"scim_api_key": "env"}
+
+
+def test_revision_is_recorded_once_for_each_change(coder: StandInCoder, reader: Client) -> None:
+    for value, count in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
+        coder.config["options"][0]["value"] = f"https://{value}.example.com"
+        for wire in BOTH:
+            get(reader, CONFIG, wire)
+        assert ConfigRevision.objects.filter(server=coder.url).count() == count
+    newest = ConfigRevision.objects.newest()
+    assert newest is not None
+    assert (newest.version, newest.values["access_url"]) == (coder.version, "https://a.example.com")
+
+
+DOCUMENTED_BUILD = {"webpush_public_key": "", "version": "v2.25.0"}
+
+
+@pytest.mark.parametrize(
+    ("path", "documented"),
+    [
+        (BUILD, DOCUMENTED_BUILD),
+        ("/api/v2/updatecheck", {}),
+        ("/api/v2/deployment/ssh", {}),
+        ("/api/v2/experiments", ["oauth2"]),
+        ("/api/v2/experiments/available", []),
+    ],
+)
+def test_other_documents_follow_coder(
+    coder: StandInCoder, owner: APIClient, anonymous: APIClient, path: str, documented: Any
+) -> None:
+    coder.version, coder.experiments = "v2.25.0", ["oauth2"]
+    client = anonymous if path in {BUILD, "/api/v2/updatecheck"} else owner
+    coderd = get(client, path, "coderd")
+    answer = get(client, path)
+    expected = coderd.json() | documented if isinstance(documented, dict) else documented
+    assert answer.json() == expected
+    assert answer.headers["X-Coder-Build-Version"] == "v2.25.0"
+    assert coder.count(path) == 2
+    again = client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, coder.count(path)) == (304, 2)
+
+
+ODD: list[Any] = [[], 3, None, {"config": {}}, {"config": [], "options": [{}]}]
+
+
+@pytest.mark.parametrize("fault", ["500", "html", "redirect", *ODD], ids=str)
+def test_last_answer_is_used_for_a_bounded_time(
+    coder: StandInCoder, reader: Client, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    good = get(reader, CONFIG)
+    if isinstance(fault, str):
+        coder.fault = fault
+    else:
+        coder.config = fault
+    assert get(reader, CONFIG).content == good.content
+    monkeypatch.setattr(configuration, "LAST_SECONDS", -1.0)
+    away = get(reader, CONFIG)
+    assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
+    assert "The Coder deployment does not respond" in away.json()["detail"]
+    assert coder.url not in away.text
+
+
+def test_hanging_coder_is_not_replaced_by_our_own_values(
+    coder: StandInCoder, anonymous: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "SECONDS", 0.1)
+    coder.fault = "hang"
+    for _ in range(5):
+        assert get(anonymous, BUILD).status_code == 503
+    assert coder.count(BUILD) == 3  # Then the breaker is open.
+
+
+def test_coder_gets_the_token_of_the_caller(
+    coder: StandInCoder, owner: APIClient, reader: Client, settings: Any
+) -> None:
+    settings.IDENTITY, settings.CODER_TOKEN = "coder", ""
+    narrow = coder.add(Key(Person("ada", roles=("owner",)), owner.token, scopes=("user:read",)))
+    narrow.scopes = ("api_key:read",)
+    assert get(reader, CONFIG).status_code == 403
+    narrow.scopes = ("all",)
+    assert get(reader, CONFIG).status_code == 200
+    del coder.keys[narrow.token]
+    assert get(reader, CONFIG).status_code == 401
+
+
+def test_own_values_need_no_request(coder: StandInCoder, owner: APIClient) -> None:
+    configuration.unfollow()
+    for one in FOLLOWED:
+        assert get(owner, one.path).headers["X-Coder-Build-Version"].startswith("v2.29.0+coderapi")
+    assert coder.seen == []
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.django_db(transaction=True)
+def test_fast_lane_answers_only_with_a_cached_document(
+    coder: StandInCoder, anonymous: APIClient
+) -> None:
+    passed_on = []
+
+    def django(environ: Any, start_response: Any) -> list[bytes]:
+        passed_on.append(environ)
+        return []
+
+    answer = lane.fast(django)
+    environ = {"PATH_INFO": BUILD, "REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1"}
+    environ |= {"HTTP_HOST": "localhost", "QUERY_STRING": ""}
+    assert answer(dict(environ), lambda *_: lambda _: None) == []
+    assert coder.seen == []
+    get(anonymous, BUILD)
+    (body,) = answer(dict(environ), lambda *_: lambda _: None)
+    assert json.loads(body)["version"] == coder.version
+    assert len(passed_on) == coder.count(BUILD) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "wrong"),
+    [
+        ({}, True),
+        ({"CODERAPI_IDENTITY": "coder"}, False),
+        ({"CODERAPI_CODER_TOKEN": "aaaaaaaaaa-bbbbbbbbbbbbbbbbbbbbbb"}, False),
+    ],
+)
+def test_source_needs_a_token_that_coder_accepts(environ: dict[str, str], wrong: bool) -> None:
+    coder = {"CODERAPI_CODER_URL": "http://127.0.0.1:1", "CODERAPI_CONFIG_SOURCE": "coder"}
+    errors = map(str, unsupported_values(load({**coder, **environ})))
+    assert any("needs CODERAPI_IDENTITY=coder" in error for error in errors) is wrong

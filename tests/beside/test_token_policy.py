@@ -1,0 +1,296 @@
+"""Token policies of coderapi, applied to the tokens of a Coder deployment."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.management import CommandError
+from django.utils import timezone
+
+from audit.models import Entry
+from beside import token_policy
+from beside.models import CoderToken
+from jobs.registry import JobFailedError, find
+from jobs.services import run_job
+from tests.support.client import browser_of
+from tests.support.commands import run
+from tests.support.factories import DAY_NS, make_user
+from tests.support.stand_in_coder import Key, Person, StandInCoder
+from tokens.models import TokenConfig
+from users import erasure
+
+pytestmark = pytest.mark.django_db
+NOW = timezone.now()
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LIST = "/admin/beside/codertoken/"
+
+
+@pytest.fixture(autouse=True)
+def _enforced(coder: StandInCoder, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CODER_TOKEN_POLICY = "enforce"
+    monkeypatch.setattr(token_policy, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def _mailbox(settings: Any) -> None:
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    settings.DEFAULT_FROM_EMAIL = "coder@example.com"
+    mail.outbox = []
+
+
+@pytest.fixture
+def ada(coder: StandInCoder) -> Key:
+    """A token that lives longer than a day, which the policy of the deployment forbids."""
+    TokenConfig.objects.create(max_token_lifetime=DAY_NS)
+    return coder.add(Key(Person("ada"), name="ci", lifetime_seconds=90_000))
+
+
+def apply(*, after: timedelta = timedelta(0), dry_run: bool = False) -> dict[str, str]:
+    """Applies the policy at this time after NOW. Returns the actions by the names of the tokens."""
+    steps = token_policy.apply(NOW + after, dry_run=dry_run)
+    return {step.token.token_name: str(step.action) for step in steps}
+
+
+def writes(coder: StandInCoder) -> list[str]:
+    return [method for method, _ in coder.seen if method != "GET"]
+
+
+def entries() -> list[tuple[str, str]]:
+    return list(Entry.objects.order_by("id").values_list("action", "target_name"))
+
+
+@pytest.mark.parametrize("has_scopes", [True, False])
+def test_limits_depend_on_the_user_and_the_roles(coder: StandInCoder, has_scopes: bool) -> None:
+    coder.has_scopes = has_scopes
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=DAY_NS)
+    TokenConfig.objects.create(user=make_user(username="ada"), allowed_scopes=["api_key:*"])
+    TokenConfig.objects.create(max_live_tokens=1)
+    ada, bob, eve = Person("Ada"), Person("bob", ("auditor",)), Person("eve", ("template-admin",))
+    for person, name, more in (
+        (ada, "full", {}),
+        (ada, "narrow", {"scopes": ("api_key:read",), "last_used": "2026-02-01T00:00:00Z"}),
+        (bob, "long", {"lifetime_seconds": 86_401}),
+        (eve, "new", {"lifetime_seconds": 10**9, "last_used": "2026-02-01T00:00:00Z"}),
+        (eve, "old", {"last_used": "0001-01-01T00:00:00Z"}),
+        (eve, "expired", {"expires_at": "2026-01-01T00:00:00Z"}),
+    ):
+        coder.add(Key(person, name=name, **more))
+    apply()
+    second = "it is number 2 by last use, the maximum is 1 live tokens"
+    assert {one.token_name: "; ".join(one.reasons) for one in CoderToken.objects.all()} == {
+        "full": f"the scope coder:all is not allowed; {second}",
+        "narrow": "",
+        "long": "its lifetime is 1 day 1 second, the maximum is 1 day",
+        "new": "",
+        "old": second,
+    }
+    assert CoderToken.objects.get(token_name="old").last_used is None
+
+
+def test_options_and_other_roles_are_no_policy(coder: StandInCoder) -> None:
+    TokenConfig.objects.create(role="auditor", max_token_lifetime=1)
+    coder.add(Key(Person("boss", roles=("owner",)), name="year", lifetime_seconds=31_536_000))
+    assert apply() == {}
+
+
+def test_token_is_reported_and_expires_a_day_later(coder: StandInCoder, ada: Key) -> None:
+    service = next(iter(coder.keys.values()))
+    service.lifetime_seconds = 10**9
+    assert apply() == {"ci": "report"}
+    assert apply(after=HOUR) == {"ci": "wait"}
+    assert writes(coder) == []
+    assert apply(after=DAY) == {"ci": "expire"}
+    assert list(coder.keys.values()) == [service]
+    assert coder.seen[-1] == ("PUT", f"/api/v2/users/{ada.person.id}/keys/{ada.id}/expire")
+    assert not CoderToken.objects.exists()
+    assert entries() == [("coder_token.expire", "ci of ada")]
+    assert apply(after=2 * DAY) == {}
+
+
+def test_only_enforce_changes_tokens(coder: StandInCoder, ada: Key, settings: Any) -> None:
+    settings.CODER_TOKEN_POLICY = "report"
+    for days in range(3):
+        apply(after=days * DAY)
+    assert writes(coder) == []
+    assert CoderToken.objects.get().reported_at == NOW
+    settings.CODER_TOKEN_POLICY = "enforce"
+    assert apply(after=3 * DAY) == {"ci": "expire"}
+
+
+def test_end_of_a_violation_ends_the_report(coder: StandInCoder, ada: Key) -> None:
+    apply()
+    TokenConfig.objects.update(max_token_lifetime=2 * DAY_NS)
+    assert apply(after=DAY) == {}
+    TokenConfig.objects.update(max_token_lifetime=DAY_NS)
+    assert apply(after=2 * DAY) == {"ci": "report"}
+    del coder.keys[ada.token]
+    apply(after=3 * DAY)
+    assert not CoderToken.objects.exists()
+
+
+@pytest.mark.usefixtures("_mailbox")
+def test_user_is_warned_a_day_before(coder: StandInCoder, ada: Key, settings: Any) -> None:
+    assert apply() == {"ci": "report"}
+    working, settings.MAILERS = (
+        settings.MAILERS,
+        {
+            "default": {
+                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+                "OPTIONS": {"host": "127.0.0.1", "port": 1, "timeout": 1},
+            }
+        },
+    )
+    assert apply(after=HOUR) == {"ci": "warn"}  # It cannot be sent.
+    settings.MAILERS = working
+    coder.add(Key(ada.person, name="late", lifetime_seconds=90_000))
+    assert apply(after=DAY) == {"ci": "warn", "late": "report"}
+    assert apply(after=DAY + HOUR) == {"ci": "wait", "late": "wait"}
+    (message,) = mail.outbox
+    assert message.to == ["ada@example.com"]
+    assert f"ci, id {ada.id}: its lifetime is 1 day 1 hour, the maximum is 1 day" in message.body
+    assert apply(after=2 * DAY) == {"ci": "expire", "late": "warn"}
+    assert apply(after=3 * DAY) == {"late": "expire"}
+    assert [action for action, _ in entries()] == [
+        f"coder_token.{action}" for action in ("warn", "warn", "expire", "expire")
+    ]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_old_release_deletes_the_token(coder: StandInCoder, ada: Key, status: int) -> None:
+    coder.takes_expire, coder.expire_refusal = False, status
+    apply()
+    apply(after=DAY)
+    assert writes(coder) == ["PUT", "DELETE"]
+    assert ada.token not in coder.keys
+
+
+def test_a_run_expires_a_limited_number_and_pauses(
+    coder: StandInCoder, ada: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr(token_policy, "MAX_EXPIRED", 2)
+    for name in ("b", "c"):
+        coder.add(Key(ada.person, name=name, lifetime_seconds=90_000))
+    apply()
+    assert sorted(apply(after=DAY).values()) == ["expire", "expire", "wait"]
+    assert pauses == [token_policy.PAUSE_SECONDS]
+    assert list(apply(after=DAY + HOUR).values()) == ["expire"]
+
+
+def test_next_run_continues_after_a_failure(coder: StandInCoder, ada: Key) -> None:
+    apply()
+    coder.takes_expire, coder.expire_refusal = False, 500
+    with pytest.raises(JobFailedError, match="1 token could not be expired"):
+        apply(after=DAY)
+    assert [action for action, _ in entries()] == [
+        "coder_token.expire",
+        "coder_token.expire_failed",
+    ]
+    coder.takes_expire = True
+    assert apply(after=DAY + HOUR) == {"ci": "expire"}
+    assert ada.token not in coder.keys
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("500", "status 500"), ("html", "not JSON"), ("redirect", "status 302")]
+)
+def test_fault_of_coder_is_the_error_of_the_run(
+    coder: StandInCoder, ada: Key, fault: str, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    apply()
+    coder.fault = fault
+    found = run_job(find(token_policy.JOB), NOW + DAY)
+    assert found is not None
+    assert error in found.error
+    assert CoderToken.objects.get().read_at == NOW
+    assert next(iter(coder.keys)) not in f"{found.error} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"lifetime_seconds": [1]}, "another form: TypeError"),
+        ({"last_used": "yesterday"}, "another form: ValueError"),
+        ({"scopes": (1,)}, "another form: TypeError"),
+        ({"token": "../../../-x"}, "another form: ValueError"),
+    ],
+)
+def test_odd_token_fails_the_run(
+    coder: StandInCoder, ada: Key, change: dict[str, Any], error: str
+) -> None:
+    coder.add(Key(ada.person, **change))
+    with pytest.raises(JobFailedError, match=error):
+        apply()
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (Key(Person("eve")), "must belong to a user with the role owner"),
+        (Key(Person("eve", roles=("owner",)), scopes=("api_key:read",)), "status 404 for"),
+    ],
+)
+def test_service_token_must_read_all_tokens(
+    coder: StandInCoder, settings: Any, key: Key, error: str
+) -> None:
+    settings.CODER_TOKEN = coder.add(key).token
+    with pytest.raises(JobFailedError, match=error):
+        apply()
+
+
+def test_users_are_read_page_by_page(
+    coder: StandInCoder, ada: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_policy, "USERS_PER_PAGE", 1)
+    coder.add(Key(Person("zoe"), name="last", lifetime_seconds=90_000))
+    assert apply() == {"ci": "report", "last": "report"}
+    assert coder.count("/api/v2/users") == 4
+
+
+def test_dry_run_changes_nothing(coder: StandInCoder, ada: Key, settings: Any) -> None:
+    settings.CODER_TOKEN_POLICY = "off"
+    line = json.loads(run("coder_tokens", "--dry-run", "--json"))
+    assert (line["id"], line["action"]) == (ada.id, "report")
+    assert not CoderToken.objects.exists()
+    with pytest.raises(CommandError, match="is off"):
+        run("coder_tokens")
+    settings.CODER_TOKEN_POLICY = "enforce"
+    CoderToken.objects.all().delete()
+    apply(after=-DAY)
+    would = run("coder_tokens", "--dry-run")
+    assert would.endswith("1 token of Coder violates the token policy; 1 would be expired now.")
+    assert writes(coder) == []
+    assert run("coder_tokens").endswith("1 expired.")
+    assert writes(coder) == ["PUT"]
+    settings.CODER_TOKEN = ""
+    with pytest.raises(CommandError, match="Set CODERAPI_CODER_URL"):
+        run("coder_tokens", "--dry-run")
+
+
+def test_admin_lists_the_tokens(coder: StandInCoder, ada: Key, settings: Any) -> None:
+    coder.add(Key(ada.person, name="short"))
+    apply()
+    browser = browser_of(make_user("auditor"))
+    assert "its lifetime is 1 day 1 hour" in browser.get(LIST).text
+    assert (
+        "ci"
+        not in browser.get(LIST, {"reported_at__isempty": "1", "q": "short"}).text.split("<tbody>")[
+            1
+        ]
+    )
+    assert browser.post(f"{LIST}{ada.id}/change/").status_code == 403
+    assert ada.id in browser.get(f"{LIST}{ada.id}/change/").text
+    assert LIST in browser.get("/admin/").text
+    settings.CODER_TOKEN_POLICY = "off"
+    assert LIST not in browser.get("/admin/").text
+
+
+def test_erasing_a_user_erases_the_tokens(ada: Key) -> None:
+    apply()
+    rule = token_policy.CODER_TOKENS
+    assert erasure.survey(make_user(username="ada"), [rule]) == [(rule, 1)]
