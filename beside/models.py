@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import models
+
+
+class DatabaseReading(models.Model):
+    """How far a reader of Coder's database has come: the follower, or the import of history.
+
+    All agent rows up to (created_at, row_id) were read, except rows that arrive late. Rows between
+    `missing_since` and `missing_until` were deleted by Coder before they were read. `counts_usage`
+    is whether Coder has the experiment `workspace-usage`, or NULL if this is unknown.
+    """
+
+    class Reader(models.TextChoices):
+        FOLLOWER = "follower"
+        HISTORY = "history"
+
+    reader = models.CharField(primary_key=True, max_length=16, choices=Reader)
+    created_at = models.DateTimeField()
+    row_id = models.UUIDField()
+    read_at = models.DateTimeField()
+    problem = models.TextField(default="", blank=True)
+    missing_since = models.DateTimeField(null=True)
+    missing_until = models.DateTimeField(null=True)
+    counts_usage = models.BooleanField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.reader}: {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def gap(self) -> str:
+        """Describes which rows are missing, or returns ""."""
+        if self.missing_since is None or self.missing_until is None:
+            return ""
+        since, until = (f"{m:%Y-%m-%d %H:%M}" for m in (self.missing_since, self.missing_until))
+        return f"Agent rows from {since} to {until} UTC may be missing: Coder has deleted them."
+
+    def move(self, created_at: datetime, row_id: uuid.UUID) -> None:
+        """Stores that all rows up to this one were read."""
+        self.created_at, self.row_id = created_at, row_id
+        self.save()
